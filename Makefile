@@ -1,0 +1,54 @@
+# Two commands do everything on a machine that has Python (3.11 or newer) and git:
+#   make demo   installs, and runs the main job on tiny rendered data
+#   make test   installs, and passes the tests
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+
+.PHONY: help install demo test lint types contracts check-tables check lock clean
+
+help:
+	@echo "make demo | test | check (lint, types, contracts, tests, tables) | lint | types | contracts | lock | clean"
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.lock requirements-build.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bench needs Python 3.11 or newer; set PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-build.lock
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes --no-build-isolation requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	touch $@
+
+# Two pretrainings (ours and the control) to two downstream tasks, and the table.
+demo: install
+	$(BIN)/bench run --smoke --pretrain coco_two_loss random_init --downstream cityscapes_pspnet imagenet_linear \
+		--work-dir runs/demo
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install
+	$(BIN)/mypy
+
+contracts: install
+	$(BIN)/lint-imports
+
+check-tables: install
+	$(BIN)/bench table --check
+
+check: lint types contracts check-tables test
+
+# Pins and hashes, no URLs and no hosts: the machine that installs decides where packages come from.
+lock:
+	$(BIN)/uv pip compile --quiet pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --output-file requirements.lock
+	printf 'uv\nsetuptools\nwheel\nhatchling\neditables\n' | $(BIN)/uv pip compile --quiet - --constraint requirements.lock \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --output-file requirements-build.lock
+
+clean:
+	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,369 @@
+"""The command line. Only argument parsing lives here; everything else is imported when a command needs it.
+
+Exit codes: 0 done, 1 a stage failed, 2 bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bench.errors import BadInput, Interrupted, StageFailed
+
+if TYPE_CHECKING:
+    from bench.execute.grid import Grid, Request
+
+app = typer.Typer(
+    name="bench",
+    help="Pretrain, convert, transfer, compare: which pretraining transfers best, and can the number be believed?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data_app = typer.Typer(help="Look at data sets.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+
+
+class ProfileName(StrEnum):
+    full = "full"
+    mini = "mini"
+    smoke = "smoke"
+
+
+class TableFormat(StrEnum):
+    markdown = "markdown"
+    csv = "csv"
+    latex = "latex"
+    html = "html"
+
+
+class Unreadable(StrEnum):
+    fail = "fail"
+    skip = "skip"
+
+
+# Options that take one value or more: `--seeds 0 1 2`. The parser below knows only `--seeds 0 --seeds 1`.
+SEVERAL = frozenset({"--pretrain", "--downstream", "--seeds", "--set", "--data-root"})
+
+Pretrain = Annotated[list[str], typer.Option("--pretrain", help="Pretraining configs: names or paths.", metavar="A [B …]")]
+Downstream = Annotated[
+    list[str], typer.Option("--downstream", help="Downstream configs: names, paths, mmseg configs.", metavar="X [Y …]")
+]
+Seeds = Annotated[list[int], typer.Option("--seeds", help="Seeds: each cell is run once a seed.", metavar="0 [1 …]")]
+Assignments = Annotated[
+    list[str], typer.Option("--set", help="Values laid over the configs, e.g. epochs=2.", metavar="KEY=VALUE")
+]
+DataRoot = Annotated[
+    list[str], typer.Option("--data-root", help="coco=DIR cityscapes=DIR …, or one parent folder.", metavar="NAME=DIR")
+]
+ProfileOption = Annotated[ProfileName, typer.Option("--profile", help="The schedule: a named overlay in the configs.")]
+Smoke = Annotated[bool, typer.Option("--smoke", help="Profile smoke, on scenes rendered here (no data needed).")]
+WorkDir = Annotated[
+    Path, typer.Option("--work-dir", envvar="BENCH_WORK_DIR", help="Where stages keep their files.", metavar="DIR")
+]
+ResultsDir = Annotated[
+    Path | None, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR", help="Records and tables.", metavar="DIR")
+]
+Gpus = Annotated[int, typer.Option("--gpus", min=1, help="Processes a stage: one a GPU; gloo processes on a CPU.")]
+UnreadableOption = Annotated[Unreadable, typer.Option("--unreadable", help="What to do with an unreadable image.")]
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        result = app(args=spread(arguments), standalone_mode=False, prog_name="bench")
+    except BadInput as error:
+        return _complain(str(error), 2)
+    except StageFailed as error:
+        return _complain(str(error), 1)
+    except Interrupted as error:
+        return _complain(f"{error} Go on with: {_go_on(arguments)}", 130)
+    except KeyboardInterrupt:
+        return _complain(f"Interrupted; what was finished stays. Go on with: {_go_on(arguments)}", 130)
+    except typer.Exit as error:
+        return int(error.exit_code)
+    except BrokenPipeError:  # the reader of a pipe left: `bench list | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        # A usage error of the parser: one sentence, without its box and without a traceback.
+        if (format_message := getattr(error, "format_message", None)) is None:
+            raise
+        return _complain(f"{format_message().rstrip('.')}; bench COMMAND --help shows what there is.", 2)
+    return result if isinstance(result, int) else 0
+
+
+def spread(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `--seeds 0 1` as `--seeds 0 --seeds 1`, for the options that take several."""
+    words: list[str] = []
+    option = None
+    fresh = False  # whether the option still waits for its first value
+    for word in arguments:
+        if word.startswith("-"):
+            option, fresh = (word, True) if word in SEVERAL else (None, False)
+            words.append(word)
+        elif option is not None and not fresh:
+            words += [option, word]
+        else:
+            words.append(word)
+            fresh = False
+    return words
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"bench: {message}", file=sys.stderr, flush=True)
+    return code
+
+
+def _go_on(arguments: Sequence[str]) -> str:
+    import shlex
+
+    return shlex.join(["bench", *arguments])
+
+
+# ------------------------------------------------------------------------------------------- run and plan
+
+
+@app.command("run")
+def run_command(
+    pretrain: Pretrain,
+    downstream: Downstream = [],  # noqa: B006 - the parser wants a list, and never changes it
+    seeds: Seeds = [0],  # noqa: B006
+    profile: ProfileOption = ProfileName.full,
+    smoke: Smoke = False,
+    assignments: Assignments = [],  # noqa: B006
+    data_root: DataRoot = [],  # noqa: B006
+    gpus: Gpus = 1,
+    unreadable: UnreadableOption = Unreadable.fail,
+    work_dir: WorkDir = Path("runs"),
+    results_dir: ResultsDir = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+) -> None:
+    """Run the grid: pretrainings × downstream tasks × seeds. What is recorded already is skipped."""
+    from bench.execute.grid import plan_grid
+    from bench.execute.local import run_grid
+
+    request = _request(
+        pretrain, downstream, seeds, profile, smoke, assignments, data_root, work_dir, results_dir, unreadable
+    )
+    if dry_run:
+        _print_plan(plan_grid(request, act=False), gpus)
+        return
+    grid = plan_grid(request, act=True)
+    run_grid(grid, gpus, request.unreadable)
+    if downstream:
+        _print_results(grid)
+
+
+@app.command("plan")
+def plan_command(
+    pretrain: Pretrain,
+    downstream: Downstream = [],  # noqa: B006
+    seeds: Seeds = [0],  # noqa: B006
+    profile: ProfileOption = ProfileName.full,
+    smoke: Smoke = False,
+    assignments: Assignments = [],  # noqa: B006
+    data_root: DataRoot = [],  # noqa: B006
+    gpus: Gpus = 1,
+    work_dir: WorkDir = Path("runs"),
+    results_dir: ResultsDir = None,
+) -> None:
+    """Print the stages: which are done, what each needs and produces, and the command of each."""
+    from bench.execute.grid import plan_grid
+
+    request = _request(pretrain, downstream, seeds, profile, smoke, assignments, data_root, work_dir, results_dir)
+    _print_plan(plan_grid(request, act=False), gpus)
+
+
+@app.command("stage")
+def stage_command(
+    folder: Annotated[Path, typer.Argument(help="A stage's folder, as bench plan names it.", metavar="FOLDER")],
+    gpus: Gpus = 1,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="If another process runs it: wait, or leave.")] = True,
+) -> None:
+    """Run one stage in this process (what torchrun and a cluster call)."""
+    from bench.execute.stage import run_stage
+
+    run_stage(folder, gpus, wait)
+
+
+def _request(
+    pretrain: list[str],
+    downstream: list[str],
+    seeds: list[int],
+    profile: ProfileName,
+    smoke: bool,
+    assignments: list[str],
+    data_root: list[str],
+    work_dir: Path,
+    results_dir: Path | None,
+    unreadable: Unreadable = Unreadable.fail,
+) -> Request:
+    from bench.execute.grid import Request
+
+    return Request(
+        pretrain=pretrain,
+        downstream=downstream,
+        seeds=seeds,
+        profile=profile.value,
+        smoke=smoke,
+        assignments=assignments,
+        data_root=data_root,
+        work_dir=work_dir,
+        results_dir=results_dir,
+        unreadable=unreadable.value,
+    )
+
+
+def _print_plan(grid: Grid, gpus: int) -> None:
+    for stage in grid.stages:
+        state = grid.states[stage.fingerprint]
+        needs = [f"{role}: {parent.kind} {parent.label}" for role, parent in stage.parents.items()]
+        needs += [f"data: {name}" + (" (missing)" if name in grid.problems else "") for name in stage.data]
+        made = str(grid.work_dir / stage.folder)
+        if stage.is_task:
+            made = str(grid.results_dir / "records" / stage.record_name)
+        elif stage.outputs:
+            made += "/" + (stage.outputs[0] if len(stage.outputs) == 1 else "{" + ",".join(stage.outputs) + "}")
+        print(f"{state:<10} {stage.kind} {stage.label}")
+        print(f"           needs     {'; '.join(needs) or 'nothing'}")
+        print(f"           produces  {made}")
+        print(f"           command   {stage.command(grid.work_dir, gpus)}")
+    counts = {state: list(grid.states.values()).count(state) for state in dict.fromkeys(grid.states.values())}
+    print(f"{len(grid.stages)} stages: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
+    for problem in grid.problems.values():
+        print(f"missing: {problem}")
+
+
+def _print_results(grid: Grid) -> None:
+    """Regenerate the tables of the results folder, and print the sections that hold measured rows."""
+    from bench.results.tables import write_tables
+
+    written = write_tables(grid.results_dir)
+    for file in written:
+        if file.suffix == ".md":
+            print(f"\n{file.read_text(encoding='utf-8')}")
+    print("tables: " + ", ".join(str(file) for file in written))
+
+
+# --------------------------------------------------------------------------------------------- results
+
+
+@app.command("table")
+def table_command(
+    format: Annotated[TableFormat, typer.Option("--format", help="What to print.")] = TableFormat.markdown,
+    check: Annotated[bool, typer.Option("--check", help="Only compare the committed tables with the records.")] = False,
+    baseline: Annotated[str | None, typer.Option("--baseline", help="Row that differences are taken to.")] = None,
+    results_dir: Annotated[Path, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR")] = Path("results"),
+) -> None:
+    """Regenerate the tables from the records."""
+    from bench.results.tables import check_tables, render_tables, write_tables
+
+    if check:
+        differences = check_tables(results_dir)
+        for difference in differences:
+            print(difference)
+        if differences:
+            raise StageFailed(f"{len(differences)} tables differ from what the records give; run bench table.")
+        print("tables agree with the records")
+        return
+    print(render_tables(results_dir, format.value, baseline))
+    if baseline is None:
+        write_tables(results_dir)
+
+
+# ------------------------------------------------------------------------------------------- what there is
+
+
+@app.command("list")
+def list_command(
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+) -> None:
+    """List pretrainings, downstream tasks and objectives."""
+    from bench.execute.inventory import inventory
+
+    found = inventory()
+    if as_json:
+        import json
+
+        print(json.dumps(found, indent=1))
+        return
+    for title, entries in found.items():
+        print(title)
+        width = max(map(len, entries), default=0)
+        for name, summary in entries.items():
+            print(f"  {name:<{width}}  {summary}")
+
+
+@app.command("show")
+def show_command(
+    name: Annotated[str, typer.Argument(help="A pretraining or downstream config: name or path.", metavar="NAME")],
+    profile: ProfileOption = ProfileName.full,
+    assignments: Assignments = [],  # noqa: B006
+) -> None:
+    """Show a config as it is after inheritance, profile and --set."""
+    from bench.execute.inventory import resolved
+
+    docstring, values = resolved(name, profile.value, assignments)
+    print(docstring + "\n")
+    _print_json(values)
+
+
+def _print_json(values: dict[str, Any]) -> None:
+    import json
+
+    print(json.dumps(values, indent=1))
+
+
+@data_app.command("check")
+def data_check_command(
+    dataset: Annotated[str, typer.Argument(help="coco, imagenet, imagenet100 or cityscapes.", metavar="DATASET")],
+    data_root: DataRoot = [],  # noqa: B006
+) -> None:
+    """Count a data set's files, and name those that are missing or unreadable."""
+    from bench.data.check import check
+    from bench.data.roots import resolve_roots
+
+    root = resolve_roots(data_root).find(dataset)
+    report = check(dataset, root)
+    for line in report.lines():
+        print(line)
+    if not report.ok:
+        raise BadInput(f"{dataset} at {root} has the problems above; mend or remove the files that are named.")
+
+
+@data_app.command("render")
+def data_render_command(
+    folder: Annotated[Path, typer.Argument(help="Where to write coco/, imagenet/ and cityscapes/.", metavar="DIR")],
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+) -> None:
+    """Render tiny procedural data sets in the layouts of the originals."""
+    from bench.data.render import render
+    from bench.execute.stage_file import make_folder
+
+    make_folder(folder, "DIR")
+    for name, place in render(folder, seed).items():
+        print(f"{name:<11} {place}")
+
+
+@app.command("doctor")
+def doctor_command(
+    data_root: DataRoot = [],  # noqa: B006
+) -> None:
+    """Say what this machine has: versions, devices, data, and how to get what is missing."""
+    from bench.execute.doctor import diagnose
+
+    problems = diagnose(data_root)
+    if problems:
+        raise StageFailed(f"{problems} of the things above are missing.")

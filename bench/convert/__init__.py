@@ -1,0 +1,1 @@
+"""Checkpoint dialects, the trunk file, and the proof that the weights arrived."""

@@ -1,0 +1,27 @@
+"""The two ways a command can end badly, and how a suggestion is worded."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BadInput(Exception):
+    """The user can mend this. The message is one sentence that says what is wrong and the remedy.
+
+    The command line prints the message alone and exits with 2.
+    """
+
+
+class StageFailed(Exception):
+    """A stage broke while it ran. The command line exits with 1."""
+
+
+class Interrupted(Exception):
+    """A signal asked the stage to stop; what was computed so far lies in its last checkpoint."""
+
+
+def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
+    """Return `"; did you mean a, b?"` for the known words nearest to `word`, or `""` if none is near."""
+    close = difflib.get_close_matches(word, list(known), n=most, cutoff=0.5)
+    return f"; did you mean {', '.join(close)}?" if close else ""

@@ -1,0 +1,64 @@
+"""Say what this machine has, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.data.roots import resolve_roots
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "onedl-mmengine",
+    "onedl-mmcv",
+    "onedl-mmsegmentation",
+    "pandas",
+    "numpy",
+    "safetensors",
+    "tensorboard",
+)
+
+
+def diagnose(data_root: Sequence[str] = ()) -> int:
+    """Print the findings and return how many needed things are missing (data sets are not needed by --smoke)."""
+    missing = 0
+    print(f"python       {platform.python_version()} on {platform.platform()}")
+    for name in PACKAGES:
+        try:
+            print(f"package      {name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing += 1
+            print(f"package      {name} MISSING: pip install {name}, or make install in a checkout")
+    import torch
+
+    print(f"cpu          {os.cpu_count()} cores, {torch.get_num_threads()} threads, {_cpu_features()}")
+    if torch.cuda.is_available():
+        for index in range(torch.cuda.device_count()):
+            name = torch.cuda.get_device_name(index)
+            gib = torch.cuda.get_device_properties(index).total_memory / 2**30
+            print(f"gpu          {index}: {name}, {gib:.0f} GiB")
+    else:
+        print("gpu          none: stages run on the CPU; fit for --smoke and --profile mini, not for full schedules")
+    print(f"disk         {shutil.disk_usage(Path.cwd()).free / 2**30:.0f} GiB free here; a full grid wants about 1 a run")
+    for dataset, place, source in resolve_roots(data_root).sources():
+        if place is None:
+            print(f"data         {dataset}: not found; give --data-root {dataset}=DIR (not needed with --smoke)")
+        else:
+            print(f"data         {dataset}: {place} (from {source})")
+    return missing
+
+
+def _cpu_features() -> str:
+    """What decides how fast bf16 runs on a CPU."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return "features unknown"
+    found = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
+    return " ".join(found) or "no vector features reported"

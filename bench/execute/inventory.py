@@ -1,0 +1,55 @@
+"""What there is to run: configs and objectives, with their first lines, and one config resolved."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.errors import BadInput, nearest
+from bench.recipe import (
+    Profile,
+    config_files,
+    find,
+    load_recipe,
+    load_task,
+    mmseg_config,
+    nest,
+    parse_assignments,
+    read,
+    route,
+)
+from bench.signature import class_of, objectives
+
+
+def inventory() -> dict[str, dict[str, str]]:
+    """Return {"pretrain" | "downstream" | "objectives": {name: first line of its docstring}}."""
+    return {
+        "pretrain": {name: _first_line(file) for name, file in config_files("pretrain_configs").items()},
+        "downstream": {name: _first_line(file) for name, file in config_files("downstream_configs").items()},
+        "objectives": {name: (ast.get_docstring(class_of(name)) or "").split("\n")[0] for name in objectives()},
+    }
+
+
+def resolved(name: str, profile: Profile, assignments: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    """Return (docstring, values) of a config by name or path, under a profile and --set values."""
+    pretrain, downstream = config_files("pretrain_configs"), config_files("downstream_configs")
+    values = parse_assignments(assignments)
+    is_path = Path(name).suffix == ".py" and Path(name).is_file()
+    if name in pretrain or (is_path and "objective" in read(Path(name))[0]):
+        extra = route(values)[0] if any("pretrain." in key for key in values) else nest(values)
+        return read(find("pretrain_configs", name))[1], load_recipe(name, profile, extra).model_dump(mode="json")
+    if name in downstream or is_path or mmseg_config(name) is not None:
+        extra = route(values)[1] if any("downstream." in key for key in values) else nest(values)
+        return read(find("downstream_configs", name))[1], load_task(name, profile, extra).model_dump(mode="json")
+    raise BadInput(f"No config {name!r}{nearest(name, [*pretrain, *downstream]) or '; bench list shows them.'}")
+
+
+def _first_line(file: Path) -> str:
+    """The first line of a module's docstring, without running the module."""
+    try:
+        docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+    except (SyntaxError, ValueError, OSError):
+        return "(not readable)"
+    return docstring.split("\n")[0]

@@ -1,0 +1,130 @@
+"""Run one stage in this process: lock, run, mark as done, write the record.
+
+With several processes, this process holds the lock and starts torchrun, whose ranks come here again.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from bench.errors import BadInput, Interrupted, StageFailed
+from bench.execute.stage_file import Done, StageFile, make_folder, plain, read_done, read_stage, write_done, write_text
+from bench.record import Record, environment
+from bench.record import write as write_record
+from bench.stages.job import Job
+
+EXIT_INTERRUPTED = 130
+
+
+def under_torchrun() -> bool:
+    """Whether this process is one rank of a torchrun."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def run_stage(folder: Path, gpus: int = 1, wait: bool = True) -> None:
+    """Run the stage in `folder` unless it is done.
+
+    Two processes on one stage: the second waits for the first (or, without `wait`, leaves with BadInput).
+    Raises BadInput, StageFailed or Interrupted.
+    """
+    folder = folder.absolute()
+    stage = read_stage(folder)
+    if under_torchrun():
+        _run(folder, stage)
+        return
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        holder = _holder(folder)
+        if not wait:
+            raise BadInput(f"{stage.label} is being run by {holder}; wait for it, or leave out --no-wait.") from None
+        print(f"{stage.kind} {stage.label}: waiting for {holder}, which runs it already", flush=True)
+        lock.acquire()
+    try:
+        write_text(folder / "holder", f"process {os.getpid()} on {socket.gethostname()}")
+        if read_done(folder, stage.fingerprint) is not None:
+            print(f"{stage.kind} {stage.label}: done already", flush=True)
+        elif gpus > 1 and stage.kind in {"pretrain", "segmentation"}:
+            _torchrun(folder, stage, gpus)
+        else:
+            _run(folder, stage)
+    finally:
+        lock.release()
+
+
+def _run(folder: Path, stage: StageFile) -> None:
+    """Run the stage's code; rank 0 marks it as done and writes the record."""
+    first = int(os.environ.get("RANK", "0")) == 0
+    work_dir = folder.parent.parent
+    inputs = {role: work_dir / name for role, name in stage.inputs.items()}
+    for role, place in inputs.items():
+        if read_done(place, read_stage(place).fingerprint) is None:
+            raise BadInput(f"{stage.label} needs the {role} stage; run it first: bench stage {place}")
+    if stage.task is not None:
+        make_folder(Path(stage.results_dir) / "records", "--results-dir")
+    job = Job(
+        config=stage.task or stage.recipe,
+        seed=stage.seed,
+        folder=folder,
+        inputs=inputs,
+        data_roots={name: Path(root) for name, root in stage.data_roots.items()},
+        unreadable=stage.unreadable,
+    )
+    started = time.monotonic()
+    try:
+        metrics = importlib.import_module(f"bench.stages.{stage.kind}").run(job)
+    except (BadInput, StageFailed, Interrupted, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        report = folder / "error.log"
+        write_text(report, traceback.format_exc())
+        reason = " ".join(str(error).split())[:300]
+        raise StageFailed(f"{stage.kind} {stage.label}: {type(error).__name__}: {reason} (traceback: {report})") from error
+    if first:
+        done = Done(
+            fingerprint=stage.fingerprint,
+            metrics=plain(metrics),
+            wall_seconds=round(time.monotonic() - started, 3),
+            finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+        if stage.task is not None:
+            write_record(_record(stage, done, work_dir), Path(stage.results_dir) / "records")
+        write_done(folder, done)
+
+
+def _torchrun(folder: Path, stage: StageFile, processes: int) -> None:
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command += ["-m", "bench", "stage", str(folder)]
+    environ = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
+    with subprocess.Popen(command, env=environ) as process:
+        try:
+            code = process.wait()
+        except KeyboardInterrupt:  # the ranks have heard it too, and write their last checkpoint
+            process.wait()
+            raise
+    if code or read_done(folder, stage.fingerprint) is None:
+        raise StageFailed(f"{stage.kind} {stage.label} failed in one of {processes} processes (exit code {code}).")
+
+
+def _holder(folder: Path) -> str:
+    try:
+        return (folder / "holder").read_text(encoding="utf-8").strip()
+    except OSError:
+        return "another process"
+
+
+def _record(stage: StageFile, done: Done, work_dir: Path) -> Record:
+    """The record of a task's result, with all that is needed to believe it."""
+    raise NotImplementedError

@@ -1,0 +1,134 @@
+"""`stage.json`, which tells a process all that it needs to run one stage, and `done.json`, which says it ran.
+
+Both are written whole or not at all. Paths of parents are relative to the work folder, so that it can be moved.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from bench.errors import BadInput
+from bench.plan import OUTPUTS, Stage, protocol_hash
+from bench.recipe import KnnTask, LinearTask, Recipe, SegmentationTask
+
+STAGE, DONE = "stage.json", "done.json"
+
+
+class StageFile(BaseModel):
+    """The content of `stage.json`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["pretrain", "convert", "segmentation", "linear", "knn"]
+    label: str
+    seed: int
+    fingerprint: str
+    recipe_fingerprint: str
+    recipe: Recipe
+    task: SegmentationTask | LinearTask | KnnTask | None = Field(default=None, discriminator="kind")
+    protocol: str | None  # of a task
+    inputs: dict[str, str]  # role -> folder, relative to the work folder
+    data: dict[str, str]  # data set -> fingerprint
+    lineage_data: dict[str, str]  # the same for this stage and all its ancestors
+    data_roots: dict[str, str]
+    results_dir: str
+    unreadable: Literal["fail", "skip"]
+
+
+class Done(BaseModel):
+    """The content of `done.json`."""
+
+    fingerprint: str
+    metrics: dict[str, Any]
+    wall_seconds: float
+    finished: str  # UTC, ISO 8601
+
+
+def write_stage(
+    stage: Stage, work_dir: Path, data_roots: dict[str, str], results_dir: Path, unreadable: Literal["fail", "skip"]
+) -> Path:
+    """Write a stage's `stage.json` into its folder below `work_dir` and return the folder."""
+    task = None if isinstance(stage.config, Recipe) else stage.config
+    content = StageFile(
+        kind=stage.kind,  # type: ignore[arg-type]
+        label=stage.label,
+        seed=stage.seed,
+        fingerprint=stage.fingerprint,
+        recipe_fingerprint=stage.recipe_fingerprint,
+        recipe=stage.recipe,
+        task=task,
+        protocol=protocol_hash(task) if task is not None else None,
+        inputs={role: parent.folder for role, parent in stage.parents.items()},
+        data=dict(stage.data),
+        lineage_data=_lineage_data(stage),
+        data_roots=data_roots,
+        results_dir=str(results_dir.absolute()),
+        unreadable=unreadable,
+    )
+    folder = work_dir / stage.folder
+    make_folder(folder, "--work-dir")
+    write_text(folder / STAGE, content.model_dump_json(indent=1))
+    return folder
+
+
+def read_stage(folder: Path) -> StageFile:
+    """Read a stage's folder (or the file in it); BadInput when it is none."""
+    file = folder if folder.name == STAGE else folder / STAGE
+    if not file.is_file():
+        raise BadInput(f"{folder} holds no {STAGE}; give a folder that bench plan names, after bench run made it.")
+    try:
+        return StageFile.model_validate_json(file.read_text(encoding="utf-8"))
+    except (ValidationError, ValueError) as error:
+        raise BadInput(f"{file} is not a stage of this version of bench; start it again with bench run.") from error
+
+
+def read_done(folder: Path, fingerprint: str) -> Done | None:
+    """Return what a finished stage left, or None if it has not finished or left something of another plan."""
+    try:
+        done = Done.model_validate_json((folder / DONE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    kind = folder.parent.name
+    complete = all((folder / name).is_file() for name in OUTPUTS.get(kind, ()))
+    return done if complete and done.fingerprint == fingerprint else None
+
+
+def write_done(folder: Path, done: Done) -> None:
+    """Mark a stage as finished; the last thing that it does."""
+    write_text(folder / DONE, done.model_dump_json(indent=1))
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a small file whole or not at all."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary.write_text(text + "\n", encoding="utf-8")
+    os.replace(temporary, file)
+
+
+def make_folder(folder: Path, option: str) -> None:
+    """Make a folder and check that it can be written; BadInput names the option that chose it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".writable-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise BadInput(f"Cannot write to {folder} ({reason}); mend its permissions or give another {option}.") from error
+
+
+def _lineage_data(stage: Stage) -> dict[str, str]:
+    found = dict(stage.data)
+    for parent in stage.parents.values():
+        found |= _lineage_data(parent)
+    return found
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON would give it back (tuples become lists), for metrics."""
+    return json.loads(json.dumps(value))

@@ -1,0 +1,265 @@
+"""Pure planning: recipes × tasks × seeds become stages, each with a fingerprint of all that it reads.
+
+A fingerprint hashes the stage's part of the config, its parents' fingerprints, the fingerprints of the data
+sets that it reads, and the version of its code, and nothing else. So adding a downstream task never
+retrains a backbone, and a finished grid planned again has nothing to do. This module does not import torch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.errors import BadInput
+from bench.recipe import NOT_IN_FINGERPRINT, Profile, Recipe, SegmentationTask, Task, find_mmseg, load_recipe, read
+
+Kind = Literal["pretrain", "convert", "segmentation", "linear", "knn"]
+
+# Raise a number when a stage's code changes what it computes; its results are then computed anew.
+VERSIONS: dict[str, int] = {"pretrain": 1, "convert": 1, "segmentation": 1, "linear": 1, "knn": 1}
+
+OUTPUTS: dict[str, tuple[str, ...]] = {
+    "pretrain": ("last.ckpt",),
+    "convert": ("trunk.safetensors", "proof.json"),
+    "segmentation": (),
+    "linear": (),
+    "knn": (),
+}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One job: what it is, what it reads, and the fingerprint of all of that."""
+
+    kind: str
+    label: str  # for people: coco-s0, coco--cityscapes_pspnet-s0
+    seed: int
+    config: Recipe | Task
+    recipe: Recipe  # the pretraining that it belongs to
+    recipe_fingerprint: str
+    fingerprint: str
+    parents: Mapping[str, Stage] = field(default_factory=dict)  # role -> stage
+    data: Mapping[str, str] = field(default_factory=dict)  # data set -> fingerprint
+
+    @property
+    def folder(self) -> str:
+        """Where its files lie, relative to the work folder."""
+        return f"{self.kind}/{self.label}-{self.fingerprint[:12]}"
+
+    @property
+    def is_task(self) -> bool:
+        """Whether its result is a record."""
+        return self.kind not in {"pretrain", "convert"}
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The files that it must leave in its folder, besides `done.json`."""
+        return OUTPUTS[self.kind]
+
+    @property
+    def record_name(self) -> str:
+        """The file name of a task's record."""
+        return record_name(self.recipe.name, self.config.name, self.seed, self.fingerprint)
+
+    def command(self, work_dir: Path, gpus: int = 1) -> str:
+        """The shell command that runs this stage alone."""
+        words = ["bench", "stage", str(work_dir / self.folder)]
+        return shlex.join(words + (["--gpus", str(gpus)] if gpus > 1 else []))
+
+
+def record_name(pretrain: str, task: str, seed: int, fingerprint: str) -> str:
+    """Return the file name of a record: `coco__imagenet_knn__s0__0123456789ab.json`."""
+    return f"{pretrain}__{task}__s{seed}__{fingerprint[:12]}.json"
+
+
+def digest(value: Any) -> str:
+    """Return the sha256 (hex) of a JSON-able value, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def settings(config: Recipe | Task) -> dict[str, Any]:
+    """Return the part of a config that decides its result, as plain JSON-able values."""
+    return {k: v for k, v in config.model_dump(mode="json").items() if k not in NOT_IN_FINGERPRINT}
+
+
+def protocol_hash(task: Task) -> str:
+    """Return 12 hex digits that two results share exactly when they were measured the same way."""
+    return digest([task.kind, VERSIONS[task.kind], _task_settings(task)])[:12]
+
+
+def _task_settings(task: Task) -> dict[str, Any]:
+    values = settings(task)
+    if isinstance(task, SegmentationTask):
+        # The mmseg config by content: a name can mean other numbers in another release.
+        values["config"] = digest(read(find_mmseg(task.config))[0])
+    return values
+
+
+# --------------------------------------------------------------------------------------------- planning
+
+
+class Planner:
+    """Builds the stages of a grid, each only once.
+
+    `data_fingerprint(name)` returns the fingerprint of a data set. `load_parent(name)` returns the recipe that
+    `init.recipe` names, under the same profile and overrides as its child.
+    """
+
+    def __init__(
+        self,
+        data_fingerprint: Callable[[str], str],
+        load_parent: Callable[[str], Recipe] | None = None,
+        profile: Profile = "full",
+    ) -> None:
+        self.data_fingerprint = data_fingerprint
+        self.load_parent = load_parent or (lambda name: load_recipe(name, profile))
+        self.stages: dict[str, Stage] = {}  # by fingerprint, parents first
+        self._protocols: dict[int, dict[str, Any]] = {}
+        self._recipes: dict[str, Recipe] = {}
+        self._pretrained: dict[tuple[int, int], Stage] = {}
+
+    def grid(self, recipes: Sequence[Recipe], tasks: Sequence[Task], seeds: Sequence[int]) -> list[Stage]:
+        """Return every stage that the grid needs, parents before children, none twice."""
+        for seed in seeds:
+            for recipe in recipes:
+                trunk = self.convert(recipe, seed)
+                for task in tasks:
+                    self.task(task, recipe, trunk, seed)
+        return list(self.stages.values())
+
+    def pretrain(self, recipe: Recipe, seed: int, lineage: tuple[str, ...] = ()) -> Stage:
+        """Return the stage that trains `recipe` (after the stage that its `init` names)."""
+        if (id(recipe), seed) in self._pretrained:
+            return self._pretrained[id(recipe), seed]
+        if recipe.name in lineage:
+            raise BadInput(f"init goes in a circle: {' -> '.join([*lineage, recipe.name])}; break it in one of them.")
+        values, parents = settings(recipe), {}
+        init = values.pop("init")
+        data = {} if recipe.dataset == "none" else {recipe.dataset: self.data_fingerprint(recipe.dataset)}
+        if recipe.init is not None and recipe.init.recipe is not None:
+            parent = self._parent(recipe)
+            parents["init"] = self.pretrain(parent, seed, (*lineage, recipe.name))
+            init = {"epoch": recipe.init.epoch, "of": parents["init"].fingerprint}
+        elif recipe.init is not None and recipe.init.checkpoint is not None:
+            init = {"checkpoint": _file_hash(recipe.init.checkpoint, recipe.source)}
+        body = [values, init, data]
+        # Without the seed: what the rows of a table share.
+        shared = digest([VERSIONS["pretrain"], values, parents["init"].recipe_fingerprint if parents else init, data])
+        stage = Stage(
+            kind="pretrain",
+            label=f"{recipe.name}-s{seed}",
+            seed=seed,
+            config=recipe,
+            recipe=recipe,
+            recipe_fingerprint=shared,
+            fingerprint=digest(["pretrain", VERSIONS["pretrain"], seed, body]),
+            parents=parents,
+            data=data,
+        )
+        self._pretrained[id(recipe), seed] = stage
+        return self._add(stage)
+
+    def convert(self, recipe: Recipe, seed: int) -> Stage:
+        """Return the stage that turns the pretrained state into a proven trunk."""
+        parent = self.pretrain(recipe, seed)
+        return self._add(
+            Stage(
+                kind="convert",
+                label=parent.label,
+                seed=seed,
+                config=recipe,
+                recipe=recipe,
+                recipe_fingerprint=parent.recipe_fingerprint,
+                fingerprint=digest(["convert", VERSIONS["convert"], parent.fingerprint]),
+                parents={"pretrain": parent},
+            )
+        )
+
+    def task(self, task: Task, recipe: Recipe, trunk: Stage, seed: int) -> Stage:
+        """Return the stage that measures a recipe's trunk on a task.
+
+        The names are hashed too: two recipes with equal content share a trunk, but each gets its row.
+        """
+        data = {task.dataset: self.data_fingerprint(task.dataset)}
+        if id(task) not in self._protocols:
+            self._protocols[id(task)] = _task_settings(task)
+        body = [recipe.name, task.name, self._protocols[id(task)], data, trunk.fingerprint]
+        return self._add(
+            Stage(
+                kind=task.kind,
+                label=f"{recipe.name}--{task.name}-s{seed}",
+                seed=seed,
+                config=task,
+                recipe=recipe,
+                recipe_fingerprint=trunk.recipe_fingerprint,
+                fingerprint=digest([task.kind, VERSIONS[task.kind], seed, body]),
+                parents={"convert": trunk},
+                data=data,
+            )
+        )
+
+    def _parent(self, recipe: Recipe) -> Recipe:
+        """The recipe that `init` names, with a check that it keeps the checkpoint asked for."""
+        assert recipe.init is not None and recipe.init.recipe is not None and recipe.init.epoch is not None
+        name, epoch = recipe.init.recipe, recipe.init.epoch
+        if name not in self._recipes:
+            self._recipes[name] = self.load_parent(name)
+        parent = self._recipes[name]
+        if epoch >= parent.epochs:
+            raise BadInput(
+                f"{recipe.name} starts from epoch {epoch} of {name}, which under profile {recipe.profile} ends with "
+                f"epoch {parent.epochs - 1}; set init.epoch to at most that."
+            )
+        every = parent.checkpoint.keep_every_epochs
+        if epoch != parent.epochs - 1 and (every is None or (epoch + 1) % every):
+            raise BadInput(
+                f"{recipe.name} starts from epoch {epoch} of {name}, which does not keep that checkpoint; set "
+                f"checkpoint.keep_every_epochs in {name} to a divisor of {epoch + 1}."
+            )
+        return parent
+
+    def _add(self, stage: Stage) -> Stage:
+        return self.stages.setdefault(stage.fingerprint, stage)
+
+
+def _file_hash(path: str, source: str) -> str:
+    file = Path(path)
+    if not file.is_file():
+        raise BadInput(f"init.checkpoint in {source} names {path}, which is no file; give the path of a checkpoint.")
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# ----------------------------------------------------------------------------------------------- states
+
+State = Literal["recorded", "done", "to do", "not needed"]
+
+
+def states(
+    stages: Iterable[Stage], recorded: Callable[[Stage], bool], done: Callable[[Stage], bool]
+) -> dict[str, State]:
+    """Return {fingerprint: state}. A stage is needed only by a child that is still to do.
+
+    `recorded(stage)` says whether a task's record exists, `done(stage)` whether a stage's files do.
+    """
+    ordered = list(stages)
+    has_children = {parent.fingerprint for stage in ordered for parent in stage.parents.values()}
+    wanted: set[str] = set()
+    result: dict[str, State] = {}
+    for stage in reversed(ordered):
+        if stage.is_task and recorded(stage):
+            result[stage.fingerprint] = "recorded"
+        elif not stage.is_task and done(stage):
+            result[stage.fingerprint] = "done"
+        elif stage.fingerprint in wanted or stage.fingerprint not in has_children:
+            result[stage.fingerprint] = "to do"
+            wanted |= {parent.fingerprint for parent in stage.parents.values()}
+        else:
+            result[stage.fingerprint] = "not needed"
+    return {stage.fingerprint: result[stage.fingerprint] for stage in ordered}
+

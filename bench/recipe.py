@@ -1,0 +1,438 @@
+"""The config dialect at the door: config files become frozen, validated types, once.
+
+A pretraining config becomes a `Recipe`, a downstream config a `Task`. Files use mmengine's dialect
+(plain Python assignments, `_base_`), are found by name in `./pretrain_configs` (`./downstream_configs`),
+then among the shipped ones, or given as a path. A *profile* (`full`, `mini`, `smoke`) is a named overlay in
+the file; `--set key=value` lays further values over it. Nothing edits a recipe after it is loaded.
+
+This module does not import torch.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from bench.errors import BadInput, nearest
+from bench.signature import check_arguments
+
+Profile = Literal["full", "mini", "smoke"]
+Dataset = Literal["coco", "imagenet", "imagenet100", "none"]  # none: nothing is read, as for random init
+Precision = Literal["float32", "bf16"]
+
+PACKAGE = Path(__file__).parent
+
+
+class Frozen(BaseModel):
+    """Immutable, and closed: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# ------------------------------------------------------------------------------------------ pretraining
+
+
+class OptimizerSettings(Frozen):
+    """`lr` is multiplied by batch_size / lr_batch (the linear scaling rule) unless `lr_batch` is None."""
+
+    name: Literal["sgd", "lars", "adamw"] = "sgd"
+    lr: float = Field(gt=0)
+    lr_batch: int | None = Field(default=256, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(default=0.0, ge=0)
+    trust_coefficient: float = Field(default=0.001, gt=0)  # LARS's eta
+    betas: tuple[float, float] = (0.9, 0.999)
+
+
+class ScheduleSettings(Frozen):
+    """Learning rate per step: linear warm-up from 0, then cosine (or steps of ×0.1, or constant)."""
+
+    name: Literal["cosine", "step", "constant"] = "cosine"
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    final_ratio: float = Field(default=0.0, ge=0, le=1)
+    milestones: tuple[float, ...] = ()  # fractions of the run, for `step`
+
+
+class Init(Frozen):
+    """Where the weights start: another recipe's checkpoint after an epoch (0-based), or a file."""
+
+    recipe: str | None = None
+    epoch: int | None = Field(default=None, ge=0)
+    checkpoint: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Init:
+        if (self.recipe is None) == (self.checkpoint is None):
+            raise ValueError("init needs either recipe (with epoch) or checkpoint, not both")
+        if self.recipe is not None and self.epoch is None:
+            raise ValueError("init.recipe needs init.epoch, the 0-based epoch whose checkpoint to start from")
+        return self
+
+
+class CheckpointSettings(Frozen):
+    every_steps: int | None = Field(default=None, gt=0)  # None: at the end of each epoch
+    keep_every_epochs: int | None = Field(default=None, gt=0)  # besides the last: kept for ever
+
+
+class Recipe(Frozen):
+    """A pretraining: data, objective, optimisation."""
+
+    name: str
+    summary: str
+    source: str  # the file it came from
+    profile: Profile
+    dataset: Dataset
+    subset: int | None = Field(default=None, gt=0)  # use only this many images, drawn once by the seed
+    objective: dict[str, Any]
+    arch: Literal["resnet18", "resnet50"] = "resnet50"
+    view_size: int = Field(default=224, ge=32)
+    epochs: int = Field(ge=0)
+    batch_size: int = Field(default=256, gt=0)  # of one optimizer step, over all ranks and accumulated parts
+    accumulate: int = Field(default=1, gt=0)
+    precision: Precision = "bf16"
+    channels_last: bool = True
+    sync_bn: bool = True
+    optimizer: OptimizerSettings | None = None  # None only where nothing is trained
+    schedule: ScheduleSettings = ScheduleSettings()
+    init: Init | None = None
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    workers: int | None = Field(default=None, ge=0)  # None: chosen by the machine. Results do not depend on it
+    log_every: int = Field(default=10, gt=0)
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> Recipe:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
+        if (self.dataset == "none") != (self.epochs == 0):
+            raise ValueError("dataset 'none' and epochs 0 go together: set both, or neither")
+        if self.optimizer is None and self.epochs > 0:
+            raise ValueError("a recipe that trains needs an optimizer; add optimizer=dict(name=..., lr=...)")
+        return self
+
+
+# ------------------------------------------------------------------------------------------- downstream
+
+
+class _Task(Frozen):
+    name: str
+    summary: str
+    source: str
+    profile: Profile
+    workers: int | None = Field(default=None, ge=0)
+
+
+class SegmentationTask(_Task):
+    """Fine-tuning of an mmseg model with the trunk in its backbone. None means: as the mmseg config has it."""
+
+    kind: Literal["segmentation"]
+    dataset: str = "cityscapes"
+    config: str  # name or path of an mmseg config
+    iterations: int | None = Field(default=None, gt=0)
+    batch_size: int | None = Field(default=None, gt=0)  # over all ranks
+    crop: tuple[int, int] | None = None  # (height, width)
+    scale: tuple[int, int] | None = None  # (width, height) that images are resized to, before the random ratio
+    lr: float | None = Field(default=None, gt=0)
+    validate_every: int | None = Field(default=None, gt=0)  # iterations
+    subset: int | None = Field(default=None, gt=0)  # training images
+    precision: Precision = "float32"
+    channels_last: bool = False
+    overrides: dict[str, Any] = {}  # dotted keys into the mmseg config
+
+
+class LinearTask(_Task):
+    """A linear classifier on the frozen encoder; one head per learning rate, trained side by side."""
+
+    kind: Literal["linear"]
+    dataset: Literal["imagenet", "imagenet100"]
+    epochs: int = Field(gt=0)
+    batch_size: int = Field(default=256, gt=0)
+    learning_rates: tuple[float, ...] = Field(min_length=1)  # per 256 images
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    schedule: Literal["cosine", "step"] = "step"
+    milestones: tuple[float, ...] = (0.6, 0.8)  # fractions of the run
+    # More than one learning rate: the head is chosen on this share of the training images, never on val.
+    selection_share: float = Field(default=0.0, ge=0, lt=1)
+    size: int = Field(default=224, ge=32)
+    resize: int = Field(default=256, ge=32)
+    subset: int | None = Field(default=None, gt=0)
+    precision: Precision = "bf16"
+
+    @model_validator(mode="after")
+    def _selection(self) -> LinearTask:
+        if len(self.learning_rates) > 1 and self.selection_share == 0:
+            raise ValueError("several learning_rates need selection_share > 0, so that val does not choose the head")
+        return self
+
+
+class KnnTask(_Task):
+    """Weighted k-nearest-neighbour vote on normalised features (Wu et al. 2018)."""
+
+    kind: Literal["knn"]
+    dataset: Literal["imagenet", "imagenet100"]
+    k: int = Field(default=200, gt=0)
+    temperature: float = Field(default=0.07, gt=0)
+    batch_size: int = Field(default=256, gt=0)
+    size: int = Field(default=224, ge=32)
+    resize: int = Field(default=256, ge=32)
+    subset: int | None = Field(default=None, gt=0)
+    precision: Precision = "bf16"
+
+
+Task = SegmentationTask | LinearTask | KnnTask
+_TASK: TypeAdapter[Task] = TypeAdapter(Annotated[Task, Field(discriminator="kind")])
+
+# Keys that say how a machine runs the job and cannot change its result: no fingerprint has them.
+NOT_IN_FINGERPRINT = frozenset({"name", "summary", "source", "profile", "workers", "log_every", "checkpoint"})
+
+
+# ---------------------------------------------------------------------------------------- finding files
+
+
+def shipped(folder: str) -> Path:
+    """Return the folder of shipped files: inside the installed package, or beside it in a checkout."""
+    packed = PACKAGE / "shipped" / folder
+    return packed if packed.is_dir() else PACKAGE.parent / folder
+
+
+def config_files(folder: str) -> dict[str, Path]:
+    """Return {name: file} of one folder of configs; the working directory's win over the shipped ones."""
+    found: dict[str, Path] = {}
+    for place in (shipped(folder), Path.cwd() / folder):
+        if place.is_dir():
+            found |= {file.stem: file for file in sorted(place.glob("*.py")) if not file.stem.startswith("_")}
+    return dict(sorted(found.items()))
+
+
+@cache
+def mmseg_configs() -> Path | None:
+    """Return the folder of the configs that mmseg ships, found without importing mmseg."""
+    spec = importlib.util.find_spec("mmseg")
+    if spec is None or spec.origin is None:
+        return None
+    folder = Path(spec.origin).parent / ".mim" / "configs"
+    return folder if folder.is_dir() else None
+
+
+def mmseg_config(name: str) -> Path | None:
+    """Return the file of the mmseg config `name` (a path, or a stem such as pspnet_r50-d8_4xb2-40k_…)."""
+    path = Path(name)
+    if path.suffix == ".py" and path.is_file():
+        return path
+    folder = mmseg_configs()
+    stem = path.name.removesuffix(".py")
+    if folder is None or not stem:
+        return None
+    return next((file for file in sorted(folder.glob("*/*.py")) if file.stem == stem), None)
+
+
+def find_mmseg(name: str) -> Path:
+    """Return the file of an mmseg config; BadInput when there is none."""
+    file = mmseg_config(name)
+    if file is None:
+        raise BadInput(f"No mmseg config {name!r}; give a path, or a name below {mmseg_configs() or 'mmseg/.mim/configs'}.")
+    return file
+
+
+def read(file: Path) -> tuple[dict[str, Any], str]:
+    """Return (values, docstring) of one config file in mmengine's dialect.
+
+    Raises BadInput when the file cannot be read as a config.
+    """
+    from mmengine.config import Config  # 0.2 s, hence not at the top
+
+    try:
+        docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
+        values = Config.fromfile(str(file), import_custom_modules=False).to_dict()
+    except Exception as error:  # whatever a user's Python raises, the remedy is the same
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise BadInput(f"{file} is not a readable config: {reason}; mend the file.") from error
+    return values, docstring
+
+
+# ------------------------------------------------------------------------------------------ overlaying
+
+
+def parse_assignments(items: Sequence[str]) -> dict[str, Any]:
+    """Return {dotted key: value} of `key=value` words; values are Python literals, else plain strings."""
+    values: dict[str, Any] = {}
+    for item in items:
+        key, separator, text = item.partition("=")
+        if not separator or not key:
+            raise BadInput(f"--set takes key=value, not {item!r}.")
+        try:
+            values[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[key] = {"true": True, "false": False, "none": None}.get(text.lower(), text)
+    return values
+
+
+def overlay(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `extra` over it: dictionaries are merged (unless `_delete_`), all else is replaced."""
+    merged = dict(base)
+    for key, value in extra.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping) and not value.get("_delete_"):
+            merged[key] = overlay(below, value)
+        elif isinstance(value, Mapping):
+            merged[key] = {k: v for k, v in value.items() if k != "_delete_"}
+        else:
+            merged[key] = value
+    return merged
+
+
+def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {"a": {"b": 1}} for {"a.b": 1}."""
+    tree: dict[str, Any] = {}
+    for key, value in dotted.items():
+        *parents, last = key.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise BadInput(f"--set {key}: {parent!r} is given both a value and keys below it.")
+        node[last] = value
+    return tree
+
+
+def route(assignments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split --set values into those for pretraining and those for downstream configs.
+
+    `pretrain.key` and `downstream.key` say it; a bare key goes where the schema has it. A key that both have
+    must say it; a key that neither has is an error that names the nearest.
+    """
+    schemas = {"pretrain": schema_keys(Recipe)}
+    schemas["downstream"] = set().union(*(schema_keys(kind) for kind in get_args(Task)))
+    sides: dict[str, dict[str, Any]] = {"pretrain": {}, "downstream": {}}
+    for key, value in assignments.items():
+        head, _, rest = key.partition(".")
+        if head in sides and rest:
+            sides[head][rest] = value
+            continue
+        homes = [side for side, keys in schemas.items() if head in keys]
+        if not homes:
+            known = sorted(schemas["pretrain"] | schemas["downstream"])
+            raise BadInput(f"Unknown key {key!r} in --set{nearest(head, known) or '; bench show NAME lists the keys.'}")
+        if len(homes) == 2:
+            raise BadInput(f"--set {key} could mean either side: say pretrain.{key} or downstream.{key}.")
+        sides[homes[0]][key] = value
+    return nest(sides["pretrain"]), nest(sides["downstream"])
+
+
+def schema_keys(model: type[BaseModel]) -> set[str]:
+    """Return the keys that a config file of this kind may set."""
+    return set(model.model_fields) - {"name", "summary", "source", "profile"}
+
+
+# ------------------------------------------------------------------------------------------- loading
+
+
+def load_recipe(name: str, profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> Recipe:
+    """Load the pretraining config `name` (or path) under a profile, with `extra` values over it.
+
+    Raises BadInput for an unknown name, key, profile or a wrong type.
+    """
+    file = find("pretrain_configs", name)
+    values = _resolve(file, profile, extra or {})
+    recipe: Recipe = _validate(TypeAdapter(Recipe), values, file)
+    objective = check_arguments(recipe.objective, file)
+    return recipe.model_copy(update={"objective": objective})
+
+
+def load_task(name: str, profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> Task:
+    """Load the downstream config `name`: one of ours, a path, or the name or path of an mmseg config."""
+    file = find("downstream_configs", name)
+    if _is_mmseg(file):
+        values = {"kind": "segmentation", "config": str(file) if Path(name).is_file() else file.stem}
+        values |= {"name": file.stem, "summary": f"mmseg's {file.stem}", "source": str(file), "profile": profile}
+        values["dataset"] = _mmseg_dataset(file)
+        values = overlay(values, extra or {})
+    else:
+        values = _resolve(file, profile, extra or {})
+    return _validate(_TASK, values, file)
+
+
+def find(folder: str, name: str) -> Path:
+    """Return the config file for a name or path; BadInput names the nearest when there is none."""
+    path = Path(name)
+    if path.suffix == ".py" and path.is_file():
+        return path
+    files = config_files(folder)
+    if name in files:
+        return files[name]
+    if folder == "downstream_configs" and (file := mmseg_config(name)) is not None:
+        return file
+    what = "pretraining" if folder == "pretrain_configs" else "downstream"
+    raise BadInput(f"No {what} config {name!r}{nearest(name, files) or '; bench list shows them.'}")
+
+
+def _resolve(file: Path, profile: Profile, extra: Mapping[str, Any]) -> dict[str, Any]:
+    values, docstring = read(file)
+    profiles = values.pop("profiles", {})
+    if profile != "full" and profile not in profiles:
+        have = ", ".join(["full", *profiles])
+        raise BadInput(f"{file} has no profile {profile!r}; it has {have}.")
+    values = overlay(overlay(values, profiles.get(profile, {})), extra)
+    summary = docstring.strip().splitlines()[0] if docstring.strip() else ""
+    return values | {"name": file.stem, "summary": summary, "source": str(file), "profile": profile}
+
+
+def _is_mmseg(file: Path) -> bool:
+    """An mmseg config says `model` (or inherits it); ours say `kind`."""
+    return "kind" not in read(file)[0]
+
+
+def _mmseg_dataset(file: Path) -> str:
+    """The data root that an mmseg config wants: `cityscapes` for CityscapesDataset."""
+    kind = read(file)[0].get("dataset_type", "cityscapes")
+    return str(kind).removesuffix("Dataset").lower()
+
+
+def _validate(adapter: TypeAdapter[Any], values: Mapping[str, Any], file: Path) -> Any:
+    try:
+        return adapter.validate_python(values)
+    except ValidationError as error:
+        raise BadInput(_sentence(error, file)) from error
+
+
+def _sentence(error: ValidationError, file: Path) -> str:
+    """Word pydantic's first complaint as one sentence with the remedy."""
+    first = error.errors()[0]
+    where = [str(part) for part in first["loc"] if part not in {"segmentation", "linear", "knn"}]
+    key = ".".join(where)
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(where[:-1])
+        hint = nearest(where[-1], known) or f"; known: {', '.join(known)}."
+        return f"Unknown key {key!r} in {file}{hint}"
+    if first["type"] == "missing":
+        return f"{file} lacks the key {key!r}; add it."
+    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if first["type"] == "value_error":
+        return f"{file}: {reason}."
+    return f"Key {key!r} in {file} is {first['input']!r}, but should be {reason}."
+
+
+def _keys_at(where: Sequence[str]) -> list[str]:
+    """The keys that the schema has below `where`, over all kinds of config."""
+    keys: set[str] = set()
+    for model in (Recipe, *get_args(Task)):
+        for below in _walk(model, where):
+            keys |= schema_keys(below)
+    return sorted(keys)
+
+
+def _walk(model: type[BaseModel], where: Sequence[str]) -> Iterator[type[BaseModel]]:
+    if not where:
+        yield model
+    elif where[0] in model.model_fields:
+        annotation = model.model_fields[where[0]].annotation
+        for kind in (annotation, *get_args(annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _walk(kind, where[1:])

@@ -1,0 +1,218 @@
+"""One result, with all that is needed to believe it: a JSON file written whole or not at all, and never edited.
+
+The files of a records folder are the truth that every table and plot is derived from. This module does not
+import torch.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
+
+from bench.errors import BadInput
+from bench.recipe import Profile
+
+Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12,64}$")]
+Metric = FiniteFloat | dict[str, FiniteFloat | None]  # one number, or one a class (None: the class never occurred)
+
+# Name in a record -> name of the distribution. Versions are looked up without importing anything.
+PACKAGES = {
+    "bench": "bench",
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "timm": "timm",
+    "mmengine": "onedl-mmengine",
+    "mmcv": "onedl-mmcv",
+    "mmseg": "onedl-mmsegmentation",
+    "numpy": "numpy",
+    "pandas": "pandas",
+}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Fingerprints(_Frozen):
+    """What tells results apart: this very stage; its pretraining over all seeds; how it was measured."""
+
+    stage: Hex
+    recipe: Hex
+    protocol: Hex
+
+
+class Git(_Frozen):
+    """The code's commit; `dirty` when files other than results differ from it; None outside a checkout."""
+
+    commit: str | None = None
+    dirty: bool | None = None
+
+
+class Hardware(_Frozen):
+    """The machine that ran the stage."""
+
+    cpu: str
+    cores: int
+    memory_gib: float
+    gpus: tuple[str, ...] = ()
+
+
+class Record(_Frozen):
+    """The result of one task for one pretraining and one seed. Metrics carry their unit in their name."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    pretrain: str
+    pretrain_set: str  # the data set that was pretrained on; "none" for a control without pretraining
+    arch: str
+    task: str
+    kind: str
+    dataset: str  # the data set that the task was measured on
+    profile: Profile
+    seed: int = Field(ge=0)
+    metrics: dict[str, Metric] = Field(min_length=1)
+    fingerprints: Fingerprints
+    data: dict[str, str]  # data set -> fingerprint, for the task and all its ancestors
+    settings: dict[Literal["pretrain", "downstream"], dict[str, Any]]  # as resolved
+    git: Git = Git()
+    versions: dict[str, str | None] = {}
+    hardware: Hardware | None = None
+    wall_seconds: dict[str, float] = {}  # stage -> seconds
+    weights: str | None = None  # of the trunk, relative to the work folder
+    images_skipped: int = Field(default=0, ge=0)
+    command: str | None = None
+    created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))  # UTC, ISO 8601
+
+    @property
+    def file_name(self) -> str:
+        """`<pretrain>__<task>__s<seed>__<first 12 digits of the stage's fingerprint>.json`."""
+        return f"{self.pretrain}__{self.task}__s{self.seed}__{self.fingerprints.stage[:12]}.json"
+
+
+def write(record: Record, folder: Path) -> Path:
+    """Write a record into `folder` (made if missing) and return its file; a record once written stays.
+
+    A second record of the same stage is not written: the first one is kept. Raises BadInput when the folder cannot
+    be written, or when the file exists and holds something else.
+    """
+    file = folder / record.file_name
+    if file.exists():
+        if read_file(file).fingerprints.stage != record.fingerprints.stage:
+            raise BadInput(f"{file} holds the record of another stage; move it away, then run the stage again.")
+        return file
+    temporary = folder / f".{record.file_name}.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(record.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
+        os.replace(temporary, file)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise BadInput(
+            f"Cannot write to {folder} ({reason}); mend its permissions or give another --results-dir."
+        ) from error
+    return file
+
+
+def read_file(file: Path) -> Record:
+    """Read one record; BadInput names the file, what is wrong with it, and the remedy."""
+    try:
+        return Record.model_validate_json(file.read_text(encoding="utf-8"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        reason = f"{where}: {first['msg']}" if where else first["msg"]
+    except (OSError, UnicodeDecodeError) as error:
+        reason = str(error)
+    raise BadInput(
+        f"{file} is not a record that this version reads ({reason}); restore it from version control, or delete "
+        "it and run its stage again."
+    )
+
+
+def read_all(folder: Path) -> list[Record]:
+    """Return the records of a folder in the order of their file names ([] if there is no folder).
+
+    Raises BadInput for a file that is broken, or whose name does not fit its content (a copy would count twice).
+    """
+    records = []
+    for file in sorted(folder.glob("*.json")):
+        record = read_file(file)
+        if file.name != record.file_name:
+            raise BadInput(
+                f"{file} holds the record {record.file_name}; rename it to that, or delete it if it is a copy."
+            )
+        records.append(record)
+    return records
+
+
+# -------------------------------------------------------------------------------------- environment
+
+
+def environment(gpus: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the fields `git`, `versions` and `hardware` of a record: `Record(**environment(), …)`.
+
+    `gpus` are the names of the devices that the stage used; this module cannot ask torch for them.
+    """
+    return {
+        "git": _git(),
+        "versions": {"python": platform.python_version()} | {name: _version(PACKAGES[name]) for name in PACKAGES},
+        "hardware": Hardware(cpu=_cpu(), cores=_cores(), memory_gib=_memory_gib(), gpus=tuple(gpus)),
+    }
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@cache
+def _git() -> Git:
+    """The commit of this code, not of whatever checkout the package happens to be installed below."""
+    here = Path(__file__).resolve()
+    if _run_git("ls-files", "--error-unmatch", here.name, folder=here.parent) is None:
+        return Git()
+    commit = _run_git("rev-parse", "HEAD", folder=here.parent)
+    # Records and tables change with every run and say nothing about the code.
+    changes = _run_git("status", "--porcelain", "--", ":/", ":(top,exclude)results", folder=here.parent)
+    return Git(commit=commit, dirty=None if changes is None else bool(changes))
+
+
+def _run_git(*words: str, folder: Path) -> str | None:
+    try:
+        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _cpu() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name":
+                return value.strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _memory_gib() -> float:
+    try:
+        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
+    except (ValueError, OSError, AttributeError):
+        return 0.0

@@ -1,0 +1,42 @@
+"""What several tests need: rendered data, made once, and the command line as a process."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.data.render import render
+
+os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny coco, imagenet and cityscapes sets. Tests must not write to it."""
+    root = tmp_path_factory.mktemp("rendered")
+    render(root)
+    return root
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Run:
+    """Run `bench WORDS` as a process in an empty folder; returns its exit code and output."""
+
+    def run(*words: object, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "bench", *map(str, words)],
+            cwd=cwd or tmp_path,
+            env={k: v for k, v in os.environ.items() if not k.startswith("BENCH_")} | environ,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    return run

@@ -1,0 +1,250 @@
+"""The command line: start-up, exit codes, and one sentence for each kind of bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.cli import spread
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+TINY = ("--set", "arch=resnet18", "view_size=32", "pretrain.batch_size=2", "pretrain.subset=4")
+
+
+def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
+    """Exit code 2 and one sentence, without a traceback, that has all the parts."""
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.startswith("bench: ")]
+    assert lines, done.stderr
+    for part in parts:
+        assert part in lines[0]
+
+
+def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
+    """The time itself is measured in benchmarks/; here: what would make it slow is not imported."""
+    code = (
+        "import sys; from bench.cli import run; run(['--help'])\n"
+        "heavy = {'torch', 'pandas', 'pydantic', 'mmengine', 'numpy'} & set(sys.modules); assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for command in ("run", "plan", "stage", "table", "list", "show", "doctor", "data"):
+        assert command in done.stdout
+
+
+def test_options_take_several_values() -> None:
+    assert spread(["run", "--seeds", "0", "1", "--gpus", "2", "--pretrain", "a", "b"]) == [
+        *("run", "--seeds", "0", "--seeds", "1", "--gpus", "2"),
+        *("--pretrain", "a", "--pretrain", "b"),
+    ]
+    assert spread(["show", "coco", "--set", "a=1", "b=2", "--profile", "mini"]) == [
+        *("show", "coco", "--set", "a=1", "--set", "b=2", "--profile", "mini"),
+    ]
+
+
+def test_list_and_show(bench: Run) -> None:
+    found = json.loads(bench("list", "--json").stdout)
+    assert {"byol", "two_loss", "patch_byol", "supervised", "random_init"} <= set(found["objectives"])
+    assert {"coco_two_loss", "random_init"} <= set(found["pretrain"])
+    assert all(summary for entries in found.values() for summary in entries.values())
+    assert "coco_two_loss" in bench("list").stdout
+    shown = bench("show", "coco_two_loss", "--profile", "mini", "--set", "epochs=3")
+    assert shown.returncode == 0
+    values = json.loads(shown.stdout[shown.stdout.index("\n{") :])
+    assert (values["epochs"], values["objective"]["loss2"], values["profile"]) == (3, "logistic", "mini")
+
+
+def test_the_installed_package_works_outside_the_checkout(tmp_path: Path) -> None:
+    """A wheel carries the configs: built, unpacked, and asked from elsewhere."""
+    root = Path(__file__).parent.parent
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")]
+    subprocess.run(build, cwd=root, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    shutil.unpack_archive(wheel, tmp_path / "site", "zip")
+    code = "import bench, sys; from bench.cli import run; print(bench.__file__); sys.exit(run(['list', '--json']))"
+    environ = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+    )
+    where, _, listed = done.stdout.partition("\n")
+    assert where.startswith(str(tmp_path / "site"))
+    found = json.loads(listed)
+    assert {"coco", "random_init"} <= set(found["pretrain"])
+    assert "cityscapes_pspnet" in found["downstream"]
+
+
+@pytest.mark.parametrize(
+    ("words", "parts"),
+    [
+        (["run", "--pretrain", "coco_two_los", "--smoke"], ["'coco_two_los'", "did you mean coco_two_loss"]),
+        (["run", "--pretrain", "coco", "--downstream", "imagenet_lin", "--smoke"], ["did you mean imagenet_linear"]),
+        (["run", "--pretrain", "coco", "--smoke", "--set", "epoch=3"], ["'epoch'", "did you mean epochs"]),
+        (["run", "--pretrain", "coco", "--smoke", "--set", "pretrain.epochs=many"], ["'many'", "valid integer"]),
+        (["run", "--pretrain", "coco", "--smoke", "--set", "pretrain.objective.tau=1"], ["'objective.tau'"]),
+        (["run", "--pretrain", "coco", "--smoke", "--seeds", "-1"], ["--seeds"]),
+        (["run", "--pretrain", "coco", "--profile", "huge"], ["huge", "full"]),
+        (["run", "--pretrian", "coco"], ["--pretrian", "--pretrain"]),
+        (["run"], ["--pretrain"]),
+        (["show", "coc"], ["'coc'", "coco"]),
+        (["stage", "nowhere"], ["holds no stage.json"]),
+        (["data", "check", "coco"], ["coco", "--data-root"]),
+        (["data", "check", "cocoa"], ["cocoa", "coco"]),
+        (["run", "--pretrain", "coco", "--profile", "mini"], ["coco", "--data-root"]),
+    ],
+)
+def test_bad_words_get_one_sentence(bench: Run, tmp_path: Path, words: list[str], parts: list[str]) -> None:
+    refused(bench(*words), *parts)
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_missing_layout_and_empty_class_folder(bench: Run, tmp_path: Path, rendered: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    words = ("run", "--pretrain", "coco", "--profile", "smoke", "--data-root")
+    refused(bench(*words, f"coco={tmp_path / 'empty'}"), "train2017")
+    refused(bench(*words, f"coco={tmp_path / 'nowhere'}"), "nowhere")
+    copy = tmp_path / "imagenet"
+    shutil.copytree(rendered / "imagenet", copy)
+    victim = sorted((copy / "train").iterdir())[0]
+    for file in victim.iterdir():
+        file.unlink()
+    words = ("run", "--pretrain", "imagenet_supervised", "--profile", "smoke", "--data-root")
+    refused(bench(*words, f"imagenet={copy}"), victim.name)
+
+
+def test_unreadable_image_fails_or_is_counted(bench: Run, tmp_path: Path, rendered: Path) -> None:
+    copy = tmp_path / "coco"
+    shutil.copytree(rendered / "coco", copy)
+    victim = sorted((copy / "train2017").glob("*.jpg"))[0]
+    victim.write_bytes(victim.read_bytes()[:200])
+    checked = bench("data", "check", "coco", "--data-root", f"coco={copy}")
+    refused(checked, "mend or remove")
+    assert victim.name in checked.stdout
+    words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, "pretrain.subset=none", "--data-root", f"coco={copy}")
+    refused(bench(*words), victim.name)
+    skipped = bench(*words, "--unreadable", "skip")
+    assert skipped.returncode == 0, skipped.stderr
+    (done,) = tmp_path.glob("runs/pretrain/*/done.json")
+    assert json.loads(done.read_text())["metrics"]["images_skipped"] == 1
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused(bench: Run, tmp_path: Path, rendered: Path) -> None:
+    from bench.nn.encoder import build_encoder
+
+    weights = tmp_path / "weights.pth"
+    words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, f"init.checkpoint={weights}")
+    words += ("--data-root", str(rendered))
+    state = build_encoder("resnet18", 0).state_dict()
+    torch.save(build_encoder("resnet50", 0).state_dict(), weights)
+    refused(bench(*words), "resnet18", "tensors")
+    torch.save({f"somewhere.else.{name}": value for name, value in list(state.items())[:-3]}, weights)
+    refused(bench(*words), "tensors")
+    weights.write_text("no checkpoint at all")
+    refused(bench(*words), "weights.pth", "checkpoint")
+    torch.save({f"module.encoder_q.{name}": value for name, value in state.items()}, weights)
+    assert bench(*words).returncode == 0
+
+
+def test_a_checkpoint_that_carries_code_is_never_unpickled(bench: Run, tmp_path: Path, rendered: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+            return Path.touch, (tmp_path / "exploded",)  # type: ignore[return-value]
+
+    weights = tmp_path / "weights.pth"
+    torch.save({"state_dict": Bomb()}, weights)
+    words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, f"init.checkpoint={weights}")
+    refused(bench(*words, "--data-root", rendered), "weights.pth", "code")
+    assert not (tmp_path / "exploded").exists()
+    torch.load(weights, weights_only=False)  # the bomb is real
+    assert (tmp_path / "exploded").exists()
+
+
+def test_folders_that_cannot_be_written(bench: Run, tmp_path: Path, rendered: Path) -> None:
+    """A file where a folder should be fails for root too, unlike missing permissions."""
+    (tmp_path / "file").write_text("")
+    words = ("run", "--pretrain", "random_init", "--downstream", "imagenet_knn", "--profile", "smoke", "--data-root", rendered)
+    refused(bench(*words, "--results-dir", tmp_path / "file" / "results"), "Cannot write", "--results-dir")
+    refused(bench(*words, "--work-dir", tmp_path / "file" / "runs"), "Cannot write", "--work-dir")
+
+
+def test_dry_run_and_plan_write_nothing(bench: Run, tmp_path: Path, rendered: Path) -> None:
+    words = ("--pretrain", "coco_4_1finetune_79_4p", "--downstream", "imagenet_knn", "--profile", "smoke", "--data-root", rendered)
+    for command in (("run", *words, "--dry-run"), ("plan", *words)):
+        done = bench(*command)
+        assert done.returncode == 0, done.stderr
+        assert "pretrain coco-s0" in done.stdout  # the parent, first
+        assert "bench stage runs/pretrain/coco-s0-" in done.stdout
+        assert "init: pretrain coco-s0" in done.stdout
+        assert "5 stages: 5 to do" in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def test_plan_without_data_says_what_is_missing(bench: Run) -> None:
+    done = bench("plan", "--pretrain", "coco")
+    assert done.returncode == 0
+    assert "data: coco (missing)" in done.stdout
+    assert "--data-root" in done.stdout
+
+
+def test_doctor_names_what_is_missing(bench: Run, rendered: Path) -> None:
+    done = bench("doctor", "--data-root", f"coco={rendered / 'coco'}")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"coco: {rendered / 'coco'}" in done.stdout
+    assert "cityscapes: not found; give --data-root cityscapes=DIR" in done.stdout
+    assert f"torch {torch.__version__.split('+')[0]}" in done.stdout
+
+
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.05)
+
+
+def start(*words: object, cwd: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "bench", *map(str, words)]
+    return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(
+    tmp_path: Path, rendered: Path, number: signal.Signals
+) -> None:
+    words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, "pretrain.epochs=2000", "log_every=1")
+    process = start(*words, "--data-root", rendered, cwd=tmp_path)
+    wait_for(lambda: any(tmp_path.glob("runs/pretrain/*/metrics.jsonl")), process)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 130, out + err
+    assert "Traceback" not in err
+    assert "Go on with: bench run --pretrain coco" in err
+    (checkpoint,) = tmp_path.glob("runs/pretrain/*/last.ckpt")
+    state = torch.load(checkpoint, weights_only=True)
+    assert state["step"] > 0
+
+
+def test_the_second_process_on_a_stage_waits_or_leaves(tmp_path: Path, rendered: Path, bench: Run) -> None:
+    words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, "pretrain.epochs=40", "log_every=1")
+    first = start(*words, "--data-root", rendered, cwd=tmp_path)
+    wait_for(lambda: any(tmp_path.glob("runs/pretrain/*/metrics.jsonl")), first)
+    (folder,) = tmp_path.glob("runs/pretrain/*")
+    refused(bench("stage", folder, "--no-wait"), "is being run by process")
+    second = start("stage", folder, cwd=tmp_path)
+    out, err = second.communicate(timeout=200)
+    assert second.returncode == 0, err
+    assert "waiting for process" in out
+    assert "done already" in out
+    assert first.wait(timeout=200) == 0
+    steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps))  # nothing was trained twice

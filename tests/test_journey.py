@@ -1,0 +1,87 @@
+"""The whole path in smoke form: pretrain, convert, prove, transfer, record, table; and again, as a no-op."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+from safetensors import safe_open
+
+Run = Callable[..., "CompletedProcess[str]"]
+
+GRID = ("run", "--smoke", "--pretrain", "coco_two_loss", "random_init")
+TASKS = ("--downstream", "cityscapes_pspnet", "imagenet_linear", "imagenet_knn")
+
+
+@pytest.mark.timeout(900)
+def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, tmp_path: Path) -> None:
+    done = bench(*GRID, *TASKS)
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs, results = tmp_path / "runs", tmp_path / "runs" / "smoke" / "results"
+
+    # Records: one for each cell, with all that is needed to believe it.
+    records = [json.loads(file.read_text()) for file in sorted((results / "records").glob("*.json"))]
+    assert len(records) == 6
+    by_cell = {(record["pretrain"], record["task"]): record for record in records}
+    segmentation = by_cell["coco_two_loss", "cityscapes_pspnet"]
+    assert {"aacc_percent", "miou_percent", "macc_percent"} <= set(segmentation["metrics"])
+    assert len(segmentation["metrics"]["iou_percent"]) == 19
+    assert 0 <= by_cell["coco_two_loss", "imagenet_linear"]["metrics"]["top1_percent"] <= 100
+    for record in records:
+        assert record["profile"] == "smoke"
+        assert len(record["fingerprints"]["protocol"]) == 12
+        assert record["versions"]["torch"]
+        assert set(record["wall_seconds"]) == {"pretrain", "convert", record["kind"]}
+    assert by_cell["random_init", "imagenet_knn"]["data"].keys() == {"imagenet"}
+    assert by_cell["coco_two_loss", "imagenet_knn"]["data"].keys() == {"coco", "imagenet"}
+
+    # The weights arrived, provably, and both terms of the loss were logged apart.
+    (proof,) = runs.glob("convert/coco_two_loss-*/proof.json")
+    proven = json.loads(proof.read_text())
+    assert proven["matched"] == proven["of"] == 318
+    with safe_open(proof.parent / "trunk.safetensors", "pt") as trunk:  # type: ignore[no-untyped-call]
+        assert "layer4.2.conv3.weight" in trunk.keys()  # noqa: SIM118
+    (metrics,) = runs.glob("pretrain/coco_two_loss-*/metrics.jsonl")
+    line = json.loads(metrics.read_text().splitlines()[-1])
+    assert line["loss"] == pytest.approx(line["loss1"] + line["loss2"], abs=1e-4)
+
+    # The table has both rows, and the command printed it.
+    table = (results / "tables" / "transfer.md").read_text()
+    assert "coco_two_loss" in table
+    assert "random_init" in table
+    assert "mIoU" in done.stdout
+    assert bench("table", "--check", "--results-dir", results).returncode == 0
+
+    # Again: nothing runs, nothing changes.
+    before = {file: os.stat(file).st_mtime_ns for file in runs.rglob("*.json")}
+    again = bench(*GRID, *TASKS)
+    assert again.returncode == 0
+    assert again.stdout.count("recorded already") == 6
+    assert "[1/" not in again.stdout
+    assert {file: os.stat(file).st_mtime_ns for file in runs.rglob("*.json")} == before
+
+    # Another downstream setting: that stage alone runs, once for each pretraining.
+    changed = bench(*GRID, *TASKS, "--set", "k=3")
+    assert changed.returncode == 0, changed.stderr
+    ran = [line for line in changed.stdout.splitlines() if line.startswith("[")]
+    assert ran == ["[1/2] knn coco_two_loss--imagenet_knn-s0", "[2/2] knn random_init--imagenet_knn-s0"]
+
+    # Two protocols of one task never share a column.
+    header = (results / "tables" / "transfer.md").read_text()
+    hashes = {json.loads(file.read_text())["fingerprints"]["protocol"] for file in results.glob("records/*knn*.json")}
+    assert len(hashes) == 2
+    assert all(protocol in header for protocol in hashes)
+
+    # A trunk that was tampered with is refused, and the sentence says how much of it matched.
+    trunk_file = proof.parent / "trunk.safetensors"
+    raw = bytearray(trunk_file.read_bytes())
+    raw[-1] ^= 1
+    trunk_file.write_bytes(raw)
+    refused = bench(*GRID, *TASKS, "--set", "k=5")
+    assert refused.returncode == 2, refused.stdout + refused.stderr
+    assert "of 318 tensors" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -1,0 +1,182 @@
+"""Planning: which stages a grid has, what each fingerprint depends on, and what is to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import BadInput
+from bench.plan import Planner, Stage, protocol_hash, states
+from bench.recipe import Recipe, Task, load_recipe, load_task
+
+
+def planned(
+    recipes: list[Recipe],
+    tasks: list[Task],
+    seeds: tuple[int, ...] = (0,),
+    data: Callable[[str], str] = lambda name: f"data of {name}",
+) -> list[Stage]:
+    return Planner(data, lambda name: load_recipe(name, "smoke"), "smoke").grid(recipes, tasks, seeds)
+
+
+def recipe(name: str = "coco", **extra: Any) -> Recipe:
+    return load_recipe(name, "smoke", extra)
+
+
+def task(name: str = "imagenet_knn", **extra: Any) -> Task:
+    return load_task(name, "smoke", extra)
+
+
+def prints(stages: list[Stage]) -> dict[str, str]:
+    return {f"{stage.kind} {stage.label}": stage.fingerprint for stage in stages}
+
+
+def test_a_grid_has_each_stage_once_and_parents_first() -> None:
+    stages = planned([recipe(), recipe("random_init")], [task(), task("imagenet_linear")], (0, 1))
+    assert [f"{stage.kind} {stage.label}" for stage in stages[:4]] == [
+        "pretrain coco-s0",
+        "convert coco-s0",
+        "knn coco--imagenet_knn-s0",
+        "linear coco--imagenet_linear-s0",
+    ]
+    assert len(stages) == 2 * 2 * 4
+    assert len({stage.fingerprint for stage in stages}) == len(stages)
+    seen: set[str] = set()
+    for stage in stages:
+        assert {parent.fingerprint for parent in stage.parents.values()} <= seen
+        seen.add(stage.fingerprint)
+
+
+def test_a_change_downstream_changes_that_stage_alone() -> None:
+    before = prints(planned([recipe()], [task(), task("imagenet_linear")]))
+    after = prints(planned([recipe()], [task(k=3), task("imagenet_linear")]))
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {"knn coco--imagenet_knn-s0"}
+
+
+def test_a_change_of_pretraining_changes_all_that_hangs_on_it() -> None:
+    before = prints(planned([recipe()], [task()]))
+    after = prints(planned([recipe(epochs=2)], [task()]))
+    assert all(before[name] != after[name] for name in before)
+
+
+@pytest.mark.parametrize(
+    "extra", [{"workers": 7}, {"log_every": 3}, {"checkpoint": {"every_steps": 5}}], ids=["workers", "log", "checkpoint"]
+)
+def test_what_cannot_change_a_result_is_in_no_fingerprint(extra: dict[str, Any]) -> None:
+    assert prints(planned([recipe()], [task()])) == prints(planned([recipe(**extra)], [task(workers=3)]))
+
+
+def test_the_objectives_defaults_are_in_the_fingerprint() -> None:
+    """A setting written out equals the same setting by default; another value does not."""
+    default = prints(planned([recipe("coco_two_loss")], []))
+    written = prints(planned([recipe("coco_two_loss", objective={"loss2": "logistic"})], []))
+    other = prints(planned([recipe("coco_two_loss", objective={"loss2": "dense_byol"})], []))
+    assert default == written
+    assert default != other
+
+
+def test_data_seed_and_code_version_are_in_the_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = prints(planned([recipe()], [task()]))
+    coco = prints(planned([recipe()], [task()], data=lambda name: "new" if name == "coco" else f"data of {name}"))
+    assert all(before[name] != coco[name] for name in before)
+    val = prints(planned([recipe()], [task()], data=lambda name: "new" if name == "imagenet" else f"data of {name}"))
+    assert [name for name in before if before[name] != val[name]] == ["knn coco--imagenet_knn-s0"]
+    assert not set(before.values()) & set(prints(planned([recipe()], [task()], (1,))).values())
+    monkeypatch.setitem(__import__("bench.plan", fromlist=["VERSIONS"]).VERSIONS, "knn", 99)
+    version = prints(planned([recipe()], [task()]))
+    assert [name for name in before if before[name] != version[name]] == ["knn coco--imagenet_knn-s0"]
+
+
+def test_two_names_for_one_recipe_share_the_trunk_and_have_a_row_each(tmp_path: Path) -> None:
+    twin = tmp_path / "twin.py"
+    twin.write_text(f"_base_ = {recipe().source!r}\n", encoding="utf-8")
+    stages = planned([recipe(), load_recipe(str(twin), "smoke")], [task()])
+    assert [stage.kind for stage in stages] == ["pretrain", "convert", "knn", "knn"]
+    assert [stage.record_name.split("__")[0] for stage in stages[2:]] == ["coco", "twin"]
+
+
+def test_random_init_reads_no_data() -> None:
+    stages = planned([recipe("random_init")], [])
+    assert all(not stage.data for stage in stages)
+
+
+def test_rows_share_a_recipe_fingerprint_over_seeds() -> None:
+    stages = planned([recipe("coco_4_1finetune_79_4p")], [task()], (0, 1))
+    knn = [stage for stage in stages if stage.kind == "knn"]
+    assert len({stage.recipe_fingerprint for stage in knn}) == 1
+    assert len({stage.fingerprint for stage in knn}) == 2
+
+
+def test_continued_pretraining_plans_its_parent_first_and_shares_it() -> None:
+    stages = planned([recipe("coco_4_1finetune_79_4p"), recipe("coco_4_1finetune_79_8new"), recipe()], [])
+    labels = [stage.label for stage in stages if stage.kind == "pretrain"]
+    assert labels == ["coco-s0", "coco_4_1finetune_79_4p-s0", "coco_4_1finetune_79_8new-s0"]
+    parents = {stage.parents["init"].fingerprint for stage in stages if "init" in stage.parents}
+    assert parents == {stages[0].fingerprint}
+
+
+def test_continuing_from_an_epoch_that_is_not_there_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"starts from epoch 5 of coco, which under profile smoke ends with epoch 0"):
+        planned([recipe("coco_4_1finetune_79_4p", init={"epoch": 5})], [])
+    child = load_recipe("coco_4_1finetune_79_4p", "full", {"init": {"epoch": 40}})
+    with pytest.raises(BadInput, match=r"does not keep that checkpoint; set checkpoint\.keep_every_epochs"):
+        Planner(lambda name: name).grid([child], [], [0])
+    kept = load_recipe("coco_4_1finetune_79_4p", "full", {"init": {"epoch": 39}})
+    assert len(Planner(lambda name: name).grid([kept], [], [0])) == 3
+
+
+def test_a_circle_of_inits_is_refused() -> None:
+    child = recipe(init={"recipe": "coco", "epoch": 0})
+    with pytest.raises(BadInput, match=r"init goes in a circle: coco -> coco"):
+        Planner(lambda name: name, lambda _: child).grid([child], [], [0])
+
+
+def test_a_checkpoint_is_known_by_its_content(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    start = recipe(init={"checkpoint": str(file)})
+    with pytest.raises(BadInput, match=r"weights\.pth, which is no file; give the path of a checkpoint"):
+        planned([start], [])
+    file.write_bytes(b"one")
+    one = prints(planned([start], []))
+    file.write_bytes(b"two")
+    assert one != prints(planned([start], []))
+
+
+def test_protocol_hash_depends_on_what_is_measured_and_how() -> None:
+    assert protocol_hash(task()) == protocol_hash(task(workers=5))
+    assert protocol_hash(task()) != protocol_hash(task(k=3))
+    assert protocol_hash(task()) != protocol_hash(load_task("imagenet_knn", "full"))
+    assert len(protocol_hash(task())) == 12
+
+
+def test_states_ask_only_for_what_a_missing_result_needs() -> None:
+    stages = planned([recipe(), recipe("random_init")], [task(), task("imagenet_linear")])
+    by_name = {f"{stage.kind} {stage.label}": stage for stage in stages}
+
+    def state(recorded: set[str], done: set[str]) -> dict[str, str]:
+        name = {stage.fingerprint: key for key, stage in by_name.items()}
+        found = states(stages, lambda s: name[s.fingerprint] in recorded, lambda s: name[s.fingerprint] in done)
+        return {name[fingerprint]: value for fingerprint, value in found.items()}
+
+    assert set(state(set(), set()).values()) == {"to do"}
+    # All of coco's results are recorded: its weights may be gone, and nothing of it runs.
+    all_of_coco = {"knn coco--imagenet_knn-s0", "linear coco--imagenet_linear-s0"}
+    found = state(all_of_coco, set())
+    assert found["pretrain coco-s0"] == found["convert coco-s0"] == "not needed"
+    assert found["pretrain random_init-s0"] == "to do"
+    # One result is missing and the trunk is there: only that one runs.
+    found = state({"knn coco--imagenet_knn-s0"}, {"convert coco-s0"})
+    assert found["pretrain coco-s0"] == "not needed"
+    assert found["convert coco-s0"] == "done"
+    assert found["linear coco--imagenet_linear-s0"] == "to do"
+
+
+def test_planning_leaves_torch_alone() -> None:
+    code = "import sys, bench.plan, bench.record, bench.results.tables; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
