@@ -16,8 +16,9 @@ $(VENV)/.installed: requirements.lock requirements-build.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bench needs Python 3.11 or newer; set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-build.lock
-	$(BIN)/uv pip sync --quiet --python $(BIN)/python --compile-bytecode --require-hashes --no-build-isolation requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	MMCV_WITH_OPS=0 $(BIN)/uv pip sync --quiet --system-certs --python $(BIN)/python --compile-bytecode --require-hashes \
+		--build-constraints requirements-build.lock requirements.lock
+	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
 # Two pretrainings (ours and the control) to two downstream tasks, and the table.

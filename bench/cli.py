@@ -51,7 +51,9 @@ class Unreadable(StrEnum):
 # Options that take one value or more: `--seeds 0 1 2`. The parser below knows only `--seeds 0 --seeds 1`.
 SEVERAL = frozenset({"--pretrain", "--downstream", "--seeds", "--set", "--data-root"})
 
-Pretrain = Annotated[list[str], typer.Option("--pretrain", help="Pretraining configs: names or paths.", metavar="A [B …]")]
+Pretrain = Annotated[
+    list[str], typer.Option("--pretrain", help="Pretraining configs: names or paths.", metavar="A [B …]")
+]
 Downstream = Annotated[
     list[str], typer.Option("--downstream", help="Downstream configs: names, paths, mmseg configs.", metavar="X [Y …]")
 ]

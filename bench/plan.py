@@ -21,9 +21,9 @@ from bench.recipe import NOT_IN_FINGERPRINT, Profile, Recipe, SegmentationTask, 
 Kind = Literal["pretrain", "convert", "segmentation", "linear", "knn"]
 
 # Raise a number when a stage's code changes what it computes; its results are then computed anew.
-VERSIONS: dict[str, int] = {"pretrain": 1, "convert": 1, "segmentation": 1, "linear": 1, "knn": 1}
+VERSIONS: dict[Kind, int] = {"pretrain": 1, "convert": 1, "segmentation": 1, "linear": 1, "knn": 1}
 
-OUTPUTS: dict[str, tuple[str, ...]] = {
+OUTPUTS: dict[Kind, tuple[str, ...]] = {
     "pretrain": ("last.ckpt",),
     "convert": ("trunk.safetensors", "proof.json"),
     "segmentation": (),
@@ -36,7 +36,7 @@ OUTPUTS: dict[str, tuple[str, ...]] = {
 class Stage:
     """One job: what it is, what it reads, and the fingerprint of all of that."""
 
-    kind: str
+    kind: Kind
     label: str  # for people: coco-s0, coco--cityscapes_pspnet-s0
     seed: int
     config: Recipe | Task
@@ -140,7 +140,9 @@ class Planner:
             raise BadInput(f"init goes in a circle: {' -> '.join([*lineage, recipe.name])}; break it in one of them.")
         values, parents = settings(recipe), {}
         init = values.pop("init")
-        data = {} if recipe.dataset == "none" else {recipe.dataset: self.data_fingerprint(recipe.dataset)}
+        data: dict[str, str] = {}
+        if recipe.dataset != "none":
+            data[recipe.dataset] = self.data_fingerprint(recipe.dataset)
         if recipe.init is not None and recipe.init.recipe is not None:
             parent = self._parent(recipe)
             parents["init"] = self.pretrain(parent, seed, (*lineage, recipe.name))
@@ -205,8 +207,10 @@ class Planner:
 
     def _parent(self, recipe: Recipe) -> Recipe:
         """The recipe that `init` names, with a check that it keeps the checkpoint asked for."""
-        assert recipe.init is not None and recipe.init.recipe is not None and recipe.init.epoch is not None
+        assert recipe.init is not None
         name, epoch = recipe.init.recipe, recipe.init.epoch
+        assert name is not None
+        assert epoch is not None
         if name not in self._recipes:
             self._recipes[name] = self.load_parent(name)
         parent = self._recipes[name]
@@ -262,4 +266,3 @@ def states(
         else:
             result[stage.fingerprint] = "not needed"
     return {stage.fingerprint: result[stage.fingerprint] for stage in ordered}
-

@@ -29,5 +29,5 @@ def reseed(seed: int, *keys: int | str) -> None:
 
     value = derive(seed, *keys)
     torch.manual_seed(value)
-    np.random.seed(value % 2**32)
+    np.random.seed(value % 2**32)  # noqa: NPY002 - libraries below us draw from it
     random.seed(value)

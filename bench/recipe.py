@@ -77,6 +77,8 @@ class Init(Frozen):
 
 
 class CheckpointSettings(Frozen):
+    """When the training state is written, and which states are kept."""
+
     every_steps: int | None = Field(default=None, gt=0)  # None: at the end of each epoch
     keep_every_epochs: int | None = Field(default=None, gt=0)  # besides the last: kept for ever
 
@@ -237,7 +239,9 @@ def find_mmseg(name: str) -> Path:
     """Return the file of an mmseg config; BadInput when there is none."""
     file = mmseg_config(name)
     if file is None:
-        raise BadInput(f"No mmseg config {name!r}; give a path, or a name below {mmseg_configs() or 'mmseg/.mim/configs'}.")
+        raise BadInput(
+            f"No mmseg config {name!r}; give a path, or a name below {mmseg_configs() or 'mmseg/.mim/configs'}."
+        )
     return file
 
 

@@ -112,7 +112,7 @@ def write(record: Record, folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         temporary.write_text(record.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
-        os.replace(temporary, file)
+        temporary.replace(file)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise BadInput(

@@ -33,9 +33,8 @@ def objectives() -> dict[str, str]:
     """Return {name: "module:Class"}: the dictionary OBJECTIVES of bench/objectives/__init__.py."""
     tree = ast.parse((FOLDER / "__init__.py").read_text(encoding="utf-8"))
     for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
-        if any(isinstance(target, ast.Name) and target.id == "OBJECTIVES" for target in targets):
-            return dict(ast.literal_eval(node.value))  # type: ignore[union-attr, arg-type]
+        if isinstance(node, ast.AnnAssign) and node.value is not None and ast.unparse(node.target) == "OBJECTIVES":
+            return dict(ast.literal_eval(node.value))
     raise AssertionError("bench/objectives/__init__.py has no OBJECTIVES")
 
 

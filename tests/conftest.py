@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
 from bench.data.render import render
 
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))

@@ -130,7 +130,17 @@ def test_unreadable_image_fails_or_is_counted(bench: Run, tmp_path: Path, render
     checked = bench("data", "check", "coco", "--data-root", f"coco={copy}")
     refused(checked, "mend or remove")
     assert victim.name in checked.stdout
-    words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, "pretrain.subset=none", "--data-root", f"coco={copy}")
+    words = (
+        "run",
+        "--pretrain",
+        "coco",
+        "--profile",
+        "smoke",
+        *TINY,
+        "pretrain.subset=none",
+        "--data-root",
+        f"coco={copy}",
+    )
     refused(bench(*words), victim.name)
     skipped = bench(*words, "--unreadable", "skip")
     assert skipped.returncode == 0, skipped.stderr
@@ -172,13 +182,32 @@ def test_a_checkpoint_that_carries_code_is_never_unpickled(bench: Run, tmp_path:
 def test_folders_that_cannot_be_written(bench: Run, tmp_path: Path, rendered: Path) -> None:
     """A file where a folder should be fails for root too, unlike missing permissions."""
     (tmp_path / "file").write_text("")
-    words = ("run", "--pretrain", "random_init", "--downstream", "imagenet_knn", "--profile", "smoke", "--data-root", rendered)
+    words = (
+        "run",
+        "--pretrain",
+        "random_init",
+        "--downstream",
+        "imagenet_knn",
+        "--profile",
+        "smoke",
+        "--data-root",
+        rendered,
+    )
     refused(bench(*words, "--results-dir", tmp_path / "file" / "results"), "Cannot write", "--results-dir")
     refused(bench(*words, "--work-dir", tmp_path / "file" / "runs"), "Cannot write", "--work-dir")
 
 
 def test_dry_run_and_plan_write_nothing(bench: Run, tmp_path: Path, rendered: Path) -> None:
-    words = ("--pretrain", "coco_4_1finetune_79_4p", "--downstream", "imagenet_knn", "--profile", "smoke", "--data-root", rendered)
+    words = (
+        "--pretrain",
+        "coco_4_1finetune_79_4p",
+        "--downstream",
+        "imagenet_knn",
+        "--profile",
+        "smoke",
+        "--data-root",
+        rendered,
+    )
     for command in (("run", *words, "--dry-run"), ("plan", *words)):
         done = bench(*command)
         assert done.returncode == 0, done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -57,12 +56,12 @@ def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, tmp_path: Path) 
     assert bench("table", "--check", "--results-dir", results).returncode == 0
 
     # Again: nothing runs, nothing changes.
-    before = {file: os.stat(file).st_mtime_ns for file in runs.rglob("*.json")}
+    before = {file: file.stat().st_mtime_ns for file in runs.rglob("*.json")}
     again = bench(*GRID, *TASKS)
     assert again.returncode == 0
     assert again.stdout.count("recorded already") == 6
     assert "[1/" not in again.stdout
-    assert {file: os.stat(file).st_mtime_ns for file in runs.rglob("*.json")} == before
+    assert {file: file.stat().st_mtime_ns for file in runs.rglob("*.json")} == before
 
     # Another downstream setting: that stage alone runs, once for each pretraining.
     changed = bench(*GRID, *TASKS, "--set", "k=3")

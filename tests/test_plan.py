@@ -66,7 +66,9 @@ def test_a_change_of_pretraining_changes_all_that_hangs_on_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "extra", [{"workers": 7}, {"log_every": 3}, {"checkpoint": {"every_steps": 5}}], ids=["workers", "log", "checkpoint"]
+    "extra",
+    [{"workers": 7}, {"log_every": 3}, {"checkpoint": {"every_steps": 5}}],
+    ids=["workers", "log", "checkpoint"],
 )
 def test_what_cannot_change_a_result_is_in_no_fingerprint(extra: dict[str, Any]) -> None:
     assert prints(planned([recipe()], [task()])) == prints(planned([recipe(**extra)], [task(workers=3)]))

@@ -55,16 +55,19 @@ def load_trunk(path: Path, arch: str) -> dict[str, Tensor]:
     wanted = trunk_shapes(arch)
     content = read_checkpoint(Path(path))
     candidates = [
-        (where, prefix, _below(tensors, prefix)) for where, tensors in _dictionaries(content) for prefix in _prefixes(tensors)
+        (where, prefix, _below(tensors, prefix))
+        for where, tensors in _dictionaries(content)
+        for prefix in _prefixes(tensors)
     ]
     whole = [(where, prefix, found) for where, prefix, found in candidates if _fit(wanted, found).complete]
     if not whole:
         raise BadInput(_refusal(path, arch, content, [found for _, _, found in candidates]))
-    where, prefix, found = _preferred(path, whole)
+    _, prefix, found = _preferred(path, whole)
     state = {}
     for name, shape in wanted.items():
         kind = torch.int64 if name.endswith(COUNTER) else torch.float32
-        state[name] = found[name].detach().to(kind).contiguous() if name in found else torch.zeros(shape, dtype=kind)
+        tensor = found[name].detach() if name in found else torch.zeros(shape)
+        state[name] = tensor.to(kind, copy=True).contiguous()  # what was read is a view of the file
         if not torch.isfinite(state[name]).all():
             raise BadInput(f"{path}: {prefix}{name} holds nan or inf; take an earlier checkpoint of that run.")
     return state

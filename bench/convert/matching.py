@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -72,8 +73,9 @@ def match_contents(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) ->
 def digest(tensor: Tensor) -> str:
     """Return the sha256 of a tensor's type, shape and values; its memory layout and device do not count."""
     plain = tensor.detach().cpu().contiguous()
-    head = f"{plain.dtype}{tuple(plain.shape)}".encode()
-    return hashlib.sha256(head + plain.numpy().tobytes()).hexdigest()
+    content = hashlib.sha256(f"{plain.dtype}{tuple(plain.shape)}".encode())
+    content.update(plain.reshape(-1).view(torch.uint8).numpy().data)
+    return content.hexdigest()
 
 
 def trunk_hash(state: Mapping[str, Tensor]) -> str:

@@ -124,7 +124,7 @@ def write_proof(folder: Path, proof: Proof) -> None:
     """Write `proof.json` whole or not at all."""
     temporary = folder / f".{PROOF}.{os.getpid()}"
     temporary.write_text(json.dumps(asdict(proof), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(temporary, folder / PROOF)
+    temporary.replace(folder / PROOF)
 
 
 def verify_proof(folder: Path, state: Mapping[str, Tensor]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,13 @@ def read_checkpoint(path: Path) -> Any:
         try:
             return safetensors.torch.load_file(path)
         except (SafetensorError, OSError) as error:
-            raise BadInput(f"{path} is a damaged safetensors file ({_short(error)}); fetch or write it again.") from error
+            raise BadInput(
+                f"{path} is a damaged safetensors file ({_short(error)}); fetch or write it again."
+            ) from error
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # about programs and other pickles, which are refused below
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch.load raises a dozen kinds for files that are no checkpoint
         if code := _code_in(path):
             raise BadInput(
@@ -50,7 +55,9 @@ def _is_safetensors(path: Path) -> bool:
     """A safetensors file opens with the length of its JSON header, then the header."""
     with path.open("rb") as file:
         head = file.read(9)
-    return path.suffix == ".safetensors" or (len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < 10**8)
+    return path.suffix == ".safetensors" or (
+        len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < 10**8
+    )
 
 
 def _code_in(path: Path) -> str:

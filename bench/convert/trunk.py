@@ -41,7 +41,7 @@ def save_trunk(file: Path, state: Mapping[str, Tensor], arch: str, **metadata: s
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
     safetensors.torch.save_file(tensors, temporary, metadata={key: str(value) for key, value in words.items()})
-    os.replace(temporary, file)
+    temporary.replace(file)
     return content
 
 

@@ -45,7 +45,9 @@ def diagnose(data_root: Sequence[str] = ()) -> int:
             print(f"gpu          {index}: {name}, {gib:.0f} GiB")
     else:
         print("gpu          none: stages run on the CPU; fit for --smoke and --profile mini, not for full schedules")
-    print(f"disk         {shutil.disk_usage(Path.cwd()).free / 2**30:.0f} GiB free here; a full grid wants about 1 a run")
+    print(
+        f"disk         {shutil.disk_usage(Path.cwd()).free / 2**30:.0f} GiB free here; a full grid wants about 1 a run"
+    )
     for dataset, place, source in resolve_roots(data_root).sources():
         if place is None:
             print(f"data         {dataset}: not found; give --data-root {dataset}=DIR (not needed with --smoke)")

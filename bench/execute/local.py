@@ -56,7 +56,7 @@ def _run(folder: Path, gpus: int) -> int:
     command = [sys.executable, "-m", "bench", "stage", str(folder), "--gpus", str(gpus)]
     process = subprocess.Popen(command, start_new_session=True)
 
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
+    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
@@ -73,4 +73,3 @@ def _run(folder: Path, gpus: int) -> int:
         return EXIT_INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
-

@@ -19,7 +19,8 @@ from filelock import FileLock, Timeout
 
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.execute.stage_file import Done, StageFile, make_folder, plain, read_done, read_stage, write_done, write_text
-from bench.record import Record, environment
+from bench.plan import settings
+from bench.record import Fingerprints, Record, environment
 from bench.record import write as write_record
 from bench.stages.job import Job
 
@@ -90,7 +91,9 @@ def _run(folder: Path, stage: StageFile) -> None:
         report = folder / "error.log"
         write_text(report, traceback.format_exc())
         reason = " ".join(str(error).split())[:300]
-        raise StageFailed(f"{stage.kind} {stage.label}: {type(error).__name__}: {reason} (traceback: {report})") from error
+        raise StageFailed(
+            f"{stage.kind} {stage.label}: {type(error).__name__}: {reason} (traceback: {report})"
+        ) from error
     if first:
         done = Done(
             fingerprint=stage.fingerprint,
@@ -127,4 +130,54 @@ def _holder(folder: Path) -> str:
 
 def _record(stage: StageFile, done: Done, work_dir: Path) -> Record:
     """The record of a task's result, with all that is needed to believe it."""
-    raise NotImplementedError
+    assert stage.task is not None
+    assert stage.protocol is not None
+    task = stage.task
+    metrics = dict(done.metrics)
+    skipped = int(metrics.pop("images_skipped", 0))
+    trunk = work_dir / stage.inputs["convert"]
+    convert = read_stage(trunk)
+    pretrain = work_dir / convert.inputs["pretrain"]
+    upstream, downstream = settings(stage.recipe), settings(task)
+    # Paths would be of this machine; the fingerprints know the contents.
+    if "config" in downstream:
+        downstream["config"] = Path(downstream["config"]).name
+    if upstream["init"] is not None and upstream["init"]["checkpoint"] is not None:
+        upstream["init"]["checkpoint"] = Path(upstream["init"]["checkpoint"]).name
+    return Record(
+        pretrain=stage.recipe.name,
+        pretrain_set=stage.recipe.dataset,
+        arch=stage.recipe.arch,
+        task=task.name,
+        kind=task.kind,
+        dataset=task.dataset,
+        profile=task.profile,
+        seed=stage.seed,
+        metrics=metrics,
+        fingerprints=Fingerprints(stage=stage.fingerprint, recipe=stage.recipe_fingerprint, protocol=stage.protocol),
+        data=stage.lineage_data,
+        settings={"pretrain": upstream, "downstream": downstream},
+        wall_seconds={
+            "pretrain": _seconds(pretrain),
+            "convert": _seconds(trunk),
+            task.kind: done.wall_seconds,
+        },
+        weights=stage.inputs["convert"] + "/trunk.safetensors",
+        images_skipped=skipped,
+        command=f"bench run --pretrain {stage.recipe.name} --downstream {task.name} "
+        f"--seeds {stage.seed} --profile {task.profile}",
+        **environment(_gpus()),
+    )
+
+
+def _seconds(folder: Path) -> float:
+    done = read_done(folder, read_stage(folder).fingerprint)
+    return done.wall_seconds if done is not None else 0.0
+
+
+def _gpus() -> list[str]:
+    """The devices that this process could see, if its stage used torch at all."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.errors import BadInput
-from bench.plan import OUTPUTS, Stage, protocol_hash
+from bench.plan import OUTPUTS, Kind, Stage, protocol_hash
 from bench.recipe import KnnTask, LinearTask, Recipe, SegmentationTask
 
 STAGE, DONE = "stage.json", "done.json"
@@ -24,7 +24,7 @@ class StageFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Literal["pretrain", "convert", "segmentation", "linear", "knn"]
+    kind: Kind
     label: str
     seed: int
     fingerprint: str
@@ -55,7 +55,7 @@ def write_stage(
     """Write a stage's `stage.json` into its folder below `work_dir` and return the folder."""
     task = None if isinstance(stage.config, Recipe) else stage.config
     content = StageFile(
-        kind=stage.kind,  # type: ignore[arg-type]
+        kind=stage.kind,
         label=stage.label,
         seed=stage.seed,
         fingerprint=stage.fingerprint,
@@ -93,8 +93,8 @@ def read_done(folder: Path, fingerprint: str) -> Done | None:
         done = Done.model_validate_json((folder / DONE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    kind = folder.parent.name
-    complete = all((folder / name).is_file() for name in OUTPUTS.get(kind, ()))
+    outputs = next((names for kind, names in OUTPUTS.items() if kind == folder.parent.name), ())
+    complete = all((folder / name).is_file() for name in outputs)
     return done if complete and done.fingerprint == fingerprint else None
 
 
@@ -107,7 +107,7 @@ def write_text(file: Path, text: str) -> None:
     """Write a small file whole or not at all."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     temporary.write_text(text + "\n", encoding="utf-8")
-    os.replace(temporary, file)
+    temporary.replace(file)
 
 
 def make_folder(folder: Path, option: str) -> None:
@@ -119,7 +119,9 @@ def make_folder(folder: Path, option: str) -> None:
         probe.unlink()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise BadInput(f"Cannot write to {folder} ({reason}); mend its permissions or give another {option}.") from error
+        raise BadInput(
+            f"Cannot write to {folder} ({reason}); mend its permissions or give another {option}."
+        ) from error
 
 
 def _lineage_data(stage: Stage) -> dict[str, str]:

@@ -20,8 +20,6 @@ checkpoint = dict(keep_every_epochs=20)
 
 profiles = dict(
     # Minutes on 2 CPU cores. The small subset that people keep has other classes than CMC's, so: all of ImageNet's.
-    mini=dict(
-        dataset="imagenet", view_size=128, epochs=5, batch_size=16, subset=512, schedule=dict(warmup_epochs=1)
-    ),
+    mini=dict(dataset="imagenet", view_size=128, epochs=5, batch_size=16, subset=512, schedule=dict(warmup_epochs=1)),
     smoke=dict(dataset="imagenet", view_size=64, epochs=1, batch_size=4, subset=8, schedule=dict(warmup_epochs=0)),
 )

@@ -1,0 +1,208 @@
+"""Images as batches: decoded once each, all their views drawn from (seed, draw), for any number of workers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+from bench.data.decode import Undecodable, read_rgb
+from bench.data.layouts import Index
+from bench.data.views import Batch, BoxRow, Interpolation, View, make_test_view, make_views, normalise
+from bench.errors import BadInput
+from bench.randomness import generator
+
+__all__ = ["Batch", "EvalDataset", "Sample", "UnreadableImage", "ViewDataset", "collate", "in_order", "loader"]
+
+Unreadable = Literal["fail", "skip"]
+
+
+class UnreadableImage(BadInput):
+    """An image that cannot be read, under the policy `fail`.
+
+    DataLoader raises a worker's error anew with the worker's traceback for a text; only the sentence at its end is kept.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text.strip().rpartition("\n")[2].removeprefix(f"{__name__}.{type(self).__name__}: "))
+
+
+@dataclass
+class Sample:
+    """One image's part of a batch."""
+
+    views: list[np.ndarray]  # h×w×3 uint8
+    boxes: list[BoxRow]
+    label: int | None
+    index: int
+    skipped: int = 0  # 1 when another image had to take its place, or when it is left out
+    shown: bool = True  # whether it is in the batch
+
+
+@dataclass
+class _Files:
+    """A split's files without a Python object for each.
+
+    Forked workers would copy, page by page, what they count references to: with a million images, gigabytes.
+    """
+
+    root: str
+    names: np.ndarray = field(repr=False)  # bytes
+    labels: np.ndarray | None = field(repr=False)
+
+    @classmethod
+    def of(cls, index: Index) -> _Files:
+        labels = None if index.labels is None else np.asarray(index.labels, dtype=np.int64)
+        return cls(str(index.root), np.asarray([os.fsencode(file) for file in index.files]), labels)
+
+    def path(self, index: int) -> Path:
+        return Path(self.root, os.fsdecode(bytes(self.names[index])))
+
+    def label(self, index: int) -> int | None:
+        return None if self.labels is None else int(self.labels[index])
+
+    def unreadable(self, index: int, error: Undecodable) -> UnreadableImage:
+        return UnreadableImage(
+            f"Cannot read {self.path(index)} ({error}); mend or remove it (bench data check lists all such files), or "
+            "give --unreadable skip."
+        )
+
+
+class ViewDataset(Dataset[Sample]):
+    """Views of the images of a split, indexed by (index, draw); what is random is a function of (seed, draw) alone.
+
+    Args:
+        index: the split.
+        views: what to make of each image.
+        seed: of the views and of the subset.
+        unreadable: an image that cannot be read raises BadInput that names it (`fail`), or the next one that can be read
+            takes its place and is counted in `Batch.skipped` (`skip`).
+        subset: use only so many images, drawn once by the seed; all, if there are no more.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        views: Sequence[View],
+        seed: int,
+        unreadable: Unreadable = "fail",
+        subset: int | None = None,
+    ) -> None:
+        self.files, self.views, self.seed, self.unreadable = _Files.of(index), tuple(views), seed, unreadable
+        count = len(index.files)
+        self.positions = np.arange(count)
+        if subset is not None and subset < count:
+            self.positions = np.sort(generator(seed, "subset").permutation(count)[:subset])
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """Return the sample of (index, draw); BadInput when it cannot be read (under `skip`: when none can)."""
+        index, number = key
+        skipped = 0
+        for offset in range(len(self)):
+            position = int(self.positions[(index + offset) % len(self)])
+            try:
+                image = read_rgb(self.files.path(position))
+            except Undecodable as error:
+                if self.unreadable == "fail":
+                    raise self.files.unreadable(position, error) from error
+                skipped = 1
+                continue
+            pixels, boxes = make_views(image, self.views, generator(self.seed, "view", number))
+            return Sample(pixels, boxes, self.files.label(position), position, skipped)
+        raise UnreadableImage(f"No image below {self.files.root} can be read; bench data check says why.")
+
+
+class EvalDataset(Dataset[Sample]):
+    """The centre of each image of a split: short side resized to `resize`, the middle size×size cut out.
+
+    An image that cannot be read raises BadInput that names it (`fail`), or is left out of its batch and counted in
+    `Batch.skipped` (`skip`): no other takes its place, or it would count twice.
+
+    Raises BadInput when `size` is larger than `resize`.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        size: int,
+        resize: int,
+        unreadable: Unreadable = "fail",
+        interpolation: Interpolation = "bilinear",
+    ) -> None:
+        if size > resize:
+            raise BadInput(f"size {size} cannot be cut out of images resized to {resize}; raise resize or lower size.")
+        self.files, self.size, self.resize, self.unreadable = _Files.of(index), size, resize, unreadable
+        self.interpolation: Interpolation = interpolation
+
+    def __len__(self) -> int:
+        return len(self.files.names)
+
+    def __getitem__(self, index: int) -> Sample:
+        """Return the sample of an image; BadInput when it cannot be read and the policy is `fail`."""
+        label = self.files.label(index)
+        try:
+            image: Image.Image = read_rgb(self.files.path(index))
+        except Undecodable as error:
+            if self.unreadable == "fail":
+                raise self.files.unreadable(index, error) from error
+            nothing = np.zeros((self.size, self.size, 3), np.uint8)
+            return Sample([nothing], [(0, 0, 0, 0, 0)], label, index, skipped=1, shown=False)
+        pixels, place = make_test_view(image, self.size, self.resize, self.interpolation)
+        return Sample([pixels], [place], label, index)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Return samples as one batch, without those that are left out; N may be 0."""
+    shown = [position for position, sample in enumerate(samples) if sample.shown]
+    labels = [sample.label for sample in samples if sample.label is not None]
+    kept = torch.tensor(shown, dtype=torch.int64)
+    count = len(samples[0].views)
+    return Batch(
+        views=[normalise([sample.views[view] for sample in samples])[kept] for view in range(count)]
+        if len(shown) < len(samples)
+        else [normalise([sample.views[view] for sample in samples]) for view in range(count)],
+        boxes=[torch.tensor([sample.boxes[view] for sample in samples])[kept] for view in range(count)],
+        labels=torch.tensor(labels)[kept] if labels else None,
+        indices=torch.tensor([sample.index for sample in samples])[kept],
+        skipped=sum(sample.skipped for sample in samples),
+    )
+
+
+def in_order(length: int, batch_size: int) -> list[list[int]]:
+    """Return the batches of each image once, in order: what `loader` wants as the sampler of an EvalDataset."""
+    return [list(range(start, min(start + batch_size, length))) for start in range(0, length, batch_size)]
+
+
+def loader(
+    dataset: Dataset[Sample],
+    sampler: Iterable[Sequence[tuple[int, int]]] | Iterable[Sequence[int]],
+    workers: int = 0,
+    pin: bool = False,
+) -> DataLoader[Batch]:
+    """Return the batches of a data set, in the order of a batch sampler; no result depends on `workers`.
+
+    Args:
+        dataset: ViewDataset or EvalDataset.
+        sampler: yields the keys of one batch after another.
+        workers: processes that read (each with one thread, as DataLoader sets it); 0 reads in this one.
+        pin: whether batches arrive in page-locked memory.
+    """
+    return DataLoader(  # type: ignore[return-value]
+        dataset,
+        batch_sampler=sampler,  # type: ignore[arg-type]
+        num_workers=workers,
+        collate_fn=collate,
+        persistent_workers=workers > 0,
+        pin_memory=pin,
+        generator=torch.Generator(),  # its own: starting to iterate must not move the global one
+    )

@@ -1,0 +1,138 @@
+"""Where the data sets lie: the command line's words, then the environment, then a config file.
+
+In each of these a data set is named (`coco=DIR`), or a common parent is given that holds `coco/`, `imagenet/`,
+`imagenet100/` and `cityscapes/` (or `coco_mini/` and so on). This module does not import torch.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from platformdirs import user_config_path
+
+from bench.errors import BadInput, nearest
+
+DATASETS = ("coco", "imagenet", "imagenet100", "cityscapes")
+VARIABLE = "BENCH_DATA_ROOT"
+FILE = "bench.toml"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One place where folders are given, and those that it gives."""
+
+    name: str  # for people
+    named: Mapping[str, Path] = field(default_factory=dict)
+    parents: tuple[Path, ...] = ()
+
+    def find(self, dataset: str) -> Path | None:
+        """Return the folder that is named for a data set, else the one that a parent holds, else None."""
+        if dataset in self.named:
+            return self.named[dataset]
+        places = (parent / name for parent in self.parents for name in (dataset, f"{dataset}_mini"))
+        return next((place for place in places if place.is_dir()), None)
+
+
+@dataclass(frozen=True)
+class Roots:
+    """The folders that were given, best source first."""
+
+    given: tuple[Source, ...]
+
+    def find(self, dataset: str) -> Path:
+        """Return the folder of a data set; BadInput with the remedy when there is none.
+
+        ImageNet-100 is read from `imagenet` where it has no folder of its own.
+        """
+        place, source = self._locate(dataset)
+        if place is None:
+            given = sorted({name for source in self.given for name in source.named} - {*DATASETS})
+            parents = [str(parent) for source in self.given for parent in source.parents]
+            looked = f" (looked into {', '.join(parents)})" if parents else ""
+            looked += f" ({', '.join(given)} was given)" if given and dataset in DATASETS else ""
+            hint = "" if dataset in DATASETS else nearest(dataset, [*DATASETS, *given])
+            raise BadInput(
+                f"No data root for {dataset}{looked}{hint + ' Give' if hint else '; give'} --data-root {dataset}=DIR, "
+                f"or a common parent that holds {dataset}/, or set {VARIABLE} or [data_roots] in {FILE} to the same."
+            )
+        if not place.is_dir():
+            raise BadInput(f"{place}, given for {dataset} by {source}, is no folder; correct it or leave it out.")
+        return place
+
+    def sources(self) -> list[tuple[str, Path | None, str]]:
+        """Return (data set, its folder or None, where that came from) of each data set that is known by name."""
+        found = []
+        for dataset in DATASETS:
+            place, source = self._locate(dataset)
+            if place is not None and not place.is_dir():
+                place, source = None, f"{source}: {place} is no folder"
+            found.append((dataset, place, source))
+        return found
+
+    def _locate(self, dataset: str) -> tuple[Path | None, str]:
+        for name in (dataset, "imagenet") if dataset == "imagenet100" else (dataset,):
+            for source in self.given:
+                place = source.find(name)
+                if place is not None:
+                    return place, source.name
+        return None, ""
+
+
+def resolve_roots(
+    options: Sequence[str] = (), *, environ: Mapping[str, str] | None = None, cwd: Path | None = None
+) -> Roots:
+    """Collect the data roots: the words of --data-root, the environment, `bench.toml` here, then the user's config.
+
+    Args:
+        options: `coco=DIR`, or `DIR` for a common parent.
+        environ: instead of os.environ. `BENCH_DATA_ROOT` holds such words, separated by os.pathsep;
+            `BENCH_DATA_ROOT_COCO` the folder of one data set.
+        cwd: instead of the working directory. Relative folders are relative to it, in a file to the file.
+
+    Raises BadInput for words and files that cannot be understood; that a folder is missing is found when it is wanted.
+    """
+    environ = os.environ if environ is None else environ
+    cwd = (cwd or Path.cwd()).absolute()
+    prefix = VARIABLE + "_"
+    given = [_words("--data-root", options, cwd)]
+    for key in sorted(environ):
+        if key.startswith(prefix) and environ[key]:
+            given.append(Source(key, {key.removeprefix(prefix).lower(): _absolute(environ[key], cwd)}))
+    given.append(_words(VARIABLE, environ.get(VARIABLE, "").split(os.pathsep), cwd))
+    given += [_file(file) for file in (cwd / FILE, user_config_path("bench") / "config.toml") if file.is_file()]
+    return Roots(tuple(given))
+
+
+def _words(source: str, words: Iterable[str], cwd: Path) -> Source:
+    named: dict[str, Path] = {}
+    parents: list[Path] = []
+    for word in filter(None, words):
+        name, equals, folder = word.partition("=")
+        # A folder's name may hold an equals sign.
+        if not equals or not name.replace("_", "").isalnum():
+            parents.append(_absolute(word, cwd))
+        elif not folder:
+            raise BadInput(f"{source} has {word!r} without a folder; write {name}=DIR.")
+        else:
+            named[name.lower()] = _absolute(folder, cwd)
+    return Source(source, named, tuple(parents))
+
+
+def _file(file: Path) -> Source:
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8")).get("data_roots", {})
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise BadInput(f"{file} is not readable TOML: {' '.join(str(error).split())}; mend the file.") from error
+    if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
+        raise BadInput(f'{file}: [data_roots] takes lines like coco = "DIR" and parent = "DIR"; correct it.')
+    folders = {name.lower(): _absolute(value, file.parent) for name, value in table.items()}
+    parents = (folders.pop("parent"),) if "parent" in folders else ()
+    return Source(str(file), folders, parents)
+
+
+def _absolute(folder: str, base: Path) -> Path:
+    return base / Path(folder).expanduser()

@@ -1,0 +1,223 @@
+"""Views of an image, declared as data, and drawn from a generator that is handed in.
+
+Order of what is done: crop and resize, flip, colour jitter, grey, blur, solarize (Grill et al., "Bootstrap Your Own
+Latent", 2020, appendix B; Chen et al., SimCLR, 2020, appendix A). The single steps are torchvision's and Pillow's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter, ImageOps
+from torch import Tensor
+from torchvision.transforms import functional as TF
+
+Interpolation = Literal["bicubic", "bilinear"]
+RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+
+MEAN = (0.485, 0.456, 0.406)  # of ImageNet's pixels in [0, 1], by channel, as every torchvision model has it
+STD = (0.229, 0.224, 0.225)
+ATTEMPTS = 10  # to draw a crop that fits
+
+JITTERS = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)
+BoxRow = tuple[float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class View:
+    """How a view is drawn; the defaults are SimCLR's with BYOL's saturation.
+
+    Args:
+        size: side of the square view in pixels.
+        scale: range of the crop's share of the image's area.
+        ratio: range of the crop's width / height, drawn uniformly in its logarithm.
+        interpolation: of the resize to `size`.
+        flip: probability of a mirror image.
+        jitter: strengths of brightness, contrast, saturation (factors in 1 ± strength) and hue (a shift in ± strength
+            of the circle), done in random order; None for never.
+        jitter_p: probability of the jitter.
+        grey: probability of greyscale.
+        blur: probability of a Gaussian blur.
+        blur_sigma: range of its standard deviation in pixels of the view.
+        solarize: probability that values from 128 on are inverted.
+        count: how many such views of each image.
+    """
+
+    size: int = 224
+    scale: tuple[float, float] = (0.08, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: Interpolation = "bicubic"
+    flip: float = 0.5
+    jitter: tuple[float, float, float, float] | None = (0.4, 0.4, 0.2, 0.1)
+    jitter_p: float = 0.8
+    grey: float = 0.2
+    blur: float = 0.5
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    solarize: float = 0.0
+    count: int = 1
+
+
+def BYOL_VIEWS(size: int) -> tuple[View, View]:  # noqa: N802 - a constant, but for the size
+    """The two views of BYOL (appendix B, table 6): the first always blurred, the second rarely, and sometimes solarized."""
+    return View(size=size, blur=1.0), View(size=size, blur=0.1, solarize=0.2)
+
+
+def SUPERVISED_VIEW(size: int) -> View:  # noqa: N802
+    """Crop and flip, as in supervised training and linear evaluation (He et al. 2016; torchvision's reference)."""
+    return View(size=size, interpolation="bilinear", jitter=None, grey=0.0, blur=0.0)
+
+
+@dataclass
+class Batch:
+    """What an objective gets.
+
+    `views` has one tensor N×3×h×w for each view (a view with `count` 4 has four), float32, normalised with ImageNet's
+    mean and standard deviation. `boxes` says for each view where it lies: N×5 of (x0, y0, x1, y1, flipped), in [0, 1] of
+    the image's width and height; in a flipped view the first column lies at x1. `labels` (or None) and `indices`
+    (positions in the Index) are N int64. `skipped` counts the images that could not be read.
+    """
+
+    views: list[Tensor]
+    boxes: list[Tensor]
+    labels: Tensor | None
+    indices: Tensor
+    skipped: int = 0
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def to(
+        self,
+        device: torch.device | str,
+        memory_format: torch.memory_format | None = None,
+        non_blocking: bool = False,
+    ) -> Batch:
+        """Return the batch on a device; `memory_format` is that of the views (None: as it is)."""
+        layout = memory_format or torch.preserve_format
+        return replace(
+            self,
+            views=[view.to(device, memory_format=layout, non_blocking=non_blocking) for view in self.views],
+            boxes=[box.to(device, non_blocking=non_blocking) for box in self.boxes],
+            labels=None if self.labels is None else self.labels.to(device, non_blocking=non_blocking),
+            indices=self.indices.to(device, non_blocking=non_blocking),
+        )
+
+    def pin_memory(self) -> Batch:
+        """Return the batch in page-locked memory; torch's DataLoader calls this."""
+        return replace(
+            self,
+            views=[view.pin_memory() for view in self.views],
+            boxes=[box.pin_memory() for box in self.boxes],
+            labels=None if self.labels is None else self.labels.pin_memory(),
+            indices=self.indices.pin_memory(),
+        )
+
+
+# ---------------------------------------------------------------------------------------------- drawing
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """All that is random about one view of one image."""
+
+    crop: tuple[int, int, int, int]  # left, top, width, height in pixels
+    flip: bool
+    jitter: tuple[tuple[int, float], ...]  # (position in JITTERS, factor), in the order in which they are done
+    grey: bool
+    blur: float | None  # standard deviation in pixels
+    solarize: bool
+
+
+def draw(view: View, width: int, height: int, rng: np.random.Generator) -> Drawn:
+    """Draw a view of an image of width×height pixels."""
+    crop = draw_crop(width, height, view.scale, view.ratio, rng)
+    flip = rng.random() < view.flip
+    jitter: tuple[tuple[int, float], ...] = ()
+    if view.jitter is not None and rng.random() < view.jitter_p:
+        *strengths, hue = view.jitter
+        factors = [rng.uniform(max(0.0, 1 - s), 1 + s) for s in strengths] + [rng.uniform(-hue, hue)]
+        jitter = tuple((int(step), float(factors[step])) for step in rng.permutation(4) if view.jitter[step] > 0)
+    grey = rng.random() < view.grey
+    blur = float(rng.uniform(*view.blur_sigma)) if rng.random() < view.blur else None
+    return Drawn(crop, bool(flip), jitter, bool(grey), blur, bool(rng.random() < view.solarize))
+
+
+def draw_crop(
+    width: int, height: int, scale: tuple[float, float], ratio: tuple[float, float], rng: np.random.Generator
+) -> tuple[int, int, int, int]:
+    """Draw (left, top, width, height) as torchvision's RandomResizedCrop does (Szegedy et al. 2015, section 6).
+
+    A crop that does not fit is drawn anew, up to ten times; then it is the largest central one within the ratios.
+    """
+    for _ in range(ATTEMPTS):
+        area = width * height * rng.uniform(*scale)
+        aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            return int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1)), w, h
+    w, h = width, height
+    if width / height < min(ratio):
+        h = round(width / min(ratio))
+    elif width / height > max(ratio):
+        w = round(height * max(ratio))
+    return (width - w) // 2, (height - h) // 2, w, h
+
+
+def apply(image: Image.Image, view: View, drawn: Drawn) -> Image.Image:
+    """Return a view of an RGB image, size×size pixels."""
+    left, top, width, height = drawn.crop
+    image = image.crop((left, top, left + width, top + height))
+    image = image.resize((view.size, view.size), RESAMPLING[view.interpolation])
+    if drawn.flip:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    for step, factor in drawn.jitter:
+        image = JITTERS[step](image, factor)
+    if drawn.grey:
+        image = image.convert("L").convert("RGB")
+    if drawn.blur is not None:
+        image = image.filter(ImageFilter.GaussianBlur(drawn.blur))
+    return ImageOps.solarize(image, 128) if drawn.solarize else image
+
+
+def make_views(
+    image: Image.Image, views: Sequence[View], rng: np.random.Generator
+) -> tuple[list[np.ndarray], list[BoxRow]]:
+    """Return the views of one RGB image, h×w×3 uint8, and the box of each; `rng` alone decides them."""
+    pixels: list[np.ndarray] = []
+    boxes: list[BoxRow] = []
+    for view in views:
+        for _ in range(view.count):
+            drawn = draw(view, image.width, image.height, rng)
+            pixels.append(np.asarray(apply(image, view, drawn)))
+            boxes.append(box(drawn.crop, drawn.flip, image.width, image.height))
+    return pixels, boxes
+
+
+def make_test_view(
+    image: Image.Image, size: int, resize: int, interpolation: Interpolation = "bilinear"
+) -> tuple[np.ndarray, BoxRow]:
+    """Return the centre size×size×3 (uint8) of an RGB image whose short side is resized to `resize`, and its box."""
+    short = min(image.size)
+    width, height = (int(resize * side / short) for side in image.size)  # cut off, as in torchvision
+    image = image.resize((width, height), RESAMPLING[interpolation])
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    pixels = np.asarray(image.crop((left, top, left + size, top + size)))
+    return pixels, box((left, top, size, size), False, width, height)
+
+
+def box(crop: tuple[int, int, int, int], flip: bool, width: int, height: int) -> BoxRow:
+    """Return a crop in shares of the image's width and height, with 1 for flipped."""
+    left, top, w, h = crop
+    return left / width, top / height, (left + w) / width, (top + h) / height, float(flip)
+
+
+def normalise(pixels: Sequence[np.ndarray]) -> Tensor:
+    """Return h×w×3 uint8 arrays as one tensor N×3×h×w float32, minus ImageNet's mean, by its standard deviation."""
+    stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous().to(torch.float32)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
+    return stacked.div_(255).sub_(mean).div_(std)

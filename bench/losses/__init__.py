@@ -1,0 +1,1 @@
+"""Losses as pure functions of tensors. Under autocast they compute in float32; float64 stays float64."""

@@ -1,0 +1,74 @@
+"""BYOL's regression between positions of two views that show the same spot of the image.
+
+Source: the matching of Xie et al., "Propagate Yourself" (PixPro, CVPR 2021), section 3.1: two positions match when the
+distance of their centres is below 0.7 of the larger bin diagonal. The loss on matches is BYOL's (Grill et al. 2020).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.losses.precision import exact
+
+
+def centres(boxes: Tensor, h: int, w: int) -> Tensor:
+    """Return the (x, y) centres of a view's h×w bins within the whole image: boxes N×5 -> N×(h·w)×2, row by row.
+
+    A box is (x0, y0, x1, y1, flipped), in [0, 1] of the image's width and height; in a flipped view the first column
+    lies at x1.
+    """
+    x0, y0, x1, y1, flipped = boxes.unbind(1)
+    across = (torch.arange(w, device=boxes.device, dtype=boxes.dtype) + 0.5) / w  # w
+    down = (torch.arange(h, device=boxes.device, dtype=boxes.dtype) + 0.5) / h  # h
+    share = torch.where(flipped[:, None] > 0.5, 1.0 - across, across)  # N×w
+    x = x0[:, None] + share * (x1 - x0)[:, None]  # N×w
+    y = y0[:, None] + down * (y1 - y0)[:, None]  # N×h
+    n = len(boxes)
+    return torch.stack([x[:, None, :].expand(n, h, w), y[:, :, None].expand(n, h, w)], dim=-1).reshape(n, h * w, 2)
+
+
+def matches(boxes1: Tensor, boxes2: Tensor, size1: tuple[int, int], size2: tuple[int, int], ratio: float) -> Tensor:
+    """Return which positions of view 1 and view 2 show the same spot: N×S1×S2, boolean; sizes are (h, w) of the maps.
+
+    Two match when the distance of their centres over the larger of the two bin diagonals is below `ratio`.
+    """
+    distance = torch.cdist(
+        centres(boxes1, *size1), centres(boxes2, *size2), compute_mode="donot_use_mm_for_euclid_dist"
+    )
+    diagonal = torch.maximum(_bin_diagonal(boxes1, *size1), _bin_diagonal(boxes2, *size2))
+    return distance / diagonal[:, None, None] < ratio
+
+
+@exact
+def dense_regression(p: Tensor, z: Tensor, boxes_p: Tensor, boxes_z: Tensor, ratio: float = 0.7) -> Tensor:
+    """Return one direction of the dense loss: the mean over images of the mean 2 − 2·cos(p_i, sg z_j) over matches.
+
+    An image whose views share no spot adds 0 and stays in the mean, as in PixPro; so the mean over ranks is the loss of
+    the whole batch. Scalar in [0, 4].
+
+    Args:
+        p: predictions at the positions of one view, N×h×w×D.
+        z: targets at the positions of the other view, N×h′×w′×D; no gradient reaches them.
+        boxes_p, boxes_z: where the two views lie, N×5 (see `centres`).
+        ratio: how far apart matching centres may lie, in bin diagonals.
+
+    Raises ValueError when the shapes do not go together.
+    """
+    n = len(p)
+    fits = p.dim() == z.dim() == 4 and n == len(z) and p.shape[-1] == z.shape[-1]
+    if not fits or boxes_p.shape != (n, 5) or boxes_z.shape != (n, 5):
+        shapes = [tuple(tensor.shape) for tensor in (p, z, boxes_p, boxes_z)]
+        raise ValueError(f"dense regression wants N×h×w×D, N×h′×w′×D, N×5 and N×5, got {shapes}")
+    (h, w), (h_z, w_z) = p.shape[1:3], z.shape[1:3]
+    matched = matches(boxes_p, boxes_z, (h, w), (h_z, w_z), ratio).to(p.dtype)  # N×S×S′
+    cosine = F.normalize(p.flatten(1, 2), dim=2) @ F.normalize(z.detach().flatten(1, 2), dim=2).transpose(1, 2)
+    per_image = ((2.0 - 2.0 * cosine) * matched).sum((1, 2)) / matched.sum((1, 2)).clamp(min=1.0)
+    return per_image.mean()
+
+
+def _bin_diagonal(boxes: Tensor, h: int, w: int) -> Tensor:
+    """Return the diagonal of one bin of each view, N."""
+    x0, y0, x1, y1, _ = boxes.unbind(1)
+    return torch.hypot((x1 - x0) / w, (y1 - y0) / h)

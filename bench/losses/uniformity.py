@@ -1,0 +1,44 @@
+"""Alignment and uniformity on the unit sphere.
+
+Source: Wang and Isola, "Understanding Contrastive Representation Learning through Alignment and Uniformity on the
+Hypersphere" (ICML 2020), with their α = 2, t = 2; values agree with the authors' code on normalised features.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.losses.precision import exact
+
+
+@exact
+def alignment(x: Tensor, y: Tensor) -> Tensor:
+    """Return the mean of ‖n(x) − n(y)‖² over rows: N×D, N×D -> scalar in [0, 4]. Gradients reach both."""
+    if x.shape != y.shape:
+        raise ValueError(f"the two views {tuple(x.shape)} and {tuple(y.shape)} differ in shape")
+    return (F.normalize(x, dim=1) - F.normalize(y, dim=1)).square().sum(1).mean()
+
+
+@exact
+def uniformity(x: Tensor, t: float = 2.0) -> Tensor:
+    """Return log mean exp(−t·‖n(x_i) − n(x_j)‖²) over distinct pairs i ≠ j: N×D -> scalar in [−4t, 0].
+
+    It is the log of a mean over all pairs of the batch, so that x must hold all ranks' rows. Raises ValueError for
+    fewer than two rows.
+    """
+    n = len(x)
+    if n < 2:
+        raise ValueError("uniformity needs at least two rows: it is over pairs of different ones")
+    unit = F.normalize(x, dim=1)
+    exponents = 2.0 * t * (unit @ unit.T - 1.0)
+    own = torch.eye(n, dtype=torch.bool, device=x.device)
+    return torch.logsumexp(exponents.masked_fill(own, -math.inf).flatten(), dim=0) - math.log(n * (n - 1))
+
+
+def align_uniform(x: Tensor, y: Tensor, t: float = 2.0) -> Tensor:
+    """Return alignment plus the mean uniformity of both views, unit weights; x, y are all ranks' rows, N×D each."""
+    return alignment(x, y) + 0.5 * (uniformity(x, t) + uniformity(y, t))

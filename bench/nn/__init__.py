@@ -1,0 +1,1 @@
+"""Encoders, heads, the moving average of weights, and what processes compute together."""

@@ -1,0 +1,71 @@
+"""What several processes compute together, with gradients.
+
+DistributedDataParallel averages gradients over the ranks: it minimises the mean of the ranks' losses. Each operation
+here therefore sends back the sum of all ranks' gradients, and the averaged gradient is that of one process with
+the whole batch, whether every rank computes the whole loss or only the part of its own rows. (A raw `all_reduce` or
+`all_gather` sends back a gradient for the own part of the loss alone: 1/world of it, or none.)
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world() -> int:
+    """Return the number of processes, 1 without a process group."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Return the number of this process, 0 without a process group."""
+    return dist.get_rank() if world() > 1 else 0
+
+
+class _Gather(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        ctx.rows = x.shape[0]
+        parts = [torch.empty_like(x) for _ in range(world())]
+        dist.all_gather(parts, x)
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].clone(memory_format=torch.contiguous_format)  # others may hold this gradient, too
+        dist.all_reduce(total)
+        return total.narrow(0, rank() * ctx.rows, ctx.rows)
+
+
+class _Sum(torch.autograd.Function):
+    @staticmethod
+    def forward(_ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_ctx: Any, *grads: Tensor) -> Tensor:
+        total = grads[0].clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+
+def gather(x: Tensor) -> Tensor:
+    """Return all ranks' rows in the order of the ranks: n×… -> (world·n)×…; x itself in a single process.
+
+    All ranks must have equally many rows. Half precision is widened to float32, since gradients are summed. Rank r's
+    own rows start at r·n.
+    """
+    if world() == 1:
+        return x
+    wide = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+    return _Gather.apply(wide.contiguous())
+
+
+def sum_over_ranks(x: Tensor) -> Tensor:
+    """Return the sum of x over the ranks, of the same shape; x itself in a single process."""
+    return x if world() == 1 else _Sum.apply(x)

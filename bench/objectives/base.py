@@ -1,0 +1,60 @@
+"""The contract between an objective and the loop that trains it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, TypedDict
+
+from torch import Tensor, nn
+
+from bench.nn.encoder import Encoder
+
+if TYPE_CHECKING:
+    from bench.data.views import Batch, View
+
+
+class ParamGroup(TypedDict):
+    """Parameters that an optimizer treats alike."""
+
+    params: list[nn.Parameter]
+    decay: bool  # whether weight decay applies
+    adapt: bool  # whether LARS scales the step to the weights
+
+
+class Objective(nn.Module, ABC):
+    """What a pretraining minimises, and the networks that it needs for that.
+
+    A constructor takes the encoder, `num_classes` if it uses labels, and its settings: keyword-only, with a plain
+    annotation and a literal default, the paper's.
+    """
+
+    encoder: Encoder  # what is converted and evaluated
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    @abstractmethod
+    def views(self, size: int) -> tuple[View, ...]:
+        """Return the views that a batch has of each image, for global views of `size` pixels."""
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Return {"loss": what to minimise, and by name its terms, detached}, all scalars."""
+
+    def after_step(self, progress: float) -> None:
+        """Do what follows the optimizer's step k (0-based) of K; progress is k / K."""
+        del progress
+
+    def param_groups(self) -> list[ParamGroup]:
+        """Return the trainable parameters: weights, which decay and adapt; biases and norms, which do neither.
+
+        Decided by the number of dimensions, not by name: a norm called `downsample.1` cannot slip through.
+        """
+        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        weights = [parameter for parameter in trainable if parameter.ndim > 1]
+        rest = [parameter for parameter in trainable if parameter.ndim <= 1]
+        return [
+            {"params": weights, "decay": True, "adapt": True},
+            {"params": rest, "decay": False, "adapt": False},
+        ]

@@ -1,0 +1,110 @@
+"""Two losses at once: BYOL's regression, and a second term from a slot.
+
+Claim:     none that is published. The runs that this follows report a second loss near .516 to .520 on every data set,
+           alone or beside BYOL, and do not define it.
+Equation:  loss = loss1_weight·loss1 + loss2; loss1 is BYOL's, 4 − 4·cos summed over both directions. loss2 is one of
+           logistic             ½·[mean softplus(−s⁺) + mean softplus(s⁻)], a mean over both directions; s is the
+                                cosine of online predictions p and the other view's target projections z′; s⁺ pairs of
+                                the same image, s⁻ of different images of the whole batch, over all ranks
+           dense_byol           as loss1, but between positions of C5 that show the same spot, with heads of their own
+           align_uniform        alignment + uniformity (t = 2) of the online projections z of both views, over all ranks
+           variance_covariance  VICReg's variance + covariance/25 of the online projections z, over all ranks
+Papers:    Grill et al. 2020 (BYOL); for loss2 see `bench/losses/`.
+Reference: google-deepmind/deepmind-research, byol/, for loss1; none for the sum.
+Departs from it: as `byol` does. That loss2 is `logistic` is a reading: its floor, .5032 at orthogonal negatives, and
+           its independence of batch size and width fit those reports.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bench.data.views import BYOL_VIEWS, Batch, View
+from bench.errors import BadInput, nearest
+from bench.losses.dense import dense_regression
+from bench.losses.logistic import logistic
+from bench.losses.regression import symmetric_regression
+from bench.losses.uniformity import align_uniform
+from bench.losses.variance_covariance import variance_covariance
+from bench.nn.bootstrap import bootstrap_networks
+from bench.nn.collectives import gather, rank
+from bench.nn.ema import follow, target_of, target_rate
+from bench.nn.encoder import Encoder
+from bench.nn.heads import mlp, per_position
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+SLOT = ("logistic", "dense_byol", "align_uniform", "variance_covariance")
+
+
+class TwoLoss(Objective):
+    """Two losses at once: BYOL's regression, and a second term from a slot (logistic by default)."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        loss2: str = "logistic",
+        loss1_weight: float = 1.0,
+        hidden_dim: int = 4096,
+        projection_dim: int = 256,
+        tau0: float = 0.99,
+    ) -> None:
+        super().__init__(encoder)
+        if loss2 not in SLOT:
+            hint = nearest(loss2, SLOT) or f"; known: {', '.join(SLOT)}."
+            raise BadInput(f"Unknown objective.loss2 {loss2!r}{hint}")
+        if loss1_weight < 0:
+            raise BadInput(f"objective.loss1_weight is {loss1_weight}; set it to 0 (loss2 alone) or more.")
+        networks = bootstrap_networks(encoder, hidden_dim, projection_dim, tau0)
+        self.projector, self.predictor, self.target_encoder, self.target_projector = networks
+        self.loss2, self.loss1_weight, self.tau0 = loss2, loss1_weight, tau0
+        if loss2 == "dense_byol":
+            with seeded(encoder.seed, "dense heads"):
+                self.dense_projector = mlp(encoder.feature_dim, hidden_dim, projection_dim)
+                self.dense_predictor = mlp(projection_dim, hidden_dim, projection_dim)
+            self.target_dense_projector = target_of(self.dense_projector)
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """The two views of BYOL."""
+        return BYOL_VIEWS(size)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss, loss1 (before its weight), loss2."""
+        v1, v2 = batch.views  # N×3×H×W
+        r1, r2 = self.encoder.last_map(v1), self.encoder.last_map(v2)  # N×F×h×w
+        z1, z2 = (self.projector(self.encoder.pool(r)) for r in (r1, r2))  # N×D
+        p1, p2 = self.predictor(z1), self.predictor(z2)  # N×D
+        with torch.no_grad():
+            t1, t2 = self.target_encoder.last_map(v1), self.target_encoder.last_map(v2)  # N×F×h×w
+            y1, y2 = (self.target_projector(self.target_encoder.pool(t)) for t in (t1, t2))  # N×D
+        loss1 = symmetric_regression(p1, p2, y1, y2)
+        if self.loss2 == "logistic":
+            first = rank() * len(p1)
+            loss2 = 0.5 * (logistic(p1, gather(y2), first) + logistic(p2, gather(y1), first))
+        elif self.loss2 == "align_uniform":
+            loss2 = align_uniform(gather(z1), gather(z2))
+        elif self.loss2 == "variance_covariance":
+            loss2 = variance_covariance(gather(z1), gather(z2))
+        else:
+            loss2 = self._dense(r1, r2, t1, t2, batch.boxes)
+        loss = self.loss1_weight * loss1 + loss2
+        return {"loss": loss, "loss1": loss1.detach(), "loss2": loss2.detach()}
+
+    def _dense(self, r1: Tensor, r2: Tensor, t1: Tensor, t2: Tensor, boxes: list[Tensor]) -> Tensor:
+        """Both directions between positions, from online maps r and target maps t (N×F×h×w), boxes N×5."""
+        head = nn.Sequential(self.dense_projector, self.dense_predictor)
+        p1, p2 = per_position(head, r1), per_position(head, r2)  # N×h×w×D
+        with torch.no_grad():
+            y1, y2 = (per_position(self.target_dense_projector, t) for t in (t1, t2))  # N×h×w×D
+        b1, b2 = boxes
+        return dense_regression(p1, y2, b1, b2) + dense_regression(p2, y1, b2, b1)
+
+    def after_step(self, progress: float) -> None:
+        """Move the target towards the online network."""
+        tau = target_rate(self.tau0, progress)
+        follow(self.target_encoder, self.encoder, tau)
+        follow(self.target_projector, self.projector, tau)
+        if self.loss2 == "dense_byol":
+            follow(self.target_dense_projector, self.dense_projector, tau)

@@ -1,0 +1,1 @@
+"""Records -> long frame -> tables. Nothing here imports torch."""

@@ -1,0 +1,108 @@
+"""The lines below a table: what it does and doesn't show, seeds, protocols, data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+from typing import Any
+
+from bench.record import Record
+from bench.results.load import column_key
+from bench.results.sections import Column, Row
+from bench.results.statistics import compare
+
+# Settings that neither identify nor change a protocol.
+_LEFT_OUT = frozenset({"name", "summary", "source", "profile", "workers", "kind", "dataset"})
+
+
+def section_notes(
+    records: Sequence[Record], columns: Sequence[Column], rows: Sequence[Row], baseline: Row | None, repeats: int
+) -> tuple[str, ...]:
+    """Return the notes of one section; `records` are those that its measured rows come from."""
+    notes = []
+    if records:
+        if baseline is None:
+            notes.append("No differences: there is no baseline row here.")
+        else:
+            notes.append(f"Differences are to {baseline.label}.")
+        notes += _seeds(rows)
+        notes += distinguishable(columns, rows)
+        notes += _protocols(records, columns)
+        notes += _skipped(records)
+    if repeats:
+        notes.append(f"{repeats} older records of a seed that was measured again in the same cell are left out.")
+    if any(row.published for row in rows):
+        notes.append(
+            "† Published in 2021 in a slide deck, not measured here: protocol, schedule and number of seeds are not "
+            "stated. No difference is computed between these rows and measured ones, and they do not compete for best."
+        )
+    return tuple(notes)
+
+
+def distinguishable(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+    """Return which pairs of measured rows can be told apart, by each mIoU column, or else by the first column."""
+    chosen = [i for i, column in enumerate(columns) if column.metric == "miou_percent" and column.protocol]
+    chosen = chosen or [i for i, column in enumerate(columns) if column.protocol][:1]
+    lines = []
+    for index in chosen:
+        cells = [(row.label, cell) for row in rows if (cell := row.cells[index]) is not None and not cell.published]
+        if len(cells) < 2:
+            continue
+        apart: list[str] = []
+        alike: list[str] = []
+        unjudged: list[str] = []
+        for (name, cell), (other, other_cell) in combinations(cells, 2):
+            verdict = compare(cell.values, other_cell.values)
+            if verdict.word in {"higher", "lower"}:
+                above, below = (name, other) if verdict.word == "higher" else (other, name)
+                apart.append(f"{above} > {below} (p = {verdict.p:.2g})")
+            else:
+                (alike if verdict.word == "≈" else unjudged).append(f"{name} ≈ {other}")
+        parts = []
+        if apart:
+            parts.append(f"distinguishable (p < 0.05): {', '.join(apart)}")
+        if alike:
+            parts.append(f"not distinguishable: {', '.join(alike)}")
+        if unjudged:
+            pairs = "no pair" if len(unjudged) == len(cells) * (len(cells) - 1) // 2 else f"{len(unjudged)} pairs not"
+            parts.append(f"{pairs} judged, as that takes two seeds of both rows and some spread")
+        lines.append(f"By {columns[index].header}: {'; '.join(parts)}.")
+    return lines
+
+
+def _seeds(rows: Sequence[Row]) -> list[str]:
+    counts = {cell.summary.n for row in rows for cell in row.cells if cell is not None and not cell.published}
+    if counts == {1}:
+        return ["One seed a cell: no spread is known, so that no difference here can be believed or dismissed."]
+    return [f"Seeds a cell: {min(counts)}." if len(counts) == 1 else f"Seeds a cell: {min(counts)} to {max(counts)}."]
+
+
+def _protocols(records: Sequence[Record], columns: Sequence[Column]) -> list[str]:
+    first: dict[tuple[str, str, str], Record] = {}
+    for record in records:
+        first.setdefault(column_key(record), record)
+    lines = []
+    for key in dict.fromkeys((column.task, column.protocol, column.data) for column in columns if column.protocol):
+        record = first[key]
+        headers = ", ".join(column.header for column in columns if (column.task, column.protocol, column.data) == key)
+        lines.append(
+            f"{headers}: {key[0]}, protocol {key[1]} ({describe(record.settings.get('downstream', {}))}), "
+            f"on {record.dataset}, data {key[2] or 'without a fingerprint'}."
+        )
+    return lines
+
+
+def describe(settings: dict[str, Any]) -> str:
+    """Return a protocol in one line: what its config says of itself, then the settings that are set."""
+    values = [
+        f"{key}={','.join(map(str, value)) if isinstance(value, list | tuple) else value}"
+        for key, value in settings.items()
+        if key not in _LEFT_OUT and value not in (None, {}, [], ())
+    ]
+    summary = str(settings.get("summary", "")).rstrip(".")
+    return "; ".join(part for part in (summary, " ".join(values)) if part) or "settings not recorded"
+
+
+def _skipped(records: Sequence[Record]) -> list[str]:
+    found = [f"{r.pretrain} {r.task} seed {r.seed}: {r.images_skipped}" for r in records if r.images_skipped]
+    return [f"Unreadable images that were skipped: {', '.join(found)}."] if found else []

@@ -1,0 +1,186 @@
+"""Sections -> text: Markdown, LaTeX and HTML for people, CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.errors import BadInput, nearest
+from bench.results.sections import Cell, Column, Row, Section
+
+SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex", "html": "html"}
+
+TITLE = "Transfer results"
+ORIGIN = "Derived from the records by bench table; never edited."
+LEGEND = (
+    "Metrics in percent. A cell holds mean ± sample standard deviation over seeds (number of seeds), then the "
+    "difference to the baseline row and a verdict: ↑ higher, ↓ lower (Welch's t-test over seeds, two-sided, p < 0.05, "
+    "not corrected for many pairs), ≈ these runs cannot tell the two apart, ? cannot be judged (one seed, or no "
+    "spread). Bold: highest measured mean of a column. † published, not measured here. – no value."
+)
+EMPTY = "–"
+
+
+@dataclass(frozen=True)
+class _Format:
+    """How one markup language writes what a table needs."""
+
+    table: str  # tabulate's name
+    escape: Callable[[str], str]
+    bold: str  # with {} for the text
+
+
+def render(sections: Sequence[Section], format: str) -> str:
+    """Return sections as `markdown`, `csv`, `latex` or `html`, ending with a line feed.
+
+    CSV has one line a row over all sections and, for each column, mean, std, n, difference, verdict and protocol
+    as columns of their own; it has no notes. Raises BadInput for another format.
+    """
+    writers = {"markdown": _markdown, "csv": _csv, "latex": _latex, "html": _html}
+    if format not in writers:
+        raise BadInput(f"Unknown format {format!r}{nearest(format, writers) or '; known: ' + ', '.join(writers) + '.'}")
+    return writers[format](sections)
+
+
+def cell_text(cell: Cell | None, column: Column, bold: str = "{}", escape: Callable[[str], str] = str) -> str:
+    """Return a cell as text: `64.97 ± 0.30 (3) +0.22 ≈`; one seed has no ±, a published value has no seeds."""
+    if cell is None:
+        return escape(EMPTY)
+    digits = column.decimals
+    mean = f"{cell.summary.mean:.{digits}f}"
+    if cell.published:
+        return escape(mean)
+    text = bold.format(escape(mean)) if cell.best else escape(mean)
+    if cell.summary.std is not None:
+        text += escape(f" ± {cell.summary.std:.{digits}f}")
+    text += escape(f" ({cell.summary.n})")
+    if cell.difference is not None and cell.verdict is not None:
+        text += escape(f" {_signed(cell.difference, digits)} {cell.verdict.symbol}")
+    return text
+
+
+def _signed(value: float, digits: int) -> str:
+    """A difference with its sign; what rounds to nothing has none, and the minus is a real one."""
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def _grid(section: Section, format: _Format) -> str:
+    from tabulate import tabulate
+
+    head = [format.escape(name) for name in (*section.leading, *(column.header for column in section.columns))]
+    lines = []
+    for row in section.rows:
+        leading = [format.escape(text) for text in row.leading]
+        if row.published:
+            leading[_named(section)] += format.escape(" †")
+        pairs = zip(row.cells, section.columns, strict=True)
+        lines.append([*leading, *(cell_text(cell, column, format.bold, format.escape) for cell, column in pairs)])
+    align = ["left"] * len(section.leading) + ["right"] * len(section.columns)
+    return tabulate(lines, head, tablefmt=format.table, disable_numparse=True, colalign=align if lines else None)
+
+
+def _named(section: Section) -> int:
+    """Which leading column gets the mark of published rows: the one that names the run."""
+    return next((i for i, name in enumerate(section.leading) if name in {"Pretrain", "Method"}), 0)
+
+
+# ------------------------------------------------------------------------------------------- languages
+
+
+def escape_markdown(text: str) -> str:
+    """Escape what GitHub's Markdown would read as markup; underscores inside words are none."""
+    text = re.sub(r"([\\`*|\[\]~]|<(?=[A-Za-z/!?]))", r"\\\1", text.replace("\n", " "))
+    return re.sub(r"(?<![^\W_])_|_(?![^\W_])", r"\\_", text)
+
+
+def escape_latex(text: str) -> str:
+    """Escape LaTeX's special characters and write the table's signs in mathematics."""
+    signs = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " "}
+    signs |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    signs |= {"≈": r"$\approx$", "±": r"$\pm$", "†": r"$\dagger$", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
+    signs |= {"−": "$-$", "–": "--", "<": "$<$", ">": "$>$", "×": r"$\times$", "…": r"\dots{}", "τ": r"$\tau$"}
+    return "".join(signs.get(sign, sign) for sign in text)
+
+
+_MARKDOWN = _Format("github", escape_markdown, "**{}**")
+_LATEX = _Format("latex_raw", escape_latex, r"\textbf{{{}}}")
+_HTML = _Format("unsafehtml", html.escape, "<strong>{}</strong>")
+
+
+def _markdown(sections: Sequence[Section]) -> str:
+    parts = [f"# {TITLE}", escape_markdown(ORIGIN), escape_markdown(LEGEND)]
+    for section in sections:
+        parts += [f"## {escape_markdown(section.title)}", _grid(section, _MARKDOWN)]
+        if section.notes:
+            parts.append("\n".join(f"- {escape_markdown(note)}" for note in section.notes))
+    if not sections:
+        parts.append("No records yet.")
+    return "\n\n".join(parts) + "\n"
+
+
+def _latex(sections: Sequence[Section]) -> str:
+    parts = [f"% {TITLE}. {ORIGIN}\n% {LEGEND}"]
+    for section in sections:
+        lines = [f"\\section*{{{escape_latex(section.title)}}}", _grid(section, _LATEX)]
+        if section.notes:
+            items = [f"  \\item {escape_latex(note)}" for note in section.notes]
+            lines += ["\\begin{itemize}", *items, "\\end{itemize}"]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def _html(sections: Sequence[Section]) -> str:
+    parts = [f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{TITLE}</title></head>\n<body>']
+    parts.append(f"<h1>{TITLE}</h1>\n<p>{html.escape(ORIGIN)}</p>\n<p>{html.escape(LEGEND)}</p>")
+    for section in sections:
+        parts += [f"<h2>{html.escape(section.title)}</h2>", _grid(section, _HTML)]
+        if section.notes:
+            items = "\n".join(f"<li>{html.escape(note)}</li>" for note in section.notes)
+            parts.append(f"<ul>\n{items}\n</ul>")
+    if not sections:
+        parts.append("<p>No records yet.</p>")
+    return "\n".join([*parts, "</body>\n</html>"]) + "\n"
+
+
+def _csv(sections: Sequence[Section]) -> str:
+    """One line a row, the union of all columns; values rounded to six decimals."""
+    lines: list[dict[str, str]] = []
+    for section in sections:
+        for row in section.rows:
+            line = {"section": section.key, "published": "yes" if row.published else "no"}
+            lines.append(line | dict(zip(section.leading, row.leading, strict=True)) | _csv_cells(section, row))
+    fields = list(dict.fromkeys(["section", "published", *(name for line in lines for name in line)]))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fields, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def _csv_cells(section: Section, row: Row) -> dict[str, str]:
+    values: dict[str, str] = {}
+    for column, cell in zip(section.columns, row.cells, strict=True):
+        name = column.header
+        values[name] = _plain(cell.summary.mean) if cell is not None else ""
+        if not column.protocol:
+            continue  # nothing measured here, hence no spread to tell of
+        measured = cell if cell is not None and not cell.published else None
+        std = measured.summary.std if measured else None
+        difference = measured.difference if measured else None
+        values |= {
+            f"{name} std": _plain(std) if std is not None else "",
+            f"{name} n": str(measured.summary.n) if measured else "",
+            f"{name} difference": _plain(difference) if difference is not None else "",
+            f"{name} verdict": measured.verdict.word if measured and measured.verdict else "",
+            f"{name} protocol": column.protocol if measured else "",
+        }
+    return values
+
+
+def _plain(value: float) -> str:
+    return str(round(value, 6))

@@ -1,0 +1,54 @@
+"""A table before it is text: sections of columns, rows, cells and notes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from bench.results.statistics import Summary, Verdict
+
+
+@dataclass(frozen=True)
+class Column:
+    """One measured quantity: values in a column were all measured the same way."""
+
+    header: str
+    task: str
+    metric: str
+    protocol: str = ""  # hash; empty for published values alone
+    data: str = ""  # fingerprint of the data measured on
+    decimals: int = 2
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The values of one row in one column, one a seed, and how they compare with the baseline's."""
+
+    values: tuple[float, ...]
+    summary: Summary
+    published: bool = False
+    best: bool = False
+    difference: float | None = None  # of means, to the baseline
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line: the leading texts (pretrain set, pretrain, backbone) and a cell, or none, a column."""
+
+    leading: tuple[str, ...]
+    cells: tuple[Cell | None, ...]
+    published: bool = False
+    name: str = ""  # the pretraining by which a baseline is chosen
+    label: str = ""  # the same, with a suffix of its fingerprint where the name alone is ambiguous
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table with its heading and the notes below it."""
+
+    title: str
+    key: str  # full, mini, smoke, small_images
+    leading: tuple[str, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = field(default=())

@@ -1,0 +1,257 @@
+"""Linear evaluation: linear classifiers on a frozen trunk, one a learning rate, trained side by side.
+
+The protocol is MoCo's (He et al. 2020, main_lincls): encoder in eval mode, weights N(0, 0.01), bias 0, SGD with momentum,
+random resized crop and flip, test images resized and centre-cropped. Several learning rates cost one forward
+of the trunk; the head to report is then chosen on a held-out share of the training images, never on val.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.data.images import EvalDataset, ViewDataset
+from bench.data.layouts import Index, index
+from bench.data.sampler import DrawSampler, steps_per_epoch
+from bench.data.views import SUPERVISED_VIEW
+from bench.errors import BadInput, Interrupted, StageFailed
+from bench.progress import Progress
+from bench.randomness import derive, generator
+from bench.recipe import LinearTask, ScheduleSettings
+from bench.stages.frozen import FrozenTrunk, evaluation, hold_out, loaded, subset
+from bench.stages.job import Job
+from bench.train.schedule import factor
+from bench.train.signals import StopRequest
+
+HEADS = "heads.safetensors"  # written after each epoch; what a resumed stage goes on from
+LOWER = "give lower learning rates (--set learning_rates=...)"
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Train and evaluate linear classifiers on the trunk that `inputs["convert"]` holds.
+
+    Returns top-1 and top-5 in percent of the chosen head, its learning rate (per 256 images), the same for all heads
+    by learning rate (None for one that diverged), counts of images, and how many were skipped as unreadable.
+
+    Raises BadInput for missing data or a trunk without a proof, StageFailed when every head diverges or the trunk did
+    not stay as it was.
+    """
+    task = job.config
+    assert isinstance(task, LinearTask)
+    root = job.data_root(task.dataset)
+    training, selection = subset(index(task.dataset, root, "train"), task.subset, job.seed), None
+    if task.selection_share:
+        training, selection = hold_out(training, task.selection_share, job.seed)
+    validation = index(task.dataset, root, "val")
+    with FrozenTrunk(job.inputs["convert"], task.precision).watched() as trunk:
+        heads = Heads(len(task.learning_rates), len(training.classes), trunk.feature_dim, job.seed, trunk.device)
+        skipped = train(job, task, trunk, heads, training)
+        chosen, selected = 0, None
+        if selection is not None:
+            selected = evaluate(job, task, trunk, heads, selection, "select")
+            chosen = best(selected.top1, task.learning_rates)
+        result = evaluate(job, task, trunk, heads, validation, "validate")
+    top1, top5 = result.top1[chosen], result.top5[chosen]
+    if top1 is None or top5 is None:
+        raise StageFailed(f"The linear classifier diverged; {LOWER}.")
+    names = [f"{rate:g}" for rate in task.learning_rates]
+    metrics: dict[str, Any] = {
+        "top1_percent": top1,
+        "top5_percent": top5,
+        "learning_rate": task.learning_rates[chosen],
+        "top1_percent_by_learning_rate": dict(zip(names, result.top1, strict=True)),
+        "top5_percent_by_learning_rate": dict(zip(names, result.top5, strict=True)),
+        "training_images": len(training.files),
+        "validation_images": result.images,
+        "images_skipped": skipped + result.skipped + (selected.skipped if selected else 0),
+    }
+    if selected is not None:
+        metrics["selection_top1_percent_by_learning_rate"] = dict(zip(names, selected.top1, strict=True))
+        metrics["selection_images"] = selected.images
+    return metrics
+
+
+# ---------------------------------------------------------------------------------------------- heads
+
+
+class Heads:
+    """L linear classifiers, each trained by SGD with a learning rate of its own, as one wide matrix product.
+
+    No head sees another: its gradient is that of its own mean cross-entropy. All start from the same weights,
+    N(0, 0.01) drawn by the seed alone, so that head i among many is head i alone.
+    """
+
+    def __init__(self, count: int, classes: int, dim: int, seed: int, device: torch.device | str = "cpu") -> None:
+        start = generator(seed, "linear", "head").normal(0.0, 0.01, (classes, dim)).astype(np.float32)
+        self.weight = torch.from_numpy(start).to(device).repeat(count, 1, 1)  # L×C×D
+        self.bias = torch.zeros(count, classes, device=device)  # L×C
+        self.weight_momentum = torch.zeros_like(self.weight)
+        self.bias_momentum = torch.zeros_like(self.bias)
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Return N×L×C of features N×D."""
+        heads, classes, dim = self.weight.shape
+        wide = torch.addmm(self.bias.view(-1), features, self.weight.view(heads * classes, dim).t())
+        return wide.view(-1, heads, classes)
+
+    def step(self, features: Tensor, labels: Tensor, rates: Tensor, momentum: float, decay: float) -> Tensor:
+        """Take one step of SGD (torch's form: v ← m·v + g, w ← w − lr·v) and return the losses before it, L.
+
+        Args:
+            features: N×D float32 without gradient.
+            labels: N int64.
+            rates: L, this step's learning rate of each head.
+            momentum: m.
+            decay: weight decay; g includes decay·w.
+        """
+        heads, classes, _ = self.weight.shape
+        logits = self.logits(features)
+        flat = labels[:, None].expand(-1, heads)
+        losses = F.cross_entropy(logits.reshape(-1, classes), flat.reshape(-1), reduction="none").view(-1, heads).mean(0)
+        # The gradient of the mean cross-entropy is (softmax − one-hot) / N.
+        slope = logits.softmax(dim=-1)
+        slope.scatter_add_(2, flat[..., None], torch.full_like(slope[..., :1], -1.0))
+        slope /= len(features)
+        weight_grad = (slope.flatten(1).t() @ features).view_as(self.weight)
+        bias_grad = slope.sum(dim=0)
+        for value, velocity, grad in (
+            (self.weight, self.weight_momentum, weight_grad),
+            (self.bias, self.bias_momentum, bias_grad),
+        ):
+            velocity.mul_(momentum).add_(grad).add_(value, alpha=decay)
+            value.sub_(velocity * rates.view(-1, *[1] * (value.ndim - 1)))
+        return losses
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a resumed training needs, by name."""
+        names = ("weight", "bias", "weight_momentum", "bias_momentum")
+        return {name: getattr(self, name) for name in names}
+
+    def finite(self) -> list[bool]:
+        """Which heads have not diverged."""
+        return (self.weight.flatten(1).isfinite().all(1) & self.bias.isfinite().all(1)).tolist()
+
+
+def best(scores: list[float | None], rates: tuple[float, ...]) -> int:
+    """Return the position of the highest score (of equal ones, the lowest learning rate); StageFailed if none is."""
+    pairs = enumerate(zip(scores, rates, strict=True))
+    known = [(score, -rate, position) for position, (score, rate) in pairs if score is not None]
+    if not known:
+        raise StageFailed(f"Every linear classifier diverged; {LOWER}.")
+    return max(known)[2]
+
+
+# ------------------------------------------------------------------------------------------- training
+
+
+def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training: Index) -> int:
+    """Train the heads in place and return how many images were skipped; goes on after the last step that was saved.
+
+    The crop and flip of an image depend on (seed, draw) alone, so that a resumed training equals an undisturbed one
+    whatever the number of workers. Raises Interrupted after a signal; the step at hand is finished and saved.
+    """
+    seed = derive(job.seed, "linear", "data")
+    steps = steps_per_epoch(len(training.files), task.batch_size)
+    total = steps * task.epochs
+    settings = task.model_dump_json(exclude={"name", "summary", "source", "workers"})
+    about = {"trunk": trunk.hash, "task": settings, "seed": str(job.seed), "images": str(len(training.files))}
+    start, skipped = _resume(job.folder / HEADS, heads, about)
+    schedule = ScheduleSettings(name=task.schedule, milestones=task.milestones)
+    peak = torch.tensor(task.learning_rates, device=trunk.device) * (task.batch_size / 256)
+    dataset = ViewDataset(training, (SUPERVISED_VIEW(task.size),), seed, unreadable=job.unreadable)
+    sampler = DrawSampler(len(training.files), task.batch_size, seed, start_step=start)
+    with (
+        StopRequest() as stop,
+        loaded(dataset, sampler, task.workers, trunk.device) as batches,
+        Progress(f"train {task.name}", total, "steps", done=start) as progress,
+    ):
+        for step in range(start, total):
+            batch = next(batches)
+            skipped += batch.skipped
+            features = trunk.features(batch.views[0])
+            rates = peak * factor(step, total, 0, schedule)
+            losses = heads.step(features, batch.labels.to(trunk.device), rates, task.momentum, task.weight_decay)
+            progress.update(1, loss=losses.nan_to_num(math.inf).min().item())
+            done = step + 1
+            if done % steps == 0 or stop.asked:
+                if not any(heads.finite()):
+                    raise StageFailed(f"Every linear classifier diverged by step {done}; {LOWER}.")
+                _save(job.folder / HEADS, heads, about | {"steps": str(done), "skipped": str(skipped)})
+            if stop.asked and done < total:
+                raise Interrupted(f"Stopped after step {done} of {total}; {HEADS} holds it.")
+    return skipped
+
+
+def _save(file: Path, heads: Heads, about: dict[str, str]) -> None:
+    """Write the heads whole or not at all."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in heads.tensors().items()}
+    safetensors.torch.save_file(tensors, temporary, metadata=about)
+    temporary.replace(file)
+
+
+def _resume(file: Path, heads: Heads, about: dict[str, str]) -> tuple[int, int]:
+    """Load what an earlier start left; return (finished steps, skipped images), (0, 0) if it left nothing of use."""
+    if not file.is_file():
+        return 0, 0
+    try:
+        with safe_open(file, framework="pt") as opened:
+            found = dict(opened.metadata() or {})
+        tensors = safetensors.torch.load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise BadInput(f"{file} is damaged; delete it, and the linear stage starts anew.") from error
+    if {key: found.get(key) for key in about} != about:
+        print(f"{file.name} is about another trunk or task: starting anew", flush=True)
+        return 0, 0
+    for name, tensor in heads.tensors().items():
+        tensor.copy_(tensors[name])
+    return int(found["steps"]), int(found["skipped"])
+
+
+# ----------------------------------------------------------------------------------------- evaluation
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Percentages of each head (None: it diverged), over `images` images."""
+
+    top1: list[float | None]
+    top5: list[float | None]
+    images: int
+    skipped: int
+
+
+def evaluate(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, images: Index, title: str) -> Scores:
+    """Return top-1 and top-5 of each head over every image once. With fewer than 5 classes top-5 is over them all."""
+    most = min(5, len(images.classes))
+    right = torch.zeros(2, len(heads.weight), dtype=torch.int64, device=trunk.device)
+    count = skipped = 0
+    dataset = EvalDataset(images, task.size, task.resize, unreadable=job.unreadable)
+    with Progress(f"{title} {task.name}", len(images.files), "images") as progress:
+        for batch in evaluation_batches(dataset, task.batch_size, task.workers):
+            labels = batch.labels.to(trunk.device)
+            top = heads.logits(trunk.features(batch.views[0])).topk(most, dim=-1).indices  # N×L×most
+            hits = top == labels[:, None, None]
+            right += torch.stack([hits[..., 0].sum(0), hits.any(-1).sum(0)])
+            count += len(labels)
+            skipped += batch.skipped
+            progress.update(len(labels))
+    return Scores(
+        top1=_percent(right[0], count, heads), top5=_percent(right[1], count, heads), images=count, skipped=skipped
+    )
+
+
+def _percent(right: Tensor, count: int, heads: Heads) -> list[float | None]:
+    pairs = zip(right.tolist(), heads.finite(), strict=True)
+    return [100.0 * hits / count if finite else None for hits, finite in pairs]

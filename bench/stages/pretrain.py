@@ -1,0 +1,176 @@
+"""Pretrain: an encoder and an objective from a recipe, trained from random or given weights.
+
+Writes `last.ckpt` (the whole training state), `epoch_….ckpt` (kept epochs), `metrics.jsonl` and `tensorboard/`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from bench.convert.dialects import load_trunk
+from bench.convert.matching import match_shapes
+from bench.convert.proof import load_strictly
+from bench.convert.reading import read_checkpoint
+from bench.data.images import Batch, ViewDataset, loader
+from bench.data.layouts import Index, index
+from bench.data.sampler import DrawSampler, steps_per_epoch
+from bench.errors import BadInput
+from bench.nn.encoder import build_encoder
+from bench.objectives import build
+from bench.randomness import reseed
+from bench.recipe import Recipe
+from bench.stages.job import Job
+from bench.train.checkpoint import LAST, epoch_file, is_ours, write
+from bench.train.distributed import Ranks, ranks_of
+from bench.train.feed import Parts, micro_batch
+from bench.train.loop import fit
+from bench.train.state import identity
+
+if TYPE_CHECKING:
+    from bench.objectives.base import Objective
+
+MOST_WORKERS = 16  # of one process
+SMALL_RUN = 512  # images in all: starting workers would take longer than reading them
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Pretrain one recipe with one seed.
+
+    Returns {"steps", "epochs", "loss" and its terms, "skipped_images", "init": which modules were loaded and which are
+    fresh}. Raises BadInput, StageFailed or Interrupted, as `fit` does.
+    """
+    recipe = job.config
+    assert isinstance(recipe, Recipe)
+    with ranks_of() as ranks:
+        images = None if recipe.dataset == "none" else index(recipe.dataset, job.data_root(recipe.dataset), "train")
+        objective, report = start(
+            recipe, job.seed, starting_file(job), num_classes=len(images.classes) if images else 0
+        )
+        if ranks.first:
+            print(_words(recipe, report), flush=True)
+        if images is None:
+            return _untrained(objective, recipe, job, ranks) | {"init": report}
+        if ranks.device.type == "cuda":
+            torch.backends.cudnn.benchmark = True  # the shapes never change
+        return _train(objective, recipe, job, images, ranks) | {"init": report}
+
+
+# ----------------------------------------------------------------------------------------------- weights
+
+
+def starting_file(job: Job) -> Path | None:
+    """Return the checkpoint that a recipe's `init` means, or None; BadInput when the parent did not keep it."""
+    recipe = job.config
+    assert isinstance(recipe, Recipe)
+    if recipe.init is None:
+        return None
+    if recipe.init.checkpoint is not None:
+        return Path(recipe.init.checkpoint)
+    assert recipe.init.epoch is not None
+    file = job.inputs["init"] / epoch_file(recipe.init.epoch)
+    if not file.is_file():
+        raise BadInput(f"{file} is missing; run {recipe.init.recipe} again with checkpoint.keep_every_epochs set.")
+    return file
+
+
+def start(recipe: Recipe, seed: int, checkpoint: Path | None, num_classes: int = 0) -> tuple[Objective, dict[str, Any]]:
+    """Build the objective with weights from the seed, then from a checkpoint, and report what came from where.
+
+    The encoder is loaded strictly, and before the objective is built, so that a target network starts as its copy. Each
+    other module of the objective is loaded whole if the checkpoint has it whole, else left fresh.
+
+    Raises BadInput for a checkpoint of another architecture or prefix, saying how many tensors of how many matched.
+    """
+    encoder = build_encoder(recipe.arch, seed)
+    if checkpoint is not None:
+        trunk = load_strictly(encoder, load_trunk(checkpoint, recipe.arch), f"the {recipe.arch} of {recipe.name}")
+    reseed(seed, "objective")
+    objective = build(recipe.objective, encoder, num_classes)
+    if checkpoint is None:
+        return objective, {"from": "the seed"}
+    content = read_checkpoint(checkpoint)
+    loaded, fresh = load_modules(objective, content["objective"] if is_ours(content) else {})
+    report = {"from": checkpoint.name, "tensors": f"{trunk.matched} of {trunk.of}"}
+    return objective, report | {"loaded": ["encoder", *loaded], "fresh": fresh}
+
+
+def load_modules(objective: Objective, state: dict[str, Tensor]) -> tuple[list[str], list[str]]:
+    """Load each child of the objective but the encoder from `state`, whole or not at all; return (loaded, fresh)."""
+    own = objective.state_dict()
+    loaded, fresh = [], []
+    for child in dict.fromkeys(name.partition(".")[0] for name in own):
+        if child == "encoder":
+            continue
+        wanted = {name: tuple(tensor.shape) for name, tensor in own.items() if name.partition(".")[0] == child}
+        found = {name: tensor for name, tensor in state.items() if name.partition(".")[0] == child}
+        if match_shapes(wanted, found).complete:
+            objective.load_state_dict(found, strict=False)
+            loaded.append(child)
+        else:
+            fresh.append(child)
+    return loaded, fresh
+
+
+def _words(recipe: Recipe, report: dict[str, Any]) -> str:
+    if "tensors" not in report:
+        return f"{recipe.name}: weights from the seed"
+    fresh = f"; fresh: {', '.join(report['fresh'])}" if report["fresh"] else ""
+    source = f"{report['from']} ({report['tensors']} tensors of the encoder matched)"
+    return f"{recipe.name}: weights from {source}; loaded: {', '.join(report['loaded'])}{fresh}"
+
+
+def _untrained(objective: Objective, recipe: Recipe, job: Job, ranks: Ranks) -> dict[str, Any]:
+    if ranks.first:
+        write(
+            job.folder / LAST,
+            {"run": identity(recipe, job.seed, 0), "step": 0, "objective": objective.state_dict()},
+        )
+    return {"steps": 0, "epochs": 0}
+
+
+# ------------------------------------------------------------------------------------------------- data
+
+
+def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks: Ranks) -> dict[str, Any]:
+    micro_batch(recipe.batch_size, ranks.world, recipe.accumulate)
+    dataset = ViewDataset(
+        images, objective.views(recipe.view_size), job.seed, unreadable=job.unreadable, subset=recipe.subset
+    )
+    length = len(dataset)
+    steps = steps_per_epoch(length, recipe.batch_size)
+    workers = _workers(recipe, steps, ranks)
+
+    def source(step: int) -> Iterable[Batch]:
+        batches = DrawSampler(
+            length, recipe.batch_size // ranks.world, job.seed, start_step=step, rank=ranks.rank, world=ranks.world
+        )
+        return loader(dataset, Parts(batches, recipe.accumulate), workers, pin=ranks.device.type == "cuda")
+
+    title = f"{recipe.name}-s{job.seed}"
+    return fit(
+        objective,
+        source,
+        recipe,
+        seed=job.seed,
+        steps_per_epoch=steps,
+        folder=job.folder,
+        ranks=ranks,
+        title=title,
+    )
+
+
+def _workers(recipe: Recipe, steps: int, ranks: Ranks) -> int:
+    """How many processes read images for this one, where the recipe leaves it open; no result depends on it."""
+    if recipe.workers is not None:
+        return recipe.workers
+    if recipe.epochs * steps * recipe.batch_size < SMALL_RUN:
+        return 0
+    cores = len(os.sched_getaffinity(0)) // ranks.local_world
+    # On a CPU the network wants the cores itself; one worker still hides what is spent waiting for a disk.
+    return max(1, min(cores if ranks.device.type == "cuda" else cores // 2, MOST_WORKERS))

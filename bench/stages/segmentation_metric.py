@@ -1,0 +1,55 @@
+"""mIoU as mmseg defines it, exact and unrounded."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.errors import BadInput
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from mmseg.evaluation import IoUMetric
+
+
+class ExactIoU(IoUMetric):
+    """Intersections and unions are summed over the whole data set, in integers, before any ratio is taken.
+
+    aAcc = ΣI/ΣL; IoU_c = I_c/U_c and mIoU its mean over the classes that occur in prediction or truth;
+    Acc_c = I_c/L_c and mAcc its mean over the classes that occur in truth. Pixels labelled `ignore_index` count
+    nowhere. mmseg rounds to two decimals and sums in float32, which cannot count the pixels of a large data set.
+    """
+
+    default_prefix = ""
+
+    @staticmethod
+    def intersect_and_union(
+        pred_label: Tensor, label: Tensor, num_classes: int, ignore_index: int
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return (intersection, union, predicted, true) pixels per class, int64, of one H×W image."""
+        counted = label != ignore_index
+        truth, predicted = label[counted].long(), pred_label[counted].long()
+        if truth.numel() and int(truth.max()) >= num_classes:
+            raise BadInput(
+                f"A mask holds the label {int(truth.max())}, but there are {num_classes} classes; for Cityscapes, make "
+                "the *_gtFine_labelTrainIds.png masks with cityscapesscripts (csCreateTrainIdLabelImgs)."
+            )
+        confusion = torch.bincount(truth * num_classes + predicted, minlength=num_classes**2).cpu()
+        confusion = confusion.reshape(num_classes, num_classes)
+        intersection, true, guessed = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+        return intersection, true + guessed - intersection, guessed, true
+
+    def compute_metrics(self, results: list[Any]) -> dict[str, Any]:
+        """Return {"aAcc", "mIoU", "mAcc"} in percent and {"IoU": {class: percent, or None if it never occurs}}."""
+        intersection, union, _, true = (torch.stack(column).sum(0).double() for column in zip(*results, strict=True))
+        iou, recall = intersection / union, intersection / true  # 0/0 is nan: the class never occurs
+        names = self.dataset_meta["classes"]
+        return {
+            "aAcc": float(100 * intersection.sum() / true.sum()),
+            "mIoU": float(100 * iou.nanmean()),
+            "mAcc": float(100 * recall.nanmean()),
+            "IoU": {n: None if torch.isnan(v) else float(100 * v) for n, v in zip(names, iou, strict=True)},
+        }

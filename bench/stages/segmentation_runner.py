@@ -1,0 +1,243 @@
+"""mmengine's Runner, made to resume exactly, to run in bf16 anywhere, and to be quiet."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from bench.convert.proof import load_strictly
+from bench.convert.reading import read_checkpoint
+from bench.convert.trunk import Trunk
+from bench.errors import BadInput, Interrupted, StageFailed
+from bench.progress import Progress
+from bench.randomness import reseed
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from mmengine.device import get_device
+    from mmengine.hooks import Hook
+    from mmengine.logging import MMLogger
+    from mmengine.optim import OptimWrapper
+    from mmengine.registry import LOOPS, OPTIM_WRAPPERS
+    from mmengine.runner import Runner, ValLoop
+
+CHECKPOINT = "last.ckpt"
+
+
+class QuietRunner(Runner):
+    """A Runner that logs to a file alone; what matters on the screen is shown as progress."""
+
+    def build_logger(self, log_level: int | str = "INFO", log_file: str | None = None, **kwargs: Any) -> MMLogger:
+        """Build mmengine's logger without its handler for the screen."""
+        logger = super().build_logger(log_level, log_file or str(Path(self.work_dir) / "mmengine.log"), **kwargs)
+        logger.handlers = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+        return logger
+
+
+@OPTIM_WRAPPERS.register_module()
+class Bf16OptimWrapper(OptimWrapper):
+    """bf16 autocast on any device. mmengine's own wants a GPU, and scales losses, which bf16 does without."""
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Cast the forward pass."""
+        with super().optim_context(model), torch.autocast(_device_type(), torch.bfloat16):
+            yield
+
+
+@LOOPS.register_module()
+class Bf16ValLoop(ValLoop):
+    """Validation in the precision of training."""
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: Any) -> None:
+        """Predict one batch and hand it to the evaluator."""
+        self.runner.call_hook("before_val_iter", batch_idx=idx, data_batch=data_batch)
+        with torch.autocast(_device_type(), torch.bfloat16):
+            outputs = self.runner.model.val_step(data_batch)
+        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        self.runner.call_hook("after_val_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)
+
+
+class Start(Hook):
+    """Puts the trunk into the backbone at the last moment before the first step, or goes on from a checkpoint.
+
+    mmengine initialises a model when training starts; loading after that leaves nothing that could undo it.
+    """
+
+    priority = "VERY_LOW"
+
+    def __init__(self, trunk: Trunk, seed: int, file: Path) -> None:
+        self.trunk, self.seed, self.file = trunk, seed, file
+        self.matched = 0
+
+    def before_run(self, _runner: Any) -> None:
+        """Make the heads' initial values a function of the seed alone, the same for every trunk."""
+        reseed(self.seed, "segmentation", "init")
+
+    def before_train(self, runner: Any) -> None:
+        """Load the trunk strictly and prove by hash that it arrived, or restore the checkpoint."""
+        model = plain_model(runner.model)
+        match = load_strictly(model.backbone, self.trunk.state, "the segmentation backbone")
+        self.matched = match.matched
+        runner.logger.info(f"trunk {self.trunk.hash}: {match.counts} in the segmentation backbone")
+        if self.file.is_file():
+            self._restore(runner, model)
+
+    def _restore(self, runner: Any, model: nn.Module) -> None:
+        content = read_checkpoint(self.file)
+        if not isinstance(content, dict) or content.get("trunk_hash") != self.trunk.hash:
+            raise BadInput(f"{self.file} was fine-tuned from another trunk; delete it to start from this one.")
+        model.load_state_dict(content["model"], strict=True)
+        runner.optim_wrapper.load_state_dict(content["optimizer"])
+        for scheduler, state in zip(runner.param_schedulers, content["schedulers"], strict=True):
+            scheduler.load_state_dict(state)
+        runner.train_loop._iter = content["iteration"]
+        runner.optim_wrapper.initialize_count_status(runner.model, runner.iter, runner.max_iters)
+
+
+class Draws(Hook):
+    """Seeds what an iteration draws (dropout) by (seed, iteration, process), so that none depends on those before."""
+
+    def __init__(self, seed: int, rank: int) -> None:
+        self.seed, self.rank = seed, rank
+
+    def before_train_iter(self, _runner: Any, batch_idx: int, **_: Any) -> None:
+        """Reseed all generators."""
+        reseed(self.seed, "segmentation", "step", batch_idx, self.rank)
+
+
+class Stop:
+    """Turns SIGTERM and Ctrl-C into a request to stop after the iteration; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        self._before = {number: signal.signal(number, self._request) for number in (signal.SIGTERM, signal.SIGINT)}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _request(self, _number: int, _frame: FrameType | None) -> None:
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+
+
+class Keep(Hook):
+    """Writes the newest state every so many iterations, at the end, and when asked to stop; never a dead one."""
+
+    priority = "LOWEST"  # after the learning rate of the next iteration has been set
+
+    def __init__(self, file: Path, every: int, trunk_hash: str, stop: Stop) -> None:
+        self.file, self.every, self.trunk_hash, self.stop = file, every, trunk_hash, stop
+
+    def after_train_iter(self, runner: Any, batch_idx: int, outputs: Any, **_: Any) -> None:
+        """Check the loss, then write if it is time."""
+        done = batch_idx + 1
+        stop = self._agreed(self.stop.requested)
+        due = stop or done % self.every == 0 or done == runner.max_iters
+        if due or done % 10 == 0 or done < 10:  # on a GPU, looking at the loss waits for it
+            loss = outputs["loss"].item()
+            if not torch.isfinite(torch.tensor(loss)):
+                raise StageFailed(f"The loss became {loss} at iteration {done}; lower lr. {self._last_good()}")
+        if due:
+            self._write(runner, done)
+        if stop:
+            raise Interrupted(f"Stopped after iteration {done} of {runner.max_iters}. {self._last_good()}")
+
+    def after_val_iter(self, _runner: Any, **_: Any) -> None:
+        """Validation always follows a checkpoint, so it can be left at once."""
+        if self.stop.requested and not dist.is_initialized():
+            raise Interrupted(f"Stopped while validating. {self._last_good()}")
+
+    def _write(self, runner: Any, done: int) -> None:
+        model = plain_model(runner.model)
+        broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
+        if broken:
+            raise StageFailed(f"{broken[0]} became nan or inf before iteration {done}; lower lr. {self._last_good()}")
+        if runner.rank == 0:
+            content = {
+                "iteration": done,
+                "trunk_hash": self.trunk_hash,
+                "model": model.state_dict(),
+                "optimizer": runner.optim_wrapper.state_dict(),
+                "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],
+            }
+            temporary = self.file.with_name(f".{self.file.name}.{os.getpid()}")
+            torch.save(content, temporary)
+            temporary.replace(self.file)
+
+    def _last_good(self) -> str:
+        return f"The last checkpoint is {self.file}." if self.file.is_file() else "No checkpoint was written yet."
+
+    @staticmethod
+    def _agreed(asked: bool) -> bool:
+        """Stop all processes after the same iteration, whichever of them was asked."""
+        if not dist.is_initialized():
+            return asked
+        flag = torch.tensor([float(asked)], device=get_device())
+        dist.all_reduce(flag, dist.ReduceOp.MAX)
+        return bool(flag.item())
+
+
+class Show(Hook):
+    """Shows progress and keeps the newest scores."""
+
+    priority = "LOWEST"  # after a checkpoint has been restored, so that progress starts there
+
+    def __init__(self, title: str, stack: ExitStack) -> None:
+        self.title, self.stack = title, stack  # the stack ends the progress, whatever happens
+        self.progress: Progress | None = None  # None where another process shows it
+        self.scores: dict[str, Any] = {}
+        self.scored_at = -1
+        self.skipped: set[str] = set()
+
+    def before_train(self, runner: Any) -> None:
+        """Start the progress where training starts."""
+        if runner.rank == 0:
+            progress = Progress(self.title, runner.max_iters, "iterations", done=runner.iter)
+            self.progress = self.stack.enter_context(progress)
+
+    def after_train_iter(self, _runner: Any, batch_idx: int, data_batch: Any, outputs: Any, **_: Any) -> None:
+        """Count one iteration."""
+        for sample in data_batch["data_samples"]:
+            self.skipped.update(sample.metainfo.get("skipped", []))
+        if self.progress is not None:
+            fields = {"loss": outputs["loss"].item()} if batch_idx % 10 == 0 or batch_idx < 10 else {}
+            self.progress.update(1, **fields)
+
+    def after_val_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
+        """Show how far validation is, without counting it as training."""
+        if self.progress is not None:
+            self.progress.update(0, validating=f"{batch_idx + 1}/{len(runner.val_dataloader)}")
+
+    def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:
+        """Keep the scores, and the iteration that they belong to."""
+        self.scores, self.scored_at = dict(metrics or {}), runner.iter
+        if self.progress is not None:
+            self.progress.update(0, validating="done", miou=self.scores["mIoU"])
+
+
+def plain_model(model: nn.Module) -> Any:
+    """Return the model inside of its wrapper for several processes."""
+    return getattr(model, "module", model)
+
+
+def _device_type() -> str:
+    return get_device().split(":")[0]

@@ -1,0 +1,86 @@
+"""Checkpoints: written whole or not at all, never with a NaN in them, and read without running what they carry.
+
+`last.ckpt` holds the whole state of a run after an optimizer step: {"format", "run", "step", "objective", "optimizer",
+"meter", "skipped", "logged"}. `epoch_0079.ckpt` holds what another pretraining starts from: the first four and "epoch".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.convert.reading import read_checkpoint
+from bench.errors import BadInput, StageFailed
+
+FORMAT = 1
+LAST = "last.ckpt"
+
+
+def epoch_file(epoch: int) -> str:
+    """Return the name of the checkpoint after an epoch (0-based): `epoch_0079.ckpt`."""
+    return f"epoch_{epoch:04d}.ckpt"
+
+
+def write(file: Path, content: Mapping[str, Any]) -> None:
+    """Write a checkpoint: to a file beside it, on to the disk, then in its place, so that `file` is always whole."""
+    # One name, not one per process: a stage is locked, and what a killed process leaves is overwritten by the next.
+    partial = file.with_name(f".{file.name}.partial")
+    with partial.open("wb") as stream:
+        torch.save({"format": FORMAT, **content}, stream)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(file)
+    folder = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # else the old name may outlive a power cut
+    finally:
+        os.close(folder)
+
+
+def read(file: Path) -> dict[str, Any]:
+    """Read a training checkpoint of this project; tensors lie on the CPU, nothing in the file is run.
+
+    Raises BadInput when it is missing, damaged, carries code, or is something else.
+    """
+    content = read_checkpoint(file)
+    if not is_ours(content):
+        raise BadInput(f"{file} is not a training checkpoint of this project; give one that a pretrain stage wrote.")
+    if content["format"] != FORMAT:
+        raise BadInput(
+            f"{file} has format {content['format']}, this version reads {FORMAT}; run its pretrain stage again."
+        )
+    return content
+
+
+def is_ours(content: Any) -> bool:
+    """Whether what a file holds is a training checkpoint of this project (of any format)."""
+    return isinstance(content, dict) and "format" in content and isinstance(content.get("objective"), dict)
+
+
+def assert_finite(objective: nn.Module, optimizer: torch.optim.Optimizer, step: int, last_good: str) -> None:
+    """Raise StageFailed if the state after `step` holds a NaN or inf, naming the tensor: it must not be written."""
+    named = [(name, tensor) for name, tensor in _tensors(objective, optimizer) if tensor.is_floating_point()]
+    if not named:
+        return
+    good = torch.stack([torch.isfinite(tensor).all() for _, tensor in named]).tolist()  # waits for the device once
+    bad = [name for (name, _), fine in zip(named, good, strict=True) if not fine]
+    if bad:
+        more = f" and {len(bad) - 1} more tensors" if len(bad) > 1 else ""
+        raise StageFailed(
+            f"After step {step} {bad[0]}{more} held nan or inf; nothing was written, {last_good}. "
+            "Lower optimizer.lr or lengthen schedule.warmup_epochs."
+        )
+
+
+def _tensors(objective: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    yield from objective.state_dict().items()
+    names: dict[Tensor, str] = {parameter: name for name, parameter in objective.named_parameters()}
+    for parameter, state in optimizer.state.items():
+        for key, value in state.items():
+            if isinstance(value, Tensor):
+                yield f"the optimizer's {key} of {names.get(parameter, '?')}", value

@@ -1,0 +1,74 @@
+"""Micro-batches: one rank's share of a step, cut into the parts whose gradients are accumulated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, TypeVar
+
+from torch.utils.data import Sampler
+
+from bench.errors import BadInput
+from bench.train.meter import Meter
+from bench.train.signals import shielded
+
+if TYPE_CHECKING:
+    from bench.data.views import Batch
+
+T = TypeVar("T")
+
+# Given an optimizer step to start from, yields the micro-batches of that step and all later ones, without an end
+# or at least to the run's last step.
+Source = Callable[[int], "Iterable[Batch]"]
+
+
+def micro_batch(batch_size: int, world: int, accumulate: int) -> int:
+    """Return the images in one micro-batch; BadInput when the batch does not divide evenly."""
+    parts = world * accumulate
+    if batch_size % parts:
+        nearest = max(parts, round(batch_size / parts) * parts)
+        raise BadInput(
+            f"batch_size {batch_size} does not divide evenly over {world} processes × accumulate {accumulate}; "
+            f"set batch_size to a multiple of {parts}, such as {nearest}."
+        )
+    return batch_size // parts
+
+
+class Parts(Sampler[list[T]]):
+    """Cuts each batch of a batch sampler into `accumulate` consecutive parts."""
+
+    def __init__(self, batches: Iterable[Sequence[T]], accumulate: int) -> None:
+        self.batches, self.accumulate = batches, accumulate
+
+    def __iter__(self) -> Iterator[list[T]]:
+        for batch in self.batches:
+            size = len(batch) // self.accumulate
+            for start in range(0, size * self.accumulate, size):
+                yield list(batch[start : start + size])
+
+
+class Feed:
+    """Iterates over a source and tells a meter how long it waited. Leaving the `with` block ends its workers."""
+
+    def __init__(self, source: Source, start: int, meter: Meter) -> None:
+        self._meter = meter
+        with shielded():
+            self._batches = iter(source(start))
+
+    def __next__(self) -> Batch:
+        before = time.perf_counter()
+        batch = next(self._batches)
+        self._meter.waited(time.perf_counter() - before, len(batch))
+        return batch
+
+    def __enter__(self) -> Feed:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # An exception's traceback would keep the loader alive, and at exit Python waits for workers that are alive.
+        shut = getattr(self._batches, "_shutdown_workers", None)
+        if shut is not None:
+            shut()

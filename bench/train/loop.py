@@ -1,0 +1,160 @@
+"""The training loop, in plain PyTorch. It knows no concrete objective.
+
+Everything random is a function of (seed, step, rank) or (seed, draw), so a run that stops after any step and goes on
+later equals one that never stopped, bit for bit on a CPU.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bench.errors import Interrupted
+from bench.progress import Progress
+from bench.randomness import reseed
+from bench.recipe import Recipe
+from bench.train.checkpoint import LAST
+from bench.train.distributed import Ranks
+from bench.train.feed import Feed, Source, micro_batch
+from bench.train.metrics_log import MetricsLog
+from bench.train.optim import build_optimizer, check_coverage
+from bench.train.schedule import learning_rate, peak_rate
+from bench.train.signals import StopRequest
+from bench.train.state import State, identity
+
+if TYPE_CHECKING:
+    from bench.objectives.base import Objective
+
+
+def fit(
+    objective: Objective,
+    source: Source,
+    recipe: Recipe,
+    *,
+    seed: int,
+    steps_per_epoch: int,
+    folder: Path,
+    ranks: Ranks | None = None,
+    title: str = "pretrain",
+) -> dict[str, Any]:
+    """Train an objective by its recipe, from `last.ckpt` in `folder` if there is one, and return its metrics.
+
+    `source(step)` yields micro-batches of batch_size / (processes × accumulate) images from an optimizer step on. The
+    objective's `forward(batch)` returns {"loss": scalar, and its terms}; `after_step(k / K)` is called after optimizer
+    step k (0-based) of K.
+
+    Writes last.ckpt, epoch_….ckpt, metrics.jsonl and tensorboard/ in `folder`. Returns {"steps", "epochs",
+    "skipped_images", "loss" and the terms}, means over the last log interval.
+
+    Raises BadInput for a batch that does not divide evenly and for a checkpoint of another run, StageFailed when the
+    loss or a weight is not finite, Interrupted after a signal (the checkpoint of the last step is written by then).
+    """
+    ranks = ranks or Ranks()
+    assert recipe.optimizer is not None
+    micro_batch(recipe.batch_size, ranks.world, recipe.accumulate)
+    total = recipe.epochs * steps_per_epoch
+    model = _on_device(objective, recipe, ranks)
+    groups = objective.param_groups()
+    check_coverage(objective, groups)
+    optimizer = build_optimizer(groups, recipe.optimizer, recipe.batch_size)
+    peak = peak_rate(recipe.optimizer, recipe.batch_size)
+    rate = learning_rate(recipe.schedule, peak, total, steps_per_epoch)
+    state = State(folder, identity(recipe, seed, steps_per_epoch), objective, optimizer, ranks)
+    start, meter = state.resume(), state.meter
+    layout = torch.channels_last if recipe.channels_last else None
+    if start == total:
+        return _metrics(state, recipe)
+
+    with (
+        StopRequest() as stop,
+        MetricsLog(folder, start, active=ranks.first) as log,
+        Feed(source, start, meter) as feed,
+        Progress(title, total, "steps", done=start) if ranks.first else nullcontext() as progress,
+    ):
+        for step in range(start, total):
+            reseed(seed, "step", step, ranks.rank)
+            for group in optimizer.param_groups:
+                group["lr"] = rate(step)
+            skipped = 0
+            for part in range(recipe.accumulate):
+                batch = next(feed)
+                skipped += batch.skipped
+                batch = batch.to(ranks.device, memory_format=layout, non_blocking=True)
+                with _no_sync(model) if part < recipe.accumulate - 1 else nullcontext():
+                    with torch.autocast(ranks.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                        terms = model(batch)
+                    (terms["loss"] / recipe.accumulate).backward()
+                meter.add(terms)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            objective.after_step(step / total)
+
+            state.step = done = step + 1
+            epoch = step // steps_per_epoch
+            asked, skipped = ranks.sums(int(stop.asked), skipped)  # all ranks stop after the same step
+            state.skipped += skipped
+            if done % recipe.log_every == 0 or done == total:
+                state.logged = meter.check(ranks, done, state.last_good)
+                speed = meter.speed(ranks.world)
+                meter.clear()
+                log.write(done, {"epoch": epoch, **state.logged, "lr": rate(step), **speed})
+                if progress is not None:
+                    progress.update(0, loss=state.logged["loss"], **_shown(speed, state.skipped))
+            if progress is not None:
+                progress.update(1)
+            keep = epoch if _keeps(recipe, done, steps_per_epoch) else None
+            if asked or keep is not None or _due(recipe, done, steps_per_epoch):
+                state.save(keep)
+            if asked and done < total:
+                ranks.barrier()  # the file is whole before any rank leaves
+                raise Interrupted(f"Stopped after step {done} of {total}; {LAST} holds it.")
+    ranks.barrier()
+    return _metrics(state, recipe)
+
+
+def _metrics(state: State, recipe: Recipe) -> dict[str, Any]:
+    return {"steps": state.step, "epochs": recipe.epochs, "skipped_images": state.skipped, **state.logged}
+
+
+def _on_device(objective: Objective, recipe: Recipe, ranks: Ranks) -> nn.Module:
+    """Move the objective to its device in place; return it, or the shell that synchronises its gradients."""
+    if ranks.world > 1 and recipe.sync_bn:
+        from bench.nn.norm import convert_sync_batchnorm
+
+        convert_sync_batchnorm(objective, ranks.device.type)
+    objective.to(ranks.device)
+    if recipe.channels_last:
+        objective.to(memory_format=torch.channels_last)
+    objective.train()
+    if ranks.world == 1:
+        return objective
+    # Buffers: synchronised norms agree anyway, and rank 0's are the ones that are saved.
+    return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def _no_sync(model: nn.Module) -> Any:
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+
+
+def _due(recipe: Recipe, done: int, steps_per_epoch: int) -> bool:
+    """Whether `last.ckpt` is due after `done` steps."""
+    every = recipe.checkpoint.every_steps or steps_per_epoch
+    return done % every == 0 or done == recipe.epochs * steps_per_epoch
+
+
+def _keeps(recipe: Recipe, done: int, steps_per_epoch: int) -> bool:
+    """Whether `done` steps end an epoch whose checkpoint is kept for ever."""
+    epochs, within = divmod(done, steps_per_epoch)
+    every = recipe.checkpoint.keep_every_epochs
+    return within == 0 and (epochs == recipe.epochs or (every is not None and epochs % every == 0))
+
+
+def _shown(speed: dict[str, float], skipped: int) -> dict[str, str | float]:
+    shown: dict[str, str | float] = {"images/s": speed["images_per_second"]}
+    shown["waiting for data"] = f"{speed['data_wait_share']:.0%}"
+    return shown | ({"skipped images": str(skipped)} if skipped else {})

@@ -1,0 +1,83 @@
+"""Running sums of the loss and its terms, kept on the device, and of the time that data was waited for."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.errors import StageFailed
+from bench.train.distributed import Ranks
+
+
+class Meter:
+    """What happened since the last log step. Adding never waits for the device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}  # float64, on the device
+        self._parts = 0  # micro-batches
+        self.restart_clock()
+
+    def add(self, terms: Mapping[str, Tensor]) -> None:
+        """Add the loss terms (each a scalar) of one micro-batch."""
+        for name, value in terms.items():
+            value = value.detach().double()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._parts += 1
+
+    def check(self, ranks: Ranks, step: int, last_good: str) -> dict[str, float]:
+        """Return the means so far over micro-batches and ranks; waits for the device.
+
+        Raises StageFailed when one is not finite. The sums stay, equal on all ranks from here on.
+        """
+        if not self._parts:
+            return {}
+        sums = ranks.mean_(torch.stack(list(self._sums.values())))
+        self._sums = dict(zip(self._sums, sums.unbind(), strict=True))
+        means = {name: value / self._parts for name, value in zip(self._sums, sums.tolist(), strict=True)}
+        for name, mean in means.items():
+            if not math.isfinite(mean):
+                raise StageFailed(
+                    f"{name} became {mean} by step {step}; {last_good}. "
+                    "Lower optimizer.lr or lengthen schedule.warmup_epochs."
+                )
+        return means
+
+    def clear(self) -> None:
+        """Start a new interval."""
+        self._sums, self._parts = {}, 0
+        self.restart_clock()
+
+    # ------------------------------------------------------------------------------------------- time
+
+    def restart_clock(self) -> None:
+        """Measure time from now on."""
+        self._since, self._waited, self._images = time.perf_counter(), 0.0, 0
+
+    def waited(self, seconds: float, images: int) -> None:
+        """Count the time that a batch was waited for, and its images."""
+        self._waited += seconds
+        self._images += images
+
+    def speed(self, world: int) -> dict[str, float]:
+        """Return images per second over all ranks, and the share of this rank's time spent waiting for data."""
+        elapsed = max(time.perf_counter() - self._since, 1e-9)
+        return {
+            "images_per_second": round(self._images * world / elapsed, 2),
+            "data_wait_share": round(self._waited / elapsed, 4),
+        }
+
+    # ------------------------------------------------------------------------------- for checkpoints
+
+    def state(self) -> dict[str, Any]:
+        """Return the sums, so that a resumed run logs what an undisturbed one would have."""
+        return {"sums": {name: value.cpu() for name, value in self._sums.items()}, "parts": self._parts}
+
+    def load(self, state: Mapping[str, Any], device: torch.device) -> None:
+        """Go on from sums that `state` returned."""
+        self._sums = {name: value.to(device) for name, value in state["sums"].items()}
+        self._parts = int(state["parts"])

@@ -1,0 +1,88 @@
+"""Optimizers from an objective's parameter groups: SGD and AdamW of torch, and LARS as BYOL has it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from bench.errors import BadInput
+from bench.recipe import OptimizerSettings
+from bench.train.schedule import peak_rate
+
+
+def build_optimizer(groups: Iterable[Mapping[str, Any]], settings: OptimizerSettings, batch_size: int) -> Optimizer:
+    """Build the optimizer for groups of {"params": …, "decay": bool, "adapt": bool}.
+
+    `decay` says whether weight decay applies, `adapt` whether LARS's trust ratio does. The rate is the peak rate; the
+    loop sets that of each step.
+
+    Raises BadInput for settings that do not go together.
+    """
+    if settings.nesterov and settings.momentum == 0:
+        raise BadInput("optimizer.nesterov needs momentum; set optimizer.momentum above 0, or nesterov=False.")
+    lr = peak_rate(settings, batch_size)
+    own = [
+        {
+            "params": list(group["params"]),
+            "weight_decay": settings.weight_decay if group["decay"] else 0.0,
+            "adapt": bool(group["adapt"]),
+        }
+        for group in groups
+    ]
+    own = [group for group in own if group["params"]]
+    if settings.name == "lars":
+        return lars(own, lr, settings)
+    plain = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in own]
+    if settings.name == "adamw":
+        return torch.optim.AdamW(plain, lr=lr, betas=settings.betas, fused=True)
+    return torch.optim.SGD(plain, lr=lr, momentum=settings.momentum, nesterov=settings.nesterov, fused=True)
+
+
+def lars(groups: list[dict[str, Any]], lr: float, settings: OptimizerSettings) -> Optimizer:
+    """Return LARS (You et al. 2017) with BYOL's trust ratio, for groups of {"params", "weight_decay", "adapt"}.
+
+    With u = g + weight_decay·w, an adapted parameter moves along η·‖w‖/‖u‖·u (u itself where either norm is 0), any
+    other along u; both with heavy-ball momentum, the rate applied last (Grill et al. 2020, appendix J, and the
+    reference implementation).
+
+    timm's Lars divides by ‖g‖ + weight_decay·‖w‖ instead, and adapts exactly where weight decay is not 0. So decay is
+    added here, and timm is given gradients that hold it already.
+    """
+    from timm.optim.lars import Lars  # importing timm takes seconds
+
+    class DecayedLars(Lars):
+        """timm's Lars on g + decay·w; a group's own `always_adapt` alone says whether it is adapted."""
+
+        @torch.no_grad()
+        def step(self, closure: Callable[[], float] | None = None) -> None:
+            for group in self.param_groups:
+                params = [p for p in group["params"] if p.grad is not None]
+                if params and group["decay"] != 0:
+                    torch._foreach_add_([p.grad for p in params], params, alpha=group["decay"])
+            super().step(closure)
+
+    own = [
+        {"params": g["params"], "decay": g["weight_decay"], "weight_decay": 0.0, "always_adapt": g["adapt"]}
+        for g in groups
+    ]
+    return DecayedLars(
+        own,
+        lr=lr,
+        momentum=settings.momentum,
+        nesterov=settings.nesterov,
+        trust_coeff=settings.trust_coefficient,
+        eps=0.0,
+    )
+
+
+def check_coverage(module: nn.Module, groups: Iterable[Mapping[str, Any]]) -> None:
+    """Raise ValueError if a trainable parameter lies in no group, or in two: it would be left out, or moved twice."""
+    times = Counter(id(parameter) for group in groups for parameter in group["params"])
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad and times[id(parameter)] != 1:
+            raise ValueError(f"param_groups() has the parameter {name} {times[id(parameter)]} times, not once")

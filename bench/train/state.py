@@ -1,0 +1,92 @@
+"""All that a run is after an optimizer step: kept in `last.ckpt`, and taken up again from there bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.errors import BadInput
+from bench.recipe import Recipe
+from bench.train.checkpoint import LAST, assert_finite, epoch_file, read, write
+from bench.train.distributed import Ranks
+from bench.train.meter import Meter
+
+
+def identity(recipe: Recipe, seed: int, steps_per_epoch: int) -> dict[str, Any]:
+    """Return what a checkpoint says of the run that it belongs to."""
+    return {
+        "recipe": recipe.name,
+        "arch": recipe.arch,
+        "objective": recipe.objective["name"],
+        "seed": seed,
+        "epochs": recipe.epochs,
+        "steps_per_epoch": steps_per_epoch,
+        "batch_size": recipe.batch_size,
+        "accumulate": recipe.accumulate,
+    }
+
+
+class State:
+    """A run's weights, optimizer and counts, and where they are kept. `objective` is the module without DDP."""
+
+    def __init__(
+        self,
+        folder: Path,
+        run: Mapping[str, Any],
+        objective: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        ranks: Ranks,
+    ) -> None:
+        self.folder, self.run, self.ranks = folder, dict(run), ranks
+        self.objective, self.optimizer = objective, optimizer
+        self.meter = Meter()
+        self.step = 0  # optimizer steps done
+        self.skipped = 0  # unreadable images that were replaced by others
+        self.logged: dict[str, float] = {}  # the loss terms of the last log step
+        self.last_good = "there is no checkpoint yet"
+
+    def resume(self) -> int:
+        """Take up `last.ckpt` if there is one, and return the number of steps done.
+
+        Raises BadInput when the file is damaged or belongs to another run.
+        """
+        file = self.folder / LAST
+        if not file.is_file():
+            return 0
+        remedy = f"remove {file} to start this run anew"
+        try:
+            content = read(file)
+        except BadInput as error:
+            raise BadInput(f"{str(error).partition(';')[0].rstrip('.')}; {remedy}.") from error
+        for key, value in self.run.items():
+            if content["run"].get(key) != value:
+                raise BadInput(f"{file} is of a run with {key} {content['run'].get(key)}, not {value}; {remedy}.")
+        try:
+            self.objective.load_state_dict(content["objective"])
+            self.optimizer.load_state_dict(content["optimizer"])
+        except (RuntimeError, ValueError, KeyError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise BadInput(f"{file} does not fit this run ({reason}); {remedy}.") from error
+        self.meter.load(content["meter"], self.ranks.device)
+        self.step, self.skipped, self.logged = content["step"], content["skipped"], content["logged"]
+        self.last_good = f"{LAST} of step {self.step} stays"
+        return self.step
+
+    def save(self, keep_epoch: int | None = None) -> None:
+        """Write `last.ckpt`, after `epoch_….ckpt` if this is the end of an epoch to keep. All ranks call it.
+
+        Raises StageFailed, and writes nothing, when the loss or a tensor is not finite.
+        """
+        self.meter.check(self.ranks, self.step, self.last_good)
+        assert_finite(self.objective, self.optimizer, self.step, self.last_good)
+        if self.ranks.first:
+            content = {"run": self.run, "step": self.step, "objective": self.objective.state_dict()}
+            if keep_epoch is not None:  # first, so that last.ckpt of this epoch means that this file is there, too
+                write(self.folder / epoch_file(keep_epoch), content | {"epoch": keep_epoch})
+            rest = {"optimizer": self.optimizer.state_dict(), "meter": self.meter.state()}
+            write(self.folder / LAST, content | rest | {"skipped": self.skipped, "logged": self.logged})
+        self.last_good = f"{LAST} of step {self.step} stays"

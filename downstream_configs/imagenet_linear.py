@@ -1,0 +1,31 @@
+"""Linear classification of ImageNet on the frozen trunk: MoCo's protocol.
+
+Source:   He et al., "Momentum Contrast" (CVPR 2020), main_lincls: encoder in eval mode throughout, weights N(0, 0.01),
+          bias 0, SGD 30 x batch / 256, momentum 0.9, no weight decay, 100 epochs, x 0.1 at 60 and 80, random
+          resized crop (0.08 to 1) and flip, test images 256 -> 224.
+Command:  bench run --pretrain coco random_init --downstream imagenet_linear --data-root DIR
+Hours:    about 4 on one A100 (8.2 GFLOP an image forward, at a quarter of the bf16 peak, estimated; not measured).
+          A frozen ResNet-50 takes 40 images/s at 224 px on 2 CPU cores (AMX, bf16), so that this wants a GPU.
+Expected: the deck, whose protocol is not stated: `coco` 42.14, `coco_two_loss` 40.82. BYOL for 800 epochs on COCO: about
+          57.8. Supervised: about 76. Between protocols the same trunk differs by 0.5 to 2 points.
+Mini:     4 epochs at 160 px: about a minute and a half for the 780 + 280 images of a ten-class subset, on 2 CPU cores.
+Smoke:    --smoke, one epoch at 64 px on rendered scenes, seconds.
+"""
+
+kind = "linear"
+dataset = "imagenet"
+epochs = 100
+batch_size = 256
+learning_rates = (30.0,)
+momentum = 0.9
+weight_decay = 0.0
+schedule = "step"
+milestones = (0.6, 0.8)
+size = 224
+resize = 256
+precision = "bf16"
+
+profiles = dict(
+    mini=dict(epochs=4, batch_size=32, learning_rates=(3.0,), size=160, resize=182),
+    smoke=dict(epochs=1, batch_size=16, learning_rates=(3.0,), size=64, resize=72),
+)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torchvision
+from bench.errors import BadInput
+from bench.nn.encoder import Encoder, build_encoder
+from torch import nn
+
+
+@pytest.mark.parametrize(("arch", "width", "tensors"), [("resnet18", 512, 120), ("resnet50", 2048, 318)])
+def test_state_dict_is_torchvisions_without_fc(arch, width, tensors):
+    with torch.device("meta"):
+        reference = getattr(torchvision.models, arch)()
+    expected = {name: t.shape for name, t in reference.state_dict().items() if not name.startswith("fc.")}
+    encoder = build_encoder(arch, seed=0)
+    assert {name: t.shape for name, t in encoder.state_dict().items()} == expected
+    assert len(expected) == tensors
+    assert encoder.feature_dim == width
+    assert encoder.arch == arch
+
+
+def test_features_are_torchvisions():
+    encoder = build_encoder("resnet18", seed=0).eval()
+    reference = torchvision.models.resnet18()
+    reference.fc = nn.Identity()
+    reference.load_state_dict(encoder.state_dict(), strict=True)
+    x = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(encoder(x), reference.eval()(x), rtol=0, atol=0)
+
+
+def test_maps():
+    encoder = build_encoder("resnet18", seed=0).eval()
+    x = torch.randn(2, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        maps = encoder.maps(x)
+        assert [tuple(m.shape[1:]) for m in maps] == [(64, 16, 24), (128, 8, 12), (256, 4, 6), (512, 2, 3)]
+        torch.testing.assert_close(encoder(x), maps[-1].mean((2, 3)))
+        assert torch.equal(encoder.last_map(x), maps[-1])
+
+
+def test_maps_survive_the_layers_after_them():
+    """ReLUs work in place; none may write into a map that was returned."""
+    encoder = build_encoder("resnet18", seed=0).eval()
+    x = torch.randn(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        c2 = encoder.maps(x)[0]
+        stem = encoder.maxpool(encoder.relu(encoder.bn1(encoder.conv1(x))))
+        assert torch.equal(c2, encoder.layer1(stem))
+
+
+def test_weights_depend_on_the_seed_alone():
+    torch.manual_seed(1)
+    first = build_encoder("resnet18", seed=3).state_dict()
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    second = build_encoder("resnet18", seed=3).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    other = build_encoder("resnet18", seed=4).state_dict()
+    convolutions = [name for name, tensor in first.items() if tensor.ndim == 4]
+    assert len(convolutions) == 20
+    assert not any(torch.equal(first[name], other[name]) for name in convolutions)
+
+
+def test_initialisation_is_fan_out():
+    weight = build_encoder("resnet50", seed=0).layer3[0].conv2.weight
+    assert weight.std().item() == pytest.approx((2 / (256 * 9)) ** 0.5, rel=0.01)
+
+
+def test_unknown_architecture():
+    with pytest.raises(BadInput, match=r"Unknown architecture 'resnet5'; did you mean resnet50"):
+        Encoder("resnet5")
+    with pytest.raises(BadInput, match=r"'vit'; known: resnet18, resnet50\."):
+        build_encoder("vit", seed=0)

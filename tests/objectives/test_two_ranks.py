@@ -1,0 +1,70 @@
+"""Two gloo processes with half of the batch each have the gradient of one process with all of it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from bench.objectives import OBJECTIVES
+
+SCRIPT = Path(__file__).with_name("two_ranks.py")
+CASES = (
+    "byol",
+    "two_loss logistic",
+    "two_loss dense_byol",
+    "two_loss align_uniform",
+    "two_loss variance_covariance",
+    "patch_byol grid",
+    "patch_byol random",
+    "supervised",
+)
+BROKEN = ("two_loss logistic", "two_loss align_uniform", "two_loss variance_covariance")
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What (world 1), (world 2, rank 0) and (world 2, rank 1) computed."""
+    folder = tmp_path_factory.mktemp("ranks")
+    jobs = [(0, 1), (0, 2), (1, 2)]
+    processes = [
+        subprocess.Popen([sys.executable, SCRIPT, str(rank), str(world), folder], stderr=subprocess.PIPE, text=True)
+        for rank, world in jobs
+    ]
+    try:
+        errors = [process.communicate(timeout=240)[1] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0, 0], errors
+    return [torch.load(folder / f"world_{world}_rank_{rank}.pt") for rank, world in jobs]
+
+
+def distance(found, expected, kind):
+    """How far the tensors of a kind are from those expected, relative to these, all taken as one vector."""
+    names = [name for name in expected if name.startswith(kind)]
+    assert names
+    assert names == [name for name in found if name.startswith(kind)]
+    one = torch.cat([found[name].double().flatten() for name in names])
+    other = torch.cat([expected[name].double().flatten() for name in names])
+    return ((one - other).norm() / other.norm()).item()
+
+
+def test_every_objective_that_trains_is_here():
+    assert {case.split()[0] for case in CASES} == set(OBJECTIVES) - {"random_init"}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_gradients_terms_and_statistics_equal_those_of_one_process(found, case):
+    alone, *ranks = found
+    for rank in ranks:
+        for kind in ("grad", "term", "buffer"):
+            assert distance(rank[case], alone[case], kind) < 1e-9, kind
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_the_comparison_can_fail(found, case):
+    alone, first, _ = found
+    assert distance(first[f"broken {case}"], alone[case], "grad") > 1e-3

@@ -1,0 +1,390 @@
+"""Tables from records: the deck's layout, goldens by hand, protocols that never mix."""
+
+from __future__ import annotations
+
+import csv
+import io
+import subprocess
+import sys
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.errors import BadInput
+from bench.record import Record, write
+from bench.results.load import published_small_images, published_transfer
+from bench.results.render import render
+from bench.results.sections import Row, Section
+from bench.results.tables import build_tables, check_tables, render_tables, write_tables
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
+NONE = Path("no such folder")
+
+KINDS = {"cityscapes_pspnet": ("segmentation", "cityscapes"), "imagenet_knn": ("knn", "imagenet")}
+
+
+def digest(*words: object) -> str:
+    return sha256(repr(words).encode()).hexdigest()
+
+
+def make(pretrain: str, task: str, seed: int, *, recipe: str = "", protocol: str = "p", **changes: Any) -> Record:
+    kind, dataset = KINDS.get(task, ("linear", "imagenet"))
+    data = changes.pop("data", {dataset: "d" * 16})
+    values: dict[str, Any] = {
+        "pretrain": pretrain,
+        "pretrain_set": "none" if pretrain == "random_init" else "coco",
+        "arch": "resnet50",
+        "task": task,
+        "kind": kind,
+        "dataset": dataset,
+        "profile": "mini",
+        "seed": seed,
+        "fingerprints": {
+            "stage": digest(pretrain, task, seed, recipe, protocol, data, changes.get("profile")),
+            "recipe": digest("recipe", pretrain, recipe),
+            "protocol": digest("protocol", task, protocol)[:12],
+        },
+        "data": data,
+        "settings": {"pretrain": {}, "downstream": {"summary": f"About {task}.", "epochs": 4, "subset": None}},
+        "created": "2025-01-01T00:00:00+00:00",
+    }
+    return Record(**(values | changes))
+
+
+def pspnet(pretrain: str, seed: int, miou: float, **changes: Any) -> Record:
+    metrics = {
+        "aacc_percent": 90.0,
+        "miou_percent": miou,
+        "macc_percent": 50.0,
+        "iou_percent": {"road": 1.0, "bus": None},
+    }
+    return make(pretrain, "cityscapes_pspnet", seed, metrics=metrics, **changes)
+
+
+def linear(pretrain: str, seed: int, top1: float, **changes: Any) -> Record:
+    task = changes.pop("task", "imagenet_linear")
+    return make(pretrain, task, seed, metrics={"top1_percent": top1, "top5_percent": 99.0, "best_lr": 30.0}, **changes)
+
+
+def cells(sections: list[Section], key: str = "mini", format: str = "markdown") -> dict[str, dict[str, str]]:
+    """{row: {column: text}} of a section's Markdown table."""
+    section = next(s for s in sections if s.key == key)
+    lines = [line for line in render([section], format).splitlines() if line.startswith("|")]
+    split = [[word.strip() for word in line.strip("|").split(" | ")] for line in lines]
+    return {line[1]: dict(zip(split[0], line, strict=True)) for line in split[2:]}
+
+
+THREE = [
+    *(pspnet("random_init", s, v) for s, v in enumerate((60.0, 61.0, 62.0))),
+    *(pspnet("coco", s, v) for s, v in enumerate((64.0, 65.0, 66.0))),
+    *(pspnet("coco_two_loss", s, v) for s, v in enumerate((64.5, 65.5, 65.6))),
+    linear("coco", 0, 42.125),
+    linear("random_init", 0, 10.0),
+]
+
+
+def test_a_table_by_hand() -> None:
+    # coco: mean 65, deviation 1; random_init: 61 and 1; so t = 4 / sqrt(2/3) = 4.9 at 4 degrees of freedom, p = .008.
+    # coco_two_loss: (64.5 + 65.5 + 65.6) / 3 = 65.2; squares .49 + .09 + .16 = .74, / 2 = .37, root .6083.
+    table = cells(build_tables(THREE, NONE))
+    assert list(table) == ["random_init", "coco", "coco_two_loss"]
+    heads = ["Pretrain set", "Pretrain", "Backbone", "aAcc", "mIoU", "mAcc", "ImageNet acc"]
+    assert list(table["coco"]) == heads
+    assert table["random_init"]["mIoU"] == "61.00 ± 1.00 (3)"
+    assert table["coco"]["mIoU"] == "65.00 ± 1.00 (3) +4.00 ↑"
+    assert table["coco_two_loss"]["mIoU"] == "**65.20** ± 0.61 (3) +4.20 ↑"
+    assert table["coco"]["ImageNet acc"] == "**42.12** (1) +32.12 ?"
+    assert table["coco_two_loss"]["ImageNet acc"] == "–"
+
+
+def test_the_notes_say_what_can_be_told_apart() -> None:
+    (section,) = build_tables(THREE, NONE)
+    line = next(note for note in section.notes if note.startswith("By mIoU"))
+    assert "coco > random_init (p = 0.008)" in line
+    assert "not distinguishable: coco ≈ coco_two_loss" in line
+    assert "Seeds a cell: 1 to 3." in section.notes
+    protocol = THREE[0].fingerprints.protocol
+    assert any(f"protocol {protocol} (About cityscapes_pspnet; epochs=4)" in note for note in section.notes)
+    assert any(f"data {'d' * 16}" in note for note in section.notes)
+
+
+def test_one_seed_is_never_judged() -> None:
+    (section,) = build_tables([pspnet("coco", 0, 65.0), pspnet("random_init", 0, 60.0)], NONE)
+    assert cells([section])["coco"]["mIoU"] == "**65.00** (1) +5.00 ?"
+    assert any("no pair judged" in note for note in section.notes)
+    assert any("One seed a cell" in note for note in section.notes)
+
+
+def test_differences_are_to_the_chosen_baseline() -> None:
+    table = cells(build_tables(THREE, NONE, baseline="coco"))
+    assert table["random_init"]["mIoU"] == "61.00 ± 1.00 (3) −4.00 ↓"
+    assert table["coco_two_loss"]["mIoU"] == "**65.20** ± 0.61 (3) +0.20 ≈"
+    assert table["coco"]["mIoU"] == "65.00 ± 1.00 (3)"
+    without = cells(build_tables([r for r in THREE if r.pretrain != "random_init"], NONE))
+    assert without["coco"]["mIoU"] == "65.00 ± 1.00 (3)"
+
+
+def test_an_unknown_baseline_names_the_nearest() -> None:
+    with pytest.raises(BadInput, match=r"'coco_twoloss'.*did you mean coco_two_loss"):
+        build_tables(THREE, NONE, baseline="coco_twoloss")
+
+
+def test_ties_are_both_bold_and_a_single_row_is_not() -> None:
+    table = cells(build_tables([pspnet("coco", 0, 65.0), pspnet("coco_two_loss", 0, 65.001)], NONE))
+    assert table["coco"]["mIoU"] == table["coco_two_loss"]["mIoU"].replace("65.001", "65.00") == "**65.00** (1)"
+    alone = cells(build_tables([pspnet("coco", 0, 65.0)], NONE))
+    assert alone["coco"]["mIoU"] == "65.00 (1)"
+
+
+# ------------------------------------------------------------------------------------- never mixing
+
+
+def test_two_protocols_of_a_task_have_a_column_each() -> None:
+    records = [linear("coco", 0, 40.0, protocol="p"), linear("coco", 1, 60.0, protocol="q")]
+    table = cells(build_tables(records, NONE))
+    hashes = [record.fingerprints.protocol for record in records]
+    assert table["coco"][f"ImageNet acc \\[{hashes[0]}\\]"] == "40.00 (1)"
+    assert table["coco"][f"ImageNet acc \\[{hashes[1]}\\]"] == "60.00 (1)"
+    assert "ImageNet acc" not in table["coco"]
+
+
+def test_two_versions_of_the_data_have_a_column_each() -> None:
+    records = [linear("coco", 0, 40.0), linear("coco", 1, 60.0, data={"imagenet": "e" * 16})]
+    heads = [head for head in cells(build_tables(records, NONE))["coco"] if head.startswith("ImageNet")]
+    assert len(heads) == 2
+    assert "data dddddddd" in heads[0]
+    assert "data eeeeeeee" in heads[1]
+
+
+def test_two_recipes_of_a_name_have_a_row_each() -> None:
+    records = [linear("coco", 0, 40.0), linear("coco", 0, 60.0, recipe="other"), linear("random_init", 0, 10.0)]
+    table = cells(build_tables(records, NONE))
+    labels = sorted(f"coco @{record.fingerprints.recipe[:8]}" for record in records[:2])
+    assert list(table) == ["random_init", *labels]
+    assert sorted(table[label]["ImageNet acc"] for label in labels) == ["**60.00** (1) +50.00 ?", "40.00 (1) +30.00 ?"]
+    with pytest.raises(BadInput, match=f"ambiguous; say one of {labels[0]}, {labels[1]}"):
+        build_tables(records, NONE, baseline="coco")
+    assert cells(build_tables(records, NONE, baseline=labels[0]))[labels[0]]["ImageNet acc"].count("?") == 0
+
+
+def test_profiles_have_a_section_each() -> None:
+    records = [
+        linear("coco", 0, 40.0),
+        linear("coco", 0, 60.0, profile="full"),
+        linear("coco", 0, 9.0, profile="smoke"),
+    ]
+    sections = build_tables(records, NONE)
+    assert [section.key for section in sections] == ["full", "mini", "smoke"]
+    assert [cells(sections, key)["coco"]["ImageNet acc"] for key in ("full", "mini", "smoke")] == [
+        "60.00 (1)",
+        "40.00 (1)",
+        "9.00 (1)",
+    ]
+
+
+def test_a_seed_counts_once() -> None:
+    again = {"fingerprints": linear("coco", 0, 0.0).fingerprints.model_copy(update={"stage": "f" * 64})}
+    newer = linear("coco", 0, 50.0, **again, created="2025-02-01T00:00:00+00:00")
+    (section,) = build_tables([newer, linear("coco", 0, 40.0)], NONE)
+    assert cells([section])["coco"]["ImageNet acc"] == "50.00 (1)"
+    assert any("1 older records" in note for note in section.notes)
+
+
+def test_further_tasks_get_columns_after_the_decks() -> None:
+    records = [
+        make("coco", "imagenet_knn", 0, metrics={"top1_percent": 30.0, "top5_percent": 60.0}),
+        linear("coco", 0, 41.0, task="imagenet_linear_sweep"),
+        linear("coco", 0, 70.0, task="imagenet100_linear"),
+        linear("coco", 0, 40.0),
+    ]
+    table = cells(build_tables(records, NONE))
+    assert list(table["coco"])[3:] == [
+        "ImageNet acc",
+        "ImageNet-100 acc",
+        "imagenet_knn top-1",
+        "imagenet_linear_sweep top-1",
+    ]
+
+
+# ------------------------------------------------------------------------------------- published rows
+
+
+def test_published_values_are_the_decks() -> None:
+    rows = {row.pretrain: row for row in published_transfer(REFERENCE)}
+    assert len(rows) == 7
+    assert rows["coco_two_loss"].values["cityscapes_pspnet", "miou_percent"] == 65.19
+    assert rows["imagenet_1"].values["imagenet100_linear", "top1_percent"] == pytest.approx(78.28)
+    assert ("imagenet_linear", "top1_percent") not in rows["imagenet_1"].values
+    small = published_small_images(REFERENCE)
+    assert len(small) == 8
+    # The deck's total is the plain sum of its two losses.
+    for leading, values in small:
+        if "loss1" in values:
+            assert values["loss1"] + values["loss2"] == pytest.approx(values["loss"], abs=1.1e-4), leading
+
+
+def test_published_rows_stand_beside_measured_ones_and_do_not_compete() -> None:
+    records = [pspnet("coco", s, 20.0 + s, profile="full") for s in (0, 1)]
+    records.append(pspnet("random_init", 0, 10.0, profile="full"))
+    sections = build_tables(records, REFERENCE)
+    table = cells(sections, "full")
+    assert table["coco †"]["mIoU"] == "64.97"
+    assert table["coco †"]["ImageNet acc"] == "42.14"
+    assert table["imagenet_1 †"]["ImageNet-100 acc"] == "78.28"
+    assert table["coco"]["mIoU"].startswith("**20.50** ± 0.71 (2) +10.50")
+    assert any("not stated. No difference is computed" in note for note in sections[0].notes)
+    assert [row.published for row in sections[0].rows] == [False] * 2 + [True] * 7
+
+
+def test_with_several_measured_protocols_published_values_get_their_own_column() -> None:
+    records = [linear("coco", 0, 40.0, profile="full"), linear("coco", 0, 60.0, protocol="q", profile="full")]
+    table = cells(build_tables(records, REFERENCE), "full")
+    assert table["coco †"]["ImageNet acc \\[published\\]"] == "42.14"
+    assert table["coco"]["ImageNet acc \\[published\\]"] == "–"
+    assert [text for head, text in table["coco †"].items() if head.startswith("ImageNet acc \\[")].count("–") == 2
+
+
+def test_the_full_section_stands_without_measured_rows_and_small_images_have_their_own() -> None:
+    sections = build_tables([], REFERENCE)
+    assert [section.key for section in sections] == ["full", "small_images"]
+    text = render(sections, "markdown")
+    assert "| stl10     | 96           | byol+two-loss † | 2000     | resnet18   | 4096         | 91.08 |" in text
+    assert "probably a copy error" in text
+
+
+def test_a_changed_reference_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "deck_transfer.csv").write_text("pretrain,miou\ncoco,1\n")
+    with pytest.raises(BadInput, match=r"deck_transfer.csv has other columns"):
+        published_transfer(tmp_path)
+
+
+# -------------------------------------------------------------------------------------------- text
+
+
+HOSTILE = "a|b_*c*&<x>$%_{~}\\"
+
+
+def hostile() -> list[Section]:
+    section = build_tables([linear("coco", 0, 40.0)], NONE)[0]
+    row = section.rows[0]
+    return [
+        Section(HOSTILE, "mini", section.leading, section.columns, (Row(("s", HOSTILE, "r"), row.cells),), (HOSTILE,))
+    ]
+
+
+def test_markdown_escapes_what_would_break_the_table() -> None:
+    text = render(hostile(), "markdown")
+    assert r"a\|b\_\*c\*&\<x>$%\_{\~}\\" in text
+    row = next(line for line in text.splitlines() if line.startswith("| s"))
+    assert row.replace(r"\|", "").count("|") == 5
+
+
+def test_names_with_underscores_stay_readable_in_markdown() -> None:
+    assert "| coco_two_loss |" in render(build_tables([linear("coco_two_loss", 0, 1.0)], NONE), "markdown")
+
+
+def test_latex_escapes() -> None:
+    text = render(hostile(), "latex")
+    assert r"a|b\_*c*\&$<$x$>$\$\%\_\{\textasciitilde{}\}\textbackslash{}" in text
+    plain = render(build_tables(THREE, NONE), "latex")
+    assert r"\textbf{65.20} $\pm$ 0.61 (3) +4.20 $\uparrow$" in plain
+    assert r"coco\_two\_loss" in plain
+    body = "\n".join(line for line in plain.splitlines() if not line.startswith("%"))
+    assert body.isascii()
+
+
+def test_html_escapes() -> None:
+    text = render(hostile(), "html")
+    assert "&lt;x&gt;" in text
+    assert "<x>" not in text
+    assert "<strong>65.20</strong> ± 0.61 (3)" in render(build_tables(THREE, NONE), "html")
+
+
+def test_csv_is_for_programs() -> None:
+    lines = list(csv.DictReader(io.StringIO(render(build_tables(THREE, REFERENCE), "csv"))))
+    row = next(line for line in lines if line["section"] == "mini" and line["Pretrain"] == "coco")
+    assert (row["mIoU"], row["mIoU std"], row["mIoU n"]) == ("65.0", "1.0", "3")
+    assert (row["mIoU difference"], row["mIoU verdict"]) == ("4.0", "higher")
+    assert row["mIoU protocol"] == THREE[0].fingerprints.protocol
+    published = next(line for line in lines if line["published"] == "yes" and line["Pretrain"] == "coco")
+    assert (published["section"], published["mIoU"], published["mIoU n"]) == ("full", "64.97", "")
+
+
+def test_an_unknown_format_is_refused() -> None:
+    with pytest.raises(BadInput, match="'markdwon'; did you mean markdown"):
+        render([], "markdwon")
+
+
+# ------------------------------------------------------------------------------------------ folders
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    for record in THREE:
+        write(record, tmp_path / "records")
+    return tmp_path
+
+
+def test_written_tables_check_and_do_not_depend_on_the_order_of_records(results: Path) -> None:
+    files = write_tables(results)
+    assert [file.name for file in files] == [f"transfer.{suffix}" for suffix in ("md", "csv", "tex", "html")]
+    assert check_tables(results) == []
+    assert sorted(path.name for path in (results / "tables").iterdir()) == sorted(file.name for file in files)
+    assert render(build_tables(THREE[::-1], NONE), "markdown") == files[0].read_text()
+    assert render_tables(results, "markdown") == files[0].read_text()
+
+
+@pytest.mark.parametrize("suffix", ["md", "csv", "tex", "html"])
+def test_check_finds_a_changed_digit(results: Path, suffix: str) -> None:
+    write_tables(results)
+    file = results / "tables" / f"transfer.{suffix}"
+    text = file.read_text()
+    assert "65.2" in text
+    file.write_text(text.replace("65.2", "66.2", 1))
+    (difference,) = check_tables(results)
+    assert f"transfer.{suffix} differs: line " in difference
+    assert "66.2" in difference
+
+
+def test_check_finds_a_new_record_a_missing_file_and_a_changed_line_end(results: Path) -> None:
+    write_tables(results)
+    file = results / "tables" / "transfer.md"
+    file.write_bytes(file.read_bytes().replace(b"\n", b"\r\n"))
+    assert len(check_tables(results)) == 1
+    file.unlink()
+    assert check_tables(results) == [f"{file} is missing"]
+    write_tables(results)
+    write(pspnet("coco", 7, 80.0), results / "records")
+    assert len(check_tables(results)) == 4
+
+
+def test_published_rows_are_not_shown_where_nothing_full_was_measured(results: Path) -> None:
+    assert "†" not in render_tables(results, "markdown").split("## ", 1)[1]
+    write(pspnet("coco", 0, 65.0, profile="full"), results / "records")
+    assert "coco_two_loss †" in render_tables(results, "markdown")
+
+
+def test_skipped_images_are_told(results: Path) -> None:
+    write(linear("coco", 5, 40.0, images_skipped=3), results / "records")
+    assert "Unreadable images that were skipped: coco imagenet_linear seed 5: 3." in render_tables(results, "markdown")
+
+
+def test_tables_folder_that_cannot_be_written(results: Path) -> None:
+    (results / "tables").write_text("a file, not a folder")
+    with pytest.raises(BadInput, match=r"Cannot write to .*tables"):
+        write_tables(results)
+
+
+def test_no_records_is_no_error(tmp_path: Path) -> None:
+    for format in ("markdown", "csv", "latex", "html"):
+        assert render_tables(tmp_path, format).endswith("\n")
+
+
+def test_tables_do_without_torch(results: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from bench.results.tables import write_tables;"
+        f"write_tables(Path({str(results)!r})); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,128 @@
+"""The convert stage: a training checkpoint becomes a trunk, its exports, and a load proof against mmseg's ResNet."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from mmseg.models.backbones import ResNet, ResNetV1c
+from torch import Tensor
+
+from bench.convert.matching import trunk_hash
+from bench.convert.proof import load_proven
+from bench.errors import BadInput, StageFailed
+from bench.nn.encoder import Encoder, build_encoder
+from bench.recipe import Recipe
+from bench.stages import convert
+from bench.stages.job import Job
+
+
+def recipe(arch: str) -> Recipe:
+    empty: dict[str, Any] = {"summary": "", "source": "", "profile": "full", "objective": {}}
+    return Recipe(name="test", dataset="none", epochs=0, arch=arch, **empty)
+
+
+def pretrained(folder: Path, arch: str = "resnet18") -> Encoder:
+    """Leave a training checkpoint as the pretrain stage does; returns its encoder."""
+    encoder = build_encoder(arch, seed=1)
+    with torch.no_grad():
+        encoder(torch.randn(2, 3, 64, 64))  # batch statistics other than the initial ones
+    state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    state |= {f"target_encoder.{name}": tensor * 2 for name, tensor in encoder.state_dict().items()}
+    folder.mkdir()
+    torch.save({"step": 4, "objective": state}, folder / "last.ckpt")
+    return encoder.eval()
+
+
+def job(tmp_path: Path, arch: str = "resnet18") -> Job:
+    (tmp_path / "convert").mkdir()
+    return Job(recipe(arch), seed=5, folder=tmp_path / "convert", inputs={"pretrain": tmp_path / "pretrain"})
+
+
+def test_a_resnet50_arrives_whole_and_computes_the_same(tmp_path: Path) -> None:
+    encoder = pretrained(tmp_path / "pretrain", "resnet50")
+    result = convert.run(job(tmp_path, "resnet50"))
+    assert result == {
+        "tensors": 318,
+        "trunk_hash": trunk_hash(encoder.state_dict()),
+        "maps": {"C2": 0.0, "C3": 0.0, "C4": 0.0, "C5": 0.0},
+    }
+    trunk = load_proven(tmp_path / "convert")
+    assert trunk.hash == result["trunk_hash"]
+    assert (trunk.metadata["recipe"], trunk.metadata["seed"], trunk.metadata["tensors"]) == ("test", "5", "318")
+    assert json.loads((tmp_path / "convert/proof.json").read_text(encoding="utf-8"))["passed"] is True
+
+
+@torch.no_grad()
+def test_the_export_loads_the_way_mmseg_itself_loads(tmp_path: Path) -> None:
+    encoder = pretrained(tmp_path / "pretrain")
+    convert.run(job(tmp_path))
+    file = str(tmp_path / "convert/trunk_mmseg.pth")
+    network = ResNet(depth=18, init_cfg={"type": "Pretrained", "checkpoint": file, "prefix": "backbone."})
+    network.init_weights()
+    image = torch.randn(1, 3, 64, 64)
+    for ours, theirs in zip(encoder.maps(image), network.eval()(image), strict=True):
+        assert torch.equal(ours, theirs)
+    assert {p.name for p in (tmp_path / "convert").iterdir()} == {
+        *("trunk.safetensors", "proof.json"),
+        *("trunk_mmseg.pth", "trunk_timm.safetensors", "trunk_torchvision.pth"),
+    }
+
+
+def test_a_network_with_a_deep_stem_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretrained(tmp_path / "pretrain")
+    monkeypatch.setattr(convert, "build_backbone", lambda arch: ResNetV1c(depth=18))
+    with pytest.raises(BadInput, match=r"refused by mmseg's ResNet: 114 of 132 tensors .*stem\.0\.weight is missing"):
+        convert.run(job(tmp_path))
+    assert not (tmp_path / "convert/proof.json").exists()
+
+
+def test_a_failed_proof_fails_the_stage_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretrained(tmp_path / "pretrain")
+    monkeypatch.setattr(Encoder, "maps", lambda self, x: tuple(torch.ones(1, 1, 1, 1) for _ in range(4)))
+    with pytest.raises(StageFailed, match=r"The load proof failed: 120 of 120 tensors matched, and map C2 differs"):
+        convert.run(job(tmp_path))
+    with pytest.raises(BadInput, match="the load proof failed"):
+        load_proven(tmp_path / "convert")
+
+
+def test_a_trunk_altered_on_its_way_fails_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretrained(tmp_path / "pretrain")
+    honest = convert.load_trunk
+
+    def altered(path: Path, arch: str) -> dict[str, Tensor]:
+        state = honest(path, arch)
+        state["layer2.0.bn1.bias"][3] += 1e-3
+        return state
+
+    monkeypatch.setattr(convert, "load_trunk", altered)
+    with pytest.raises(StageFailed, match=r"119 of 120 tensors matched, and layer2\.0\.bn1\.bias has other values"):
+        convert.run(job(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            {"objective": {"decoder.weight": torch.ones(3)}},
+            "holds no ResNet under any prefix: 0 of 120 tensors matched",
+        ),
+        ({"epoch": 3}, "holds no tensors by name"),
+    ],
+)
+def test_a_checkpoint_without_a_trunk(content: Any, message: str, tmp_path: Path) -> None:
+    (tmp_path / "pretrain").mkdir()
+    torch.save(content, tmp_path / "pretrain/last.ckpt")
+    with pytest.raises(BadInput, match=message):
+        convert.run(job(tmp_path))
+    assert list((tmp_path / "convert").iterdir()) == []
+
+
+def test_a_checkpoint_of_another_project(tmp_path: Path) -> None:
+    (tmp_path / "pretrain").mkdir()
+    torch.save(build_encoder("resnet18", 0).state_dict(), tmp_path / "pretrain/last.ckpt")
+    with pytest.raises(BadInput, match="not a training checkpoint of this project; run the pretrain stage again"):
+        convert.run(job(tmp_path))

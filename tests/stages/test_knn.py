@@ -1,0 +1,210 @@
+"""Weighted nearest neighbours against a naive loop and lightly's function."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.errors import BadInput, StageFailed
+from bench.recipe import KnnTask, load_task
+from bench.stages.frozen import FrozenTrunk
+from bench.stages.job import Job
+from bench.stages.knn import classify, nearest, run, vote
+
+
+def clusters(n: int, dim: int, classes: int, seed: int, noise: float = 1.5) -> tuple[Tensor, Tensor]:
+    """Unit-length features around one centre a class, with classes that overlap."""
+    rng = torch.Generator().manual_seed(seed)
+    centres = torch.randn(classes, dim, generator=torch.Generator().manual_seed(99))
+    labels = torch.randint(classes, (n,), generator=rng)
+    return F.normalize(centres[labels] + noise * torch.randn(n, dim, generator=rng), dim=1), labels
+
+
+def naive(queries: Tensor, bank: Tensor, labels: Tensor, k: int, temperature: float) -> list[list[int]]:
+    """Each query's classes by vote, with a plain loop over float64 scores."""
+    ranked = []
+    for query in queries.double():
+        scores = sorted(((float(query @ row), int(label)) for row, label in zip(bank.double(), labels, strict=True)))
+        votes: dict[int, float] = {}
+        for score, label in scores[::-1][:k]:
+            votes[label] = votes.get(label, 0.0) + math.exp(score / temperature)
+        ranked.append(sorted(votes, key=lambda label: -votes[label]))
+    return ranked
+
+
+@pytest.mark.parametrize(("k", "temperature"), [(1, 0.07), (7, 0.07), (20, 0.5), (150, 0.07)])
+def test_votes_are_those_of_a_naive_loop(k: int, temperature: float) -> None:
+    bank, labels = clusters(150, 24, 11, seed=0)
+    queries, _ = clusters(60, 24, 11, seed=1)
+    found = classify(queries, bank, labels, 11, k, temperature, most=11)
+    for ours, theirs in zip(found.tolist(), naive(queries, bank, labels, k, temperature), strict=True):
+        assert [label for label in ours if label >= 0] == theirs
+
+
+@pytest.mark.parametrize(("k", "temperature"), [(5, 0.07), (20, 0.1), (200, 0.07)])
+def test_votes_are_lightlys(k: int, temperature: float) -> None:
+    from lightly.utils.benchmarking import knn_predict
+
+    bank, labels = clusters(300, 32, 10, seed=0)
+    queries, _ = clusters(100, 32, 10, seed=1)
+    theirs = knn_predict(queries, bank.t(), labels, num_classes=10, knn_k=k, knn_t=temperature)
+    ours = classify(queries, bank, labels, 10, k, temperature, most=10)
+    voted = ours >= 0
+    assert torch.equal(ours[:, 0], theirs[:, 0])
+    assert torch.equal(ours[voted], theirs[voted])
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 64, 1000])
+def test_neighbours_do_not_depend_on_the_chunk(chunk: int) -> None:
+    bank, _ = clusters(130, 16, 5, seed=0)
+    queries, _ = clusters(9, 16, 5, seed=1)
+    scores, positions = nearest(queries, bank, 20, chunk)
+    whole = (queries @ bank.t()).topk(20, dim=1)
+    torch.testing.assert_close(scores, whole.values)
+    assert torch.equal(positions, whole.indices)
+
+
+def test_a_vote_by_hand() -> None:
+    # Class 2: exp(.5 / .5) + exp(.4 / .5) = 2.718 + 2.226 = 4.944; class 0: exp(.7 / .5) = 4.055; class 1: none.
+    ranked = vote(torch.tensor([[0.7, 0.5, 0.4]]), torch.tensor([[0, 2, 2]]), 3, 0.5)
+    assert ranked.tolist() == [[2, 0, -1]]
+    # At τ = .07 the nearest alone decides: exp(10) = 22026 against exp(7.143) + exp(5.714) = 1568.
+    assert vote(torch.tensor([[0.7, 0.5, 0.4]]), torch.tensor([[0, 2, 2]]), 3, 0.07).tolist() == [[0, 2, -1]]
+
+
+def test_a_tiny_temperature_overflows_nothing() -> None:
+    assert vote(torch.tensor([[0.9, 0.8]]), torch.tensor([[1, 0]]), 2, 1e-4).tolist() == [[1, 0]]
+
+
+# ------------------------------------------------------------------------------------------ the stage
+
+
+def make_job(folder: Path, trunk: Path, data: Path, **changes: Any) -> Job:
+    folder.mkdir(parents=True, exist_ok=True)
+    unreadable = changes.pop("unreadable", "fail")
+    values: dict[str, Any] = {
+        "name": "imagenet_knn",
+        "summary": "",
+        "source": "",
+        "profile": "smoke",
+        "kind": "knn",
+        "dataset": "imagenet",
+        "k": 5,
+        "batch_size": 4,
+        "size": 32,
+        "resize": 36,
+        "precision": "float32",
+        "workers": 0,
+    }
+    task = KnnTask(**(values | changes))
+    return Job(
+        config=task,
+        seed=0,
+        folder=folder,
+        inputs={"convert": trunk},
+        data_roots={"imagenet": data},
+        unreadable=unreadable,
+    )
+
+
+def features(trunk: Path, folder: Path) -> tuple[Tensor, Tensor]:
+    """Features of a split by PIL and one image at a time."""
+    from PIL import Image
+
+    encoder = FrozenTrunk(trunk, "float32").encoder
+    rows, labels = [], []
+    for label, place in enumerate(sorted(folder.iterdir())):
+        for file in sorted(place.iterdir()):
+            image = Image.open(file).resize((round(36 * 48 / 40), 36), Image.Resampling.BILINEAR)
+            left, top = round((image.width - 32) / 2), round((image.height - 32) / 2)
+            pixels = np.asarray(image.crop((left, top, left + 32, top + 32)), np.float32) / 255
+            pixels = (pixels - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+            with torch.no_grad():
+                rows.append(encoder(torch.from_numpy(pixels).float().permute(2, 0, 1)[None])[0])
+            labels.append(label)
+    return F.normalize(torch.stack(rows), dim=1), torch.tensor(labels)
+
+
+def test_the_stage_equals_a_naive_loop_over_files(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
+    metrics = run(make_job(tmp_path / "a", trunk_folder, imagenet, temperature=0.5))
+    bank, labels = features(trunk_folder, imagenet / "train")
+    queries, truth = features(trunk_folder, imagenet / "val")
+    ranked = naive(queries, bank, labels, 5, 0.5)
+    right = [votes[0] == label for votes, label in zip(ranked, truth.tolist(), strict=True)]
+    assert metrics["top1_percent"] == pytest.approx(100 * sum(right) / 9)
+    within = [label in votes[:5] for votes, label in zip(ranked, truth.tolist(), strict=True)]
+    assert metrics["top5_percent"] == pytest.approx(100 * sum(within) / 9)
+    assert (metrics["bank_images"], metrics["validation_images"], metrics["k"]) == (18, 9, 5)
+    assert metrics["images_skipped"] == 0
+
+
+def test_k_is_capped_to_the_bank_and_said_so(
+    tmp_path: Path, trunk_folder: Path, imagenet: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = run(make_job(tmp_path / "a", trunk_folder, imagenet, k=200))
+    assert metrics["k"] == 18
+    assert "k is 18, not 200" in capsys.readouterr().out
+
+
+def test_a_subset_of_the_bank_is_drawn_by_the_seed(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
+    assert run(make_job(tmp_path / "a", trunk_folder, imagenet, subset=7))["bank_images"] == 7
+
+
+def test_results_do_not_depend_on_batches_and_workers(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
+    one = run(make_job(tmp_path / "a", trunk_folder, imagenet))
+    assert run(make_job(tmp_path / "b", trunk_folder, imagenet, batch_size=7, workers=1)) == one
+
+
+def test_a_trunk_that_changes_is_found(
+    tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = FrozenTrunk.features
+
+    def nudged(self: FrozenTrunk, images: Tensor) -> Tensor:
+        self.encoder.bn1.running_mean.add_(1e-3)
+        return real(self, images)
+
+    monkeypatch.setattr(FrozenTrunk, "features", nudged)
+    with pytest.raises(StageFailed, match="The frozen trunk changed"):
+        run(make_job(tmp_path / "a", trunk_folder, imagenet))
+
+
+def test_features_that_are_not_finite_are_found(
+    tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FrozenTrunk, "features", lambda self, images: torch.full((len(images), 512), math.nan))
+    with pytest.raises(StageFailed, match="not finite"):
+        run(make_job(tmp_path / "a", trunk_folder, imagenet))
+
+
+def test_an_unreadable_image_is_named_or_skipped_and_counted(
+    tmp_path: Path, trunk_folder: Path, imagenet: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(imagenet, data)
+    (data / "train/n01440764/n01440764_2.JPEG").write_bytes(b"no image")
+    with pytest.raises(BadInput, match="n01440764_2.JPEG"):
+        run(make_job(tmp_path / "a", trunk_folder, data))
+    metrics = run(make_job(tmp_path / "b", trunk_folder, data, unreadable="skip"))
+    assert (metrics["bank_images"], metrics["images_skipped"]) == (17, 1)
+
+
+def test_the_shipped_config(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
+    full = load_task("imagenet_knn")
+    assert isinstance(full, KnnTask)
+    assert (full.k, full.temperature, full.size, full.resize) == (200, 0.07, 224, 256)
+    mini = load_task("imagenet_knn", "mini")
+    assert isinstance(mini, KnnTask)
+    assert mini.k == 20
+    smoke = load_task("imagenet_knn", "smoke", {"workers": 0})
+    job = make_job(tmp_path / "a", trunk_folder, imagenet)
+    metrics = run(Job(config=smoke, seed=0, folder=job.folder, inputs=job.inputs, data_roots=job.data_roots))
+    assert metrics["top1_percent"] > 50

@@ -1,0 +1,369 @@
+"""Linear evaluation: heads that train side by side equal heads alone, the trunk stays frozen, runs resume."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.errors import BadInput, Interrupted, StageFailed
+from bench.recipe import LinearTask, load_task
+from bench.stages import linear
+from bench.stages.frozen import FrozenTrunk
+from bench.stages.job import Job
+from bench.stages.linear import HEADS, Heads, best, run
+
+RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 100.0)
+
+
+def make_task(**changes: Any) -> LinearTask:
+    values: dict[str, Any] = {
+        "name": "imagenet_linear",
+        "summary": "",
+        "source": "",
+        "profile": "smoke",
+        "kind": "linear",
+        "dataset": "imagenet",
+        "epochs": 2,
+        "batch_size": 6,
+        "learning_rates": (3.0,),
+        "size": 32,
+        "resize": 36,
+        "precision": "float32",
+        "workers": 0,
+    }
+    return LinearTask(**(values | changes))
+
+
+def make_job(folder: Path, trunk: Path, data: Path, task: LinearTask | None = None, **changes: Any) -> Job:
+    folder.mkdir(parents=True, exist_ok=True)
+    values: dict[str, Any] = {"seed": 0, "inputs": {"convert": trunk}, "data_roots": {"imagenet": data}}
+    return Job(config=task or make_task(), folder=folder, **(values | changes))
+
+
+def batches(steps: int = 5, n: int = 8, dim: int = 16, classes: int = 7) -> list[tuple[Tensor, Tensor]]:
+    rng = torch.Generator().manual_seed(0)
+    draw = lambda: (torch.randn(n, dim, generator=rng), torch.randint(classes, (n,), generator=rng))  # noqa: E731
+    return [draw() for _ in range(steps)]
+
+
+def trained(rates: tuple[float, ...], steps: int = 5) -> Heads:
+    heads = Heads(len(rates), 7, 16, seed=3)
+    for features, labels in batches(steps):
+        heads.step(features, labels, torch.tensor(rates), momentum=0.9, decay=1e-4)
+    return heads
+
+
+# ---------------------------------------------------------------------------------------------- heads
+
+
+def test_each_of_twelve_heads_equals_the_head_trained_alone() -> None:
+    together = trained(RATES)
+    for position, rate in enumerate(RATES):
+        alone = trained((rate,))
+        torch.testing.assert_close(together.weight[position], alone.weight[0], rtol=1e-5, atol=1e-6 * max(1, rate))
+        torch.testing.assert_close(together.bias[position], alone.bias[0], rtol=1e-5, atol=1e-6 * max(1, rate))
+
+
+@pytest.mark.parametrize("rate", [0.1, 30.0])
+def test_a_head_equals_torchs_linear_layer_under_torchs_sgd(rate: float) -> None:
+    heads = Heads(1, 7, 16, seed=3)
+    layer = nn.Linear(16, 7)
+    with torch.no_grad():
+        layer.weight.copy_(heads.weight[0])
+        layer.bias.copy_(heads.bias[0])
+    sgd = torch.optim.SGD(layer.parameters(), lr=rate, momentum=0.9, weight_decay=1e-4)
+    for features, labels in batches():
+        loss = F.cross_entropy(layer(features), labels)
+        ours = heads.step(features, labels, torch.tensor([rate]), momentum=0.9, decay=1e-4)
+        torch.testing.assert_close(ours[0], loss.detach(), rtol=1e-4, atol=1e-5)
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+    torch.testing.assert_close(heads.weight[0], layer.weight.detach(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(heads.bias[0], layer.bias.detach(), rtol=1e-4, atol=1e-5)
+
+
+def test_heads_start_from_moco_s_distribution_and_the_seed_alone() -> None:
+    heads = Heads(2, 100, 512, seed=1)
+    assert heads.weight.std().item() == pytest.approx(0.01, rel=0.02)
+    assert abs(heads.weight.mean().item()) < 2e-4
+    assert not heads.bias.any()
+    assert torch.equal(heads.weight[0], heads.weight[1])
+    torch.manual_seed(7)
+    assert torch.equal(heads.weight, Heads(2, 100, 512, seed=1).weight)
+    assert not torch.equal(heads.weight, Heads(2, 100, 512, seed=2).weight)
+
+
+def test_a_head_that_diverges_does_not_touch_the_others() -> None:
+    heads = trained((0.1, 1e38, 0.3))
+    assert heads.finite() == [True, False, True]
+    alone = trained((0.1,))
+    torch.testing.assert_close(heads.weight[0], alone.weight[0], rtol=1e-5, atol=1e-6)
+
+
+def test_the_best_head_is_a_known_one_and_of_equal_ones_the_slowest() -> None:
+    assert best([10.0, 30.0, 20.0], (0.1, 1.0, 10.0)) == 1
+    assert best([10.0, 30.0, 30.0], (0.1, 1.0, 10.0)) == 1
+    assert best([30.0, 10.0, 30.0], (1.0, 0.1, 0.3)) == 2
+    assert best([None, 5.0], (0.1, 1.0)) == 1
+    with pytest.raises(StageFailed, match="diverged; give lower learning rates"):
+        best([None], (0.1,))
+
+
+# ------------------------------------------------------------------------------------------ the stage
+
+
+def test_colours_are_told_apart(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
+    metrics = run(make_job(tmp_path / "a", trunk_folder, imagenet, make_task(epochs=6)))
+    assert metrics["top1_percent"] > 60
+    assert metrics["top5_percent"] == 100.0  # of three classes
+    assert metrics["training_images"] == 18
+    assert metrics["validation_images"] == 9  # every image once: 9 is no multiple of the batch, 6
+    assert metrics["images_skipped"] == 0
+    assert metrics["top1_percent_by_learning_rate"] == {"3": metrics["top1_percent"]}
+
+
+def naive_top1(trunk: Path, data: Path, heads: Path) -> float:
+    """Top-1 by PIL and plain loops, from the heads' file."""
+    from PIL import Image
+    from safetensors.torch import load_file
+
+    state = load_file(heads)
+    network = FrozenTrunk(trunk, "float32").encoder
+    right = []
+    for label, folder in enumerate(sorted((data / "val").iterdir())):
+        for file in sorted(folder.iterdir()):
+            image = Image.open(file).resize((round(36 * 48 / 40), 36), Image.Resampling.BILINEAR)
+            left, top = round((image.width - 32) / 2), round((image.height - 32) / 2)
+            pixels = np.asarray(image.crop((left, top, left + 32, top + 32)), np.float32) / 255
+            pixels = (pixels - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+            feature = network(torch.from_numpy(pixels).float().permute(2, 0, 1)[None])
+            right.append(int((feature @ state["weight"][0].T + state["bias"][0]).argmax()) == label)
+    return 100 * sum(right) / len(right)
+
+
+def test_top1_is_that_of_a_naive_loop(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
+    metrics = run(make_job(tmp_path / "a", trunk_folder, imagenet))
+    expected = naive_top1(trunk_folder, imagenet, tmp_path / "a" / HEADS)
+    assert metrics["top1_percent"] == pytest.approx(expected)
+
+
+def test_several_learning_rates_are_chosen_on_held_out_training_images(
+    tmp_path: Path, trunk_folder: Path, imagenet: Path
+) -> None:
+    task = make_task(learning_rates=(1e-6, 3.0), selection_share=0.33, epochs=4)
+    metrics = run(make_job(tmp_path / "a", trunk_folder, imagenet, task))
+    assert metrics["training_images"] == 12
+    assert metrics["selection_images"] == 6
+    assert metrics["learning_rate"] == 3.0
+    assert metrics["top1_percent"] == metrics["top1_percent_by_learning_rate"]["3"]
+    assert set(metrics["selection_top1_percent_by_learning_rate"]) == {"1e-06", "3"}
+
+
+def test_val_never_chooses_the_head(
+    tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+    real = linear.evaluate
+
+    def evaluate(job: Job, task: LinearTask, trunk: Any, heads: Any, images: Any, title: str) -> Any:
+        seen.append((title, images.split, len(images.files)))
+        return real(job, task, trunk, heads, images, title)
+
+    monkeypatch.setattr(linear, "evaluate", evaluate)
+    chosen = []
+    monkeypatch.setattr(linear, "best", lambda scores, rates: chosen.append(len(seen)) or 0)
+    run(make_job(tmp_path / "a", trunk_folder, imagenet, make_task(learning_rates=(0.1, 3.0), selection_share=0.33)))
+    assert seen == [("select", "train", 6), ("validate", "val", 9)]
+    assert chosen == [1]  # chosen when only the held-out training images had been looked at
+
+
+@pytest.mark.parametrize("stop", [1, 3, 4])
+def test_a_resumed_run_equals_an_undisturbed_one_with_any_number_of_workers(
+    stop: int, tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = run(make_job(tmp_path / "straight", trunk_folder, imagenet))
+    job = make_job(tmp_path / "resumed", trunk_folder, imagenet, make_task(workers=1 if stop == 4 else 0))
+    interrupt_after(stop, monkeypatch)
+    with pytest.raises(Interrupted, match=f"step {stop} of 6; heads.safetensors holds it"):
+        run(job)
+    monkeypatch.undo()
+    assert run(job) == straight
+    assert (job.folder / HEADS).read_bytes() == (tmp_path / "straight" / HEADS).read_bytes()
+
+
+def interrupt_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = []
+    real = Heads.step
+
+    def step(self: Heads, *words: Any) -> Tensor:
+        taken.append(1)
+        if len(taken) == steps:
+            import signal
+
+            signal.raise_signal(signal.SIGINT)
+        return real(self, *words)
+
+    monkeypatch.setattr(Heads, "step", step)
+
+
+def test_a_crash_costs_at_most_an_epoch(
+    tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = run(make_job(tmp_path / "straight", trunk_folder, imagenet))
+    job = make_job(tmp_path / "crashed", trunk_folder, imagenet)
+    taken = []
+    real = Heads.step
+
+    def step(self: Heads, *words: Any) -> Tensor:
+        taken.append(1)
+        if len(taken) == 5:
+            raise RuntimeError("power cut")
+        return real(self, *words)
+
+    monkeypatch.setattr(Heads, "step", step)
+    with pytest.raises(RuntimeError):
+        run(job)
+    taken.clear()
+    monkeypatch.setattr(Heads, "step", lambda self, *words: taken.append(1) or real(self, *words))
+    assert run(job) == straight
+    assert len(taken) == 3  # the second epoch of 3 steps
+
+
+def test_heads_of_another_trunk_are_not_gone_on_from(
+    tmp_path: Path, trunk_folder: Path, new_trunk_folder: Callable[[int], Path], imagenet: Path
+) -> None:
+    run(make_job(tmp_path / "a", trunk_folder, imagenet))
+    job = make_job(tmp_path / "a", new_trunk_folder(5), imagenet)
+    fresh = run(make_job(tmp_path / "b", job.inputs["convert"], imagenet))
+    assert run(job) == fresh
+
+
+def test_damaged_heads_are_named(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
+    job = make_job(tmp_path / "a", trunk_folder, imagenet)
+    (job.folder / HEADS).write_bytes(b"no heads")
+    with pytest.raises(BadInput, match=r"heads.safetensors is damaged; delete it"):
+        run(job)
+
+
+def test_seeds_differ(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
+    for seed in (0, 1):
+        run(make_job(tmp_path / str(seed), trunk_folder, imagenet, seed=seed))
+    assert (tmp_path / "0" / HEADS).read_bytes() != (tmp_path / "1" / HEADS).read_bytes()
+
+
+def test_divergence_is_a_failure_and_leaves_no_heads(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
+    task = make_task(learning_rates=(1e38,))
+    with pytest.raises(StageFailed, match="diverged by step 3; give lower learning rates"):
+        run(make_job(tmp_path / "a", trunk_folder, imagenet, task))
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+# ------------------------------------------------------------------------------------- the frozen trunk
+
+
+def test_a_trunk_that_changes_is_found(
+    tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def features(self: FrozenTrunk, images: Tensor) -> Tensor:
+        self.encoder.train()  # so that running statistics move
+        found = self.encoder(images).detach()
+        self.encoder.eval()
+        return found
+
+    monkeypatch.setattr(FrozenTrunk, "features", features)
+    with pytest.raises(StageFailed, match="The frozen trunk changed while it was evaluated"):
+        run(make_job(tmp_path / "a", trunk_folder, imagenet))
+
+
+def test_a_single_altered_bit_and_train_mode_are_found(trunk_folder: Path) -> None:
+    trunk = FrozenTrunk(trunk_folder, "float32")
+    trunk.check()
+    weight = trunk.encoder.layer4[1].conv2.weight
+    with torch.no_grad():
+        weight.view(-1)[5] = torch.nextafter(weight.view(-1)[5], torch.tensor(9.0))
+    with pytest.raises(StageFailed, match="changed"):
+        trunk.check()
+    trunk = FrozenTrunk(trunk_folder, "float32")
+    trunk.encoder.layer1[0].bn1.train()
+    with pytest.raises(StageFailed, match=r"train mode \(layer1.0.bn1\)"):
+        trunk.check()
+
+
+def test_features_are_the_encoders_and_carry_no_gradient(trunk_folder: Path) -> None:
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    full, half = FrozenTrunk(trunk_folder, "float32"), FrozenTrunk(trunk_folder, "bf16")
+    features = full.features(images)
+    with torch.no_grad():
+        torch.testing.assert_close(features, full.encoder(images))
+    assert features.dtype == half.features(images).dtype == torch.float32
+    assert not features.requires_grad
+    assert not features.is_inference()
+    relative = (half.features(images) - features).norm() / features.norm()
+    assert 1e-6 < relative < 0.05
+
+
+def test_without_a_proof_there_is_no_evaluation(
+    tmp_path: Path, new_trunk_folder: Callable[[int], Path], imagenet: Path
+) -> None:
+    folder = new_trunk_folder(0)
+    (folder / "proof.json").unlink()
+    with pytest.raises(BadInput, match="no load proof"):
+        run(make_job(tmp_path / "a", folder, imagenet))
+
+
+def test_several_processes_are_refused_with_the_remedy(trunk_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(BadInput, match="run in one process; --gpus is for"):
+        FrozenTrunk(trunk_folder)
+
+
+def test_missing_data_and_an_empty_selection_are_refused(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
+    with pytest.raises(BadInput, match="No data root for imagenet; give --data-root"):
+        run(make_job(tmp_path / "a", trunk_folder, imagenet, data_roots={}))
+    task = make_task(learning_rates=(0.1, 1.0), selection_share=0.01)
+    with pytest.raises(BadInput, match="selection_share 0.01 of 18 training images leaves none"):
+        run(make_job(tmp_path / "a", trunk_folder, imagenet, task))
+
+
+def test_an_unreadable_image_is_named_or_skipped_and_counted(
+    tmp_path: Path, trunk_folder: Path, imagenet: Path
+) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(imagenet, data)
+    broken = [data / "train/n01440764/n01440764_2.JPEG", data / "val/n02102040/n02102040_1.JPEG"]
+    for file in broken:
+        file.write_bytes(b"no image")
+    with pytest.raises(BadInput, match="n01440764_2.JPEG"):
+        run(make_job(tmp_path / "a", trunk_folder, data))
+    metrics = run(make_job(tmp_path / "b", trunk_folder, data, unreadable="skip"))
+    assert metrics["validation_images"] == 8
+    assert metrics["images_skipped"] == 2 + 1  # once an epoch, and once in val
+
+
+# ----------------------------------------------------------------------------------------- the configs
+
+
+@pytest.mark.parametrize("name", ["imagenet_linear", "imagenet_linear_sweep", "imagenet100_linear"])
+def test_full_configs_are_mocos_protocol(name: str) -> None:
+    task = load_task(name)
+    assert isinstance(task, LinearTask)
+    assert (task.epochs, task.batch_size, task.momentum, task.weight_decay) == (100, 256, 0.9, 0.0)
+    assert (task.schedule, task.milestones, task.size, task.resize) == ("step", (0.6, 0.8), 224, 256)
+    assert len(task.learning_rates) == (12 if name.endswith("sweep") else 1)
+    assert 30.0 in task.learning_rates
+
+
+@pytest.mark.parametrize("name", ["imagenet_linear", "imagenet_linear_sweep", "imagenet100_linear"])
+def test_shipped_configs_take_a_step(name: str, tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
+    task = load_task(name, "smoke", {"batch_size": 6, "workers": 0})
+    assert isinstance(task, LinearTask)
+    assert run(make_job(tmp_path / "a", trunk_folder, imagenet, task))["top5_percent"] == 100.0

@@ -1,0 +1,170 @@
+"""Records: written whole or not at all, never changed, refused when broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from bench import plan
+from bench import record as module
+from bench.errors import BadInput
+from bench.record import Record, environment, read_all, write
+
+STAGE = "0123456789abcdef" * 4
+
+
+def make(**changes: Any) -> Record:
+    values: dict[str, Any] = {
+        "pretrain": "coco",
+        "pretrain_set": "coco",
+        "arch": "resnet50",
+        "task": "imagenet_linear",
+        "kind": "linear",
+        "dataset": "imagenet",
+        "profile": "mini",
+        "seed": 3,
+        "metrics": {"top1_percent": 12.5, "iou_percent": {"road": 90.25, "train": None}},
+        "fingerprints": {"stage": STAGE, "recipe": "a" * 64, "protocol": "b" * 12},
+        "data": {"imagenet": "c" * 16},
+        "settings": {"pretrain": {"epochs": 1}, "downstream": {"epochs": 2}},
+    }
+    return Record(**(values | changes))
+
+
+def test_write_and_read_give_the_same_record(tmp_path: Path) -> None:
+    record = make(**environment(["NVIDIA X"]), wall_seconds={"linear": 1.5}, images_skipped=2)
+    file = write(record, tmp_path / "records")
+    assert file.name == "coco__imagenet_linear__s3__0123456789ab.json"
+    assert json.loads(file.read_text())["schema"] == 1
+    assert read_all(tmp_path / "records") == [record]
+    assert [path.name for path in file.parent.iterdir()] == [file.name]  # no temporary file stays
+
+
+def test_file_name_is_the_one_that_the_plan_looks_for() -> None:
+    record = make()
+    expected = plan.record_name(record.pretrain, record.task, record.seed, record.fingerprints.stage)
+    assert record.file_name == expected
+
+
+def test_a_record_once_written_stays(tmp_path: Path) -> None:
+    file = write(make(), tmp_path)
+    before = file.read_bytes()
+    assert write(make(metrics={"top1_percent": 99.0}), tmp_path) == file
+    assert file.read_bytes() == before
+
+
+def test_another_stage_with_the_same_file_name_is_refused(tmp_path: Path) -> None:
+    file = write(make(), tmp_path)
+    before = file.read_bytes()
+    other = make(fingerprints={"stage": STAGE[:12] + "f" * 52, "recipe": "a" * 64, "protocol": "b" * 12})
+    with pytest.raises(BadInput, match="another stage; move it away"):
+        write(other, tmp_path)
+    assert file.read_bytes() == before
+
+
+def test_a_crash_while_writing_leaves_no_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(self: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", crash)
+    with pytest.raises(KeyboardInterrupt):
+        write(make(), tmp_path)
+    assert read_all(tmp_path) == []
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "many", None])
+def test_a_metric_is_a_finite_number(value: Any) -> None:
+    with pytest.raises(ValidationError):
+        make(metrics={"top1_percent": value})
+
+
+def test_an_unknown_field_and_a_change_are_refused() -> None:
+    with pytest.raises(ValidationError):
+        make(profil="mini")
+    with pytest.raises(ValidationError):
+        make().seed = 4
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "records").write_text("a file, not a folder")
+    with pytest.raises(BadInput, match=r"Cannot write to .*--results-dir"):
+        write(make(), tmp_path / "records")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("{", "EOF"),
+        ('{"schema": 1}', "pretrain"),
+        (make().model_dump_json(by_alias=True).replace('"schema":1', '"schema":2'), "schema"),
+        (make().model_dump_json(by_alias=True).replace("12.5", "NaN"), "top1_percent"),
+    ],
+)
+def test_a_broken_record_is_named_with_the_remedy(tmp_path: Path, content: str, reason: str) -> None:
+    file = tmp_path / make().file_name
+    file.write_text(content)
+    with pytest.raises(BadInput, match=f"{file.name} is not a record .*{reason}.*restore it from version control"):
+        read_all(tmp_path)
+
+
+def test_a_copy_would_count_twice_and_is_refused(tmp_path: Path) -> None:
+    file = write(make(), tmp_path)
+    (tmp_path / "copy.json").write_bytes(file.read_bytes())
+    with pytest.raises(BadInput, match=r"copy.json holds the record .*delete it if it is a copy"):
+        read_all(tmp_path)
+
+
+def test_no_folder_holds_no_records(tmp_path: Path) -> None:
+    assert read_all(tmp_path / "nowhere") == []
+
+
+def test_environment_tells_versions_and_hardware() -> None:
+    found = environment(["NVIDIA X"])
+    assert found["versions"]["torch"].startswith("2.")
+    assert found["versions"]["mmseg"]
+    assert found["versions"]["python"].count(".") == 2
+    assert found["hardware"].cores >= 1
+    assert found["hardware"].memory_gib > 0
+    assert found["hardware"].gpus == ("NVIDIA X",)
+
+
+def git(folder: Path, *words: str) -> str:
+    identity = {
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@b",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@b",
+    }
+    environ = os.environ | identity
+    done = subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True, env=environ)
+    return done.stdout.strip()
+
+
+def test_git_is_this_codes_commit_and_results_do_not_make_it_dirty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bench").mkdir()
+    (tmp_path / "bench" / "record.py").write_text("")
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "bench" / "record.py"))
+    git(tmp_path, "init", "-q")
+    # A package that lies below somebody else's checkout, but is not part of it, has no commit.
+    assert module._git.__wrapped__() == module.Git()
+    git(tmp_path, "add", "bench")
+    git(tmp_path, "commit", "-qm", "one")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "new.json").write_text("{}")
+    assert module._git.__wrapped__() == module.Git(commit=git(tmp_path, "rev-parse", "HEAD"), dirty=False)
+    (tmp_path / "bench" / "record.py").write_text("# changed")
+    assert module._git.__wrapped__().dirty is True
+
+
+def test_records_do_without_torch() -> None:
+    code = "import sys, bench.record; bench.record.environment(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import stand_in
+import torch
+from stand_in import assert_same_run, lines, recipe, train
+
+from bench.errors import BadInput, Interrupted
+from bench.train.checkpoint import LAST, read, write
+
+STEPS = 9
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    "lars, accumulated": {"accumulate": 2},
+    "sgd, each epoch": {
+        "optimizer": {"name": "sgd", "lr": 0.1, "nesterov": True, "weight_decay": 1e-2},
+        "checkpoint": {},
+        "log_every": 4,
+    },
+    "adamw, bf16": {"optimizer": {"name": "adamw", "lr": 0.5, "weight_decay": 0.1}, "precision": "bf16"},
+}
+
+
+class Crash(Exception):
+    pass
+
+
+def crash_at(step: int) -> Callable[[int], None]:
+    def hook(now: int) -> None:
+        if now == step:
+            raise Crash
+
+    return hook
+
+
+def signal_at(step: int, number: int = signal.SIGTERM) -> Callable[[int], None]:
+    def hook(now: int) -> None:
+        if now == step:
+            os.kill(os.getpid(), number)
+
+    return hook
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One undisturbed run for each variant."""
+    folders = {name: tmp_path_factory.mktemp("straight") for name in VARIANTS}
+    for name, folder in folders.items():
+        metrics = train(folder, recipe(**VARIANTS[name]))
+        assert metrics["steps"] == STEPS
+        assert len(read(folder / LAST)["optimizer"]["state"]) > 0
+    return folders
+
+
+@pytest.mark.parametrize("step", range(1, STEPS))
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(
+    straight: dict[str, Path], tmp_path: Path, variant: str, step: int
+) -> None:
+    config = recipe(**VARIANTS[variant])
+    with pytest.raises(Interrupted, match=f"after step {step} of {STEPS}"):
+        train(tmp_path, config, hook=signal_at(step, (signal.SIGTERM, signal.SIGINT)[step % 2]))
+    assert read(tmp_path / LAST)["step"] == step
+    metrics = train(tmp_path, config)
+    assert metrics["steps"] == STEPS
+    assert_same_run(straight[variant], tmp_path)
+
+
+@pytest.mark.parametrize("step", range(1, STEPS + 1))
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_a_run_that_crashed_goes_on_bit_for_bit(
+    straight: dict[str, Path], tmp_path: Path, variant: str, step: int
+) -> None:
+    """After a crash the log is ahead of the checkpoint: its lines must not be there twice."""
+    config = recipe(**VARIANTS[variant])
+    with pytest.raises(Crash):
+        train(tmp_path, config, hook=crash_at(step))
+    train(tmp_path, config)
+    assert_same_run(straight[variant], tmp_path)
+
+
+def test_lines_past_the_checkpoint_were_there_and_are_dropped(tmp_path: Path) -> None:
+    config = recipe(log_every=1, checkpoint={"every_steps": 4})
+    with pytest.raises(Crash):
+        train(tmp_path, config, hook=crash_at(7))
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2, 3, 4, 5, 6]
+    assert read(tmp_path / LAST)["step"] == 4
+    train(tmp_path, config)
+    assert [line["step"] for line in lines(tmp_path)] == list(range(1, STEPS + 1))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("step", [3, 5])  # the end of an epoch, and the middle of one
+def test_resuming_is_exact_with_any_number_of_workers(
+    straight: dict[str, Path], tmp_path: Path, workers: int, step: int
+) -> None:
+    config = recipe(accumulate=2)
+    with pytest.raises(Interrupted):
+        train(tmp_path, config, workers=workers, hook=signal_at(step))
+    train(tmp_path, config, workers=2 - workers)
+    assert_same_run(straight["lars, accumulated"], tmp_path)
+
+
+def test_the_result_does_not_depend_on_the_workers(straight: dict[str, Path], tmp_path: Path) -> None:
+    train(tmp_path, recipe(accumulate=2), workers=2)
+    assert_same_run(straight["lars, accumulated"], tmp_path)
+
+
+def test_a_finished_run_is_left_as_it_is(straight: dict[str, Path], tmp_path: Path) -> None:
+    config = recipe(accumulate=2)
+    first = train(tmp_path, config)
+    before = {file.name: (file.stat().st_mtime_ns, file.stat().st_size) for file in tmp_path.iterdir()}
+    assert train(tmp_path, config) == first
+    assert before == {file.name: (file.stat().st_mtime_ns, file.stat().st_size) for file in tmp_path.iterdir()}
+    assert first["loss"] == lines(tmp_path)[-1]["loss"]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_sigterm_to_the_whole_group_leaves_a_checkpoint_that_goes_on(
+    straight: dict[str, Path], tmp_path: Path, workers: int
+) -> None:
+    """As a cluster and torchrun do it: the loader's workers are told, too, in the middle of an accumulated step."""
+    folder = tmp_path / "run"
+    program = [sys.executable, stand_in.__file__, str(folder), "--workers", str(workers), "--set", "accumulate=2"]
+    stopped = subprocess.run(
+        [*program, "--signal-at", "4"], start_new_session=True, capture_output=True, text=True, timeout=120
+    )
+    assert stopped.returncode == 1
+    assert "Interrupted: Stopped after step 4 of 9" in stopped.stderr
+    assert read(folder / LAST)["step"] == 4
+    train(folder, recipe(accumulate=2))
+    assert_same_run(straight["lars, accumulated"], folder)
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    def hook(step: int) -> None:
+        if step == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, recipe(), hook=hook)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert read(tmp_path / LAST)["step"] == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"batch_size": 2}, "steps_per_epoch 3, not 7"),
+        ({"epochs": 4}, "epochs 3, not 4"),
+        ({"arch": "resnet50"}, "arch resnet18, not resnet50"),
+        ({"objective": {"name": "byol"}}, "objective stand_in, not byol"),
+        ({"accumulate": 2}, "accumulate 1, not 2"),
+    ],
+)
+def test_a_checkpoint_of_another_run_is_refused(tmp_path: Path, change: dict[str, Any], words: str) -> None:
+    train(tmp_path, recipe())
+    with pytest.raises(BadInput, match=words) as caught:
+        train(tmp_path, recipe(**change))
+    assert f"remove {tmp_path / LAST}" in str(caught.value)
+
+
+def test_a_checkpoint_that_does_not_fit_or_is_damaged_is_refused(tmp_path: Path) -> None:
+    config = recipe()
+    train(tmp_path, config)
+    content = read(tmp_path / LAST)
+    del content["objective"]["projector.weight"]
+    write(tmp_path / LAST, content)
+    with pytest.raises(BadInput, match=r"does not fit this run .*projector\.weight"):
+        train(tmp_path, config)
+    (tmp_path / LAST).write_bytes((tmp_path / LAST).read_bytes()[:1000])
+    with pytest.raises(BadInput, match=r"damaged.*; remove .*last\.ckpt to start this run anew\.$"):
+        train(tmp_path, config)
+
+
+def test_tensors_keep_their_layout(tmp_path: Path) -> None:
+    """LARS sums in the order of memory: a layout lost on the way would change the last bits."""
+    train(tmp_path, recipe())
+    weight = read(tmp_path / LAST)["objective"]["encoder.0.weight"]
+    assert weight.is_contiguous(memory_format=torch.channels_last)

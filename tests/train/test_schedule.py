@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from bench.recipe import OptimizerSettings, ScheduleSettings
+from bench.train.schedule import learning_rate, peak_rate
+
+
+def rates(total: int = 100, steps_per_epoch: int = 10, peak: float = 2.0, **settings: object) -> list[float]:
+    rate = learning_rate(ScheduleSettings.model_validate(settings), peak, total, steps_per_epoch)
+    return [rate(step) for step in range(total)]
+
+
+def test_warmup_is_linear_from_zero_then_cosine_falls_to_zero() -> None:
+    got = rates(warmup_epochs=2)
+    assert got[:20] == pytest.approx([2.0 * step / 20 for step in range(20)])
+    assert got[20:] == pytest.approx([1 + math.cos(math.pi * (step - 20) / 80) for step in range(20, 100)])
+    assert got[20] == 2.0
+    assert got[60] == pytest.approx(1.0)
+
+
+def test_cosine_ends_near_its_final_ratio() -> None:
+    got = rates(final_ratio=0.1)
+    assert got[0] == 2.0
+    assert got[50] == pytest.approx(2.0 * 0.55)
+    assert 0.2 < got[-1] < 0.201
+
+
+def test_steps_fall_by_ten_at_fractions_of_the_whole_run() -> None:
+    got = rates(total=90, name="step", milestones=(30 / 90, 60 / 90, 80 / 90), warmup_epochs=0.5)
+    assert got[:5] == pytest.approx([0.0, 0.4, 0.8, 1.2, 1.6])
+    for first, last, expected in [(5, 30, 2.0), (30, 60, 0.2), (60, 80, 0.02), (80, 90, 0.002)]:
+        assert got[first:last] == pytest.approx([expected] * (last - first))
+
+
+def test_constant_stays() -> None:
+    assert rates(name="constant", warmup_epochs=1)[10:] == [2.0] * 90
+
+
+def test_a_warmup_longer_than_the_run_only_rises() -> None:
+    assert rates(total=10, warmup_epochs=4) == pytest.approx([2.0 * step / 40 for step in range(10)])
+
+
+def test_peak_rate() -> None:
+    assert peak_rate(OptimizerSettings(lr=0.4, lr_batch=512), 16) == pytest.approx(0.0125)
+    assert peak_rate(OptimizerSettings(lr=0.4, lr_batch=None), 16) == 0.4
