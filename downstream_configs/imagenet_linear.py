@@ -6,8 +6,8 @@ Source:   He et al., "Momentum Contrast" (CVPR 2020), main_lincls: encoder in ev
 Command:  bench run --pretrain coco random_init --downstream imagenet_linear --data-root DIR
 Hours:    about 4 on one A100 (8.2 GFLOP an image forward, at a quarter of the bf16 peak, estimated; not measured).
           A frozen ResNet-50 takes 40 images/s at 224 px on 2 CPU cores (AMX, bf16), so that this wants a GPU.
-Expected: the deck, whose protocol is not stated: `coco` 42.14, `coco_two_loss` 40.82. BYOL for 800 epochs on COCO: about
-          57.8. Supervised: about 76. Between protocols the same trunk differs by 0.5 to 2 points.
+Expected: the deck, whose protocol is not stated: `coco` 42.14, `coco_two_loss` 40.82. BYOL for 800 epochs on COCO:
+          about 57.8. Supervised: about 76. Between protocols the same trunk differs by 0.5 to 2 points.
 Mini:     4 epochs at 160 px: about a minute and a half for the 780 + 280 images of a ten-class subset, on 2 CPU cores.
 Smoke:    --smoke, one epoch at 64 px on rendered scenes, seconds.
 """

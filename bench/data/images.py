@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ Unreadable = Literal["fail", "skip"]
 class UnreadableImage(BadInput):
     """An image that cannot be read, under the policy `fail`.
 
-    DataLoader raises a worker's error anew with the worker's traceback for a text; only the sentence at its end is kept.
+    DataLoader raises a worker's error anew, with the worker's traceback as its text: only the last line is kept.
     """
 
     def __init__(self, text: str) -> None:
@@ -82,8 +82,8 @@ class ViewDataset(Dataset[Sample]):
         index: the split.
         views: what to make of each image.
         seed: of the views and of the subset.
-        unreadable: an image that cannot be read raises BadInput that names it (`fail`), or the next one that can be read
-            takes its place and is counted in `Batch.skipped` (`skip`).
+        unreadable: an image that cannot be read raises BadInput that names it (`fail`), or the next one that can be
+            read takes its place, which `Batch.skipped` counts (`skip`).
         subset: use only so many images, drawn once by the seed; all, if there are no more.
     """
 
@@ -163,17 +163,15 @@ class EvalDataset(Dataset[Sample]):
 
 def collate(samples: Sequence[Sample]) -> Batch:
     """Return samples as one batch, without those that are left out; N may be 0."""
-    shown = [position for position, sample in enumerate(samples) if sample.shown]
-    labels = [sample.label for sample in samples if sample.label is not None]
-    kept = torch.tensor(shown, dtype=torch.int64)
-    count = len(samples[0].views)
+    shown = [sample for sample in samples if sample.shown]
+    n, some = len(shown), shown or samples[:1]  # where none is shown, one gives the shapes
+    labels = [sample.label for sample in some if sample.label is not None]
+    views = range(len(some[0].views))
     return Batch(
-        views=[normalise([sample.views[view] for sample in samples])[kept] for view in range(count)]
-        if len(shown) < len(samples)
-        else [normalise([sample.views[view] for sample in samples]) for view in range(count)],
-        boxes=[torch.tensor([sample.boxes[view] for sample in samples])[kept] for view in range(count)],
-        labels=torch.tensor(labels)[kept] if labels else None,
-        indices=torch.tensor([sample.index for sample in samples])[kept],
+        views=[normalise([sample.views[view] for sample in some])[:n] for view in views],
+        boxes=[torch.tensor([sample.boxes[view] for sample in some], dtype=torch.float32)[:n] for view in views],
+        labels=torch.tensor(labels, dtype=torch.int64)[:n] if labels else None,
+        indices=torch.tensor([sample.index for sample in some], dtype=torch.int64)[:n],
         skipped=sum(sample.skipped for sample in samples),
     )
 
@@ -183,13 +181,8 @@ def in_order(length: int, batch_size: int) -> list[list[int]]:
     return [list(range(start, min(start + batch_size, length))) for start in range(0, length, batch_size)]
 
 
-def loader(
-    dataset: Dataset[Sample],
-    sampler: Iterable[Sequence[tuple[int, int]]] | Iterable[Sequence[int]],
-    workers: int = 0,
-    pin: bool = False,
-) -> DataLoader[Batch]:
-    """Return the batches of a data set, in the order of a batch sampler; no result depends on `workers`.
+def loader(dataset: Dataset[Any], sampler: Iterable[list[Any]], workers: int = 0, pin: bool = False) -> DataLoader[Any]:
+    """Return the batches (`Batch`) of a data set, in the order of a batch sampler; no result depends on `workers`.
 
     Args:
         dataset: ViewDataset or EvalDataset.
@@ -197,9 +190,9 @@ def loader(
         workers: processes that read (each with one thread, as DataLoader sets it); 0 reads in this one.
         pin: whether batches arrive in page-locked memory.
     """
-    return DataLoader(  # type: ignore[return-value]
+    return DataLoader(
         dataset,
-        batch_sampler=sampler,  # type: ignore[arg-type]
+        batch_sampler=sampler,
         num_workers=workers,
         collate_fn=collate,
         persistent_workers=workers > 0,

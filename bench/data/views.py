@@ -62,12 +62,12 @@ class View:
     count: int = 1
 
 
-def BYOL_VIEWS(size: int) -> tuple[View, View]:  # noqa: N802 - a constant, but for the size
-    """The two views of BYOL (appendix B, table 6): the first always blurred, the second rarely, and sometimes solarized."""
+def BYOL_VIEWS(size: int) -> tuple[View, View]:
+    """The two views of BYOL (appendix B): the first always blurred, the second rarely, and sometimes solarized."""
     return View(size=size, blur=1.0), View(size=size, blur=0.1, solarize=0.2)
 
 
-def SUPERVISED_VIEW(size: int) -> View:  # noqa: N802
+def SUPERVISED_VIEW(size: int) -> View:
     """Crop and flip, as in supervised training and linear evaluation (He et al. 2016; torchvision's reference)."""
     return View(size=size, interpolation="bilinear", jitter=None, grey=0.0, blur=0.0)
 
@@ -77,9 +77,9 @@ class Batch:
     """What an objective gets.
 
     `views` has one tensor N×3×h×w for each view (a view with `count` 4 has four), float32, normalised with ImageNet's
-    mean and standard deviation. `boxes` says for each view where it lies: N×5 of (x0, y0, x1, y1, flipped), in [0, 1] of
-    the image's width and height; in a flipped view the first column lies at x1. `labels` (or None) and `indices`
-    (positions in the Index) are N int64. `skipped` counts the images that could not be read.
+    mean and standard deviation. `boxes` says for each view where it lies: N×5 float32 of (x0, y0, x1, y1, flipped), in
+    [0, 1] of the image's width and height; in a flipped view the first column lies at x1. `labels` (or None) and
+    `indices` (positions in the Index) are N int64. `skipped` counts the images that could not be read.
     """
 
     views: list[Tensor]
@@ -159,7 +159,8 @@ def draw_crop(
         aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
         w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
         if 0 < w <= width and 0 < h <= height:
-            return int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1)), w, h
+            top = int(rng.integers(height - h + 1))
+            return int(rng.integers(width - w + 1)), top, w, h
     w, h = width, height
     if width / height < min(ratio):
         h = round(width / min(ratio))

@@ -8,7 +8,7 @@ when all is done.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +16,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from bench.convert.matching import trunk_hash
 from bench.convert.proof import load_proven, load_strictly
+from bench.data.images import Batch, EvalDataset, Sample, in_order, loader
 from bench.data.layouts import Index
 from bench.errors import BadInput, StageFailed
 from bench.nn.encoder import Encoder, build_encoder
+from bench.progress import Progress
 from bench.randomness import generator
-from bench.recipe import Precision
+from bench.recipe import KnnTask, LinearTask, Precision
+from bench.stages.job import Job
+from bench.train.signals import shielded
 
 
 class FrozenTrunk:
@@ -65,7 +70,9 @@ class FrozenTrunk:
         """Prove that nothing changed: not a bit of the trunk, and no layer in train mode. Raises StageFailed."""
         training = [name or "the encoder" for name, module in self.encoder.named_modules() if module.training]
         if training:
-            raise StageFailed(f"The frozen trunk is in train mode ({training[0]}), so that its features are not its own.")
+            raise StageFailed(
+                f"The frozen trunk is in train mode ({training[0]}), so that its features are not its own."
+            )
         if trunk_hash(self.encoder.state_dict()) != self.hash:
             raise StageFailed("The frozen trunk changed while it was evaluated, so that the result is not about it.")
 
@@ -84,9 +91,7 @@ def part(index: Index, chosen: Sequence[int] | np.ndarray) -> Index:
     """Return the index of some of its images, in the order of the data set; all classes stay."""
     assert index.labels is not None
     kept = sorted(int(position) for position in chosen)
-    return replace(
-        index, files=tuple(index.files[i] for i in kept), labels=tuple(index.labels[i] for i in kept)
-    )
+    return replace(index, files=tuple(index.files[i] for i in kept), labels=tuple(index.labels[i] for i in kept))
 
 
 def subset(index: Index, count: int | None, seed: int) -> Index:
@@ -119,9 +124,17 @@ def hold_out(index: Index, share: float, seed: int) -> tuple[Index, Index]:
 
 @contextmanager
 def loaded(
-    dataset: Dataset[Any], sampler: Iterable[Any], workers: int | None, device: torch.device
+    dataset: Dataset[Sample],
+    sampler: Iterable[Sequence[tuple[int, int]]] | Iterable[Sequence[int]],
+    workers: int | None,
+    device: torch.device,
 ) -> Iterator[Iterator[Batch]]:
-    """Iterate over a sampler's batches; the loader's workers never get the signals, and end with the block."""
+    """Iterate over a sampler's batches; the loader's workers never get the signals, and end with the block.
+
+    `workers` None: half of the cores, at most 8. No result depends on it.
+    """
+    if workers is None:
+        workers = max(1, min(8, (os.cpu_count() or 1) // 2))
     with shielded():
         batches = iter(loader(dataset, sampler, workers, pin=device.type == "cuda"))
     try:
@@ -130,3 +143,29 @@ def loaded(
         shut = getattr(batches, "_shutdown_workers", None)
         if shut is not None:
             shut()
+
+
+def evaluated(
+    job: Job, task: LinearTask | KnnTask, trunk: FrozenTrunk, images: Index, title: str
+) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """Yield (features N×D, labels N, skipped images) of every image once, in order, under the test transform.
+
+    Raises BadInput for an image that cannot be read (under `skip`: when none can).
+    """
+    dataset = EvalDataset(images, task.size, task.resize, job.unreadable)
+    batches = in_order(len(dataset), task.batch_size)
+    count = 0
+    with (
+        loaded(dataset, batches, task.workers, trunk.device) as found,
+        Progress(f"{title} {task.name}", len(dataset), "images") as progress,
+    ):
+        for batch in found:
+            labels = batch.labels
+            if labels is None or not len(batch):
+                yield torch.empty(0, trunk.feature_dim), torch.empty(0, dtype=torch.int64), batch.skipped
+            else:
+                yield trunk.features(batch.views[0]), labels.to(trunk.device), batch.skipped
+            count += len(batch)
+            progress.update(len(batch) + batch.skipped)
+    if not count:
+        raise BadInput(f"No image of {images.split} below {images.root} can be read; bench data check says why.")

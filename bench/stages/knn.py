@@ -12,12 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.data.images import EvalDataset
 from bench.data.layouts import Index, index
 from bench.errors import StageFailed
-from bench.progress import Progress
 from bench.recipe import KnnTask
-from bench.stages.frozen import FrozenTrunk, evaluation, subset
+from bench.stages.frozen import FrozenTrunk, evaluated, subset
 from bench.stages.job import Job
 
 CHUNK = 16_384  # rows of the bank that are scored at once
@@ -55,17 +53,14 @@ def run(job: Job) -> dict[str, Any]:
 
 def extract(job: Job, task: KnnTask, trunk: FrozenTrunk, images: Index, title: str) -> tuple[Tensor, Tensor, int]:
     """Return (unit-length features N×D, labels N, skipped images) of every image once, on the trunk's device."""
-    dataset = EvalDataset(images, task.size, task.resize, unreadable=job.unreadable)
     features = torch.empty(len(images.files), trunk.feature_dim, device=trunk.device)  # ImageNet: 10 GiB, only once
     labels: list[Tensor] = []
     count = skipped = 0
-    with Progress(f"{title} {task.name}", len(images.files), "images") as progress:
-        for batch in evaluation_batches(dataset, task.batch_size, task.workers):
-            features[count : count + len(batch.labels)] = F.normalize(trunk.features(batch.views[0]), dim=1)
-            labels.append(batch.labels.to(trunk.device))
-            count += len(batch.labels)
-            skipped += batch.skipped
-            progress.update(len(batch.labels))
+    for found, theirs, missing in evaluated(job, task, trunk, images, title):
+        features[count : count + len(found)] = F.normalize(found, dim=1)
+        labels.append(theirs)
+        count += len(found)
+        skipped += missing
     if not features[:count].isfinite().all():
         raise StageFailed("The trunk gives features that are not finite; its pretraining diverged.")
     return features[:count], torch.cat(labels), skipped

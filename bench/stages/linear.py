@@ -1,13 +1,12 @@
 """Linear evaluation: linear classifiers on a frozen trunk, one a learning rate, trained side by side.
 
-The protocol is MoCo's (He et al. 2020, main_lincls): encoder in eval mode, weights N(0, 0.01), bias 0, SGD with momentum,
-random resized crop and flip, test images resized and centre-cropped. Several learning rates cost one forward
+The protocol is MoCo's (He et al. 2020, main_lincls): encoder in eval mode, weights N(0, 0.01), bias 0, SGD with
+momentum, random resized crop and flip, test images resized and centre-cropped. Several learning rates cost one forward
 of the trunk; the head to report is then chosen on a held-out share of the training images, never on val.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.data.images import EvalDataset, ViewDataset
+from bench.data.images import ViewDataset
 from bench.data.layouts import Index, index
 from bench.data.sampler import DrawSampler, steps_per_epoch
 from bench.data.views import SUPERVISED_VIEW
@@ -29,7 +28,7 @@ from bench.errors import BadInput, Interrupted, StageFailed
 from bench.progress import Progress
 from bench.randomness import derive, generator
 from bench.recipe import LinearTask, ScheduleSettings
-from bench.stages.frozen import FrozenTrunk, evaluation, hold_out, loaded, subset
+from bench.stages.frozen import FrozenTrunk, evaluated, hold_out, loaded, subset
 from bench.stages.job import Job
 from bench.train.schedule import factor
 from bench.train.signals import StopRequest
@@ -118,7 +117,9 @@ class Heads:
         heads, classes, _ = self.weight.shape
         logits = self.logits(features)
         flat = labels[:, None].expand(-1, heads)
-        losses = F.cross_entropy(logits.reshape(-1, classes), flat.reshape(-1), reduction="none").view(-1, heads).mean(0)
+        losses = (
+            F.cross_entropy(logits.reshape(-1, classes), flat.reshape(-1), reduction="none").view(-1, heads).mean(0)
+        )
         # The gradient of the mean cross-entropy is (softmax − one-hot) / N.
         slope = logits.softmax(dim=-1)
         slope.scatter_add_(2, flat[..., None], torch.full_like(slope[..., :1], -1.0))
@@ -131,7 +132,7 @@ class Heads:
         ):
             velocity.mul_(momentum).add_(grad).add_(value, alpha=decay)
             value.sub_(velocity * rates.view(-1, *[1] * (value.ndim - 1)))
-        return losses
+        return losses.view(-1, heads).mean(0)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resumed training needs, by name."""
@@ -179,10 +180,12 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
         for step in range(start, total):
             batch = next(batches)
             skipped += batch.skipped
-            features = trunk.features(batch.views[0])
+            assert batch.labels is not None
+            features, labels = trunk.features(batch.views[0]), batch.labels.to(trunk.device)
             rates = peak * factor(step, total, 0, schedule)
-            losses = heads.step(features, batch.labels.to(trunk.device), rates, task.momentum, task.weight_decay)
-            progress.update(1, loss=losses.nan_to_num(math.inf).min().item())
+            losses = heads.step(features, labels, rates, task.momentum, task.weight_decay)
+            # Reading a loss waits for the device, hence not at every step.
+            progress.update(1, **({"loss": losses.nan_to_num(math.inf).min().item()} if step % 10 == 0 else {}))
             done = step + 1
             if done % steps == 0 or stop.asked:
                 if not any(heads.finite()):
@@ -237,16 +240,12 @@ def evaluate(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, image
     most = min(5, len(images.classes))
     right = torch.zeros(2, len(heads.weight), dtype=torch.int64, device=trunk.device)
     count = skipped = 0
-    dataset = EvalDataset(images, task.size, task.resize, unreadable=job.unreadable)
-    with Progress(f"{title} {task.name}", len(images.files), "images") as progress:
-        for batch in evaluation_batches(dataset, task.batch_size, task.workers):
-            labels = batch.labels.to(trunk.device)
-            top = heads.logits(trunk.features(batch.views[0])).topk(most, dim=-1).indices  # N×L×most
-            hits = top == labels[:, None, None]
-            right += torch.stack([hits[..., 0].sum(0), hits.any(-1).sum(0)])
-            count += len(labels)
-            skipped += batch.skipped
-            progress.update(len(labels))
+    for features, labels, missing in evaluated(job, task, trunk, images, title):
+        top = heads.logits(features).topk(most, dim=-1).indices  # N×L×most
+        hits = top == labels[:, None, None]
+        right += torch.stack([hits[..., 0].sum(0), hits.any(-1).sum(0)])
+        count += len(labels)
+        skipped += missing
     return Scores(
         top1=_percent(right[0], count, heads), top5=_percent(right[1], count, heads), images=count, skipped=skipped
     )

@@ -17,9 +17,10 @@ from bench.convert.dialects import load_trunk
 from bench.convert.matching import match_shapes
 from bench.convert.proof import load_strictly
 from bench.convert.reading import read_checkpoint
-from bench.data.images import Batch, ViewDataset, loader
+from bench.data.images import ViewDataset, loader
 from bench.data.layouts import Index, index
 from bench.data.sampler import DrawSampler, steps_per_epoch
+from bench.data.views import Batch
 from bench.errors import BadInput
 from bench.nn.encoder import build_encoder
 from bench.objectives import build

@@ -7,12 +7,9 @@ under its load proof) and data drawn by (seed, draw), and reads the scores. Only
 from __future__ import annotations
 
 import json
-import os
 from contextlib import ExitStack
 from typing import Any
 
-import torch
-import torch.distributed as dist
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 
@@ -25,7 +22,9 @@ from bench.stages.segmentation_config import Plan, adapt
 from bench.stages.segmentation_data import training_loader, validation_loader
 from bench.stages.segmentation_metric import ExactIoU
 from bench.stages.segmentation_model import build_model
-from bench.stages.segmentation_runner import CHECKPOINT, Draws, Keep, QuietRunner, Show, Start, Stop
+from bench.stages.segmentation_runner import CHECKPOINT, Draws, Keep, QuietRunner, Show, Start
+from bench.train.distributed import Ranks, ranks_of
+from bench.train.signals import StopRequest
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -40,18 +39,16 @@ def run(job: Job) -> dict[str, Any]:
     task = job.config
     assert isinstance(task, SegmentationTask)
     trunk = load_proven(job.inputs["convert"])
-    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    device_type = "cuda" if torch.cuda.is_available() else "cpu"
-    several_gpus = world > 1 and device_type == "cuda"
-    plan = adapt(task, trunk.arch, job.data_root(task.dataset), world=world, synchronise=several_gpus)
     with ExitStack() as stack:
-        if world > 1:
-            stack.enter_context(_Processes(device_type))
-        stop = stack.enter_context(Stop())
+        ranks = stack.enter_context(ranks_of())
+        stop = stack.enter_context(StopRequest())
+        several_gpus = ranks.world > 1 and ranks.device.type == "cuda"
+        root = job.data_root(task.dataset)
+        plan = adapt(task, trunk.arch, root, world=ranks.world, synchronise=several_gpus)
         start = Start(trunk, job.seed, job.folder / CHECKPOINT)
         show = Show(task.name, stack)
-        keep = Keep(job.folder / CHECKPOINT, plan.validate_every, trunk.hash, stop)
-        runner = _runner(job, task, plan, device_type, rank, world, [start, Draws(job.seed, rank), keep, show])
+        keep = Keep(job.folder / CHECKPOINT, plan.validate_every, trunk.hash, ranks, stop)
+        runner = _runner(job, task, plan, ranks, [start, Draws(job.seed, ranks.rank), keep, show])
         try:
             runner.train()
             if show.scored_at != plan.iterations:  # the run had ended before its last validation did
@@ -70,23 +67,21 @@ def run(job: Job) -> dict[str, Any]:
     }
 
 
-def _runner(
-    job: Job, task: SegmentationTask, plan: Plan, device_type: str, rank: int, world: int, hooks: list[Any]
-) -> QuietRunner:
+def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: list[Any]) -> QuietRunner:
     """Build the Runner from the adapted config, with our model, loaders, evaluator and hooks."""
-    config = plan.config
+    config, world, device_type = plan.config, ranks.world, ranks.device.type
     work_dir = job.folder / "mmengine"
     bf16 = task.precision == "bf16"
     optimisation = dict(config.optim_wrapper) | {"type": "Bf16OptimWrapper" if bf16 else "OptimWrapper"}
     for key in ("loss_scale", "dtype", "use_fsdp"):  # of mmengine's own mixed precision
         optimisation.pop(key, None)
     work_dir.mkdir(parents=True, exist_ok=True)
-    if rank == 0:
+    if ranks.first:
         (work_dir / "config.json").write_text(json.dumps(config.to_dict(), indent=1, default=str), encoding="utf-8")
     # Runner formats its whole config four times, a second in all: it gets what it looks up there and no more.
     wrapper = {
         "type": "MMDistributedDataParallel",
-        "device_ids": [int(os.environ.get("LOCAL_RANK", "0"))] if device_type == "cuda" else None,
+        "device_ids": [ranks.device.index] if device_type == "cuda" else None,
         "broadcast_buffers": False,
         "find_unused_parameters": config.get("find_unused_parameters", False),
     }
@@ -107,7 +102,7 @@ def _runner(
             seed=job.seed,
             batch_size=plan.batch_size // world,
             subset=task.subset,
-            rank=rank,
+            rank=ranks.rank,
             world=world,
             workers=_workers(task, config.train_dataloader, device_type),
             unreadable=job.unreadable,
@@ -139,21 +134,6 @@ def _workers(task: SegmentationTask, settings: Any, device_type: str) -> int:
     if task.workers is not None:
         return task.workers
     return int(settings.get("num_workers", 0)) if device_type == "cuda" else 0
-
-
-class _Processes:
-    """Joins the processes that torchrun started; mmengine's own way of joining fails without a GPU."""
-
-    def __init__(self, device_type: str) -> None:
-        self.device_type = device_type
-
-    def __enter__(self) -> None:
-        if self.device_type == "cuda":
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        dist.init_process_group("nccl" if self.device_type == "cuda" else "gloo")
-
-    def __exit__(self, *error: object) -> None:
-        dist.destroy_process_group()
 
 
 def _plain(error: BadInput) -> BadInput:

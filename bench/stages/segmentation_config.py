@@ -50,7 +50,7 @@ def adapt(task: SegmentationTask, arch: str, root: Path, *, world: int, synchron
         config.merge_from_dict(dict(task.overrides))
     except Exception as error:  # whatever a config's Python raises, the remedy is the same
         raise BadInput(
-            f"{file} cannot be read as an mmseg config ({_short(error)}); mend it or its overrides."
+            f"{file} is not a readable mmseg config ({_short(error)}); mend it, or the overrides."
         ) from error
     name = file.stem
     for key in ("model", "train_dataloader", "val_dataloader", "train_cfg", "optim_wrapper", "param_scheduler"):
@@ -64,6 +64,7 @@ def adapt(task: SegmentationTask, arch: str, root: Path, *, world: int, synchron
     for node in _dicts([config.train_dataloader, config.val_dataloader]):
         if "data_root" in node:
             node["data_root"] = str(root)
+            node["serialize_data"] = False  # a list of file names needs no packing, which takes half a second
     if task.crop is not None:
         _set_crop(config, task.crop)
     if task.scale is not None:
@@ -145,9 +146,7 @@ def _batch_size(config: Any, task: SegmentationTask, name: str, world: int) -> i
     said = re.search(r"(?:^|_)(\d+)xb(\d+)", name)
     batch_size = task.batch_size or (int(said[1]) * int(said[2]) if said else per_process * world)
     if batch_size % world:
-        raise BadInput(
-            f"batch_size {batch_size} cannot be divided among {world} processes; choose a multiple of {world}."
-        )
+        raise BadInput(f"batch_size {batch_size} does not divide among {world} processes; choose a multiple.")
     return batch_size
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -15,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bench.errors import BadInput
 from bench.randomness import generator, reseed
+from bench.train.signals import SIGNALS
 
 # The import prints that an optional package is missing.
 with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
@@ -166,3 +168,4 @@ def _build(settings: Any) -> Any:
 def _start_worker(worker: int) -> None:
     del worker
     cv2.setNumThreads(0)  # the workers themselves are what runs side by side
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # they are needed until the iteration at hand is done

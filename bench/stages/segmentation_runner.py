@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
-import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from bench.convert.proof import load_strictly
@@ -22,6 +18,9 @@ from bench.convert.trunk import Trunk
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.progress import Progress
 from bench.randomness import reseed
+from bench.train.checkpoint import LAST, write
+from bench.train.distributed import Ranks
+from bench.train.signals import StopRequest
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -32,7 +31,7 @@ with warnings.catch_warnings():
     from mmengine.registry import LOOPS, OPTIM_WRAPPERS
     from mmengine.runner import Runner, ValLoop
 
-CHECKPOINT = "last.ckpt"
+CHECKPOINT = LAST
 
 
 class QuietRunner(Runner):
@@ -118,39 +117,18 @@ class Draws(Hook):
         reseed(self.seed, "segmentation", "step", batch_idx, self.rank)
 
 
-class Stop:
-    """Turns SIGTERM and Ctrl-C into a request to stop after the iteration; a second one stops at once."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> Stop:
-        self._before = {number: signal.signal(number, self._request) for number in (signal.SIGTERM, signal.SIGINT)}
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _request(self, _number: int, _frame: FrameType | None) -> None:
-        if self.requested:
-            raise KeyboardInterrupt
-        self.requested = True
-
-
 class Keep(Hook):
     """Writes the newest state every so many iterations, at the end, and when asked to stop; never a dead one."""
 
     priority = "LOWEST"  # after the learning rate of the next iteration has been set
 
-    def __init__(self, file: Path, every: int, trunk_hash: str, stop: Stop) -> None:
-        self.file, self.every, self.trunk_hash, self.stop = file, every, trunk_hash, stop
+    def __init__(self, file: Path, every: int, trunk_hash: str, ranks: Ranks, stop: StopRequest) -> None:
+        self.file, self.every, self.trunk_hash, self.ranks, self.stop = file, every, trunk_hash, ranks, stop
 
     def after_train_iter(self, runner: Any, batch_idx: int, outputs: Any, **_: Any) -> None:
         """Check the loss, then write if it is time."""
         done = batch_idx + 1
-        stop = self._agreed(self.stop.requested)
+        stop = self.ranks.sums(int(self.stop.asked))[0] > 0  # all processes stop after the same iteration
         due = stop or done % self.every == 0 or done == runner.max_iters
         if due or done % 10 == 0 or done < 10:  # on a GPU, looking at the loss waits for it
             loss = outputs["loss"].item()
@@ -163,7 +141,7 @@ class Keep(Hook):
 
     def after_val_iter(self, _runner: Any, **_: Any) -> None:
         """Validation always follows a checkpoint, so it can be left at once."""
-        if self.stop.requested and not dist.is_initialized():
+        if self.stop.asked and self.ranks.world == 1:
             raise Interrupted(f"Stopped while validating. {self._last_good()}")
 
     def _write(self, runner: Any, done: int) -> None:
@@ -171,7 +149,7 @@ class Keep(Hook):
         broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
         if broken:
             raise StageFailed(f"{broken[0]} became nan or inf before iteration {done}; lower lr. {self._last_good()}")
-        if runner.rank == 0:
+        if self.ranks.first:
             content = {
                 "iteration": done,
                 "trunk_hash": self.trunk_hash,
@@ -179,21 +157,10 @@ class Keep(Hook):
                 "optimizer": runner.optim_wrapper.state_dict(),
                 "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],
             }
-            temporary = self.file.with_name(f".{self.file.name}.{os.getpid()}")
-            torch.save(content, temporary)
-            temporary.replace(self.file)
+            write(self.file, content)
 
     def _last_good(self) -> str:
         return f"The last checkpoint is {self.file}." if self.file.is_file() else "No checkpoint was written yet."
-
-    @staticmethod
-    def _agreed(asked: bool) -> bool:
-        """Stop all processes after the same iteration, whichever of them was asked."""
-        if not dist.is_initialized():
-            return asked
-        flag = torch.tensor([float(asked)], device=get_device())
-        dist.all_reduce(flag, dist.ReduceOp.MAX)
-        return bool(flag.item())
 
 
 class Show(Hook):

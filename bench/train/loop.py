@@ -67,6 +67,7 @@ def fit(
     state = State(folder, identity(recipe, seed, steps_per_epoch), objective, optimizer, ranks)
     start, meter = state.resume(), state.meter
     layout = torch.channels_last if recipe.channels_last else None
+    shown: dict[str, str | float] = {}
     if start == total:
         return _metrics(state, recipe)
 
@@ -103,10 +104,9 @@ def fit(
                 speed = meter.speed(ranks.world)
                 meter.clear()
                 log.write(done, {"epoch": epoch, **state.logged, "lr": rate(step), **speed})
-                if progress is not None:
-                    progress.update(0, loss=state.logged["loss"], **_shown(speed, state.skipped))
+                shown = _shown(state.logged["loss"], speed, state.skipped)
             if progress is not None:
-                progress.update(1)
+                progress.update(1, **shown)
             keep = epoch if _keeps(recipe, done, steps_per_epoch) else None
             if asked or keep is not None or _due(recipe, done, steps_per_epoch):
                 state.save(keep)
@@ -154,7 +154,7 @@ def _keeps(recipe: Recipe, done: int, steps_per_epoch: int) -> bool:
     return within == 0 and (epochs == recipe.epochs or (every is not None and epochs % every == 0))
 
 
-def _shown(speed: dict[str, float], skipped: int) -> dict[str, str | float]:
-    shown: dict[str, str | float] = {"images/s": speed["images_per_second"]}
+def _shown(loss: float, speed: dict[str, float], skipped: int) -> dict[str, str | float]:
+    shown: dict[str, str | float] = {"loss": loss, "images/s": speed["images_per_second"]}
     shown["waiting for data"] = f"{speed['data_wait_share']:.0%}"
-    return shown | ({"skipped images": str(skipped)} if skipped else {})
+    return shown | ({"skipped images": skipped} if skipped else {})

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from bench.losses.classification import cross_entropy, top1_percent
 
 

@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from bench.losses.dense import centres, dense_regression, matches
 from lightly.loss import NegativeCosineSimilarity
+
+from bench.losses.dense import centres, dense_regression, matches
 
 WHOLE = (0.0, 0.0, 1.0, 1.0, 0.0)
 FLIPPED = (0.0, 0.0, 1.0, 1.0, 1.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from bench.losses.classification import cross_entropy
 from bench.losses.dense import dense_regression
 from bench.losses.logistic import logistic

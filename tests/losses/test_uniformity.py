@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from bench.losses.uniformity import align_uniform, alignment, uniformity
 from lightly.loss.hypersphere_loss import HypersphereLoss
+
+from bench.losses.uniformity import align_uniform, alignment, uniformity
 
 
 def unit_rows(x):

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from bench.losses.variance_covariance import covariance, variance, variance_covariance
 from lightly.loss import VICRegLoss
 from lightly.loss.vicreg_loss import covariance_loss, variance_loss
+
+from bench.losses.variance_covariance import covariance, variance, variance_covariance
 
 
 def naive_moments(z):

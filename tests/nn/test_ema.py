@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from bench.nn.ema import follow, target_of, target_rate
 from torch import nn
+
+from bench.nn.ema import follow, target_of, target_rate
 
 
 def network():

@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 import torchvision
+from torch import nn
+
 from bench.errors import BadInput
 from bench.nn.encoder import Encoder, build_encoder
-from torch import nn
 
 
 @pytest.mark.parametrize(("arch", "width", "tensors"), [("resnet18", 512, 120), ("resnet50", 2048, 318)])

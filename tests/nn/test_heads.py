@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
+
 from bench.nn.bootstrap import bootstrap_networks
 from bench.nn.encoder import build_encoder
 from bench.nn.heads import mlp, per_position
-from torch import nn
 
 
 def test_layers_are_byols():

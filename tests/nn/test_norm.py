@@ -6,10 +6,11 @@ import copy
 
 import pytest
 import torch
-from bench.nn.encoder import build_encoder
-from bench.nn.norm import GlobalBatchNorm, convert_sync_batchnorm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from bench.nn.encoder import build_encoder
+from bench.nn.norm import GlobalBatchNorm, convert_sync_batchnorm
 
 
 def test_every_norm_is_converted_and_keys_and_tensors_stay():
@@ -40,7 +41,9 @@ def test_torchs_synchronised_norm_is_converted_for_the_cpu():
 
 
 def test_mode_and_frozen_parameters_stay():
-    net = nn.Sequential(nn.BatchNorm2d(3).eval(), nn.BatchNorm1d(3).requires_grad_(False), nn.BatchNorm1d(2, affine=False))
+    net = nn.Sequential(
+        nn.BatchNorm2d(3).eval(), nn.BatchNorm1d(3).requires_grad_(False), nn.BatchNorm1d(2, affine=False)
+    )
     converted = convert_sync_batchnorm(net, "cpu")
     assert [module.training for module in converted] == [False, True, True]
     assert [p.requires_grad for p in converted.parameters()] == [True, True, False, False]

@@ -13,10 +13,11 @@ from unittest import mock
 
 import torch
 import torch.distributed as dist
+from torch import Tensor, nn
+
 from bench.losses.uniformity import uniformity
 from bench.nn.collectives import gather, rank, sum_over_ranks, world
 from bench.nn.norm import GlobalBatchNorm, convert_sync_batchnorm
-from torch import Tensor, nn
 
 N = 8
 
@@ -65,7 +66,11 @@ def normalising(own: slice, kind, shape: tuple[int, ...], convert=convert_sync_b
     grads = mean_gradients(net, loss)
     net.eval()
     evaluated = net(normal(N, *shape[1:], seed=7))
-    return grads | {f"buffer {name}": tensor.clone() for name, tensor in net.named_buffers()} | {"eval": evaluated.detach()}
+    return (
+        grads
+        | {f"buffer {name}": tensor.clone() for name, tensor in net.named_buffers()}
+        | {"eval": evaluated.detach()}
+    )
 
 
 def raw_sum(x: Tensor) -> Tensor:
@@ -86,9 +91,7 @@ def compute(rank_: int, world_: int) -> dict[str, dict[str, Tensor]]:
         "gather without gradient": gathering(own, gathering_without_gradient),
         "norm of vectors": normalising(own, nn.BatchNorm1d, (N, 4)),
         "norm of maps": normalising(own, nn.BatchNorm2d, (N, 4, 3, 3)),
-        "norm with cumulative statistics": normalising(
-            own, lambda c: nn.BatchNorm2d(c, momentum=None), (N, 4, 3, 3)
-        ),
+        "norm with cumulative statistics": normalising(own, lambda c: nn.BatchNorm2d(c, momentum=None), (N, 4, 3, 3)),
         "norm not converted": normalising(own, nn.BatchNorm2d, (N, 4, 3, 3), converted_wrongly),
     }
     with mock.patch("bench.nn.norm.sum_over_ranks", raw_sum):

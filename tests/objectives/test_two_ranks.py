@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from bench.objectives import OBJECTIVES
 
 SCRIPT = Path(__file__).with_name("two_ranks.py")

@@ -13,12 +13,13 @@ from unittest import mock
 
 import torch
 import torch.distributed as dist
+from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
+
 from bench.data.views import Batch
 from bench.nn.encoder import build_encoder
 from bench.nn.norm import convert_sync_batchnorm
 from bench.objectives import build
-from torch import Tensor
-from torch.nn.parallel import DistributedDataParallel
 
 N = 4
 SMALL: dict[str, Any] = {"hidden_dim": 12, "projection_dim": 6}

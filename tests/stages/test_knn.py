@@ -191,7 +191,7 @@ def test_an_unreadable_image_is_named_or_skipped_and_counted(
     data = tmp_path / "data"
     shutil.copytree(imagenet, data)
     (data / "train/n01440764/n01440764_2.JPEG").write_bytes(b"no image")
-    with pytest.raises(BadInput, match="n01440764_2.JPEG"):
+    with pytest.raises(BadInput, match=r"n01440764_2\.JPEG"):
         run(make_job(tmp_path / "a", trunk_folder, data))
     metrics = run(make_job(tmp_path / "b", trunk_folder, data, unreadable="skip"))
     assert (metrics["bank_images"], metrics["images_skipped"]) == (17, 1)

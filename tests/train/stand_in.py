@@ -12,6 +12,7 @@ import copy
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -235,7 +236,10 @@ def main() -> None:
         def forward(self, batch: Batch) -> dict[str, Tensor]:
             if int(self.seen) + 1 == words.signal_at and not signal.getsignal(signal.SIGTERM).__self__.asked:
                 # By another process, as in life: torch's workers leave quietly when their parent ends them.
-                subprocess.run(["kill", "-TERM", f"-{os.getpgid(0)}"], check=False)
+                group = os.getpgid(0)
+                assert group == os.getpid(), "start this program in a session of its own"
+                program = f"import os, signal; os.killpg({group}, signal.SIGTERM)"
+                subprocess.run([sys.executable, "-c", program], check=False)
                 time.sleep(0.5)  # a worker that heard it is gone by now
             return super().forward(batch)
 

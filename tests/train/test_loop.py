@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import socket
@@ -95,7 +96,7 @@ def test_each_step_moves_at_its_own_rate(tmp_path: Path) -> None:
     config = recipe(optimizer=sgd, schedule={"warmup_epochs": 1})
     fit(model, source(config), config, seed=0, steps_per_epoch=3, folder=tmp_path)  # type: ignore[arg-type]
     assert torch.equal(seen[0], start)  # the first step of a warm-up has rate 0
-    moved = [(b - a).norm().item() for a, b in zip(seen, seen[1:], strict=False)]
+    moved = [(b - a).norm().item() for a, b in itertools.pairwise(seen)]
     assert 0 < moved[0] < moved[1] < moved[2]
     assert moved[-1] < moved[2] / 5
 

@@ -1,0 +1,107 @@
+"""Where data roots come from, and in which order."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bench.data.roots import Roots, resolve_roots
+from bench.errors import BadInput
+
+
+@pytest.fixture(autouse=True)
+def no_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user's config folder that is empty; returns where `config.toml` would lie."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    folder = tmp_path / "config" / "bench"
+    folder.mkdir(parents=True)
+    return folder / "config.toml"
+
+
+def folder(path: Path) -> Path:
+    path.mkdir(parents=True)
+    return path
+
+
+def resolve(tmp_path: Path, *words: object, **environ: str) -> Roots:
+    return resolve_roots([str(word) for word in words], environ=environ, cwd=tmp_path)
+
+
+def test_named_folders_and_common_parents(tmp_path: Path) -> None:
+    own = folder(tmp_path / "own")
+    parent = tmp_path / "parent"
+    for name in ("coco", "imagenet_mini", "cityscapes", "cityscapes_mini"):
+        folder(parent / name)
+    roots = resolve(tmp_path, parent, f"coco={own}")
+    assert roots.find("coco") == own  # a name says more than a parent, in any order
+    assert roots.find("imagenet") == parent / "imagenet_mini"
+    assert roots.find("cityscapes") == parent / "cityscapes"
+    assert roots.find("imagenet100") == parent / "imagenet_mini"  # filtered by the reader
+    folder(parent / "imagenet100")
+    assert roots.find("imagenet100") == parent / "imagenet100"
+    assert resolve(tmp_path, "COCO=own").find("coco") == own  # relative to the working directory
+
+
+def test_data_sets_of_other_mmseg_configs(tmp_path: Path) -> None:
+    place = folder(tmp_path / "ade")
+    assert resolve(tmp_path, f"ade20k={place}").find("ade20k") == place
+
+
+def test_the_order_of_the_sources(tmp_path: Path, no_config: Path) -> None:
+    places = {name: folder(tmp_path / name) for name in ("option", "own", "words", "here", "user")}
+    folder(tmp_path / "parent" / "coco")
+    no_config.write_text(f'[data_roots]\ncoco = "{places["user"]}"\n')
+    assert resolve(tmp_path).find("coco") == places["user"]
+    (tmp_path / "bench.toml").write_text('[data_roots]\ncoco = "here"\n')
+    assert resolve(tmp_path).find("coco") == places["here"]  # relative to the file
+    environ = {"BENCH_DATA_ROOT": os.pathsep.join(["nowhere", f"coco={places['words']}"])}
+    assert resolve(tmp_path, **environ).find("coco") == places["words"]
+    environ |= {"BENCH_DATA_ROOT_COCO": str(places["own"])}
+    assert resolve(tmp_path, **environ).find("coco") == places["own"]
+    assert resolve(tmp_path, "parent", **environ).find("coco") == tmp_path / "parent" / "coco"
+    assert resolve(tmp_path, "coco=option", **environ).find("coco") == places["option"]
+
+
+def test_a_config_file_can_name_a_parent(tmp_path: Path) -> None:
+    place = folder(tmp_path / "data" / "imagenet")
+    (tmp_path / "bench.toml").write_text('[data_roots]\nparent = "data"\n')
+    assert resolve(tmp_path).find("imagenet") == place
+
+
+def test_sources_say_where_each_came_from(tmp_path: Path) -> None:
+    coco = folder(tmp_path / "a")
+    roots = resolve(tmp_path, "coco=a", "cityscapes=nowhere", BENCH_DATA_ROOT_IMAGENET=str(coco))
+    assert roots.sources() == [
+        ("coco", coco, "--data-root"),
+        ("imagenet", coco, "BENCH_DATA_ROOT_IMAGENET"),
+        ("imagenet100", coco, "BENCH_DATA_ROOT_IMAGENET"),
+        ("cityscapes", None, f"--data-root: {tmp_path / 'nowhere'} is no folder"),
+    ]
+
+
+def test_what_is_wrong_is_said_with_the_remedy(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"No data root for coco; give --data-root coco=DIR"):
+        resolve(tmp_path).find("coco")
+    with pytest.raises(BadInput, match=r"looked into .*parent"):
+        resolve(tmp_path, "parent").find("coco")
+    with pytest.raises(BadInput, match="cocoa; did you mean coco"):
+        resolve(tmp_path).find("cocoa")
+    with pytest.raises(BadInput, match=r"coco \(cocco was given\)"):
+        resolve(tmp_path, "cocco=x").find("coco")
+    # A folder that was named is not silently replaced by that of a later source.
+    folder(tmp_path / "real")
+    with pytest.raises(BadInput, match=r"nowhere, given for coco by --data-root, is no folder"):
+        resolve(tmp_path, "coco=nowhere", BENCH_DATA_ROOT_COCO="real").find("coco")
+    with pytest.raises(BadInput, match="without a folder"):
+        resolve(tmp_path, "coco=")
+
+
+@pytest.mark.parametrize(
+    ("text", "match"), [("[data_roots\n", "not readable TOML"), ("[data_roots]\ncoco = 3\n", "takes lines like")]
+)
+def test_a_config_file_that_is_wrong(tmp_path: Path, text: str, match: str) -> None:
+    (tmp_path / "bench.toml").write_text(text)
+    with pytest.raises(BadInput, match=match):
+        resolve(tmp_path)

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from lightly.loss import NegativeCosineSimilarity
+
+from bench.data.views import BYOL_VIEWS
+
+
+def test_loss_is_the_sum_of_both_directions_of_the_two_networks(make, batch, apart):
+    objective, data = make("byol"), batch(32, 32)
+    apart(objective)
+    reference = copy.deepcopy(objective)
+    v1, v2 = data.views
+    p1 = reference.predictor(reference.projector(reference.encoder(v1)))
+    p2 = reference.predictor(reference.projector(reference.encoder(v2)))
+    z1 = reference.target_projector(reference.target_encoder(v1)).detach()
+    z2 = reference.target_projector(reference.target_encoder(v2)).detach()
+    lightly = NegativeCosineSimilarity()
+    expected = (2 + 2 * lightly(p1, z2)) + (2 + 2 * lightly(p2, z1))
+    loss = objective(data)["loss"]
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    expected.backward()
+    for (name, ours), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
+        assert (ours.grad is None) == (theirs.grad is None), name
+        if ours.grad is not None:
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-8, atol=1e-12, msg=name)
+    assert all(torch.equal(a, b) for a, b in zip(objective.buffers(), reference.buffers(), strict=True))
+
+
+def test_each_view_has_its_own_batch_statistics(make, batch):
+    """Both views through one forward would normalise each by both."""
+    objective, data = make("byol"), batch(32, 32)
+    data.views[1] = 3 * data.views[1] + 1
+    apart = objective(data)["loss"]
+    both = torch.cat(data.views)
+    p = objective.predictor(objective.projector(objective.encoder(both)))
+    z = objective.target_projector(objective.target_encoder(both))
+    together = 4 + 4 * NegativeCosineSimilarity()(p, torch.cat([z[4:], z[:4]]))
+    assert abs(together - apart) > 1e-3
+
+
+def test_exchanging_the_views_changes_nothing(make, batch):
+    objective, data = make("byol"), batch(32, 32)
+    loss = objective(data)["loss"]
+    data.views.reverse()
+    torch.testing.assert_close(objective(data)["loss"], loss)
+
+
+def test_views_and_defaults(make):
+    assert make("byol").views(160) == BYOL_VIEWS(160)
+    objective = make("byol", hidden_dim=4096, projection_dim=256)
+    assert objective.tau0 == 0.99
+    assert [tuple(p.shape) for p in objective.projector.parameters()] == [
+        (4096, 24),
+        (4096,),
+        (4096,),
+        (4096,),
+        (256, 4096),
+    ]
+    assert [tuple(p.shape) for p in objective.predictor.parameters()] == [
+        (4096, 256),
+        (4096,),
+        (4096,),
+        (4096,),
+        (256, 4096),
+    ]
+
+
+def test_a_batch_of_one_view_fails(make, batch):
+    with pytest.raises(ValueError, match="not enough values to unpack"):
+        make("byol")(batch(32))

@@ -1,0 +1,345 @@
+from __future__ import annotations
+
+import copy
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+import torchvision
+from PIL import Image
+from torch import Tensor
+
+from bench.convert.dialects import load_trunk
+from bench.errors import BadInput, Interrupted
+from bench.nn.encoder import build_encoder
+from bench.objectives.byol import BYOL
+from bench.recipe import Recipe
+from bench.stages.job import Job
+from bench.stages.pretrain import run, start, starting_file
+from bench.train.checkpoint import read
+
+HEADS = {"hidden_dim": 32, "projection_dim": 16}
+
+
+@pytest.fixture(scope="session")
+def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Ten images as COCO and as ImageNet with two classes. Tests must not write to them."""
+    root, noise = tmp_path_factory.mktemp("roots"), np.random.default_rng(0)
+    for number in range(10):
+        image = Image.fromarray(noise.integers(0, 256, (48, 64, 3), dtype=np.uint8))
+        wnid = ("n01440764", "n01443537")[number % 2]
+        folders = ["coco/train2017", f"imagenet/train/{wnid}", f"imagenet/val/{wnid}"]
+        for folder in folders:
+            (root / folder).mkdir(parents=True, exist_ok=True)
+            image.save(root / folder / f"{number:012d}.jpg")
+    return {"coco": root / "coco", "imagenet": root / "imagenet"}
+
+
+def recipe(objective: str = "byol", **values: Any) -> Recipe:
+    """ResNet-18, 32 pixels, batches of 4: two steps an epoch, two epochs."""
+    settings = {"name": objective} | ({} if objective in {"supervised", "random_init"} else HEADS)
+    given: dict[str, Any] = {
+        "name": objective,
+        "summary": "",
+        "source": "here",
+        "profile": "smoke",
+        "dataset": "imagenet" if objective == "supervised" else "coco",
+        "objective": settings | values.pop("settings", {}),
+        "arch": "resnet18",
+        "view_size": 32,
+        "epochs": 2,
+        "batch_size": 4,
+        "optimizer": {"name": "lars", "lr": 0.2, "weight_decay": 1e-6},
+        "checkpoint": {"keep_every_epochs": 1},
+        "log_every": 1,
+    }
+    if objective == "random_init":
+        given |= {"dataset": "none", "epochs": 0, "optimizer": None}
+    return Recipe.model_validate(given | values)
+
+
+def job(config: Recipe, folder: Path, roots: dict[str, Path] | None = None, **values: Any) -> Job:
+    folder.mkdir(exist_ok=True, parents=True)
+    return Job(config=config, seed=values.pop("seed", 0), folder=folder, data_roots=roots or {}, **values)
+
+
+@pytest.fixture(scope="session")
+def parent(roots: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished BYOL run."""
+    folder = tmp_path_factory.mktemp("parent")
+    run(job(recipe(), folder, roots))
+    return folder
+
+
+def objective_of(file: Path) -> dict[str, Tensor]:
+    return read(file)["objective"]
+
+
+def equal(a: dict[str, Tensor], b: dict[str, Tensor], prefix: str = "") -> bool:
+    names = [name for name in a if name.startswith(prefix)]
+    return bool(names) and all(torch.equal(a[name], b[name]) for name in names)
+
+
+def lines(folder: Path) -> list[dict[str, Any]]:
+    entries = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in e.items() if k not in {"images_per_second", "data_wait_share"}} for e in entries]
+
+
+# ---------------------------------------------------------------------------------------------- running
+
+
+def test_a_run_leaves_what_other_stages_read(parent: Path, roots: dict[str, Path]) -> None:
+    assert {f.name for f in parent.iterdir()} == {
+        "last.ckpt",
+        "epoch_0000.ckpt",
+        "epoch_0001.ckpt",
+        "metrics.jsonl",
+        "tensorboard",
+    }
+    trunk = load_trunk(parent / "last.ckpt", "resnet18")
+    fresh = build_encoder("resnet18", 0).state_dict()
+    assert not torch.equal(trunk["conv1.weight"], fresh["conv1.weight"])
+    assert [line["step"] for line in lines(parent)] == [1, 2, 3, 4]
+    metrics = run(job(recipe(), parent, roots))  # finished already: says the same again
+    assert metrics == {
+        "steps": 4,
+        "epochs": 2,
+        "skipped_images": 0,
+        "loss": lines(parent)[-1]["loss"],
+        "init": {"from": "the seed"},
+    }
+    json.dumps(metrics)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_depends_on_its_seed_and_not_on_workers_or_interruptions(
+    parent: Path, roots: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+) -> None:
+    after_step, steps = BYOL.after_step, []
+
+    def stop_in_step_3(self: BYOL, progress: float) -> None:
+        after_step(self, progress)
+        steps.append(progress)
+        if len(steps) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(BYOL, "after_step", stop_in_step_3)
+    config = recipe(workers=workers)
+    with pytest.raises(Interrupted, match="after step 3 of 4"):
+        run(job(config, tmp_path, roots))
+    run(job(config, tmp_path, roots))
+    assert equal(objective_of(parent / "last.ckpt"), objective_of(tmp_path / "last.ckpt"))
+    assert lines(parent) == lines(tmp_path)
+
+
+def test_another_seed_is_another_run(parent: Path, roots: dict[str, Path], tmp_path: Path) -> None:
+    run(job(recipe(), tmp_path, roots, seed=1))
+    assert lines(parent)[0]["loss"] != lines(tmp_path)[0]["loss"]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        recipe("supervised"),
+        recipe("two_loss", accumulate=2),
+        recipe("patch_byol", settings={"sampling": "random", "patch_size": 32, "patches": 2}),
+        recipe(subset=4, channels_last=False, precision="float32", optimizer={"name": "adamw", "lr": 1e-3}),
+    ],
+    ids=["supervised", "two_loss", "patch_byol", "subset"],
+)
+def test_each_objective_takes_its_steps(config: Recipe, roots: dict[str, Path], tmp_path: Path) -> None:
+    metrics = run(job(config, tmp_path, roots))
+    assert metrics["steps"] == (2 if config.subset else 4)
+    assert np.isfinite(metrics["loss"])
+
+
+def test_random_init_is_the_seeds_encoder(tmp_path: Path) -> None:
+    metrics = run(job(recipe("random_init"), tmp_path, seed=3))
+    assert metrics == {"steps": 0, "epochs": 0, "init": {"from": "the seed"}}
+    expected = build_encoder("resnet18", 3).state_dict()
+    assert equal(expected, load_trunk(tmp_path / "last.ckpt", "resnet18"))
+    run(job(recipe("random_init"), tmp_path / "other", seed=4))
+    assert not equal(expected, load_trunk(tmp_path / "other" / "last.ckpt", "resnet18"))
+
+
+def test_heads_come_from_the_seed_alone() -> None:
+    torch.manual_seed(1)
+    a, _ = start(recipe(), 5, None)
+    torch.manual_seed(2)
+    b, _ = start(recipe(), 5, None)
+    c, _ = start(recipe(), 6, None)
+    assert equal(a.state_dict(), b.state_dict())
+    assert not equal(a.state_dict(), c.state_dict(), "projector.0.weight")
+
+
+def test_two_ranks_compute_what_one_does(roots: dict[str, Path], tmp_path: Path) -> None:
+    """Views, permutation, synchronised norms, gradients: all of the stage, over two gloo processes."""
+    config = recipe("two_loss", precision="float32", workers=0)
+    run(job(config, tmp_path / "one", roots))
+    (tmp_path / "two").mkdir()
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom bench.recipe import Recipe\nfrom bench.stages.job import Job\n"
+        "from bench.stages.pretrain import run\n"
+        "config, folder, root = sys.argv[1:]\n"
+        "run(Job(Recipe.model_validate_json(config), 0, Path(folder), data_roots={'coco': Path(root)}))\n"
+    )
+    words = [sys.executable, "-c", program, config.model_dump_json(), str(tmp_path / "two"), str(roots["coco"])]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    environ = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
+    ranks = [
+        subprocess.Popen(words, env=environ | {"RANK": r, "LOCAL_RANK": r}, stderr=subprocess.PIPE, text=True)
+        for r in ("0", "1")
+    ]
+    try:
+        for process in ranks:
+            _, errors = process.communicate(timeout=200)
+            assert process.returncode == 0, errors
+    finally:
+        for process in ranks:
+            process.kill()
+    for ours, theirs in zip(lines(tmp_path / "one"), lines(tmp_path / "two"), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)
+
+
+# ----------------------------------------------------------------------------------------- continuation
+
+
+def child(objective: str = "patch_byol", epoch: int = 0, **values: Any) -> Recipe:
+    return recipe(objective, init={"recipe": "byol", "epoch": epoch}, **values)
+
+
+def test_continuation_takes_all_modules_of_the_parents_epoch(parent: Path, tmp_path: Path) -> None:
+    config = child(epoch=0)
+    file = starting_file(job(config, tmp_path, inputs={"init": parent}))
+    assert file == parent / "epoch_0000.ckpt"
+    objective, report = start(config, 9, file)
+    assert equal(objective_of(file), objective.state_dict())
+    assert not equal(objective_of(parent / "last.ckpt"), objective.state_dict())
+    assert report == {
+        "from": "epoch_0000.ckpt",
+        "tensors": "120 of 120",
+        "loaded": ["encoder", "projector", "predictor", "target_encoder", "target_projector"],
+        "fresh": [],
+    }
+
+
+def test_continuation_is_reported(parent: Path, roots: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
+    metrics = run(job(child("supervised", epoch=1), tmp_path, roots, inputs={"init": parent}))
+    assert metrics["init"] == {
+        "from": "epoch_0001.ckpt",
+        "tensors": "120 of 120",
+        "loaded": ["encoder"],
+        "fresh": ["fc"],
+    }
+    printed = capsys.readouterr().out
+    assert "epoch_0001.ckpt (120 of 120 tensors of the encoder matched); loaded: encoder; fresh: fc" in printed
+    assert metrics["steps"] == 4
+
+
+def test_a_module_is_loaded_whole_or_not_at_all(parent: Path) -> None:
+    """Another hidden width: the projectors' and predictor's last layers would fit in part."""
+    config = child(settings={"hidden_dim": 48})
+    objective, report = start(config, 9, parent / "epoch_0001.ckpt")
+    assert report["loaded"] == ["encoder", "target_encoder"]
+    assert report["fresh"] == ["projector", "predictor", "target_projector"]
+    fresh, _ = start(config, 9, None)
+    for module in ("projector.", "predictor.", "target_projector."):
+        assert equal(fresh.state_dict(), objective.state_dict(), module)
+
+
+def test_a_target_that_the_checkpoint_lacks_copies_the_loaded_encoder(parent: Path, tmp_path: Path) -> None:
+    file = tmp_path / "trunk.safetensors"
+    trunk = load_trunk(parent / "last.ckpt", "resnet18")
+    safetensors.torch.save_file(trunk, file)
+    objective, report = start(recipe(init={"checkpoint": str(file)}), 9, file)
+    assert report["fresh"] == ["projector", "predictor", "target_encoder", "target_projector"]
+    for network in (objective.encoder, objective.target_encoder):
+        assert equal(trunk, network.state_dict())
+
+
+@pytest.mark.parametrize("prefix", ["", "module.encoder_q.", "backbone.", "encoder.", "somebody.elses."])
+def test_any_prefix_of_a_whole_trunk_is_found(tmp_path: Path, prefix: str) -> None:
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    file = tmp_path / "foreign.pth"
+    torch.save({"state_dict": {f"{prefix}{name}": tensor for name, tensor in state.items()}}, file)
+    config = recipe(init={"checkpoint": str(file)})
+    assert starting_file(job(config, tmp_path)) == file
+    objective, report = start(config, 0, file)
+    assert report["tensors"] == "120 of 120"
+    state = {name: tensor for name, tensor in state.items() if not name.startswith("fc.")}
+    assert equal(state, objective.encoder.state_dict())
+
+
+def test_a_checkpoint_that_does_not_fit_is_refused_with_counts(parent: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"\d+ of 318 tensors matched.*; set arch='resnet18'"):
+        start(child(arch="resnet50"), 0, parent / "last.ckpt")
+    state = copy.copy(build_encoder("resnet18", 0).state_dict())
+    del state["layer4.1.conv2.weight"]
+    torch.save(state, tmp_path / "partial.pth")
+    with pytest.raises(BadInput, match=r"119 of 120 tensors matched"):
+        start(recipe(), 0, tmp_path / "partial.pth")
+    torch.save({f"x_{name}": tensor for name, tensor in state.items()}, tmp_path / "renamed.pth")
+    with pytest.raises(BadInput, match=r"0 of 120 tensors matched"):
+        start(recipe(), 0, tmp_path / "renamed.pth")
+
+
+class Trap:
+    def __init__(self, place: Path) -> None:
+        self.place = place
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.place),)
+
+
+def test_code_in_a_starting_checkpoint_is_never_run(roots: dict[str, Path], tmp_path: Path) -> None:
+    file = tmp_path / "trap.pth"
+    torch.save({"state_dict": build_encoder("resnet18", 0).state_dict(), "extra": Trap(tmp_path / "sprung")}, file)
+    with pytest.raises(BadInput, match="carries code"):
+        run(job(recipe(init={"checkpoint": str(file)}), tmp_path / "run", roots))
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_an_epoch_that_the_parent_did_not_keep_is_named(parent: Path, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"epoch_0007\.ckpt is missing; run byol again with checkpoint\.keep"):
+        starting_file(job(child(epoch=7), tmp_path, inputs={"init": parent}))
+
+
+# --------------------------------------------------------------------------------------------- bad data
+
+
+def test_bad_input_is_said_before_anything_is_written(roots: dict[str, Path], tmp_path: Path) -> None:
+    for config, words in [
+        (recipe(batch_size=11), "batch_size 11 is larger than the data set of 10 images"),
+        (recipe("supervised", dataset="coco"), "supervised objective needs a data set with classes"),
+    ]:
+        with pytest.raises(BadInput, match=words):
+            run(job(config, tmp_path, roots))
+    with pytest.raises(BadInput, match="No data root for coco; give --data-root coco=DIR"):
+        run(job(recipe(), tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_fails_by_name_or_is_counted(roots: dict[str, Path], tmp_path: Path, workers: int) -> None:
+    folder = tmp_path / "coco" / "train2017"
+    folder.mkdir(parents=True)
+    for file in sorted((roots["coco"] / "train2017").iterdir())[:4]:
+        (folder / file.name).write_bytes(file.read_bytes())
+    bad = sorted(folder.iterdir())[1]
+    bad.write_bytes(b"no image")
+    config, own = recipe(workers=workers), {"coco": tmp_path / "coco"}
+    with pytest.raises(BadInput, match=rf"{bad.name}.*--unreadable skip"):
+        run(job(config, tmp_path / "fail", own))
+    metrics = run(job(config, tmp_path / "skip", own, unreadable="skip"))
+    assert metrics["skipped_images"] == 2  # once in each epoch

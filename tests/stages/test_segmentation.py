@@ -1,0 +1,472 @@
+"""Fine-tuning through mmengine's Runner: the weights arrive, the scores are exact, a resumed run is the same run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from mmseg.registry import MODELS
+from PIL import Image
+from torch import Tensor
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_jaccard_index
+
+from bench.convert.matching import match_contents
+from bench.convert.proof import load_strictly, prove, write_proof
+from bench.convert.trunk import TRUNK, read_trunk, save_trunk
+from bench.errors import BadInput, Interrupted, StageFailed
+from bench.nn.encoder import build_encoder
+from bench.recipe import SegmentationTask
+from bench.stages import segmentation
+from bench.stages.job import Job
+from bench.stages.segmentation_config import adapt
+from bench.stages.segmentation_data import DrawSampler
+from bench.stages.segmentation_metric import ExactIoU
+from bench.stages.segmentation_model import build_backbone, build_model
+from bench.stages.segmentation_runner import CHECKPOINT, Draws, Keep
+
+SMALL = "pspnet_r18-d8_4xb2-80k_cityscapes-512x1024"
+USUAL = "pspnet_r50-d8_4xb2-40k_cityscapes-512x1024"
+
+
+def task(**changes: Any) -> SegmentationTask:
+    settings: dict[str, Any] = {
+        "name": "test", "summary": "", "source": "", "profile": "full", "kind": "segmentation", "config": SMALL,
+        "iterations": 4, "batch_size": 2, "crop": (64, 64), "scale": (96, 64), "validate_every": 4, "workers": 0,
+    }  # fmt: skip
+    return SegmentationTask(**settings | changes)
+
+
+def proven(folder: Path, arch: str) -> Path:
+    """A folder as the convert stage leaves it."""
+    folder.mkdir(parents=True)
+    encoder = build_encoder(arch, seed=1).eval()
+    network = build_backbone(arch)
+    save_trunk(folder / TRUNK, encoder.state_dict(), arch)
+    load_strictly(network, read_trunk(folder / TRUNK).state)
+    write_proof(folder, prove(encoder.state_dict(), arch, encoder.maps, network))
+    return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small only wait for each other's threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return proven(tmp_path_factory.mktemp("converted") / "resnet18", "resnet18")
+
+
+def write_pair(root: Path, split: str, number: int, mask: np.ndarray) -> Path:
+    """Write an image and its mask in Cityscapes' layout; returns the image's file."""
+    places = [root / part / split / "town" for part in ("leftImg8bit", "gtFine")]
+    for place in places:
+        place.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(number).integers(0, 60, (*mask.shape, 3))
+    image = places[0] / f"town_{number:06d}_000019_leftImg8bit.png"
+    Image.fromarray((mask[..., None] * 9 % 190 + noise).astype(np.uint8)).save(image)
+    Image.fromarray(mask).save(places[1] / f"town_{number:06d}_000019_gtFine_labelTrainIds.png")
+    return image
+
+
+def scene(number: int) -> np.ndarray:
+    mask = np.full((64, 96), 10, np.uint8)  # sky
+    mask[30 + number :] = 0  # road
+    mask[20:40, 10 * number + 5 : 10 * number + 25] = 2  # building
+    mask[:2] = 255
+    return mask
+
+
+def write_data(root: Path) -> Path:
+    for number in range(5):
+        write_pair(root, "train", number, scene(number))
+    for number in (6, 7):
+        write_pair(root, "val", number, scene(number - 5))
+    return root
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_data(tmp_path_factory.mktemp("cityscapes"))
+
+
+@pytest.fixture
+def run(converted: Path, data: Path, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Run the stage in the folder `name`; keywords change the task, `root` and `unreadable` the job."""
+
+    def run_in(name: str, root: Path = data, unreadable: Any = "fail", **changes: Any) -> dict[str, Any]:
+        (tmp_path / name).mkdir(exist_ok=True)
+        inputs, roots = {"convert": converted}, {"cityscapes": root}
+        return segmentation.run(Job(task(**changes), 3, tmp_path / name, inputs, roots, unreadable))
+
+    return run_in
+
+
+def state_of(folder: Path) -> dict[str, Any]:
+    return torch.load(folder / CHECKPOINT, weights_only=True)
+
+
+# --------------------------------------------------------------------------------------------- the scores
+
+
+def scores(pairs: list[tuple[Tensor, Tensor]], classes: int) -> dict[str, Any]:
+    metric = ExactIoU()
+    metric.dataset_meta = {"classes": [f"c{i}" for i in range(classes)]}
+    counts = [metric.intersect_and_union(guess, truth, classes, 255) for guess, truth in pairs]
+    return metric.compute_metrics(counts)
+
+
+def test_scores_by_hand() -> None:
+    truth = [torch.tensor([[0, 0, 1, 1], [1, 255, 255, 1]]), torch.tensor([[0, 0, 0, 0]])]
+    guess = [torch.tensor([[0, 1, 1, 1], [2, 0, 1, 1]]), torch.tensor([[0, 0, 0, 1]])]
+    found = scores(list(zip(guess, truth, strict=True)), classes=4)
+    # Over both images: class 0 has I 4, L 6, U 6; class 1 has I 3, L 4, U 6; class 2 is guessed once; 3 never occurs.
+    assert found["aAcc"] == pytest.approx(100 * 7 / 10, rel=1e-12)
+    assert found["IoU"] == {"c0": pytest.approx(100 * 4 / 6), "c1": pytest.approx(50.0), "c2": 0.0, "c3": None}
+    assert found["mIoU"] == pytest.approx(100 * (4 / 6 + 3 / 6 + 0) / 3, rel=1e-12)
+    assert found["mAcc"] == pytest.approx(100 * (4 / 6 + 3 / 4) / 2, rel=1e-12)
+
+
+def test_scores_equal_torchmetrics() -> None:
+    torch.manual_seed(0)
+    truth = torch.randint(0, 19, (3, 40, 50))
+    guess = torch.where(torch.rand(3, 40, 50) < 0.6, truth, torch.randint(0, 19, (3, 40, 50)))
+    truth[torch.rand(3, 40, 50) < 0.2] = 255
+    found = scores(list(zip(guess, truth, strict=True)), classes=19)
+    theirs = {"num_classes": 19, "ignore_index": 255}
+    assert found["mIoU"] == pytest.approx(100 * multiclass_jaccard_index(guess, truth, **theirs).item(), abs=1e-4)
+    assert found["mAcc"] == pytest.approx(100 * multiclass_accuracy(guess, truth, **theirs).item(), abs=1e-4)
+    per_class = multiclass_jaccard_index(guess, truth, average="none", **theirs)
+    assert list(found["IoU"].values()) == pytest.approx((100 * per_class).tolist(), abs=1e-4)
+
+
+def test_many_pixels_are_counted_one_by_one() -> None:
+    """Beyond 2²⁴ pixels of a class a sum in float32 stands still."""
+    pixels = 2**24
+    one = (torch.tensor([pixels, 0]), torch.tensor([pixels, 1]), torch.tensor([pixels, 1]), torch.tensor([pixels, 0]))
+    more = tuple(torch.tensor([1, 0]) for _ in range(4))
+    metric = ExactIoU()
+    metric.dataset_meta = {"classes": ["a", "b"]}
+    wrong = (torch.tensor([0, 0]), torch.tensor([1, 1]), torch.tensor([0, 1]), torch.tensor([1, 0]))
+    found = metric.compute_metrics([one, more, more, wrong])
+    assert found["IoU"]["a"] == 100 * (pixels + 2) / (pixels + 3)
+
+
+def test_labels_outside_of_the_classes_are_refused() -> None:
+    with pytest.raises(BadInput, match=r"label 26, but there are 19 classes; .*labelTrainIds\.png"):
+        ExactIoU.intersect_and_union(torch.tensor([[1]]), torch.tensor([[26]]), 19, 255)
+
+
+# --------------------------------------------------------------------------------------------- the config
+
+
+def plan(**changes: Any) -> Any:
+    arch, world = changes.pop("arch", "resnet50"), changes.pop("world", 1)
+    shipped = {"iterations": None, "batch_size": None, "crop": None, "scale": None, "validate_every": None}
+    chosen = task(**{"config": USUAL} | shipped | changes)
+    return adapt(chosen, arch, Path("/data"), world=world, synchronise=world > 1)
+
+
+def test_what_the_task_leaves_open_stays_as_shipped() -> None:
+    shipped = plan()
+    config = shipped.config
+    assert (shipped.iterations, shipped.batch_size, shipped.validate_every) == (40_000, 8, 4_000)
+    assert (config.optim_wrapper.optimizer.lr, config.optim_wrapper.optimizer.weight_decay) == (0.01, 5e-4)
+    assert config.param_scheduler[0].end == 40_000
+    assert config.param_scheduler[0].eta_min == 1e-4
+    assert config.model.data_preprocessor.size == (512, 1024)
+    assert config.model.backbone.dilations == (1, 1, 2, 4)
+    assert [step.type for step in config.train_dataloader.dataset.pipeline][2:4] == ["RandomResize", "RandomCrop"]
+    assert config.train_dataloader.dataset.data_root == config.val_dataloader.dataset.data_root == "/data"
+
+
+def test_the_stem_is_the_plain_one_and_no_other_weights_come_in() -> None:
+    model = plan().config.model
+    assert model.backbone.type == "ResNet"
+    assert "pretrained" not in model
+    assert "init_cfg" not in model.backbone
+
+
+def test_the_task_changes_what_it_says() -> None:
+    small = plan(iterations=400, batch_size=4, crop=(64, 128), scale=(256, 128), lr=0.002, validate_every=100)
+    config = small.config
+    assert (small.iterations, small.batch_size, small.validate_every) == (400, 4, 100)
+    assert config.train_cfg.max_iters == config.param_scheduler[0].end == 400
+    assert config.optim_wrapper.optimizer.lr == 0.002
+    assert config.param_scheduler[0].eta_min == pytest.approx(2e-5)
+    assert config.model.data_preprocessor.size == (64, 128)
+    steps = config.train_dataloader.dataset.pipeline
+    assert (steps[2].scale, steps[2].ratio_range, steps[3].crop_size) == ((256, 128), (0.5, 2.0), (64, 128))
+    assert config.val_dataloader.dataset.pipeline[1].scale == (256, 128)
+
+
+def test_overrides_and_sliding_windows() -> None:
+    slide = plan(
+        config="pspnet_r50-d8_4xb2-40k_cityscapes-769x769",
+        crop=(60, 90),
+        overrides={"model.decode_head.dropout_ratio": 0.25},
+    )
+    assert slide.config.model.test_cfg.crop_size == (60, 90)
+    assert slide.config.model.test_cfg.stride == (40, 60)
+    assert slide.config.model.decode_head.dropout_ratio == 0.25
+
+
+def test_layers_are_synchronised_over_gpus_only() -> None:
+    def kinds(config: Any) -> set[str]:
+        return {config.model.backbone.norm_cfg.type, config.model.decode_head.norm_cfg.type}
+
+    assert kinds(plan(world=4).config) == {"SyncBN"}
+    assert kinds(plan().config) == {"BN"}
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "deeper": (
+        {"config": "pspnet_r101-d8_4xb2-40k_cityscapes-512x1024"},
+        r"ResNet of depth 101, but the trunk is a resnet50; choose a config of depth 50 \(r50",
+    ),
+    "shallower": ({"config": SMALL}, "ResNet of depth 18, but the trunk is a resnet50"),
+    "other": ({"config": "segformer_mit-b0_8xb1-160k_cityscapes-1024x1024"}, "has the backbone MixVisionTransformer"),
+    "strides": ({"overrides": {"model.backbone.style": "caffe"}}, "strides in other layers"),
+    "epochs": ({"overrides": {"train_cfg.type": "EpochBasedTrainLoop"}}, "trains by epochs"),
+    "override": ({"overrides": {"train_cfg": 3, "train_cfg.x": 1}}, "not a readable mmseg config .*; mend it"),
+    "nothing": ({"config": "no_such_config"}, "No mmseg config 'no_such_config'; give a path"),
+    "uneven": ({"world": 3}, "batch_size 8 does not divide among 3 processes; choose a multiple"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_a_config_that_cannot_take_the_trunk_is_refused(name: str) -> None:
+    changes, message = REFUSED[name]
+    with pytest.raises(BadInput, match=message):
+        plan(**changes)
+
+
+# ------------------------------------------------------------------------------------------------ the draws
+
+
+def take(sampler: Iterator[tuple[int, int]], n: int) -> list[tuple[int, int]]:
+    return [next(sampler) for _ in range(n)]
+
+
+def test_the_sampler_starts_anywhere_and_shares_out_by_process() -> None:
+    indices = np.array([3, 5, 8, 11, 12])
+    alone = take(iter(DrawSampler(indices, seed=1)), 40)
+    assert [draw for _, draw in alone] == list(range(40))
+    epochs = [[index for index, _ in alone[i : i + 5]] for i in range(0, 40, 5)]
+    assert all(sorted(epoch) == indices.tolist() for epoch in epochs)
+    assert len({tuple(epoch) for epoch in epochs}) > 3
+    later = DrawSampler(indices, seed=1)
+    later.skip(13)
+    assert take(iter(later), 20) == alone[13:33]
+    ranks = [take(iter(DrawSampler(indices, 1, rank, 2)), 20) for rank in (0, 1)]
+    assert [pair for both in zip(*ranks, strict=True) for pair in both] == alone
+    assert take(iter(DrawSampler(indices, seed=2)), 40) != alone
+
+
+# ------------------------------------------------------------------------------------------------- the run
+
+
+def test_a_resnet50_is_trained_from_the_trunk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = proven(tmp_path / "convert", "resnet50")
+    (tmp_path / "run").mkdir()
+    at_first_step: list[Any] = []
+
+    class Look(Draws):
+        def before_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
+            if batch_idx == 0:
+                at_first_step.append(
+                    match_contents(read_trunk(folder / TRUNK).state, runner.model.backbone.state_dict())
+                )
+            super().before_train_iter(runner, batch_idx)
+
+    monkeypatch.setattr(segmentation, "Draws", Look)
+    chosen = task(config=USUAL, iterations=2, precision="bf16", channels_last=True)
+    found = segmentation.run(Job(chosen, 0, tmp_path / "run", {"convert": folder}, {"cityscapes": data}))
+    assert at_first_step[0].complete
+    assert (at_first_step[0].matched, found["tensors_matched"], found["iterations"]) == (318, 318, 2)
+    assert 0 <= found["miou_percent"] <= found["aacc_percent"] <= 100
+    assert set(found["iou_percent"]) >= {"road", "sky", "bicycle"}
+    assert found["iou_percent"]["road"] is not None
+    assert match_contents(read_trunk(folder / TRUNK).state, backbone(tmp_path / "run")).matched < 10, "all layers train"
+
+
+def backbone(folder: Path) -> dict[str, Tensor]:
+    state = state_of(folder)["model"]
+    return {name.removeprefix("backbone."): t for name, t in state.items() if name.startswith("backbone.")}
+
+
+def test_a_resumed_run_equals_an_undisturbed_one_bit_by_bit(
+    run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = run("straight")
+
+    class Kill(Draws):
+        def before_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
+            super().before_train_iter(runner, batch_idx)
+            if batch_idx == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segmentation, "Draws", Kill)
+        with pytest.raises(Interrupted, match=r"Stopped after iteration 2 of 4\. The last checkpoint is .*last\.ckpt"):
+            run("broken")
+    assert state_of(tmp_path / "broken")["iteration"] == 2
+    (tmp_path / "broken").rename(tmp_path / "moved")  # nothing in it may say where it lay
+    resumed = run("moved", workers=1)  # and results do not depend on the number of workers
+
+    assert resumed == straight
+    ours, theirs = state_of(tmp_path / "moved"), state_of(tmp_path / "straight")
+    assert ours["iteration"] == theirs["iteration"] == 4
+    assert match_contents(theirs["model"], ours["model"]).complete
+    momenta = [{str(i): s["momentum_buffer"] for i, s in c["optimizer"]["state"].items()} for c in (ours, theirs)]
+    assert match_contents(*momenta).complete
+    assert ours["schedulers"] == theirs["schedulers"]
+
+
+def test_a_finished_run_is_only_evaluated_again(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    first = run("x", iterations=2)
+    before = (tmp_path / "x" / CHECKPOINT).stat().st_mtime_ns
+    assert run("x", iterations=2) == first
+    assert (tmp_path / "x" / CHECKPOINT).stat().st_mtime_ns == before
+
+
+def test_the_seed_decides_the_heads_and_the_trunk_does_not(converted: Path, data: Path) -> None:
+    def head(seed: int) -> Tensor:
+        settings = adapt(task(), "resnet18", data, world=1, synchronise=False).config.model
+        model = build_model(settings, seed, synchronise=False, device_type="cpu", channels_last=False)
+        return model.decode_head.bottleneck.conv.weight
+
+    torch.manual_seed(9)
+    one = head(1)
+    torch.manual_seed(8)
+    assert torch.equal(one, head(1))
+    assert not torch.equal(one, head(2))
+
+
+def test_scores_leave_the_network_in_float32(data: Path) -> None:
+    settings = adapt(task(), "resnet18", data, world=1, synchronise=False).config.model
+    model = build_model(settings, 0, synchronise=False, device_type="cpu", channels_last=True).eval()
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        features = model.backbone(torch.randn(1, 3, 64, 64))
+        assert features[-1].dtype == torch.bfloat16
+        assert model.decode_head(features).dtype == torch.float32
+    assert model.backbone.layer3[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_the_stage_writes_lies_in_its_folder_and_the_screen_stays_quiet(
+    run: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    run("x", iterations=1)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert {path.name for path in (tmp_path / "x").iterdir()} == {CHECKPOINT, "mmengine"}
+    shown = capfd.readouterr()
+    assert len(shown.out.splitlines()) < 10
+    assert "test: 1/1 iterations" in shown.out
+    assert "mmengine" not in shown.out + shown.err
+    assert "118 of" not in (tmp_path / "x/mmengine/mmengine.log").read_text(encoding="utf-8")
+    assert "120 of 120 tensors matched" in (tmp_path / "x/mmengine/mmengine.log").read_text(encoding="utf-8")
+
+
+def test_a_subset_is_drawn_by_the_seed(run: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[str] = set()
+
+    class Look(Keep):
+        def after_train_iter(self, runner: Any, batch_idx: int, outputs: Any, **kwargs: Any) -> None:
+            seen.update(Path(s.metainfo["img_path"]).name[5:11] for s in kwargs["data_batch"]["data_samples"])
+            super().after_train_iter(runner, batch_idx, outputs)
+
+    monkeypatch.setattr(segmentation, "Keep", Look)
+    run("x", subset=2)
+    assert len(seen) == 2
+    first = set(seen)
+    run("y", subset=2)
+    assert seen == first
+    with pytest.raises(BadInput, match="subset 6 is larger than the 5 training images; lower it"):
+        run("z", subset=6)
+
+
+def test_a_loss_that_is_lost_leaves_no_checkpoint(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    with pytest.raises(StageFailed, match=r"The loss became (nan|inf) at iteration \d; lower lr\. No checkpoint"):
+        run("x", lr=1e18)
+    assert not (tmp_path / "x" / CHECKPOINT).exists()
+
+
+# ---------------------------------------------------------------------------------------------- bad input
+
+
+def test_no_proof_no_run(converted: Path, data: Path, tmp_path: Path) -> None:
+    (tmp_path / TRUNK).symlink_to(converted / TRUNK)
+    content = json.loads((converted / "proof.json").read_text(encoding="utf-8"))
+    content["tensors"]["bn1.weight"]["sha256"] = "0" * 64
+    inputs, roots = {"convert": tmp_path}, {"cityscapes": data}
+    with pytest.raises(BadInput, match="has no load proof; run the convert stage again"):
+        segmentation.run(Job(task(), 0, tmp_path, inputs, roots))
+    (tmp_path / "proof.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(BadInput, match=r"119 of 120 tensors matched the load proof \(bn1\.weight differs\)"):
+        segmentation.run(Job(task(), 0, tmp_path, inputs, roots))
+
+
+def test_a_checkpoint_of_another_trunk_is_not_continued(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    torch.save({"iteration": 2, "trunk_hash": "another"}, tmp_path / "x" / CHECKPOINT)
+    with pytest.raises(BadInput, match="was fine-tuned from another trunk; delete it"):
+        run("x")
+
+
+def test_a_backbone_with_a_deep_stem_takes_nothing(
+    run: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def deep(settings: Any) -> Any:
+        return honest(settings | {"backbone": settings["backbone"] | {"type": "ResNetV1c"}})
+
+    honest = MODELS.build
+    monkeypatch.setattr(
+        MODELS, "build", lambda s, *a, **k: deep(s) if s["type"] == "EncoderDecoder" else honest(s, *a, **k)
+    )
+    with pytest.raises(BadInput, match=r"refused by the segmentation backbone: 114 of 132 tensors matched"):
+        run("x")
+
+
+def test_data_that_is_not_there(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"No such folder .*leftImg8bit/train.*--data-root"):
+        run("x", root=tmp_path / "nowhere")
+    (tmp_path / "empty/leftImg8bit/train").mkdir(parents=True)
+    with pytest.raises(
+        BadInput, match=r"No images of CityscapesDataset in .*empty/leftImg8bit/train; check the layout"
+    ):
+        run("x", root=tmp_path / "empty")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_unreadable_image_fails_by_name(workers: int, run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    root = write_data(tmp_path / "data")
+    for image in (root / "leftImg8bit/train/town").iterdir():
+        image.write_bytes(b"no image")
+    with pytest.raises(BadInput, match=r"^Cannot read \S+_leftImg8bit\.png; mend or remove it .*--unreadable skip\.$"):
+        run("x", root=root, workers=workers)
+
+
+def test_an_unreadable_image_or_mask_is_skipped_and_counted(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    root = write_data(tmp_path / "data")
+    (root / "leftImg8bit/train/town/town_000001_000019_leftImg8bit.png").write_bytes(b"no image")
+    (root / "gtFine/train/town/town_000003_000019_gtFine_labelTrainIds.png").unlink()
+    assert run("x", root=root, unreadable="skip")["images_skipped"] == 2
+    (root / "leftImg8bit/val/town/town_000006_000019_leftImg8bit.png").write_bytes(b"no image")
+    with pytest.raises(BadInput, match=r"Cannot read .*town_000006"):
+        run("y", root=root, unreadable="skip")
