@@ -22,7 +22,7 @@ from bench.errors import BadInput
 from bench.recipe import Profile
 
 Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12,64}$")]
-Metric = FiniteFloat | dict[str, FiniteFloat | None]  # one number, or one a class (None: the class never occurred)
+Metric = int | FiniteFloat | dict[str, FiniteFloat | None]  # one number, or one a class (None: it never occurred)
 
 # Name in a record -> name of the distribution. Versions are looked up without importing anything.
 PACKAGES = {

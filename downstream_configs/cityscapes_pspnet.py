@@ -11,7 +11,7 @@ image, single scale. aAcc, mIoU and mAcc over 19 classes, 255 ignored, sums over
 Command: bench run --pretrain coco_two_loss --downstream cityscapes_pspnet --data-root coco=DIR cityscapes=DIR
 
 Expected: mmsegmentation reports 77.85 mIoU for ImageNet-supervised ResNetV1c-50-d8 (40k; 78.55 at 80k); seeds differ by
-0.3 and more. Time is not measured here for `full`; the model zoo's 4 × V100 need about half a day.
+0.3 and more. Time for `full` is not measured here.
 
 Profiles: `mini` is for a hundred images of 320×240 on two CPU cores (crops 192×256, batches of 4); `smoke` is for the
 rendered scenes of 128×256 and only shows that the path is whole: its numbers mean nothing.

@@ -13,7 +13,7 @@ Smoke:    --smoke, one epoch at 64 px on rendered scenes, seconds.
 
 _base_ = "./imagenet_linear.py"
 
-learning_rates = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 100.0)
+learning_rates = (1e-5, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 selection_share = 0.01  # 12,800 images of ImageNet
 
 profiles = dict(

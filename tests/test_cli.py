@@ -20,6 +20,7 @@ from bench.cli import spread
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 TINY = ("--set", "arch=resnet18", "view_size=32", "pretrain.batch_size=2", "pretrain.subset=4")
+TINY += ("objective.hidden_dim=16", "objective.projection_dim=8")
 
 
 def refused(done: subprocess.CompletedProcess[str], *parts: str) -> None:
@@ -157,8 +158,6 @@ def test_a_checkpoint_that_does_not_fit_is_refused(bench: Run, tmp_path: Path, r
     state = build_encoder("resnet18", 0).state_dict()
     torch.save(build_encoder("resnet50", 0).state_dict(), weights)
     refused(bench(*words), "resnet18", "tensors")
-    torch.save({f"somewhere.else.{name}": value for name, value in list(state.items())[:-3]}, weights)
-    refused(bench(*words), "tensors")
     weights.write_text("no checkpoint at all")
     refused(bench(*words), "weights.pth", "checkpoint")
     torch.save({f"module.encoder_q.{name}": value for name, value in state.items()}, weights)
@@ -214,7 +213,7 @@ def test_dry_run_and_plan_write_nothing(bench: Run, tmp_path: Path, rendered: Pa
         assert "pretrain coco-s0" in done.stdout  # the parent, first
         assert "bench stage runs/pretrain/coco-s0-" in done.stdout
         assert "init: pretrain coco-s0" in done.stdout
-        assert "5 stages: 5 to do" in done.stdout
+        assert "4 stages: 4 to do" in done.stdout
     assert not list(tmp_path.iterdir())
 
 
@@ -264,7 +263,7 @@ def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(
 
 
 def test_the_second_process_on_a_stage_waits_or_leaves(tmp_path: Path, rendered: Path, bench: Run) -> None:
-    words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, "pretrain.epochs=40", "log_every=1")
+    words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, "pretrain.epochs=30", "log_every=1")
     first = start(*words, "--data-root", rendered, cwd=tmp_path)
     wait_for(lambda: any(tmp_path.glob("runs/pretrain/*/metrics.jsonl")), first)
     (folder,) = tmp_path.glob("runs/pretrain/*")

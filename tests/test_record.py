@@ -30,7 +30,7 @@ def make(**changes: Any) -> Record:
         "dataset": "imagenet",
         "profile": "mini",
         "seed": 3,
-        "metrics": {"top1_percent": 12.5, "iou_percent": {"road": 90.25, "train": None}},
+        "metrics": {"top1_percent": 12.5, "images": 780, "iou_percent": {"road": 90.25, "train": None}},
         "fingerprints": {"stage": STAGE, "recipe": "a" * 64, "protocol": "b" * 12},
         "data": {"imagenet": "c" * 16},
         "settings": {"pretrain": {"epochs": 1}, "downstream": {"epochs": 2}},
@@ -42,7 +42,9 @@ def test_write_and_read_give_the_same_record(tmp_path: Path) -> None:
     record = make(**environment(["NVIDIA X"]), wall_seconds={"linear": 1.5}, images_skipped=2)
     file = write(record, tmp_path / "records")
     assert file.name == "coco__imagenet_linear__s3__0123456789ab.json"
-    assert json.loads(file.read_text())["schema"] == 1
+    content = json.loads(file.read_text())
+    assert content["schema"] == 1
+    assert str(content["metrics"]["images"]) == "780"  # a count stays one
     assert read_all(tmp_path / "records") == [record]
     assert [path.name for path in file.parent.iterdir()] == [file.name]  # no temporary file stays
 

@@ -18,7 +18,17 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from bench.errors import BadInput, Interrupted, StageFailed
-from bench.execute.stage_file import Done, StageFile, make_folder, plain, read_done, read_stage, write_done, write_text
+from bench.execute.stage_file import (
+    STAGE,
+    Done,
+    StageFile,
+    make_folder,
+    plain,
+    read_done,
+    read_stage,
+    write_done,
+    write_text,
+)
 from bench.plan import settings
 from bench.record import Fingerprints, Record, environment
 from bench.record import write as write_record
@@ -69,9 +79,8 @@ def _run(folder: Path, stage: StageFile) -> None:
     first = int(os.environ.get("RANK", "0")) == 0
     work_dir = folder.parent.parent
     inputs = {role: work_dir / name for role, name in stage.inputs.items()}
-    for role, place in inputs.items():
-        if read_done(place, read_stage(place).fingerprint) is None:
-            raise BadInput(f"{stage.label} needs the {role} stage; run it first: bench stage {place}")
+    for place in inputs.values():
+        _finished(place)
     if stage.task is not None:
         make_folder(Path(stage.results_dir) / "records", "--results-dir")
     job = Job(
@@ -134,10 +143,15 @@ def _record(stage: StageFile, done: Done, work_dir: Path) -> Record:
     assert stage.protocol is not None
     task = stage.task
     metrics = dict(done.metrics)
-    skipped = int(metrics.pop("images_skipped", 0))
     trunk = work_dir / stage.inputs["convert"]
     convert = read_stage(trunk)
     pretrain = work_dir / convert.inputs["pretrain"]
+    seconds = {"convert": _finished(trunk).wall_seconds, task.kind: done.wall_seconds}
+    skipped = int(metrics.pop("images_skipped", 0))
+    if (pretrain / STAGE).is_file():  # people delete training states once the trunk is there
+        trained = _finished(pretrain)
+        seconds = {"pretrain": trained.wall_seconds} | seconds
+        skipped += int(trained.metrics.get("images_skipped", 0))
     upstream, downstream = settings(stage.recipe), settings(task)
     # Paths would be of this machine; the fingerprints know the contents.
     if "config" in downstream:
@@ -157,11 +171,7 @@ def _record(stage: StageFile, done: Done, work_dir: Path) -> Record:
         fingerprints=Fingerprints(stage=stage.fingerprint, recipe=stage.recipe_fingerprint, protocol=stage.protocol),
         data=stage.lineage_data,
         settings={"pretrain": upstream, "downstream": downstream},
-        wall_seconds={
-            "pretrain": _seconds(pretrain),
-            "convert": _seconds(trunk),
-            task.kind: done.wall_seconds,
-        },
+        wall_seconds=seconds,
         weights=stage.inputs["convert"] + "/trunk.safetensors",
         images_skipped=skipped,
         command=f"bench run --pretrain {stage.recipe.name} --downstream {task.name} "
@@ -170,9 +180,11 @@ def _record(stage: StageFile, done: Done, work_dir: Path) -> Record:
     )
 
 
-def _seconds(folder: Path) -> float:
+def _finished(folder: Path) -> Done:
     done = read_done(folder, read_stage(folder).fingerprint)
-    return done.wall_seconds if done is not None else 0.0
+    if done is None:
+        raise BadInput(f"{folder} is not finished; run it first: bench stage {folder}")
+    return done
 
 
 def _gpus() -> list[str]:

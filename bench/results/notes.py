@@ -23,7 +23,7 @@ def section_notes(
     if records:
         if baseline is None:
             notes.append("No differences: there is no baseline row here.")
-        else:
+        elif sum(not row.published for row in rows) > 1:
             notes.append(f"Differences are to {baseline.label}.")
         notes += _seeds(rows)
         notes += distinguishable(columns, rows)

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,7 +126,7 @@ def hold_out(index: Index, share: float, seed: int) -> tuple[Index, Index]:
 @contextmanager
 def loaded(
     dataset: Dataset[Sample],
-    sampler: Iterable[Sequence[tuple[int, int]]] | Iterable[Sequence[int]],
+    sampler: Iterable[list[Any]],
     workers: int | None,
     device: torch.device,
 ) -> Iterator[Iterator[Batch]]:

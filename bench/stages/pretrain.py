@@ -43,7 +43,7 @@ SMALL_RUN = 512  # images in all: starting workers would take longer than readin
 def run(job: Job) -> dict[str, Any]:
     """Pretrain one recipe with one seed.
 
-    Returns {"steps", "epochs", "loss" and its terms, "skipped_images", "init": which modules were loaded and which are
+    Returns {"steps", "epochs", "loss" and its terms, "images_skipped", "init": which modules were loaded and which are
     fresh}. Raises BadInput, StageFailed or Interrupted, as `fit` does.
     """
     recipe = job.config
@@ -76,7 +76,10 @@ def starting_file(job: Job) -> Path | None:
     assert recipe.init.epoch is not None
     file = job.inputs["init"] / epoch_file(recipe.init.epoch)
     if not file.is_file():
-        raise BadInput(f"{file} is missing; run {recipe.init.recipe} again with checkpoint.keep_every_epochs set.")
+        raise BadInput(
+            f"{file} is missing; set checkpoint.keep_every_epochs in {recipe.init.recipe} to a divisor of "
+            f"{recipe.init.epoch + 1}, remove that folder, and run it again."
+        )
     return file
 
 

@@ -7,6 +7,7 @@ under its load proof) and data drawn by (seed, draw), and reads the scores. Only
 from __future__ import annotations
 
 import json
+import warnings
 from contextlib import ExitStack
 from typing import Any
 
@@ -22,7 +23,7 @@ from bench.stages.segmentation_config import Plan, adapt
 from bench.stages.segmentation_data import training_loader, validation_loader
 from bench.stages.segmentation_metric import ExactIoU
 from bench.stages.segmentation_model import build_model
-from bench.stages.segmentation_runner import CHECKPOINT, Draws, Keep, QuietRunner, Show, Start
+from bench.stages.segmentation_runner import CHECKPOINT, Draws, Keep, QuietRunner, Show, Skipped, Start
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.signals import StopRequest
 
@@ -45,14 +46,18 @@ def run(job: Job) -> dict[str, Any]:
         several_gpus = ranks.world > 1 and ranks.device.type == "cuda"
         root = job.data_root(task.dataset)
         plan = adapt(task, trunk.arch, root, world=ranks.world, synchronise=several_gpus)
-        start = Start(trunk, job.seed, job.folder / CHECKPOINT)
+        skipped = Skipped(ranks)
+        start = Start(trunk, job.seed, job.folder / CHECKPOINT, skipped)
         show = Show(task.name, stack)
-        keep = Keep(job.folder / CHECKPOINT, plan.validate_every, trunk.hash, ranks, stop)
-        runner = _runner(job, task, plan, ranks, [start, Draws(job.seed, ranks.rank), keep, show])
+        keep = Keep(job.folder / CHECKPOINT, plan.validate_every, trunk.hash, ranks, stop, skipped)
+        with warnings.catch_warnings():  # about numbers of threads and names that mmengine is about to change
+            warnings.simplefilter("ignore")
+            runner = _runner(job, task, plan, ranks, [start, skipped, Draws(job.seed, ranks.rank), keep, show])
         try:
             runner.train()
             if show.scored_at != plan.iterations:  # the run had ended before its last validation did
                 runner.val()
+            images_skipped = len(skipped.everywhere())
         except BadInput as error:
             raise _plain(error) from error
     scores = show.scores
@@ -63,7 +68,7 @@ def run(job: Job) -> dict[str, Any]:
         "iou_percent": scores["IoU"],
         "iterations": plan.iterations,
         "tensors_matched": start.matched,
-        "images_skipped": len(show.skipped),
+        "images_skipped": images_skipped,
     }
 
 
@@ -138,4 +143,4 @@ def _workers(task: SegmentationTask, settings: Any, device_type: str) -> int:
 
 def _plain(error: BadInput) -> BadInput:
     """Take a message out of the traceback that torch wraps around it when a loader process raises."""
-    return BadInput(str(error).strip().splitlines()[-1].removeprefix("bench.errors.BadInput: "))
+    return BadInput(str(error).rpartition("bench.errors.BadInput: ")[2].strip())

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from bench.convert.proof import load_strictly
@@ -77,8 +78,8 @@ class Start(Hook):
 
     priority = "VERY_LOW"
 
-    def __init__(self, trunk: Trunk, seed: int, file: Path) -> None:
-        self.trunk, self.seed, self.file = trunk, seed, file
+    def __init__(self, trunk: Trunk, seed: int, file: Path, skipped: Skipped) -> None:
+        self.trunk, self.seed, self.file, self.skipped = trunk, seed, file, skipped
         self.matched = 0
 
     def before_run(self, _runner: Any) -> None:
@@ -102,8 +103,30 @@ class Start(Hook):
         runner.optim_wrapper.load_state_dict(content["optimizer"])
         for scheduler, state in zip(runner.param_schedulers, content["schedulers"], strict=True):
             scheduler.load_state_dict(state)
+        self.skipped.names.update(content["skipped"])
         runner.train_loop._iter = content["iteration"]
         runner.optim_wrapper.initialize_count_status(runner.model, runner.iter, runner.max_iters)
+
+
+class Skipped(Hook):
+    """Remembers which images could not be read and were replaced."""
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks = ranks
+        self.names: set[str] = set()
+
+    def after_train_iter(self, _runner: Any, data_batch: Any, **_: Any) -> None:
+        """Note those of one batch."""
+        for sample in data_batch["data_samples"]:
+            self.names.update(sample.metainfo.get("skipped", []))
+
+    def everywhere(self) -> list[str]:
+        """Return the names that any process noted; all processes must ask."""
+        found = [sorted(self.names)]
+        if self.ranks.world > 1:
+            found = [[]] * self.ranks.world
+            dist.all_gather_object(found, sorted(self.names), group=self.ranks.control)
+        return sorted({name for names in found for name in names})
 
 
 class Draws(Hook):
@@ -122,8 +145,11 @@ class Keep(Hook):
 
     priority = "LOWEST"  # after the learning rate of the next iteration has been set
 
-    def __init__(self, file: Path, every: int, trunk_hash: str, ranks: Ranks, stop: StopRequest) -> None:
-        self.file, self.every, self.trunk_hash, self.ranks, self.stop = file, every, trunk_hash, ranks, stop
+    def __init__(
+        self, file: Path, every: int, trunk_hash: str, ranks: Ranks, stop: StopRequest, skipped: Skipped
+    ) -> None:
+        self.file, self.every, self.trunk_hash = file, every, trunk_hash
+        self.ranks, self.stop, self.skipped = ranks, stop, skipped
 
     def after_train_iter(self, runner: Any, batch_idx: int, outputs: Any, **_: Any) -> None:
         """Check the loss, then write if it is time."""
@@ -149,9 +175,11 @@ class Keep(Hook):
         broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
         if broken:
             raise StageFailed(f"{broken[0]} became nan or inf before iteration {done}; lower lr. {self._last_good()}")
+        skipped = self.skipped.everywhere()
         if self.ranks.first:
             content = {
                 "iteration": done,
+                "skipped": skipped,
                 "trunk_hash": self.trunk_hash,
                 "model": model.state_dict(),
                 "optimizer": runner.optim_wrapper.state_dict(),
@@ -173,7 +201,6 @@ class Show(Hook):
         self.progress: Progress | None = None  # None where another process shows it
         self.scores: dict[str, Any] = {}
         self.scored_at = -1
-        self.skipped: set[str] = set()
 
     def before_train(self, runner: Any) -> None:
         """Start the progress where training starts."""
@@ -181,10 +208,8 @@ class Show(Hook):
             progress = Progress(self.title, runner.max_iters, "iterations", done=runner.iter)
             self.progress = self.stack.enter_context(progress)
 
-    def after_train_iter(self, _runner: Any, batch_idx: int, data_batch: Any, outputs: Any, **_: Any) -> None:
+    def after_train_iter(self, _runner: Any, batch_idx: int, outputs: Any, **_: Any) -> None:
         """Count one iteration."""
-        for sample in data_batch["data_samples"]:
-            self.skipped.update(sample.metainfo.get("skipped", []))
         if self.progress is not None:
             fields = {"loss": outputs["loss"].item()} if batch_idx % 10 == 0 or batch_idx < 10 else {}
             self.progress.update(1, **fields)

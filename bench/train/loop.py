@@ -49,7 +49,7 @@ def fit(
     step k (0-based) of K.
 
     Writes last.ckpt, epoch_….ckpt, metrics.jsonl and tensorboard/ in `folder`. Returns {"steps", "epochs",
-    "skipped_images", "loss" and the terms}, means over the last log interval.
+    "images_skipped", "loss" and the terms}, means over the last log interval.
 
     Raises BadInput for a batch that does not divide evenly and for a checkpoint of another run, StageFailed when the
     loss or a weight is not finite, Interrupted after a signal (the checkpoint of the last step is written by then).
@@ -118,7 +118,7 @@ def fit(
 
 
 def _metrics(state: State, recipe: Recipe) -> dict[str, Any]:
-    return {"steps": state.step, "epochs": recipe.epochs, "skipped_images": state.skipped, **state.logged}
+    return {"steps": state.step, "epochs": recipe.epochs, "images_skipped": state.skipped, **state.logged}
 
 
 def _on_device(objective: Objective, recipe: Recipe, ranks: Ranks) -> nn.Module:

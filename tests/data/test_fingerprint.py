@@ -53,15 +53,16 @@ def test_only_evenly_spaced_files_are_read(coco: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(layouts, "SAMPLED", 2)  # of 13: the first and the seventh
     before = fingerprint("coco", coco)
 
-    def spoil(name: str) -> str:
+    def spoil(name: str, more: bytes = b"") -> str:
         file = coco / "train2017" / name
         content = file.read_bytes()
-        file.write_bytes(b"x" + content[1:])
+        file.write_bytes(b"x" + content[1:] + more)
         changed = fingerprint("coco", coco)
         file.write_bytes(content)
         return changed
 
     assert spoil("000000000005.jpg") == before
+    assert spoil("000000000005.jpg", b"x") != before  # the size of every file counts
     assert spoil("000000000006.jpg") != before
     assert spoil("000000000000.jpg") != before
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -150,12 +151,10 @@ def test_a_subset_is_drawn_once_by_the_seed(train: Index) -> None:
 
 def test_what_workers_get_can_be_pickled(imagenet: Path) -> None:
     train = index("imagenet", imagenet, "train")
-    for dataset, key in (
-        (ViewDataset(train, VIEWS, seed=0), (5, 2)),
-        (EvalDataset(train, 16, 20), 5),
-    ):
+    keyed: list[tuple[Any, Any]] = [(ViewDataset(train, VIEWS, seed=0), (5, 2)), (EvalDataset(train, 16, 20), 5)]
+    for dataset, key in keyed:
         copy = pickle.loads(pickle.dumps(dataset))
-        assert np.array_equal(copy[key].views[0], dataset[key].views[0])  # type: ignore[index]
+        assert np.array_equal(copy[key].views[0], dataset[key].views[0])
     batches = loader(dataset, in_order(6, 4))
     assert pickle.loads(pickle.dumps((batches.collate_fn, batches.worker_init_fn))) == (collate, None)
 

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import bench.data.render as rendering
+from bench.data import traffic
 from bench.data.canvas import KIND_NAMES, KINDS, Canvas, Colour
 from bench.data.check import check
 from bench.data.layouts import imagenet100_classes, index
@@ -26,6 +27,7 @@ from bench.data.render import (
     train_ids,
 )
 from bench.data.scenes import paint_still_life, paint_street
+from bench.data.street import Street
 from bench.errors import BadInput
 from bench.randomness import generator
 
@@ -105,9 +107,12 @@ def test_equal_for_equal_seeds(tmp_path: Path) -> None:
 def test_it_is_rendered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     render(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cityscapes", "coco", "imagenet"]
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    render(tmp_path)
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path, *tmp_path.rglob("*"))}
+    with monkeypatch.context() as patched:
+        patched.setattr(rendering, "Canvas", None)  # nothing can be painted
+        patched.setattr(rendering, "paint_object", None)
+        render(tmp_path)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path, *tmp_path.rglob("*"))} == before
     # Another seed and another version take its place, whole.
     (tmp_path / "coco" / "left over").write_text("")
     kept = contents(tmp_path / "imagenet")
@@ -170,6 +175,20 @@ def test_every_stroke_paints_colour_and_label_alike(number: int) -> None:
         kinds = np.array(["", *canvas.instances])[canvas.instance]
         told_apart = canvas.instance > 0
         assert (kinds[told_apart] == np.array(KIND_NAMES)[canvas.kind][told_apart]).all()
+
+
+def test_who_rides_is_a_rider() -> None:
+    for painter, kinds in (
+        (traffic.cyclist, ["bicycle", "rider"]),
+        (traffic.motorcyclist, ["motorcycle", "rider"]),
+        (traffic.person, ["person"]),
+    ):
+        canvas = Canvas(128, 256)
+        painter(Street(canvas, generator(0)), 0.0, 10.0)
+        assert canvas.instances == kinds
+        for number, kind in enumerate(kinds, 1):
+            assert (canvas.kind[canvas.instance == number] == KIND_NAMES.index(kind)).all()
+            assert (canvas.instance == number).sum() > 30
 
 
 def test_light_and_shade_change_no_meaning() -> None:

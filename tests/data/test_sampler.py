@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from itertools import islice
+from typing import Any
 
 import pytest
 
@@ -12,8 +13,8 @@ from bench.errors import BadInput
 
 
 def batches(count: int, **settings: int) -> list[list[tuple[int, int]]]:
-    given = {"length": 14, "batch_size_per_rank": 4, "seed": 3} | settings
-    return list(islice(DrawSampler(**given), count))  # type: ignore[arg-type]
+    given: dict[str, Any] = {"length": 14, "batch_size_per_rank": 4, "seed": 3} | settings
+    return list(islice(DrawSampler(**given), count))
 
 
 def test_a_fresh_permutation_each_epoch() -> None:

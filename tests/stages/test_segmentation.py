@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -470,3 +472,37 @@ def test_an_unreadable_image_or_mask_is_skipped_and_counted(run: Callable[..., d
     (root / "leftImg8bit/val/town/town_000006_000019_leftImg8bit.png").write_bytes(b"no image")
     with pytest.raises(BadInput, match=r"Cannot read .*town_000006"):
         run("y", root=root, unreadable="skip")
+
+
+def test_two_processes_share_the_batch_and_its_statistics(
+    converted: Path, data: Path, run: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    (tmp_path / "two").mkdir()
+    settings = {"iterations": 1, "batch_size": 4, "overrides": {"model.decode_head.dropout_ratio": 0.0}}
+    script = tmp_path / "rank.py"
+    script.write_text(
+        "from pathlib import Path\n"
+        "import torch\n"
+        "from bench.recipe import SegmentationTask\n"
+        "from bench.stages import segmentation\n"
+        "from bench.stages.job import Job\n"
+        "torch.set_num_threads(1)\n"
+        f"task = SegmentationTask.model_validate_json({task(**settings).model_dump_json()!r})\n"
+        f"roots = {{'cityscapes': Path({str(data)!r})}}\n"
+        f"inputs = {{'convert': Path({str(converted)!r})}}\n"
+        f"segmentation.run(Job(task, 3, Path({str(tmp_path / 'two')!r}), inputs, roots))\n",
+        encoding="utf-8",
+    )
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    done = subprocess.run(torchrun, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    run("one", **settings)
+    one, two = state_of(tmp_path / "one")["model"], state_of(tmp_path / "two")["model"]
+    for name in (
+        "backbone.bn1.running_mean",
+        "backbone.layer1.0.bn1.running_var",
+        "backbone.layer4.1.bn2.running_mean",
+    ):
+        torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-5)
+    assert one.keys() == two.keys()
+    assert {path.name for path in tmp_path.iterdir()} == {"one", "two", "rank.py"}

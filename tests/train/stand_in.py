@@ -31,6 +31,8 @@ from bench.train.feed import Parts, Source
 from bench.train.loop import fit
 from bench.train.metrics_log import read_metrics
 
+torch.set_num_threads(1)  # so small a network only loses by more; and the last bits may depend on it
+
 LENGTH = 14
 TIMES = ("images_per_second", "data_wait_share")  # what may differ between two equal runs
 

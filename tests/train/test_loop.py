@@ -68,10 +68,10 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
     got = lines(tmp_path)
     assert [(line["step"], line["epoch"]) for line in got] == [(2, 0), (4, 1), (6, 1), (8, 2), (9, 2)]
     assert set(got[0]) == {"step", "epoch", "loss", "near", "spread", "lr"}
-    assert metrics == {"steps": 9, "epochs": 3, "skipped_images": last["skipped"]} | {
+    assert metrics == {"steps": 9, "epochs": 3, "images_skipped": last["skipped"]} | {
         name: got[-1][name] for name in ("loss", "near", "spread")
     }
-    assert 0 < metrics["skipped_images"] <= 9
+    assert 0 < metrics["images_skipped"] <= 9
 
 
 def test_training_lowers_the_loss_and_follows_the_schedule(tmp_path: Path) -> None:
