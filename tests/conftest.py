@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from bench.data.render import render
 
-os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
+# Set before torch is imported. One thread a test process, as tests run side by side; no spinning in those they start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
