@@ -3,7 +3,8 @@
 Source:   the grid of heads of Oquab et al., "DINOv2" (2023), over the pooled feature of a ResNet, with the schedule of
           `imagenet_linear`. The best learning rate depends on the scale of the features, which pretraining
           decides; one fixed rate can favour a pretraining for its scale alone. Departs from DINOv2: the head is chosen
-          on a held-out share of the training images, never on val, and each head starts from the same weights.
+          on a held-out share of the training images, never on val, and each head starts from the same weights. The
+          lowest rates are for features without a scale, as those of `random_init`.
 Command:  bench run --pretrain coco random_init --downstream imagenet_linear_sweep --data-root DIR
 Hours:    as `imagenet_linear`: the trunk runs once for all heads.
 Expected: no published rows. Not comparable with `imagenet_linear`: another protocol, hence other columns.

@@ -19,6 +19,6 @@ epochs = 40
 objective = dict(name="patch_byol", patches=8, sampling="random")
 
 profiles = dict(
-    mini=dict(init=dict(epoch=19), epochs=5),
-    smoke=dict(init=dict(epoch=0)),
+    mini=dict(init=dict(epoch=19), epochs=5, objective=dict(patch_size=56)),
+    smoke=dict(init=dict(epoch=0), objective=dict(patch_size=32)),
 )

@@ -12,7 +12,8 @@ Equation:  loss = loss1_weight·loss1 + loss2; loss1 is BYOL's, 4 − 4·cos sum
 Papers:    Grill et al. 2020 (BYOL); for loss2 see `bench/losses/`.
 Reference: google-deepmind/deepmind-research, byol/, for loss1; none for the sum.
 Departs from it: as `byol` does. That loss2 is `logistic` is a reading: its floor, .5032 at orthogonal negatives, and
-           its independence of batch size and width fit those reports.
+           its independence of batch size and width fit those reports. With gradient accumulation, terms across
+           images see one micro-batch (of all ranks), not the whole batch.
 """
 
 from __future__ import annotations

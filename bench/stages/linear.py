@@ -117,9 +117,7 @@ class Heads:
         heads, classes, _ = self.weight.shape
         logits = self.logits(features)
         flat = labels[:, None].expand(-1, heads)
-        losses = (
-            F.cross_entropy(logits.reshape(-1, classes), flat.reshape(-1), reduction="none").view(-1, heads).mean(0)
-        )
+        losses = F.cross_entropy(logits.reshape(-1, classes), flat.reshape(-1), reduction="none")
         # The gradient of the mean cross-entropy is (softmax − one-hot) / N.
         slope = logits.softmax(dim=-1)
         slope.scatter_add_(2, flat[..., None], torch.full_like(slope[..., :1], -1.0))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -16,7 +18,6 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bench.errors import BadInput
 from bench.randomness import generator, reseed
-from bench.train.signals import SIGNALS
 
 # The import prints that an optional package is missing.
 with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
@@ -168,4 +169,15 @@ def _build(settings: Any) -> Any:
 def _start_worker(worker: int) -> None:
     del worker
     cv2.setNumThreads(0)  # the workers themselves are what runs side by side
-    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # they are needed until the iteration at hand is done
+    # A terminal, torchrun and a cluster send their signals to the whole process group, but a worker is needed until the
+    # iteration at hand is done: it obeys its parent alone. With SIGTERM merely blocked, a parent that fails would wait
+    # for it for ever.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

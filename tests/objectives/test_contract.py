@@ -152,18 +152,24 @@ def test_continued_pretraining_finds_every_module_of_its_parent(make):
     assert make("patch_byol").load_state_dict(make("two_loss").state_dict(), strict=True)
 
 
-def test_heads_depend_on_the_encoders_seed_alone(encoder):
+@pytest.mark.parametrize(
+    ("settings", "heads"),
+    [
+        ({"name": "byol", "hidden_dim": 8, "projection_dim": 4}, ("projector.0.weight", "predictor.0.weight")),
+        ({"name": "two_loss", "loss2": "dense_byol", "hidden_dim": 8}, ("dense_projector.0.weight",)),
+        ({"name": "supervised"}, ("fc.weight", "fc.bias")),
+    ],
+)
+def test_heads_depend_on_the_encoders_seed_alone(settings, heads, encoder):
     states = []
     for history, seed in ((1, 0), (2, 0), (1, 7)):
         torch.manual_seed(history)
         before = torch.get_rng_state()
-        settings = {"name": "two_loss", "loss2": "dense_byol", "hidden_dim": 8, "projection_dim": 4}
-        states.append(build(settings, encoder(seed)).state_dict())
+        states.append(build(settings, encoder(seed), num_classes=3).state_dict())
         assert torch.equal(torch.get_rng_state(), before)
     first, again, other = states
     assert all(torch.equal(first[name], again[name]) for name in first)
-    for name in ("projector.0.weight", "dense_projector.0.weight"):
-        assert not torch.equal(first[name], other[name])
+    assert not any(torch.equal(first[name], other[name]) for name in heads)
 
 
 def test_bf16_autocast_gives_a_float32_loss(batch, encoder):

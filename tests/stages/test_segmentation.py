@@ -17,6 +17,7 @@ import torch
 from mmseg.registry import MODELS
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_jaccard_index
 
 from bench.convert.matching import match_contents
@@ -28,7 +29,7 @@ from bench.recipe import SegmentationTask
 from bench.stages import segmentation
 from bench.stages.job import Job
 from bench.stages.segmentation_config import adapt
-from bench.stages.segmentation_data import DrawSampler
+from bench.stages.segmentation_data import DrawSampler, _start_worker
 from bench.stages.segmentation_metric import ExactIoU
 from bench.stages.segmentation_model import build_backbone, build_model
 from bench.stages.segmentation_runner import CHECKPOINT, Draws, Keep
@@ -274,6 +275,20 @@ def test_the_sampler_starts_anywhere_and_shares_out_by_process() -> None:
     ranks = [take(iter(DrawSampler(indices, 1, rank, 2)), 20) for rank in (0, 1)]
     assert [pair for both in zip(*ranks, strict=True) for pair in both] == alone
     assert take(iter(DrawSampler(indices, seed=2)), 40) != alone
+
+
+def test_a_loader_process_obeys_its_parent_alone() -> None:
+    batches = iter(DataLoader(range(100), num_workers=1, worker_init_fn=_start_worker))  # type: ignore[arg-type]
+    assert next(batches).item() == 0
+    worker = batches._workers[0]
+    for name in ("INT", "TERM"):  # as a terminal or a cluster sends them to everybody
+        subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
+    assert [next(batches).item() for _ in range(50)] == list(range(1, 51))
+    worker.join(0.3)
+    assert worker.is_alive()
+    worker.terminate()  # as a parent does that ends without having closed the loader, and then it waits
+    worker.join(20)
+    assert not worker.is_alive()
 
 
 # ------------------------------------------------------------------------------------------------- the run
