@@ -14,6 +14,7 @@ install: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.lock requirements-build.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "bench needs Python 3.11 or newer; set PYTHON=python3.11")'
+	@echo "installing into $(VENV): a few GB, a minute or more"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-build.lock
 	MMCV_WITH_OPS=0 $(BIN)/uv pip sync --quiet --system-certs --python $(BIN)/python --compile-bytecode --require-hashes \
@@ -26,8 +27,9 @@ demo: install
 	$(BIN)/bench run --smoke --pretrain coco_two_loss random_init --downstream cityscapes_pspnet imagenet_linear \
 		--work-dir runs/demo
 
+# Tests run side by side, one thread each.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: install
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from bench.data.render import render
 
 # Set before torch is imported. One thread a test process, as tests run side by side; no spinning in those they start.
