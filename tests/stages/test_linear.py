@@ -262,10 +262,37 @@ def test_damaged_heads_are_named(tmp_path: Path, trunk_folder: Path, imagenet: P
         run(job)
 
 
-def test_seeds_differ(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
+def record_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
+    """Collects the features and learning rates of each step."""
+    taken: list[tuple[Tensor, Tensor]] = []
+    real = Heads.step
+
+    def step(self: Heads, features: Tensor, labels: Tensor, rates: Tensor, *words: Any) -> Tensor:
+        taken.append((features, rates))
+        return real(self, features, labels, rates, *words)
+
+    monkeypatch.setattr(Heads, "step", step)
+    return taken
+
+
+def test_seeds_differ_in_start_and_data(
+    tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = record_steps(monkeypatch)
     for seed in (0, 1):
-        run(make_job(tmp_path / str(seed), trunk_folder, imagenet, seed=seed))
-    assert not torch.equal(load_file(tmp_path / "0" / HEADS)["weight"], load_file(tmp_path / "1" / HEADS)["weight"])
+        run(make_job(tmp_path / str(seed), trunk_folder, imagenet, make_task(epochs=1), seed=seed))
+    assert not torch.equal(taken[0][0], taken[3][0])
+    assert not torch.equal(Heads(1, 3, 8, seed=0).weight, Heads(1, 3, 8, seed=1).weight)
+
+
+def test_the_schedule_is_mocos(
+    tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = record_steps(monkeypatch)
+    run(make_job(tmp_path / "a", trunk_folder, imagenet, make_task(epochs=5, learning_rates=(30.0,))))
+    # 3 steps an epoch; 30 x batch / 256, x 0.1 after 3 and again after 4 of 5 epochs.
+    expected = [30 * 6 / 256 * factor for factor in [1.0] * 9 + [0.1] * 3 + [0.01] * 3]
+    assert [float(rates[0]) for _, rates in taken] == pytest.approx(expected)
 
 
 def test_divergence_is_a_failure_and_leaves_no_heads(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
