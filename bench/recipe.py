@@ -363,6 +363,24 @@ def load_task(name: str, profile: Profile = "full", extra: Mapping[str, Any] | N
     return _validate(_TASK, values, file)
 
 
+def load_tasks(names: Sequence[str], profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> list[Task]:
+    """Load several downstream configs; a key of `extra` goes to each task whose kind has it.
+
+    Raises BadInput for a key that none of them has, besides what `load_task` raises.
+    """
+    extra = extra or {}
+    tasks = [load_task(name, profile) for name in names]
+    known = set().union(*(schema_keys(type(task)) for task in tasks))
+    for key in extra:
+        if key not in known:
+            hint = nearest(key, known) or "; bench show NAME lists the keys."
+            raise BadInput(f"No downstream config of this run has the key {key!r}{hint}")
+    fitting = [{key: value for key, value in extra.items() if key in schema_keys(type(task))} for task in tasks]
+    return [
+        load_task(name, profile, own) if own else task for name, task, own in zip(names, tasks, fitting, strict=True)
+    ]
+
+
 def find(folder: str, name: str) -> Path:
     """Return the config file for a name or path; BadInput names the nearest when there is none."""
     path = Path(name)
@@ -409,10 +427,12 @@ def _validate(adapter: TypeAdapter[Any], values: Mapping[str, Any], file: Path) 
 def _sentence(error: ValidationError, file: Path) -> str:
     """Word pydantic's first complaint as one sentence with the remedy."""
     first = error.errors()[0]
-    where = [str(part) for part in first["loc"] if part not in {"segmentation", "linear", "knn"}]
+    kinds: dict[str, type[BaseModel]] = {"segmentation": SegmentationTask, "linear": LinearTask, "knn": KnnTask}
+    where = [str(part) for part in first["loc"]]
+    models: list[type[BaseModel]] = [kinds[where.pop(0)]] if where and where[0] in kinds else [Recipe]
     key = ".".join(where)
     if first["type"] == "extra_forbidden":
-        known = _keys_at(where[:-1])
+        known = _keys_at(models, where[:-1])
         hint = nearest(where[-1], known) or f"; known: {', '.join(known)}."
         return f"Unknown key {key!r} in {file}{hint}"
     if first["type"] == "missing":
@@ -423,10 +443,10 @@ def _sentence(error: ValidationError, file: Path) -> str:
     return f"Key {key!r} in {file} is {first['input']!r}, but should be {reason}."
 
 
-def _keys_at(where: Sequence[str]) -> list[str]:
-    """The keys that the schema has below `where`, over all kinds of config."""
+def _keys_at(models: Sequence[type[BaseModel]], where: Sequence[str]) -> list[str]:
+    """The keys that these schemas have below `where`."""
     keys: set[str] = set()
-    for model in (Recipe, *get_args(Task)):
+    for model in models:
         for below in _walk(model, where):
             keys |= schema_keys(below)
     return sorted(keys)

@@ -10,11 +10,13 @@ import pytest
 
 from bench.errors import BadInput
 from bench.recipe import (
+    KnnTask,
     LinearTask,
     SegmentationTask,
     config_files,
     load_recipe,
     load_task,
+    load_tasks,
     mmseg_configs,
     nest,
     overlay,
@@ -147,6 +149,17 @@ def test_bad_downstream_configs_are_named(tmp_path: Path) -> None:
         load_task(write(tmp_path, linear + "learning_rates=(30.0,)\nepoch=1\n"))
     with pytest.raises(BadInput, match=r"several learning_rates need selection_share"):
         load_task(write(tmp_path, linear + "learning_rates=(30.0, 3.0)\n"))
+
+
+def test_a_key_goes_to_the_tasks_that_have_it_and_to_no_other() -> None:
+    knn, pspnet = load_tasks(["imagenet_knn", "cityscapes_pspnet"], "smoke", {"k": 3, "batch_size": 1})
+    assert isinstance(knn, KnnTask)
+    assert (knn.k, knn.batch_size) == (3, 1)
+    assert pspnet == load_task("cityscapes_pspnet", "smoke", {"batch_size": 1})
+    with pytest.raises(BadInput, match=r"No downstream config of this run has the key 'iteration'; did you mean iter"):
+        load_tasks(["imagenet_knn", "cityscapes_pspnet"], "smoke", {"iteration": 3})
+    with pytest.raises(BadInput, match="has the key 'iterations'"):
+        load_tasks(["imagenet_knn"], "smoke", {"iterations": 3})
 
 
 def test_the_two_terms_of_a_profile_are_merged_and_set_wins(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from bench.data.roots import Roots, resolve_roots
 from bench.errors import BadInput
 from bench.execute.stage_file import make_folder, read_done
 from bench.plan import Planner, Stage, State, states
-from bench.recipe import Profile, Recipe, load_recipe, load_task, parse_assignments, route
+from bench.recipe import Profile, Recipe, load_recipe, load_tasks, parse_assignments, route
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
     profile: Profile = "smoke" if request.smoke else request.profile
     for_pretrain, for_downstream = route(parse_assignments(request.assignments))
     recipes = [load_recipe(name, profile, for_pretrain) for name in dict.fromkeys(request.pretrain)]
-    tasks = [load_task(name, profile, for_downstream) for name in dict.fromkeys(request.downstream)]
+    tasks = load_tasks(list(dict.fromkeys(request.downstream)), profile, for_downstream)
 
     if act:
         make_folder(request.work_dir, "--work-dir")
