@@ -80,7 +80,7 @@ def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, tmp_path: Path) 
     raw = bytearray(trunk_file.read_bytes())
     raw[-1] ^= 1
     trunk_file.write_bytes(raw)
-    refused = bench(*GRID, *TASKS, "--set", "k=5")
+    refused = bench(*GRID, *TASKS, "--set", "k=7")
     assert refused.returncode == 2, refused.stdout + refused.stderr
     assert "of 318 tensors" in refused.stderr
     assert "Traceback" not in refused.stderr
