@@ -79,7 +79,7 @@ UnreadableOption = Annotated[Unreadable, typer.Option("--unreadable", help="What
 def main() -> None:
     """Run the command line and exit with its code."""
     # Threads that wait by spinning fight with whatever else runs on the machine: a training step was 5 times slower
-    # beside other jobs, and no slower alone. OpenMP reads this when torch is imported, here or in a process we start.
+    # beside other jobs. OpenMP reads this when torch is imported, here or in a process we start.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     sys.exit(run(sys.argv[1:]))
 
