@@ -161,11 +161,8 @@ def evaluated(
         Progress(f"{title} {task.name}", len(dataset), "images") as progress,
     ):
         for batch in found:
-            labels = batch.labels
-            if labels is None or not len(batch):
-                yield torch.empty(0, trunk.feature_dim), torch.empty(0, dtype=torch.int64), batch.skipped
-            else:
-                yield trunk.features(batch.views[0]), labels.to(trunk.device), batch.skipped
+            assert batch.labels is not None
+            yield trunk.features(batch.views[0]), batch.labels.to(trunk.device), batch.skipped  # N may be 0
             count += len(batch)
             progress.update(len(batch) + batch.skipped)
     if not count:

@@ -193,8 +193,13 @@ def test_an_unreadable_image_is_named_or_skipped_and_counted(
     (data / "train/n01440764/n01440764_2.JPEG").write_bytes(b"no image")
     with pytest.raises(BadInput, match=r"n01440764_2\.JPEG"):
         run(make_job(tmp_path / "a", trunk_folder, data))
-    metrics = run(make_job(tmp_path / "b", trunk_folder, data, unreadable="skip"))
-    assert (metrics["bank_images"], metrics["images_skipped"]) == (17, 1)
+    for size in (4, 1):  # at 1 the broken image is a batch of its own
+        metrics = run(make_job(tmp_path / str(size), trunk_folder, data, unreadable="skip", batch_size=size))
+        assert (metrics["bank_images"], metrics["images_skipped"]) == (17, 1)
+    for file in data.glob("val/*/*"):
+        file.write_bytes(b"no image")
+    with pytest.raises(BadInput, match=r"No image of val below .* can be read; bench data check says why"):
+        run(make_job(tmp_path / "c", trunk_folder, data, unreadable="skip"))
 
 
 def test_the_shipped_config(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
