@@ -6,7 +6,7 @@ Command:  bench run --pretrain coco random_init --downstream imagenet_knn --data
 Hours:    about 9 on 2 CPU cores (AMX, bf16, 40 images/s for 1.33 million images, and a quarter for the neighbours);
           minutes on a GPU, if the images arrive fast enough. The bank takes 10 GiB.
 Expected: Caron et al. (DINO, 2021) list 64.8 for BYOL with a ResNet-50 after 1,000 epochs on ImageNet, at k = 20.
-Mini:     20 neighbours at 128 px: half a minute for the 780 + 280 images of a ten-class subset, on 2 CPU cores.
+Mini:     20 neighbours at 128 px: 20 seconds for the 780 + 280 images of a ten-class subset, on 2 CPU cores.
           Random weights gave 26 where chance is 10 (one seed).
 Smoke:    --smoke, 5 neighbours at 64 px on rendered scenes, seconds.
 """

@@ -12,7 +12,7 @@ Control:  `random_init` stays at chance or little above. In eval mode its batch 
           are large (norm 1,200) and nearly the same for every image (cosine 0.999), and no learning rate fits them: at
           the mini schedule 1e-10 to 1,600 gave 17 at best where chance is 10. What random features hold is seen in
           `imagenet_knn`, whose features are normalised.
-Mini:     4 epochs at 128 px, the size that mini pretraining has seen: a minute or two for the 780 + 280 images of a
+Mini:     4 epochs at 128 px, the size that mini pretraining has seen: 50 seconds for the 780 + 280 images of a
           ten-class subset, on 2 CPU cores. Rates from 0.1 to 100 gave the same within seeds on a trunk with random
           weights and its batch norms calibrated.
 Smoke:    --smoke, one epoch at 64 px on rendered scenes, seconds.
