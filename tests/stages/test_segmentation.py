@@ -281,14 +281,17 @@ def test_a_loader_process_obeys_its_parent_alone() -> None:
     batches = iter(DataLoader(range(100), num_workers=1, worker_init_fn=_start_worker))  # type: ignore[arg-type]
     assert next(batches).item() == 0
     worker = batches._workers[0]
-    for name in ("INT", "TERM"):  # as a terminal or a cluster sends them to everybody
-        subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
-    assert [next(batches).item() for _ in range(50)] == list(range(1, 51))
-    worker.join(0.3)
-    assert worker.is_alive()
-    worker.terminate()  # as a parent does that ends without having closed the loader, and then it waits
-    worker.join(20)
-    assert not worker.is_alive()
+    try:
+        for name in ("INT", "TERM"):  # as a terminal or a cluster sends them to everybody
+            subprocess.run(["kill", f"-{name}", str(worker.pid)], check=True)
+        assert [next(batches).item() for _ in range(50)] == list(range(1, 51))
+        worker.join(0.3)
+        assert worker.is_alive()
+        worker.terminate()  # as a parent does that ends without having closed the loader, and then it waits
+        worker.join(20)
+        assert not worker.is_alive()
+    finally:
+        worker.kill()
 
 
 # ------------------------------------------------------------------------------------------------- the run
