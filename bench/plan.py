@@ -16,7 +16,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.errors import BadInput
-from bench.recipe import NOT_IN_FINGERPRINT, Profile, Recipe, SegmentationTask, Task, find_mmseg, load_recipe, read
+from bench.recipe import (
+    LATER,
+    NOT_IN_FINGERPRINT,
+    Profile,
+    Recipe,
+    SegmentationTask,
+    Task,
+    find_mmseg,
+    load_recipe,
+    read,
+)
 
 Kind = Literal["pretrain", "convert", "segmentation", "linear", "knn"]
 
@@ -87,13 +97,26 @@ def settings(config: Recipe | Task) -> dict[str, Any]:
     return {k: v for k, v in config.model_dump(mode="json").items() if k not in NOT_IN_FINGERPRINT}
 
 
+def hashed(config: Recipe | Task) -> dict[str, Any]:
+    """Return what a fingerprint hashes of `settings`: a switch that came later counts only where it is used.
+
+    Its default means what was done before it existed, so that results from then stay valid.
+    """
+    later = {
+        name
+        for name, field in type(config).model_fields.items()
+        if field.json_schema_extra == LATER and getattr(config, name) == field.default
+    }
+    return {k: v for k, v in settings(config).items() if k not in later}
+
+
 def protocol_hash(task: Task) -> str:
     """Return 12 hex digits that two results share exactly when they were measured the same way."""
     return digest([task.kind, VERSIONS[task.kind], _task_settings(task)])[:12]
 
 
 def _task_settings(task: Task) -> dict[str, Any]:
-    values = settings(task)
+    values = hashed(task)
     if isinstance(task, SegmentationTask):
         # The mmseg config by content: a name can mean other numbers in another release.
         values["config"] = digest(read(find_mmseg(task.config))[0])
@@ -138,7 +161,7 @@ class Planner:
             return self._pretrained[id(recipe), seed]
         if recipe.name in lineage:
             raise BadInput(f"init goes in a circle: {' -> '.join([*lineage, recipe.name])}; break it in one of them.")
-        values, parents = settings(recipe), {}
+        values, parents = hashed(recipe), {}
         init = values.pop("init")
         data: dict[str, str] = {}
         if recipe.dataset != "none":

@@ -29,6 +29,11 @@ Precision = Literal["float32", "bf16"]
 PACKAGE = Path(__file__).parent
 
 
+# Marks a field that was added after results had been recorded: at its default, which means what was done before, it is
+# in no fingerprint.
+LATER = {"later": True}
+
+
 class Frozen(BaseModel):
     """Immutable, and closed: an unknown key is an error."""
 

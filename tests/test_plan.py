@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import Field
 
 from bench.errors import BadInput
-from bench.plan import Planner, Stage, protocol_hash, states
-from bench.recipe import Recipe, Task, load_recipe, load_task
+from bench.plan import Planner, Stage, hashed, protocol_hash, settings, states
+from bench.recipe import LATER, KnnTask, Recipe, Task, load_recipe, load_task
 
 
 def planned(
@@ -182,3 +183,14 @@ def test_states_ask_only_for_what_a_missing_result_needs() -> None:
 def test_planning_leaves_torch_alone() -> None:
     code = "import sys, bench.plan, bench.record, bench.results.tables; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_switch_that_came_later_is_hashed_only_where_it_is_used() -> None:
+    class Newer(KnnTask):
+        exact: bool = Field(default=True, json_schema_extra=LATER)
+
+    values = task().model_dump()
+    unused, used = (Newer(**values, **extra) for extra in ({}, {"exact": False}))
+    assert hashed(unused) == hashed(task())
+    assert protocol_hash(unused) == protocol_hash(task()) != protocol_hash(used)
+    assert settings(unused)["exact"] is True  # a record says it all the same
