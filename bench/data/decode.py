@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -12,7 +13,7 @@ class Undecodable(Exception):
     """The file is no image that can be read; the message says why, without the file's name."""
 
 
-def read_rgb(file: Path | str) -> Image.Image:
+def read_rgb(file: Path | str | IO[bytes]) -> Image.Image:
     """Return the whole image in mode RGB; greyscale, palette, CMYK and 16-bit images are converted.
 
     EXIF orientation is left alone, as torchvision's and most others' readers do.
