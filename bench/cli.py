@@ -18,6 +18,7 @@ from bench.errors import BadInput, Interrupted, StageFailed
 
 if TYPE_CHECKING:
     from bench.execute.grid import Grid, Request
+    from bench.plan import Stage
 
 app = typer.Typer(
     name="bench",
@@ -43,13 +44,23 @@ class TableFormat(StrEnum):
     html = "html"
 
 
+class SplitName(StrEnum):
+    train = "train"
+    val = "val"
+
+
+class PackFormat(StrEnum):
+    jpeg = "jpeg"
+    uint8 = "uint8"
+
+
 class Unreadable(StrEnum):
     fail = "fail"
     skip = "skip"
 
 
 # Options that take one value or more: `--seeds 0 1 2`. The parser below knows only `--seeds 0 --seeds 1`.
-SEVERAL = frozenset({"--pretrain", "--downstream", "--seeds", "--set", "--data-root"})
+SEVERAL = frozenset({"--pretrain", "--downstream", "--seeds", "--set", "--data-root", "--split"})
 
 Pretrain = Annotated[
     list[str], typer.Option("--pretrain", help="Pretraining configs: names or paths.", metavar="A [B …]")
@@ -166,6 +177,8 @@ def run_command(
         _print_plan(plan_grid(request, act=False), gpus)
         return
     grid = plan_grid(request, act=True)
+    for note in grid.notes:
+        print(f"note: {note}", flush=True)
     run_grid(grid, gpus, request.unreadable)
     if downstream:
         _print_results(grid)
@@ -235,7 +248,10 @@ def _print_plan(grid: Grid, gpus: int) -> None:
     for stage in grid.stages:
         state = grid.states[stage.fingerprint]
         needs = [f"{role}: {parent.kind} {parent.label}" for role, parent in stage.parents.items()]
-        needs += [f"data: {name}" + (" (missing)" if name in grid.problems else "") for name in stage.data]
+        needs += [
+            f"data: {name}" + (" (missing)" if name in grid.problems else "") + _packed(stage, name)
+            for name in stage.data
+        ]
         made = str(grid.work_dir / stage.folder)
         if stage.is_task:
             made = str(grid.results_dir / "records" / stage.record_name)
@@ -249,6 +265,17 @@ def _print_plan(grid: Grid, gpus: int) -> None:
     print(f"{len(grid.stages)} stages: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
     for problem in grid.problems.values():
         print(f"missing: {problem}")
+    for note in grid.notes:
+        print(f"note: {note}")
+
+
+def _packed(stage: Stage, dataset: str) -> str:
+    """Say which packs of a data set a stage reads."""
+    words: dict[str, str] = {}
+    for use in stage.packs:
+        if use.dataset == dataset:
+            words[use.purpose] = f"{'packed' if use.purpose == 'training' else 'evaluated from a pack'}: {use.words}"
+    return f" ({'; '.join(words.values())})" if words else ""
 
 
 def _print_results(grid: Grid) -> None:
@@ -346,6 +373,42 @@ def data_check_command(
         print(line)
     if not report.ok:
         raise BadInput(f"{dataset} at {root} has the problems above; mend or remove the files that are named.")
+
+
+@data_app.command("pack")
+def data_pack_command(
+    dataset: Annotated[str, typer.Argument(help="coco, imagenet or imagenet100.", metavar="DATASET")],
+    data_root: DataRoot = [],  # noqa: B006
+    split: Annotated[
+        list[SplitName], typer.Option("--split", help="Which splits; all, if left out.", metavar="train [val]")
+    ] = [],  # noqa: B006
+    short_side: Annotated[int, typer.Option("--short-side", min=32, help="Larger images are shrunk to it.")] = 256,
+    format: Annotated[PackFormat, typer.Option("--format", help="How pixels are stored.")] = PackFormat.jpeg,
+    quality: Annotated[int | None, typer.Option("--quality", min=1, max=100, help="Of JPEG; 90 if left out.")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", envvar="BENCH_PACK_DIR", help="Where to; the data root, if left out.", metavar="DIR"),
+    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; one a core if left out.")] = None,
+    unreadable: UnreadableOption = Unreadable.fail,
+) -> None:
+    """Shrink a data set's images once, into few large files that training then reads instead."""
+    from bench.data.layouts import splits
+    from bench.data.manifest import Form
+    from bench.data.packing import pack, told
+    from bench.data.roots import resolve_roots
+
+    if quality is not None and format != PackFormat.jpeg:
+        raise BadInput("--quality is of JPEG; leave it out with --format uint8.")
+    form = Form(
+        format=format.value, short_side=short_side, quality=(quality or 90) if format == PackFormat.jpeg else None
+    )
+    root = resolve_roots(data_root).find(dataset)
+    for name in [part.value for part in split] or splits(dataset, root) or ["train"]:
+        made, there = pack(dataset, root, name, form, to=to, workers=workers, unreadable=unreadable.value)
+        print(told(made, there), flush=True)
+    if to is not None and os.environ.get("BENCH_PACK_DIR") != str(to):
+        print(f"So that plan and run find it, set BENCH_PACK_DIR={to.absolute()}", flush=True)
 
 
 @data_app.command("render")

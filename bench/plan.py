@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.data.manifest import PackUse
 from bench.errors import BadInput
 from bench.recipe import (
     LATER,
@@ -55,6 +56,7 @@ class Stage:
     fingerprint: str
     parents: Mapping[str, Stage] = field(default_factory=dict)  # role -> stage
     data: Mapping[str, str] = field(default_factory=dict)  # data set -> fingerprint
+    packs: tuple[PackUse, ...] = ()  # that it reads instead of the originals
 
     @property
     def folder(self) -> str:
@@ -130,7 +132,8 @@ class Planner:
     """Builds the stages of a grid, each only once.
 
     `data_fingerprint(name)` returns the fingerprint of a data set. `load_parent(name)` returns the recipe that
-    `init.recipe` names, under the same profile and overrides as its child.
+    `init.recipe` names, under the same profile and overrides as its child. `packs(config)` returns the packs that a
+    stage reads; one that is trained from is part of the fingerprint of its data.
     """
 
     def __init__(
@@ -138,7 +141,9 @@ class Planner:
         data_fingerprint: Callable[[str], str],
         load_parent: Callable[[str], Recipe] | None = None,
         profile: Profile = "full",
+        packs: Callable[[Recipe | Task], Sequence[PackUse]] = lambda _config: (),
     ) -> None:
+        self.packs = packs
         self.data_fingerprint = data_fingerprint
         self.load_parent = load_parent or (lambda name: load_recipe(name, profile))
         self.stages: dict[str, Stage] = {}  # by fingerprint, parents first
@@ -163,9 +168,7 @@ class Planner:
             raise BadInput(f"init goes in a circle: {' -> '.join([*lineage, recipe.name])}; break it in one of them.")
         values, parents = hashed(recipe), {}
         init = values.pop("init")
-        data: dict[str, str] = {}
-        if recipe.dataset != "none":
-            data[recipe.dataset] = self.data_fingerprint(recipe.dataset)
+        data, packs = self._data(recipe)
         if recipe.init is not None and recipe.init.recipe is not None:
             parent = self._parent(recipe)
             parents["init"] = self.pretrain(parent, seed, (*lineage, recipe.name))
@@ -185,6 +188,7 @@ class Planner:
             fingerprint=digest(["pretrain", VERSIONS["pretrain"], seed, body]),
             parents=parents,
             data=data,
+            packs=packs,
         )
         self._pretrained[id(recipe), seed] = stage
         return self._add(stage)
@@ -210,7 +214,7 @@ class Planner:
 
         The names are hashed too: two recipes with equal content share a trunk, but each gets its row.
         """
-        data = {task.dataset: self.data_fingerprint(task.dataset)}
+        data, packs = self._data(task)
         if id(task) not in self._protocols:
             self._protocols[id(task)] = _task_settings(task)
         body = [recipe.name, task.name, self._protocols[id(task)], data, trunk.fingerprint]
@@ -225,8 +229,18 @@ class Planner:
                 fingerprint=digest([task.kind, VERSIONS[task.kind], seed, body]),
                 parents={"convert": trunk},
                 data=data,
+                packs=packs,
             )
         )
+
+    def _data(self, config: Recipe | Task) -> tuple[dict[str, str], tuple[PackUse, ...]]:
+        """The fingerprint of what is read, and the packs among it."""
+        if config.dataset == "none":
+            return {}, ()
+        value = self.data_fingerprint(config.dataset)
+        packs = tuple(self.packs(config))
+        trained = [use.identity for use in packs if use.purpose == "training"]
+        return {config.dataset: "+".join([value, *trained])}, packs
 
     def _parent(self, recipe: Recipe) -> Recipe:
         """The recipe that `init` names, with a check that it keeps the checkpoint asked for."""

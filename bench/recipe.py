@@ -25,6 +25,7 @@ from bench.signature import check_arguments
 Profile = Literal["full", "mini", "smoke"]
 Dataset = Literal["coco", "imagenet", "imagenet100", "none"]  # none: nothing is read, as for random init
 Precision = Literal["float32", "bf16"]
+PackUsage = Literal["auto", "off"]  # whether a pack that is there is read (bench data pack)
 
 PACKAGE = Path(__file__).parent
 
@@ -111,6 +112,7 @@ class Recipe(Frozen):
     init: Init | None = None
     checkpoint: CheckpointSettings = CheckpointSettings()
     workers: int | None = Field(default=None, ge=0)  # None: chosen by the machine. Results do not depend on it
+    pack: PackUsage = "auto"
     log_every: int = Field(default=10, gt=0)
 
     @model_validator(mode="after")
@@ -171,6 +173,7 @@ class LinearTask(_Task):
     resize: int = Field(default=256, ge=32)
     subset: int | None = Field(default=None, gt=0)
     precision: Precision = "bf16"
+    pack: PackUsage = "auto"
 
     @model_validator(mode="after")
     def _selection(self) -> LinearTask:
@@ -191,13 +194,15 @@ class KnnTask(_Task):
     resize: int = Field(default=256, ge=32)
     subset: int | None = Field(default=None, gt=0)
     precision: Precision = "bf16"
+    pack: PackUsage = "auto"
 
 
 Task = SegmentationTask | LinearTask | KnnTask
 _TASK: TypeAdapter[Task] = TypeAdapter(Annotated[Task, Field(discriminator="kind")])
 
-# Keys that say how a machine runs the job and cannot change its result: no fingerprint has them.
-NOT_IN_FINGERPRINT = frozenset({"name", "summary", "source", "profile", "workers", "log_every", "checkpoint"})
+# Keys that say how a machine runs the job and cannot change its result: no fingerprint has them. (`pack` can change it
+# only by the pack that is then read, and that is in the fingerprint of the data.)
+NOT_IN_FINGERPRINT = frozenset({"name", "summary", "source", "profile", "workers", "log_every", "checkpoint", "pack"})
 
 
 # ---------------------------------------------------------------------------------------- finding files

@@ -18,7 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.decode import Undecodable, read_labels, read_rgb
-from bench.data.layouts import CITYSCAPES_CLASSES, cityscapes_files, index, splits
+from bench.data.layouts import CITYSCAPES_CLASSES, cityscapes_files, fingerprint, index, splits
+from bench.data.manifest import PACKABLE, find_packs
+from bench.data.pack import open_pack, verify
+from bench.errors import BadInput
 from bench.progress import Progress
 
 FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
@@ -35,11 +38,13 @@ class Report:
     counts: dict[str, dict[str, int]]
     missing: list[str] = field(default_factory=list)  # what, and who wants it
     unreadable: list[tuple[str, str]] = field(default_factory=list)  # (file below root, why)
+    packs: list[str] = field(default_factory=list)  # what they are and where they lie
+    damaged: list[str] = field(default_factory=list)  # what is wrong with a pack
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is missing and everything can be read."""
-        return not self.missing and not self.unreadable
+        """Whether nothing is missing, everything can be read, and packs hold what the files hold."""
+        return not self.missing and not self.unreadable and not self.damaged
 
     def lines(self) -> list[str]:
         """The report in words, one finding a line."""
@@ -53,7 +58,10 @@ class Report:
             lines.append(text)
         lines += [f"missing    {what}" for what in self.missing]
         lines += [f"unreadable {file}: {why}" for file, why in self.unreadable]
-        return [*lines, "all files can be read" if self.ok else f"{len(self.missing) + len(self.unreadable)} problems"]
+        lines += [f"pack       {what}" for what in self.packs]
+        lines += [f"pack       {what}" for what in self.damaged]
+        count = len(self.missing) + len(self.unreadable) + len(self.damaged)
+        return [*lines, f"{count} problems" if count else "all files can be read"]
 
 
 def check(dataset: str, root: Path, workers: int = 2) -> Report:
@@ -99,7 +107,24 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
         for problems in _in_order(pool, look, images):
             unreadable += problems
             progress.update(1, unreadable=str(len(unreadable)))
-    return Report(dataset, root, counts, missing, unreadable)
+    return Report(dataset, root, counts, missing, unreadable, *_packs(dataset, root, workers))
+
+
+def _packs(dataset: str, root: Path, workers: int) -> tuple[list[str], list[str]]:
+    """Return what packs there are, and what is wrong with any of them, after a look at every record."""
+    if dataset not in PACKABLE:
+        return [], []
+    found, damaged = find_packs(dataset, root, fingerprint(dataset, root))
+    packs: list[str] = []
+    for one in found:
+        try:
+            pack = open_pack(one.folder)
+        except BadInput as error:
+            damaged.append(str(error))
+            continue
+        packs.append(f"{one.manifest.split}: {pack.describe()}, {len(pack)} images, {one.folder}")
+        damaged += verify(pack, root, workers)
+    return packs, damaged
 
 
 def _in_order(

@@ -26,6 +26,7 @@ VARIABLE = "BENCH_PACK_DIR"
 FOLDER = ".bench-pack"
 MANIFEST, INDEX, NAMES = "manifest.json", "index.bin", "names.npy"
 PARTIAL = ".partial"
+PACKABLE = ("coco", "imagenet", "imagenet100")  # Cityscapes is read at its full size
 
 Format = Literal["jpeg", "uint8"]
 Purpose = Literal["training", "evaluation"]

@@ -21,7 +21,7 @@ import numpy as np
 
 from bench.data.decode import Undecodable
 from bench.data.manifest import INDEX, NAMES, Manifest, check_fingerprint, data_file, read_manifest
-from bench.errors import BadInput, StageFailed
+from bench.errors import BadInput
 from bench.progress import Progress
 
 # One image of the index: where its record lies, the crc32 of that, and the blake2b of the file that it was made of.
@@ -33,6 +33,16 @@ ROW = np.dtype(
     ]
 )
 VERIFIED = 4096  # images that wait for a thread at once
+
+
+class DamagedPack(BadInput):
+    """A record whose bytes are not those that were written.
+
+    DataLoader raises a worker's error anew, with the worker's traceback as its text: only the last line is kept.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text.strip().rpartition("\n")[2].removeprefix(f"{__name__}.{type(self).__name__}: "))
 
 
 def source_hash(content: bytes) -> bytes:
@@ -73,7 +83,7 @@ class Pack:
     def read(self, position: int) -> np.ndarray:
         """Return an image, H×W×3 uint8 RGB; from a uint8 pack it is the mapped file itself and can't be written to.
 
-        Raises Undecodable for an image that could not be read when it was packed, and StageFailed for a record whose
+        Raises Undecodable for an image that could not be read when it was packed, and DamagedPack for a record whose
         bytes are not those that were written. The checksum is taken when a process first reads a record.
         """
         row = self.rows[position]
@@ -82,7 +92,7 @@ class Pack:
         record = self.record(row)
         if not self.checked[position]:
             if zlib.crc32(record.data) != row["checksum"]:
-                raise StageFailed(f"{self._where(position)} is damaged; remove {self.folder} and pack again.")
+                raise DamagedPack(f"{self._where(position)} is damaged; remove {self.folder} and pack again.")
             self.checked[position] = True
         if self.manifest.form.format == "uint8":
             return record.reshape(int(row["height"]), int(row["width"]), 3)

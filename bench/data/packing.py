@@ -38,6 +38,7 @@ from bench.data.manifest import (
     INDEX,
     MANIFEST,
     NAMES,
+    PACKABLE,
     PARTIAL,
     VARIABLE,
     Form,
@@ -188,9 +189,9 @@ def pack(
 
     Raises BadInput for wrong data, a folder that cannot be written, too small a disk, or data that change meanwhile.
     """
-    if dataset == "cityscapes":
-        raise BadInput("cityscapes is read at its full size, which no pack holds; pack coco, imagenet or imagenet100.")
     names = index(dataset, root, split).files
+    if dataset not in PACKABLE:
+        raise BadInput(f"{dataset} is read at its full size, which no pack holds; pack {', '.join(PACKABLE)}.")
     mark = fingerprint(dataset, root)
     place = (to or root / FOLDER).absolute()
     folder = place / folder_name(dataset, mark, form) / split
@@ -466,3 +467,15 @@ def size_words(count: float) -> str:
         if count >= size:
             return f"{count / size:.3g} {unit}"
     return f"{count / 1e3:.3g} KB"
+
+
+def told(pack: Pack, there: bool) -> str:
+    """Return in one line what was packed."""
+    manifest = pack.manifest
+    twins = manifest.images - len(manifest.unreadable) - manifest.stored
+    parts = [f"{manifest.images} images", size_words(sum(manifest.data_bytes)), manifest.form.words]
+    parts += [f"{twins} equal to others"] if twins else []
+    parts += [f"{len(manifest.unreadable)} unreadable"] if manifest.unreadable else []
+    return (
+        f"{manifest.dataset} {manifest.split}: {'is there' if there else 'packed'}, {', '.join(parts)}: {pack.folder}"
+    )

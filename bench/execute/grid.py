@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from bench.data.layouts import fingerprint
 from bench.data.roots import Roots, resolve_roots
 from bench.errors import BadInput
+from bench.execute.packs import Packs
 from bench.execute.stage_file import make_folder, read_done
 from bench.plan import Planner, Stage, State, states
 from bench.recipe import Profile, Recipe, load_recipe, load_tasks, parse_assignments, route
@@ -46,6 +47,7 @@ class Grid:
     problems: dict[str, BadInput]  # data set -> why it was not found
     work_dir: Path
     results_dir: Path
+    notes: list[str] = field(default_factory=list)  # on packs that lie there and are not used
 
     def to_do(self) -> list[Stage]:
         """The stages that must run, in order."""
@@ -88,11 +90,13 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
 
     by_name: dict[str, Recipe] = {recipe.name: recipe for recipe in recipes}
     known: dict[str, str] = {}
+    packs = Packs(found, known)
     planner = Planner(
         lambda dataset: known[dataset] if dataset in known else known.setdefault(dataset, data_fingerprint(dataset)),
         # A parent that is itself asked for is that same recipe; --set does not reach one that is only implied.
         lambda name: by_name[name] if name in by_name else by_name.setdefault(name, load_recipe(name, profile)),
         profile,
+        packs,
     )
     stages = planner.grid(recipes, tasks, list(dict.fromkeys(request.seeds)))
     records = request.results / "records"
@@ -107,6 +111,7 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
         problems=problems,
         work_dir=request.work_dir,
         results_dir=request.results,
+        notes=packs.notes,
     )
     if act:
         for stage in grid.to_do():

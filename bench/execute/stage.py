@@ -90,6 +90,7 @@ def _run(folder: Path, stage: StageFile) -> None:
         inputs=inputs,
         data_roots={name: Path(root) for name, root in stage.data_roots.items()},
         unreadable=stage.unreadable,
+        packs=stage.packs,
     )
     started = time.monotonic()
     try:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bench.data.manifest import PackUse
 from bench.errors import BadInput
 from bench.plan import OUTPUTS, Kind, Stage, protocol_hash
 from bench.recipe import KnnTask, LinearTask, Recipe, SegmentationTask
@@ -38,6 +39,7 @@ class StageFile(BaseModel):
     data_roots: dict[str, str]
     results_dir: str
     unreadable: Literal["fail", "skip"]
+    packs: tuple[PackUse, ...] = ()
 
 
 class Done(BaseModel):
@@ -69,6 +71,7 @@ def write_stage(
         data_roots=data_roots,
         results_dir=str(results_dir.absolute()),
         unreadable=unreadable,
+        packs=stage.packs,
     )
     folder = work_dir / stage.folder
     make_folder(folder, "--work-dir")
@@ -125,9 +128,12 @@ def make_folder(folder: Path, option: str) -> None:
 
 
 def _lineage_data(stage: Stage) -> dict[str, str]:
+    """The stage's own data under their names, those that an ancestor read in another form beside them."""
     found = dict(stage.data)
     for parent in stage.parents.values():
-        found |= _lineage_data(parent)
+        for name, value in _lineage_data(parent).items():
+            while found.setdefault(name, value) != value:
+                name += " (upstream)"
     return found
 
 

@@ -153,7 +153,13 @@ def evaluated(
 
     Raises BadInput for an image that cannot be read (under `skip`: when none can).
     """
-    dataset = EvalDataset(images, task.size, task.resize, job.unreadable)
+    dataset = EvalDataset(
+        images,
+        task.size,
+        task.resize,
+        job.unreadable,
+        pack=job.pack(task.dataset, images.split, "evaluation"),
+    )
     batches = in_order(len(dataset), task.batch_size)
     count = 0
     with (

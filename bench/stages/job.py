@@ -1,4 +1,4 @@
-"""What a stage is given: its config, its seed, its own folder, its parents' folders, the data roots."""
+"""What a stage is given: its config, its seed, its own folder, its parents' folders, the data roots, packs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from bench.data.manifest import PackUse, Purpose
+from bench.data.pack import Pack, open_pack
 from bench.errors import BadInput
 from bench.recipe import Recipe, Task
 
 
 @dataclass(frozen=True)
 class Job:
-    """One stage to run. Everything that it writes lies in `folder`; it reads `inputs` and `data_roots` only."""
+    """One stage to run. Everything that it writes lies in `folder`; it reads `inputs`, `data_roots`, `packs` only."""
 
     config: Recipe | Task
     seed: int
@@ -21,9 +23,17 @@ class Job:
     inputs: Mapping[str, Path] = field(default_factory=dict)  # role ("init", "pretrain", "convert") -> parent's folder
     data_roots: Mapping[str, Path] = field(default_factory=dict)
     unreadable: Literal["fail", "skip"] = "fail"
+    packs: tuple[PackUse, ...] = ()
 
     def data_root(self, dataset: str) -> Path:
         """Return the folder of a data set; BadInput if the job was planned without it."""
         if dataset not in self.data_roots:
             raise BadInput(f"No data root for {dataset}; give --data-root {dataset}=DIR.")
         return self.data_roots[dataset]
+
+    def pack(self, dataset: str, split: str, purpose: Purpose) -> Pack | None:
+        """Open the pack that planning chose for this, or return None; BadInput if it is no longer that one."""
+        for use in self.packs:
+            if (use.dataset, use.split, use.purpose) == (dataset, split, purpose):
+                return open_pack(Path(use.folder), use.identity)
+        return None

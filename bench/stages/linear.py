@@ -168,7 +168,8 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
     start, skipped = _resume(job.folder / HEADS, heads, about)
     schedule = ScheduleSettings(name=task.schedule, milestones=task.milestones)
     peak = torch.tensor(task.learning_rates, device=trunk.device) * (task.batch_size / 256)
-    dataset = ViewDataset(training, (SUPERVISED_VIEW(task.size),), seed, unreadable=job.unreadable)
+    pack = job.pack(task.dataset, "train", "training")
+    dataset = ViewDataset(training, (SUPERVISED_VIEW(task.size),), seed, unreadable=job.unreadable, pack=pack)
     sampler = DrawSampler(len(training.files), task.batch_size, seed, start_step=start)
     with (
         StopRequest() as stop,
