@@ -56,7 +56,7 @@ Unreadable = Literal["fail", "skip"]
 FILE_BYTES = 4 << 30  # of one data file, about
 COMMIT_IMAGES, COMMIT_BYTES = 1024, 64 << 20  # after so many the disk is waited for
 CHUNK = 16  # images that a worker is handed at once
-FEW = 256  # images for which starting processes would take longer than packing
+FEW = 1024  # images for which starting processes would take longer than packing
 SAMPLE = 32  # images that are packed to say how large all will be
 BEGUN = "begun.json"
 MARKED = ROW.itemsize - 4  # bytes of a row that its mark is taken of
@@ -192,11 +192,13 @@ def pack(
     names = index(dataset, root, split).files
     if dataset not in PACKABLE:
         raise BadInput(f"{dataset} is read at its full size, which no pack holds; pack {', '.join(PACKABLE)}.")
-    mark = fingerprint(dataset, root)
     place = (to or root / FOLDER).absolute()
-    folder = place / folder_name(dataset, mark, form) / split
+    known = place / ".fingerprints.json"
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        place.mkdir(parents=True, exist_ok=True)  # before the fingerprint's cache notes when the root last changed
+        mark = fingerprint(dataset, root, known)
+        folder = place / folder_name(dataset, mark, form) / split
+        folder.parent.mkdir(exist_ok=True)
         lock = FileLock(folder.parent / f".{split}.lock")
         lock.acquire(blocking=False)
     except Timeout:
@@ -214,7 +216,8 @@ def pack(
                 print(f"{error} Packing again.", flush=True)
         with Writer(folder, dataset, split, mark, form, root, names) as writer:
             writer.write(_count(workers, len(names)), unreadable)
-            if fingerprint(dataset, root) != mark:
+            if fingerprint(dataset, root) != mark:  # of all files, whatever the cache says
+                known.unlink(missing_ok=True)
                 raise BadInput(f"{dataset} at {root} changed while it was packed; start again when it is at rest.")
             writer.finish()
         return open_pack(folder, fingerprint=mark), False

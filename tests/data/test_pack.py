@@ -235,6 +235,21 @@ def test_an_unreadable_image_keeps_its_position(photos: Path) -> None:
     assert (batch.index, batch.skipped) == (6, 1)
 
 
+def test_what_was_skipped_before_an_interrupt_fails_after_it_if_it_shall(photos: Path, monkeypatch: Any) -> None:
+    (photos / "train2017" / f"{5:012d}.jpg").write_bytes(b"torn")
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(packing.Writer, "finish", stop)
+        with pytest.raises(KeyboardInterrupt):
+            made(photos, unreadable="skip")
+    with pytest.raises(BadInput, match=r"000000000005\.jpg \(not an image\)"):
+        made(photos)
+    assert made(photos, unreadable="skip").manifest.unreadable == {5: "not an image"}
+
+
 def test_a_file_that_cannot_be_opened_is_no_unreadable_image(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read = Path.read_bytes
 
@@ -333,6 +348,14 @@ def test_the_number_of_processes_changes_no_byte(photos: Path, monkeypatch: pyte
     assert tree(together.folder) == tree(alone.folder)
 
 
+def runs(process: int) -> bool:
+    """Whether a process exists and is more than an entry that nobody has asked about."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def test_processes_end_when_the_one_that_writes_is_killed(photos: Path, tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; import bench.data.packing as packing\n"
@@ -353,7 +376,7 @@ def test_processes_end_when_the_one_that_writes_is_killed(photos: Path, tmp_path
         process.send_signal(signal.SIGKILL)
         process.wait()
     deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{child}").exists() for child in children):
+    while any(runs(child) for child in children):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
