@@ -137,6 +137,12 @@ class _Task(Frozen):
     workers: int | None = Field(default=None, ge=0)
 
 
+class _FrozenTask(_Task):
+    """A task that reads a frozen encoder's features of images of one size."""
+
+    pack: PackUsage = "auto"
+
+
 class SegmentationTask(_Task):
     """Fine-tuning of an mmseg model with the trunk in its backbone. None means: as the mmseg config has it."""
 
@@ -155,7 +161,7 @@ class SegmentationTask(_Task):
     overrides: dict[str, Any] = {}  # dotted keys into the mmseg config
 
 
-class LinearTask(_Task):
+class LinearTask(_FrozenTask):
     """A linear classifier on the frozen encoder; one head per learning rate, trained side by side."""
 
     kind: Literal["linear"]
@@ -173,7 +179,6 @@ class LinearTask(_Task):
     resize: int = Field(default=256, ge=32)
     subset: int | None = Field(default=None, gt=0)
     precision: Precision = "bf16"
-    pack: PackUsage = "auto"
 
     @model_validator(mode="after")
     def _selection(self) -> LinearTask:
@@ -182,7 +187,7 @@ class LinearTask(_Task):
         return self
 
 
-class KnnTask(_Task):
+class KnnTask(_FrozenTask):
     """Weighted k-nearest-neighbour vote on normalised features (Wu et al. 2018)."""
 
     kind: Literal["knn"]
@@ -194,7 +199,6 @@ class KnnTask(_Task):
     resize: int = Field(default=256, ge=32)
     subset: int | None = Field(default=None, gt=0)
     precision: Precision = "bf16"
-    pack: PackUsage = "auto"
 
 
 Task = SegmentationTask | LinearTask | KnnTask
