@@ -405,7 +405,10 @@ def data_pack_command(
     )
     root = resolve_roots(data_root).find(dataset)
     for name in [part.value for part in split] or splits(dataset, root) or ["train"]:
-        made, there = pack(dataset, root, name, form, to=to, workers=workers, unreadable=unreadable.value)
+        try:
+            made, there = pack(dataset, root, name, form, to=to, workers=workers, unreadable=unreadable.value)
+        except KeyboardInterrupt as error:  # which the parser would turn into an exit without a word
+            raise Interrupted(f"Packing {dataset} {name} was interrupted; what was packed stays.") from error
         print(told(made, there), flush=True)
     if to is not None and os.environ.get("BENCH_PACK_DIR") != str(to):
         print(f"So that plan and run find it, set BENCH_PACK_DIR={to.absolute()}", flush=True)

@@ -510,6 +510,21 @@ def test_the_command(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert [one.manifest.form.name for one in found] == ["uint8-32"] * 2 + ["jpeg-32-q90"] * 2
 
 
+def test_ctrl_c_says_how_to_go_on(
+    photos: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    words = ["data", "pack", "coco", "--data-root", f"coco={photos}"]
+    with monkeypatch.context() as patched:
+        patched.setattr(packing.Writer, "_add", interrupt)
+        assert run(words) == 130
+    complaint = capsys.readouterr().err
+    assert "what was packed stays. Go on with: bench data pack coco --data-root" in complaint
+    assert run(words) == 0
+
+
 def refused(capsys: pytest.CaptureFixture[str], *words: object) -> str:
     assert run(["data", "pack", *map(str, words)]) == 2
     complaint = capsys.readouterr().err
