@@ -2,8 +2,8 @@
 
     python benchmarks/all.py [--only NAME …] [--images DIR] [--quick]
 
-A benchmark that fails, or goes on for too long, is told of at the end (exit code 1), and the others still run. `--quick`
-tries all of them on tiny sizes; its figures mean nothing and stay in runs/benchmarks/quick.
+A benchmark that fails, or goes on for too long, is told of at the end (exit code 1), and the others still run.
+`--quick` tries all of them on tiny sizes; its figures mean nothing and stay in runs/benchmarks/quick.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 from interleave import PATIENCE_SECONDS, ROOT, give_up
 from report import RESULTS
@@ -95,6 +97,11 @@ def alive(process: subprocess.Popen[bytes]) -> bool:
     return True
 
 
+def stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    """Take SIGTERM like Ctrl-C, so that the benchmark that is running ends, too."""
+    raise KeyboardInterrupt
+
+
 def environment(quick: bool) -> dict[str, str]:
     """Return what benchmarks get of this process's environment.
 
@@ -119,6 +126,7 @@ def main(arguments: Sequence[str] | None = None, folder: Path = ROOT / "benchmar
     if options.images is not None and not options.images.is_dir():
         give_up(f"{options.images} is no folder; give --images a folder of JPEG files")
 
+    signal.signal(signal.SIGTERM, stop)
     environ = environment(options.quick)
     outcomes = []
     for number, name in enumerate(names, 1):

@@ -1,7 +1,7 @@
 """solo-learn as a peer: its own BYOL transform, heads, loss and momentum update, in a plain loop.
 
-solo-learn 1.0.2, the only release on PyPI, pins torch 1.9.1, which has no wheel for Python 3.11 or newer, so it cannot be
-installed. `make peers` lays its files beside the peers' environment (benchmarks/sololearn.lock), and this module
+solo-learn 1.0.2, the only release on PyPI, pins torch 1.9.1, which has no wheel for Python 3.11 or newer, so it cannot
+be installed. `make peers` lays its files beside the peers' environment (benchmarks/sololearn.lock), and this module
 imports the few that it wants one by one: `solo/__init__.py`, which imports everything, never runs. The one file that
 needs PyTorch Lightning, `solo/methods/base.py` (the trainer), has a stand-in here.
 
@@ -88,8 +88,8 @@ def step(
 ) -> Callable[[], int]:
     """One BYOL step a sample: both views through both networks, loss, gradients, SGD, momentum update.
 
-    Encoders are torchvision's, as solo-learn's are. The heads have BYOL's sizes (solo-learn's own defaults, 2,048 and 512,
-    would be less work). Its linear classifier, which it trains alongside, is left out.
+    Encoders are torchvision's, as solo-learn's are. The heads have BYOL's sizes (solo-learn's own defaults, 2,048 and
+    512, would be less work). Its linear classifier, which it trains alongside, is left out.
 
     Args:
         batch: images.
