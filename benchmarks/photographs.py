@@ -14,7 +14,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from interleave import ROOT
+from interleave import ROOT, give_up
 
 FOLDER = ROOT / "runs" / "benchmarks"
 CHANNELS = np.array([[1.0, 0.25, 0.1], [1.0, 0.0, -0.15], [1.0, -0.25, 0.1]], np.float32)  # brightness and two colours
@@ -30,7 +30,7 @@ def photographs(
     if images is not None:
         found = sorted(file for file in images.rglob("*") if file.suffix.lower() in {".jpg", ".jpeg"})
         if not found:
-            raise SystemExit(f"no JPEG files below {images}; give another --images")
+            give_up(f"there are no JPEG files below {images}; give another --images")
         return [found[number % len(found)] for number in range(count)]
     folder = FOLDER / f"photographs-{width}x{height}-q{quality}"
     folder.mkdir(parents=True, exist_ok=True)
