@@ -482,23 +482,27 @@ def bars(measurements: Sequence[Comparison]) -> str:
         found = [(line.name, statistics.median(line.to_base), line.peer, line.goal) for line in chosen]
         groups.append((comparison.title, found))
     rows = sum(len(found) + 1 for _, found in groups)
+    from matplotlib import ticker
+
+    words = max(len(word) for title, found in groups for word in (title, *(name for name, *_ in found)))
     pyplot = drawing()
-    inches = 0.22 * rows + 0.7
-    figure = pyplot.figure(figsize=(9, inches))
-    axes = figure.add_axes((0.36, 0.5 / inches, 0.58, 1 - 0.6 / inches))
+    inches, margin = 0.22 * rows + 0.7, 0.4 + 0.07 * words
+    figure = pyplot.figure(figsize=(margin + 5.5, inches))
+    axes = figure.add_axes((margin / (margin + 5.5), 0.5 / inches, 5 / (margin + 5.5), 1 - 0.6 / inches))
     position, ticks = 0.0, {}
     for title, found in groups:
         ticks[position] = title
         for name, ratio, peer_line, goal in found:
             position += 1
             ticks[position] = f"{name} "
-            axes.barh(position, ratio, 0.75, color="#9a9a9a" if peer_line else "#2a6fb0")
+            axes.barh(position, ratio - 1, 0.75, left=1, color="#9a9a9a" if peer_line else "#2a6fb0")
             axes.text(ratio, position, f" {times(ratio)}", va="center", fontsize=8)
             if goal is not None:
                 axes.plot([goal, goal], [position - 0.45, position + 0.45], color="#d1495b", linewidth=2)
         position += 1
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("")
     axes.grid(axis="y", visible=False)

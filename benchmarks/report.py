@@ -23,8 +23,6 @@ from typing import Any, NamedTuple
 
 from interleave import PEERS, ROOT, Measured
 
-from bench.record import environment
-
 RESULTS = ROOT / "results" / "benchmarks"
 FOLDER = Path(os.environ.get("BENCHMARKS_FOLDER") or RESULTS)
 PEER_VERSIONS = (
@@ -37,6 +35,8 @@ PEER_VERSIONS = (
 
 def taken() -> dict[str, Any]:
     """Return when, where and with what something was measured."""
+    from bench.record import environment  # not for the peers' environment, which reads this module, too
+
     here = environment()
     peers: dict[str, str] = {}
     if PEERS.exists():

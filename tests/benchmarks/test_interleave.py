@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import interleave
@@ -73,3 +75,13 @@ def test_missing_peers_give_one_sentence_with_the_remedy(monkeypatch, tmp_path, 
 def test_two_contenders_of_one_name_are_an_error():
     with pytest.raises(ValueError, match="same name"):
         measure([Contender("a", "trivial:dies"), Contender("a", "trivial:breaks")], 1)
+
+
+def test_peers_can_import_what_holds_their_contenders():
+    # Their environment has torch, numpy and Pillow, and neither this project nor what it depends on.
+    words = (
+        "import sys; sys.modules.update(dict.fromkeys(['bench', 'cv2', 'pydantic'])); "
+        "import interleave, report, photographs, sololearn, loader"
+    )
+    environ = {"PYTHONPATH": str(interleave.ROOT / "benchmarks")}
+    subprocess.run([sys.executable, "-c", words], env=environ, check=True)
