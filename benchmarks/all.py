@@ -21,7 +21,7 @@ from types import FrameType
 from typing import NoReturn
 
 from interleave import PATIENCE_SECONDS, ROOT, give_up
-from report import RESULTS
+from report import QUICK, RESULTS
 
 # Benchmark -> the seconds that it may take on two quiet cores.
 BUDGETS = {
@@ -38,7 +38,6 @@ BUDGETS = {
 QUICK_BUDGET = 60
 TAKE_IMAGES = frozenset({"views", "pack", "loader"})
 PATIENCE = 1.5  # budgets that pass before a benchmark is ended: a slower machine shall have its results, too
-QUICK = ROOT / "runs" / "benchmarks" / "quick"
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 from interleave import ROOT
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from report import RESULTS, Exponent, best_peer, exponent, height, rates, ratios
+from report import RESULTS, Exponent, best_peer, exponent, height, is_peer, rates, ratios
 
 from bench.errors import BadInput
 from bench.results.render import escape_markdown
@@ -87,12 +87,29 @@ class Taken(_Open):
     peer_versions: dict[str, str | None] = {}
 
 
+class Check(_Open):
+    """A goal that is no ratio."""
+
+    what: str
+    found: Annotated[float, Field(ge=0, allow_inf_nan=False)]
+    goal: Positive
+    unit: str = ""
+    at_most: bool = False
+
+    def __str__(self) -> str:
+        met = self.found <= self.goal if self.at_most else self.found >= self.goal
+        bound = "at most" if self.at_most else "at least"
+        goal, found = (f"{number(value)} {self.unit}".rstrip() for value in (self.goal, self.found))
+        return f"Goal: {self.what}, {bound} {goal}: {'met' if met else 'missed'}, {found}."
+
+
 class _File(_Open):
     benchmark: str
     title: str
     notes: list[str] = []
     taken: Taken
     device: dict[str, str | int | float | None] = {}  # of a GPU
+    checks: list[Check] = []
 
 
 class Comparison(_File):
@@ -207,7 +224,7 @@ def lines(comparison: Comparison) -> list[Line]:
         Line(
             name=name,
             about=one.about,
-            peer=one.peer or name in comparison.peers,
+            peer=is_peer(content, name),
             rate=rate[name],
             to_base=to_base[name],
             to_peer=to_peer[name] if to_peer else None,
@@ -304,7 +321,8 @@ def comparison_text(comparison: Comparison) -> str:
         rows.append(row)
     told = [f"{line.name}: {line.about}" for line in all_lines if line.about]
     rounds = len(all_lines[0].rate)
-    notes = [*told, *comparison.notes, f"{rounds} round{'s' if rounds > 1 else ''}. {provenance(comparison)}"]
+    checks = list(map(str, comparison.checks))
+    notes = [*checks, *told, *comparison.notes, f"{rounds} round{'s' if rounds > 1 else ''}. {provenance(comparison)}"]
     return "\n\n".join([f"### {escape_markdown(comparison.title)}", table(head, rows), bullets(notes)])
 
 
@@ -319,7 +337,9 @@ def curve_text(curve: Curve) -> str:
     head = [escape_markdown(text) for text in (axes.x, *(f"{name}, {axes.y}" for name in columns))]
     parts = [f"### {escape_markdown(curve.title)}", table(head, rows, left=0)]
     parts.append(f"![{escape_markdown(curve.title)}]({FIGURES}/{curve.benchmark}.svg)")
-    return "\n\n".join([*parts, bullets([*growth_notes(axes, fits), *curve.notes, provenance(curve)])])
+    return "\n\n".join(
+        [*parts, bullets([*map(str, curve.checks), *growth_notes(axes, fits), *curve.notes, provenance(curve)])]
+    )
 
 
 def growth_notes(axes: Axes, fits: dict[str, Exponent | None]) -> list[str]:

@@ -4,9 +4,11 @@ A file: {"benchmark", "title", "unit", "baseline", "goals", "notes", "taken": {d
 "contenders": {name: {"about", "peer", "arguments", "threads", "samples", "ready_seconds", "peak_mib"}}}; a growth curve
 has "curve": {"x": what x is, "y": …, "series": {name: [{"x": …, "samples": [{"seconds", "units"}, …]}, …]}} instead of
 contenders. Optional: "peers" (contenders that count as peers though they run in this project's environment),
-"goals_best_peer" (contender -> ratio aimed at against the best peer), "device" (of a GPU).
+"goals_best_peer" (contender -> ratio aimed at against the best peer), "device" (of a GPU), "checks" (goals that are no
+ratios: [{"what", "found", "goal", "unit", "at_most"}]).
 
-The environment variable BENCHMARKS_FOLDER sends files elsewhere; trial runs use it, so that they overwrite nothing.
+Trial runs (`--quick`) overwrite nothing: their files go to runs/benchmarks/quick. The environment variable
+BENCHMARKS_FOLDER sends files elsewhere.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import math
 import os
 import statistics
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +27,10 @@ from typing import Any, NamedTuple
 from interleave import PEERS, ROOT, Measured
 
 RESULTS = ROOT / "results" / "benchmarks"
-FOLDER = Path(os.environ.get("BENCHMARKS_FOLDER") or RESULTS)
+QUICK = ROOT / "runs" / "benchmarks" / "quick"
+FOLDER = Path(os.environ.get("BENCHMARKS_FOLDER") or (QUICK if "--quick" in sys.argv else RESULTS))
+# Whoever's name begins so is a peer, whichever environment it runs in: mmseg as shipped runs in this project's.
+PEER_NAMES = ("lightly", "solo-learn", "mmseg", "mmengine", "torchvision", "timm")
 PEER_VERSIONS = (
     "import importlib.metadata as m, json, sys\n"
     "names = {'lightly', 'solo-learn', 'torch', 'torchvision', 'pytorch-lightning', 'pillow', 'numpy'}\n"
@@ -84,7 +90,7 @@ def write(
         baseline: the contender that ratios are taken to.
         goals: contender -> the ratio that was aimed at, against the baseline.
         goals_best_peer: contender -> the ratio that was aimed at, against the fastest peer.
-        peers: contenders that are peers though they run in this project's environment, as mmseg as shipped does.
+        peers: contenders that are peers though neither their environment nor their name (PEER_NAMES) says so.
         notes: sentences for the reader, e.g. how inputs were made.
         extra: further JSON-able facts.
         folder: where to.
@@ -185,14 +191,15 @@ def summary(content: Mapping[str, Any]) -> dict[str, tuple[float, float, float, 
     }
 
 
+def is_peer(content: Mapping[str, Any], name: str) -> bool:
+    """Whether a contender is a peer: by its environment, by the file's own word, or by its name."""
+    marked = content["contenders"][name]["peer"] or name in content.get("peers", ())
+    return bool(marked) or name.lower().startswith(PEER_NAMES)
+
+
 def best_peer(content: Mapping[str, Any]) -> str | None:
     """Return the peer with the highest median rate; None where no contender is a peer."""
-    named = content.get("peers", ())
-    speed = {
-        name: statistics.median(own)
-        for name, own in rates(content).items()
-        if content["contenders"][name]["peer"] or name in named
-    }
+    speed = {name: statistics.median(own) for name, own in rates(content).items() if is_peer(content, name)}
     return max(speed, key=lambda name: speed[name]) if speed else None
 
 

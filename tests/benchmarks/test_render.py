@@ -62,6 +62,16 @@ def test_goals_are_judged_by_the_median_of_ratios(folder, goals, expected):
     assert row(page, "Title of views")[4:] == expected
 
 
+def test_goals_that_are_no_ratios(folder):
+    checks = [
+        {"what": "the whole bank", "found": 61, "goal": 60, "unit": "s", "at_most": True},
+        {"what": "two views", "found": 25_000.4, "goal": 20_000, "unit": "images/s"},
+    ]
+    page = render.render(folder(comparison(checks=checks)))["performance.md"]
+    assert "- Goal: the whole bank, at most 60 s: missed, 61 s." in page
+    assert "- Goal: two views, at least 20,000 images/s: met, 25,000 images/s." in page
+
+
 def test_the_short_table_has_our_fastest_where_no_goal_was_set(folder):
     contenders = comparison()["contenders"] | {"ours, slow": contender(2, 2, 2)}
     page = render.render(folder(comparison(goals={}, contenders=contenders)))["performance.md"]

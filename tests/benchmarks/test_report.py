@@ -33,6 +33,11 @@ def test_the_best_peer_is_the_fastest_one():
     assert report.best_peer(content) is None
 
 
+def test_a_library_is_a_peer_by_its_name_wherever_it_runs():
+    contenders = {"mmseg as shipped": contender(2), "mmseg, bf16": contender(1), "ours": contender(0.5)}
+    assert report.best_peer(comparison(contenders=contenders)) == "mmseg, bf16"
+
+
 def test_exponent_of_exact_powers():
     fit = report.exponent([(x, 3 * x**1.5) for x in (1, 10, 100)])
     assert fit.b == pytest.approx(1.5)
