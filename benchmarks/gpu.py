@@ -27,7 +27,6 @@ from typing import Any
 from interleave import Contender, Measured, give_up, measure
 
 SECONDS = 540  # for all parts
-BF16_STEP = {"precision": "bf16", "channels_last": True}
 
 
 # ------------------------------------------------------------------------------------------ contenders
@@ -47,56 +46,6 @@ def gemm(n: int, device: str = "cuda", repeats: int = 20) -> Callable[[], float]
     return sample
 
 
-def step(batch: int, size: int, device: str = "cuda", arch: str = "resnet50", **switches: Any) -> Callable[[], int]:
-    """One BYOL step of this project on a batch that lies on the device.
-
-    Args:
-        batch: images.
-        size: height and width of a view in pixels.
-        device: cuda or cpu.
-        arch: of the encoder.
-        **switches: of the recipe, such as precision, channels_last, compile, cuda_graphs.
-    """
-    import torch
-
-    from bench.train.distributed import Ranks
-    from bench.train.step import Step
-
-    objective, recipe = byol(batch, size, arch, **switches)
-    work = Step(objective, recipe, Ranks(device=torch.device(device)))
-    data = noise(batch, size).to(torch.device(device), memory_format=work.memory_format)
-
-    def sample() -> int:
-        work.backward(data)
-        work.update(0.01, 0.5)
-        return batch
-
-    return sample
-
-
-def byol(batch: int, size: int, arch: str, **switches: Any) -> tuple[Any, Any]:
-    """Return (BYOL with the paper's heads, its recipe)."""
-    from bench.nn.encoder import build_encoder
-    from bench.objectives import build
-    from bench.recipe import Recipe
-
-    recipe = Recipe(
-        name="gpu",
-        summary="",
-        source="",
-        profile="full",
-        dataset="coco",
-        objective={"name": "byol"},
-        arch=arch,  # type: ignore[arg-type]
-        view_size=size,
-        epochs=1,
-        batch_size=batch,
-        optimizer={"name": "sgd", "lr": 0.05, "weight_decay": 1e-4},  # type: ignore[arg-type]
-        **switches,
-    )
-    return build(recipe.objective, build_encoder(arch, seed=0), 0), recipe
-
-
 def noise(batch: int, size: int) -> Any:
     """Return a batch of two views of noise, on the host."""
     import torch
@@ -108,53 +57,26 @@ def noise(batch: int, size: int) -> Any:
     return Batch(views, [box, box.clone()], None, torch.arange(batch))
 
 
-def lightly_step(
-    batch: int,
-    size: int,
-    device: str = "cuda",
-    arch: str = "resnet50",
-    precision: str = "float32",
-    channels_last: bool = False,
-    tf32: bool = False,
-) -> Callable[[], int]:
-    """One BYOL step in the form of lightly's example, with its heads, loss and momentum update."""
-    import copy
+def device_views(files: list[str], count: int, device: str = "cuda") -> Callable[[], int]:
+    """Two views of `count` images whose pixels and drawn parameters lie on the device."""
+    from pathlib import Path
 
-    import torch
-    import torchvision
-    from lightly.loss import NegativeCosineSimilarity
-    from lightly.models.modules import BYOLPredictionHead, BYOLProjectionHead
-    from lightly.models.utils import deactivate_requires_grad, update_momentum
+    import numpy as np
 
-    torch.backends.cuda.matmul.allow_tf32 = tf32
-    torch.backends.cudnn.benchmark = tf32
-    resnet = getattr(torchvision.models, arch)(weights=None)
-    features = resnet.fc.in_features
-    resnet.fc = torch.nn.Identity()
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    online = torch.nn.ModuleList(
-        [resnet, BYOLProjectionHead(features, 4096, 256), BYOLPredictionHead(256, 4096, 256)]
-    ).to(device=device, memory_format=layout)
-    backbone, projector, predictor = online
-    target = [copy.deepcopy(module) for module in (backbone, projector)]
-    for module in target:
-        deactivate_requires_grad(module)
-    criterion = NegativeCosineSimilarity()
-    optimizer = torch.optim.SGD(online.parameters(), lr=0.05, momentum=0.9, weight_decay=1e-4)
-    views = [torch.randn(batch, 3, size, size).to(device=device, memory_format=layout) for _ in range(2)]
+    from bench.data import device_views as made
+    from bench.data.decode import read_rgb
+    from bench.data.views import BYOL_VIEWS, draw
+
+    drawings = []
+    for number in range(count):
+        image = np.asarray(read_rgb(Path(files[number % len(files)])))
+        rng = np.random.Generator(np.random.Philox(number))
+        drawn = [(view, draw(view, image.shape[1], image.shape[0], rng)) for view in BYOL_VIEWS(224)]
+        drawings.append(made.Drawing.of(image, drawn))
+    batch = made.collate_drawings(drawings).to(device)
 
     def sample() -> int:
-        update_momentum(backbone, target[0], m=0.99)
-        update_momentum(projector, target[1], m=0.99)
-        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-            p = [predictor(projector(backbone(view).flatten(start_dim=1))) for view in views]
-            with torch.no_grad():
-                z = [target[1](target[0](view).flatten(start_dim=1)) for view in views]
-            loss = 0.5 * (criterion(p[0], z[1]) + criterion(p[1], z[0]))
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        return batch
+        return len(batch.views()[0])
 
     return sample
 
@@ -246,16 +168,6 @@ def frozen(
     return sample
 
 
-def flops(batch: int, size: int, arch: str) -> float:
-    """Return the floating-point operations of one BYOL step (products and sums of matrices and convolutions)."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    objective, _ = byol(batch, size, arch, precision="float32")
-    with FlopCounterMode(display=False) as counter:
-        objective(noise(batch, size))["loss"].backward()
-    return float(counter.get_total_flops())
-
-
 # ----------------------------------------------------------------------------------------------- parts
 
 
@@ -276,7 +188,8 @@ class Sitting:
         """Measure and write one comparison; `checks` may be a function of what was measured."""
         from report import write
 
-        measured = measure(contenders, self.rounds)
+        resident = more.pop("resident", True)
+        measured = measure(contenders, self.rounds if resident else min(2, self.rounds), resident=resident)
         checks = more.pop("checks", lambda _: [])(measured)
         extra = {"device": self.about, "checks": checks}
         write(f"gpu_{name}", title, measured, extra=extra, baseline=contenders[0].name, **more)
@@ -305,14 +218,19 @@ def best_rate(one: Measured) -> float:
 
 
 def views_part(sitting: Sitting) -> None:
-    """Two views on the device, by the factory of benchmarks/views.py."""
-    count = 4 if sitting.quick else 512
+    """Two views on the device, from decoded pixels."""
+    from photographs import about, photographs
+
+    count = 4 if sitting.quick else 256
+    paths = photographs(4 if sitting.quick else 64)
     name = "ours, on the device"
+    same = {"files": [str(path) for path in paths], "count": count, "device": sitting.device}
     sitting.compare(
         "views",
         f"Two views of 224 pixels of {count} decoded images, on the device",
-        [Contender(name, "views:on_device", {"count": count, "device": sitting.device}, warmup=3)],
+        [Contender(name, "gpu:device_views", same, warmup=3)],
         unit="images",
+        notes=[f"Pixels and parameters lie on the device already; made from {about(paths)}."],
         checks=lambda measured: [
             {"what": "two views on the device", "found": best_rate(measured[name]), "goal": 20_000, "unit": "images/s"}
         ],
@@ -321,41 +239,41 @@ def views_part(sitting: Sitting) -> None:
 
 def step_part(sitting: Sitting) -> None:
     """The BYOL step of lightly as shipped and tuned, and ours with each option; the share of the GEMM ceiling."""
-    batch, size, arch = (2, 32, "resnet18") if sitting.quick else (256, 224, "resnet50")
-    same = {"batch": batch, "size": size, "arch": arch, "device": sitting.device}
+    from step import flops
 
-    def own(name: str, about: str, **switches: Any) -> Contender:
-        return Contender(name, "gpu:step", same | BF16_STEP | switches, about, warmup=1 if sitting.quick else 5)
-
-    shipped = Contender("lightly as shipped", "gpu:lightly_step", same, "float32", peer=True, warmup=2)
-    tuned = Contender(
-        "lightly, tuned", "gpu:lightly_step", same | BF16_STEP | {"tf32": True}, "bf16, channels_last", True, warmup=2
-    )
-    ceiling = Contender("GEMM", "gpu:gemm", {"n": 64 if sitting.quick else 8192, "device": sitting.device})
-    contenders = [own("ours", "bf16, channels_last")]
+    batch, size = (2, 32) if sitting.quick else (256, 224)
+    same = {"batch": batch, "size": size, "device": sitting.device}
+    options: dict[str, dict[str, Any]] = {"ours": {}}
     if not sitting.quick:
-        contenders += [
-            own("ours, compiled", "torch.compile", compile=True),
-            own("ours, compiled, CUDA graphs", "recorded and replayed", compile=True, cuda_graphs=True),
-        ]
-    peak = best_rate(measure([ceiling], 3)["GEMM"]) * 1e9
-    work = flops(2, size, arch) / 2  # an image's; every part of it grows with the images
+        options["ours, recomputed blocks"] = {"checkpoint_activations": True}
+        options["ours, compiled"] = {"compile": True}
+        options["ours, compiled, CUDA graphs"] = {"compile": True, "cuda_graphs": True}
+    best = {"bf16": True, "channels_last": True}
+    contenders = [
+        Contender("lightly as shipped", "step:lightly", same, "float32", peer=True, warmup=2),
+        Contender("lightly, tuned", "step:lightly", same | best, "bf16, channels_last", peer=True, warmup=2),
+        *(Contender(name, "step:ours", same | switches, warmup=3) for name, switches in options.items()),
+    ]
+    ceiling = Contender("GEMM", "gpu:gemm", {"n": 64 if sitting.quick else 8192, "device": sitting.device})
+    peak = best_rate(measure([ceiling], 3)["GEMM"])
+    work = flops(1, size)
+    notes = [
+        f"An image's step has {work:.1f} GFLOP; products of bf16 matrices reach {peak / 1000:.3g} TFLOP/s here.",
+        "Images lie on the device already; each sample starts a process anew, as all together would not fit.",
+    ]
 
     def shares(measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
-        found = {name: 100 * best_rate(one) * work / peak for name, one in measured.items() if name.startswith("ours")}
-        notes.extend(f"{name}: {share:.1f} % of the GEMM ceiling (MFU)." for name, share in found.items())
+        for name, one in measured.items():
+            notes.append(f"{name}: {100 * best_rate(one) * work / peak:.1f} % of that (MFU).")
         return []
 
-    notes = [
-        f"An image's step has {work / 1e9:.1f} GFLOP; bf16 products of matrices reach {peak / 1e12:.3g} TFLOP/s here.",
-        "Images lie on the device already.",
-    ]
     sitting.compare(
         "step",
-        f"A BYOL step: {arch}, two views of {size} pixels, batch {batch}",
-        [shipped, tuned, *contenders],
+        f"A BYOL step: ResNet-50, two views of {size} pixels, batch {batch}",
+        contenders,
+        resident=False,
         unit="images",
-        goals={contenders[-1].name: 2.0},
+        goals={"ours" if sitting.quick else "ours, compiled": 2.0},
         checks=shares,
         notes=notes,
     )
@@ -363,30 +281,27 @@ def step_part(sitting: Sitting) -> None:
 
 def feed_part(sitting: Sitting) -> None:
     """How long a step waits for its batch: copies from page-locked memory, one step ahead."""
-    batch, size, arch = (2, 32, "resnet18") if sitting.quick else (256, 224, "resnet50")
-    same = {"batch": batch, "size": size, "arch": arch, "device": sitting.device, **BF16_STEP}
-    resident = Contender("batch on the device", "gpu:step", same, warmup=3)
+    batch, size = (2, 32) if sitting.quick else (256, 224)
+    same = {"batch": batch, "size": size, "device": sitting.device}
+    there = Contender("batch on the device", "step:ours", same, warmup=3)
     copied = Contender("batch copied each step", "gpu:fed_step", same, "from page-locked memory", warmup=3)
 
     def waits(measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
-        share = 100 * (1 - best_rate(measured[copied.name]) / best_rate(measured[resident.name]))
+        share = 100 * (1 - best_rate(measured[copied.name]) / best_rate(measured[there.name]))
         return [{"what": "waiting for data", "found": max(0.0, share), "goal": 2, "unit": "%", "at_most": True}]
 
     sitting.compare(
-        "feed", "A BYOL step with its batch copied to the device", [resident, copied], unit="images", checks=waits
+        "feed", "A BYOL step with its batch copied to the device", [there, copied], unit="images", checks=waits
     )
 
 
-def fed_step(batch: int, size: int, device: str = "cuda", arch: str = "resnet50", **switches: Any) -> Callable[[], int]:
-    """As `step`, with each batch copied from page-locked memory on a stream of its own, one step ahead."""
+def fed_step(batch: int, size: int, device: str = "cuda") -> Callable[[], int]:
+    """As `step:ours`, with each batch copied from page-locked memory on a stream of its own, one step ahead."""
     import torch
-
-    from bench.train.distributed import Ranks
-    from bench.train.step import Step
+    from step import our_step
 
     place = torch.device(device)
-    objective, recipe = byol(batch, size, arch, **switches)
-    work = Step(objective, recipe, Ranks(device=place))
+    work, train = our_step(device, batch, {})
     host = noise(batch, size)
     side = torch.cuda.Stream() if device == "cuda" else None
     if side is not None:
@@ -409,8 +324,7 @@ def fed_step(batch: int, size: int, device: str = "cuda", arch: str = "resnet50"
             for tensor in (*data.views, *data.boxes, data.indices):
                 tensor.record_stream(main)  # else its memory is given away while the step reads it
         following = fetch()
-        work.backward(data)
-        work.update(0.01, 0.5)
+        train(data)
         return batch
 
     return sample
