@@ -1,14 +1,18 @@
 # Two commands do everything on a machine that has Python (3.11 or newer) and git:
 #   make demo   installs, and runs the main job on tiny rendered data
 #   make test   installs, and passes the tests
+# A third, `make bench`, also installs the peers and compares: docs/performance.md.
 PYTHON ?= python3
 VENV   ?= .venv
+PEERS   = .venv-peers
 BIN     = $(VENV)/bin
 
-.PHONY: help install demo test lint types contracts check-tables check lock clean
+.PHONY: help install demo test lint types contracts check-tables check-performance check peers bench performance lock \
+	clean
 
 help:
-	@echo "make demo | test | check (lint, types, contracts, tests, tables) | lint | types | contracts | lock | clean"
+	@echo "make demo | test | check (lint, types, contracts, tests, tables, performance) | lint | types | contracts"
+	@echo "     bench (measures against the peers) | performance (its page alone) | peers | lock | clean"
 
 install: $(VENV)/.installed
 
@@ -44,7 +48,31 @@ contracts: install
 check-tables: install
 	$(BIN)/bench table --check
 
-check: lint types contracts check-tables test
+check-performance: install
+	$(BIN)/python benchmarks/render.py --check
+
+check: lint types contracts check-tables check-performance test
+
+# What this project is measured against, in an environment of its own. solo-learn cannot be installed (it pins torch
+# 1.9.1): its files go into a folder there, and benchmarks/sololearn.py says what becomes of them.
+peers: $(PEERS)/.installed
+
+$(PEERS)/.installed: benchmarks/peers.lock benchmarks/sololearn.lock | install
+	@echo "installing the peers into $(PEERS): a few GB, a minute or more"
+	$(BIN)/python -m venv --without-pip $(PEERS)
+	$(BIN)/uv pip sync --quiet --system-certs --python $(PEERS)/bin/python --compile-bytecode --require-hashes \
+		benchmarks/peers.lock
+	rm -rf $(PEERS)/sololearn
+	$(BIN)/uv pip install --quiet --system-certs --python $(PEERS)/bin/python --no-deps --only-binary :all: \
+		--require-hashes --target $(PEERS)/sololearn --requirements benchmarks/sololearn.lock
+	touch $@
+
+# All CPU benchmarks, one after the other, and the page derived from them. ARGS: --only NAME …, --images DIR, --quick.
+bench: install peers
+	$(BIN)/python benchmarks/all.py $(ARGS)
+
+performance: install
+	$(BIN)/python benchmarks/render.py
 
 # Pins and hashes, no URLs and no hosts: the machine that installs decides where packages come from.
 lock:
@@ -52,6 +80,8 @@ lock:
 		--no-emit-index-url --no-annotate --output-file requirements.lock
 	printf 'uv\nsetuptools\nwheel\nhatchling\neditables\n' | $(BIN)/uv pip compile --quiet - --constraint requirements.lock \
 		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --output-file requirements-build.lock
+	$(BIN)/uv pip compile --quiet benchmarks/peers.in --constraint requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-annotate --output-file benchmarks/peers.lock
 
 clean:
-	rm -rf $(VENV) runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PEERS) runs .mypy_cache .ruff_cache .pytest_cache

@@ -6,6 +6,7 @@ takes one sample whenever it is told to, while all others sleep. What is compare
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -13,10 +14,18 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
-PEERS = ROOT / ".venv-peers" / "bin" / "python"  # `make peers` makes it
+# `make peers` makes it; another checkout's may serve.
+PEERS = Path(os.environ.get("BENCHMARKS_PEERS") or ROOT / ".venv-peers") / "bin" / "python"
+PATIENCE_SECONDS = 10  # for a process to leave when it has nothing left to do
+
+
+def give_up(sentence: str) -> NoReturn:
+    """End this benchmark with one sentence that says what is wrong and the remedy."""
+    print(sentence, file=sys.stderr, flush=True)
+    raise SystemExit(2)
 
 
 @dataclass(frozen=True)
@@ -61,6 +70,12 @@ class Measured:
     samples: list[Sample]
     ready_seconds: float
     peak_mib: float
+    peak_device_mib: float = 0.0  # memory of a GPU that torch has handed out
+
+    def heard(self, answer: Mapping[str, Any]) -> None:
+        """Take up the memory that the process says it has held."""
+        self.peak_mib = max(self.peak_mib, answer["peak_mib"])
+        self.peak_device_mib = max(self.peak_device_mib, answer["peak_device_mib"])
 
     def plain(self) -> dict[str, Any]:
         """Return it as it is written to results/benchmarks/."""
@@ -72,6 +87,7 @@ class Measured:
             "samples": [{"seconds": s.seconds, "units": s.units} for s in self.samples],
             "ready_seconds": round(self.ready_seconds, 3),
             "peak_mib": round(self.peak_mib, 1),
+            **({"peak_device_mib": round(self.peak_device_mib, 1)} if self.peak_device_mib else {}),
         }
 
 
@@ -81,6 +97,8 @@ class Worker:
     def __init__(self, contender: Contender) -> None:
         self.contender = contender
         python = PEERS if contender.peer else Path(sys.executable)
+        if not python.is_file():
+            give_up(f"{contender.name} needs the peers' environment, and {python} is missing; run make peers.")
         environ = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "benchmarks")])}
         environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         if contender.threads is not None:
@@ -95,7 +113,7 @@ class Worker:
         )
 
     def ask(self, word: str) -> dict[str, Any]:
-        """Say one word and wait for the answer. Raises RuntimeError when the process has died."""
+        """Say one word and wait for the answer. Raises RuntimeError when the contender failed or its process died."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -107,13 +125,20 @@ class Worker:
         if not line:
             raise RuntimeError(f"{self.contender.name} ended with code {self.process.wait()}; its errors are above")
         answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise RuntimeError(f"{self.contender.name} failed: {answer['error']}")
         return answer
 
     def close(self) -> None:
-        """End the process."""
+        """End the process, if need be by force."""
         assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        try:
+            self.process.wait(PATIENCE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
 
 
 def measure(contenders: Sequence[Contender], rounds: int, *, resident: bool = True) -> dict[str, Measured]:
@@ -122,30 +147,32 @@ def measure(contenders: Sequence[Contender], rounds: int, *, resident: bool = Tr
     `resident` keeps all processes alive throughout; without it each is started anew for every sample (for contenders
     that do not fit into memory together).
     """
+    names = [contender.name for contender in contenders]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two contenders have the same name: {names}")
     measured: dict[str, Measured] = {}
     alive: dict[str, Worker] = {}
 
-    def begin(contender: Contender) -> Worker:
-        worker = Worker(contender)
+    def begin(contender: Contender) -> None:
+        worker = alive[contender.name] = Worker(contender)
         ready = worker.ask(f"ready {contender.warmup}")
-        mine = measured.setdefault(contender.name, Measured(contender, [], ready["seconds"], 0.0))
-        mine.peak_mib = max(mine.peak_mib, ready["peak_mib"])
-        return worker
+        measured.setdefault(contender.name, Measured(contender, [], ready["seconds"], 0.0)).heard(ready)
 
     try:
         if resident:
             for contender in contenders:
-                alive[contender.name] = begin(contender)
+                begin(contender)
         for number in range(rounds):
             for contender in [*contenders[number % len(contenders) :], *contenders[: number % len(contenders)]]:
-                worker = alive[contender.name] if resident else begin(contender)
-                answer = worker.ask("sample")
+                if not resident:
+                    begin(contender)
+                answer = alive[contender.name].ask("sample")
                 mine = measured[contender.name]
                 mine.samples.append(Sample(answer["seconds"], answer["units"]))
-                mine.peak_mib = max(mine.peak_mib, answer["peak_mib"])
+                mine.heard(answer)
                 if not resident:
-                    worker.close()
+                    alive.pop(contender.name).close()
     finally:
         for worker in alive.values():
             worker.close()
-    return {contender.name: measured[contender.name] for contender in contenders}
+    return {name: measured[name] for name in names}

@@ -12,9 +12,8 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
-from interleave import ROOT
+from interleave import ROOT, give_up
 
 FOLDER = ROOT / "runs" / "benchmarks"
 CHANNELS = np.array([[1.0, 0.25, 0.1], [1.0, 0.0, -0.15], [1.0, -0.25, 0.1]], np.float32)  # brightness and two colours
@@ -30,8 +29,10 @@ def photographs(
     if images is not None:
         found = sorted(file for file in images.rglob("*") if file.suffix.lower() in {".jpg", ".jpeg"})
         if not found:
-            raise SystemExit(f"no JPEG files below {images}; give another --images")
+            give_up(f"there are no JPEG files below {images}; give another --images")
         return [found[number % len(found)] for number in range(count)]
+    import cv2  # the peers' environment, which reads this module along with a benchmark's, has none
+
     folder = FOLDER / f"photographs-{width}x{height}-q{quality}"
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{number:05d}.jpg" for number in range(count)]
@@ -46,6 +47,8 @@ def photographs(
 
 def about(files: Sequence[Path]) -> str:
     """Say what the files are, for the notes of a benchmark."""
+    import cv2
+
     kind = "rendered with the entropy of photographs" if FOLDER in files[0].parents else "given photographs"
     median = statistics.median(file.stat().st_size for file in set(files)) / 1000
     shape = cv2.imread(str(files[0])).shape
@@ -54,6 +57,8 @@ def about(files: Sequence[Path]) -> str:
 
 def photograph(number: int, height: int, width: int) -> np.ndarray:
     """Render one image H×W×3 uint8 from its number alone."""
+    import cv2
+
     rng = np.random.Generator(np.random.Philox(number))
     image = texture(rng, height, width)
     for _ in range(int(rng.integers(6, 14))):

@@ -14,6 +14,7 @@ import os
 import resource
 import sys
 import time
+import traceback
 from typing import Any
 
 STARTED = time.perf_counter()
@@ -29,18 +30,43 @@ def main(order: dict[str, Any]) -> None:
         word, *rest = line.split()
         start = time.perf_counter()
         units: float = 0
-        if word == "ready":
-            start = STARTED
-            sample = getattr(importlib.import_module(module), function)(**order["arguments"])
-            if order["threads"] is not None and "torch" in sys.modules:
-                sys.modules["torch"].set_num_threads(order["threads"])
-            for _ in range(int(rest[0])):
-                sample()
-        else:
-            assert sample is not None
-            units = sample()
+        try:
+            if word == "ready":
+                start = STARTED
+                sample = getattr(importlib.import_module(module), function)(**order["arguments"])
+                if order["threads"] is not None and "torch" in sys.modules:
+                    sys.modules["torch"].set_num_threads(order["threads"])
+                for _ in range(int(rest[0])):
+                    sample()
+                wait_for_device()
+            else:
+                assert sample is not None
+                units = sample()
+                wait_for_device()
+        except Exception as error:
+            traceback.print_exc()
+            last = traceback.format_exception_only(error)[-1].strip()
+            print(json.dumps({"error": last}), file=answers, flush=True)
+            raise SystemExit(1) from None
         answer = {"seconds": time.perf_counter() - start, "units": units, "peak_mib": peak_mib()}
-        print(json.dumps(answer), file=answers, flush=True)
+        print(json.dumps(answer | {"peak_device_mib": peak_device_mib()}), file=answers, flush=True)
+
+
+def cuda() -> Any:
+    """Return torch.cuda if this process has used a GPU, else None."""
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
+
+
+def wait_for_device() -> None:
+    """Kernels are queued: a sample has ended when the GPU has."""
+    if (device := cuda()) is not None:
+        device.synchronize()
+
+
+def peak_device_mib() -> float:
+    """The most memory of the GPU that torch has handed out to this process, in MiB; 0 without one."""
+    return 0.0 if (device := cuda()) is None else device.max_memory_allocated() / 2**20
 
 
 def peak_mib() -> float:
