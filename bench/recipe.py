@@ -25,6 +25,7 @@ from bench.signature import check_arguments
 Profile = Literal["full", "mini", "smoke"]
 Dataset = Literal["coco", "imagenet", "imagenet100", "none"]  # none: nothing is read, as for random init
 Precision = Literal["float32", "bf16"]
+TrunkForm = Literal["autocast", "folded"]
 
 PACKAGE = Path(__file__).parent
 
@@ -171,6 +172,10 @@ class LinearTask(_Task):
     resize: int = Field(default=256, ge=32)
     subset: int | None = Field(default=None, gt=0)
     precision: Precision = "bf16"
+    # `folded`: batch norms folded into the convolutions, weights of that precision, pooled in float32; bf16 features
+    # differ from `autocast`'s by rounding. `compile_trunk` (None: where the images are enough to pay for it) is for it alone.
+    trunk: TrunkForm = Field(default="autocast", json_schema_extra=LATER)
+    compile_trunk: bool | None = None
 
     @model_validator(mode="after")
     def _selection(self) -> LinearTask:
@@ -191,13 +196,17 @@ class KnnTask(_Task):
     resize: int = Field(default=256, ge=32)
     subset: int | None = Field(default=None, gt=0)
     precision: Precision = "bf16"
+    # `folded`: batch norms folded into the convolutions, weights of that precision, pooled in float32; bf16 features
+    # differ from `autocast`'s by rounding. `compile_trunk` (None: where the images are enough to pay for it) is for it alone.
+    trunk: TrunkForm = Field(default="autocast", json_schema_extra=LATER)
+    compile_trunk: bool | None = None
 
 
 Task = SegmentationTask | LinearTask | KnnTask
 _TASK: TypeAdapter[Task] = TypeAdapter(Annotated[Task, Field(discriminator="kind")])
 
 # Keys that say how a machine runs the job and cannot change its result: no fingerprint has them.
-NOT_IN_FINGERPRINT = frozenset({"name", "summary", "source", "profile", "workers", "log_every", "checkpoint"})
+NOT_IN_FINGERPRINT = frozenset({"name", "summary", "source", "profile", "workers", "log_every", "checkpoint", "compile_trunk"})
 
 
 # ---------------------------------------------------------------------------------------- finding files
