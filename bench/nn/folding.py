@@ -18,7 +18,7 @@ from bench.nn.encoder import Encoder
 
 
 class FoldedEncoder(Encoder):
-    """An encoder without batch norm; made by `fold`. The pooled feature is float32, whatever the type of the weights."""
+    """An encoder without batch norm; made by `fold`. The pooled feature is float32, whatever type the weights have."""
 
     def pool(self, c5: Tensor) -> Tensor:
         """Return the mean over the positions of C5, N×D×h×w -> N×D, summed up and returned in float32 or more."""

@@ -38,7 +38,7 @@ class Bank:
         offset: position of the first row, where this is one process's part of a bank.
         chunk: rows that are scored at once; None: 8,192 on a CPU, whose scores then stay in its cache, else 65,536.
 
-    Memory: 6·M·D bytes, and for N queries at once less than 64·N·(chunk + 8·(1024 + k)) bytes.
+    Memory: 6·M·D bytes, and for N queries at once less than 64·N·(chunk + 8·k + 2,048) bytes, however rows are spread.
     """
 
     def __init__(
@@ -94,13 +94,16 @@ def search(queries: Tensor, bank: Bank, k: int) -> tuple[Tensor, Tensor]:
     """
     here = min(k, len(bank))
     scores, positions = _search(queries, bank, here) if here else _nothing(queries)
-    positions = positions + bank.offset
+    return over_ranks(scores, positions + bank.offset, k)
+
+
+def over_ranks(scores: Tensor, positions: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the k best over all processes, N×k, of what each found in its part, N×(at most k); the same in each."""
     if world() == 1:
         return scores, positions
-    missing = k - here
+    n, missing = len(scores), k - scores.shape[1]
     scores = torch.nn.functional.pad(scores, (0, missing), value=float("-inf"))
-    positions = torch.nn.functional.pad(positions, (0, missing))
-    n = len(queries)
+    positions = torch.nn.functional.pad(positions, (0, missing), value=2**62)
     scores, positions = (gather(x).view(world(), n, k).transpose(0, 1).reshape(n, -1) for x in (scores, positions))
     return best(scores, positions, k)
 
@@ -120,7 +123,6 @@ def _search(queries: Tensor, bank: Bank, k: int) -> tuple[Tensor, Tensor]:
     rounded = queries.bfloat16()
     band = 2 * bank.errors(queries, rounded)
     most = max(1024, 4 * k)  # candidates of a query; with more, all rows are scored in float32
-    step = max(bank.chunk, k)
     kept, places = _nothing(queries)
     floor = torch.empty(0, device=queries.device)
     crowded = torch.zeros(len(queries), dtype=torch.bool, device=queries.device)
@@ -134,7 +136,7 @@ def _search(queries: Tensor, bank: Bank, k: int) -> tuple[Tensor, Tensor]:
         found, columns = _padded(mask, coarse)
         kept, places = torch.cat([kept, found], 1), torch.cat([places, columns + start], 1)
         last = start + bank.chunk >= len(bank)
-        if kept.shape[1] >= k and (last or kept.shape[1] > 3 * step // 4 or kept.shape[1] > 3 * k):
+        if kept.shape[1] >= k and (last or kept.shape[1] > 3 * k):
             width = min(most + 1, kept.shape[1])
             kept, order = kept.topk(width, dim=1)
             places = places.gather(1, order)

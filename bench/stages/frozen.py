@@ -12,6 +12,7 @@ computes what the copy computes, at the start and at the end.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,9 +36,10 @@ from bench.nn.folding import FoldedEncoder, fold
 from bench.progress import Progress
 from bench.randomness import generator
 from bench.recipe import KnnTask, LinearTask, Precision, TrunkForm
+from bench.stages.feature_cache import FeatureCache
 from bench.stages.job import Job
+from bench.train.distributed import Ranks
 from bench.train.signals import shielded
-
 
 FOLDED = 1e-4  # largest difference of the folded copy's maps in float32, relative to the largest value
 COMPILED = {torch.float32: 1e-3, torch.bfloat16: 3e-2}  # of the compiled program's features to the copy's, in norm
@@ -104,6 +106,11 @@ class FrozenTrunk:
             "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _cpu_kind(),
             "torch": torch.__version__,
         }
+
+    @property
+    def metrics(self) -> dict[str, int]:
+        """What a record says of the form: with folded batch norms, whether the trunk was compiled."""
+        return {} if self.folded is None else {"trunk_compiled": int(self.compiled is not None)}
 
     def compile(self, images: int, size: int, batch_size: int, wanted: bool | None = None) -> None:
         """Compile a folded trunk for size×size images, if `images` are enough for that to pay.
@@ -199,7 +206,7 @@ class FrozenTrunk:
 
 @torch.no_grad()
 def _compare_maps(encoder: Encoder, folded: FoldedEncoder) -> None:
-    """Check on the fixed image that a float32 copy computes the trunk's last map and pooled feature; else StageFailed."""
+    """Check on the fixed image that a float32 copy computes the trunk's last map and its mean; else StageFailed."""
     image = fixed_image()
     ours, theirs = folded.last_map(image), encoder.last_map(image)
     for name, one, other in (("C5", ours, theirs), ("the feature", folded.pool(ours), encoder.pool(theirs))):
@@ -279,23 +286,75 @@ def loaded(
 
 
 def evaluated(
-    job: Job, task: LinearTask | KnnTask, trunk: FrozenTrunk, images: Index, title: str
+    job: Job,
+    task: LinearTask | KnnTask,
+    trunk: FrozenTrunk,
+    images: Index,
+    title: str,
+    ranks: Ranks | None = None,
 ) -> Iterator[tuple[Tensor, Tensor, int]]:
     """Yield (features N×D, labels N, skipped images) of every image once, in order, under the test transform.
 
-    Raises BadInput for an image that cannot be read (under `skip`: when none can).
+    Features that an earlier stage left are read, not computed; bit for bit they are the same. With several ranks, each
+    gets its run of whole batches, so that no feature depends on the number of ranks.
+
+    Raises BadInput for an image that cannot be read (under `skip`: when none can, on any rank).
     """
-    dataset = EvalDataset(images, task.size, task.resize, job.unreadable)
-    batches = in_order(len(dataset), task.batch_size)
+    ranks = ranks or Ranks(device=trunk.device)
+    batches = in_order(len(images.files), task.batch_size)
+    first, last = (len(batches) * part // ranks.world for part in (ranks.rank, ranks.rank + 1))
+    mine = batches[first:last]
     count = 0
+    kept = cache_of(job, task, trunk, images, (first, last))
+    found = kept.read() if kept is not None else None
+    if found is not None:
+        print(f"{title} {task.name}: {len(found.labels)} features read from {found.folder.name}", flush=True)
+        for features, labels, missing in found.batches(task.batch_size):
+            yield features.to(trunk.device), labels.to(trunk.device), missing
+            count += len(labels)
+    elif mine:
+        for features, labels, missing in _forward(job, task, trunk, images, mine, title):
+            if kept is not None:
+                kept.add(features, labels, missing)
+            yield features, labels, missing
+            count += len(labels)
+        if kept is not None:
+            trunk.check()  # what is kept must be this trunk's
+            kept.publish()
+    if not ranks.sums(count)[0]:
+        raise BadInput(f"No image of {images.split} below {images.root} can be read; bench data check says why.")
+
+
+def _forward(
+    job: Job, task: LinearTask | KnnTask, trunk: FrozenTrunk, images: Index, batches: list[list[int]], title: str
+) -> Iterator[tuple[Tensor, Tensor, int]]:
+    dataset = EvalDataset(images, task.size, task.resize, job.unreadable)
     with (
         loaded(dataset, batches, task.workers, trunk.device) as found,
-        Progress(f"{title} {task.name}", len(dataset), "images") as progress,
+        Progress(f"{title} {task.name}", sum(map(len, batches)), "images") as progress,
     ):
         for batch in found:
             assert batch.labels is not None
             yield trunk.features(batch.views[0]), batch.labels.to(trunk.device), batch.skipped  # N may be 0
-            count += len(batch)
             progress.update(len(batch) + batch.skipped)
-    if not count:
-        raise BadInput(f"No image of {images.split} below {images.root} can be read; bench data check says why.")
+
+
+def cache_of(
+    job: Job, task: LinearTask | KnnTask, trunk: FrozenTrunk, images: Index, span: tuple[int, int]
+) -> FeatureCache | None:
+    """Return where the features of a run of batches are kept; None where nothing says what the data are, or no."""
+    if job.features is None or not task.reuse_features or task.dataset not in job.data:
+        return None
+    files = hashlib.sha256("\0".join(images.files).encode("utf-8", "surrogateescape"))
+    files.update(np.asarray(images.labels, np.int64).tobytes())
+    about = {
+        "trunk": trunk.hash,
+        **trunk.words,
+        "views": f"centre {task.size} of {task.resize}",
+        "data": job.data[task.dataset],
+        "files": files.hexdigest(),
+        "batches": f"{task.batch_size} {span[0]} {span[1]}",
+        "unreadable": job.unreadable,
+    }
+    rows = min(len(images.files), span[1] * task.batch_size) - span[0] * task.batch_size
+    return FeatureCache(job.features, about, rows, trunk.feature_dim)

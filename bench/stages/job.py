@@ -13,7 +13,10 @@ from bench.recipe import Recipe, Task
 
 @dataclass(frozen=True)
 class Job:
-    """One stage to run. Everything that it writes lies in `folder`; it reads `inputs` and `data_roots` only."""
+    """One stage to run. Everything that it writes lies in `folder`; it reads `inputs` and `data_roots` only.
+
+    `features` is a cache that stages share; no result depends on what is in it.
+    """
 
     config: Recipe | Task
     seed: int
@@ -21,6 +24,8 @@ class Job:
     inputs: Mapping[str, Path] = field(default_factory=dict)  # role ("init", "pretrain", "convert") -> parent's folder
     data_roots: Mapping[str, Path] = field(default_factory=dict)
     unreadable: Literal["fail", "skip"] = "fail"
+    data: Mapping[str, str] = field(default_factory=dict)  # data set -> fingerprint
+    features: Path | None = None  # where features of frozen trunks are kept for other stages; None: nowhere
 
     def data_root(self, dataset: str) -> Path:
         """Return the folder of a data set; BadInput if the job was planned without it."""
