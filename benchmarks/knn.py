@@ -25,14 +25,14 @@ def features(count: int, seed: int, dim: int = DIM, device: str = "cpu") -> tupl
     shared = torch.Generator().manual_seed(0)
     falling = torch.arange(1, dim + 1).float().rsqrt()
     centres = torch.randn(CLASSES, dim, generator=shared) * falling
-    mean = torch.randn(dim, generator=shared).abs()
+    mean = torch.randn(dim, generator=shared).abs() * falling.norm() / dim**0.5
     own = torch.Generator().manual_seed(1 + seed)
     labels = torch.randint(CLASSES, (count,), generator=own)
     rows = torch.empty(count, dim)
     for start in range(0, count, 8192):
         part = labels[start : start + 8192]
         noise = torch.randn(len(part), dim, generator=own) * falling
-        rows[start : start + len(part)] = torch.nn.functional.normalize(mean + 0.5 * centres[part] + noise, dim=1)
+        rows[start : start + len(part)] = torch.nn.functional.normalize(mean + 0.7 * centres[part] + noise, dim=1)
     return rows.to(device), labels.to(device)
 
 

@@ -1,15 +1,17 @@
-"""Exact nearest neighbours by inner product, in bounded memory: a coarse search in bf16, and float32 where it matters.
+"""Exact nearest neighbours by inner product, in bounded memory: a coarse search in half precision, float32 where needed.
 
-A matrix product in bf16 is several times as fast as in float32, but its scores are off by up to ε. So every row whose
-coarse score lies within 2ε of the k-th best coarse score is scored again in float32: k rows have coarse scores of at
-least c_k, hence true ones of at least c_k − ε; whoever is among the true k best has a true score of at least that, and
-a coarse one of at least c_k − 2ε. The bound ε is proven for each query, not estimated:
+A matrix product in half precision (bf16 on a CPU, float16 on a GPU) is several times as fast as in float32, but its
+scores are off by up to ε. So every row whose coarse score lies within 2ε of the k-th best coarse score c_k is scored
+again in float32: k rows have coarse scores of at least c_k, hence true ones of at least c_k − ε; whoever is among the
+true k best has a true score of at least that, and a coarse one of at least c_k − 2ε. The bound ε is proven for each
+query, not estimated:
 
     q·b − q̂·b̂ = (q − q̂)·b + q̂·(b − b̂)   ≤   ‖q − q̂‖·max‖b‖ + ‖q̂‖·max‖b − b̂‖   (Cauchy-Schwarz)
 
-plus the rounding of float32 sums and of the coarse scores themselves. A constant taken off all rows, b ← b − μ, changes
-each query's scores by the same q·μ and so no order, and makes ‖b‖, ε, and what must be scored again small: features of
-a network share much of their direction.
+plus the rounding of float32 sums. Where coarse scores themselves are rounded to bf16, that keeps their order, so that
+it costs once the rounding of c_k. A constant taken off all rows, b ← b − μ, changes each query's scores by the same q·μ
+and so no order, and makes ‖b‖, ε, and what must be scored again small: features of a network share much of their
+direction.
 
 Of equal float32 scores the lower position comes first, so that the answer depends neither on the size of a chunk nor
 on how a bank is spread over processes.
@@ -25,11 +27,12 @@ from torch import Tensor
 from bench.nn.collectives import gather, world
 
 UNIT = 2.0**-24  # half the spacing of float32 at 1
-HALF_UNIT = 2.0**-9  # the same of bf16
+BF16_UNIT = 2.0**-8  # the same of bf16
+LANES = 4  # `dots` adds up at least so many partial sums side by side on every CPU (16 with AVX512)
 
 
 class Bank:
-    """Rows to be searched: M×D float32, with a centred copy in bf16 on the device of the search.
+    """Rows to be searched: M×D float32, with a centred copy in half precision on the device of the search.
 
     Args:
         rows: M×D float32. They may lie on the host while the search runs on a GPU; candidates are then scored on the
@@ -38,7 +41,8 @@ class Bank:
         offset: position of the first row, where this is one process's part of a bank.
         chunk: rows that are scored at once; None: 8,192 on a CPU, whose scores then stay in its cache, else 65,536.
 
-    Memory: 6·M·D bytes, and for N queries at once less than 64·N·(chunk + 8·k + 2,048) bytes, however rows are spread.
+    Memory: 6·M·D bytes, and for N queries at once less than 64·N·(chunk + 8·k + 2,048) bytes; where a query has more
+    candidates than max(1,024, 4·k), it is answered by `exhaustive`, whose pairs take another 64 MiB.
     """
 
     def __init__(
@@ -48,12 +52,13 @@ class Bank:
         self.device = device or rows.device
         self.chunk = chunk or (8_192 if self.device.type == "cpu" else 65_536)
         self.centre = rows.mean(0) if len(rows) else rows.new_zeros(rows.shape[1])
-        self.coarse = torch.empty(rows.shape, dtype=torch.bfloat16, device=self.device)
+        self.half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
+        self.coarse = torch.empty(rows.shape, dtype=self.half, device=self.device)
         largest = torch.zeros(3, device=rows.device)  # ‖b‖, ‖b − μ‖, ‖(b − μ) − b̂‖
         for start in range(0, len(rows), self.chunk):
             part = rows[start : start + self.chunk]
             centred = part - self.centre
-            rounded = centred.bfloat16()
+            rounded = centred.to(self.half)
             self.coarse[start : start + len(part)] = rounded
             norms = [torch.linalg.vector_norm(x, dim=1).max() for x in (part, centred, centred - rounded.float())]
             largest = torch.maximum(largest, torch.stack(norms))
@@ -67,17 +72,17 @@ class Bank:
 
         Args:
             queries: N×D float32.
-            rounded: the same in bf16.
+            rounded: the same in half precision.
         """
         full, centred, lost = self.largest.unbind()
         length = torch.linalg.vector_norm(queries, dim=1)
         off = torch.linalg.vector_norm(queries - rounded.float(), dim=1)
         most = (length + off) * (centred + lost)  # no coarse score is larger
         rounding = off * centred + (length + off) * lost
-        # Sums of D products in float32, coarse and final, and the centring of the rows, in any order.
-        sums = 2 * queries.shape[1] * UNIT * (most + length * full) + 4 * UNIT * length * full
-        narrow = HALF_UNIT * most if self.device.type == "cpu" else torch.zeros_like(most)  # coarse scores in bf16
-        return 1.01 * (rounding + sums + narrow)  # the norms are rounded, too
+        # Sums of D products in float32: coarse ones in any order, final ones as `dots` takes them; and the centring.
+        terms = queries.shape[1]
+        sums = UNIT * (2 * terms * most + 2 * (terms / LANES + 16) * length * full)
+        return 1.01 * (rounding + sums)  # the norms are rounded, too
 
     def scores(self, rounded: Tensor, start: int) -> Tensor:
         """Return coarse scores of the chunk of rows from `start` on: N×chunk, bf16 on a CPU, else float32."""
@@ -120,7 +125,7 @@ def _nothing(queries: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _search(queries: Tensor, bank: Bank, k: int) -> tuple[Tensor, Tensor]:
-    rounded = queries.bfloat16()
+    rounded = queries.to(bank.half)
     band = 2 * bank.errors(queries, rounded)
     most = max(1024, 4 * k)  # candidates of a query; with more, all rows are scored in float32
     kept, places = _nothing(queries)
@@ -130,9 +135,9 @@ def _search(queries: Tensor, bank: Bank, k: int) -> tuple[Tensor, Tensor]:
         coarse = bank.scores(rounded, start)
         if start == 0:
             # Before there are k rows, everything is a candidate.
-            floor = _floor(coarse.topk(k, dim=1).values.float(), k, band) if coarse.shape[1] >= k else band * -torch.inf
-        # A coarse type may not hold the floor: it is lowered to the next value that it holds.
-        mask = coarse >= _lowered(floor, coarse.dtype)[:, None]
+            enough = coarse.shape[1] >= k
+            floor = _floor(coarse.topk(k, dim=1).values[:, -1], band) if enough else torch.full_like(band, -torch.inf)
+        mask = coarse >= floor.to(coarse.dtype)[:, None]
         found, columns = _padded(mask, coarse)
         kept, places = torch.cat([kept, found], 1), torch.cat([places, columns + start], 1)
         last = start + bank.chunk >= len(bank)
@@ -140,7 +145,7 @@ def _search(queries: Tensor, bank: Bank, k: int) -> tuple[Tensor, Tensor]:
             width = min(most + 1, kept.shape[1])
             kept, order = kept.topk(width, dim=1)
             places = places.gather(1, order)
-            floor = torch.maximum(floor, _floor(kept, k, band))
+            floor = torch.maximum(floor, _floor(kept[:, k - 1].to(coarse.dtype), band))
             kept = kept.masked_fill(kept < floor[:, None], -torch.inf)
             crowded |= kept.isfinite().sum(1) > most
             # Crowded queries are searched again; here they must not take room.
@@ -160,17 +165,18 @@ def _search(queries: Tensor, bank: Bank, k: int) -> tuple[Tensor, Tensor]:
     return scores, positions
 
 
-def _floor(kept: Tensor, k: int, band: Tensor) -> Tensor:
-    """What a candidate's coarse score must reach: the k-th best so far, less 2ε. `kept` is sorted, best first."""
-    return kept[:, k - 1] - band
+def _floor(kth: Tensor, band: Tensor) -> Tensor:
+    """Return what a candidate's coarse score must reach, N float32: the k-th best so far, less 2ε.
 
-
-def _lowered(floor: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return the floor in a coarse type, never above itself."""
-    if dtype == floor.dtype:
-        return floor
-    low = floor.to(dtype)
-    return torch.where(low.float() > floor, torch.nextafter(low, torch.full_like(low, -torch.inf)), low)
+    Where scores are in bf16, less the rounding of the k-th best, and then lowered to a value that bf16 holds: rounding
+    a score keeps it above every such value that it was above.
+    """
+    wide = kth.float()
+    if kth.dtype == torch.float32:
+        return wide - band
+    floor = wide - 1.01 * BF16_UNIT * wide.abs() - band
+    low = floor.to(kth.dtype)
+    return torch.where(low.float() > floor, torch.nextafter(low, torch.full_like(low, -torch.inf)), low).float()
 
 
 def _padded(mask: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,7 +192,7 @@ def _padded(mask: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     return found, places
 
 
-def exhaustive(queries: Tensor, bank: Bank, k: int, pairs: int = 2**22) -> tuple[Tensor, Tensor]:
+def exhaustive(queries: Tensor, bank: Bank, k: int, pairs: int = 2**20) -> tuple[Tensor, Tensor]:
     """Return what `search` returns of one part, by scoring every row in float32, at most `pairs` at once."""
     step = max(1, min(len(bank), pairs // max(1, len(queries))))
     scores, positions = _nothing(queries)
