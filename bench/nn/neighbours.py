@@ -20,6 +20,7 @@ on how a bank is spread over processes.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -39,7 +40,7 @@ class Bank:
             host.
         device: of the search; None: the rows'.
         offset: position of the first row, where this is one process's part of a bank.
-        chunk: rows that are scored at once; None: 8,192 on a CPU, whose scores then stay in its cache, else 65,536.
+        chunk: rows that are scored at once; None: 16,384 on a CPU, whose scores then stay in its cache, else 65,536.
 
     Memory: 6·M·D bytes, and for N queries at once less than 64·N·(chunk + 8·k + 2,048) bytes; where a query has more
     candidates than max(1,024, 4·k), it is answered by `exhaustive`, whose pairs take another 64 MiB.
@@ -50,7 +51,7 @@ class Bank:
     ) -> None:
         self.rows, self.offset = rows, offset
         self.device = device or rows.device
-        self.chunk = chunk or (8_192 if self.device.type == "cpu" else 65_536)
+        self.chunk = chunk or (16_384 if self.device.type == "cpu" else 65_536)
         self.centre = rows.mean(0) if len(rows) else rows.new_zeros(rows.shape[1])
         self.half = torch.float16 if self.device.type == "cuda" else torch.bfloat16
         self.coarse = torch.empty(rows.shape, dtype=self.half, device=self.device)
@@ -84,9 +85,16 @@ class Bank:
         sums = UNIT * (2 * terms * most + 2 * (terms / LANES + 16) * length * full)
         return 1.01 * (rounding + sums)  # the norms are rounded, too
 
-    def scores(self, rounded: Tensor, start: int) -> Tensor:
-        """Return coarse scores of the chunk of rows from `start` on: N×chunk, bf16 on a CPU, else float32."""
-        part = self.coarse[start : start + self.chunk].t()
+    def chunks(self, k: int) -> Iterator[tuple[int, int]]:
+        """Yield (start, end) of the rows to score at once: few at first, for a floor that is cheap to find."""
+        start, size = 0, min(self.chunk, max(4 * k, 256))
+        while start < len(self):
+            yield start, min(start + size, len(self))
+            start, size = start + size, min(2 * size, self.chunk)
+
+    def scores(self, rounded: Tensor, start: int, end: int) -> Tensor:
+        """Return coarse scores of the rows from `start` to before `end`: N×C, bf16 on a CPU, else float32."""
+        part = self.coarse[start:end].t()
         return rounded @ part if self.device.type == "cpu" else torch.mm(rounded, part, out_dtype=torch.float32)
 
 
@@ -131,8 +139,8 @@ def _search(queries: Tensor, bank: Bank, k: int) -> tuple[Tensor, Tensor]:
     kept, places = _nothing(queries)
     floor = torch.empty(0, device=queries.device)
     crowded = torch.zeros(len(queries), dtype=torch.bool, device=queries.device)
-    for start in range(0, len(bank), bank.chunk):
-        coarse = bank.scores(rounded, start)
+    for start, end in bank.chunks(k):
+        coarse = bank.scores(rounded, start, end)
         if start == 0:
             # Before there are k rows, everything is a candidate.
             enough = coarse.shape[1] >= k
@@ -140,8 +148,7 @@ def _search(queries: Tensor, bank: Bank, k: int) -> tuple[Tensor, Tensor]:
         mask = coarse >= floor.to(coarse.dtype)[:, None]
         found, columns = _padded(mask, coarse)
         kept, places = torch.cat([kept, found], 1), torch.cat([places, columns + start], 1)
-        last = start + bank.chunk >= len(bank)
-        if kept.shape[1] >= k and (last or kept.shape[1] > 3 * k):
+        if kept.shape[1] >= k and (end == len(bank) or kept.shape[1] > 3 * k):
             width = min(most + 1, kept.shape[1])
             kept, order = kept.topk(width, dim=1)
             places = places.gather(1, order)

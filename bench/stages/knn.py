@@ -168,11 +168,11 @@ def classify(
         k: neighbours that vote, at most as many as there are rows in all parts.
         temperature: τ.
         most: how many classes to return.
-        batch: queries at once; None: 256 on a CPU, else 1,024.
+        batch: queries at once; None: 512 on a CPU, else 1,024.
         offset: position of this part's first row, for a bank without a search of its own.
     """
     ranked = []
-    batch = batch or (256 if queries.device.type == "cpu" else 1024)
+    batch = batch or (512 if queries.device.type == "cpu" else 1024)
     for start in range(0, len(queries), batch):
         part = queries[start : start + batch]
         if isinstance(bank, Bank):

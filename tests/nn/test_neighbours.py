@@ -82,7 +82,7 @@ def opposed(dim: int = 64) -> tuple[Tensor, Tensor]:
 def test_rounding_that_always_errs_the_same_way_is_provided_for(monkeypatch: pytest.MonkeyPatch) -> None:
     bank, query = opposed()
     made = Bank(bank)
-    coarse = made.scores(query.bfloat16(), 0)[0]
+    coarse = made.scores(query.bfloat16(), 0, 4)[0]
     assert coarse[1] > coarse[0]
     assert (query @ bank.t())[0, 0] > (query @ bank.t())[0, 1]
     assert search(query, made, 1)[1].tolist() == [[0]]
