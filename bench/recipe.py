@@ -26,13 +26,14 @@ Profile = Literal["full", "mini", "smoke"]
 Dataset = Literal["coco", "imagenet", "imagenet100", "none"]  # none: nothing is read, as for random init
 Precision = Literal["float32", "bf16"]
 PackUsage = Literal["auto", "off"]  # whether a pack that is there is read (bench data pack)
+TrunkForm = Literal["autocast", "folded"]
 
 PACKAGE = Path(__file__).parent
 
 
 # Marks a field that was added after results had been recorded: at its default, which means what was done before, it is
 # in no fingerprint.
-LATER = {"later": True}
+LATER: dict[str, Any] = {"later": True}
 
 
 class Frozen(BaseModel):
@@ -179,6 +180,13 @@ class LinearTask(_FrozenTask):
     resize: int = Field(default=256, ge=32)
     subset: int | None = Field(default=None, gt=0)
     precision: Precision = "bf16"
+    # `folded`: batch norms folded into the convolutions, weights of that precision, pooled in float32; bf16 features
+    # differ from `autocast`'s by rounding. `compile_trunk` (None: where there are enough images) is for it alone.
+    trunk: TrunkForm = Field(default="autocast", json_schema_extra=LATER)
+    compile_trunk: bool | None = None
+    reuse_features: bool = True  # of images under the test transform; bit for bit the same
+    # `centre`: heads are trained on features under the test transform, taken once: no augmentation, another protocol.
+    features: Literal["augmented", "centre"] = Field(default="augmented", json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _selection(self) -> LinearTask:
@@ -199,6 +207,13 @@ class KnnTask(_FrozenTask):
     resize: int = Field(default=256, ge=32)
     subset: int | None = Field(default=None, gt=0)
     precision: Precision = "bf16"
+    # `folded`: batch norms folded into the convolutions, weights of that precision, pooled in float32; bf16 features
+    # differ from `autocast`'s by rounding. `compile_trunk` (None: where there are enough images) is for it alone.
+    trunk: TrunkForm = Field(default="autocast", json_schema_extra=LATER)
+    compile_trunk: bool | None = None
+    reuse_features: bool = True  # of images under the test transform; bit for bit the same
+    # `bf16`: a coarse search, and float32 for all that it leaves open; the neighbours are those of float32.
+    search: Precision = Field(default="float32", json_schema_extra=LATER)
 
 
 Task = SegmentationTask | LinearTask | KnnTask
@@ -206,7 +221,8 @@ _TASK: TypeAdapter[Task] = TypeAdapter(Annotated[Task, Field(discriminator="kind
 
 # Keys that say how a machine runs the job and cannot change its result: no fingerprint has them. (`pack` can change it
 # only by the pack that is then read, and that is in the fingerprint of the data.)
-NOT_IN_FINGERPRINT = frozenset({"name", "summary", "source", "profile", "workers", "log_every", "checkpoint", "pack"})
+MACHINE_KEYS = frozenset({"workers", "log_every", "checkpoint", "pack", "compile_trunk", "reuse_features"})
+NOT_IN_FINGERPRINT = MACHINE_KEYS | {"name", "summary", "source", "profile"}
 
 
 # ---------------------------------------------------------------------------------------- finding files

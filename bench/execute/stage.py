@@ -66,7 +66,7 @@ def run_stage(folder: Path, gpus: int = 1, wait: bool = True) -> None:
         write_text(folder / "holder", f"process {os.getpid()} on {socket.gethostname()}")
         if read_done(folder, stage.fingerprint) is not None:
             print(f"{stage.kind} {stage.label}: done already", flush=True)
-        elif gpus > 1 and stage.kind in {"pretrain", "segmentation"}:
+        elif gpus > 1 and stage.kind in {"pretrain", "segmentation", "knn"}:
             _torchrun(folder, stage, gpus)
         else:
             _run(folder, stage)
@@ -91,6 +91,8 @@ def _run(folder: Path, stage: StageFile) -> None:
         data_roots={name: Path(root) for name, root in stage.data_roots.items()},
         unreadable=stage.unreadable,
         packs=stage.packs,
+        data=stage.data,
+        features=work_dir / "features",
     )
     started = time.monotonic()
     try:

@@ -15,7 +15,10 @@ from bench.recipe import Recipe, Task
 
 @dataclass(frozen=True)
 class Job:
-    """One stage to run. Everything that it writes lies in `folder`; it reads `inputs`, `data_roots`, `packs` only."""
+    """One stage to run. Everything that it writes lies in `folder`; it reads `inputs`, `data_roots`, `packs` only.
+
+    `features` is a cache that stages share; no result depends on what is in it.
+    """
 
     config: Recipe | Task
     seed: int
@@ -24,6 +27,8 @@ class Job:
     data_roots: Mapping[str, Path] = field(default_factory=dict)
     unreadable: Literal["fail", "skip"] = "fail"
     packs: tuple[PackUse, ...] = ()
+    data: Mapping[str, str] = field(default_factory=dict)  # data set -> fingerprint
+    features: Path | None = None  # where features of frozen trunks are kept for other stages; None: nowhere
 
     def data_root(self, dataset: str) -> Path:
         """Return the folder of a data set; BadInput if the job was planned without it."""

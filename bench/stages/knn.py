@@ -1,7 +1,8 @@
 """Weighted k-nearest-neighbour vote on the features of a frozen trunk (Wu et al. 2018, arXiv 1805.01978, §3.4).
 
 The bank is the training set under the test transform. A neighbour with cosine s votes exp(s/τ) for its class.
-Features, scores and votes are float32; only the trunk may run in bf16.
+Features, scores and votes are float32; only the trunk, and a first coarse search, may run in bf16. Under torchrun each
+process has a part of the bank.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from torch.nn import functional as F
 
 from bench.data.layouts import Index, index
 from bench.errors import StageFailed
+from bench.nn.collectives import gather
+from bench.nn.neighbours import Bank, over_ranks, search
 from bench.recipe import KnnTask
 from bench.stages.frozen import FrozenTrunk, evaluated, subset
 from bench.stages.job import Job
+from bench.train.distributed import Ranks, ranks_of
 
-CHUNK = 16_384  # rows of the bank that are scored at once
+CHUNK = 16_384  # rows of the bank that are scored at once in float32
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -33,37 +37,81 @@ def run(job: Job) -> dict[str, Any]:
     root = job.data_root(task.dataset)
     training = subset(index(task.dataset, root, "train"), task.subset, job.seed)
     validation = index(task.dataset, root, "val")
-    with FrozenTrunk(job.inputs["convert"], task.precision).watched() as trunk:
-        bank, bank_labels, skipped = extract(job, task, trunk, training, "bank")
-        queries, labels, more = extract(job, task, trunk, validation, "queries")
-    k = min(task.k, len(bank))
-    if k < task.k:
-        print(f"{task.name}: k is {k}, not {task.k}, as the bank holds no more images", flush=True)
-    ranked = classify(queries, bank, bank_labels, len(training.classes), k, task.temperature)
-    hits = ranked == labels[:, None]  # N×5
-    return {
-        "top1_percent": 100.0 * int(hits[:, 0].sum()) / len(labels),
-        "top5_percent": 100.0 * int(hits.any(dim=1).sum()) / len(labels),
+    with ranks_of() as ranks:
+        trunk = FrozenTrunk(job.inputs["convert"], task.precision, ranks.device, task.trunk)
+        forwards = (len(training.files) + len(validation.files)) // ranks.world
+        trunk.compile(forwards, task.size, task.batch_size, task.compile_trunk)
+        with trunk.watched():
+            rows, labels, skipped = extract(job, task, trunk, training, "bank", ranks)
+            queries, truth, more = extract(job, task, trunk, validation, "queries", ranks)
+        sizes = gather(torch.tensor([len(rows)], device=ranks.device)).tolist()
+        bank_labels = gathered(labels, ranks)
+        queries, truth = gathered(queries.to(ranks.device), ranks), gathered(truth, ranks)
+        k = min(task.k, sum(sizes))
+        if k < task.k and ranks.first:
+            print(f"{task.name}: k is {k}, not {task.k}, as the bank holds no more images", flush=True)
+        bank: Bank | Tensor = rows
+        if task.search == "bf16":
+            bank = Bank(rows, ranks.device, offset=sum(sizes[: ranks.rank]))
+        ranked = classify(
+            queries, bank, bank_labels, len(training.classes), k, task.temperature, offset=sum(sizes[: ranks.rank])
+        )
+        skipped, more = ranks.sums(skipped, more)
+    hits = ranked == truth[:, None]  # N×5
+    metrics = {
+        "top1_percent": 100.0 * int(hits[:, 0].sum()) / len(truth),
+        "top5_percent": 100.0 * int(hits.any(dim=1).sum()) / len(truth),
         "k": k,
-        "bank_images": len(bank),
-        "validation_images": len(labels),
+        "bank_images": sum(sizes),
+        "validation_images": len(truth),
         "images_skipped": skipped + more,
     }
+    return metrics | trunk.metrics
 
 
-def extract(job: Job, task: KnnTask, trunk: FrozenTrunk, images: Index, title: str) -> tuple[Tensor, Tensor, int]:
-    """Return (unit-length features N×D, labels N, skipped images) of every image once, on the trunk's device."""
-    features = torch.empty(len(images.files), trunk.feature_dim, device=trunk.device)  # ImageNet: 10 GiB, only once
+def extract(
+    job: Job, task: KnnTask, trunk: FrozenTrunk, images: Index, title: str, ranks: Ranks | None = None
+) -> tuple[Tensor, Tensor, int]:
+    """Return (unit-length features N×D, labels N, skipped images) of every image once, of this rank's part of them.
+
+    Labels lie on the trunk's device, and so do features if there is room; else on the host (for a search in bf16).
+    """
+    ranks = ranks or Ranks(device=trunk.device)
+    rows = -(-len(images.files) // (task.batch_size * ranks.world)) * task.batch_size
+    rows = min(rows, len(images.files))
+    place = trunk.device
+    if task.search == "bf16" and place.type == "cuda" and 2 * 6 * rows * trunk.feature_dim > free_memory(place):
+        place = torch.device("cpu")
+    features = torch.empty(rows, trunk.feature_dim, device=place)  # ImageNet: 10 GiB, only once
     labels: list[Tensor] = []
     count = skipped = 0
-    for found, theirs, missing in evaluated(job, task, trunk, images, title):
+    finite = torch.ones((), dtype=torch.bool, device=trunk.device)
+    for found, theirs, missing in evaluated(job, task, trunk, images, title, ranks):
+        finite &= found.isfinite().all()
         features[count : count + len(found)] = F.normalize(found, dim=1)
         labels.append(theirs)
         count += len(found)
         skipped += missing
-    if not features[:count].isfinite().all():
+    if not finite:
         raise StageFailed("The trunk gives features that are not finite; its pretraining diverged.")
-    return features[:count], torch.cat(labels), skipped
+    none = torch.empty(0, dtype=torch.int64, device=trunk.device)
+    return features[:count], torch.cat([none, *labels]), skipped
+
+
+def free_memory(device: torch.device) -> int:
+    """Return how many bytes of a GPU are free."""
+    return torch.cuda.mem_get_info(device)[0]
+
+
+def gathered(rows: Tensor, ranks: Ranks) -> Tensor:
+    """Return all ranks' rows in the order of the ranks; ranks may have different numbers of them."""
+    if ranks.world == 1:
+        return rows
+    sizes = gather(torch.tensor([len(rows)], device=rows.device)).tolist()
+    padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+    padded[: len(rows)] = rows
+    parts = gather(padded).split(max(sizes)) if max(sizes) else [rows] * ranks.world
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 
 def nearest(queries: Tensor, bank: Tensor, k: int, chunk: int = CHUNK) -> tuple[Tensor, Tensor]:
@@ -100,28 +148,37 @@ def vote(scores: Tensor, labels: Tensor, classes: int, temperature: float) -> Te
 
 def classify(
     queries: Tensor,
-    bank: Tensor,
+    bank: Tensor | Bank,
     bank_labels: Tensor,
     classes: int,
     k: int,
     temperature: float,
     most: int = 5,
-    batch: int = 256,
+    batch: int | None = None,
+    offset: int = 0,
 ) -> Tensor:
     """Return the `most` best classes of each query, best first, N×min(most, C); −1 where no neighbour votes.
 
     Args:
         queries: N×D unit-length features.
-        bank: M×D unit-length features.
-        bank_labels: M int64.
+        bank: unit-length features, M×D float32, or as a `Bank`, which is searched in bf16 first; of several processes
+            each has a part of it.
+        bank_labels: int64, of all parts.
         classes: C.
-        k: neighbours that vote, at most M.
+        k: neighbours that vote, at most as many as there are rows in all parts.
         temperature: τ.
         most: how many classes to return.
-        batch: queries at once.
+        batch: queries at once; None: 512 on a CPU, else 1,024.
+        offset: position of this part's first row, for a bank without a search of its own.
     """
     ranked = []
+    batch = batch or (512 if queries.device.type == "cpu" else 1024)
     for start in range(0, len(queries), batch):
-        scores, positions = nearest(queries[start : start + batch], bank, k)
+        part = queries[start : start + batch]
+        if isinstance(bank, Bank):
+            scores, positions = search(part, bank, k)
+        else:
+            scores, positions = nearest(part, bank, min(k, len(bank)))
+            scores, positions = over_ranks(scores, positions + offset, k)
         ranked.append(vote(scores, bank_labels[positions], classes, temperature)[:, :most])
     return torch.cat(ranked)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,16 +20,15 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from torch.nn import functional as F
 
-from bench.data.images import ViewDataset
+from bench.data.images import Batch, ViewDataset
 from bench.data.layouts import Index, index
 from bench.data.sampler import DrawSampler, steps_per_epoch
 from bench.data.views import SUPERVISED_VIEW
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.progress import Progress
 from bench.randomness import derive, generator
-from bench.recipe import LinearTask, ScheduleSettings
+from bench.recipe import MACHINE_KEYS, LinearTask, ScheduleSettings
 from bench.stages.frozen import FrozenTrunk, evaluated, hold_out, loaded, subset
 from bench.stages.job import Job
 from bench.train.schedule import factor
@@ -46,6 +47,8 @@ def run(job: Job) -> dict[str, Any]:
     Raises BadInput for missing data or a trunk without a proof, StageFailed when every head diverges or the trunk did
     not stay as it was.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise BadInput("Linear evaluation runs in one process; --gpus is for pretraining, segmentation and neighbours.")
     task = job.config
     assert isinstance(task, LinearTask)
     root = job.data_root(task.dataset)
@@ -53,7 +56,11 @@ def run(job: Job) -> dict[str, Any]:
     if task.selection_share:
         training, selection = hold_out(training, task.selection_share, job.seed)
     validation = index(task.dataset, root, "val")
-    with FrozenTrunk(job.inputs["convert"], task.precision).watched() as trunk:
+    trunk = FrozenTrunk(job.inputs["convert"], task.precision, form=task.trunk)
+    passes = task.epochs if task.features == "augmented" else 1
+    forwards = passes * len(training.files) + len(validation.files) + (len(selection.files) if selection else 0)
+    trunk.compile(forwards, task.size, task.batch_size, task.compile_trunk)
+    with trunk.watched():
         heads = Heads(len(task.learning_rates), len(training.classes), trunk.feature_dim, job.seed, trunk.device)
         skipped = train(job, task, trunk, heads, training)
         chosen, selected = 0, None
@@ -78,7 +85,7 @@ def run(job: Job) -> dict[str, Any]:
     if selected is not None:
         metrics["selection_top1_percent_by_learning_rate"] = dict(zip(names, selected.top1, strict=True))
         metrics["selection_images"] = selected.images
-    return metrics
+    return metrics | trunk.metrics
 
 
 # ---------------------------------------------------------------------------------------------- heads
@@ -104,8 +111,13 @@ class Heads:
         wide = torch.addmm(self.bias.view(-1), features, self.weight.view(heads * classes, dim).t())
         return wide.view(-1, heads, classes)
 
-    def step(self, features: Tensor, labels: Tensor, rates: Tensor, momentum: float, decay: float) -> Tensor:
+    def step(
+        self, features: Tensor, labels: Tensor, rates: Tensor, momentum: float, decay: float, losses: bool = True
+    ) -> Tensor | None:
         """Take one step of SGD (torch's form: v ← m·v + g, w ← w − lr·v) and return the losses before it, L.
+
+        What is as large as the weights, L×C×D, is read and written as seldom as it can be: the matrix product of the
+        gradient adds to the decayed velocity in place, and no gradient is ever stored.
 
         Args:
             features: N×D float32 without gradient.
@@ -113,24 +125,26 @@ class Heads:
             rates: L, this step's learning rate of each head.
             momentum: m.
             decay: weight decay; g includes decay·w.
+            losses: without, they are not computed, and None is returned.
         """
-        heads, classes, _ = self.weight.shape
+        heads, classes, dim = self.weight.shape
         logits = self.logits(features)
-        flat = labels[:, None].expand(-1, heads)
-        losses = F.cross_entropy(logits.reshape(-1, classes), flat.reshape(-1), reduction="none")
+        index = labels[:, None, None].expand(-1, heads, 1)
+        found = None
+        if losses:
+            found = (logits.logsumexp(-1) - logits.gather(2, index)[..., 0]).mean(0)
         # The gradient of the mean cross-entropy is (softmax − one-hot) / N.
         slope = logits.softmax(dim=-1)
-        slope.scatter_add_(2, flat[..., None], torch.full_like(slope[..., :1], -1.0))
+        slope.scatter_add_(2, index, torch.full_like(slope[..., :1], -1.0))
         slope /= len(features)
-        weight_grad = (slope.flatten(1).t() @ features).view_as(self.weight)
-        bias_grad = slope.sum(dim=0)
-        for value, velocity, grad in (
-            (self.weight, self.weight_momentum, weight_grad),
-            (self.bias, self.bias_momentum, bias_grad),
-        ):
-            velocity.mul_(momentum).add_(grad).add_(value, alpha=decay)
-            value.sub_(velocity * rates.view(-1, *[1] * (value.ndim - 1)))
-        return losses.view(-1, heads).mean(0)
+        wide = slope.flatten(1)
+        self.weight_momentum.view(heads * classes, dim).addmm_(wide.t(), features, beta=momentum)
+        self.bias_momentum.view(-1).mul_(momentum).add_(wide.sum(dim=0))
+        for value, velocity in ((self.weight, self.weight_momentum), (self.bias, self.bias_momentum)):
+            if decay:
+                velocity.add_(value, alpha=decay)
+            value.addcmul_(velocity, rates.to(value.dtype).view(-1, *[1] * (value.ndim - 1)), value=-1.0)
+        return found
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resumed training needs, by name."""
@@ -158,33 +172,33 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
     """Train the heads in place and return how many images were skipped; goes on after the last step that was saved.
 
     The crop and flip of an image depend on (seed, draw) alone, so that a resumed training equals an undisturbed one
-    whatever the number of workers. Raises Interrupted after a signal; the step at hand is finished and saved.
+    whatever the number of workers. On `centre` features an epoch is a permutation of them, by the seed. Raises
+    Interrupted after a signal; the step at hand is finished and saved.
     """
     seed = derive(job.seed, "linear", "data")
-    steps = steps_per_epoch(len(training.files), task.batch_size)
+    centre = collect(job, task, trunk, training) if task.features == "centre" else None
+    images = len(training.files) if centre is None else len(centre.labels)
+    steps = steps_per_epoch(images, task.batch_size)
     total = steps * task.epochs
-    settings = task.model_dump_json(exclude={"name", "summary", "source", "workers"})
-    about = {"trunk": trunk.hash, "task": settings, "seed": str(job.seed), "images": str(len(training.files))}
+    settings = task.model_dump_json(exclude={"name", "summary", "source"} | MACHINE_KEYS)
+    about = {"trunk": trunk.hash, "task": settings, "seed": str(job.seed), "images": str(images)}
     start, skipped = _resume(job.folder / HEADS, heads, about)
     schedule = ScheduleSettings(name=task.schedule, milestones=task.milestones)
     peak = torch.tensor(task.learning_rates, device=trunk.device) * (task.batch_size / 256)
-    pack = job.pack(task.dataset, "train", "training")
-    dataset = ViewDataset(training, (SUPERVISED_VIEW(task.size),), seed, unreadable=job.unreadable, pack=pack)
-    sampler = DrawSampler(len(training.files), task.batch_size, seed, start_step=start)
+    sampler = DrawSampler(images, task.batch_size, seed, start_step=start)
     with (
         StopRequest() as stop,
-        loaded(dataset, sampler, task.workers, trunk.device) as batches,
+        _batches(job, task, trunk, training, centre, sampler, seed) as batches,
         Progress(f"train {task.name}", total, "steps", done=start) as progress,
     ):
         for step in range(start, total):
-            batch = next(batches)
-            skipped += batch.skipped
-            assert batch.labels is not None
-            features, labels = trunk.features(batch.views[0]), batch.labels.to(trunk.device)
+            features, labels, missing = next(batches)
+            skipped += missing
             rates = peak * factor(step, total, 0, schedule)
-            losses = heads.step(features, labels, rates, task.momentum, task.weight_decay)
             # Reading a loss waits for the device, hence not at every step.
-            progress.update(1, **({"loss": losses.nan_to_num(math.inf).min().item()} if step % 10 == 0 else {}))
+            losses = heads.step(features, labels, rates, task.momentum, task.weight_decay, step % 10 == 0)
+            shown = {} if losses is None else {"loss": losses.nan_to_num(math.inf).min().item()}
+            progress.update(1, **shown)
             done = step + 1
             if done % steps == 0 or stop.asked:
                 if not any(heads.finite()):
@@ -192,7 +206,55 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
                 _save(job.folder / HEADS, heads, about | {"steps": str(done), "skipped": str(skipped)})
             if stop.asked and done < total:
                 raise Interrupted(f"Stopped after step {done} of {total}; {HEADS} holds it.")
-    return skipped
+    return skipped + (centre.skipped if centre is not None else 0)
+
+
+@dataclass(frozen=True)
+class Centre:
+    """Features of the training images under the test transform, N×D float32 and N, on the trunk's device."""
+
+    features: Tensor
+    labels: Tensor
+    skipped: int
+
+
+def collect(job: Job, task: LinearTask, trunk: FrozenTrunk, images: Index) -> Centre:
+    """Take the features of every image once, or read them where an earlier stage left them."""
+    features = torch.empty(len(images.files), trunk.feature_dim, device=trunk.device)  # ImageNet: 10 GiB
+    labels = torch.empty(len(images.files), dtype=torch.int64, device=trunk.device)
+    count = skipped = 0
+    for found, theirs, missing in evaluated(job, task, trunk, images, "features"):
+        features[count : count + len(found)] = found
+        labels[count : count + len(found)] = theirs
+        count += len(found)
+        skipped += missing
+    return Centre(features[:count], labels[:count], skipped)
+
+
+@contextmanager
+def _batches(
+    job: Job,
+    task: LinearTask,
+    trunk: FrozenTrunk,
+    training: Index,
+    centre: Centre | None,
+    sampler: DrawSampler,
+    seed: int,
+) -> Iterator[Iterator[tuple[Tensor, Tensor, int]]]:
+    """Yield (features N×D, labels N, skipped images) of each step, without an end."""
+    if centre is not None:
+        orders = (torch.tensor([position for position, _ in keys], device=trunk.device) for keys in sampler)
+        yield ((centre.features[order], centre.labels[order], 0) for order in orders)
+        return
+    pack = job.pack(task.dataset, "train", "training")
+    dataset = ViewDataset(training, (SUPERVISED_VIEW(task.size),), seed, unreadable=job.unreadable, pack=pack)
+    with loaded(dataset, sampler, task.workers, trunk.device) as batches:
+        yield (_features(trunk, batch) for batch in batches)
+
+
+def _features(trunk: FrozenTrunk, batch: Batch) -> tuple[Tensor, Tensor, int]:
+    assert batch.labels is not None
+    return trunk.features(batch.views[0]), batch.labels.to(trunk.device), batch.skipped
 
 
 def _save(file: Path, heads: Heads, about: dict[str, str]) -> None:

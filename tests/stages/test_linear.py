@@ -355,10 +355,12 @@ def test_without_a_proof_there_is_no_evaluation(
         run(make_job(tmp_path / "a", folder, imagenet))
 
 
-def test_several_processes_are_refused_with_the_remedy(trunk_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_processes_are_refused_with_the_remedy(
+    tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(BadInput, match="run in one process; --gpus is for"):
-        FrozenTrunk(trunk_folder)
+    with pytest.raises(BadInput, match="runs in one process; --gpus is for"):
+        run(make_job(tmp_path / "a", trunk_folder, imagenet))
 
 
 def test_missing_data_and_an_empty_selection_are_refused(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:

@@ -1,0 +1,170 @@
+"""Features of frozen trunks, kept for the next stage that wants the same ones.
+
+An entry is a folder named by the hash of all that decides its bits: the trunk's hash and the form that it runs in, the
+views, the data's fingerprint and the files, the version of this code. It holds `features.npy` (N×D float32),
+`labels.npy` (N int64) and `about.json` with the checksums of both, and appears whole or not at all. The folder is kept
+below `BENCH_FEATURES_GIB` (16) GiB: what was not used for longest goes first. All of it may be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+VERSION = 1  # raise it when features are computed in another way
+ABOUT, FEATURES, LABELS = "about.json", "features.npy", "labels.npy"
+ABANDONED_SECONDS = 86_400.0  # a partial entry that old has no writer any more
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Features that were found, with the checksums that they were written with."""
+
+    folder: Path
+    features: np.ndarray  # N×D float32, mapped
+    labels: np.ndarray  # N int64
+    skipped: int
+
+    def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+        """Yield (features, labels, skipped images) of at most `size` rows each, as copies; all are skipped at first."""
+        for start in range(0, max(1, len(self.labels)), size):
+            rows = slice(start, start + size)
+            features, labels = (torch.from_numpy(np.array(x[rows])) for x in (self.features, self.labels))
+            yield features, labels, self.skipped if start == 0 else 0
+
+
+class FeatureCache:
+    """One entry, to be read, or to be written row by row and then published.
+
+    Args:
+        folder: of all entries.
+        about: all that decides the features' bits.
+        rows: N, at most.
+        dim: D.
+    """
+
+    def __init__(self, folder: Path, about: Mapping[str, str], rows: int, dim: int) -> None:
+        self.folder, self.about, self.rows, self.dim = folder, {**about, "version": str(VERSION)}, rows, dim
+        name = hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()[:32]
+        self.place = folder / name
+        self.partial = folder / f".{name}.{os.getpid()}"
+        self._features: np.ndarray | None = None
+        self._labels: list[np.ndarray] = []
+        self._skipped = self._count = 0
+        self._refused = False
+
+    def read(self) -> Entry | None:
+        """Return the entry if it is there and undamaged; a damaged one is removed."""
+        try:
+            content = json.loads((self.place / ABOUT).read_text(encoding="utf-8"))
+            features = np.load(self.place / FEATURES, mmap_mode="r")[: content["rows"]]
+            labels = np.load(self.place / LABELS)
+            whole = content["about"] == self.about and content["sha256"] == _checksum(features, labels)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError):
+            whole = False
+        if not whole:
+            print(f"features in {self.place} are damaged: computed anew", flush=True)
+            shutil.rmtree(self.place, ignore_errors=True)
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(self.place)  # used now
+        return Entry(self.place, features, labels, int(content["skipped"]))
+
+    def add(self, features: Tensor, labels: Tensor, skipped: int) -> None:
+        """Write the next rows. A disk that has no room or fails is said once, and nothing is kept."""
+        if self._refused:
+            return
+        try:
+            if self._features is None:
+                self._features = self._open()
+            n = len(labels)
+            self._features[self._count : self._count + n] = features.cpu().numpy()
+        except OSError as error:
+            self._refuse(str(error))
+            return
+        self._labels.append(labels.cpu().numpy())
+        self._count += n
+        self._skipped += skipped
+
+    def publish(self) -> None:
+        """Let the entry appear, and remove what was not used for longest if there is too much."""
+        if self._refused or self._features is None:
+            return
+        labels = np.concatenate(self._labels)
+        content = {
+            "about": self.about,
+            "rows": self._count,
+            "skipped": self._skipped,
+            "sha256": _checksum(self._features[: self._count], labels),
+        }
+        try:
+            self._features.flush()  # type: ignore[attr-defined]
+            np.save(self.partial / LABELS, labels)
+            (self.partial / ABOUT).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            self.partial.rename(self.place)
+        except OSError as error:  # full, or another process was faster
+            if not self.place.is_dir():
+                self._refuse(str(error))
+            shutil.rmtree(self.partial, ignore_errors=True)
+        self._features = None
+        clean(self.folder, limit(), keep=self.place)
+
+    def _open(self) -> np.ndarray:
+        size = self.rows * self.dim * 4
+        self.folder.mkdir(parents=True, exist_ok=True)
+        clean(self.folder, limit(), keep=None)
+        if size > min(limit(), shutil.disk_usage(self.folder).free // 2):
+            raise OSError(f"{size / 2**30:.1f} GiB are too much; BENCH_FEATURES_GIB or the disk allows less")
+        self.partial.mkdir(exist_ok=True)
+        return np.lib.format.open_memmap(self.partial / FEATURES, "w+", np.float32, (self.rows, self.dim))
+
+    def _refuse(self, reason: str) -> None:
+        self._refused, self._features = True, None
+        shutil.rmtree(self.partial, ignore_errors=True)
+        print(f"features are not kept: {reason}", flush=True)
+
+
+def limit() -> int:
+    """Return how many bytes all entries together may take."""
+    return int(float(os.environ.get("BENCH_FEATURES_GIB", "16")) * 2**30)
+
+
+def clean(folder: Path, most: int, keep: Path | None) -> None:
+    """Remove entries, those not used for longest first, until `most` bytes are left; and what dead writers left."""
+    entries: list[tuple[float, int, Path]] = []
+    for place in folder.iterdir():
+        with contextlib.suppress(OSError):
+            used = place.stat().st_mtime
+            if not place.name.startswith("."):
+                entries.append((used, sum(file.stat().st_size for file in place.iterdir()), place))
+            elif time.time() - used > ABANDONED_SECONDS:
+                shutil.rmtree(place, ignore_errors=True)
+    total = sum(size for _, size, _ in entries)
+    for _, size, place in sorted(entries):
+        if total <= most:
+            break
+        if place != keep:
+            shutil.rmtree(place, ignore_errors=True)
+            total -= size
+
+
+def _checksum(features: np.ndarray, labels: np.ndarray) -> str:
+    """Return a sha256 of both, read in pieces."""
+    total = hashlib.sha256(f"{features.shape} {features.dtype} {labels.shape}".encode())
+    for start in range(0, len(features), 8_192):
+        total.update(np.ascontiguousarray(features[start : start + 8_192]).data)
+    total.update(np.ascontiguousarray(labels).data)
+    return total.hexdigest()
