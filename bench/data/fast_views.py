@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from bench.data.views import Drawn, Interpolation, View
+from bench.data.views import BoxRow, Drawn, Interpolation, View, box
 
 cv2.setNumThreads(0)  # DataLoader's workers are the parallelism
 
@@ -45,6 +45,18 @@ def apply(image: np.ndarray, view: View, drawn: Drawn) -> np.ndarray:
     if drawn.blur is not None:
         pixels = blur(pixels, drawn.blur)
     return cv2.min(pixels, cv2.bitwise_not(pixels)) if drawn.solarize else pixels
+
+
+def make_test_view(
+    image: np.ndarray, size: int, resize_to: int, interpolation: Interpolation = "bilinear"
+) -> tuple[np.ndarray, BoxRow]:
+    """Return what `bench.data.views.make_test_view` does, of an array."""
+    height, width = image.shape[:2]
+    short = min(height, width)
+    width, height = int(resize_to * width / short), int(resize_to * height / short)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    pixels = resize(image, width, height, interpolation)[top : top + size, left : left + size]
+    return np.ascontiguousarray(pixels), box((left, top, size, size), False, width, height)
 
 
 def resize(image: np.ndarray, width: int, height: int, interpolation: Interpolation) -> np.ndarray:

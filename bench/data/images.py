@@ -6,22 +6,42 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from bench.data.decode import Undecodable, read_rgb
+from bench.data import fast_views
+from bench.data.decode import Undecodable, read_array, read_rgb
+from bench.data.device_views import Drawing, collate_drawings
 from bench.data.layouts import Index
-from bench.data.views import Batch, BoxRow, Interpolation, View, make_test_view, make_views, normalise
+from bench.data.views import Batch, BoxRow, Interpolation, View, draw_all, make_test_view, make_views, stack
 from bench.errors import BadInput
 from bench.randomness import generator
 
-__all__ = ["Batch", "EvalDataset", "Sample", "UnreadableImage", "ViewDataset", "collate", "in_order", "loader"]
+__all__ = [
+    "Batch",
+    "Decoded",
+    "EvalDataset",
+    "Sample",
+    "UnreadableImage",
+    "ViewDataset",
+    "collate",
+    "in_order",
+    "loader",
+]
 
 Unreadable = Literal["fail", "skip"]
+Backend = Literal["reference", "fast", "device"]
+
+
+class Decoded(Protocol):
+    """Images that are decoded already, by their position in the index."""
+
+    def read(self, position: int) -> np.ndarray:
+        """Return one image H×W×3 uint8, RGB. Raises Undecodable."""
 
 
 class UnreadableImage(BadInput):
@@ -44,6 +64,7 @@ class Sample:
     index: int
     skipped: int = 0  # 1 when another image had to take its place, or when it is left out
     shown: bool = True  # whether it is in the batch
+    drawing: Drawing | None = None  # what the views are made of later, where `views` is empty
 
 
 @dataclass
@@ -65,6 +86,9 @@ class _Files:
     def path(self, index: int) -> Path:
         return Path(self.root, os.fsdecode(bytes(self.names[index])))
 
+    def read(self, index: int) -> np.ndarray:
+        return read_array(self.path(index))
+
     def label(self, index: int) -> int | None:
         return None if self.labels is None else int(self.labels[index])
 
@@ -85,6 +109,8 @@ class ViewDataset(Dataset[Sample]):
         unreadable: an image that cannot be read raises BadInput that names it (`fail`), or the next one that can be
             read takes its place, which `Batch.skipped` counts (`skip`).
         subset: use only so many images, drawn once by the seed; all, if there are no more.
+        backend: what makes the views (see bench.data.views): Pillow, OpenCV, or the device that the batch is moved to.
+        decoded: where images are read from; None: from their files.
     """
 
     def __init__(
@@ -94,8 +120,11 @@ class ViewDataset(Dataset[Sample]):
         seed: int,
         unreadable: Unreadable = "fail",
         subset: int | None = None,
+        backend: Backend = "reference",
+        decoded: Decoded | None = None,
     ) -> None:
         self.files, self.views, self.seed, self.unreadable = _Files.of(index), tuple(views), seed, unreadable
+        self.backend, self.decoded = backend, decoded
         count = len(index.files)
         self.positions = np.arange(count)
         if subset is not None and subset < count:
@@ -111,15 +140,32 @@ class ViewDataset(Dataset[Sample]):
         for offset in range(len(self)):
             position = int(self.positions[(index + offset) % len(self)])
             try:
-                image = read_rgb(self.files.path(position))
+                sample = self._sample(position, number)
             except Undecodable as error:
                 if self.unreadable == "fail":
                     raise self.files.unreadable(position, error) from error
                 skipped = 1
                 continue
-            pixels, boxes = make_views(image, self.views, generator(self.seed, "view", number))
-            return Sample(pixels, boxes, self.files.label(position), position, skipped)
+            sample.skipped = skipped
+            return sample
         raise UnreadableImage(f"No image below {self.files.root} can be read; bench data check says why.")
+
+    def _sample(self, position: int, number: int) -> Sample:
+        """Read an image once and make (or only draw) all its views."""
+        rng, label = generator(self.seed, "view", number), self.files.label(position)
+        if self.backend == "reference":
+            pixels, boxes = make_views(_image(self.files, self.decoded, position), self.views, rng)
+            return Sample(pixels, boxes, label, position)
+        image = (self.decoded or self.files).read(position)
+        drawn, boxes = draw_all(self.views, image.shape[1], image.shape[0], rng)
+        if self.backend == "device":
+            return Sample([], boxes, label, position, drawing=Drawing.of(image, drawn))
+        return Sample([fast_views.apply(image, view, one) for view, one in drawn], boxes, label, position)
+
+
+def _image(files: _Files, decoded: Decoded | None, position: int) -> Image.Image:
+    """One image as the reference's steps take it."""
+    return read_rgb(files.path(position)) if decoded is None else Image.fromarray(decoded.read(position))
 
 
 class EvalDataset(Dataset[Sample]):
@@ -138,11 +184,14 @@ class EvalDataset(Dataset[Sample]):
         resize: int,
         unreadable: Unreadable = "fail",
         interpolation: Interpolation = "bilinear",
+        backend: Literal["reference", "fast"] = "reference",
+        decoded: Decoded | None = None,
     ) -> None:
         if size > resize:
             raise BadInput(f"size {size} cannot be cut out of images resized to {resize}; raise resize or lower size.")
         self.files, self.size, self.resize, self.unreadable = _Files.of(index), size, resize, unreadable
         self.interpolation: Interpolation = interpolation
+        self.backend, self.decoded = backend, decoded
 
     def __len__(self) -> int:
         return len(self.files.names)
@@ -151,28 +200,34 @@ class EvalDataset(Dataset[Sample]):
         """Return the sample of an image; BadInput when it cannot be read and the policy is `fail`."""
         label = self.files.label(index)
         try:
-            image: Image.Image = read_rgb(self.files.path(index))
+            if self.backend == "fast":
+                image = (self.decoded or self.files).read(index)
+                pixels, place = fast_views.make_test_view(image, self.size, self.resize, self.interpolation)
+            else:
+                shown = _image(self.files, self.decoded, index)
+                pixels, place = make_test_view(shown, self.size, self.resize, self.interpolation)
         except Undecodable as error:
             if self.unreadable == "fail":
                 raise self.files.unreadable(index, error) from error
             nothing = np.zeros((self.size, self.size, 3), np.uint8)
             return Sample([nothing], [(0, 0, 0, 0, 0)], label, index, skipped=1, shown=False)
-        pixels, place = make_test_view(image, self.size, self.resize, self.interpolation)
         return Sample([pixels], [place], label, index)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Return samples as one batch, without those that are left out; N may be 0."""
+    """Return samples as one batch, views in uint8 or undone, without those that are left out; N may be 0."""
     shown = [sample for sample in samples if sample.shown]
     n, some = len(shown), shown or samples[:1]  # where none is shown, one gives the shapes
     labels = [sample.label for sample in some if sample.label is not None]
-    views = range(len(some[0].views))
+    boxes = range(len(some[0].boxes))
+    drawings = [sample.drawing for sample in some if sample.drawing is not None]
     return Batch(
-        views=[normalise([sample.views[view] for sample in some])[:n] for view in views],
-        boxes=[torch.tensor([sample.boxes[view] for sample in some], dtype=torch.float32)[:n] for view in views],
+        views=[stack([sample.views[view] for sample in some])[:n] for view in range(len(some[0].views))],
+        boxes=[torch.tensor([sample.boxes[view] for sample in some], dtype=torch.float32)[:n] for view in boxes],
         labels=torch.tensor(labels, dtype=torch.int64)[:n] if labels else None,
         indices=torch.tensor([sample.index for sample in some], dtype=torch.int64)[:n],
         skipped=sum(sample.skipped for sample in samples),
+        undone=collate_drawings(drawings) if drawings else None,
     )
 
 

@@ -23,6 +23,7 @@ from bench.convert.matching import trunk_hash
 from bench.convert.proof import load_proven, load_strictly
 from bench.data.images import Batch, EvalDataset, Sample, in_order, loader
 from bench.data.layouts import Index
+from bench.data.views import normalised
 from bench.errors import BadInput, StageFailed
 from bench.nn.encoder import Encoder, build_encoder
 from bench.progress import Progress
@@ -61,9 +62,12 @@ class FrozenTrunk:
         return self.encoder.feature_dim
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the pooled features, N×D float32 on the device, of images N×3×H×W; they carry no gradient."""
+        """Return the pooled features, N×D float32 on the device, of images N×3×H×W; they carry no gradient.
+
+        Images in uint8 are normalised first.
+        """
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            images = images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+            images = normalised(images.to(self.device, non_blocking=True), torch.channels_last)
             features = self.encoder(images)
         return features.to(torch.float32, copy=True)  # a copy made here is no inference tensor: a head may train on it
 

@@ -168,7 +168,8 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
     start, skipped = _resume(job.folder / HEADS, heads, about)
     schedule = ScheduleSettings(name=task.schedule, milestones=task.milestones)
     peak = torch.tensor(task.learning_rates, device=trunk.device) * (task.batch_size / 256)
-    dataset = ViewDataset(training, (SUPERVISED_VIEW(task.size),), seed, unreadable=job.unreadable)
+    views = (SUPERVISED_VIEW(task.size),)
+    dataset = ViewDataset(training, views, seed, unreadable=job.unreadable, backend=task.view_backend)
     sampler = DrawSampler(len(training.files), task.batch_size, seed, start_step=start)
     with (
         StopRequest() as stop,
@@ -176,10 +177,10 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
         Progress(f"train {task.name}", total, "steps", done=start) as progress,
     ):
         for step in range(start, total):
-            batch = next(batches)
+            batch = next(batches).to(trunk.device, memory_format=torch.channels_last, non_blocking=True)
             skipped += batch.skipped
             assert batch.labels is not None
-            features, labels = trunk.features(batch.views[0]), batch.labels.to(trunk.device)
+            features, labels = trunk.features(batch.views[0]), batch.labels
             rates = peak * factor(step, total, 0, schedule)
             losses = heads.step(features, labels, rates, task.momentum, task.weight_decay)
             # Reading a loss waits for the device, hence not at every step.

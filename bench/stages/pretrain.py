@@ -144,7 +144,12 @@ def _untrained(objective: Objective, recipe: Recipe, job: Job, ranks: Ranks) -> 
 def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks: Ranks) -> dict[str, Any]:
     micro_batch(recipe.batch_size, ranks.world, recipe.accumulate)
     dataset = ViewDataset(
-        images, objective.views(recipe.view_size), job.seed, unreadable=job.unreadable, subset=recipe.subset
+        images,
+        objective.views(recipe.view_size),
+        job.seed,
+        unreadable=job.unreadable,
+        subset=recipe.subset,
+        backend=recipe.view_backend,
     )
     length = len(dataset)
     steps = steps_per_epoch(length, recipe.batch_size)
