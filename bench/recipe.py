@@ -32,7 +32,7 @@ PACKAGE = Path(__file__).parent
 
 # Marks a field that was added after results had been recorded: at its default, which means what was done before, it is
 # in no fingerprint.
-LATER = {"later": True}
+LATER: dict[str, Any] = {"later": True}
 
 
 class Frozen(BaseModel):

@@ -92,8 +92,8 @@ class Drawings:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Drawings:
         """Return them on a device."""
-        move = {"device": device, "non_blocking": non_blocking}
-        return replace(self, pixels=self.pixels.to(**move), parameters=self.parameters.to(**move))
+        pixels = self.pixels.to(device, non_blocking=non_blocking)
+        return replace(self, pixels=pixels, parameters=self.parameters.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Drawings:
         """Return them in page-locked memory."""
@@ -101,7 +101,9 @@ class Drawings:
 
     def views(self) -> list[Tensor]:
         """Return one tensor N×3×h×w uint8 for each view."""
-        images = self.pixels.permute(0, 3, 1, 2).to(precision(self.pixels.device), memory_format=torch.contiguous_format)
+        images = self.pixels.permute(0, 3, 1, 2).to(
+            precision(self.pixels.device), memory_format=torch.contiguous_format
+        )
         return [make(images, view, own) for view, own in zip(self.declared, self.parameters, strict=True)]
 
 

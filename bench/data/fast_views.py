@@ -4,9 +4,9 @@ Takes and gives h×w×3 uint8 arrays. Steps, order and parameters are those of `
 from the reference is stated there and held by tests/data/test_fast_views.py.
 
 - Crop and resize: torch's antialiased resampling of uint8 (the algorithm of Pillow, vectorised), so nothing is lost.
-- Brightness, contrast, saturation and grey are affine maps of a pixel's colour. They are multiplied together and done in
-  one pass for as long as no value can be cut off at 0 or 255 in between; contrast needs the image's mean grey, which the
-  same map takes along.
+- Brightness, contrast, saturation and grey are affine maps of a pixel's colour. They are multiplied together and done
+  in one pass for as long as no value can be cut off at 0 or 255 in between; contrast needs the image's mean grey, which
+  the same map takes along.
 - Hue is turned in OpenCV's HSV with 256 steps, as the reference does in Pillow's.
 - Blur: Pillow approximates a Gaussian by three box filters with fractional ends (Gwosdek et al., "Theoretical
   foundations of Gaussian convolution by extended box filtering", 2011); here one filter with the kernel of the three.
@@ -64,7 +64,7 @@ def resize(image: np.ndarray, width: int, height: int, interpolation: Interpolat
     own = np.array(image, order="C")  # a crop's rows apart cost more, and torch wants memory that may be written
     if own.shape[:2] == (height, width):
         return own
-    # The batch dimension comes first: with a stride that is not the image's size, torch would answer channels-first, and
+    # The batch dimension comes first: were its stride not the image's size, torch would answer channels-first, and
     # putting the colours together again would take longer than the resampling.
     batch = torch.from_numpy(own)[None].permute(0, 3, 1, 2)
     resized = F.interpolate(batch, size=(height, width), mode=interpolation, antialias=True)
