@@ -165,8 +165,9 @@ def evaluated(
         Progress(f"{title} {task.name}", len(dataset), "images") as progress,
     ):
         for batch in found:
-            assert batch.labels is not None
-            yield trunk.features(batch.views[0]), batch.labels.to(trunk.device), batch.skipped  # N may be 0
+            moved = batch.to(trunk.device, memory_format=torch.channels_last, non_blocking=True)
+            assert moved.labels is not None
+            yield trunk.features(moved.views[0]), moved.labels, batch.skipped  # N may be 0
             count += len(batch)
             progress.update(len(batch) + batch.skipped)
     if not count:
