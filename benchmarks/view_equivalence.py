@@ -1,7 +1,7 @@
 """Do the back ends of views train alike? kNN top-1 of BYOL or supervised encoders, over seeds.
 
-    python benchmarks/view_equivalence.py --images DIR [--objective supervised] [--backends reference fast] [--seeds 0 1 2]
-        [--epochs 20] [--size 64] [--quick]
+    python benchmarks/view_equivalence.py --images DIR [--objective supervised] [--backends reference fast]
+        [--seeds 0 1 2] [--epochs 12] [--size 48] [--quick]
 
 DIR is in ImageNet's layout. Runs with the same seed start from the same weights and see the same crops, so differences
 are taken within a seed. Finished runs are kept in runs/benchmarks/view_equivalence and not run again.

@@ -43,8 +43,11 @@ def fast(pictures: list[Image.Image], view: View, drawn: list[Drawn]) -> np.ndar
 
 
 def device(pictures: list[Image.Image], view: View, drawn: list[Drawn]) -> np.ndarray:
-    parts = [Drawing.of(np.asarray(p), [(view, d)]) for p, d in zip(pictures, drawn, strict=True)]
-    (made,) = collate_drawings(parts).views()
+    # A second view of the whole keeps the image from being cut to the first one's crop.
+    whole = [replace(NOTHING, crop=(0, 0, *p.size)) for p in pictures]
+    small = SUPERVISED_VIEW(8)
+    parts = [Drawing.of(np.asarray(p), [(view, d), (small, w)]) for p, d, w in zip(pictures, drawn, whole, strict=True)]
+    made, _ = collate_drawings(parts).views()
     return made.permute(0, 2, 3, 1).numpy()
 
 
@@ -343,6 +346,15 @@ def test_blur_is_pillows_kernel() -> None:
         assert kernel.sum() == pytest.approx(1, abs=1e-6)
         # The ends are cut off below 0.001: at small widths they hold a bit of the variance.
         assert (kernel * place**2).sum() == pytest.approx(sigma**2, rel=0.03, abs=0.01)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_blur_repeats_the_edges(backend: str) -> None:
+    """On a ramp, reflected edges would be off by several levels, edges of zeros by a hundred."""
+    ramp = np.broadcast_to(np.linspace(60, 255, SIZE).astype(np.uint8)[None, :, None], (SIZE, SIZE, 3))
+    shown, blurred = Image.fromarray(ramp.copy()), replace(NOTHING, crop=(0, 0, SIZE, SIZE), blur=2.0)
+    error = np.abs(BACKENDS[backend]([shown], ALL, [blurred])[0].astype(int) - np.asarray(apply(shown, ALL, blurred)))
+    assert error.max() <= 1
 
 
 def test_opencv_starts_no_threads() -> None:
