@@ -128,7 +128,8 @@ class _Colours:
 def blur(pixels: np.ndarray, sigma: float) -> np.ndarray:
     """Return pixels under Pillow's Gaussian blur of a standard deviation in pixels."""
     kernel = blur_kernel(sigma)
-    return cv2.sepFilter2D(pixels, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
+    # Pillow repeats the edge, blurred, in each of its three passes: on the whole that is nearer to a reflection.
+    return cv2.sepFilter2D(pixels, -1, kernel, kernel, borderType=cv2.BORDER_REFLECT)
 
 
 def blur_kernel(sigma: float) -> np.ndarray:

@@ -79,7 +79,7 @@ COLOURS = {"hue": (1.5, 8.0), "chain": (1.5, 8.0)}
 LIMITS: dict[str, dict[str, tuple[float, float]]] = {
     "fast": dict.fromkeys(CASES, EXACT)
     | dict.fromkeys(["brightness", "contrast", "saturation"], (0.2, 1.0))
-    | {"grey": (0.03, 1.0), "blur": (0.6, 6.0)}
+    | {"grey": (0.03, 1.0), "blur": (0.45, 3.0)}
     | COLOURS,
     "device": dict.fromkeys(CASES, EXACT) | {"blur": (0.4, 2.0)} | COLOURS,
 }
@@ -349,12 +349,12 @@ def test_blur_is_pillows_kernel() -> None:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_blur_repeats_the_edges(backend: str) -> None:
-    """On a ramp, reflected edges would be off by several levels, edges of zeros by a hundred."""
-    ramp = np.broadcast_to(np.linspace(60, 255, SIZE).astype(np.uint8)[None, :, None], (SIZE, SIZE, 3))
+def test_blur_at_the_edges(backend: str) -> None:
+    """On a steep ramp; a filter with repeated edges would be off by 4 levels, with zeros beyond them by 165."""
+    ramp = np.broadcast_to(np.minimum(np.arange(SIZE) * 16, 255).astype(np.uint8)[None, :, None], (SIZE, SIZE, 3))
     shown, blurred = Image.fromarray(ramp.copy()), replace(NOTHING, crop=(0, 0, SIZE, SIZE), blur=2.0)
     error = np.abs(BACKENDS[backend]([shown], ALL, [blurred])[0].astype(int) - np.asarray(apply(shown, ALL, blurred)))
-    assert error.max() <= 1
+    assert error.max() <= 2
 
 
 def test_opencv_starts_no_threads() -> None:
