@@ -27,6 +27,7 @@ Dataset = Literal["coco", "imagenet", "imagenet100", "none"]  # none: nothing is
 Precision = Literal["float32", "bf16"]
 PackUsage = Literal["auto", "off"]  # whether a pack that is there is read (bench data pack)
 TrunkForm = Literal["autocast", "folded"]
+ViewBackend = Literal["reference", "fast", "device"]  # what makes views: Pillow, OpenCV, or the training device
 
 PACKAGE = Path(__file__).parent
 
@@ -102,6 +103,7 @@ class Recipe(Frozen):
     objective: dict[str, Any]
     arch: Literal["resnet18", "resnet50"] = "resnet50"
     view_size: int = Field(default=224, ge=32)
+    view_backend: ViewBackend = Field(default="reference", json_schema_extra=LATER)
     epochs: int = Field(ge=0)
     batch_size: int = Field(default=256, gt=0)  # of one optimizer step, over all ranks and accumulated parts
     accumulate: int = Field(default=1, gt=0)
@@ -178,6 +180,7 @@ class LinearTask(_FrozenTask):
     selection_share: float = Field(default=0.0, ge=0, lt=1)
     size: int = Field(default=224, ge=32)
     resize: int = Field(default=256, ge=32)
+    view_backend: ViewBackend = Field(default="reference", json_schema_extra=LATER)  # of the training views
     subset: int | None = Field(default=None, gt=0)
     precision: Precision = "bf16"
     # `folded`: batch norms folded into the convolutions, weights of that precision, pooled in float32; bf16 features

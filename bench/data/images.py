@@ -6,23 +6,45 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from bench.data.decode import Undecodable, read_rgb
+from bench.data import fast_views
+from bench.data.decode import Undecodable, read_array, read_rgb
+from bench.data.device_views import Drawing, collate_drawings
 from bench.data.layouts import Index
-from bench.data.pack import Pack
-from bench.data.views import Batch, BoxRow, Interpolation, View, make_test_view, make_views, normalise
+from bench.data.views import Batch, BoxRow, Interpolation, View, draw_all, make_test_view, make_views, stack
 from bench.errors import BadInput
 from bench.randomness import generator
 
-__all__ = ["Batch", "EvalDataset", "Sample", "UnreadableImage", "ViewDataset", "collate", "in_order", "loader"]
+__all__ = [
+    "Batch",
+    "EvalDataset",
+    "Packed",
+    "Sample",
+    "UnreadableImage",
+    "ViewDataset",
+    "collate",
+    "in_order",
+    "loader",
+]
 
 Unreadable = Literal["fail", "skip"]
+Backend = Literal["reference", "fast", "device"]
+
+
+class Packed(Protocol):
+    """Images of a split that need no more than little decoding, as bench.data.pack.Pack has them."""
+
+    def positions(self, names: np.ndarray) -> np.ndarray:
+        """Return where the files of these names (bytes) lie."""
+
+    def read(self, position: int) -> np.ndarray:
+        """Return one image H×W×3 uint8, RGB. Raises Undecodable."""
 
 
 class UnreadableImage(BadInput):
@@ -45,6 +67,7 @@ class Sample:
     index: int
     skipped: int = 0  # 1 when another image had to take its place, or when it is left out
     shown: bool = True  # whether it is in the batch
+    drawing: Drawing | None = None  # what the views are made of later, where `views` is empty
 
 
 @dataclass
@@ -57,11 +80,11 @@ class _Files:
     root: str
     names: np.ndarray = field(repr=False)  # bytes
     labels: np.ndarray | None = field(repr=False)
-    pack: Pack | None = None
+    pack: Packed | None = None
     places: np.ndarray | None = field(default=None, repr=False)  # of the files in the pack
 
     @classmethod
-    def of(cls, index: Index, pack: Pack | None = None) -> _Files:
+    def of(cls, index: Index, pack: Packed | None = None) -> _Files:
         labels = None if index.labels is None else np.asarray(index.labels, dtype=np.int64)
         names = np.asarray([os.fsencode(file) for file in index.files])
         return cls(str(index.root), names, labels, pack, None if pack is None else pack.positions(names))
@@ -74,6 +97,11 @@ class _Files:
         """Return an image, from the pack if there is one. Raises Undecodable."""
         packed = self.packed(index)
         return read_rgb(self.path(index)) if packed is None else Image.fromarray(packed)
+
+    def array(self, index: int) -> np.ndarray:
+        """Return an image H×W×3 uint8, from the pack if there is one. Raises Undecodable."""
+        packed = self.packed(index)
+        return read_array(self.path(index)) if packed is None else packed
 
     def path(self, index: int) -> Path:
         return Path(self.root, os.fsdecode(bytes(self.names[index])))
@@ -99,6 +127,7 @@ class ViewDataset(Dataset[Sample]):
             read takes its place, which `Batch.skipped` counts (`skip`).
         subset: use only so many images, drawn once by the seed; all, if there are no more.
         pack: read images from it instead of their files.
+        backend: what makes the views (see bench.data.views): Pillow, OpenCV, or the device that the batch is moved to.
     """
 
     def __init__(
@@ -108,9 +137,11 @@ class ViewDataset(Dataset[Sample]):
         seed: int,
         unreadable: Unreadable = "fail",
         subset: int | None = None,
-        pack: Pack | None = None,
+        pack: Packed | None = None,
+        backend: Backend = "reference",
     ) -> None:
         self.files, self.views, self.seed, self.unreadable = _Files.of(index, pack), tuple(views), seed, unreadable
+        self.backend = backend
         count = len(index.files)
         self.positions = np.arange(count)
         if subset is not None and subset < count:
@@ -126,15 +157,27 @@ class ViewDataset(Dataset[Sample]):
         for offset in range(len(self)):
             position = int(self.positions[(index + offset) % len(self)])
             try:
-                image = self.files.image(position)
+                sample = self._sample(position, number)
             except Undecodable as error:
                 if self.unreadable == "fail":
                     raise self.files.unreadable(position, error) from error
                 skipped = 1
                 continue
-            pixels, boxes = make_views(image, self.views, generator(self.seed, "view", number))
-            return Sample(pixels, boxes, self.files.label(position), position, skipped)
+            sample.skipped = skipped
+            return sample
         raise UnreadableImage(f"No image below {self.files.root} can be read; bench data check says why.")
+
+    def _sample(self, position: int, number: int) -> Sample:
+        """Read an image once and make (or only draw) all its views."""
+        rng, label = generator(self.seed, "view", number), self.files.label(position)
+        if self.backend == "reference":
+            pixels, boxes = make_views(self.files.image(position), self.views, rng)
+            return Sample(pixels, boxes, label, position)
+        image = self.files.array(position)
+        drawn, boxes = draw_all(self.views, image.shape[1], image.shape[0], rng)
+        if self.backend == "device":
+            return Sample([], boxes, label, position, drawing=Drawing.of(image, drawn))
+        return Sample([fast_views.apply(image, view, one) for view, one in drawn], boxes, label, position)
 
 
 class EvalDataset(Dataset[Sample]):
@@ -154,12 +197,14 @@ class EvalDataset(Dataset[Sample]):
         resize: int,
         unreadable: Unreadable = "fail",
         interpolation: Interpolation = "bilinear",
-        pack: Pack | None = None,
+        pack: Packed | None = None,
+        backend: Literal["reference", "fast"] = "reference",
     ) -> None:
         if size > resize:
             raise BadInput(f"size {size} cannot be cut out of images resized to {resize}; raise resize or lower size.")
         self.files, self.size, self.resize, self.unreadable = _Files.of(index, pack), size, resize, unreadable
         self.interpolation: Interpolation = interpolation
+        self.backend = backend
 
     def __len__(self) -> int:
         return len(self.files.names)
@@ -168,28 +213,34 @@ class EvalDataset(Dataset[Sample]):
         """Return the sample of an image; BadInput when it cannot be read and the policy is `fail`."""
         label = self.files.label(index)
         try:
-            image = self.files.image(index)
+            if self.backend == "fast":
+                array = self.files.array(index)
+                pixels, place = fast_views.make_test_view(array, self.size, self.resize, self.interpolation)
+            else:
+                image = self.files.image(index)
+                pixels, place = make_test_view(image, self.size, self.resize, self.interpolation)
         except Undecodable as error:
             if self.unreadable == "fail":
                 raise self.files.unreadable(index, error) from error
             nothing = np.zeros((self.size, self.size, 3), np.uint8)
             return Sample([nothing], [(0, 0, 0, 0, 0)], label, index, skipped=1, shown=False)
-        pixels, place = make_test_view(image, self.size, self.resize, self.interpolation)
         return Sample([pixels], [place], label, index)
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Return samples as one batch, without those that are left out; N may be 0."""
+    """Return samples as one batch, views in uint8 or undone, without those that are left out; N may be 0."""
     shown = [sample for sample in samples if sample.shown]
     n, some = len(shown), shown or samples[:1]  # where none is shown, one gives the shapes
     labels = [sample.label for sample in some if sample.label is not None]
-    views = range(len(some[0].views))
+    boxes = range(len(some[0].boxes))
+    drawings = [sample.drawing for sample in some if sample.drawing is not None]
     return Batch(
-        views=[normalise([sample.views[view] for sample in some])[:n] for view in views],
-        boxes=[torch.tensor([sample.boxes[view] for sample in some], dtype=torch.float32)[:n] for view in views],
+        views=[stack([sample.views[view] for sample in some])[:n] for view in range(len(some[0].views))],
+        boxes=[torch.tensor([sample.boxes[view] for sample in some], dtype=torch.float32)[:n] for view in boxes],
         labels=torch.tensor(labels, dtype=torch.int64)[:n] if labels else None,
         indices=torch.tensor([sample.index for sample in some], dtype=torch.int64)[:n],
         skipped=sum(sample.skipped for sample in samples),
+        undone=collate_drawings(drawings) if drawings else None,
     )
 
 

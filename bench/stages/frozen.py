@@ -29,6 +29,7 @@ from bench.convert.matching import trunk_hash
 from bench.convert.proof import fixed_image, load_proven, load_strictly
 from bench.data.images import Batch, EvalDataset, Sample, in_order, loader
 from bench.data.layouts import Index
+from bench.data.views import normalised
 from bench.errors import BadInput, StageFailed
 from bench.nn.compilation import amx, compile_frozen, pays
 from bench.nn.encoder import Encoder, build_encoder
@@ -139,11 +140,14 @@ class FrozenTrunk:
         self.compiled, self.piece, self._compiled_for = compiled, piece, size
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the pooled features, N×D float32 on the device, of images N×3×H×W; they carry no gradient."""
+        """Return the pooled features, N×D float32 on the device, of images N×3×H×W; they carry no gradient.
+
+        Images in uint8 are normalised first.
+        """
         if self.folded is not None:
             return self._folded_features(images)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
-            images = images.to(self.device, memory_format=torch.channels_last, non_blocking=True)
+            images = normalised(images.to(self.device, non_blocking=True), torch.channels_last)
             features = self.encoder(images)
         return features.to(torch.float32, copy=True)  # a copy made here is no inference tensor: a head may train on it
 
@@ -154,8 +158,8 @@ class FrozenTrunk:
         with torch.inference_mode():
             piece = self.piece or max(1, len(images))
             for start in range(0, len(images), piece):
-                part = images[start : start + piece]
-                part = part.to(self.device, self.dtype, memory_format=torch.channels_last, non_blocking=True)
+                part = normalised(images[start : start + piece].to(self.device, non_blocking=True))
+                part = part.to(self.dtype, memory_format=torch.channels_last)
                 n = len(part)
                 if self.compiled is not None and n < piece:  # the program is for one shape
                     part = torch.cat([part, part[:1].expand(piece - n, -1, -1, -1)])
@@ -335,8 +339,9 @@ def _forward(
         Progress(f"{title} {task.name}", sum(map(len, batches)), "images") as progress,
     ):
         for batch in found:
-            assert batch.labels is not None
-            yield trunk.features(batch.views[0]), batch.labels.to(trunk.device), batch.skipped  # N may be 0
+            moved = batch.to(trunk.device, memory_format=torch.channels_last, non_blocking=True)
+            assert moved.labels is not None
+            yield trunk.features(moved.views[0]), moved.labels, batch.skipped  # N may be 0
             progress.update(len(batch) + batch.skipped)
 
 

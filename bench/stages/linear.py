@@ -247,14 +247,16 @@ def _batches(
         yield ((centre.features[order], centre.labels[order], 0) for order in orders)
         return
     pack = job.pack(task.dataset, "train", "training")
-    dataset = ViewDataset(training, (SUPERVISED_VIEW(task.size),), seed, unreadable=job.unreadable, pack=pack)
+    views, backend = (SUPERVISED_VIEW(task.size),), task.view_backend
+    dataset = ViewDataset(training, views, seed, unreadable=job.unreadable, pack=pack, backend=backend)
     with loaded(dataset, sampler, task.workers, trunk.device) as batches:
         yield (_features(trunk, batch) for batch in batches)
 
 
 def _features(trunk: FrozenTrunk, batch: Batch) -> tuple[Tensor, Tensor, int]:
-    assert batch.labels is not None
-    return trunk.features(batch.views[0]), batch.labels.to(trunk.device), batch.skipped
+    moved = batch.to(trunk.device, memory_format=torch.channels_last, non_blocking=True)
+    assert moved.labels is not None
+    return trunk.features(moved.views[0]), moved.labels, batch.skipped
 
 
 def _save(file: Path, heads: Heads, about: dict[str, str]) -> None:

@@ -150,6 +150,7 @@ def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks:
         unreadable=job.unreadable,
         subset=recipe.subset,
         pack=job.pack(recipe.dataset, "train", "training"),
+        backend=recipe.view_backend,
     )
     length = len(dataset)
     steps = steps_per_epoch(length, recipe.batch_size)

@@ -98,7 +98,8 @@ def test_batches_have_the_declared_form(imagenet: Path) -> None:
     train = index("imagenet", imagenet, "train")
     (batch,) = islice(loader(ViewDataset(train, VIEWS, seed=0), DrawSampler(6, 4, 0)), 1)
     assert [tuple(view.shape) for view in batch.views] == [(4, 3, 16, 16)] * 2 + [(4, 3, 8, 8)] * 2
-    assert {view.dtype for view in batch.views} == {torch.float32}
+    assert {view.dtype for view in batch.views} == {torch.uint8}
+    assert {view.dtype for view in batch.to("cpu").views} == {torch.float32}
     assert [tuple(box.shape) for box in batch.boxes] == [(4, 5)] * 4
     assert batch.boxes[0].dtype == torch.float32
     assert batch.indices.dtype == torch.int64
