@@ -36,7 +36,7 @@ BUDGETS = {
     "harness": 100,
 }
 QUICK_BUDGET = 60
-TAKE_IMAGES = frozenset({"views", "pack", "loader"})
+TAKE_IMAGES = frozenset({"views", "pack", "loader", "step", "frozen"})
 PATIENCE = 1.5  # budgets that pass before a benchmark is ended: a slower machine shall have its results, too
 
 
