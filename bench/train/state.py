@@ -136,4 +136,6 @@ class State:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if (failure := self._failure()) is not None:
-            raise StageFailed(f"{failure} Besides, {error}" if error is not None else str(failure)) from (error or failure)
+            raise StageFailed(f"{failure} Besides, {error}" if error is not None else str(failure)) from (
+                error or failure
+            )
