@@ -8,6 +8,7 @@ one (pretraining by name, fingerprint of its recipe); seeds of a row share a cel
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -128,10 +129,10 @@ def _measured(records: Sequence[Record], columns: Sequence[Column]) -> list[Row]
         leading[line["pretrain"], line["recipe"]] = (line["pretrain_set"], line["backbone"])
         key = tuple(line[name] for name in ("pretrain", "recipe", "task", "metric", "protocol", "data"))
         values.setdefault(key, []).append(line["value"])
-    names = [pretrain for pretrain, _ in leading]
+    names = Counter(pretrain for pretrain, _ in leading)
     rows = []
     for (pretrain, recipe), (pretrain_set, backbone) in leading.items():
-        label = f"{pretrain} @{recipe[:8]}" if names.count(pretrain) > 1 else pretrain
+        label = f"{pretrain} @{recipe[:8]}" if names[pretrain] > 1 else pretrain
         cells: list[Cell | None] = []
         for column in columns:
             here = values.get((pretrain, recipe, column.task, column.metric, column.protocol, column.data))
@@ -178,9 +179,10 @@ def _best(rows: Sequence[Row]) -> list[Row]:
     marked = [list(row.cells) for row in rows]
     for index in range(len(rows[0].cells) if rows else 0):
         shown = [round(cell.summary.mean, 2) for row in rows if (cell := row.cells[index]) is not None]
+        highest = max(shown, default=0.0)
         for cells in marked:
             cell = cells[index]
-            if cell is not None and len(shown) > 1 and round(cell.summary.mean, 2) == max(shown):
+            if cell is not None and len(shown) > 1 and round(cell.summary.mean, 2) == highest:
                 cells[index] = replace(cell, best=True)
     return [replace(row, cells=tuple(cells)) for row, cells in zip(rows, marked, strict=True)]
 
