@@ -46,6 +46,7 @@ class Done(BaseModel):
     fingerprint: str
     metrics: dict[str, Any]
     wall_seconds: float
+    peak_memory_mib: dict[str, float] = {}  # "process", "workers", "gpu": as far as there were any
     finished: str  # UTC, ISO 8601
 
 
