@@ -213,15 +213,17 @@ def _small_images(reference_dir: Path) -> Section:
 
 def render_tables(results_dir: Path, format: str, baseline: str | None = None) -> str:
     """Return the tables of a results folder as `markdown`, `csv`, `latex` or `html`."""
-    return render(_sections(results_dir, baseline), format)
+    return render(sections_of(results_dir, baseline), format)
 
 
-def write_tables(results_dir: Path) -> list[Path]:
+def write_tables(results_dir: Path, sections: Sequence[Section] | None = None) -> list[Path]:
     """Write `tables/transfer.{md,csv,tex,html}` of a results folder, each whole or not at all; return the files.
+
+    `sections` are those of this folder, if the caller has them already.
 
     Raises BadInput when a record is broken or the folder cannot be written.
     """
-    sections = _sections(results_dir)
+    sections = sections_of(results_dir) if sections is None else sections
     folder = results_dir / "tables"
     files = []
     for format, suffix in SUFFIXES.items():
@@ -242,7 +244,7 @@ def write_tables(results_dir: Path) -> list[Path]:
 
 def check_tables(results_dir: Path) -> list[str]:
     """Return one sentence per table file that is missing or differs from what the records give ([]: all agree)."""
-    sections = _sections(results_dir)
+    sections = sections_of(results_dir)
     differences = []
     for format, suffix in SUFFIXES.items():
         file = results_dir / "tables" / f"transfer.{suffix}"
@@ -256,7 +258,7 @@ def check_tables(results_dir: Path) -> list[str]:
     return differences
 
 
-def _sections(results_dir: Path, baseline: str | None = None) -> list[Section]:
+def sections_of(results_dir: Path, baseline: str | None = None) -> list[Section]:
     """The sections of a folder. One without a reference of its own shows published rows beside full rows only."""
     records = read_all(results_dir / "records")
     reference = reference_folder(results_dir)
