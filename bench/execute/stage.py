@@ -194,16 +194,17 @@ def _finished(folder: Path) -> Done:
 
 
 def peak_memory_mib() -> dict[str, float]:
-    """Return the most memory, in MiB, that this process has held; the largest of those that it started and that have
-    ended (the loader's workers); and the most that torch had allocated on its GPU. What there was none of is left out.
+    """Return the most memory, in MiB, that this process has held, and the most that torch had allocated on its GPU.
+
+    Without the loader's workers: a child's ru_maxrss starts from what its parent held when it forked, so that one call
+    of git would be taken for a worker of half a gigabyte.
     """
     unit = 2**20 if sys.platform == "darwin" else 2**10  # Linux counts KiB
     found = {"process": _high_water_kib() / 2**10 or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
-    found["workers"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / unit
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         found["gpu"] = torch.cuda.max_memory_allocated() / 2**20
-    return {name: round(value, 1) for name, value in found.items() if value}
+    return {name: round(value, 1) for name, value in found.items()}
 
 
 def _high_water_kib() -> int:
