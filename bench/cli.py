@@ -300,7 +300,8 @@ def table_command(
     results_dir: Annotated[Path, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR")] = Path("results"),
 ) -> None:
     """Regenerate the tables from the records."""
-    from bench.results.tables import check_tables, render_tables, write_tables
+    from bench.results.render import render
+    from bench.results.tables import check_tables, sections_of, write_tables
 
     if check:
         differences = check_tables(results_dir)
@@ -310,9 +311,10 @@ def table_command(
             raise StageFailed(f"{len(differences)} tables differ from what the records give; run bench table.")
         print("tables agree with the records")
         return
-    print(render_tables(results_dir, format.value, baseline))
+    sections = sections_of(results_dir, baseline)
+    print(render(sections, format.value))
     if baseline is None:
-        write_tables(results_dir)
+        write_tables(results_dir, sections)
 
 
 # ------------------------------------------------------------------------------------------- what there is

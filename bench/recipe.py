@@ -89,6 +89,7 @@ class CheckpointSettings(Frozen):
 
     every_steps: int | None = Field(default=None, gt=0)  # None: at the end of each epoch
     keep_every_epochs: int | None = Field(default=None, gt=0)  # besides the last: kept for ever
+    background: bool = True  # written by a thread while training goes on
 
 
 class Recipe(Frozen):

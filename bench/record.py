@@ -86,6 +86,9 @@ class Record(_Frozen):
     versions: dict[str, str | None] = {}
     hardware: Hardware | None = None
     wall_seconds: dict[str, float] = {}  # stage -> seconds
+    # stage -> the most memory that its first process held, without the loader's workers; "<stage> gpu": the most that
+    # torch had allocated on its device
+    peak_memory_mib: dict[str, float] = {}
     weights: str | None = None  # of the trunk, relative to the work folder
     images_skipped: int = Field(default=0, ge=0)
     command: str | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import importlib
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -111,6 +112,7 @@ def _run(folder: Path, stage: StageFile) -> None:
             fingerprint=stage.fingerprint,
             metrics=plain(metrics),
             wall_seconds=round(time.monotonic() - started, 3),
+            peak_memory_mib=peak_memory_mib(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         if stage.task is not None:
@@ -149,11 +151,14 @@ def _record(stage: StageFile, done: Done, work_dir: Path) -> Record:
     trunk = work_dir / stage.inputs["convert"]
     convert = read_stage(trunk)
     pretrain = work_dir / convert.inputs["pretrain"]
-    seconds = {"convert": _finished(trunk).wall_seconds, task.kind: done.wall_seconds}
+    converted = _finished(trunk)
+    seconds = {"convert": converted.wall_seconds, task.kind: done.wall_seconds}
+    memory = _by_stage("convert", converted) | _by_stage(task.kind, done)
     skipped = int(metrics.pop("images_skipped", 0))
     if (pretrain / STAGE).is_file():  # people delete training states once the trunk is there
         trained = _finished(pretrain)
         seconds = {"pretrain": trained.wall_seconds} | seconds
+        memory = _by_stage("pretrain", trained) | memory
         skipped += int(trained.metrics.get("images_skipped", 0))
     upstream, downstream = settings(stage.recipe), settings(task)
     # Paths would be of this machine; the fingerprints know the contents.
@@ -175,6 +180,7 @@ def _record(stage: StageFile, done: Done, work_dir: Path) -> Record:
         data=stage.lineage_data,
         settings={"pretrain": upstream, "downstream": downstream},
         wall_seconds=seconds,
+        peak_memory_mib=memory,
         weights=stage.inputs["convert"] + "/trunk.safetensors",
         images_skipped=skipped,
         command=f"bench run --pretrain {stage.recipe.name} --downstream {task.name} "
@@ -188,6 +194,33 @@ def _finished(folder: Path) -> Done:
     if done is None:
         raise BadInput(f"{folder} is not finished; run it first: bench stage {folder}")
     return done
+
+
+def peak_memory_mib() -> dict[str, float]:
+    """Return the most memory, in MiB, that this process has held, and the most that torch had allocated on its GPU.
+
+    Without the loader's workers: a child's ru_maxrss starts from what its parent held when it forked, so that one call
+    of git would be taken for a worker of half a gigabyte.
+    """
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # Linux counts KiB
+    found = {"process": _high_water_kib() / 2**10 or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        found["gpu"] = torch.cuda.max_memory_allocated() / 2**20
+    return {name: round(value, 1) for name, value in found.items()}
+
+
+def _high_water_kib() -> int:
+    """Linux's own count for this program. ru_maxrss would be that of the process which started it, if that is more."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
+    except (OSError, StopIteration, ValueError):
+        return 0
+
+
+def _by_stage(kind: str, done: Done) -> dict[str, float]:
+    return {kind if name == "process" else f"{kind} {name}": value for name, value in done.peak_memory_mib.items()}
 
 
 def _gpus() -> list[str]:

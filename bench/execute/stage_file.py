@@ -48,6 +48,7 @@ class Done(BaseModel):
     fingerprint: str
     metrics: dict[str, Any]
     wall_seconds: float
+    peak_memory_mib: dict[str, float] = {}  # "process", and "gpu" where there is one
     finished: str  # UTC, ISO 8601
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from bench.record import Record
 from bench.results.load import column_key
-from bench.results.sections import Column, Row
+from bench.results.sections import Cell, Column, Row
 from bench.results.statistics import compare
 
+ALL_PAIRS = 20  # rows up to which each pair of them is compared
 # Settings that neither identify nor change a protocol.
 _LEFT_OUT = frozenset({"name", "summary", "source", "profile", "workers", "kind", "dataset"})
 
@@ -51,7 +52,8 @@ def distinguishable(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]
         apart: list[str] = []
         alike: list[str] = []
         unjudged: list[str] = []
-        for (name, cell), (other, other_cell) in combinations(cells, 2):
+        pairs = list(combinations(cells, 2)) if len(cells) <= ALL_PAIRS else _to_the_best(cells)
+        for (name, cell), (other, other_cell) in pairs:
             verdict = compare(cell.values, other_cell.values)
             if verdict.word in {"higher", "lower"}:
                 above, below = (name, other) if verdict.word == "higher" else (other, name)
@@ -64,10 +66,17 @@ def distinguishable(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]
         if alike:
             parts.append(f"not distinguishable: {', '.join(alike)}")
         if unjudged:
-            pairs = "no pair" if len(unjudged) == len(cells) * (len(cells) - 1) // 2 else f"{len(unjudged)} pairs not"
-            parts.append(f"{pairs} judged, as that takes two seeds of both rows and some spread")
-        lines.append(f"By {columns[index].header}: {'; '.join(parts)}.")
+            which = "no pair" if len(unjudged) == len(pairs) else f"{len(unjudged)} pairs not"
+            parts.append(f"{which} judged, as that takes two seeds of both rows and some spread")
+        against = "" if len(cells) <= ALL_PAIRS else f" ({len(cells)} rows, each against the highest alone)"
+        lines.append(f"By {columns[index].header}{against}: {'; '.join(parts)}.")
     return lines
+
+
+def _to_the_best(cells: Sequence[tuple[str, Cell]]) -> list[tuple[tuple[str, Cell], tuple[str, Cell]]]:
+    """The pairs of the highest row with each other: all pairs would grow with the square of the rows."""
+    best = max(cells, key=lambda one: one[1].summary.mean)
+    return [(best, one) for one in cells if one is not best]
 
 
 def _seeds(rows: Sequence[Row]) -> list[str]:

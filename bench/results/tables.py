@@ -8,6 +8,7 @@ one (pretraining by name, fingerprint of its recipe); seeds of a row share a cel
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -128,10 +129,10 @@ def _measured(records: Sequence[Record], columns: Sequence[Column]) -> list[Row]
         leading[line["pretrain"], line["recipe"]] = (line["pretrain_set"], line["backbone"])
         key = tuple(line[name] for name in ("pretrain", "recipe", "task", "metric", "protocol", "data"))
         values.setdefault(key, []).append(line["value"])
-    names = [pretrain for pretrain, _ in leading]
+    names = Counter(pretrain for pretrain, _ in leading)
     rows = []
     for (pretrain, recipe), (pretrain_set, backbone) in leading.items():
-        label = f"{pretrain} @{recipe[:8]}" if names.count(pretrain) > 1 else pretrain
+        label = f"{pretrain} @{recipe[:8]}" if names[pretrain] > 1 else pretrain
         cells: list[Cell | None] = []
         for column in columns:
             here = values.get((pretrain, recipe, column.task, column.metric, column.protocol, column.data))
@@ -178,9 +179,10 @@ def _best(rows: Sequence[Row]) -> list[Row]:
     marked = [list(row.cells) for row in rows]
     for index in range(len(rows[0].cells) if rows else 0):
         shown = [round(cell.summary.mean, 2) for row in rows if (cell := row.cells[index]) is not None]
+        highest = max(shown, default=0.0)
         for cells in marked:
             cell = cells[index]
-            if cell is not None and len(shown) > 1 and round(cell.summary.mean, 2) == max(shown):
+            if cell is not None and len(shown) > 1 and round(cell.summary.mean, 2) == highest:
                 cells[index] = replace(cell, best=True)
     return [replace(row, cells=tuple(cells)) for row, cells in zip(rows, marked, strict=True)]
 
@@ -211,15 +213,17 @@ def _small_images(reference_dir: Path) -> Section:
 
 def render_tables(results_dir: Path, format: str, baseline: str | None = None) -> str:
     """Return the tables of a results folder as `markdown`, `csv`, `latex` or `html`."""
-    return render(_sections(results_dir, baseline), format)
+    return render(sections_of(results_dir, baseline), format)
 
 
-def write_tables(results_dir: Path) -> list[Path]:
+def write_tables(results_dir: Path, sections: Sequence[Section] | None = None) -> list[Path]:
     """Write `tables/transfer.{md,csv,tex,html}` of a results folder, each whole or not at all; return the files.
+
+    `sections` are those of this folder, if the caller has them already.
 
     Raises BadInput when a record is broken or the folder cannot be written.
     """
-    sections = _sections(results_dir)
+    sections = sections_of(results_dir) if sections is None else sections
     folder = results_dir / "tables"
     files = []
     for format, suffix in SUFFIXES.items():
@@ -240,7 +244,7 @@ def write_tables(results_dir: Path) -> list[Path]:
 
 def check_tables(results_dir: Path) -> list[str]:
     """Return one sentence per table file that is missing or differs from what the records give ([]: all agree)."""
-    sections = _sections(results_dir)
+    sections = sections_of(results_dir)
     differences = []
     for format, suffix in SUFFIXES.items():
         file = results_dir / "tables" / f"transfer.{suffix}"
@@ -254,7 +258,7 @@ def check_tables(results_dir: Path) -> list[str]:
     return differences
 
 
-def _sections(results_dir: Path, baseline: str | None = None) -> list[Section]:
+def sections_of(results_dir: Path, baseline: str | None = None) -> list[Section]:
     """The sections of a folder. One without a reference of its own shows published rows beside full rows only."""
     records = read_all(results_dir / "records")
     reference = reference_folder(results_dir)

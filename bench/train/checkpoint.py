@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,14 +28,22 @@ def epoch_file(epoch: int) -> str:
 
 
 def write(file: Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint: to a file beside it, on to the disk, then in its place, so that `file` is always whole."""
+    """Write a checkpoint: to a file beside it, on to the disk, then in its place, so that `file` is always whole.
+
+    Raises StageFailed when the disk does not take it; `file` then is as it was.
+    """
     # One name, not one per process: a stage is locked, and what a killed process leaves is overwritten by the next.
     partial = file.with_name(f".{file.name}.partial")
-    with partial.open("wb") as stream:
-        torch.save({"format": FORMAT, **content}, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
-    partial.replace(file)
+    try:
+        with partial.open("wb") as stream:
+            torch.save({"format": FORMAT, **content}, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(file)
+    except (OSError, RuntimeError) as error:  # torch's archive says RuntimeError where the stream said OSError
+        with contextlib.suppress(OSError):
+            partial.unlink()  # a full disk wants its space back
+        raise StageFailed(f"Cannot write {file} ({_reason(error)})") from error
     folder = os.open(file.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # else the old name may outlive a power cut
@@ -62,12 +71,26 @@ def is_ours(content: Any) -> bool:
     return isinstance(content, dict) and "format" in content and isinstance(content.get("objective"), dict)
 
 
+def _reason(error: BaseException) -> str:
+    """Why writing failed, in a word: what the system said, if it said anything."""
+    said = error
+    while not isinstance(said, OSError) and (said.__context__ or said.__cause__):
+        said = said.__cause__ or said.__context__ or said
+    return (isinstance(said, OSError) and said.strerror) or " ".join(str(error).split())[:120]
+
+
 def assert_finite(objective: nn.Module, optimizer: torch.optim.Optimizer, step: int, last_good: str) -> None:
     """Raise StageFailed if the state after `step` holds a NaN or inf, naming the tensor: it must not be written."""
     named = [(name, tensor) for name, tensor in _tensors(objective, optimizer) if tensor.is_floating_point()]
     if not named:
         return
-    good = torch.stack([torch.isfinite(tensor).all() for _, tensor in named]).tolist()  # waits for the device once
+    # A sum is finite only if all that went into it was, and costs a sixth of looking at each element. It can overflow
+    # where all were finite, so that it acquits and never convicts. Either way the device is waited for once.
+    with torch.no_grad():
+        sums = torch.stack([tensor.sum().double() for _, tensor in named])
+    if bool(sums.isfinite().all()):
+        return
+    good = torch.stack([torch.isfinite(tensor).all() for _, tensor in named]).tolist()
     bad = [name for (name, _), fine in zip(named, good, strict=True) if not fine]
     if bad:
         more = f" and {len(bad) - 1} more tensors" if len(bad) > 1 else ""

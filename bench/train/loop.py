@@ -64,7 +64,8 @@ def fit(
     optimizer = build_optimizer(groups, recipe.optimizer, recipe.batch_size)
     peak = peak_rate(recipe.optimizer, recipe.batch_size)
     rate = learning_rate(recipe.schedule, peak, total, steps_per_epoch)
-    state = State(folder, identity(recipe, seed, steps_per_epoch), objective, optimizer, ranks)
+    run = identity(recipe, seed, steps_per_epoch)
+    state = State(folder, run, objective, optimizer, ranks, background=recipe.checkpoint.background)
     start, meter = state.resume(), state.meter
     layout = torch.channels_last if recipe.channels_last else None
     shown: dict[str, str | float] = {}
@@ -73,6 +74,7 @@ def fit(
 
     with (
         StopRequest() as stop,
+        state,
         MetricsLog(folder, start, active=ranks.first) as log,
         Feed(source, start, meter) as feed,
         Progress(title, total, "steps", done=start) if ranks.first else nullcontext() as progress,
@@ -109,11 +111,9 @@ def fit(
                 progress.update(1, **shown)
             keep = epoch if _keeps(recipe, done, steps_per_epoch) else None
             if asked or keep is not None or _due(recipe, done, steps_per_epoch):
-                state.save(keep)
-            if asked and done < total:
-                ranks.barrier()  # the file is whole before any rank leaves
+                state.save(keep, leaving=bool(asked) or done == total)
+            if asked and done < total:  # the file is whole on all ranks' way out
                 raise Interrupted(f"Stopped after step {done} of {total}; {LAST} holds it.")
-    ranks.barrier()
     return _metrics(state, recipe)
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
 from torch import nn
 
-from bench.errors import BadInput
+from bench.errors import BadInput, StageFailed
 from bench.recipe import Recipe
-from bench.train.checkpoint import LAST, assert_finite, epoch_file, read, write
+from bench.train.background import Writer
+from bench.train.checkpoint import LAST, assert_finite, epoch_file, read
 from bench.train.distributed import Ranks
 from bench.train.meter import Meter
 
@@ -31,7 +33,10 @@ def identity(recipe: Recipe, seed: int, steps_per_epoch: int) -> dict[str, Any]:
 
 
 class State:
-    """A run's weights, optimizer and counts, and where they are kept. `objective` is the module without DDP."""
+    """A run's weights, optimizer and counts, and where they are kept. `objective` is the module without DDP.
+
+    With `background`, checkpoints are written while training goes on. Leaving the `with` block waits for the last one.
+    """
 
     def __init__(
         self,
@@ -40,6 +45,7 @@ class State:
         objective: nn.Module,
         optimizer: torch.optim.Optimizer,
         ranks: Ranks,
+        background: bool = False,
     ) -> None:
         self.folder, self.run, self.ranks = folder, dict(run), ranks
         self.objective, self.optimizer = objective, optimizer
@@ -47,7 +53,9 @@ class State:
         self.step = 0  # optimizer steps done
         self.skipped = 0  # unreadable images that were replaced by others
         self.logged: dict[str, float] = {}  # the loss terms of the last log step
-        self.last_good = "there is no checkpoint yet"
+        # What stays if the run ends now: true once nothing is being written, which every way out waits for.
+        self.last_good = self._before = "there is no checkpoint yet"
+        self._background, self._writer = background, Writer()
 
     def resume(self) -> int:
         """Take up `last.ckpt` if there is one, and return the number of steps done.
@@ -73,20 +81,61 @@ class State:
             raise BadInput(f"{file} does not fit this run ({reason}); {remedy}.") from error
         self.meter.load(content["meter"], self.ranks.device)
         self.step, self.skipped, self.logged = content["step"], content["skipped"], content["logged"]
-        self.last_good = f"{LAST} of step {self.step} stays"
+        self.last_good = self._before = f"{LAST} of step {self.step} stays"
         return self.step
 
-    def save(self, keep_epoch: int | None = None) -> None:
+    def save(self, keep_epoch: int | None = None, *, leaving: bool = False) -> None:
         """Write `last.ckpt`, after `epoch_….ckpt` if this is the end of an epoch to keep. All ranks call it.
 
-        Raises StageFailed, and writes nothing, when the loss or a tensor is not finite.
+        In the background, what went wrong with the writing is raised by the next save, by `settle`, or on the way
+        out. When the run is `leaving` there is nothing to go on with meanwhile, and it is written at once.
+
+        Raises StageFailed, and writes nothing, when the loss or a tensor is not finite, or (on all ranks) when an
+        earlier checkpoint could not be written.
         """
+        self.settle()
         self.meter.check(self.ranks, self.step, self.last_good)
         assert_finite(self.objective, self.optimizer, self.step, self.last_good)
+        background = self._background and not leaving
         if self.ranks.first:
             content = {"run": self.run, "step": self.step, "objective": self.objective.state_dict()}
+            files = {}
             if keep_epoch is not None:  # first, so that last.ckpt of this epoch means that this file is there, too
-                write(self.folder / epoch_file(keep_epoch), content | {"epoch": keep_epoch})
+                files[self.folder / epoch_file(keep_epoch)] = content | {"epoch": keep_epoch}
             rest = {"optimizer": self.optimizer.state_dict(), "meter": self.meter.state()}
-            write(self.folder / LAST, content | rest | {"skipped": self.skipped, "logged": self.logged})
-        self.last_good = f"{LAST} of step {self.step} stays"
+            files[self.folder / LAST] = content | rest | {"skipped": self.skipped, "logged": self.logged}
+            self._writer.start(files, background=background)
+        self._before, self.last_good = self.last_good, f"{LAST} of step {self.step} stays"
+        if not background:
+            self.settle()
+
+    def settle(self) -> None:
+        """Wait until what was saved lies on the disk. All ranks call it, and none leaves it before all are here.
+
+        Raises StageFailed on all ranks when it could not be written.
+        """
+        failure = self._failure()
+        if self.ranks.sums(int(failure is not None))[0]:
+            raise failure or StageFailed("The first process could not write the checkpoint; its message says why.")
+
+    def _failure(self) -> StageFailed | None:
+        """Wait for the writer, and return what went wrong, worded for a person."""
+        try:
+            self._writer.wait()
+        except StageFailed as error:
+            self.last_good = self._before
+            failure = StageFailed(f"{error}; {self.last_good}. Free space there, then run it again to go on.")
+            failure.__cause__ = error
+            return failure
+        return None
+
+    def __enter__(self) -> State:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if (failure := self._failure()) is not None:
+            raise StageFailed(f"{failure} Besides, {error}" if error is not None else str(failure)) from (
+                error or failure
+            )

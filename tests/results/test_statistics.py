@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import numpy as np
 import pytest
@@ -51,3 +52,14 @@ def test_equal_rows_are_called_different_in_one_case_of_twenty() -> None:
     rng = np.random.default_rng(0)
     words = [compare(a, b).word for a, b in zip(rng.normal(size=(400, 5)), rng.normal(size=(400, 5)), strict=True)]
     assert 0.02 < sum(word != "≈" for word in words) / len(words) < 0.08
+
+
+@pytest.mark.parametrize("sizes", [(2, 2), (3, 5), (12, 4)])
+def test_welchs_p_is_scipys(sizes: tuple[int, int]) -> None:
+    from scipy.stats import ttest_ind
+
+    draw = random.Random(str(sizes))
+    for shift in (0.0, 0.5, 3.0):
+        values, others = ([draw.gauss(shift * i, 1 + i) for _ in range(n)] for i, n in enumerate(sizes))
+        wanted = ttest_ind(values, others, equal_var=False).pvalue
+        assert compare(values, others).p == pytest.approx(wanted, rel=1e-10)

@@ -1,0 +1,102 @@
+"""Checkpoints that are written while training goes on: a copy of the state on the host, and a thread that writes it.
+
+What training waits for is the copy alone. A thread, not a process: on two busy cores both slow the next steps about
+alike, a thread ends with its process (so that nothing writes on into a folder that the next run has taken up), and its
+copy may lie in pinned memory.
+"""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.train.checkpoint import write
+
+
+class HostCopy:
+    """Buffers on the host that a state is copied into. They are allocated once, pinned where a tensor is on CUDA."""
+
+    def __init__(self) -> None:
+        self._buffers: dict[tuple[Any, ...], Tensor] = {}  # by the place in the state
+
+    def take(self, state: Any) -> Any:
+        """Return the state with each tensor replaced by a copy of this moment, in its own strides.
+
+        Containers are copied, too; tensors that share memory go on to do so. The copy is whole when this returns (it
+        waits for the device), and holds until the next one is taken.
+        """
+        shared: dict[tuple[Any, ...], Tensor] = {}
+        taken = self._walk(state, (), shared)
+        if any(buffer.is_pinned() for buffer in shared.values()):
+            torch.cuda.current_stream().synchronize()
+        return taken
+
+    def _walk(self, value: Any, place: tuple[Any, ...], shared: dict[tuple[Any, ...], Tensor]) -> Any:
+        if isinstance(value, Tensor):
+            key = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
+            if key not in shared:
+                shared[key] = self._buffer(place, value).copy_(value.detach(), non_blocking=True)
+            return shared[key]
+        if isinstance(value, dict):
+            taken = copy.copy(value)  # keeps its class, and the _metadata that state_dict() hangs on it
+            for name, item in value.items():
+                taken[name] = self._walk(item, (*place, name), shared)
+            return taken
+        if isinstance(value, list | tuple):
+            return type(value)([self._walk(item, (*place, i), shared) for i, item in enumerate(value)])
+        return value
+
+    def _buffer(self, place: tuple[Any, ...], like: Tensor) -> Tensor:
+        found = self._buffers.get(place)
+        if found is None or (found.dtype, found.shape) != (like.dtype, like.shape) or found.stride() != like.stride():
+            found = torch.empty_like(like, device="cpu", requires_grad=False, pin_memory=like.is_cuda)
+            self._buffers[place] = found
+        return found
+
+
+class Writer:
+    """Writes checkpoints one at a time: a second one waits for the first."""
+
+    def __init__(self) -> None:
+        self._copy = HostCopy()
+        self._thread: threading.Thread | None = None
+        self._failure: BaseException | None = None
+
+    def start(self, files: Mapping[Path, Mapping[str, Any]], *, background: bool = True) -> None:
+        """Write each content to its file, in this order; after a file that cannot be written, no other is.
+
+        In the background they are written as they are now, whatever happens to the tensors later. `wait` says how it
+        went, and must be called before the next start.
+        """
+        assert self._thread is None
+        assert self._failure is None
+        if not background:
+            self._write(files)
+            return
+        # A daemon: Python would wait for another kind at exit, even for a disk that never answers.
+        self._thread = threading.Thread(
+            target=self._write, args=(self._copy.take(dict(files)),), name="checkpoint", daemon=True
+        )
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Return when nothing is being written; raises what the writing raised, once."""
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _write(self, files: Mapping[Path, Mapping[str, Any]]) -> None:
+        try:
+            for file, content in files.items():
+                write(file, content)
+        except BaseException as error:
+            self._failure = error
