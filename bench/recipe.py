@@ -31,7 +31,7 @@ PACKAGE = Path(__file__).parent
 
 # Marks a field that was added after results had been recorded: at its default, which means what was done before, it is
 # in no fingerprint.
-LATER = {"later": True}
+LATER: dict[str, Any] = {"later": True}
 
 
 class Frozen(BaseModel):
@@ -106,6 +106,10 @@ class Recipe(Frozen):
     precision: Precision = "bf16"
     channels_last: bool = True
     sync_bn: bool = True
+    compile: bool = Field(default=False, json_schema_extra=LATER)  # the networks, by torch.compile
+    cuda_graphs: bool = Field(default=False, json_schema_extra=LATER)  # with compile; of no effect on a CPU
+    checkpoint_activations: bool = False  # less memory, a third more computing; equal results
+    lars: Literal["foreach", "timm"] = "foreach"  # how LARS is computed; equal results
     optimizer: OptimizerSettings | None = None  # None only where nothing is trained
     schedule: ScheduleSettings = ScheduleSettings()
     init: Init | None = None
@@ -119,6 +123,10 @@ class Recipe(Frozen):
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
         if (self.dataset == "none") != (self.epochs == 0):
             raise ValueError("dataset 'none' and epochs 0 go together: set both, or neither")
+        if self.cuda_graphs and not self.compile:
+            raise ValueError("cuda_graphs records what compile makes; set compile=True with it, or cuda_graphs=False")
+        if self.compile and self.checkpoint_activations:
+            raise ValueError("compile and checkpoint_activations exclude each other; set one of them to False")
         if self.optimizer is None and self.epochs > 0:
             raise ValueError("a recipe that trains needs an optimizer; add optimizer=dict(name=..., lr=...)")
         return self
@@ -197,7 +205,9 @@ Task = SegmentationTask | LinearTask | KnnTask
 _TASK: TypeAdapter[Task] = TypeAdapter(Annotated[Task, Field(discriminator="kind")])
 
 # Keys that say how a machine runs the job and cannot change its result: no fingerprint has them.
-NOT_IN_FINGERPRINT = frozenset({"name", "summary", "source", "profile", "workers", "log_every", "checkpoint"})
+NOT_IN_FINGERPRINT = frozenset(
+    {"name", "summary", "source", "profile", "workers", "log_every", "checkpoint", "checkpoint_activations", "lars"}
+)
 
 
 # ---------------------------------------------------------------------------------------- finding files
