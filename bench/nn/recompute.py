@@ -42,12 +42,16 @@ def _recomputed(block: nn.Module, forward: Callable[[Tensor], Tensor]) -> Callab
 
 @contextmanager
 def frozen_statistics(module: nn.Module) -> Iterator[None]:
-    """Inside the block, batch norms in train mode normalise by their batch as before, and leave their buffers alone."""
-    tracking = [norm for norm in module.modules() if isinstance(norm, _BatchNorm) and norm.track_running_stats]
-    for norm in tracking:
-        norm.track_running_stats = False
+    """Inside the block, batch norms in train mode work as before, but move copies of their buffers.
+
+    Copies, and not norms that keep no statistics: what is saved for the backward pass must be of the same number.
+    """
+    norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
+    before = [dict(norm._buffers) for norm in norms]
+    for norm, buffers in zip(norms, before, strict=True):
+        norm._buffers.update({name: None if b is None else b.clone() for name, b in buffers.items()})
     try:
         yield
     finally:
-        for norm in tracking:
-            norm.track_running_stats = True
+        for norm, buffers in zip(norms, before, strict=True):
+            norm._buffers.update(buffers)
