@@ -336,7 +336,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=BATCH)
     parser.add_argument("--images", type=Path, help="a folder of JPEG files, instead of rendered ones")
     parser.add_argument("--only", nargs="*", choices=("lightly", "switches", "files"), help="parts; all by default")
-    parser.add_argument("--no-compile", action="store_true", help="leave out the compiled step (it takes a minute)")
+    parser.add_argument("--compile", action="store_true", help="the compiled step, too: a minute and more to start")
     parser.add_argument("--quick", action="store_true", help="tiny images, one round, nothing published")
     words = parser.parse_args(arguments)
     size, batch, rounds = (64, 4, 1) if words.quick else (SIZE, words.batch, words.rounds)
@@ -349,10 +349,14 @@ def main(arguments: list[str] | None = None) -> None:
     ]
     title = f"One BYOL step, ResNet-50, {size} pixels, batch {batch}"
     if "lightly" in parts:
-        made = against_lightly(shape, not (words.quick or words.no_compile))
+        made = against_lightly(shape, words.compile)
         publish("step", title, made, rounds, work, notes, words.quick, goals=not words.quick)
     if "switches" in parts:
-        publish("step_switches", f"{title}: one switch turned", switches(shape), rounds, work, notes, words.quick)
+        half = {**shape, "batch": max(2, batch // 2)}  # ratios between our own steps need no full batch
+        about_half = [*notes, f"Here with batch {half['batch']}."]
+        name = f"One BYOL step with one switch turned, ResNet-50, {size} pixels, batch {half['batch']}"
+        made, few = switches(half), max(1, rounds - 1)
+        publish("step_switches", name, made, few, flops(half["batch"], size), about_half, words.quick)
     if "files" in parts:
         from photographs import about, photographs
 

@@ -5,20 +5,24 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench import allocator
 from bench.allocator import VARIABLE, chosen, find_jemalloc, started_with
 from bench.errors import BadInput
+from bench.execute import doctor, local, stage
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 
-# Faults of touching 64 MiB that were allocated, touched and freed before.
+# Faults of touching 256 MiB that were allocated, touched and freed before.
 PROGRAM = """
 import ctypes, resource
+from bench import allocator
 from bench.allocator import settle
 print(settle())
-libc, size = ctypes.CDLL(None), 64 * 2**20
+libc, size = ctypes.CDLL(None), 256 * 2**20
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 for _ in range(2):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -75,3 +79,45 @@ def test_jemalloc_goes_before_what_is_preloaded_already(tmp_path: Path) -> None:
     assert given["LD_PRELOAD"] == f"{library}:liba.so"
     assert given["MALLOC_CONF"] == "mine"
     assert started_with({"A": "b"}) == {"A": "b"}
+
+
+def test_stages_ask_for_it_before_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "jemaloc")
+    with pytest.raises(BadInput, match="Unknown allocator"):
+        local.run_grid(None)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="Unknown allocator"):
+        stage._run(tmp_path, None)  # type: ignore[arg-type]
+
+
+def test_the_launcher_preloads_it_for_its_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Started(Exception):
+        pass
+
+    def popen(command: list[str], **given: Any) -> None:
+        raise Started(given["env"]["LD_PRELOAD"])
+
+    library = tmp_path / "libjemalloc.so.2"
+    monkeypatch.setenv(VARIABLE, "jemalloc")
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    monkeypatch.setattr(allocator, "find_jemalloc", lambda places=(): library)
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with pytest.raises(Started, match=str(library)):
+        local._run(tmp_path, 1)
+    with pytest.raises(Started, match=str(library)):
+        stage._torchrun(tmp_path, None, 2)  # type: ignore[arg-type]
+
+
+def test_the_doctor_says_what_stages_would_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    monkeypatch.setattr(allocator, "preloaded", lambda: None)
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+    said = {}
+    for choice in ("auto", "default", "jemaloc"):
+        monkeypatch.setenv(VARIABLE, choice)
+        said[choice] = doctor._allocator()
+    assert said["auto"].startswith("glibc, keeping freed memory")
+    assert "unset BENCH_ALLOCATOR" in said["default"]
+    assert said["jemaloc"].startswith("UNUSABLE: Unknown allocator")
+    monkeypatch.setenv(VARIABLE, "auto")
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert "faster under glibc" in doctor._allocator()

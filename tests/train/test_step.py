@@ -80,11 +80,8 @@ def test_bf16_starts_from_the_same_loss_and_trains_as_far() -> None:
     assert max(exact[-1], rounded[-1]) < 0.6 * exact[0]
 
 
-@pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
 def test_foreach_lars_equals_timms(momentum: float, nesterov: bool) -> None:
-    if nesterov and not momentum:
-        pytest.skip("refused")
     given = {"name": "lars", "lr": 0.3, "lr_batch": None, "momentum": momentum, "nesterov": nesterov}
     settings = OptimizerSettings.model_validate(given | {"weight_decay": 0.01, "trust_coefficient": 0.02})
     ends = []
@@ -145,7 +142,7 @@ def test_a_real_step_never_waits_for_the_device(switches: dict[str, Any]) -> Non
             loss = work.backward(batch())["loss"]
             work.update(0.1, step / 2)
         assert waits.count == 0
-        float(loss)
+        float(loss.detach())
         assert waits.count == 1
 
 
