@@ -54,6 +54,12 @@ class PackFormat(StrEnum):
     uint8 = "uint8"
 
 
+class AllocatorName(StrEnum):
+    auto = "auto"
+    default = "default"
+    jemalloc = "jemalloc"
+
+
 class Unreadable(StrEnum):
     fail = "fail"
     skip = "skip"
@@ -84,6 +90,10 @@ ResultsDir = Annotated[
     Path | None, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR", help="Records and tables.", metavar="DIR")
 ]
 Gpus = Annotated[int, typer.Option("--gpus", min=1, help="Processes a stage: one a GPU; gloo processes on a CPU.")]
+AllocatorOption = Annotated[
+    AllocatorName | None,
+    typer.Option("--allocator", help="The stages' C allocator; BENCH_ALLOCATOR says the same.", show_default="auto"),
+]
 UnreadableOption = Annotated[Unreadable, typer.Option("--unreadable", help="What to do with an unreadable image.")]
 
 
@@ -164,6 +174,7 @@ def run_command(
     unreadable: UnreadableOption = Unreadable.fail,
     work_dir: WorkDir = Path("runs"),
     results_dir: ResultsDir = None,
+    allocator: AllocatorOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Run the grid: pretrainings × downstream tasks × seeds. What is recorded already is skipped."""
@@ -176,6 +187,8 @@ def run_command(
     if dry_run:
         _print_plan(plan_grid(request, act=False), gpus)
         return
+    if allocator is not None:
+        os.environ["BENCH_ALLOCATOR"] = allocator.value  # stages inherit it
     grid = plan_grid(request, act=True)
     for note in grid.notes:
         print(f"note: {note}", flush=True)

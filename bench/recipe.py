@@ -111,6 +111,10 @@ class Recipe(Frozen):
     precision: Precision = "bf16"
     channels_last: bool = True
     sync_bn: bool = True
+    compile: bool = Field(default=False, json_schema_extra=LATER)  # the networks, by torch.compile
+    cuda_graphs: bool = Field(default=False, json_schema_extra=LATER)  # with compile; of no effect on a CPU
+    checkpoint_activations: bool = False  # less memory, a third more computing; equal results
+    lars: Literal["foreach", "timm"] = "foreach"  # how LARS is computed; equal results
     optimizer: OptimizerSettings | None = None  # None only where nothing is trained
     schedule: ScheduleSettings = ScheduleSettings()
     init: Init | None = None
@@ -125,6 +129,10 @@ class Recipe(Frozen):
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
         if (self.dataset == "none") != (self.epochs == 0):
             raise ValueError("dataset 'none' and epochs 0 go together: set both, or neither")
+        if self.cuda_graphs and not self.compile:
+            raise ValueError("cuda_graphs records what compile makes; set compile=True with it, or cuda_graphs=False")
+        if self.compile and self.checkpoint_activations:
+            raise ValueError("compile and checkpoint_activations exclude each other; set one of them to False")
         if self.optimizer is None and self.epochs > 0:
             raise ValueError("a recipe that trains needs an optimizer; add optimizer=dict(name=..., lr=...)")
         return self
@@ -225,7 +233,12 @@ _TASK: TypeAdapter[Task] = TypeAdapter(Annotated[Task, Field(discriminator="kind
 
 # Keys that say how a machine runs the job and cannot change its result: no fingerprint has them. (`pack` can change it
 # only by the pack that is then read, and that is in the fingerprint of the data.)
-MACHINE_KEYS = frozenset({"workers", "log_every", "checkpoint", "pack", "compile_trunk", "reuse_features"})
+MACHINE_KEYS = frozenset(
+    {
+        *("workers", "log_every", "checkpoint", "checkpoint_activations", "lars"),
+        *("pack", "compile_trunk", "reuse_features"),
+    }
+)
 NOT_IN_FINGERPRINT = MACHINE_KEYS | {"name", "summary", "source", "profile"}
 
 

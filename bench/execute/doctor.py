@@ -9,7 +9,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench import allocator
 from bench.data.roots import resolve_roots
+from bench.errors import BadInput
 
 PACKAGES = (
     "torch",
@@ -38,6 +40,7 @@ def diagnose(data_root: Sequence[str] = ()) -> int:
     import torch
 
     print(f"cpu          {os.cpu_count()} cores, {torch.get_num_threads()} threads, {_cpu_features()}")
+    print(f"allocator    {_allocator()}")
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
             name = torch.cuda.get_device_name(index)
@@ -54,6 +57,23 @@ def diagnose(data_root: Sequence[str] = ()) -> int:
         else:
             print(f"data         {dataset}: {place} (from {source})")
     return missing
+
+
+def _allocator() -> str:
+    """What stages would use, and whether something better is at hand; nothing is changed here."""
+    try:
+        choice = allocator.chosen(os.environ)
+        allocator.started_with(os.environ)
+    except BadInput as error:
+        return f"UNUSABLE: {error}"
+    found = allocator.preloaded()
+    if found is not None or choice == "jemalloc":
+        return f"{found or choice}, preloaded in stages"
+    if platform.libc_ver()[0] != "glibc":
+        return "the system's default; a training step is faster under glibc or with jemalloc preloaded"
+    if choice == "default":
+        return f"glibc's default; unset {allocator.VARIABLE} for fewer page faults in a training step"
+    return f"glibc, keeping freed memory in stages; {allocator.VARIABLE}=default leaves it as it is"
 
 
 def _cpu_features() -> str:

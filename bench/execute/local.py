@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Literal, NoReturn
 
+from bench.allocator import started_with
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.execute.grid import Grid
 from bench.execute.stage import EXIT_INTERRUPTED
@@ -23,6 +24,7 @@ def run_grid(grid: Grid, gpus: int = 1, unreadable: Literal["fail", "skip"] = "f
 
     Raises StageFailed (or BadInput, if only bad input was met) at the end, and Interrupted on Ctrl-C or SIGTERM.
     """
+    started_with(os.environ)  # an allocator that cannot be had is said before anything runs
     to_do = grid.to_do()
     for stage in grid.stages:
         if grid.states[stage.fingerprint] == "recorded":
@@ -54,7 +56,7 @@ def run_grid(grid: Grid, gpus: int = 1, unreadable: Literal["fail", "skip"] = "f
 def _run(folder: Path, gpus: int) -> int:
     """Run `bench stage` in a process; a signal that asks us to stop is passed on, and its end awaited."""
     command = [sys.executable, "-m", "bench", "stage", str(folder), "--gpus", str(gpus)]
-    process = subprocess.Popen(command, start_new_session=True)
+    process = subprocess.Popen(command, start_new_session=True, env=started_with(os.environ))
 
     def stop(_number: int, _frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt

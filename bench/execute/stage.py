@@ -18,6 +18,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from bench import allocator
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.execute.stage_file import (
     STAGE,
@@ -77,6 +78,7 @@ def run_stage(folder: Path, gpus: int = 1, wait: bool = True) -> None:
 
 def _run(folder: Path, stage: StageFile) -> None:
     """Run the stage's code; rank 0 marks it as done and writes the record."""
+    allocator.settle()  # here, so that torchrun's ranks and stages that a cluster starts have it, too
     first = int(os.environ.get("RANK", "0")) == 0
     work_dir = folder.parent.parent
     inputs = {role: work_dir / name for role, name in stage.inputs.items()}
@@ -124,7 +126,7 @@ def _torchrun(folder: Path, stage: StageFile, processes: int) -> None:
     threads = max(1, (os.cpu_count() or 1) // processes)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command += ["-m", "bench", "stage", str(folder)]
-    environ = os.environ | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
+    environ = allocator.started_with(os.environ) | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
     with subprocess.Popen(command, env=environ) as process:
         try:
             code = process.wait()

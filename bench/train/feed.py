@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import fields
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeVar
 
+import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 
 from bench.errors import BadInput
@@ -72,3 +76,33 @@ class Feed:
         shut = getattr(self._batches, "_shutdown_workers", None)
         if shut is not None:
             shut()
+
+
+def to_device(batch: Batch, device: torch.device, memory_format: torch.memory_format | None = None) -> Batch:
+    """Return a batch on the device, `memory_format` being that of its images.
+
+    On CUDA the copy runs on a stream of its own. The host is ahead of the device, so that a step is still being
+    computed there when the next batch is asked for: on the same stream its copy would queue up behind that step, on
+    this one it runs beside it. On a CPU nothing is copied.
+    """
+    if device.type != "cuda":
+        return batch.to(device, memory_format=memory_format, non_blocking=True)
+    copies, compute = _copies(device), torch.cuda.current_stream(device)
+    with torch.cuda.stream(copies):
+        placed = batch.to(device, memory_format=memory_format, non_blocking=True)
+    compute.wait_stream(copies)
+    for tensor in tensors_of(placed):
+        tensor.record_stream(compute)  # or its memory would be given away while the step still reads it
+    return placed
+
+
+@cache
+def _copies(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)
+
+
+def tensors_of(batch: Batch) -> Iterator[Tensor]:
+    """Yield every tensor of a batch, those in its lists included."""
+    for field in fields(batch):
+        value = getattr(batch, field.name)
+        yield from (item for item in (value if isinstance(value, list) else [value]) if isinstance(item, Tensor))

@@ -7,12 +7,9 @@ later equals one that never stopped, bit for bit on a CPU.
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from bench.errors import Interrupted
 from bench.progress import Progress
@@ -20,12 +17,12 @@ from bench.randomness import reseed
 from bench.recipe import Recipe
 from bench.train.checkpoint import LAST
 from bench.train.distributed import Ranks
-from bench.train.feed import Feed, Source, micro_batch
+from bench.train.feed import Feed, Source, micro_batch, to_device
 from bench.train.metrics_log import MetricsLog
-from bench.train.optim import build_optimizer, check_coverage
 from bench.train.schedule import learning_rate, peak_rate
 from bench.train.signals import StopRequest
 from bench.train.state import State, identity
+from bench.train.step import Step
 
 if TYPE_CHECKING:
     from bench.objectives.base import Objective
@@ -58,16 +55,13 @@ def fit(
     assert recipe.optimizer is not None
     micro_batch(recipe.batch_size, ranks.world, recipe.accumulate)
     total = recipe.epochs * steps_per_epoch
-    model = _on_device(objective, recipe, ranks)
-    groups = objective.param_groups()
-    check_coverage(objective, groups)
-    optimizer = build_optimizer(groups, recipe.optimizer, recipe.batch_size)
+    work = Step(objective, recipe, ranks)
     peak = peak_rate(recipe.optimizer, recipe.batch_size)
     rate = learning_rate(recipe.schedule, peak, total, steps_per_epoch)
     run = identity(recipe, seed, steps_per_epoch)
-    state = State(folder, run, objective, optimizer, ranks, background=recipe.checkpoint.background)
+    state = State(folder, run, objective, work.optimizer, ranks, background=recipe.checkpoint.background)
     start, meter = state.resume(), state.meter
-    layout = torch.channels_last if recipe.channels_last else None
+    placed = partial(to_device, device=ranks.device, memory_format=work.memory_format)
     shown: dict[str, str | float] = {}
     if start == total:
         return _metrics(state, recipe)
@@ -81,21 +75,12 @@ def fit(
     ):
         for step in range(start, total):
             reseed(seed, "step", step, ranks.rank)
-            for group in optimizer.param_groups:
-                group["lr"] = rate(step)
             skipped = 0
-            for part in range(recipe.accumulate):
+            for _ in range(recipe.accumulate):
                 batch = next(feed)
                 skipped += batch.skipped
-                batch = batch.to(ranks.device, memory_format=layout, non_blocking=True)
-                with _no_sync(model) if part < recipe.accumulate - 1 else nullcontext():
-                    with torch.autocast(ranks.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
-                        terms = model(batch)
-                    (terms["loss"] / recipe.accumulate).backward()
-                meter.add(terms)
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-            objective.after_step(step / total)
+                meter.add(work.backward(placed(batch)))
+            work.update(rate(step), step / total)
 
             state.step = done = step + 1
             epoch = step // steps_per_epoch
@@ -119,26 +104,6 @@ def fit(
 
 def _metrics(state: State, recipe: Recipe) -> dict[str, Any]:
     return {"steps": state.step, "epochs": recipe.epochs, "images_skipped": state.skipped, **state.logged}
-
-
-def _on_device(objective: Objective, recipe: Recipe, ranks: Ranks) -> nn.Module:
-    """Move the objective to its device in place; return it, or the shell that synchronises its gradients."""
-    if ranks.world > 1 and recipe.sync_bn:
-        from bench.nn.norm import convert_sync_batchnorm
-
-        convert_sync_batchnorm(objective, ranks.device.type)
-    objective.to(ranks.device)
-    if recipe.channels_last:
-        objective.to(memory_format=torch.channels_last)
-    objective.train()
-    if ranks.world == 1:
-        return objective
-    # Buffers: synchronised norms agree anyway, and rank 0's are the ones that are saved.
-    return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
-
-
-def _no_sync(model: nn.Module) -> Any:
-    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
 def _due(recipe: Recipe, done: int, steps_per_epoch: int) -> bool:

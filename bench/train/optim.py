@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from bench.errors import BadInput
@@ -15,11 +15,16 @@ from bench.recipe import OptimizerSettings
 from bench.train.schedule import peak_rate
 
 
-def build_optimizer(groups: Iterable[Mapping[str, Any]], settings: OptimizerSettings, batch_size: int) -> Optimizer:
+def build_optimizer(
+    groups: Iterable[Mapping[str, Any]],
+    settings: OptimizerSettings,
+    batch_size: int,
+    lars: Literal["foreach", "timm"] = "foreach",
+) -> Optimizer:
     """Build the optimizer for groups of {"params": …, "decay": bool, "adapt": bool}.
 
     `decay` says whether weight decay applies, `adapt` whether LARS's trust ratio does. The rate is the peak rate; the
-    loop sets that of each step.
+    loop sets that of each step. `lars` says which of two implementations computes LARS.
 
     Raises BadInput for settings that do not go together.
     """
@@ -36,26 +41,72 @@ def build_optimizer(groups: Iterable[Mapping[str, Any]], settings: OptimizerSett
     ]
     own = [group for group in own if group["params"]]
     if settings.name == "lars":
-        return lars(own, lr, settings)
+        return _timm_lars(own, lr, settings) if lars == "timm" else Lars(own, lr, settings)
     plain = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in own]
     if settings.name == "adamw":
         return torch.optim.AdamW(plain, lr=lr, betas=settings.betas, fused=True)
     return torch.optim.SGD(plain, lr=lr, momentum=settings.momentum, nesterov=settings.nesterov, fused=True)
 
 
-def lars(groups: list[dict[str, Any]], lr: float, settings: OptimizerSettings) -> Optimizer:
-    """Return LARS (You et al. 2017) with BYOL's trust ratio, for groups of {"params", "weight_decay", "adapt"}.
+class Lars(Optimizer):
+    """LARS (You et al. 2017) with BYOL's trust ratio, for groups of {"params", "weight_decay", "adapt"}.
 
     With u = g + weight_decay·w, an adapted parameter moves along η·‖w‖/‖u‖·u (u itself where either norm is 0), any
     other along u; both with heavy-ball momentum, the rate applied last (Grill et al. 2020, appendix J, and the
-    reference implementation).
-
-    timm's Lars divides by ‖g‖ + weight_decay·‖w‖ instead, and adapts exactly where weight decay is not 0. So decay is
-    added here, and timm is given gradients that hold it already.
+    reference implementation). Each operation is done for all parameters of a group at once, and none waits for the
+    device. Gradients are used up: they hold the update afterwards.
     """
-    from timm.optim.lars import Lars  # importing timm takes seconds
 
-    class DecayedLars(Lars):
+    def __init__(self, groups: list[dict[str, Any]], lr: float, settings: OptimizerSettings) -> None:
+        own = [{"params": g["params"], "decay": g["weight_decay"], "always_adapt": g["adapt"]} for g in groups]
+        self.eta, self.momentum, self.nesterov = settings.trust_coefficient, settings.momentum, settings.nesterov
+        super().__init__(own, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Move the parameters that have a gradient; there is no closure to evaluate."""
+        assert closure is None
+        for group in self.param_groups:
+            weights: list[Tensor] = [p for p in group["params"] if p.grad is not None]
+            if not weights:
+                continue
+            updates: list[Tensor] = [p.grad for p in weights if p.grad is not None]
+            if group["decay"] != 0:
+                torch._foreach_add_(updates, weights, alpha=group["decay"])
+            if group["always_adapt"]:
+                torch._foreach_mul_(updates, self._ratios(weights, updates))
+            if self.momentum != 0:
+                updates = self._with_momentum(weights, updates)
+            torch._foreach_add_(weights, updates, alpha=-group["lr"])
+
+    def _ratios(self, weights: list[Tensor], updates: list[Tensor]) -> list[Tensor]:
+        """η·‖w‖/‖u‖ of each parameter, 1 where either norm is 0."""
+        w, u = torch.stack(torch._foreach_norm(weights)), torch.stack(torch._foreach_norm(updates))
+        return list(torch.where((w > 0) & (u > 0), self.eta * w / u, 1.0).unbind())
+
+    def _with_momentum(self, weights: list[Tensor], updates: list[Tensor]) -> list[Tensor]:
+        """Add the updates to the velocities; return what the weights move along."""
+        fresh = [p for p in weights if "momentum_buffer" not in self.state[p]]
+        for p in fresh:
+            self.state[p]["momentum_buffer"] = torch.zeros_like(p)
+        velocities: list[Tensor] = [self.state[p]["momentum_buffer"] for p in weights]
+        torch._foreach_mul_(velocities, self.momentum)
+        torch._foreach_add_(velocities, updates)
+        if not self.nesterov:
+            return velocities
+        torch._foreach_add_(updates, velocities, alpha=self.momentum)
+        return updates
+
+
+def _timm_lars(groups: list[dict[str, Any]], lr: float, settings: OptimizerSettings) -> Optimizer:
+    """Return timm's LARS with the step of `Lars`: what that is held against, and the recipe's `lars="timm"`.
+
+    timm's divides by ‖g‖ + weight_decay·‖w‖, and adapts exactly where weight decay is not 0. So decay is added here,
+    and timm is given gradients that hold it already.
+    """
+    from timm.optim.lars import Lars as TimmLars  # importing timm takes seconds
+
+    class DecayedLars(TimmLars):
         """timm's Lars on g + decay·w; a group's own `always_adapt` alone says whether it is adapted."""
 
         @torch.no_grad()

@@ -1,0 +1,98 @@
+"""One optimizer step of an objective on its device: gradients of the micro-batches, the update, what follows it.
+
+Nothing here waits for the device.
+"""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from bench.recipe import Recipe
+from bench.train.distributed import Ranks
+from bench.train.optim import build_optimizer, check_coverage
+
+if TYPE_CHECKING:
+    from bench.data.views import Batch
+    from bench.objectives.base import Objective
+
+
+class Step:
+    """Moves an objective to its device as the recipe's switches have it, and trains it step by step.
+
+        for batch in micro_batches:
+            terms = step.backward(batch)
+        step.update(progress)
+
+    Raises BadInput for switches that do not go together.
+    """
+
+    def __init__(self, objective: Objective, recipe: Recipe, ranks: Ranks) -> None:
+        assert recipe.optimizer is not None
+        self.objective, self.recipe, self.ranks = objective, recipe, ranks
+        self.model = _on_device(objective, recipe, ranks)
+        self.memory_format = torch.channels_last if recipe.channels_last else None
+        groups = objective.param_groups()
+        check_coverage(objective, groups)
+        self.optimizer = build_optimizer(groups, recipe.optimizer, recipe.batch_size, recipe.lars)
+        self._part = 0  # micro-batches since the last update
+        self._graphs = recipe.compile and recipe.cuda_graphs and ranks.device.type == "cuda"
+
+    def backward(self, batch: Batch) -> dict[str, Tensor]:
+        """Add the gradients of a micro-batch that lies on the device; return the objective's terms."""
+        recipe = self.recipe
+        if self._graphs and self._part == 0:
+            torch.compiler.cudagraph_mark_step_begin()
+        self._part += 1
+        last = self._part == recipe.accumulate
+        with nullcontext() if last else _no_sync(self.model):
+            with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+                terms: dict[str, Tensor] = self.model(batch)
+            (terms["loss"] / recipe.accumulate).backward()
+        return terms
+
+    def update(self, rate: float, progress: float) -> None:
+        """Move the weights by the gradients gathered so far, then the target network; `progress` is k / K."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.objective.after_step(progress)
+        self._part = 0
+
+
+def _on_device(objective: Objective, recipe: Recipe, ranks: Ranks) -> nn.Module:
+    """Move the objective to its device in place; return it, or the shell that synchronises its gradients."""
+    if ranks.world > 1 and recipe.sync_bn:
+        from bench.nn.norm import convert_sync_batchnorm
+
+        convert_sync_batchnorm(objective, ranks.device.type)
+    objective.to(ranks.device)
+    if recipe.channels_last:
+        objective.to(memory_format=torch.channels_last)
+    objective.train()
+    if recipe.checkpoint_activations:
+        from bench.nn.recompute import recompute_blocks
+
+        recompute_blocks(objective)
+    if recipe.compile:
+        from bench.nn.compiled import compile_networks
+
+        graphs = recipe.cuda_graphs and ranks.device.type == "cuda"
+        if recipe.cuda_graphs and not graphs and ranks.first:
+            print(
+                "cuda_graphs: there is no GPU here, so the step runs without them; no result depends on it", flush=True
+            )
+        compile_networks(objective, ranks.device.type, graphs)
+    if ranks.world == 1:
+        return objective
+    # Buffers: synchronised norms agree anyway, and rank 0's are the ones that are saved.
+    return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def _no_sync(model: nn.Module) -> Any:
+    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()

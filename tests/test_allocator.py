@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import allocator
+from bench.allocator import VARIABLE, chosen, find_jemalloc, started_with
+from bench.errors import BadInput
+from bench.execute import doctor, local, stage
+
+GLIBC = platform.libc_ver()[0] == "glibc"
+
+# Faults of touching 256 MiB that were allocated, touched and freed before.
+PROGRAM = """
+import ctypes, resource
+from bench import allocator
+from bench.allocator import settle
+print(settle())
+libc, size = ctypes.CDLL(None), 256 * 2**20
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    place = libc.malloc(size)
+    ctypes.memset(place, 1, size)
+    libc.free(place)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def settled(**environ: str) -> tuple[str, int]:
+    """What a process with this environment uses, in words, and its faults when it allocates again."""
+    clean = {key: value for key, value in os.environ.items() if key not in {VARIABLE, "LD_PRELOAD"}}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], env=clean | environ, capture_output=True, text=True, check=True
+    )
+    words, faults = done.stdout.splitlines()
+    return words, int(faults)
+
+
+@pytest.mark.skipif(not GLIBC, reason="another C library")
+def test_freed_memory_is_used_again_without_page_faults() -> None:
+    words, faults = settled()
+    assert words == "glibc, keeping freed memory"
+    assert faults < 100
+    words, faults = settled(**{VARIABLE: "default"})
+    assert words == "glibc's default"
+    assert faults > 1000  # each page of 4 KiB, or more where huge pages are on
+
+
+@pytest.mark.skipif(find_jemalloc() is None, reason="jemalloc is not installed")
+def test_jemalloc_is_preloaded_and_left_alone() -> None:
+    given = started_with({VARIABLE: "jemalloc"})
+    words, faults = settled(**given)
+    assert words == "jemalloc (preloaded)"
+    assert faults < 100
+    assert started_with(given) == given  # once, however often a launcher starts a launcher
+
+
+def test_an_allocator_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"Unknown allocator 'jemaloc' .*did you mean jemalloc"):
+        chosen({VARIABLE: "jemaloc"})
+    with pytest.raises(BadInput, match="jemalloc is not installed; install it"):
+        started_with({VARIABLE: "jemalloc"}, places=[str(tmp_path)])
+    with pytest.raises(subprocess.CalledProcessError) as failed:
+        settled(**{VARIABLE: "jemalloc"})
+    assert "was started without it; start it with LD_PRELOAD=" in failed.value.stderr
+
+
+def test_jemalloc_goes_before_what_is_preloaded_already(tmp_path: Path) -> None:
+    library = tmp_path / "libjemalloc.so.2"
+    library.touch()
+    given = started_with({VARIABLE: "jemalloc", "LD_PRELOAD": "liba.so", "MALLOC_CONF": "mine"}, [str(tmp_path)])
+    assert given["LD_PRELOAD"] == f"{library}:liba.so"
+    assert given["MALLOC_CONF"] == "mine"
+    assert started_with({"A": "b"}) == {"A": "b"}
+
+
+def test_stages_ask_for_it_before_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLE, "jemaloc")
+    with pytest.raises(BadInput, match="Unknown allocator"):
+        local.run_grid(None)  # type: ignore[arg-type]
+    with pytest.raises(BadInput, match="Unknown allocator"):
+        stage._run(tmp_path, None)  # type: ignore[arg-type]
+
+
+def test_the_launcher_preloads_it_for_its_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Started(Exception):
+        pass
+
+    def popen(command: list[str], **given: Any) -> None:
+        raise Started(given["env"]["LD_PRELOAD"])
+
+    library = tmp_path / "libjemalloc.so.2"
+    monkeypatch.setenv(VARIABLE, "jemalloc")
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    monkeypatch.setattr(allocator, "find_jemalloc", lambda places=(): library)
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with pytest.raises(Started, match=str(library)):
+        local._run(tmp_path, 1)
+    with pytest.raises(Started, match=str(library)):
+        stage._torchrun(tmp_path, None, 2)  # type: ignore[arg-type]
+
+
+def test_the_doctor_says_what_stages_would_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LD_PRELOAD", raising=False)
+    monkeypatch.setattr(allocator, "preloaded", lambda: None)
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("glibc", "2.36"))
+    said = {}
+    for choice in ("auto", "default", "jemaloc"):
+        monkeypatch.setenv(VARIABLE, choice)
+        said[choice] = doctor._allocator()
+    assert said["auto"].startswith("glibc, keeping freed memory")
+    assert "unset BENCH_ALLOCATOR" in said["default"]
+    assert said["jemaloc"].startswith("UNUSABLE: Unknown allocator")
+    monkeypatch.setenv(VARIABLE, "auto")
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    assert "faster under glibc" in doctor._allocator()

@@ -1,0 +1,224 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import stand_in
+import torch
+from stand_in import lines, recipe, train
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from bench.data.views import Batch
+from bench.errors import BadInput
+from bench.nn.encoder import build_encoder
+from bench.objectives.byol import BYOL
+from bench.recipe import OptimizerSettings, Recipe
+from bench.train import feed
+from bench.train.checkpoint import LAST, read
+from bench.train.distributed import Ranks
+from bench.train.flops import step_flops
+from bench.train.optim import build_optimizer
+from bench.train.step import Step
+
+HEADS = {"hidden_dim": 16, "projection_dim": 8}
+
+
+def batch(seed: int = 0, size: int = 32, images: int = 4) -> Batch:
+    generator = torch.Generator().manual_seed(seed)
+    views = [torch.randn(images, 3, size, size, generator=generator) for _ in range(2)]
+    return Batch(views=views, boxes=[], labels=None, indices=torch.arange(images))
+
+
+def curve(
+    config: Recipe, steps: int = 4, rate: float = 0.05, double: bool = False, **shape: int
+) -> tuple[list[float], dict[str, torch.Tensor]]:
+    """The losses of a short BYOL run with ResNet-18, and its state."""
+    objective = BYOL(build_encoder("resnet18", 0), **HEADS)
+    work = Step(objective.double() if double else objective, config, Ranks())
+    losses = []
+    for step in range(steps):
+        given = batch(step, **shape)
+        if double:
+            given = replace(given, views=[view.double() for view in given.views])
+        losses.append(work.backward(feed.to_device(given, torch.device("cpu"), work.memory_format))["loss"].detach())
+        work.update(rate, step / steps)
+    return torch.stack(losses).tolist(), objective.state_dict()
+
+
+LARS = {"name": "lars", "lr": 0.2, "weight_decay": 1e-4}
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_recomputed_blocks_and_either_lars_give_the_same_run_bit_for_bit(precision: str) -> None:
+    losses, state = curve(recipe(precision=precision, optimizer=LARS))
+    assert len(set(losses)) == 4
+    for switch in ({"checkpoint_activations": True}, {"lars": "timm"}):
+        again, after = curve(recipe(precision=precision, optimizer=LARS, **switch))
+        assert losses == again
+        assert all(torch.equal(state[name], after[name]) for name in state)
+
+
+def test_channels_last_gives_the_same_loss_curve() -> None:
+    """In float64: a BYOL run from random weights multiplies differences by ten or more a step."""
+    first, _ = curve(recipe(precision="float32", channels_last=False), double=True)
+    other, _ = curve(recipe(precision="float32", channels_last=True), double=True)
+    assert first == pytest.approx(other, rel=1e-8)
+
+
+def test_bf16_starts_from_the_same_loss_and_trains_as_far() -> None:
+    sgd = {"name": "sgd", "lr": 0.1}
+    exact, _ = curve(recipe(precision="float32", optimizer=sgd), 5, size=64, images=8)
+    rounded, _ = curve(recipe(precision="bf16", optimizer=sgd), 5, size=64, images=8)
+    assert rounded[0] == pytest.approx(exact[0], rel=0.01)
+    assert rounded != exact
+    assert max(exact[-1], rounded[-1]) < 0.6 * exact[0]
+
+
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
+def test_foreach_lars_equals_timms(momentum: float, nesterov: bool) -> None:
+    given = {"name": "lars", "lr": 0.3, "lr_batch": None, "momentum": momentum, "nesterov": nesterov}
+    settings = OptimizerSettings.model_validate(given | {"weight_decay": 0.01, "trust_coefficient": 0.02})
+    ends = []
+    for kind in ("foreach", "timm"):
+        generator = torch.Generator().manual_seed(0)
+        params = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((4, 3, 3, 3), (5, 4), (6,))]
+        groups = [
+            {"params": params[:2], "decay": True, "adapt": True},
+            {"params": params[2:], "decay": False, "adapt": False},
+        ]
+        optimizer = build_optimizer(groups, settings, 1, kind)  # type: ignore[arg-type]
+        for step in range(4):
+            for p in params:
+                p.grad = torch.randn(p.shape, generator=generator)
+            if step == 1:
+                params[1].grad = None  # such as an unused head
+            optimizer.step()
+        ends.append(([p.detach() for p in params], [optimizer.state[p].get("momentum_buffer") for p in params]))
+    assert stand_in.same(ends[0], ends[1])
+
+
+def test_a_run_goes_on_with_the_other_lars(tmp_path: Path) -> None:
+    train(tmp_path / "one", recipe())
+    train(tmp_path / "two", recipe(lars="timm"))
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "three", recipe(lars="timm"), hook=_raises_at(5))
+    train(tmp_path / "three", recipe())
+    one, two, three = (read(tmp_path / name / LAST) for name in ("one", "two", "three"))
+    for other in (two, three):
+        assert stand_in.same(one["objective"], other["objective"])
+        assert stand_in.same(one["optimizer"]["state"], other["optimizer"]["state"])
+
+
+def _raises_at(step: int) -> Any:
+    def hook(now: int) -> None:
+        if now == step:
+            raise KeyboardInterrupt
+
+    return hook
+
+
+class Waits(TorchDispatchMode):
+    """Counts what would make the host wait for a device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func in {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default}
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("switches", [{}, {"checkpoint_activations": True}, {"lars": "timm"}])
+def test_a_real_step_never_waits_for_the_device(switches: dict[str, Any]) -> None:
+    with Waits() as waits:
+        objective = BYOL(build_encoder("resnet18", 0), **HEADS)
+        work = Step(objective, recipe(optimizer=LARS, **switches), Ranks())
+        for step in range(2):
+            loss = work.backward(batch())["loss"]
+            work.update(0.1, step / 2)
+        assert waits.count == 0
+        float(loss.detach())
+        assert waits.count == 1
+
+
+def test_compiled_networks_give_the_same_loss_curve(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    train(tmp_path / "a", recipe(epochs=1, log_every=1), dropout=0.0)
+    train(tmp_path / "b", recipe(epochs=1, log_every=1, compile=True), dropout=0.0)
+    for ours, theirs in zip(lines(tmp_path / "a"), lines(tmp_path / "b"), strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-5)
+    states = [read(tmp_path / name / LAST)["objective"] for name in ("a", "b")]
+    assert list(states[0]) == list(states[1])
+
+
+def test_cuda_graphs_say_that_there_is_no_gpu(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    objective = BYOL(build_encoder("resnet18", 0), **HEADS)
+    Step(objective, recipe(compile=True, cuda_graphs=True), Ranks())
+    assert "no GPU here" in capsys.readouterr().out
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    with pytest.raises(BadInput, match=r"needs a C\+\+ compiler on a CPU"):
+        Step(objective, recipe(compile=True), Ranks())
+
+
+@pytest.mark.parametrize(
+    ("switches", "words"),
+    [({"cuda_graphs": True}, "set compile=True"), ({"compile": True, "checkpoint_activations": True}, "exclude")],
+)
+def test_switches_that_do_not_go_together_are_refused(switches: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        recipe(**switches)
+
+
+def test_copies_run_on_a_stream_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for CUDA: what is copied where, what waits for what, and that memory is held for the step."""
+    told: list[Any] = []
+
+    @contextmanager
+    def stream(name: Any) -> Iterator[None]:
+        told.append("copies begin")
+        yield
+        told.append("copies end")
+
+    compute = SimpleNamespace(wait_stream=lambda other: told.append(f"compute waits for {other}"))
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: compute)
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(feed, "_copies", lambda device: "copies")
+    monkeypatch.setattr(Batch, "to", lambda self, *a, **k: told.append((*a, k["non_blocking"])) or self)
+    monkeypatch.setattr(torch.Tensor, "record_stream", lambda self, s: told.append((tuple(self.shape), s is compute)))
+    given = batch()
+    given.boxes.append(torch.zeros(4, 5))
+    device = torch.device("cuda", 0)
+    assert feed.to_device(given, device, torch.channels_last) is given
+    held = [((4, 3, 32, 32), True)] * 2 + [((4, 5), True), ((4,), True)]
+    assert told == ["copies begin", (device, True), "copies end", "compute waits for copies", *held]
+
+
+def test_on_a_cpu_a_batch_is_placed_as_it_is() -> None:
+    placed = feed.to_device(batch(), torch.device("cpu"), torch.channels_last)
+    assert all(view.is_contiguous(memory_format=torch.channels_last) for view in placed.views)
+    assert torch.equal(placed.views[0], batch().views[0])
+
+
+def test_flops_of_a_layer_by_hand() -> None:
+    class Layer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 5, 3, padding=1, bias=False)
+            self.head = nn.Linear(5, 7, bias=False)
+
+        def forward(self, given: Batch) -> dict[str, torch.Tensor]:
+            return {"loss": self.head(self.conv(given.views[0]).mean((2, 3))).sum()}
+
+    layer = Layer()
+    convolution = 2 * 4 * 3 * 5 * 9 * 32 * 32
+    linear = 2 * 4 * 5 * 7
+    # Backward: the convolution's images want no gradient, the linear layer's features do.
+    assert step_flops(layer, batch()) == 2 * convolution + 3 * linear
+    assert layer.conv.weight.grad is None
