@@ -226,16 +226,16 @@ class _CountedByArgmax(BaseDecodeHead):
 
 def count_by_argmax(head: Any) -> str | None:
     """Make a head compute by `_CountedByArgmax`; return why not, if its loss is one of its own."""
-    kind = type(head)
+    kind: Any = type(head)
     if not isinstance(head, BaseDecodeHead) or kind.loss_by_feat is not BaseDecodeHead.loss_by_feat:
         return f"{kind.__name__} computes its loss in its own way"
-    head.__class__ = _counting(kind)
+    if kind not in _COUNTING:
+        _COUNTING[kind] = type(kind.__name__, (_CountedByArgmax, kind), {})
+    head.__class__ = _COUNTING[kind]
     return None
 
 
-@cache
-def _counting(kind: Any) -> Any:
-    return type(kind.__name__, (_CountedByArgmax, kind), {})
+_COUNTING: dict[Any, Any] = {}  # a class of heads -> its subclass
 
 
 @torch.no_grad()
