@@ -70,7 +70,8 @@ def compile_scorer(model: LeanEncoderDecoder, shape: torch.Size, precision: Prec
     """
     device = next(model.parameters()).device
     compiled = torch.compile(model._forward, dynamic=False, options={"freezing": True})
-    with torch.no_grad(), casting(precision, device):
+    with warnings.catch_warnings(), torch.no_grad(), casting(precision, device):
+        warnings.simplefilter("ignore")  # that it looks through the caches of functions
         compiled(torch.zeros(shape, device=device))  # compiles
 
     def score(inputs: Tensor) -> Tensor:
