@@ -68,9 +68,12 @@ def compile_scorer(model: LeanEncoderDecoder, shape: torch.Size, precision: Prec
 
     Raises whatever the compiler raises.
     """
+    import torch._inductor.config as inductor  # a second
+
     device = next(model.parameters()).device
-    compiled = torch.compile(model._forward, dynamic=False, options={"freezing": True})
-    with warnings.catch_warnings(), torch.no_grad(), casting(precision, device):
+    compiled = torch.compile(model._forward, dynamic=False)
+    # As an option of torch.compile, freezing comes too late for the convolutions to be packed and fused.
+    with warnings.catch_warnings(), inductor.patch(freezing=True), torch.no_grad(), casting(precision, device):
         warnings.simplefilter("ignore")  # that it looks through the caches of functions
         compiled(torch.zeros(shape, device=device))  # compiles
 
