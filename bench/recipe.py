@@ -33,7 +33,7 @@ FastStep = Literal[
     "one_resize",  # scores that have the file's size already are not resized to it
     "chunked_argmax",  # scores at full resolution exist for a few rows at a time
     "folded_norms",  # evaluation with batch norms folded into the convolutions
-    "compiled_evaluation",  # where a compiler is there, and many images make up for the time it takes
+    "compiled_evaluation",  # on CPUs with AMX, where many images make up for the time it takes
 ]
 
 PACKAGE = Path(__file__).parent

@@ -74,7 +74,7 @@ def main(arguments: argparse.Namespace) -> None:
         contender(
             "ours, float32",
             "evaluation",
-            "PSP split, folded norms, compiled, labels by rows, one bincount",
+            "PSP split, folded norms, compiled where the CPU has AMX, labels by rows, one bincount",
             how="ours",
             compiled=True,
         ),
@@ -161,7 +161,7 @@ def evaluation(
     import torch
     from mmseg.evaluation import IoUMetric
 
-    from bench.stages.segmentation_evaluation import casting, compile_scorer, evaluation_copy
+    from bench.stages.segmentation_evaluation import casting, compile_scorer, compiling_pays, evaluation_copy
     from bench.stages.segmentation_metric import ExactIoU
 
     model, _ = build(how, config, crop, channels_last, device)
@@ -171,7 +171,7 @@ def evaluation(
     precision: Any = "bf16" if bf16 else "float32"
     if how == "ours":
         model = evaluation_copy(model, precision)
-        if compiled:
+        if compiled and compiling_pays():
             compile_scorer(model, torch.Size((1, 3, *crop)), precision)
     data = batch(crop, 1)
 

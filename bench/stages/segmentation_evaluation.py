@@ -83,6 +83,11 @@ def compile_scorer(model: LeanEncoderDecoder, shape: torch.Size, precision: Prec
     model.scorer = score
 
 
+def compiling_pays() -> bool:
+    """Whether this CPU has matrix tiles (AMX). Without, convolutions take nearly all of the time, compiled or not."""
+    return torch.cpu._is_amx_tile_supported()
+
+
 def casting(precision: Precision, device: torch.device) -> Any:
     """Return the context in which a network computes in a precision."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
@@ -92,7 +97,7 @@ def casting(precision: Precision, device: torch.device) -> Any:
 class LeanValLoop(ValLoop):
     """Validation in a precision of its own, by a copy of the model where batch norms are to be folded.
 
-    With `compile`, on a CPU, once two batches had the same shape and those to come have pixels enough.
+    With `compile`, on a CPU with matrix tiles, once two batches had the same shape and those to come have pixels enough.
     """
 
     def __init__(
@@ -135,7 +140,12 @@ class LeanValLoop(ValLoop):
             return model
 
     def _compile_if_it_pays(self, inputs: Tensor, left: int) -> None:
-        if not self.compile or self.network is self.runner.model or not isinstance(self.network, LeanEncoderDecoder):
+        if (
+            not self.compile
+            or not compiling_pays()
+            or self.network is self.runner.model
+            or not isinstance(self.network, LeanEncoderDecoder)
+        ):
             return
         self.shapes[inputs.shape] += 1
         pixels = left * inputs.numel() // inputs.shape[1]

@@ -370,6 +370,7 @@ def test_compiling_waits_until_it_pays_and_its_failure_is_survived(monkeypatch: 
         raise OSError("no compiler here")
 
     monkeypatch.setattr(segmentation_evaluation, "compile_scorer", broken)
+    monkeypatch.setattr(segmentation_evaluation, "compiling_pays", lambda: True)
     model = trained("fcn")
     few = loop(model)
     few.run()
