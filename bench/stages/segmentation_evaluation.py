@@ -97,7 +97,7 @@ def casting(precision: Precision, device: torch.device) -> Any:
 class LeanValLoop(ValLoop):
     """Validation in a precision of its own, by a copy of the model where batch norms are to be folded.
 
-    With `compile`, on a CPU with matrix tiles, once two batches had the same shape and those to come have pixels enough.
+    With `compile`, on a CPU with matrix tiles, once two batches had one shape and those to come have pixels enough.
     """
 
     def __init__(
