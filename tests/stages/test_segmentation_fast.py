@@ -262,7 +262,7 @@ def test_predictions_are_those_of_mmseg(original: tuple[int, int] | None, mode: 
 
 def test_flips_and_padding_are_undone() -> None:
     shipped, ours = build("fcn", ()), build("fcn", ALL)
-    for info in ({"flip": True, "flip_direction": "horizontal"}, {"padding_size": [3, 5, 2, 6]}):
+    for info in ({"flip": True, "flip_direction": "horizontal"}, {"padding_size": [3, 5, 2, 6], "ori_shape": (56, 88)}):
         given = [batch() for _ in range(2)]
         for data in given:
             for sample in data["data_samples"]:
