@@ -28,6 +28,16 @@ Precision = Literal["float32", "bf16"]
 PackUsage = Literal["auto", "off"]  # whether a pack that is there is read (bench data pack)
 TrunkForm = Literal["autocast", "folded"]
 ViewBackend = Literal["reference", "fast", "device"]  # what makes views: Pillow, OpenCV, or the training device
+# What segmentation computes otherwise than mmseg does, to the same result up to the rounding of float32.
+FastStep = Literal[
+    "psp_split",  # PSPNet's pooled maps are convolved before they are upsampled
+    "argmax_accuracy",  # the training accuracy that is logged, without a top-k
+    "fused_sgd",
+    "one_resize",  # scores that have the file's size already are not resized to it
+    "chunked_argmax",  # scores at full resolution exist for a few rows at a time
+    "folded_norms",  # evaluation with batch norms folded into the convolutions
+    "compiled_evaluation",  # on CPUs with AMX, where many images make up for the time it takes
+]
 
 PACKAGE = Path(__file__).parent
 
@@ -170,6 +180,8 @@ class SegmentationTask(_Task):
     subset: int | None = Field(default=None, gt=0)  # training images
     precision: Precision = "float32"
     channels_last: bool = False
+    evaluation_precision: Precision | None = Field(default=None, json_schema_extra=LATER)  # None: that of training
+    fast: tuple[FastStep, ...] = Field(default=get_args(FastStep), json_schema_extra=LATER)  # (): as mmseg computes
     overrides: dict[str, Any] = {}  # dotted keys into the mmseg config
 
 

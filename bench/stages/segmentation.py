@@ -21,6 +21,7 @@ from bench.recipe import SegmentationTask
 from bench.stages.job import Job
 from bench.stages.segmentation_config import Plan, adapt
 from bench.stages.segmentation_data import training_loader, validation_loader
+from bench.stages.segmentation_evaluation import LeanValLoop  # noqa: F401 - registers it
 from bench.stages.segmentation_metric import ExactIoU
 from bench.stages.segmentation_model import build_model
 from bench.stages.segmentation_runner import CHECKPOINT, Draws, Keep, QuietRunner, Show, Skipped, Start
@@ -80,6 +81,8 @@ def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: l
     optimisation = dict(config.optim_wrapper) | {"type": "Bf16OptimWrapper" if bf16 else "OptimWrapper"}
     for key in ("loss_scale", "dtype", "use_fsdp"):  # of mmengine's own mixed precision
         optimisation.pop(key, None)
+    if "fused_sgd" in task.fast and optimisation["optimizer"]["type"] == "SGD":
+        optimisation["optimizer"] = {"fused": True, **optimisation["optimizer"]}
     work_dir.mkdir(parents=True, exist_ok=True)
     if ranks.first:
         (work_dir / "config.json").write_text(json.dumps(config.to_dict(), indent=1, default=str), encoding="utf-8")
@@ -99,7 +102,12 @@ def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: l
     logger = (config.get("default_hooks") or {}).get("logger", {"type": "LoggerHook"})
     return QuietRunner(
         model=build_model(
-            config.model, job.seed, synchronise=world > 1, device_type=device_type, channels_last=task.channels_last
+            config.model,
+            job.seed,
+            synchronise=world > 1,
+            device_type=device_type,
+            channels_last=task.channels_last,
+            fast=task.fast,
         ),
         work_dir=str(work_dir),
         train_dataloader=training_loader(
@@ -116,7 +124,12 @@ def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: l
             config.val_dataloader, seed=job.seed, workers=_workers(task, config.val_dataloader, device_type)
         ),
         train_cfg=config.train_cfg,
-        val_cfg={"type": "Bf16ValLoop" if bf16 else "ValLoop"},
+        val_cfg={
+            "type": "LeanValLoop",
+            "precision": task.evaluation_precision or task.precision,
+            "fold": "folded_norms" in task.fast,
+            "compile": "compiled_evaluation" in task.fast,
+        },
         val_evaluator=Evaluator(metric),
         optim_wrapper=optimisation,
         param_scheduler=config.param_scheduler,

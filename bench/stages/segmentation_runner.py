@@ -29,8 +29,8 @@ with warnings.catch_warnings():
     from mmengine.hooks import Hook
     from mmengine.logging import MMLogger
     from mmengine.optim import OptimWrapper
-    from mmengine.registry import LOOPS, OPTIM_WRAPPERS
-    from mmengine.runner import Runner, ValLoop
+    from mmengine.registry import OPTIM_WRAPPERS
+    from mmengine.runner import Runner
 
 CHECKPOINT = LAST
 
@@ -56,20 +56,6 @@ class Bf16OptimWrapper(OptimWrapper):
             yield
 
 
-@LOOPS.register_module()
-class Bf16ValLoop(ValLoop):
-    """Validation in the precision of training."""
-
-    @torch.no_grad()
-    def run_iter(self, idx: int, data_batch: Any) -> None:
-        """Predict one batch and hand it to the evaluator."""
-        self.runner.call_hook("before_val_iter", batch_idx=idx, data_batch=data_batch)
-        with torch.autocast(_device_type(), torch.bfloat16):
-            outputs = self.runner.model.val_step(data_batch)
-        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
-        self.runner.call_hook("after_val_iter", batch_idx=idx, data_batch=data_batch, outputs=outputs)
-
-
 class Start(Hook):
     """Puts the trunk into the backbone at the last moment before the first step, or goes on from a checkpoint.
 
@@ -92,6 +78,8 @@ class Start(Hook):
         match = load_strictly(model.backbone, self.trunk.state, "the segmentation backbone")
         self.matched = match.matched
         runner.logger.info(f"trunk {self.trunk.hash}: {match.counts} in the segmentation backbone")
+        for note in model.notes:
+            runner.logger.info(note)
         if self.file.is_file():
             self._restore(runner, model)
 
