@@ -17,7 +17,6 @@ Smoke:    --smoke, two epochs at 64 px on rendered scenes, seconds.
 _base_ = "./imagenet_linear_sweep.py"
 
 features = "centre"
-trunk = "folded"
 
 profiles = dict(
     mini=dict(epochs=20),
