@@ -8,6 +8,8 @@ Hours:    about 9 on 2 CPU cores (AMX, bf16, 40 images/s for 1.33 million images
 Expected: Caron et al. (DINO, 2021) list 64.8 for BYOL with a ResNet-50 after 1,000 epochs on ImageNet, at k = 20.
 Mini:     20 neighbours at 128 px: 20 seconds for the 780 + 280 images of a ten-class subset, on 2 CPU cores.
           Random weights gave 26 where chance is 10 (one seed).
+Trunk:    batch norms folded, weights in bf16; neighbours are those of float32 (bench/nn/neighbours.py). --set
+          trunk=autocast search=float32 is how results were measured before.
 Smoke:    --smoke, 5 neighbours at 64 px on rendered scenes, seconds.
 """
 
@@ -19,6 +21,8 @@ batch_size = 256
 size = 224
 resize = 256
 precision = "bf16"
+trunk = "folded"
+search = "bf16"
 
 profiles = dict(
     mini=dict(k=20, batch_size=64, size=128, resize=146),

@@ -15,6 +15,8 @@ Control:  `random_init` stays at chance or little above. In eval mode its batch 
 Mini:     4 epochs at 128 px, the size that mini pretraining has seen: 50 seconds for the 780 + 280 images of a
           ten-class subset, on 2 CPU cores. Rates from 0.1 to 100 gave the same within seeds on a trunk with random
           weights and its batch norms calibrated.
+Trunk:    batch norms folded, weights in bf16: top-1 within noise of float32's (41.1 against 41.1 and 40.7 on 280 images
+          of ten classes, one trunk). --set trunk=autocast is how results were measured before.
 Smoke:    --smoke, one epoch at 64 px on rendered scenes, seconds.
 """
 
@@ -30,6 +32,7 @@ milestones = (0.6, 0.8)
 size = 224
 resize = 256
 precision = "bf16"
+trunk = "folded"
 
 profiles = dict(
     mini=dict(epochs=4, batch_size=32, learning_rates=(10.0,), size=128, resize=146),

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours by inner product in bounded memory: a coarse search in half precision, then float32.
+"""Exact nearest neighbours by inner product in bounded memory: coarse in half precision, float32 where needed.
 
 A matrix product in half precision (bf16 on a CPU, float16 on a GPU) is several times as fast as in float32, but its
 scores are off by up to ε. So every row whose coarse score lies within 2ε of the k-th best coarse score c_k is scored

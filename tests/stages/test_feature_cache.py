@@ -110,9 +110,7 @@ def test_other_features_are_other_entries(
     stage(neighbours())
     before = sum(forwards)
     stage(neighbours(**change))
-    assert sum(forwards) - before == (
-        12 if "subset" in change else 27
-    )  # of a subset of the bank, the queries are there
+    assert sum(forwards) - before == (12 if "subset" in change else 27)  # of 12, the queries are there
 
 
 def test_other_data_and_another_trunk_are_other_entries(

@@ -399,7 +399,9 @@ def test_full_configs_are_mocos_protocol(name: str) -> None:
     assert 30.0 in task.learning_rates
 
 
-@pytest.mark.parametrize("name", ["imagenet_linear", "imagenet_linear_sweep", "imagenet100_linear"])
+@pytest.mark.parametrize(
+    "name", ["imagenet_linear", "imagenet_linear_sweep", "imagenet_linear_cached", "imagenet100_linear"]
+)
 def test_shipped_configs_take_a_step(name: str, tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
     task = load_task(name, "smoke", {"batch_size": 6, "workers": 0})
     assert isinstance(task, LinearTask)
