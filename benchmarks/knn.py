@@ -146,6 +146,8 @@ def main(arguments: list[str] | None = None) -> None:
         bank, queries, rounds, sizes = 5_000, 64, 1, [2_500, 5_000]
     measured = measure(contenders(bank, queries, options.device), rounds)
     facts = agreement(min(bank, 20_000), 64)
+    content = {"baseline": ROWS, "contenders": {name: one.plain() for name, one in measured.items()}}
+    against_rows = summary(content)[OURS][3]
     write(
         "knn",
         f"Weighted nearest neighbours: {queries:,} queries, bank {bank:,} x {DIM}, k = {K}, {CLASSES:,} classes",
@@ -155,12 +157,12 @@ def main(arguments: list[str] | None = None) -> None:
         goals={OURS: 3.0},
         notes=[
             "Features are drawn with a shared direction, a centre a class, and a spectrum that falls as 1/i.",
-            "A sample of the loop row by row is 8 queries. The goal against it is 30.",
+            "A sample of the loop row by row is 8 queries.",
             *(f"{key}: {100 * value:.1f} % of 64 queries." for key, value in facts.items()),
         ],
+        extra={"checks": [{"what": "against a loop row by row", "found": against_rows, "goal": 30, "unit": "times"}]},
     )
-    content = {"baseline": ROWS, "contenders": {name: one.plain() for name, one in measured.items()}}
-    print(f"  ours against row by row: x{summary(content)[OURS][3]:.1f}; {facts}")
+    print(f"  ours against row by row: x{against_rows:.1f}; {facts}")
     series = growth(sizes, min(queries, 128), 1 if options.quick else 3)
     write_curve("knn_growth", "Time of 128 queries against the size of the bank", series, x="rows of the bank")
 

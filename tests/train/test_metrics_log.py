@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,7 @@ def test_a_resumed_log_has_no_step_twice(tmp_path: Path) -> None:
     with MetricsLog(tmp_path, 0) as log:
         for step in (10, 20, 30):
             log.write(step, {"loss": 1.0 * step})
+    time.sleep(1.1)  # TensorBoard orders the files of one second by name, and there 10 comes before 9
     with MetricsLog(tmp_path, 20) as log:
         for step in (30, 40):
             log.write(step, {"loss": 2.0 * step})
