@@ -25,15 +25,15 @@ from report import QUICK, RESULTS
 
 # Benchmark -> the seconds that it may take on two quiet cores.
 BUDGETS = {
-    "views": 150,
+    "views": 100,
     "pack": 60,
-    "loader": 60,
-    "step": 240,
-    "ranks": 60,
-    "frozen": 200,
-    "knn": 90,
-    "segmentation": 330,
-    "harness": 100,
+    "loader": 50,
+    "step": 200,
+    "ranks": 80,
+    "frozen": 170,
+    "knn": 80,
+    "segmentation": 300,
+    "harness": 150,
 }
 QUICK_BUDGET = 60
 TAKE_IMAGES = frozenset({"views", "pack", "loader", "step", "frozen"})

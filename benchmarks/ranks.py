@@ -128,7 +128,7 @@ def rank(address: str, folder: str, batch: int, size: int, steps: int, sync_bn: 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and write results/benchmarks/ranks.json."""
     parser = argparse.ArgumentParser(description="Two gloo ranks against one process on the same global batch.")
-    parser.add_argument("--rounds", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--quick", action="store_true", help="tiny sizes: whether it runs")
     options = parser.parse_args(arguments)
     batch, size, steps, rounds = (8, 32, 1, 2) if options.quick else (32, 64, 2, options.rounds)

@@ -153,14 +153,22 @@ class Curve(_File):
     curve: Axes
 
 
-Measurement = Comparison | Curve
+class Finding(_File):
+    """Figures that are no speeds: by row and column; None where there is none."""
+
+    figures: dict[str, dict[str, float | None]] = Field(min_length=1)
+
+
+Measurement = Comparison | Curve | Finding
 
 
 def read(file: Path) -> Measurement:
     """Read one file; BadInput names what is wrong with it and the remedy."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        kind: type[Comparison] | type[Curve] = Curve if isinstance(content, dict) and "curve" in content else Comparison
+        known: dict[str, type[Curve] | type[Finding]] = {"curve": Curve, "figures": Finding}
+        key = next((key for key in known if isinstance(content, dict) and key in content), "")
+        kind: type[Measurement] = known.get(key, Comparison)
         measurement = kind.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
@@ -342,6 +350,18 @@ def curve_text(curve: Curve) -> str:
     )
 
 
+def finding_text(finding: Finding) -> str:
+    """Write figures as a table."""
+    columns = list(dict.fromkeys(name for row in finding.figures.values() for name in row))
+    rows = [
+        [escape_markdown(name), *("–" if (value := row.get(column)) is None else f"{value:.4g}" for column in columns)]
+        for name, row in finding.figures.items()
+    ]
+    notes = [*map(str, finding.checks), *finding.notes, provenance(finding)]
+    head = ["", *map(escape_markdown, columns)]
+    return "\n\n".join([f"### {escape_markdown(finding.title)}", table(head, rows), bullets(notes)])
+
+
 def growth_notes(axes: Axes, fits: dict[str, Exponent | None]) -> list[str]:
     """Name the series of times that grow faster than their size beyond doubt: by more than two standard errors."""
     if axes.y.endswith("/s"):
@@ -424,12 +444,13 @@ def page(measurements: Sequence[Measurement]) -> str:
     parts = [INTRO, "## In short"]
     parts += short(here) if any(isinstance(m, Comparison) for m in here) else [NOTHING]
     parts += sections("Comparisons", here, Comparison) + sections("Growth", here, Curve)
+    parts += sections("Do results stay the same?", here, Finding)
     parts.append("## On a GPU")
     parts += [text(m) for m in gpu] or [NO_GPU]
     return "\n\n".join([*parts, SOLO_LEARN]) + "\n"
 
 
-def sections(heading: str, measurements: Sequence[Measurement], kind: type[Comparison] | type[Curve]) -> list[str]:
+def sections(heading: str, measurements: Sequence[Measurement], kind: type[Measurement]) -> list[str]:
     """Write all measurements of a kind under one heading."""
     found = [text(m) for m in measurements if isinstance(m, kind)]
     return [f"## {heading}", *found] if found else []
@@ -437,7 +458,9 @@ def sections(heading: str, measurements: Sequence[Measurement], kind: type[Compa
 
 def text(measurement: Measurement) -> str:
     """Write one measurement."""
-    return comparison_text(measurement) if isinstance(measurement, Comparison) else curve_text(measurement)
+    if isinstance(measurement, Comparison):
+        return comparison_text(measurement)
+    return curve_text(measurement) if isinstance(measurement, Curve) else finding_text(measurement)
 
 
 def short(measurements: Sequence[Measurement]) -> list[str]:

@@ -30,6 +30,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--quick", action="store_true", help="one round of few images: shows that it runs")
     words = parser.parse_args(arguments)
     import report
+    import sololearn
     from photographs import about, photographs
 
     files = photographs(16 if words.quick else 64, words.images)
@@ -63,12 +64,11 @@ def main(arguments: list[str]) -> None:
         contenders.insert(0, Contender(BASELINE, "views:lightly", given, "BYOLTransform, Pillow", peer=True, threads=1))
     else:
         print("no peers' environment (make peers makes it): lightly is left out")
-    if hasattr(__import__("views"), "solo_learn") and PEERS.exists():
-        contenders.insert(
-            1, Contender("solo-learn", "views:solo_learn", given, "its BYOL transform", peer=True, threads=1)
-        )
+    if PEERS.exists() and sololearn.at_hand():
+        about_solo = "its asymmetric BYOL transform, Pillow"
+        contenders.insert(1, Contender("solo-learn 1.0.2", "sololearn:views", given, about_solo, peer=True, threads=1))
     else:
-        print("solo-learn is left out: no contender for it here")
+        print("solo-learn is left out: its files are not there (make peers fetches them)")
     measured = measure(contenders, 1 if words.quick else words.rounds)
     report.write(
         "views",

@@ -37,9 +37,12 @@ def compile_frozen(network: nn.Module, example: Tensor) -> Callable[[Tensor], Te
     The weights become constants of the program (`freezing`), laid out as its kernels want them: a later change of the
     network does not reach it.
     """
-    program = torch.compile(network, dynamic=False, options={"freezing": True})
+    import torch._inductor.config as inductor  # a second
+
+    program = torch.compile(network, dynamic=False)
     try:
-        with torch.inference_mode():
+        # As an option of torch.compile, freezing comes too late for the convolutions to be packed and fused.
+        with inductor.patch(freezing=True), torch.inference_mode():
             program(example)
     except Exception as error:  # no compiler, no headers, an operator that is not known: the remedy is the same
         reason = " ".join(str(error).split())[:160] or type(error).__name__

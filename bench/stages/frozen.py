@@ -153,7 +153,7 @@ class FrozenTrunk:
 
     def _folded_features(self, images: Tensor) -> Tensor:
         assert self.folded is not None
-        network = self.compiled or self.folded
+        network = self.folded if self.compiled is None else self.compiled
         found = torch.empty(len(images), self.feature_dim, device=self.device)  # no inference tensor
         with torch.inference_mode():
             piece = self.piece or max(1, len(images))

@@ -104,6 +104,18 @@ def test_sizes_of_nothing_are_shown_and_not_fitted(folder):
     assert row(page, "**exponent**") == ["**exponent**", "–"]
 
 
+def test_figures_that_are_no_speeds(folder):
+    known = comparison()
+    checks = [{"what": "mIoU in bf16", "found": 0.06, "goal": 0.05, "unit": "points", "at_most": True}]
+    content = {"benchmark": "precision", "title": "Scores", "taken": known["taken"], "checks": checks}
+    content["figures"] = {"float32": {"mIoU": 12.34567}, "bf16": {"mIoU": 12.29, "to float32": -0.06}}
+    page = render.render(folder(known, content))["performance.md"]
+    assert row(page, "float32") == ["float32", "12.35", "–"]
+    assert row(page, "bf16") == ["bf16", "12.29", "-0.06"]
+    assert "- Goal: mIoU in bf16, at most 0.05 points: missed, 0.06 points." in page
+    assert page.index("### Title of views") < page.index("## Do results stay the same?") < page.index("### Scores")
+
+
 def test_any_subset_of_files_will_do(folder, tmp_path):
     empty = render.render(tmp_path / "none")
     assert list(empty) == ["performance.md"]

@@ -107,6 +107,17 @@ def test_a_compiled_trunk_sees_one_shape(trunk_folder: Path, monkeypatch: pytest
     assert other.words != trunk.words or other.words["compiled"] == "True"
 
 
+def test_what_torch_compiles_runs(trunk_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wrapper that torch.compile returns has a length, and so no truth value: it raises where one is asked for."""
+    monkeypatch.setattr(frozen, "compile_frozen", lambda network, example: torch.compile(network, backend="eager"))
+    trunk = FrozenTrunk(trunk_folder, "float32", form="folded")
+    plain = trunk.features(IMAGES)
+    trunk.compile(10, 32, 8, True)
+    assert trunk.compiled is not None
+    torch.testing.assert_close(trunk.features(IMAGES), plain)
+    trunk.check()
+
+
 def test_a_program_that_computes_something_else_is_not_used(
     trunk_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
