@@ -25,15 +25,15 @@ from report import QUICK, RESULTS
 
 # Benchmark -> the seconds that it may take on two quiet cores.
 BUDGETS = {
-    "views": 100,
+    "views": 80,
     "pack": 60,
     "loader": 50,
-    "step": 200,
-    "ranks": 80,
-    "frozen": 170,
+    "step": 240,
+    "ranks": 60,
+    "frozen": 160,
     "knn": 80,
-    "segmentation": 300,
-    "harness": 150,
+    "segmentation": 330,
+    "harness": 140,
 }
 QUICK_BUDGET = 60
 TAKE_IMAGES = frozenset({"views", "pack", "loader", "step", "frozen"})

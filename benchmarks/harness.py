@@ -377,9 +377,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if given.only in {None, "commands"}:
             commands(place, place / "data", rounds)
         if given.only in {None, "starts"}:
-            starts(place, place / "data", max(1, rounds - 2))
+            starts(place, place / "data", max(1, rounds - 3))
         if given.only in {None, "checkpoints"}:
-            checkpoints(rounds, given.quick)
+            checkpoints(min(rounds, 4), given.quick)
         if given.only in {None, "growth"}:
             growth(place, place / "data", given.quick, given.largest)
 

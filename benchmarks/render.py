@@ -31,6 +31,7 @@ PAGE, FIGURES = "performance.md", "performance"  # a file and a folder below doc
 # The order of the page: files whose names start so, then all others by name.
 ORDER = ("views", "pack", "loader", "step", "ranks", "frozen", "knn", "segmentation", "harness", "startup")
 GPU = "gpu_"
+PLAIN = "harness_"  # what has no peers and no ratios that tell anything: their goals are seconds
 
 # ------------------------------------------------------------------------------------------- the files
 
@@ -96,11 +97,15 @@ class Check(_Open):
     unit: str = ""
     at_most: bool = False
 
+    @property
+    def met(self) -> bool:
+        """Whether what was found is on the right side of the goal."""
+        return self.found <= self.goal if self.at_most else self.found >= self.goal
+
     def __str__(self) -> str:
-        met = self.found <= self.goal if self.at_most else self.found >= self.goal
         bound = "at most" if self.at_most else "at least"
         goal, found = (f"{number(value)} {self.unit}".rstrip() for value in (self.goal, self.found))
-        return f"Goal: {self.what}, {bound} {goal}: {'met' if met else 'missed'}, {found}."
+        return f"Goal: {self.what}, {bound} {goal}: {'met' if self.met else 'missed'}, {found}."
 
 
 class _File(_Open):
@@ -464,10 +469,10 @@ def text(measurement: Measurement) -> str:
 
 
 def short(measurements: Sequence[Measurement]) -> list[str]:
-    """Write the table and the figure that hold the gist of all comparisons."""
+    """Write the tables and the figure that hold the gist: of all comparisons, and of the goals that are no ratios."""
     rows = []
     for comparison in measurements:
-        if isinstance(comparison, Comparison):
+        if isinstance(comparison, Comparison) and not comparison.benchmark.startswith(PLAIN):
             rows += [
                 [
                     escape_markdown(comparison.title),
@@ -480,7 +485,19 @@ def short(measurements: Sequence[Measurement]) -> list[str]:
                 for line in ours(lines(comparison))
             ]
     head = ["comparison", "ours", "× baseline", "× best peer", "goal", ""]
-    return [table(head, rows, left=2), f"![Ours and the best peer against the baseline]({FIGURES}/ratios.svg)"]
+    checks = [
+        [
+            escape_markdown(check.what),
+            f"{number(check.found)} {check.unit}".rstrip(),
+            f"{'≤' if check.at_most else '≥'} {number(check.goal)}",
+            "met" if check.met else "**missed**",
+        ]
+        for measurement in measurements
+        for check in measurement.checks
+    ]
+    other = [table(["other goals", "found", "goal", ""], checks, left=1)] if checks else []
+    figure = f"![Ours and the best peer against the baseline]({FIGURES}/ratios.svg)"
+    return [table(head, rows, left=2), *other, figure]
 
 
 # ---------------------------------------------------------------------------------------------- drawing
