@@ -82,13 +82,25 @@ class Measured:
         return {
             "about": self.contender.about,
             "peer": self.contender.peer,
-            "arguments": dict(self.contender.arguments),
+            "arguments": without_machine(dict(self.contender.arguments)),
             "threads": self.contender.threads,
             "samples": [{"seconds": s.seconds, "units": s.units} for s in self.samples],
             "ready_seconds": round(self.ready_seconds, 3),
             "peak_mib": round(self.peak_mib, 1),
             **({"peak_device_mib": round(self.peak_device_mib, 1)} if self.peak_device_mib else {}),
         }
+
+
+def without_machine(value: Any) -> Any:
+    """Return JSON-able values with paths as this project sees them: relative to it, and of others the name alone."""
+    if isinstance(value, dict):
+        return {key: without_machine(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_machine(one) for one in value]
+    if isinstance(value, str) and Path(value).is_absolute():
+        path = Path(value)
+        return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name
+    return value
 
 
 class Worker:

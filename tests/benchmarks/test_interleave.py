@@ -85,3 +85,8 @@ def test_peers_can_import_what_holds_their_contenders():
     )
     environ = {"PYTHONPATH": str(interleave.ROOT / "benchmarks")}
     subprocess.run([sys.executable, "-c", words], env=environ, check=True)
+
+
+def test_results_name_no_machine():
+    given = {"words": ["-m", str(interleave.ROOT / "runs" / "a"), "/data/imagenet"], "batch": 16, "name": "a/b"}
+    assert interleave.without_machine(given) == {"words": ["-m", "runs/a", "imagenet"], "batch": 16, "name": "a/b"}
