@@ -1,7 +1,7 @@
 """Views made with OpenCV and torch's uint8 resampling: the reference's, several times as fast.
 
 Takes and gives h×w×3 uint8 arrays. Steps, order and parameters are those of `bench.data.views`; how far each step is
-from the reference is stated there and held by tests/data/test_fast_views.py.
+from the reference is stated there and held by tests/data/test_backends.py.
 
 - Crop and resize: torch's antialiased resampling of uint8 (the algorithm of Pillow, vectorised), so nothing is lost.
 - Brightness, contrast, saturation and grey are affine maps of a pixel's colour. They are multiplied together and done

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.data.manifest import Found, PackUse, evaluation_packs, find_packs, training_pack
-from bench.recipe import KnnTask, LinearTask, Recipe, Task
+from bench.recipe import KnnTask, LinearTask, Recipe, SegmentationTask, Task
 
 PACKED_BACKENDS = frozenset({"fast", "device"})
 
@@ -26,13 +26,12 @@ class Packs:
 
     def __call__(self, config: Recipe | Task) -> tuple[PackUse, ...]:
         """Return the packs that a pretraining or a task reads."""
-        if getattr(config, "pack", "off") == "off" or config.dataset not in self.roots:
+        if isinstance(config, SegmentationTask) or config.pack == "off" or config.dataset not in self.roots:
             return ()
         uses: list[PackUse] = []
         found = self._of(config.dataset)
-        if found and getattr(config, "view_backend", "reference") in PACKED_BACKENDS:
-            size = config.view_size if isinstance(config, Recipe) else getattr(config, "size", 0)
-            chosen = training_pack(found, size)
+        if found and not isinstance(config, KnnTask) and config.view_backend in PACKED_BACKENDS:
+            chosen = training_pack(found, config.view_size if isinstance(config, Recipe) else config.size)
             uses += [] if chosen is None else [chosen.use("training")]
         if found and isinstance(config, LinearTask | KnnTask):
             uses += [one.use("evaluation") for one in evaluation_packs(found, config.resize)]
