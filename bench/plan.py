@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import BaseModel
+
 from bench.data.manifest import PackUse
 from bench.errors import BadInput
 from bench.recipe import (
@@ -104,12 +106,17 @@ def hashed(config: Recipe | Task) -> dict[str, Any]:
 
     Its default means what was done before it existed, so that results from then stay valid.
     """
-    later = {
-        name
-        for name, field in type(config).model_fields.items()
-        if field.json_schema_extra == LATER and getattr(config, name) == field.default
-    }
-    return {k: v for k, v in settings(config).items() if k not in later}
+    return _without_later(config, settings(config))
+
+
+def _without_later(config: BaseModel, values: dict[str, Any]) -> dict[str, Any]:
+    kept = {}
+    for name, value in values.items():
+        field, own = type(config).model_fields[name], getattr(config, name)
+        if field.json_schema_extra == LATER and own == field.default:
+            continue
+        kept[name] = _without_later(own, value) if isinstance(own, BaseModel) else value
+    return kept
 
 
 def protocol_hash(task: Task) -> str:

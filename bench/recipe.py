@@ -59,7 +59,7 @@ class Frozen(BaseModel):
 class OptimizerSettings(Frozen):
     """`lr` is multiplied by batch_size / lr_batch (the linear scaling rule) unless `lr_batch` is None."""
 
-    name: Literal["sgd", "lars", "adamw"] = "sgd"
+    name: Literal["sgd", "lars", "adam", "adamw"] = "sgd"
     lr: float = Field(gt=0)
     lr_batch: int | None = Field(default=256, gt=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
@@ -67,6 +67,9 @@ class OptimizerSettings(Frozen):
     weight_decay: float = Field(default=0.0, ge=0)
     trust_coefficient: float = Field(default=0.001, gt=0)  # LARS's eta
     betas: tuple[float, float] = (0.9, 0.999)
+    # `all` lets biases and norms decay, too, as MoCo and SimSiam do.
+    decay: Literal["weights", "all"] = Field(default="weights", json_schema_extra=LATER)
+    clip_norm: float | None = Field(default=None, gt=0, json_schema_extra=LATER)  # of the whole gradient
 
 
 class ScheduleSettings(Frozen):
@@ -76,6 +79,8 @@ class ScheduleSettings(Frozen):
     warmup_epochs: float = Field(default=0.0, ge=0)
     final_ratio: float = Field(default=0.0, ge=0, le=1)
     milestones: tuple[float, ...] = ()  # fractions of the run, for `step`
+    gamma: float = Field(default=0.1, gt=0, le=1, json_schema_extra=LATER)  # factor at a milestone
+    warmup_ratio: float = Field(default=0.0, ge=0, le=1, json_schema_extra=LATER)  # of the peak, where it starts
 
 
 class Init(Frozen):

@@ -17,7 +17,7 @@ from bench.errors import BadInput, nearest
 FOLDER = Path(__file__).parent / "objectives"
 
 # Arguments that every objective gets from the recipe, not from its own settings.
-GIVEN = frozenset({"self", "encoder", "num_classes"})
+GIVEN = frozenset({"self", "encoder", "num_classes", "num_images"})
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "int": (int,),

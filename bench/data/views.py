@@ -84,6 +84,31 @@ def BYOL_VIEWS(size: int) -> tuple[View, View]:
     return View(size=size, blur=1.0), View(size=size, blur=0.1, solarize=0.2)
 
 
+def SIMCLR_VIEWS(size: int, strength: float = 1.0, blur: float = 0.5) -> tuple[View, View]:
+    """Two views of SimCLR (appendix A): colour jitter of that strength; the blur is of 2.0 pixels at most."""
+    jitter = (0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength)
+    return (View(size=size, jitter=jitter, blur=blur),) * 2
+
+
+def MOCO_VIEWS(size: int) -> tuple[View, View]:
+    """Two views of MoCo v1 (He et al. 2020): from a fifth of the area on, jitter always, no blur."""
+    view = View(
+        size=size, scale=(0.2, 1.0), interpolation="bilinear", jitter=(0.4, 0.4, 0.4, 0.4), jitter_p=1.0, blur=0.0
+    )
+    return view, view
+
+
+def MOCO_V2_VIEWS(size: int) -> tuple[View, View]:
+    """Two views of MoCo v2 (Chen et al. 2020), which SimSiam uses, too."""
+    view = View(size=size, scale=(0.2, 1.0), interpolation="bilinear", jitter=(0.4, 0.4, 0.4, 0.1), blur=0.5)
+    return view, view
+
+
+def LOCAL_CROPS(like: View, count: int, size: int, scale: tuple[float, float]) -> tuple[View, ...]:
+    """Return the small crops of multi-crop (Caron et al., SwAV, 2020): drawn as `like`, but of that size and scale."""
+    return (replace(like, size=size, scale=scale, count=count),) if count else ()
+
+
 def SUPERVISED_VIEW(size: int) -> View:
     """Crop and flip, as in supervised training and linear evaluation (He et al. 2016; torchvision's reference)."""
     return View(size=size, interpolation="bilinear", jitter=None, grey=0.0, blur=0.0)

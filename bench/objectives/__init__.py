@@ -22,13 +22,14 @@ OBJECTIVES: dict[str, str] = {
 }
 
 
-def build(settings: Mapping[str, Any], encoder: Encoder, num_classes: int = 0) -> Objective:
+def build(settings: Mapping[str, Any], encoder: Encoder, num_classes: int = 0, num_images: int = 0) -> Objective:
     """Build the objective `settings["name"]` with the other settings; heads start from the encoder's seed.
 
     Args:
         settings: the objective of a recipe.
         encoder: what is trained.
         num_classes: of the data set, for objectives that use labels.
+        num_images: of the data set, for objectives that keep something for each image.
 
     Raises BadInput for an unknown name or setting, and for values that an objective refuses.
     """
@@ -40,11 +41,13 @@ def build(settings: Mapping[str, Any], encoder: Encoder, num_classes: int = 0) -
     module, _, class_name = OBJECTIVES[name].partition(":")
     kind: type[Objective] = getattr(import_module(module), class_name)
     takes = inspect.signature(kind).parameters
-    known = [key for key in takes if key not in ("encoder", "num_classes")]
+    known = [key for key in takes if key not in ("encoder", "num_classes", "num_images")]
     for key in own:
         if key not in known:
             hint = nearest(key, known) or f" for {name}; remove it."
             raise BadInput(f"Unknown key 'objective.{key}'{hint}")
     if "num_classes" in takes:
         own["num_classes"] = num_classes
+    if "num_images" in takes:
+        own["num_images"] = num_images
     return kind(encoder, **own)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from torch import Tensor, nn
 
@@ -19,13 +19,16 @@ class ParamGroup(TypedDict):
     params: list[nn.Parameter]
     decay: bool  # whether weight decay applies
     adapt: bool  # whether LARS scales the step to the weights
+    rate: NotRequired[float]  # what the learning rate is multiplied by, 1 if left out
+    constant: NotRequired[bool]  # whether the rate stays at its peak, whatever the schedule
 
 
 class Objective(nn.Module, ABC):
     """What a pretraining minimises, and the networks that it needs for that.
 
-    A constructor takes the encoder, `num_classes` if it uses labels, and its settings: keyword-only, with a plain
-    annotation and a literal default, the paper's.
+    A constructor takes the encoder, `num_classes` if it uses labels, `num_images` (of the pretraining set) if it keeps
+    something for each image, and its settings: keyword-only, with a plain annotation and a literal default, which is
+    the paper's.
     """
 
     encoder: Encoder  # what is converted and evaluated
@@ -38,13 +41,38 @@ class Objective(nn.Module, ABC):
     def views(self, size: int) -> tuple[View, ...]:
         """Return the views that a batch has of each image, for global views of `size` pixels."""
 
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse what this objective cannot work with, before training starts.
+
+        Args:
+            batch_size: images of one micro-batch over all ranks.
+            view_size: side of the global views in pixels.
+
+        Raises BadInput with the remedy.
+        """
+        del batch_size, view_size
+
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Return {"loss": what to minimise, and by name its terms, detached}, all scalars."""
 
+    def before_step(self, progress: float) -> None:
+        """Do what comes between the gradients and the optimizer's step k (0-based) of K; progress is k / K."""
+        del progress
+
     def after_step(self, progress: float) -> None:
         """Do what follows the optimizer's step k (0-based) of K; progress is k / K."""
         del progress
+
+    def outputs(self, images: Tensor) -> dict[str, Tensor]:
+        """Return what diagnostics look at, by name, each N×D: the pooled feature, and what the loss sees of it.
+
+        Args:
+            images: N×3×H×W, normalised.
+        """
+        features = self.encoder(images)
+        projector = getattr(self, "projector", None)
+        return {"backbone": features} | ({} if projector is None else {"projector": projector(features)})
 
     def param_groups(self) -> list[ParamGroup]:
         """Return the trainable parameters: weights, which decay and adapt; biases and norms, which do neither.

@@ -51,8 +51,13 @@ def run(job: Job) -> dict[str, Any]:
     with ranks_of() as ranks:
         images = None if recipe.dataset == "none" else index(recipe.dataset, job.data_root(recipe.dataset), "train")
         objective, report = start(
-            recipe, job.seed, starting_file(job), num_classes=len(images.classes) if images else 0
+            recipe,
+            job.seed,
+            starting_file(job),
+            num_classes=len(images.classes) if images else 0,
+            num_images=len(images.files) if images else 0,
         )
+        objective.check(recipe.batch_size // recipe.accumulate, recipe.view_size)
         if ranks.first:
             print(_words(recipe, report), flush=True)
         if images is None:
@@ -83,7 +88,9 @@ def starting_file(job: Job) -> Path | None:
     return file
 
 
-def start(recipe: Recipe, seed: int, checkpoint: Path | None, num_classes: int = 0) -> tuple[Objective, dict[str, Any]]:
+def start(
+    recipe: Recipe, seed: int, checkpoint: Path | None, num_classes: int = 0, num_images: int = 0
+) -> tuple[Objective, dict[str, Any]]:
     """Build the objective with weights from the seed, then from a checkpoint, and report what came from where.
 
     The encoder is loaded strictly, and before the objective is built, so that a target network starts as its copy. Each
@@ -95,7 +102,7 @@ def start(recipe: Recipe, seed: int, checkpoint: Path | None, num_classes: int =
     if checkpoint is not None:
         trunk = load_strictly(encoder, load_trunk(checkpoint, recipe.arch), f"the {recipe.arch} of {recipe.name}")
     reseed(seed, "objective")
-    objective = build(recipe.objective, encoder, num_classes)
+    objective = build(recipe.objective, encoder, num_classes, num_images)
     if checkpoint is None:
         return objective, {"from": "the seed"}
     content = read_checkpoint(checkpoint)

@@ -1,4 +1,4 @@
-"""Optimizers from an objective's parameter groups: SGD and AdamW of torch, and LARS as BYOL has it."""
+"""Optimizers from an objective's parameter groups: SGD, Adam and AdamW of torch, and LARS as BYOL has it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ def build_optimizer(
     batch_size: int,
     lars: Literal["foreach", "timm"] = "foreach",
 ) -> Optimizer:
-    """Build the optimizer for groups of {"params": …, "decay": bool, "adapt": bool}.
+    """Build the optimizer for groups of {"params": …, "decay": bool, "adapt": bool, "rate": 1.0, "constant": False}.
 
-    `decay` says whether weight decay applies, `adapt` whether LARS's trust ratio does. The rate is the peak rate; the
-    loop sets that of each step. `lars` says which of two implementations computes LARS.
+    `decay` says whether weight decay applies, `adapt` whether LARS's trust ratio does; `rate` multiplies the learning
+    rate, and a `constant` group keeps its peak. The rate is the peak rate; `set_rates` sets that of each step. `lars`
+    says which of two implementations computes LARS.
 
     Raises BadInput for settings that do not go together.
     """
@@ -34,18 +35,28 @@ def build_optimizer(
     own = [
         {
             "params": list(group["params"]),
-            "weight_decay": settings.weight_decay if group["decay"] else 0.0,
+            "weight_decay": settings.weight_decay if group["decay"] or settings.decay == "all" else 0.0,
             "adapt": bool(group["adapt"]),
+            "rate": float(group.get("rate", 1.0)),
+            "constant": bool(group.get("constant", False)),
         }
         for group in groups
     ]
     own = [group for group in own if group["params"]]
     if settings.name == "lars":
         return _timm_lars(own, lr, settings) if lars == "timm" else Lars(own, lr, settings)
-    plain = [{"params": group["params"], "weight_decay": group["weight_decay"]} for group in own]
+    plain = [{key: value for key, value in group.items() if key != "adapt"} for group in own]
+    if settings.name == "adam":
+        return torch.optim.Adam(plain, lr=lr, betas=settings.betas, fused=True)
     if settings.name == "adamw":
         return torch.optim.AdamW(plain, lr=lr, betas=settings.betas, fused=True)
     return torch.optim.SGD(plain, lr=lr, momentum=settings.momentum, nesterov=settings.nesterov, fused=True)
+
+
+def set_rates(optimizer: Optimizer, rate: float, peak: float) -> None:
+    """Give every group its learning rate of a step: `rate`, or `peak` where it is constant, times its own factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = (peak if group.get("constant") else rate) * group.get("rate", 1.0)
 
 
 class Lars(Optimizer):
@@ -58,7 +69,7 @@ class Lars(Optimizer):
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, settings: OptimizerSettings) -> None:
-        own = [{"params": g["params"], "decay": g["weight_decay"], "always_adapt": g["adapt"]} for g in groups]
+        own = [{"decay": g["weight_decay"], "always_adapt": g["adapt"], **_rates(g)} for g in groups]
         self.eta, self.momentum, self.nesterov = settings.trust_coefficient, settings.momentum, settings.nesterov
         super().__init__(own, {"lr": lr})
 
@@ -98,6 +109,10 @@ class Lars(Optimizer):
         return updates
 
 
+def _rates(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: group[key] for key in ("params", "rate", "constant") if key in group}
+
+
 def _timm_lars(groups: list[dict[str, Any]], lr: float, settings: OptimizerSettings) -> Optimizer:
     """Return timm's LARS with the step of `Lars`: what that is held against, and the recipe's `lars="timm"`.
 
@@ -117,10 +132,7 @@ def _timm_lars(groups: list[dict[str, Any]], lr: float, settings: OptimizerSetti
                     torch._foreach_add_([p.grad for p in params], params, alpha=group["decay"])
             super().step(closure)
 
-    own = [
-        {"params": g["params"], "decay": g["weight_decay"], "weight_decay": 0.0, "always_adapt": g["adapt"]}
-        for g in groups
-    ]
+    own = [{"decay": g["weight_decay"], "weight_decay": 0.0, "always_adapt": g["adapt"], **_rates(g)} for g in groups]
     return DecayedLars(
         own,
         lr=lr,

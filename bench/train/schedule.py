@@ -16,19 +16,20 @@ def peak_rate(settings: OptimizerSettings, batch_size: int) -> float:
 def factor(step: int, total: int, warmup: int, settings: ScheduleSettings) -> float:
     """Return what the peak rate is multiplied by at `step` (0-based) of `total`, in [0, 1].
 
-    The first `warmup` steps rise linearly from 0 (step 0 has rate 0, as in BYOL's reference implementation), then
+    The first `warmup` steps rise linearly from warmup_ratio (step 0 has rate 0 by default, as in BYOL's reference
+    implementation), then
 
     - cosine: final_ratio + (1 − final_ratio)·(1 + cos(π·t))/2, t running from 0 to 1 over the steps after warm-up;
-    - step: ×0.1 at each milestone, a fraction of the whole run (warm-up included);
+    - step: ×gamma (0.1) at each milestone, a fraction of the whole run (warm-up included);
     - constant: 1.
     """
     if step < warmup:
-        return step / warmup
+        return settings.warmup_ratio + (1 - settings.warmup_ratio) * step / warmup
     if settings.name == "cosine":
         t = (step - warmup) / max(1, total - warmup)
         return settings.final_ratio + (1 - settings.final_ratio) * (1 + math.cos(math.pi * t)) / 2
     if settings.name == "step":
-        return 0.1 ** sum(step >= round(milestone * total) for milestone in settings.milestones)
+        return settings.gamma ** sum(step >= round(milestone * total) for milestone in settings.milestones)
     return 1.0
 
 

@@ -14,7 +14,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bench.recipe import Recipe
 from bench.train.distributed import Ranks
-from bench.train.optim import build_optimizer, check_coverage
+from bench.train.optim import build_optimizer, check_coverage, set_rates
+from bench.train.schedule import peak_rate
 
 if TYPE_CHECKING:
     from bench.data.views import Batch
@@ -39,6 +40,7 @@ class Step:
         groups = objective.param_groups()
         check_coverage(objective, groups)
         self.optimizer = build_optimizer(groups, recipe.optimizer, recipe.batch_size, recipe.lars)
+        self._peak, self._clip = peak_rate(recipe.optimizer, recipe.batch_size), recipe.optimizer.clip_norm
         self._part = 0  # micro-batches since the last update
         self._graphs = recipe.compile and recipe.cuda_graphs and ranks.device.type == "cuda"
 
@@ -57,8 +59,11 @@ class Step:
 
     def update(self, rate: float, progress: float) -> None:
         """Move the weights by the gradients gathered so far, then the target network; `progress` is k / K."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rates(self.optimizer, rate, self._peak)
+        self.objective.before_step(progress)
+        if self._clip is not None:
+            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(parameters, self._clip, foreach=True)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.objective.after_step(progress)

@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from torch import nn
-from torchvision.models.resnet import BasicBlock
+from narrow import NarrowEncoder
+from PIL import Image
 
+from bench.data.images import ViewDataset, collate
+from bench.data.layouts import index
 from bench.data.views import Batch
 from bench.nn.encoder import Encoder
-from bench.nn.seeding import seeded
 from bench.objectives import build
 from bench.objectives.base import Objective
+from bench.recipe import Recipe
 
 N = 4
-
-
-class NarrowEncoder(Encoder):
-    """A ResNet of four narrow blocks: the real encoder's methods and names at a fiftieth of its cost."""
-
-    def __init__(self, seed: int = 0) -> None:
-        nn.Module.__init__(self)
-        self.arch, self.seed, self.feature_dim = "narrow", seed, 24
-        with seeded(seed, "encoder"):
-            self.conv1, self.bn1 = nn.Conv2d(3, 8, 7, stride=2, padding=3, bias=False), nn.BatchNorm2d(8)
-            self.relu, self.maxpool = nn.ReLU(inplace=True), nn.MaxPool2d(3, stride=2, padding=1)
-            for stage, (before, after) in enumerate(((8, 8), (8, 12), (12, 16), (16, 24)), start=1):
-                skip = nn.Sequential(nn.Conv2d(before, after, 1, stride=2, bias=False), nn.BatchNorm2d(after))
-                block = BasicBlock(before, after, *((2, skip) if stage > 1 else ()))
-                setattr(self, f"layer{stage}", nn.Sequential(block))
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
 
 
 @pytest.fixture
@@ -89,3 +77,28 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+class Rendered:
+    """rendered(objective, recipe): a batch as pretraining would read it, of images on the disk."""
+
+    num_images = 8
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        rng = np.random.default_rng(0)
+        for number in range(self.num_images):
+            file = root / "train" / f"class{number % 2}" / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            small = rng.integers(0, 256, (7, 9, 3), dtype=np.uint8)
+            Image.fromarray(small).resize((120, 96), Image.Resampling.BICUBIC).save(file)
+
+    def __call__(self, objective: Objective, recipe: Recipe) -> Batch:
+        dataset = ViewDataset(index("imagenet", self.root, "train"), objective.views(recipe.view_size), seed=0)
+        return collate([dataset[number, number] for number in range(recipe.batch_size)]).to("cpu")
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+    """Return rendered(objective, recipe)."""
+    return Rendered(tmp_path_factory.mktemp("images"))

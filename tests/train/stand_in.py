@@ -129,6 +129,10 @@ class StandIn(nn.Module):
         near, spread = (z - t - 1).square().mean(), z.sin().mean()
         return {"loss": near + 0.1 * spread, "near": near, "spread": spread}
 
+    def before_step(self, progress: float) -> None:
+        assert 0.0 <= progress < 1.0
+        assert all(p.grad is not None for p in self.parameters() if p.requires_grad)
+
     def after_step(self, progress: float) -> None:
         self.progress.append(progress)
         rate = 0.9 + 0.1 * progress

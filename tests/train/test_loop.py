@@ -23,6 +23,7 @@ from bench.train.checkpoint import LAST, read
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.feed import Parts, micro_batch
 from bench.train.loop import fit
+from bench.train.step import Step
 
 PLAIN = {"norm": False, "dropout": 0.0}  # a model whose gradient is the mean of its parts' gradients
 
@@ -341,3 +342,19 @@ def test_one_process_needs_no_group() -> None:
         assert ranks.sums(3, 4) == (3, 4)
     with ranks_of({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}, device="cpu") as ranks:
         assert ranks.world == 1
+
+
+def test_the_gradient_is_cut_to_its_norm() -> None:
+    moved = []
+    for clip in (None, 1e-3):
+        job = recipe(optimizer={"name": "sgd", "lr": 0.1, "momentum": 0.0, "clip_norm": clip})
+        model = StandIn()
+        work = Step(model, job, Ranks())  # type: ignore[arg-type]
+        trained = [p for p in model.parameters() if p.requires_grad]
+        before = [p.detach().clone() for p in trained]
+        batches = iter(source(job)(0))
+        for _ in range(job.accumulate):
+            work.backward(next(batches))  # type: ignore[arg-type]
+        work.update(1.0, 0.0)
+        moved.append(sum((p - b).square().sum().item() for p, b in zip(trained, before, strict=True)) ** 0.5)
+    assert moved[1] <= 1.001e-3 < moved[0]

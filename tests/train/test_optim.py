@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from bench.errors import BadInput
 from bench.recipe import OptimizerSettings
-from bench.train.optim import build_optimizer, check_coverage
+from bench.train.optim import build_optimizer, check_coverage, set_rates
 
 
 def gradients(step: int, shapes: list[tuple[int, ...]]) -> list[Tensor]:
@@ -131,3 +131,32 @@ def test_every_trained_parameter_lies_in_one_group() -> None:
         check_coverage(model, model.param_groups()[:1])
     with pytest.raises(ValueError, match=r"encoder\.0\.weight 2 times"):
         check_coverage(model, [*model.param_groups(), *model.param_groups()])
+
+
+def test_decay_of_all_reaches_norms_and_biases() -> None:
+    for decay, expected in (("weights", [0.1, 0.0]), ("all", [0.1, 0.1])):
+        settings = OptimizerSettings.model_validate({"lr": 1.0, "weight_decay": 0.1, "decay": decay})
+        made = [{"params": [nn.Parameter(torch.ones(1))], "decay": own, "adapt": own} for own in (True, False)]
+        optimizer = build_optimizer(made, settings, 256)
+        assert [group["weight_decay"] for group in optimizer.param_groups] == expected
+
+
+@pytest.mark.parametrize("name", ["sgd", "lars", "adam", "adamw"])
+@pytest.mark.parametrize("lars", ["foreach", "timm"])
+def test_groups_with_rates_of_their_own(name: str, lars: str) -> None:
+    """A predictor whose rate never falls (SimSiam), a generator with ten times the rate (context encoder)."""
+    settings = OptimizerSettings.model_validate({"name": name, "lr": 0.5, "momentum": 0.0})
+    plain, scaled, constant = (nn.Parameter(torch.ones(2, 2)) for _ in range(3))
+    made: list[dict[str, object]] = [
+        {"params": [plain], "decay": True, "adapt": False},
+        {"params": [scaled], "decay": True, "adapt": False, "rate": 10.0},
+        {"params": [constant], "decay": True, "adapt": False, "constant": True},
+    ]
+    optimizer = build_optimizer(made, settings, 256, lars)  # type: ignore[arg-type]
+    set_rates(optimizer, rate=0.1, peak=0.5)
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.1, 1.0, 0.5])
+    for parameter in (plain, scaled, constant):
+        parameter.grad = torch.ones(2, 2)
+    optimizer.step()
+    moved = [1.0 - parameter.mean().item() for parameter in (plain, scaled, constant)]
+    assert moved == pytest.approx([0.1, 1.0, 0.5], rel=1e-2)

@@ -35,6 +35,12 @@ def test_steps_fall_by_ten_at_fractions_of_the_whole_run() -> None:
         assert got[first:last] == pytest.approx([expected] * (last - first))
 
 
+def test_another_factor_and_a_warmup_that_does_not_start_at_zero() -> None:
+    got = rates(name="step", milestones=(0.5, 0.75), gamma=0.2, warmup_epochs=1, warmup_ratio=0.25)
+    assert got[:3] == pytest.approx([0.5, 0.65, 0.8])
+    assert (got[49], got[50], got[75]) == pytest.approx((2.0, 0.4, 0.08))
+
+
 def test_constant_stays() -> None:
     assert rates(name="constant", warmup_epochs=1)[10:] == [2.0] * 90
 

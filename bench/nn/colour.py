@@ -1,0 +1,41 @@
+"""CIE L*a*b* of normalised images, on their device.
+
+Source: the CIE's definition for sRGB under the illuminant D65 (2° observer), as skimage.color.rgb2lab has it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+MEAN = (0.485, 0.456, 0.406)  # what bench.data.views normalises by
+STD = (0.229, 0.224, 0.225)
+# Linear sRGB -> X/Xn, Y/Yn, Z/Zn under D65.
+_XYZ = (
+    (0.412453 / 0.95047, 0.357580 / 0.95047, 0.180423 / 0.95047),
+    (0.212671, 0.715160, 0.072169),
+    (0.019334 / 1.08883, 0.119193 / 1.08883, 0.950227 / 1.08883),
+)
+
+
+def _column(values: tuple[float, ...], like: Tensor) -> Tensor:
+    return torch.tensor(values, dtype=like.dtype, device=like.device).view(-1, 1, 1)
+
+
+def unnormalised(images: Tensor) -> Tensor:
+    """Return normalised images N×3×H×W as RGB in [0, 1]."""
+    return (images * _column(STD, images) + _column(MEAN, images)).clamp(0.0, 1.0)
+
+
+def lab(images: Tensor) -> Tensor:
+    """Return L in [0, 100], a and b in about [−110, 110] of normalised images: N×3×H×W -> N×3×H×W.
+
+    In float32 at least, whatever autocast says: the cube root needs it.
+    """
+    with torch.autocast(images.device.type, enabled=False):
+        rgb = unnormalised(images if images.dtype == torch.float64 else images.float())
+        linear = torch.where(rgb > 0.04045, ((rgb + 0.055) / 1.055).clamp(min=0.0) ** 2.4, rgb / 12.92)
+        xyz = torch.einsum("oc,nchw->nohw", torch.tensor(_XYZ, dtype=rgb.dtype, device=rgb.device), linear)
+        f = torch.where(xyz > 0.008856, xyz.clamp(min=1e-8) ** (1 / 3), 7.787 * xyz + 16 / 116)
+        x, y, z = f.unbind(1)
+        return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)

@@ -1,0 +1,31 @@
+"""What is drawn at random for each image inside an objective's forward.
+
+All of it comes from torch's global generator of the device, which the loop reseeds at every step, so that a resumed run
+draws what an undisturbed one would. Objectives draw through these functions alone: a test can then give every image
+of a batch its own numbers, whatever rank it is on.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def uniform(n: int, *shape: int, like: Tensor) -> Tensor:
+    """Return n×shape numbers in [0, 1), of the type and on the device of `like`; row i is image i's."""
+    return torch.rand(n, *shape, dtype=like.dtype, device=like.device)
+
+
+def normal(n: int, *shape: int, like: Tensor) -> Tensor:
+    """Return n×shape standard normal numbers, of the type and on the device of `like`; row i is image i's."""
+    return torch.randn(n, *shape, dtype=like.dtype, device=like.device)
+
+
+def integers(n: int, *shape: int, high: int, device: torch.device | str) -> Tensor:
+    """Return n×shape int64 in [0, high); row i is image i's."""
+    return torch.randint(high, (n, *shape), device=device)
+
+
+def permutations(n: int, k: int, *, device: torch.device | str) -> Tensor:
+    """Return n random orders of 0 … k−1, n×k int64; row i is image i's."""
+    return torch.rand(n, k, device=device).argsort(dim=1)

@@ -1,0 +1,54 @@
+"""One vector for each image of the data set, as it was embedded when the image was last seen.
+
+Source: Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination" (CVPR 2018), section 3.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.errors import BadInput
+from bench.nn.collectives import gather
+from bench.nn.seeding import seeded
+
+
+class MemoryBank(nn.Module):
+    """Unit vectors M×D, row i that of image i; part of the checkpoint, equal on all ranks. It starts at random.
+
+    Args:
+        images: M.
+        dim: D.
+        momentum: m of v_i ← n(m·v_i + (1 − m)·z_i).
+        seed: of the first vectors.
+    """
+
+    vectors: Tensor
+
+    def __init__(self, images: int, dim: int, momentum: float, seed: int) -> None:
+        super().__init__()
+        if images < 2:
+            raise BadInput(f"A memory bank needs at least 2 images, but the data set has {images}; take a larger one.")
+        if not 0.0 <= momentum < 1.0:
+            raise BadInput(f"objective.bank_momentum is {momentum}; set it within 0 and below 1.")
+        self.images, self.momentum = images, momentum
+        with seeded(seed, "memory bank"):
+            vectors = F.normalize(torch.randn(images, dim), dim=1)
+        self.register_buffer("vectors", vectors)
+
+    def rows(self, indices: Tensor) -> Tensor:
+        """Return the vectors of images, a copy without gradient: indices of any shape S -> S×D."""
+        return self.vectors[indices]
+
+    @torch.no_grad()
+    def update(self, indices: Tensor, z: Tensor) -> None:
+        """Move the vectors of this rank's images (and of the other ranks') towards their embeddings. After the loss.
+
+        Args:
+            indices: n positions in the data set.
+            z: n×D embeddings; they are normalised first.
+        """
+        where, fresh = gather(indices), gather(F.normalize(z.detach(), dim=1)).to(self.vectors.dtype)
+        mixed = self.momentum * self.vectors[where] + (1.0 - self.momentum) * fresh
+        self.vectors[where] = F.normalize(mixed, dim=1)

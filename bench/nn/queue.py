@@ -1,0 +1,58 @@
+"""A first-in, first-out queue of past keys.
+
+Source: He et al., "Momentum Contrast" (CVPR 2020), section 3.2 and algorithm 1.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.errors import BadInput
+from bench.nn.collectives import gather
+from bench.nn.seeding import seeded
+
+
+class Queue(nn.Module):
+    """The last K keys of all ranks, K×D, unit rows; part of the checkpoint. It starts as random unit vectors.
+
+    Args:
+        size: K, a multiple of the number of keys that are pushed at once.
+        dim: D.
+        seed: of the first rows.
+        name: what a complaint calls the setting.
+    """
+
+    keys: Tensor
+    position: Tensor
+
+    def __init__(self, size: int, dim: int, seed: int, name: str = "queue_size") -> None:
+        super().__init__()
+        if size < 1:
+            raise BadInput(f"objective.{name} is {size}; set it to 1 or more.")
+        self.size, self.setting = size, name
+        with seeded(seed, "queue", name):
+            keys = F.normalize(torch.randn(size, dim), dim=1)
+        self.register_buffer("keys", keys)
+        self.register_buffer("position", torch.zeros((), dtype=torch.int64))
+
+    def check(self, batch_size: int) -> None:
+        """Refuse a batch (of all ranks, as it is pushed at once) that the queue is no multiple of."""
+        if self.size % batch_size:
+            near = max(1, round(self.size / batch_size)) * batch_size
+            raise BadInput(
+                f"objective.{self.setting} is {self.size}, no multiple of the {batch_size} images of a batch; set it "
+                f"to {near}, or change batch_size."
+            )
+
+    @torch.no_grad()
+    def push(self, keys: Tensor) -> None:
+        """Put the keys n×D of this rank, and those of the other ranks, in the place of the oldest. After the loss.
+
+        `keys.clone()` of the queue must be what the loss saw: this changes the buffer in place.
+        """
+        everyone = gather(keys).to(self.keys.dtype)  # N×D
+        places = (self.position + torch.arange(len(everyone), device=self.keys.device)) % self.size
+        self.keys[places] = everyone
+        self.position.copy_((self.position + len(everyone)) % self.size)

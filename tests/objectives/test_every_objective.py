@@ -1,0 +1,216 @@
+"""What holds for every objective, in the small settings of `families/`."""
+
+from __future__ import annotations
+
+import copy
+import re
+
+import pytest
+import torch
+from cases import Case, load, rows, to
+from torch import nn
+
+from bench.errors import BadInput
+from bench.objectives import OBJECTIVES
+
+CASES = load()
+
+
+def those(where):
+    """Parametrise a test over the cases for which `where` holds."""
+    chosen = {name: case for name, case in CASES.items() if where(case)}
+    return pytest.mark.parametrize("case", chosen.values(), ids=chosen)
+
+
+each = those(lambda case: True)
+
+
+def run(objective, data):
+    """The terms; what is drawn at random is the same each time."""
+    torch.manual_seed(0)
+    return objective(data)
+
+
+def apart(objective):
+    """Move what follows the online network away from it, or a first step would compare the network with itself."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in objective.parameters():
+            if not parameter.requires_grad:
+                parameter += 0.1 * torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator)
+
+
+def test_every_objective_that_trains_has_a_case():
+    assert {case.settings["name"] for case in CASES.values()} == set(OBJECTIVES) - {"random_init"}
+    assert all(name.split()[0] == case.settings["name"] for name, case in CASES.items())
+
+
+@each
+def test_terms_are_scalars_and_gradient_reaches_exactly_what_is_trained(case: Case):
+    objective, data = case.make(), case.data()
+    apart(objective)
+    found = run(objective, data)
+    assert set(found) == case.terms
+    assert all(term.shape == () and term.isfinite() for term in found.values())
+    assert [name for name, term in found.items() if term.requires_grad] == ["loss"]
+    found["loss"].backward()
+    trained = {name for name, p in objective.named_parameters() if p.requires_grad}
+    still = {name for name, _ in objective.named_parameters() if case.frozen and name.startswith(case.frozen)}
+    assert trained == {name for name, _ in objective.named_parameters()} - still
+    assert all((p.grad is not None) == (name in trained) for name, p in objective.named_parameters())
+    # A parameter whose gradient is always 0 would be no part of the loss; a bias before a norm is one by design.
+    dead = {name for name, p in objective.named_parameters() if p.grad is not None and not p.grad.any()}
+    assert not {name for name in dead if not name.endswith("bias")}
+    assert not any(buffer.requires_grad for buffer in objective.buffers())
+
+
+@those(lambda case: case.lowers)
+def test_a_step_along_the_gradient_lowers_the_loss(case: Case):
+    objective, data = case.make(), case.data()
+    apart(objective)
+    before = copy.deepcopy(objective.state_dict())
+    loss = run(objective, data)["loss"]
+    loss.backward()
+    trained = [p for p in objective.parameters() if p.grad is not None]
+    norm = torch.stack([p.grad.norm() for p in trained]).norm()
+    assert norm > 1e-6
+    with torch.no_grad():
+        buffers = dict(objective.named_buffers())
+        for name, buffer in buffers.items():  # queues and banks as they were when the gradient was taken
+            buffer.copy_(before[name])
+        for parameter in trained:
+            parameter -= 1e-4 / norm * parameter.grad
+    assert run(objective, data)["loss"] < loss
+
+
+@those(lambda case: case.order)
+def test_the_order_of_images_does_not_matter(case: Case, monkeypatch):
+    order = torch.tensor([2, 0, 3, 1, *range(4, case.n)])
+    monkeypatch.setattr("torch.rand", _same_for_all(torch.rand))
+    monkeypatch.setattr("torch.randn", _same_for_all(torch.randn))
+    monkeypatch.setattr("torch.randint", _same_for_all(torch.randint))
+    one, other = case.make(), case.make()
+    for objective in (one, other):
+        apart(objective)
+    expected = run(one, case.data())["loss"]
+    torch.testing.assert_close(run(other, rows(case.data(), order))["loss"], expected, rtol=1e-9, atol=1e-9)
+
+
+def _same_for_all(draw):
+    """A draw whose rows are all the same, so that an image's numbers do not depend on its place."""
+
+    def drawn(*args, **kwargs):
+        values = draw(*args, **kwargs)
+        return values[:1].expand_as(values).clone() if values.dim() else values
+
+    return drawn
+
+
+@those(lambda case: case.symmetric)
+def test_exchanging_views_changes_nothing(case: Case):
+    one, other, data = case.make(), case.make(), case.data()
+    for objective in (one, other):
+        apart(objective)
+    expected = run(one, data)["loss"]
+    data.views[:2], data.boxes[:2] = data.views[:2][::-1], data.boxes[:2][::-1]
+    torch.testing.assert_close(run(other, data)["loss"], expected, rtol=1e-9, atol=1e-9)
+
+
+@each
+def test_bf16_agrees_with_float32_and_extreme_input_gives_no_nan(case: Case):
+    data = to(case.data(), torch.float32)
+    losses = []
+    for enabled in (False, True):
+        objective = case.make().float().to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            terms = run(objective, data)
+        assert {term.dtype for term in terms.values()} == {torch.float32}
+        terms["loss"].backward()
+        assert all(
+            p.grad is None or (p.grad.dtype == p.dtype and p.grad.isfinite().all()) for p in objective.parameters()
+        )
+        losses.append(terms["loss"].item())
+    assert losses[1] == pytest.approx(losses[0], rel=case.bf16, abs=case.bf16)
+
+    objective = case.make().float()
+    with torch.no_grad():  # heads whose outputs, and thereby logits, are far out of proportion
+        for name, parameter in objective.named_parameters():
+            if not name.startswith(("encoder.", "target_encoder.", "key_encoder.")) and parameter.ndim > 1:
+                parameter *= 100.0
+    with torch.autocast("cpu", torch.bfloat16):
+        terms = run(objective, data)
+    assert all(term.isfinite() for term in terms.values())
+    terms["loss"].backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in objective.parameters())
+
+
+@each
+def test_the_state_dict_is_the_whole_state(case: Case):
+    """What goes on from a checkpoint after a step equals what never stopped."""
+    objective, data = case.make(), case.data()
+    for progress in (0.0, 0.5):
+        run(objective, data)["loss"].backward()
+        with torch.no_grad():
+            for parameter in objective.parameters():
+                if parameter.grad is not None:
+                    parameter -= 0.01 * parameter.grad
+                    parameter.grad = None
+        objective.before_step(progress)
+        objective.after_step(progress)
+    resumed = case.make(seed=5)
+    resumed.load_state_dict(objective.state_dict())
+    for one in (objective, resumed):
+        one.last = run(one, data)["loss"].item()
+    assert resumed.last == objective.last
+
+
+@each
+def test_two_images_are_enough_or_refused(case: Case):
+    objective, refusal = case.make(), ""
+    try:
+        objective.check(2, case.data().views[0].shape[-1])
+    except BadInput as error:
+        refusal = str(error)
+    if refusal:
+        assert re.search(r"[;,] (set|use|take|lower|raise|choose|give)", refusal), "the remedy is missing"
+        return
+    terms = run(objective, case.data(2))
+    assert all(term.isfinite() for term in terms.values())
+    terms["loss"].backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in objective.parameters())
+
+
+@each
+def test_norms_and_biases_neither_decay_nor_adapt(case: Case):
+    objective = case.make()
+    groups = objective.param_groups()
+    names = {id(p): name for name, p in objective.named_parameters()}
+    trained = sorted(id(p) for p in objective.parameters() if p.requires_grad)
+    assert sorted(id(p) for group in groups for p in group["params"]) == trained
+    spared = {names[id(p)] for group in groups if not group["decay"] for p in group["params"]}
+    assert {"encoder.layer2.0.downsample.1.weight", "encoder.layer2.0.downsample.1.bias"} <= spared
+    assert all(group["decay"] == group["adapt"] for group in groups)
+    for prefix, module in objective.named_modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.LayerNorm):
+            own = {f"{prefix}.{name}" for name, p in module.named_parameters(recurse=False) if p.requires_grad}
+            assert own <= spared
+
+
+@each
+def test_heads_depend_on_the_encoders_seed_alone(case: Case):
+    states = []
+    for history, seed in ((1, 0), (2, 0), (1, 7)):
+        torch.manual_seed(history)
+        before = torch.get_rng_state()
+        states.append(case.make(seed=seed).state_dict())
+        assert torch.equal(torch.get_rng_state(), before)
+    first, again, other = states
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    heads = [name for name in first if not name.startswith("encoder.") and first[name].dim() > 1]
+    assert not heads or any(not torch.equal(first[name], other[name]) for name in heads)
+
+
+@each
+def test_an_unknown_setting_is_refused(case: Case):
+    with pytest.raises(BadInput, match=r"Unknown key 'objective\.no_such_setting'"):
+        case.make(no_such_setting=1)
