@@ -443,6 +443,35 @@ def data_render_command(
         print(f"{name:<11} {place}")
 
 
+@app.command("canary")
+def canary_command(
+    names: Annotated[list[str], typer.Argument(help="Objectives; all, if left out.", metavar="[NAME …]")] = [],  # noqa: B006
+    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; one a core if left out.")] = None,
+    record: Annotated[bool, typer.Option("--record", help="Keep how it goes now as what is expected.")] = False,
+    work_dir: WorkDir = Path("runs"),
+) -> None:
+    """Train each objective for seconds on a small fixed set, and say if it goes otherwise than it used to."""
+    from bench.canary import flock
+
+    def tell(name: str, song: dict[str, Any], complaints: list[str]) -> None:
+        first, last = song["losses"][0], song["losses"][-1]
+        knn = f"kNN {song['knn_random_percent']:.0f} -> {song['knn_percent']:.0f} %"
+        alive = f"rank {song['rank']:.0f}, spread {song['std']:.2f}"
+        words = "; ".join(complaints) or ("recorded" if record else "as recorded")
+        print(
+            f"{name:<24} loss {first:8.4g} -> {last:8.4g}  {knn}  {alive}  {song['seconds']:.0f} s  {words}", flush=True
+        )
+
+    jobs = jobs or len(os.sched_getaffinity(0))
+    root = work_dir / "canary" / f"images-{flock.VERSION}"
+    if record:
+        flock.record(names, root, jobs, tell)
+        return
+    failed = flock.check(names, root, jobs, tell)
+    if failed:
+        raise StageFailed(f"{len(failed)} went otherwise than recorded: {', '.join(sorted(failed))}.")
+
+
 @app.command("doctor")
 def doctor_command(
     data_root: DataRoot = [],  # noqa: B006

@@ -1,0 +1,79 @@
+"""Several canaries at once, one process each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from bench.canary.cases import Canary, canaries, canary
+from bench.canary.images import VERSION, render_images
+from bench.canary.verdict import Expected, complaints, digest, expect, read_expected, write_expected
+from bench.errors import BadInput, nearest
+
+__all__ = ["VERSION", "check", "chosen", "one", "record"]
+
+RECORDINGS = 3
+
+
+def one(case: Canary, root: Path, shake: int = 0) -> dict[str, Any]:
+    """Return the values of one song, in whatever process; `shake` numbers slightly different initial weights."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+    from bench.canary.training import shaken, sing
+
+    return sing(case, root, sabotage=[shaken(shake)] if shake else []).values()
+
+
+def chosen(names: Sequence[str]) -> dict[str, Canary]:
+    """Return the canaries of these names, all if there are none. Raises BadInput for a name that has none."""
+    known = canaries()
+    for name in names:
+        if name not in known:
+            raise BadInput(f"No canary {name!r}{nearest(name, known) or '; bench list shows the objectives.'}")
+    return {name: canary(name) for name in names} if names else known
+
+
+def check(
+    names: Sequence[str], root: Path, jobs: int, tell: Callable[[str, dict[str, Any], list[str]], None]
+) -> list[str]:
+    """Let canaries sing and tell (name, song, complaints) of each as it ends; return the names with complaints.
+
+    Raises BadInput for one that was never recorded, or recorded when it was trained in another way.
+    """
+    cases, expected = chosen(names), read_expected()
+    for name, case in cases.items():
+        if name not in expected or expected[name].case != digest(case):
+            why = "was not recorded" if name not in expected else "is trained in another way than when it was recorded"
+            raise BadInput(f"The canary {name} {why}; run bench canary {name} --record, and look at the difference.")
+    failed = []
+    for name, song in _songs([(case, 0) for case in cases.values()], render_images(root), jobs):
+        found = complaints(song, expected[name])
+        failed += [name] if found else []
+        tell(name, song, found)
+    return failed
+
+
+def record(
+    names: Sequence[str], root: Path, jobs: int, tell: Callable[[str, dict[str, Any], list[str]], None]
+) -> dict[str, Expected]:
+    """Let canaries sing three times each and keep how that went, in the place of what was kept."""
+    cases, songs = chosen(names), {}
+    wanted = [(case, shake) for case in cases.values() for shake in range(RECORDINGS)]
+    for name, song in _songs(wanted, render_images(root), jobs):
+        songs.setdefault(name, []).append(song)
+        tell(name, song, [])
+        if len(songs[name]) == RECORDINGS:
+            write_expected({**read_expected(), name: expect(cases[name], songs[name])})
+    return read_expected()
+
+
+def _songs(wanted: Sequence[tuple[Canary, int]], root: Path, jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    with ProcessPoolExecutor(min(jobs, len(wanted)), mp_context=get_context("spawn")) as pool:
+        running: dict[Future[dict[str, Any]], str] = {
+            pool.submit(one, case, root, shake): case.name for case, shake in wanted
+        }
+        for future in as_completed(running):
+            yield running[future], future.result()
