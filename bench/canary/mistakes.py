@@ -1,0 +1,221 @@
+"""Mistakes that people make in these objectives, planted on purpose: a canary that does not hear them is of no use.
+
+Each takes an objective that was built right and spoils it in place, or returns the settings that spoil it. `APPLIES`
+says for which objectives a mistake can be made; tests/canary holds that it is heard there, or that it is listed as one
+that cannot be heard (docs/canary.md says why).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.data.views import Batch
+from bench.nn.ema import follow
+from bench.objectives.base import Objective
+
+Forward = Callable[[Batch], dict[str, Tensor]]
+
+
+def _around(objective: Objective, wrap: Callable[[Forward, Batch], dict[str, Tensor]]) -> None:
+    """Put `wrap(forward, batch)` in the place of forward."""
+    forward = objective.forward
+    objective.forward = lambda batch: wrap(forward, batch)  # type: ignore[method-assign]
+
+
+def _pairs(objective: Objective) -> Iterator[tuple[nn.Module, nn.Module]]:
+    """(follower, what it follows) of each network that moves after another."""
+    children = dict(objective.named_children())
+    for name, child in children.items():
+        for prefix in ("target_", "key_", "teacher_"):
+            if name.startswith(prefix):
+                own = name.removeprefix(prefix)
+                yield child, children[own] if own in children else children[f"student_{own}"]
+
+
+def loss_halved(objective: Objective) -> None:
+    """The mean over two directions where the paper has the sum: half of every gradient."""
+
+    def halved(forward: Forward, batch: Batch) -> dict[str, Tensor]:
+        terms = forward(batch)
+        return terms | {"loss": terms["loss"] / 2}
+
+    _around(objective, halved)
+
+
+def sign_wrong(objective: Objective) -> None:
+    """The loss, or its only term, climbs."""
+
+    def negated(forward: Forward, batch: Batch) -> dict[str, Tensor]:
+        terms = forward(batch)
+        return terms | {"loss": -terms["loss"]}
+
+    _around(objective, negated)
+
+
+def views_identical(objective: Objective) -> None:
+    """Both views are the same: nothing to be invariant to."""
+
+    def same(forward: Forward, batch: Batch) -> dict[str, Tensor]:
+        like = batch.views[0].shape
+        for number in range(1, len(batch.views)):
+            if batch.views[number].shape == like:
+                batch.views[number], batch.boxes[number] = batch.views[0], batch.boxes[0]
+        return forward(batch)
+
+    _around(objective, same)
+
+
+def target_frozen(objective: Objective) -> None:
+    """The momentum update is forgotten: targets stay what they were at the start."""
+    before = [(follower, {k: v.clone() for k, v in follower.state_dict().items()}) for follower, _ in _pairs(objective)]
+    assert before, "there is nothing that follows"
+    names = [dict(follower.named_parameters()).keys() for follower, _ in before]
+
+    def stay(_progress: float) -> None:
+        after(_progress)
+        _set(before, names)
+
+    after = objective.after_step
+    objective.after_step = stay  # type: ignore[method-assign]
+
+
+@torch.no_grad()
+def _set(before: list[tuple[nn.Module, dict[str, Tensor]]], names: list[Any]) -> None:
+    for (follower, state), own in zip(before, names, strict=True):
+        for name, parameter in follower.named_parameters():
+            if name in own:
+                parameter.copy_(state[name])
+
+
+def momentum_zero(objective: Objective) -> None:
+    """The target is a copy of the online network after every step: no average of the past."""
+    pairs = list(_pairs(objective))
+    assert pairs, "there is nothing that follows"
+    after = objective.after_step
+
+    def copy(progress: float) -> None:
+        after(progress)
+        for follower, leader in pairs:
+            follow(follower, leader, 0.0)
+
+    objective.after_step = copy  # type: ignore[method-assign]
+
+
+def gradient_through_target(objective: Objective) -> None:
+    """The stop-gradient is forgotten: `detach` and `no_grad` do nothing inside forward."""
+
+    def flowing(forward: Forward, batch: Batch) -> dict[str, Tensor]:
+        detach, no_grad = Tensor.detach, torch.no_grad
+        Tensor.detach = lambda self: self  # type: ignore[assignment,method-assign]
+        torch.no_grad = torch.enable_grad  # type: ignore[misc,assignment]
+        try:
+            return forward(batch)
+        finally:
+            Tensor.detach, torch.no_grad = detach, no_grad  # type: ignore[method-assign,misc]
+
+    for follower, leader in _pairs(objective):  # one network on both sides, as without a target at all
+        follower_name = next(name for name, child in objective.named_children() if child is follower)
+        setattr(objective, follower_name, leader)
+    objective.after_step = lambda progress: None  # type: ignore[method-assign]  # noqa: ARG005
+    _around(objective, flowing)
+
+
+def predictor_removed(objective: Objective) -> None:
+    """The online network's projection is compared with the target's directly."""
+    assert isinstance(objective.predictor, nn.Module)
+    objective.predictor = nn.Identity()
+
+
+def projector_bypassed(objective: Objective) -> None:
+    """The loss sees the pooled feature (its first columns) instead of the projection."""
+    width = _width(objective.projector)
+
+    class First(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.pad(x, (0, max(0, width - x.shape[-1])))[..., :width]
+
+    for name in ("projector", "target_projector", "key_projector", "teacher_projector"):
+        if hasattr(objective, name):
+            setattr(objective, name, First())
+    after, pairs = objective.after_step, [pair for pair in _pairs(objective) if any(True for _ in pair[0].parameters())]
+
+    def step(progress: float) -> None:
+        try:
+            after(progress)
+        except RuntimeError:  # the projector's own follower has no parameters left; the encoder's goes on
+            for follower, leader in pairs:
+                follow(follower, leader, 0.99)
+
+    objective.after_step = step  # type: ignore[method-assign]
+
+
+def _width(module: Any) -> int:
+    widths = [m.out_features for m in module.modules() if isinstance(m, nn.Linear)]
+    return int(widths[-1])
+
+
+def temperature_times_ten(objective: Objective) -> None:
+    """The temperature is ten times the paper's."""
+    objective.temperature = objective.temperature * 10  # type: ignore[operator,assignment]
+
+
+def positive_among_negatives(objective: Objective) -> None:
+    """The keys are put into the queue before the loss is computed: each positive is one of the negatives, too."""
+    queue: Any = objective.queue
+
+    def early(forward: Forward, batch: Batch) -> dict[str, Tensor]:
+        push, seen = queue.push, []
+        queue.push = seen.append
+        rng = torch.get_rng_state()
+        buffers = {name: buffer.clone() for name, buffer in objective.named_buffers()}
+        with torch.no_grad():
+            forward(batch)  # only to have its keys
+        for name, buffer in objective.named_buffers():
+            buffer.copy_(buffers[name])
+        torch.set_rng_state(rng)
+        queue.push = push
+        for keys in seen:
+            push(keys)
+        queue.push = lambda keys: None  # noqa: ARG005
+        terms = forward(batch)
+        queue.push = push
+        return terms
+
+    _around(objective, early)
+
+
+MISTAKES: dict[str, Callable[[Objective], None]] = {
+    "loss_halved": loss_halved,
+    "sign_wrong": sign_wrong,
+    "gradient_through_target": gradient_through_target,
+    "predictor_removed": predictor_removed,
+    "target_frozen": target_frozen,
+    "momentum_zero": momentum_zero,
+    "temperature_times_ten": temperature_times_ten,
+    "positive_among_negatives": positive_among_negatives,
+    "views_identical": views_identical,
+    "projector_bypassed": projector_bypassed,
+}
+
+
+def applies(objective: Objective, mistake: str) -> bool:
+    """Whether a mistake can be made in an objective at all, by the parts that it has."""
+    follows = bool(list(_pairs(objective)))
+    views = objective.views(64)
+    pair = sum(view.count for view in views if view.size == views[0].size) > 1 if views else False
+    return {
+        "loss_halved": True,
+        "sign_wrong": True,
+        "gradient_through_target": follows or hasattr(objective, "predictor"),
+        "predictor_removed": isinstance(getattr(objective, "predictor", None), nn.Module),
+        "target_frozen": follows,
+        "momentum_zero": follows,
+        "temperature_times_ten": isinstance(getattr(objective, "temperature", None), float),
+        "positive_among_negatives": hasattr(getattr(objective, "queue", None), "push"),
+        "views_identical": pair,
+        "projector_bypassed": isinstance(getattr(objective, "projector", None), nn.Sequential),
+    }[mistake]
