@@ -23,7 +23,7 @@ from bench.errors import BadInput, nearest
 from bench.signature import check_arguments
 
 Profile = Literal["full", "mini", "smoke"]
-Dataset = Literal["coco", "imagenet", "imagenet100", "none"]  # none: nothing is read, as for random init
+Dataset = Literal["coco", "imagenet", "imagenet100", "clips", "none"]  # none: nothing is read, as for random init
 Precision = Literal["float32", "bf16"]
 PackUsage = Literal["auto", "off"]  # whether a pack that is there is read (bench data pack)
 TrunkForm = Literal["autocast", "folded"]

@@ -68,6 +68,7 @@ class Sample:
     skipped: int = 0  # 1 when another image had to take its place, or when it is left out
     shown: bool = True  # whether it is in the batch
     drawing: Drawing | None = None  # what the views are made of later, where `views` is empty
+    flows: list[np.ndarray] = field(default_factory=list)  # of each view of a clip, (T−1)×2×h×w
 
 
 @dataclass
@@ -241,6 +242,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         indices=torch.tensor([sample.index for sample in some], dtype=torch.int64)[:n],
         skipped=sum(sample.skipped for sample in samples),
         undone=collate_drawings(drawings) if drawings else None,
+        flows=[torch.from_numpy(np.stack(flow))[:n] for flow in zip(*(one.flows for one in some), strict=True)] or None,
     )
 
 

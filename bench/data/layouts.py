@@ -22,12 +22,15 @@ SPLITS = ("train", "val")
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
 SAMPLED = 1024  # files whose contents a fingerprint reads
 
+VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v"})
+
 LAYOUTS = {
     "coco": "train2017/*.jpg (and val2017/*.jpg), or the images themselves",
     "imagenet": "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG",
     "imagenet100": "train/<wnid>/*.JPEG and val/<wnid>/*.JPEG of its 100 classes (a whole ImageNet serves)",
     "cityscapes": "leftImg8bit/<split>/<city>/*_leftImg8bit.png and "
     "gtFine/<split>/<city>/*_gtFine_labelTrainIds.png for the splits train and val",
+    "clips": "train/<clip>/*.jpg or train/*.mp4, or both below train/<class>/ (and val/ likewise)",
 }
 
 # By train id.
@@ -75,6 +78,8 @@ def index(dataset: str, root: Path, split: str) -> Index:
             if missing:
                 raise BadInput(_no_masks(root, missing))
             return Index(dataset, root, split, files, classes=CITYSCAPES_CLASSES, masks=masks)
+        if dataset == "clips":
+            return _clips(root, split)
         return _imagenet(dataset, root, split)
     except OSError as error:
         raise _unlisted(error) from error
@@ -109,6 +114,37 @@ def _coco(root: Path, split: str) -> tuple[str, ...]:
     if split != "train" or not flat:
         raise _wrong("coco", root, f"{folder}/")
     return tuple(flat)
+
+
+def frames_of(folder: Path) -> list[str]:
+    """Return the names of a clip's frames in order."""
+    return _images(folder)
+
+
+def _clips(root: Path, split: str) -> Index:
+    if not (root / split).is_dir():
+        raise _wrong("clips", root, f"{split}/")
+    found = _clips_in(root / split)
+    classes = sorted({clip.partition("/")[0] for clip in found if "/" in clip})
+    if not found or (classes and not all("/" in clip for clip in found)):
+        raise _wrong("clips", root, f"{split}/<clip> (or all clips in folders of classes)")
+    labels = tuple(classes.index(clip.partition("/")[0]) for clip in found) if classes else None
+    return Index("clips", root, split, tuple(f"{split}/{clip}" for clip in found), labels, tuple(classes))
+
+
+def _clips_in(folder: Path, depth: int = 2) -> list[str]:
+    """Folders that hold images, and video files, down to `depth` levels, relative and sorted."""
+    found: list[str] = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            is_video = entry.is_file() and Path(entry.name).suffix.lower() in VIDEO_SUFFIXES
+            if is_video or (entry.is_dir() and _images(Path(entry.path))):
+                found.append(entry.name)
+            elif entry.is_dir() and depth > 1:
+                found += [f"{entry.name}/{clip}" for clip in _clips_in(Path(entry.path), depth - 1)]
+    return sorted(found)
 
 
 def _imagenet(dataset: str, root: Path, split: str) -> Index:
@@ -258,7 +294,11 @@ def _all_files(dataset: str, root: Path) -> list[str]:
     found: list[str] = []
     for split in splits(dataset, root) or ("train",):  # with neither, let the reader say what it looked for
         part = index(dataset, root, split)
-        found += [*part.files, *part.masks]
+        if dataset == "clips":
+            for clip in part.files:
+                folder = root / clip
+                found += [f"{clip}/{frame}" for frame in _images(folder)] if folder.is_dir() else [clip]
+        found += [*part.files, *part.masks] if dataset != "clips" else []
     return found
 
 

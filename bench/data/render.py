@@ -29,6 +29,8 @@ MARK = ".rendered.json"
 
 COCO = {"train2017": 24, "val2017": 8}
 IMAGENET = {"train": 12, "val": 4}  # of each class
+CLIPS = {"train": 6, "val": 2}  # of each class
+FRAMES = 16  # of a clip
 CITYSCAPES = {"train": ("aachen", 8), "val": ("frankfurt", 4)}
 # Each pair is in two training scenes and one validation scene, so that all 19 classes occur in both.
 PAIRS = (("wall", "bus"), ("fence", "motorcycle"), ("truck", "terrain"), ("train", "parking"))
@@ -36,11 +38,14 @@ PAIRS = (("wall", "bus"), ("fence", "motorcycle"), ("truck", "terrain"), ("train
 # Cityscapes' label ids that are evaluated, in the order of train ids; every other id becomes 255.
 EVALUATED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)
 WITH_INSTANCES = (24, 25, 26, 27, 28, 31, 32, 33)
+WAYS = {"down": (0, 1), "left": (-1, 0), "right": (1, 0), "up": (0, -1)}  # of the camera
 Progress = Callable[[int, int], None]
 
 
 def render(root: Path, seed: int = 0, progress: Progress | None = None) -> dict[str, Path]:
-    """Write `coco/`, `imagenet/` and `cityscapes/` below `root` and return {data set: folder}; equal for equal seeds.
+    """Write `coco/`, `imagenet/`, `cityscapes/` and `clips/` below `root`; equal for equal seeds.
+
+    Returns {data set: folder}.
 
     A folder that this version rendered with this seed is left as it is; one appears whole or not at all.
 
@@ -52,6 +57,7 @@ def render(root: Path, seed: int = 0, progress: Progress | None = None) -> dict[
     Raises BadInput when a folder of that name holds something else, or cannot be written.
     """
     total = sum(COCO.values()) + len(OBJECTS) * sum(IMAGENET.values()) + sum(n for _, n in CITYSCAPES.values())
+    total += len(WAYS) * sum(CLIPS.values())
     done = 0
 
     def count() -> None:
@@ -60,7 +66,7 @@ def render(root: Path, seed: int = 0, progress: Progress | None = None) -> dict[
         if progress is not None:
             progress(done, total)
 
-    writers = {"coco": _coco, "imagenet": _imagenet, "cityscapes": _cityscapes}
+    writers = {"coco": _coco, "imagenet": _imagenet, "cityscapes": _cityscapes, "clips": _clips}
     mark = json.dumps({"version": VERSION, "seed": seed})
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -184,6 +190,28 @@ def _imagenet(folder: Path, seed: int, count: Callable[[], None]) -> None:
                 image = paint_object(wnid, int(rng.integers(96, 145)), int(rng.integers(96, 161)), rng)
                 name = f"{wnid}_{number}.JPEG" if split == "train" else f"ILSVRC2012_val_{wnid}_{number}.JPEG"
                 image.save(folder / split / wnid / name, format="JPEG", quality=92)
+                count()
+
+
+def _clips(folder: Path, seed: int, count: Callable[[], None]) -> None:
+    """A camera that pans over a thing in one of four ways, and a ball that flies by."""
+    for split, clips in CLIPS.items():
+        for way, (right, down) in WAYS.items():
+            for number in range(clips):
+                rng = generator(seed, "render", "clips", split, way, number)
+                place = folder / split / way / f"{number:03}"
+                place.mkdir(parents=True)
+                wide = np.asarray(paint_object(str(rng.choice(list(OBJECTS))), 140, 170, rng))
+                speed, colour = rng.uniform(0.5, 1.0), rng.integers(0, 256, 3)
+                ball, way_of_ball = rng.uniform(20, 70, 2), rng.uniform(-5, 5, 2)
+                for frame in range(FRAMES):
+                    gone = speed * 2.4 * (frame - (FRAMES - 1) / 2)  # pixels of the pan, 0 in the middle
+                    x, y = 21 + round(right * gone), 22 + round(down * gone)
+                    picture = wide[y : y + 96, x : x + 128].copy()
+                    v, u = np.mgrid[:96, :128]
+                    middle = ball + frame * way_of_ball
+                    picture[np.hypot(u - middle[0], v - middle[1]) < 9] = colour
+                    Image.fromarray(picture).save(place / f"{frame:04}.jpg", quality=92)
                 count()
 
 

@@ -16,7 +16,7 @@ from platformdirs import user_config_path
 
 from bench.errors import BadInput, nearest
 
-DATASETS = ("coco", "imagenet", "imagenet100", "cityscapes")
+DATASETS = ("coco", "imagenet", "imagenet100", "cityscapes", "clips")
 VARIABLE = "BENCH_DATA_ROOT"
 FILE = "bench.toml"
 

@@ -136,7 +136,9 @@ class Batch:
     copied between processes and to the device. Where `undone` is given, `to` makes the views from it
     on the device first. `boxes` says for each view where it lies: N×5 float32 of (x0, y0, x1, y1, flipped), in
     [0, 1] of the image's width and height; in a flipped view the first column lies at x1. `labels` (or None) and
-    `indices` (positions in the Index) are N int64. `skipped` counts the images that could not be read.
+    `indices` (positions in the Index) are N int64. Of clips, views are N×T×3×h×w, and `flows` has for each view the
+    optical flow between its frames, N×(T−1)×2×h×w float32 in pixels, if the objective asked for it. `skipped` counts
+    the images that could not be read.
     """
 
     views: list[Tensor]
@@ -145,6 +147,7 @@ class Batch:
     indices: Tensor
     skipped: int = 0
     undone: Undone | None = None
+    flows: list[Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -167,6 +170,7 @@ class Batch:
             views=[normalised(view.to(device, non_blocking=non_blocking), memory_format) for view in views],
             undone=None,
             boxes=[box.to(device, non_blocking=non_blocking) for box in self.boxes],
+            flows=None if self.flows is None else [flow.to(device, non_blocking=non_blocking) for flow in self.flows],
             labels=None if self.labels is None else self.labels.to(device, non_blocking=non_blocking),
             indices=self.indices.to(device, non_blocking=non_blocking),
         )
@@ -178,6 +182,7 @@ class Batch:
             views=[view.pin_memory() for view in self.views],
             undone=None if self.undone is None else self.undone.pin_memory(),
             boxes=[box.pin_memory() for box in self.boxes],
+            flows=None if self.flows is None else [flow.pin_memory() for flow in self.flows],
             labels=None if self.labels is None else self.labels.pin_memory(),
             indices=self.indices.pin_memory(),
         )
@@ -285,8 +290,11 @@ def box(crop: tuple[int, int, int, int], flip: bool, width: int, height: int) ->
 
 
 def stack(pixels: Sequence[np.ndarray]) -> Tensor:
-    """Return h×w×3 uint8 arrays as one tensor N×3×h×w uint8, channels last in memory: one copy."""
-    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2)
+    """Return h×w×3 uint8 arrays as one tensor N×3×h×w uint8, channels last in memory: one copy.
+
+    Clips T×h×w×3 become N×T×3×h×w.
+    """
+    return torch.from_numpy(np.stack(pixels)).movedim(-1, -3)
 
 
 def normalised(images: Tensor, memory_format: torch.memory_format | None = None) -> Tensor:
@@ -296,6 +304,8 @@ def normalised(images: Tensor, memory_format: torch.memory_format | None = None)
         images: on any device.
         memory_format: of the result; None leaves floats as they are and makes uint8 contiguous.
     """
+    if images.dim() == 5:  # clips N×T×3×h×w: as many images
+        return normalised(images.flatten(0, 1), memory_format).unflatten(0, images.shape[:2])
     if images.dtype != torch.uint8:
         return images if memory_format is None else images.to(memory_format=memory_format)
     pixels = images.to(torch.float32, memory_format=memory_format or torch.contiguous_format)

@@ -17,6 +17,8 @@ OBJECTIVES: dict[str, str] = {
     "byol": "bench.objectives.byol:BYOL",
     "two_loss": "bench.objectives.two_loss:TwoLoss",
     "patch_byol": "bench.objectives.patch_byol:PatchBYOL",
+    "taco": "bench.objectives.taco:TaCo",
+    "dsm": "bench.objectives.dsm:DSM",
     "supervised": "bench.objectives.supervised:Supervised",
     "random_init": "bench.objectives.random_init:RandomInit",
 }

@@ -11,6 +11,7 @@ from bench.nn.encoder import Encoder
 
 if TYPE_CHECKING:
     from bench.data.views import Batch, View
+    from bench.nn.clip import Clip
 
 
 class ParamGroup(TypedDict):
@@ -40,6 +41,10 @@ class Objective(nn.Module, ABC):
     @abstractmethod
     def views(self, size: int) -> tuple[View, ...]:
         """Return the views that a batch has of each image, for global views of `size` pixels."""
+
+    def clip(self) -> Clip | None:
+        """Return which frames of a video it learns from; None for images, as most do."""
+        return None
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse what this objective cannot work with, before training starts.

@@ -17,6 +17,7 @@ from bench.convert.dialects import load_trunk
 from bench.convert.matching import match_shapes
 from bench.convert.proof import load_strictly
 from bench.convert.reading import read_checkpoint
+from bench.data.clips import ClipDataset
 from bench.data.images import ViewDataset, loader
 from bench.data.layouts import Index, index
 from bench.data.sampler import DrawSampler, steps_per_epoch
@@ -150,15 +151,7 @@ def _untrained(objective: Objective, recipe: Recipe, job: Job, ranks: Ranks) -> 
 
 def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks: Ranks) -> dict[str, Any]:
     micro_batch(recipe.batch_size, ranks.world, recipe.accumulate)
-    dataset = ViewDataset(
-        images,
-        objective.views(recipe.view_size),
-        job.seed,
-        unreadable=job.unreadable,
-        subset=recipe.subset,
-        pack=job.pack(recipe.dataset, "train", "training"),
-        backend=recipe.view_backend,
-    )
+    dataset = _dataset(objective, recipe, job, images)
     length = len(dataset)
     steps = steps_per_epoch(length, recipe.batch_size)
     workers = _workers(recipe, steps, ranks)
@@ -179,6 +172,28 @@ def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks:
         folder=job.folder,
         ranks=ranks,
         title=title,
+    )
+
+
+def _dataset(objective: Objective, recipe: Recipe, job: Job, images: Index) -> ViewDataset | ClipDataset:
+    views, clip = objective.views(recipe.view_size), objective.clip()
+    if clip is not None and recipe.dataset != "clips":
+        raise BadInput(
+            f"The objective {recipe.objective['name']} learns from videos, but dataset is {recipe.dataset!r}; set "
+            "dataset='clips' (bench show names a config that does)."
+        )
+    if recipe.dataset == "clips":
+        return ClipDataset(
+            images, views, job.seed, clip, job.unreadable, subset=recipe.subset, backend=recipe.view_backend
+        )
+    return ViewDataset(
+        images,
+        views,
+        job.seed,
+        unreadable=job.unreadable,
+        subset=recipe.subset,
+        pack=job.pack(recipe.dataset, "train", "training"),
+        backend=recipe.view_backend,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import torch
 from narrow import NarrowEncoder
 from PIL import Image
 
+from bench.data.clips import ClipDataset
 from bench.data.images import ViewDataset, collate
-from bench.data.layouts import index
+from bench.data.layouts import Index, index
 from bench.data.views import Batch
 from bench.nn.encoder import Encoder
 from bench.objectives import build
@@ -94,6 +96,15 @@ class Rendered:
             Image.fromarray(small).resize((120, 96), Image.Resampling.BICUBIC).save(file)
 
     def __call__(self, objective: Objective, recipe: Recipe) -> Batch:
+        clip = objective.clip()
+        if clip is not None:  # the images of a class are the frames of a video, shown over and over
+            for number in range(self.num_images // 2, clip.span):
+                for kind in range(2):
+                    folder = self.root / "train" / f"class{kind}"
+                    shutil.copy(folder / f"{kind + 2 * (number % 4)}.png", folder / f"again{number:03}.png")
+            clips = Index("clips", self.root, "train", ("train/class0", "train/class1"))
+            videos = ClipDataset(clips, objective.views(recipe.view_size), 0, clip)
+            return collate([videos[number % 2, number] for number in range(recipe.batch_size)]).to("cpu")
         dataset = ViewDataset(index("imagenet", self.root, "train"), objective.views(recipe.view_size), seed=0)
         return collate([dataset[number, number] for number in range(recipe.batch_size)]).to("cpu")
 

@@ -1,0 +1,181 @@
+"""Clips: some frames of a video, one after another, as folders of frames or as video files.
+
+Below `train/` (and `val/`) a folder that holds images is a clip, its frames in the order of their names; so is a video
+file. Where clips lie in folders of their own kind (`train/<class>/<clip>`), that is their class.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from torch.utils.data import Dataset
+
+from bench.data import fast_views
+from bench.data.decode import Undecodable, read_array, reason
+from bench.data.images import Backend, Sample, Unreadable, UnreadableImage
+from bench.data.layouts import Index, frames_of
+from bench.data.views import Drawn, View, apply, box, draw
+from bench.errors import BadInput
+from bench.nn.clip import Clip
+from bench.randomness import generator
+
+
+def read_frames(path: Path, numbers: Sequence[int]) -> list[np.ndarray]:
+    """Return the frames of these numbers (ascending), H×W×3 uint8 each, of a folder of frames or a video file.
+
+    A video file is decoded from its start: of long videos, folders of frames are read sooner. Raises Undecodable.
+    """
+    if path.is_dir():
+        files = frames_of(path)
+        return [read_array(path / files[number]) for number in numbers]
+    wanted, found = set(numbers), {}
+    for number, frame in enumerate(_decoded(path)):
+        if number in wanted:
+            found[number] = frame.to_ndarray(format="rgb24")
+        if number >= max(wanted):
+            break
+    if len(found) < len(wanted):
+        raise Undecodable("it ends before its last frame")
+    return [found[number] for number in numbers]
+
+
+def count_frames(path: Path) -> int:
+    """Return how many frames a clip has. Raises Undecodable."""
+    if path.is_dir():
+        return len(frames_of(path))
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            if stream.frames:
+                return int(stream.frames)
+    except Exception as error:
+        raise Undecodable(reason(error)) from error
+    return sum(1 for _ in _decoded(path))  # the header does not say
+
+
+def _decoded(path: Path) -> Iterator[Any]:
+    """Yield a video's frames in order."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            yield from container.decode(video=0)
+    except GeneratorExit:
+        raise
+    except Exception as error:  # FFmpeg's errors have many types
+        raise Undecodable(reason(error)) from error
+
+
+class ClipDataset(Dataset[Sample]):
+    """Views of clips, indexed by (index, draw); what is random is a function of (seed, draw) alone.
+
+    Each view is drawn once for a clip: all its frames are cropped, flipped and coloured alike. A sample's views are
+    T×h×w×3 uint8; of `clip` None one frame is drawn, h×w×3, so that an objective of images can learn from videos.
+
+    Args:
+        index: the split of `clips`.
+        views: what to make of each clip.
+        seed: of the views, the place in the video, and the subset.
+        clip: how many frames, how far apart, and whether with optical flow.
+        unreadable: as for ViewDataset.
+        subset: use only so many clips, drawn once by the seed.
+        backend: `reference` or `fast`.
+
+    Raises BadInput for the back end `device`, and (when it is read) for a clip with too few frames.
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        views: Sequence[View],
+        seed: int,
+        clip: Clip | None,
+        unreadable: Unreadable = "fail",
+        subset: int | None = None,
+        backend: Backend = "reference",
+    ) -> None:
+        if backend == "device":
+            raise BadInput("view_backend 'device' makes views of images, not of clips; set view_backend='fast'.")
+        self.root, self.seed, self.views, self.unreadable, self.backend = index.root, seed, views, unreadable, backend
+        self.names = np.asarray([os.fsencode(file) for file in index.files])
+        self.labels = None if index.labels is None else np.asarray(index.labels, dtype=np.int64)
+        self.still, self.clip = clip is None, clip or Clip(1)
+        self.positions = np.arange(len(index.files))
+        if subset is not None and subset < len(self.positions):
+            self.positions = np.sort(generator(seed, "subset").permutation(len(self.positions))[:subset])
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """Return the sample of (index, draw); BadInput when it cannot be read (under `skip`: when none can)."""
+        index, number = key
+        for offset in range(len(self)):
+            position = int(self.positions[(index + offset) % len(self)])
+            try:
+                sample = self._sample(position, number)
+            except Undecodable as error:
+                if self.unreadable == "fail":
+                    raise UnreadableImage(
+                        f"Cannot read the clip {self.path(position)} ({error}); mend or remove it, or give "
+                        "--unreadable skip."
+                    ) from error
+                continue
+            sample.skipped = int(offset > 0)
+            return sample
+        raise UnreadableImage(f"No clip below {self.root} can be read; look at the first of them.")
+
+    def path(self, position: int) -> Path:
+        """Return where a clip lies."""
+        return Path(self.root, os.fsdecode(bytes(self.names[position])))
+
+    def _sample(self, position: int, number: int) -> Sample:
+        path, rng = self.path(position), generator(self.seed, "view", number)
+        count, span = count_frames(path), self.clip.span
+        if count < span:
+            raise UnreadableImage(
+                f"The clip {path} has {count} frames, but {self.clip.frames} that are {self.clip.stride} apart take "
+                f"{span}; remove it, or lower objective.frames or objective.stride."
+            )
+        first = int(rng.integers(count - span + 1))
+        frames = read_frames(path, range(first, first + span, self.clip.stride))
+        height, width = frames[0].shape[:2]
+        pixels, boxes, flows = [], [], []
+        for view in self.views:
+            for _ in range(view.count):
+                drawn = draw(view, width, height, rng)
+                made = np.stack([self._apply(frame, view, drawn) for frame in frames])
+                pixels.append(made[0] if self.still else made)
+                boxes.append(box(drawn.crop, drawn.flip, width, height))
+                if self.clip.flow:
+                    flows.append(optical_flow(made))
+        label = None if self.labels is None else int(self.labels[position])
+        return Sample(pixels, boxes, label, position, flows=flows)
+
+    def _apply(self, frame: np.ndarray, view: View, drawn: Drawn) -> np.ndarray:
+        if self.backend == "fast":
+            return fast_views.apply(frame, view, drawn)
+        return np.asarray(apply(Image.fromarray(frame), view, drawn))
+
+
+def optical_flow(frames: np.ndarray) -> np.ndarray:
+    """Return where each pixel goes from one frame to the next, (T−1)×2×h×w float32 of (x, y) in pixels.
+
+    Source: Farnebäck, "Two-Frame Motion Estimation Based on Polynomial Expansion" (2003), as OpenCV has it.
+    """
+    import cv2
+
+    grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
+    flows = [
+        cv2.calcOpticalFlowFarneback(one, other, None, 0.5, 3, 15, 3, 5, 1.2, 0)  # type: ignore[call-overload]
+        for one, other in pairwise(grey)
+    ]
+    return np.stack(flows).transpose(0, 3, 1, 2).astype(np.float32)

@@ -1,0 +1,116 @@
+"""DSM: a clip is close to itself seen through a warped lens, and far from itself in another motion.
+
+Claim:     none for frames' encoders; the paper reports action recognition with 3D networks.
+Paper:     Wang et al., "Enhancing Unsupervised Video Representation Learning by Decoupling the Scene and the Motion"
+           (AAAI 2021).
+Equation:  loss = loss_intra + loss_inter, both triplets max(0, d(z, z⁺) − d(z, z⁻) + α), d = ‖n(z) − n(z′)‖, α = .5.
+           z⁺ is the clip under a smooth spatial warp, the same for all its frames (scene and place change, motion not).
+           z⁻ of loss_intra is the clip in another motion, by `negative`:
+             flow   Î(x, y, t+1) = I(x + φ(t)·V_x, y + φ(t)·V_y, t), the optical flow V scaled by φ(t) in flow_scale
+             shift  x̂_i = x_{i+τ}, the clip τ = shift frames later
+           z⁻ of loss_inter are the other clips of the batch, over all ranks.
+           z is a head's output for all T frames' features, one after another. With `gate`, features x of frames are
+           first weighed by how little they change, f(δx) = exp(−|δx|/T): `consistent` x·(1 + f), `inconsistent`
+           x·(2 − f), δx the difference from the frame before, T = gate_temperature.
+Reference: the authors' repository for the triplets (weights 1 and 1, margin .5, unsquared distances).
+Departs from it: the encoder is a ResNet of frames, so that it transfers as any other, and the head sees their order;
+           embeddings are normalised; loss_inter is a mean over all other clips instead of one other by flipping the
+           batch; a warp is drawn for each clip and step, by knots with cubic interpolation (there: thin-plate splines,
+           drawn once an epoch). The gate has no public source: it is read from a formula.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from bench.data.views import Batch, View
+from bench.errors import BadInput, nearest
+from bench.losses.triplet_margin import hinge, hinge_over_others
+from bench.nn import draws
+from bench.nn.clip import Clip, motion_gate, scaled_flow, spatial_warp
+from bench.nn.collectives import gather, rank
+from bench.nn.encoder import Encoder
+from bench.nn.heads import projection_mlp
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+KNOTS = 5  # of the warp, in each direction
+
+
+class DSM(Objective):
+    """DSM: a clip is close to itself seen through a warped lens, and far from itself in another motion."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        frames: int = 8,
+        stride: int = 2,
+        negative: str = "flow",
+        flow_scale: tuple[float, float] = (1.5, 3.0),
+        shift: int = 4,
+        warp: float = 0.1,
+        margin: float = 0.5,
+        gate: str = "none",
+        gate_temperature: float = 1.0,
+        hidden_dim: int = 512,
+        projection_dim: int = 128,
+    ) -> None:
+        super().__init__(encoder)
+        for name, value, known in (
+            ("negative", negative, ("flow", "shift")),
+            ("gate", gate, ("none", "consistent", "inconsistent")),
+        ):
+            if value not in known:
+                hint = nearest(value, known) or f"; known: {', '.join(known)}."
+                raise BadInput(f"Unknown objective.{name} {value!r}{hint}")
+        if frames < 2:
+            raise BadInput(f"objective.frames is {frames}; set it to 2 or more, since motion is between frames.")
+        if gate_temperature <= 0:
+            raise BadInput(f"objective.gate_temperature is {gate_temperature}; set it above 0.")
+        if negative == "shift" and shift < 1:
+            raise BadInput(f"objective.shift is {shift}; set it to 1 frame or more.")
+        self.frames, self.stride, self.negative, self.shift = frames, stride, negative, shift
+        self.flow_scale, self.warp, self.margin = flow_scale, warp, margin
+        self.gate, self.gate_temperature = gate, gate_temperature
+        with seeded(encoder.seed, "heads"):
+            self.clip_head = projection_mlp((frames * encoder.feature_dim, hidden_dim, projection_dim))
+
+    def clip(self) -> Clip:
+        """As many frames as it embeds, and for `shift` those after them."""
+        later = self.shift if self.negative == "shift" else 0
+        return Clip(self.frames + later, self.stride, flow=self.negative == "flow")
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """One view: crop, flip and colours, for all frames alike."""
+        return (View(size=size, scale=(0.4, 1.0), interpolation="bilinear", jitter=(0.4, 0.4, 0.4, 0.1), blur=0.0),)
+
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Two clips at least, as others are negatives."""
+        del view_size
+        if batch_size < 2:
+            raise BadInput(f"batch_size is {batch_size}, but dsm compares different clips; set it to 2 or more.")
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss, loss_intra, loss_inter."""
+        window, t = batch.views[0], self.frames  # N×W×3×h×w
+        n, clips = len(window), window[:, :t]  # N×T×3×h×w
+        warped = spatial_warp(clips, draws.uniform(n, 2, KNOTS, KNOTS, like=clips), self.warp)
+        if self.negative == "flow":
+            assert batch.flows is not None
+            low, high = self.flow_scale
+            factors = low + (high - low) * draws.uniform(n, t - 1, like=clips)
+            moved = scaled_flow(clips, batch.flows[0], factors)
+        else:
+            moved = window[:, self.shift : self.shift + t]
+        z, positive, negative = self._embed(clips), self._embed(warped), self._embed(moved)  # N×D
+        intra = hinge(z, positive, negative, self.margin)
+        inter = hinge_over_others(z, positive, gather(z), self.margin, first=rank() * n)
+        return {"loss": intra + inter, "loss_intra": intra.detach(), "loss_inter": inter.detach()}
+
+    def _embed(self, clips: Tensor) -> Tensor:
+        """N×T×3×h×w -> N×D."""
+        x = self.encoder(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])  # N×T×F
+        if self.gate != "none":
+            x = motion_gate(x, self.gate_temperature, consistent=self.gate == "consistent")
+        return self.clip_head(x.flatten(1))
