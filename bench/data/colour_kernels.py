@@ -62,47 +62,43 @@ def grey_sum(planes):
     return total
 
 
-@_compiled("void(uint8[:,::1], int32)")
+@_compiled("void(uint8[:,::1], float32)")
 def turn(planes, shift):
     red, green, blue = planes[0], planes[1], planes[2]
+    zero, one, full = float32(0), float32(1), float32(255)
     for i in range(red.size):
-        r, g, b = float32(red[i]), float32(green[i]), float32(blue[i])
+        r, g, b = red[i], green[i], blue[i]
         high = r if r > g else g
-        high = b if b > high else high
-        low = r if r < g else g
+        low = g if r > g else r
+        middle = low if low > b else b
+        middle = high if middle > high else middle
         low = b if b < low else low
-        chroma = high - low
-        chroma_ = chroma if chroma > float32(0) else float32(1)
-        value_ = high if high > float32(0) else float32(1)
-        middle = r + g + b - high - low
-        u = (high - middle) / chroma_
-        # sextant
-        is_red = r == high
-        is_green = g == high
-        # r: min is b -> 1 - gc ; min is g -> bc - 1.  When both g and b are min, either gives 0.
-        sign = (g > b) if is_red else ((b > r) if is_green else (r > g))
-        base = float64(0) if is_red else (float64(2) if is_green else float64(4))
-        one = float64(1) - float64(u)
-        h = float64(float32(base + one if sign else base - one))
-        h = h / 6.0 + 1.0
-        h = h - 1.0 if h >= 1.0 else h
-        hue = int32(float64(float32(h)) * 255.0)
-        s = int32(float64(chroma / value_) * 255.0)
-        hue = hue if chroma > float32(0) else int32(0)
-        hue = (hue + shift) & int32(255)
-        six = float64(hue) * 6.0 / 255.0
-        sextant = int32(six)
-        f = float32(six - float64(sextant))
-        fs = float32(float64(s) / 255.0)
-        p = int32(float64(high) * (1.0 - float64(fs)) + 0.5)
-        odd = (sextant & int32(1)) != 0
-        product = float64(fs * f) if odd else float64(fs) * (1.0 - float64(f))
-        m = int32(float64(high) * (1.0 - product) + 0.5)
-        v = int32(high)
-        k = sextant if sextant < 6 else int32(0)
-        red[i] = uint8(v if (k == 0 or k == 5) else (m if (k == 1 or k == 4) else p))
-        green[i] = uint8(v if (k == 1 or k == 2) else (m if (k == 0 or k == 3) else p))
-        blue[i] = uint8(v if (k == 3 or k == 4) else (m if (k == 2 or k == 5) else p))
+        high = b if b > high else high
+        value = float32(high)
+        chroma = float32(uint8(high - low))
+        u = float32(uint8(high - middle)) / (chroma if chroma > one else one)
+        s = np.trunc(chroma / (value if value > one else one) * full) * float32(1 / 65025)
+        if r == high:
+            q = one - u if g > b else u - one
+        elif g == high:
+            q = float32(3) - u if b > r else float32(1) + u
+        else:
+            q = float32(5) - u if r > g else float32(3) + u
+        q = q * float32(0.6621727347373962) * float32(64.18264770507812)
+        hue = np.trunc(q + full if q < zero else q) + shift
+        hue = (hue - float32(256) if hue >= float32(256) else hue) * float32(6)
+        w = float32(510) - abs(hue - float32(765))
+        w = w if w > zero else zero
+        w = w if w < full else full
+        red[i] = uint8(int32(value * (one - s * w) + float32(0.5)))
+        w = abs(hue - float32(510)) - full
+        w = w if w > zero else zero
+        w = w if w < full else full
+        green[i] = uint8(int32(value * (one - s * w) + float32(0.5)))
+        w = abs(hue - float32(1020)) - full
+        w = w if w > zero else zero
+        w = w if w < full else full
+        blue[i] = uint8(int32(value * (one - s * w) + float32(0.5)))
 
 
 @_compiled("void(uint8[::1], uint8[:,::1])")
