@@ -69,7 +69,7 @@ def recolour(pixels: np.ndarray, steps: tuple[tuple[int, float], ...]) -> np.nda
     """Do steps of colour jitter, (position in JITTERS, factor), and GREY in this order; h×w×3 uint8."""
     from bench.data import colour_kernels  # not at the top: it loads numba
 
-    pixels = np.ascontiguousarray(pixels)
+    pixels = np.require(pixels, requirements=["C", "W"])  # compiled for memory that may be written
     done = np.empty_like(pixels)
     order = np.array([step for step, _ in steps], np.int64)
     factors = np.array([int(f * 255) % 256 if step == HUE else f for step, f in steps], np.float64)

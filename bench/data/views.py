@@ -17,8 +17,8 @@ difference / its 99th percentile in grey levels, on smooth images and on noise a
 | blur                             | 0.45 / 3  | 0.4 / 2   |
 | all of it, every step done       | 0.45 / 3  | 1.5 / 8   |
 
-The hue's of `device` is Pillow's own: it keeps hue and saturation in 8 bits, fractions cut off. The blur's of `fast` is at edges.
-tests/data/test_backends.py holds both to that.
+The hue's of `device` is Pillow's own: it keeps hue and saturation in 8 bits, fractions cut off. The blur's of `fast` is
+at edges. tests/data/test_backends.py holds both to that.
 """
 
 from __future__ import annotations
