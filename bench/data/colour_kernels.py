@@ -1,7 +1,7 @@
 """Colour jitter and grey in compiled loops over 8-bit pixels, each step equal to Pillow's to the last bit.
 
 Importing this module imports numba and compiles (seconds) or loads what an earlier process compiled; `fast_views` does
-so when the first view is made. Loops run in one thread, without Python's global lock.
+so when a data set or the first view is made. Loops run in one thread, without Python's global lock.
 
 How they are fast: colours are taken apart into three planes, and each step is one loop without branches over them that
 LLVM turns into SIMD instructions; the planes of a view stay in the processor's second cache. How they are exact:

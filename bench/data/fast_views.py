@@ -28,6 +28,11 @@ GREY = (4, 0.0)  # a step after them, without a factor
 NEGLIGIBLE = 1e-3  # weight at a kernel's ends: a quarter of a grey level at most
 
 
+def ready() -> None:
+    """Compile or load what colours need, so that workers forked later have it already."""
+    from bench.data import colour_kernels  # noqa: F401 - not at the top: it loads numba
+
+
 def apply(image: np.ndarray, view: View, drawn: Drawn) -> np.ndarray:
     """Return a view, size×size×3 uint8, of an RGB image H×W×3 uint8."""
     left, top, width, height = drawn.crop
