@@ -4,10 +4,7 @@ Takes and gives h×w×3 uint8 arrays. Steps, order and parameters are those of `
 from the reference is stated there and held by tests/data/test_backends.py.
 
 - Crop and resize: torch's antialiased resampling of uint8 (the algorithm of Pillow, vectorised), so nothing is lost.
-- Brightness, contrast, saturation and grey are affine maps of a pixel's colour. They are multiplied together and done
-  in one pass for as long as no value can be cut off at 0 or 255 in between; contrast needs the image's mean grey, which
-  the same map takes along.
-- Hue is turned in OpenCV's HSV with 256 steps, as the reference does in Pillow's.
+- Colour jitter and grey: compiled loops that give what Pillow gives, to the last bit (colour_kernels.py).
 - Blur: Pillow approximates a Gaussian by three box filters with fractional ends (Gwosdek et al., "Theoretical
   foundations of Gaussian convolution by extended box filtering", 2011); here one filter with the kernel of the three.
 """
@@ -26,12 +23,14 @@ from bench.data.views import BoxRow, Drawn, Interpolation, View, box
 
 cv2.setNumThreads(0)  # DataLoader's workers are the parallelism
 
-LUMA = np.array([19595, 38470, 7471], np.float64) / 65536  # Pillow's weights of "L" (ITU-R 601-2)
-SATURATION, HUE = 2, 3  # positions in JITTERS
-GREY = (SATURATION, 0.0)  # no saturation is left
-# Pillow cuts off fractions where OpenCV rounds. A bit less than a half, as OpenCV's maps have 10 bits.
-CUT_OFF = 0.4
+HUE = 3  # position in JITTERS
+GREY = (4, 0.0)  # a step after them, without a factor
 NEGLIGIBLE = 1e-3  # weight at a kernel's ends: a quarter of a grey level at most
+
+
+def ready() -> None:
+    """Compile or load what colours need, so that workers forked later have it already."""
+    from bench.data import colour_kernels  # noqa: F401 - not at the top: it loads numba
 
 
 def apply(image: np.ndarray, view: View, drawn: Drawn) -> np.ndarray:
@@ -72,57 +71,16 @@ def resize(image: np.ndarray, width: int, height: int, interpolation: Interpolat
 
 
 def recolour(pixels: np.ndarray, steps: tuple[tuple[int, float], ...]) -> np.ndarray:
-    """Do steps of colour jitter, (position in JITTERS, factor), in this order."""
-    colours = _Colours(pixels)
-    for step, factor in steps:
-        if step == HUE:
-            colours.turn(factor)
-        else:
-            colours.blend(step, factor)
-    return colours.pixels()
+    """Do steps of colour jitter, (position in JITTERS, factor), and GREY in this order; h×w×3 uint8."""
+    from bench.data import colour_kernels  # not at the top: it loads numba
 
-
-class _Colours:
-    """Pixels, and an affine map of colours that is still to be done: colour ↦ matrix · colour + shift."""
-
-    def __init__(self, pixels: np.ndarray) -> None:
-        self._pixels = pixels
-        self._mean: np.ndarray | None = None
-        self._reset()
-
-    def _reset(self) -> None:
-        self._map = np.eye(3, 4)
-        self._pending = self._full = False
-
-    def blend(self, step: int, factor: float) -> None:
-        """Go from black (0), the mean grey (1) or the pixel's own grey (2) towards the colour, or beyond it."""
-        if self._full:
-            self.pixels()
-        if step == 0:
-            self._map *= factor
-        elif step == 1:
-            if self._mean is None:
-                self._mean = np.array(cv2.mean(self._pixels)[:3])
-            grey = math.floor(LUMA @ (self._map[:, :3] @ self._mean + self._map[:, 3]) + 0.5)
-            self._map *= factor
-            self._map[:, 3] += (1 - factor) * grey
-        else:
-            self._map = factor * self._map + (1 - factor) * (LUMA @ self._map)
-        self._map[:, 3] -= CUT_OFF if factor else 0.0  # grey is rounded
-        self._pending, self._full = True, factor > 1  # only beyond the colour can a value leave 0…255
-
-    def turn(self, factor: float) -> None:
-        """Turn the hue by a share of the circle."""
-        pixels = cv2.cvtColor(self.pixels(), cv2.COLOR_RGB2HSV_FULL)
-        pixels[..., 0] += np.uint8(int(factor * 255) % 256)
-        self._pixels, self._mean = cv2.cvtColor(pixels, cv2.COLOR_HSV2RGB_FULL), None
-
-    def pixels(self) -> np.ndarray:
-        """Return the pixels with all done."""
-        if self._pending:
-            self._pixels, self._mean = cv2.transform(self._pixels, self._map), None
-            self._reset()
-        return self._pixels
+    pixels = np.require(pixels, requirements=["C", "W"])  # compiled for memory that may be written
+    done = np.empty_like(pixels)
+    order = np.array([step for step, _ in steps], np.int64)
+    factors = np.array([int(f * 255) % 256 if step == HUE else f for step, f in steps], np.float64)
+    planes = np.empty((3, pixels.size // 3), np.uint8)
+    colour_kernels.recolour(pixels.reshape(-1), planes, order, factors, done.reshape(-1))
+    return done
 
 
 def blur(pixels: np.ndarray, sigma: float) -> np.ndarray:

@@ -143,6 +143,8 @@ class ViewDataset(Dataset[Sample]):
     ) -> None:
         self.files, self.views, self.seed, self.unreadable = _Files.of(index, pack), tuple(views), seed, unreadable
         self.backend = backend
+        if backend == "fast":
+            fast_views.ready()
         count = len(index.files)
         self.positions = np.arange(count)
         if subset is not None and subset < count:

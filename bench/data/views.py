@@ -11,14 +11,14 @@ difference / its 99th percentile in grey levels, on smooth images and on noise a
 |----------------------------------|-----------|-----------|
 | crop, resize, solarize           | 0.02 / 1  | 0.02 / 1  |
 | flip (of the same crop)          | 0         | 0         |
-| brightness, contrast, saturation | 0.2 / 1   | 0.02 / 1  |
-| hue                              | 1.5 / 8   | 1.5 / 8   |
-| grey                             | 0.03 / 1  | 0.02 / 1  |
+| brightness, contrast, saturation | 0         | 0.02 / 1  |
+| hue                              | 0         | 1.5 / 8   |
+| grey                             | 0         | 0.02 / 1  |
 | blur                             | 0.45 / 3  | 0.4 / 2   |
-| all of it, every step done       | 1.5 / 8   | 1.5 / 8   |
+| all of it, every step done       | 0.45 / 3  | 1.5 / 8   |
 
-The hue's is Pillow's own: it keeps hue and saturation in 8 bits, fractions cut off. The blur's of `fast` is at edges.
-tests/data/test_backends.py holds both to that.
+The hue's of `device` is Pillow's own: it keeps hue and saturation in 8 bits, fractions cut off. The blur's of `fast` is
+at edges. tests/data/test_backends.py holds both to that.
 """
 
 from __future__ import annotations
