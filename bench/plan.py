@@ -36,6 +36,9 @@ Kind = Literal["pretrain", "convert", "segmentation", "linear", "knn"]
 # Raise a number when a stage's code changes what it computes; its results are then computed anew.
 VERSIONS: dict[Kind, int] = {"pretrain": 1, "convert": 1, "segmentation": 1, "linear": 1, "knn": 1}
 
+# Likewise when a back end makes other pixels: what uses it is computed anew. The other back ends never changed.
+VIEW_VERSIONS = {"fast": 2}
+
 OUTPUTS: dict[Kind, tuple[str, ...]] = {
     "pretrain": ("last.ckpt",),
     "convert": ("trunk.safetensors", "proof.json"),
@@ -106,7 +109,10 @@ def hashed(config: Recipe | Task) -> dict[str, Any]:
 
     Its default means what was done before it existed, so that results from then stay valid.
     """
-    return _without_later(config, settings(config))
+    values = _without_later(config, settings(config))
+    if values.get("view_backend") in VIEW_VERSIONS:
+        values["view_backend"] = [values["view_backend"], VIEW_VERSIONS[values["view_backend"]]]
+    return values
 
 
 def _without_later(config: BaseModel, values: dict[str, Any]) -> dict[str, Any]:

@@ -60,7 +60,8 @@ def record(
     names: Sequence[str], root: Path, jobs: int, tell: Callable[[str, dict[str, Any], list[str]], None]
 ) -> dict[str, Expected]:
     """Let canaries sing three times each and keep how that went, in the place of what was kept."""
-    cases, songs = chosen(names), {}
+    cases = chosen(names)
+    songs: dict[str, list[dict[str, Any]]] = {}
     wanted = [(case, shake) for case in cases.values() for shake in range(RECORDINGS)]
     for name, song in _songs(wanted, render_images(root), jobs):
         songs.setdefault(name, []).append(song)

@@ -75,8 +75,8 @@ def target_frozen(objective: Objective) -> None:
     assert before, "there is nothing that follows"
     names = [dict(follower.named_parameters()).keys() for follower, _ in before]
 
-    def stay(_progress: float) -> None:
-        after(_progress)
+    def stay(progress: float) -> None:
+        after(progress)
         _set(before, names)
 
     after = objective.after_step
@@ -110,12 +110,12 @@ def gradient_through_target(objective: Objective) -> None:
 
     def flowing(forward: Forward, batch: Batch) -> dict[str, Tensor]:
         detach, no_grad = Tensor.detach, torch.no_grad
-        Tensor.detach = lambda self: self  # type: ignore[assignment,method-assign]
-        torch.no_grad = torch.enable_grad  # type: ignore[misc,assignment]
+        Tensor.detach = lambda self: self  # type: ignore
+        torch.no_grad = torch.enable_grad  # type: ignore
         try:
             return forward(batch)
         finally:
-            Tensor.detach, torch.no_grad = detach, no_grad  # type: ignore[method-assign,misc]
+            Tensor.detach, torch.no_grad = detach, no_grad  # type: ignore
 
     for follower, leader in _pairs(objective):  # one network on both sides, as without a target at all
         follower_name = next(name for name, child in objective.named_children() if child is follower)
@@ -168,7 +168,8 @@ def positive_among_negatives(objective: Objective) -> None:
     queue: Any = objective.queue
 
     def early(forward: Forward, batch: Batch) -> dict[str, Tensor]:
-        push, seen = queue.push, []
+        push = queue.push
+        seen: list[Tensor] = []
         queue.push = seen.append
         rng = torch.get_rng_state()
         buffers = {name: buffer.clone() for name, buffer in objective.named_buffers()}

@@ -120,7 +120,7 @@ def shaken(number: int) -> Sabotage:
         with torch.no_grad():
             for parameter in objective.parameters():
                 if parameter.requires_grad:
-                    parameter *= 1 + 1e-4 * torch.randn(parameter.shape, generator=generator)
+                    parameter.mul_(1 + 1e-4 * torch.randn(parameter.shape, generator=generator))
 
     return shake
 

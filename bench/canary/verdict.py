@@ -90,7 +90,7 @@ def read_expected(file: Path = FILE) -> dict[str, Expected]:
         return {}
     content = json.loads(file.read_text(encoding="utf-8"))
     return {
-        name: Expected(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        name: Expected(**(values | {"low": tuple(values["low"]), "high": tuple(values["high"])}))
         for name, values in content.items()
     }
 

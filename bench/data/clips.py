@@ -174,8 +174,5 @@ def optical_flow(frames: np.ndarray) -> np.ndarray:
     import cv2
 
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    flows = [
-        cv2.calcOpticalFlowFarneback(one, other, None, 0.5, 3, 15, 3, 5, 1.2, 0)  # type: ignore[call-overload]
-        for one, other in pairwise(grey)
-    ]
+    flows = [cv2.calcOpticalFlowFarneback(one, other, None, 0.5, 3, 15, 3, 5, 1.2, 0) for one, other in pairwise(grey)]
     return np.stack(flows).transpose(0, 3, 1, 2).astype(np.float32)

@@ -38,6 +38,8 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "COCO", {"train2017": 2, "val2017": 1})
     monkeypatch.setattr(rendering, "IMAGENET", {"train": 1, "val": 1})
     monkeypatch.setattr(rendering, "CITYSCAPES", {"train": ("aachen", 1), "val": ("frankfurt", 1)})
+    monkeypatch.setattr(rendering, "CLIPS", {"train": 1})
+    monkeypatch.setattr(rendering, "FRAMES", 2)
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -91,22 +93,22 @@ def test_the_modules_do_without_torch() -> None:
 def test_equal_for_equal_seeds(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     made = render(tmp_path / "a", seed=0, progress=lambda done, total: seen.append((done, total)))
-    assert made == {name: tmp_path / "a" / name for name in ("coco", "imagenet", "cityscapes")}
-    assert seen == [(number, 17) for number in range(1, 18)]
+    assert made == {name: tmp_path / "a" / name for name in ("coco", "imagenet", "cityscapes", "clips")}
+    assert seen == [(number, 21) for number in range(1, 22)]
     render(tmp_path / "b", seed=0)
     render(tmp_path / "c", seed=1)
     a, b, c = (contents(tmp_path / name) for name in "abc")
     assert a == b
     assert a.keys() == c.keys()
     pictures = [name for name in a if name.endswith(("jpg", "JPEG", "png"))]
-    assert len(pictures) == 17 + 2 * 3
+    assert len(pictures) == 17 + 2 * 3 + 4 * 2  # images, label maps, frames
     assert not any(a[name] == c[name] for name in pictures)
 
 
 @pytest.mark.usefixtures("few")
 def test_it_is_rendered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     render(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cityscapes", "coco", "imagenet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cityscapes", "clips", "coco", "imagenet"]
     before = {path: path.stat().st_mtime_ns for path in (tmp_path, *tmp_path.rglob("*"))}
     with monkeypatch.context() as patched:
         patched.setattr(rendering, "Canvas", None)  # nothing can be painted
@@ -123,7 +125,7 @@ def test_it_is_rendered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "coco" / "left over").write_text("")
     render(tmp_path, seed=1)
     assert not (tmp_path / "coco" / "left over").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cityscapes", "coco", "imagenet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cityscapes", "clips", "coco", "imagenet"]
 
 
 @pytest.mark.usefixtures("few")
