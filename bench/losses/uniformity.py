@@ -39,6 +39,8 @@ def uniformity(x: Tensor, t: float = 2.0) -> Tensor:
     return torch.logsumexp(exponents.masked_fill(own, -math.inf).flatten(), dim=0) - math.log(n * (n - 1))
 
 
-def align_uniform(x: Tensor, y: Tensor, t: float = 2.0) -> Tensor:
-    """Return alignment plus the mean uniformity of both views, unit weights; x, y are all ranks' rows, N×D each."""
-    return alignment(x, y) + 0.5 * (uniformity(x, t) + uniformity(y, t))
+def align_uniform(
+    x: Tensor, y: Tensor, t: float = 2.0, align_weight: float = 1.0, uniform_weight: float = 1.0
+) -> Tensor:
+    """Return alignment plus the mean uniformity of both views, weighted; x, y are all ranks' rows, N×D each."""
+    return align_weight * alignment(x, y) + uniform_weight * 0.5 * (uniformity(x, t) + uniformity(y, t))
