@@ -29,4 +29,18 @@ CASES = {
     "simclr diagonal": Case({"name": "simclr", "projector": "diagonal"}, (32, 32), symmetric=True),
     "simclr low_rank": Case({"name": "simclr", "projector": "low_rank", "projector_rank": 8}, (32, 32), symmetric=True),
     "simclr none": Case({"name": "simclr", "projector": "none"}, (32, 32), symmetric=True),
+    **{
+        name: Case({"name": name, **HEADS}, (32, 32), frozen=SHIFT, symmetric=True)
+        for name in ("dcl", "simple_contrastive", "hard_contrastive")
+    },
+    # The weights take no gradient, but a step changes them, too.
+    "dclw": Case({"name": "dclw", **HEADS}, (32, 32), frozen=SHIFT, symmetric=True, lowers=False),
+    "align_uniform": Case(
+        {"name": "align_uniform", **HEADS},
+        (32, 32),
+        frozenset({"loss", "alignment", "uniformity"}),
+        frozen=SHIFT,
+        symmetric=True,
+    ),
+    "direct_clr": Case({"name": "direct_clr", "d0": 10}, (32, 32), symmetric=True),
 }
