@@ -60,6 +60,7 @@ class AlignUniform(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch without pairs of images."""
+        del view_size
         self.settings.check_batch(batch_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

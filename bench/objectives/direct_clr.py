@@ -39,6 +39,7 @@ class DirectCLR(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch without negatives."""
+        del view_size
         self.settings.check_batch(batch_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

@@ -5,7 +5,7 @@ Claim:     no gain: it is the control that shows what InfoNCE's softmax is worth
 Paper:     Wang and Liu, "Understanding the Behaviour of Contrastive Loss" (CVPR 2021), L_simple.
 Equation:  loss = mean over both views and all images of −s_i⁺ + λ·mean s⁻ over the 2N − 2 views of other images, of all
            ranks; s = cosine of projections. Up to scale, InfoNCE as τ → ∞ (for λ = 1). There is no temperature.
-           With hard_share < 1 the mean is over that share of the anchor's hardest negatives (the paper's "hard simple").
+           With hard_share < 1 the mean is over that share of the anchor's hardest negatives.
 Reference: none public.
 Departs from it: two views and a batch, where the paper has a memory of all images; λ is of the mean over negatives,
            there of their sum.
@@ -52,6 +52,7 @@ class SimpleContrastive(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch without negatives."""
+        del view_size
         self.settings.check_batch(batch_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
