@@ -212,7 +212,7 @@ def test_a_small_crop_is_no_ones_negative():
 def test_a_batch_of_one_is_refused(name):
     objective = CASES[name].make()
     objective.check(2, 224)
-    with pytest.raises(BadInput, match="batch_size is 1 .*; set it to 2 or more"):
+    with pytest.raises(BadInput, match=r"batch_size is 1 .*; set it to 2 or more"):
         objective.check(1, 224)
 
 
@@ -244,7 +244,7 @@ def test_other_guards():
     make().check(4, 64)
     with pytest.raises(BadInput, match="d0 is 25; set it within 1 and the 24 features"):
         make("direct_clr", d0=25)
-    with pytest.raises(BadInput, match="alpha is 0.0; set it above 0"):
+    with pytest.raises(BadInput, match=r"alpha is 0\.0; set it above 0"):
         make("align_uniform", alpha=0.0)
 
 
