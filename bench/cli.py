@@ -66,7 +66,7 @@ class Unreadable(StrEnum):
 
 
 # Options that take one value or more: `--seeds 0 1 2`. The parser below knows only `--seeds 0 --seeds 1`.
-SEVERAL = frozenset({"--pretrain", "--downstream", "--seeds", "--set", "--data-root", "--split"})
+SEVERAL = frozenset({"--pretrain", "--downstream", "--seeds", "--set", "--sweep", "--data-root", "--split"})
 
 Pretrain = Annotated[
     list[str], typer.Option("--pretrain", help="Pretraining configs: names or paths.", metavar="A [B …]")
@@ -77,6 +77,14 @@ Downstream = Annotated[
 Seeds = Annotated[list[int], typer.Option("--seeds", help="Seeds: each cell is run once a seed.", metavar="0 [1 …]")]
 Assignments = Annotated[
     list[str], typer.Option("--set", help="Values laid over the configs, e.g. epochs=2.", metavar="KEY=VALUE")
+]
+Sweep = Annotated[
+    list[str],
+    typer.Option(
+        "--sweep",
+        help="Each pretraining once for every value, e.g. objective.temperature=0.1,0.2; several: every combination.",
+        metavar="KEY=V,V",
+    ),
 ]
 DataRoot = Annotated[
     list[str], typer.Option("--data-root", help="coco=DIR cityscapes=DIR …, or one parent folder.", metavar="NAME=DIR")
@@ -169,6 +177,7 @@ def run_command(
     profile: ProfileOption = ProfileName.full,
     smoke: Smoke = False,
     assignments: Assignments = [],  # noqa: B006
+    sweep: Sweep = [],  # noqa: B006
     data_root: DataRoot = [],  # noqa: B006
     gpus: Gpus = 1,
     unreadable: UnreadableOption = Unreadable.fail,
@@ -182,7 +191,7 @@ def run_command(
     from bench.execute.local import run_grid
 
     request = _request(
-        pretrain, downstream, seeds, profile, smoke, assignments, data_root, work_dir, results_dir, unreadable
+        pretrain, downstream, seeds, profile, smoke, assignments, sweep, data_root, work_dir, results_dir, unreadable
     )
     if dry_run:
         _print_plan(plan_grid(request, act=False), gpus)
@@ -205,6 +214,7 @@ def plan_command(
     profile: ProfileOption = ProfileName.full,
     smoke: Smoke = False,
     assignments: Assignments = [],  # noqa: B006
+    sweep: Sweep = [],  # noqa: B006
     data_root: DataRoot = [],  # noqa: B006
     gpus: Gpus = 1,
     work_dir: WorkDir = Path("runs"),
@@ -213,7 +223,9 @@ def plan_command(
     """Print the stages: which are done, what each needs and produces, and the command of each."""
     from bench.execute.grid import plan_grid
 
-    request = _request(pretrain, downstream, seeds, profile, smoke, assignments, data_root, work_dir, results_dir)
+    request = _request(
+        pretrain, downstream, seeds, profile, smoke, assignments, sweep, data_root, work_dir, results_dir
+    )
     _print_plan(plan_grid(request, act=False), gpus)
 
 
@@ -236,6 +248,7 @@ def _request(
     profile: ProfileName,
     smoke: bool,
     assignments: list[str],
+    sweep: list[str],
     data_root: list[str],
     work_dir: Path,
     results_dir: Path | None,
@@ -250,6 +263,7 @@ def _request(
         profile=profile.value,
         smoke=smoke,
         assignments=assignments,
+        sweep=sweep,
         data_root=data_root,
         work_dir=work_dir,
         results_dir=results_dir,

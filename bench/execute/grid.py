@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ast
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from bench.data.layouts import fingerprint
 from bench.data.roots import Roots, resolve_roots
@@ -13,7 +17,17 @@ from bench.errors import BadInput
 from bench.execute.packs import Packs
 from bench.execute.stage_file import make_folder, read_done
 from bench.plan import Planner, Stage, State, states
-from bench.recipe import Profile, Recipe, load_recipe, load_tasks, parse_assignments, route
+from bench.recipe import (
+    Profile,
+    Recipe,
+    load_recipe,
+    load_tasks,
+    nest,
+    overlay,
+    parse_assignments,
+    route,
+    schema_keys,
+)
 
 
 @dataclass(frozen=True)
@@ -26,6 +40,7 @@ class Request:
     profile: Profile = "full"
     smoke: bool = False
     assignments: Sequence[str] = ()
+    sweep: Sequence[str] = ()  # "key=value,value": each pretraining once for every combination
     data_root: Sequence[str] = ()
     work_dir: Path = Path("runs")
     results_dir: Path | None = None
@@ -65,7 +80,9 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
         raise BadInput("A seed must be 0 or more; mend --seeds.")
     profile: Profile = "smoke" if request.smoke else request.profile
     for_pretrain, for_downstream = route(parse_assignments(request.assignments))
-    recipes = [load_recipe(name, profile, for_pretrain) for name in dict.fromkeys(request.pretrain)]
+    cells = combinations(request.sweep)
+    _refuse_both(cells, for_pretrain)
+    recipes = [in_cell(name, profile, for_pretrain, cell) for name in dict.fromkeys(request.pretrain) for cell in cells]
     tasks = load_tasks(list(dict.fromkeys(request.downstream)), profile, for_downstream)
 
     if act:
@@ -89,12 +106,18 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
         return value
 
     by_name: dict[str, Recipe] = {recipe.name: recipe for recipe in recipes}
+
+    def parent(name: str) -> Recipe:
+        """A parent that is itself asked for is that same recipe; --set reaches no other, --sweep no parent at all."""
+        if name not in by_name:
+            by_name[name] = load_recipe(name, profile, for_pretrain if name in request.pretrain else None)
+        return by_name[name]
+
     known: dict[str, str] = {}
     packs = Packs(found, known)
     planner = Planner(
         lambda dataset: known[dataset] if dataset in known else known.setdefault(dataset, data_fingerprint(dataset)),
-        # A parent that is itself asked for is that same recipe; --set does not reach one that is only implied.
-        lambda name: by_name[name] if name in by_name else by_name.setdefault(name, load_recipe(name, profile)),
+        parent,
         profile,
         packs,
     )
@@ -119,6 +142,78 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
                 if dataset in problems:
                     raise problems[dataset]
     return grid
+
+
+def combinations(sweeps: Sequence[str]) -> list[dict[str, Any]]:
+    """Return every combination of the values of `key=value,value` words, as {dotted key of a pretraining: value}.
+
+    The first key varies slowest; no words have one combination, of nothing. Values are Python literals, else words; a
+    key may say `pretrain.`.
+
+    Raises BadInput for a word without values, a key that is given twice or is no pretraining's, and a repeated value.
+    """
+    axes: dict[str, list[Any]] = {}
+    for word in sweeps:
+        key, separator, text = word.partition("=")
+        key = key.removeprefix("pretrain.")
+        if not separator or not key or not text:
+            raise BadInput(f"--sweep takes key=value,value,…, not {word!r}.")
+        if key in axes:
+            raise BadInput(f"--sweep gives {key} twice; put all its values into one.")
+        for_pretrain, for_downstream = route({f"pretrain.{key}" if _both_have(key) else key: None})
+        if for_downstream or not for_pretrain:
+            raise BadInput(f"--sweep {key} is a downstream key, and only pretrainings are swept; use --set.")
+        axes[key] = _values(key, text)
+    return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
+
+
+def _both_have(key: str) -> bool:
+    """Whether a key that pretrainings have is a downstream config's, too; here it is the pretraining's."""
+    return key.partition(".")[0] in schema_keys(Recipe)
+
+
+def _values(key: str, text: str) -> list[Any]:
+    """The values of one axis: Python literals, or words between commas."""
+    try:
+        found = list(ast.literal_eval(f"[{text}]"))
+    except (ValueError, SyntaxError):
+        found = [parse_assignments([f"{key}={part}"])[key] for part in text.split(",")]
+    if "" in found:
+        raise BadInput(f"--sweep {key} has an empty value in {text!r}; take one comma away.")
+    if len({repr(value) for value in found}) < len(found):
+        raise BadInput(f"--sweep {key} has a value twice in {text!r}; take one away.")
+    return found
+
+
+def _refuse_both(cells: Sequence[dict[str, Any]], assigned: dict[str, Any]) -> None:
+    """Refuse a key that is both swept and set: one of them would silently lose."""
+    for key in cells[0]:
+        node: Any = assigned
+        for part in key.split("."):
+            if not isinstance(node, dict) or part not in node:
+                break
+            node = node[part]
+        else:
+            raise BadInput(f"{key} is given to --sweep and to --set; take one of them away.")
+
+
+def in_cell(name: str, profile: Profile, extra: dict[str, Any], cell: dict[str, Any]) -> Recipe:
+    """Return the recipe `name` with a combination of swept values over `extra`, and in its name.
+
+    `imagenet_simclr[temperature=0.07]`: of a dotted key the last part, or all of it where two end alike.
+    """
+    recipe = load_recipe(name, profile, overlay(extra, nest(cell)))
+    if not cell:
+        return recipe
+    ends = Counter(key.rpartition(".")[2] for key in cell)
+    words = []
+    for key, value in cell.items():
+        end = key.rpartition(".")[2]
+        text = value if isinstance(value, str) else repr(value)
+        if not re.fullmatch(r"[^\s/\\][^/\\]*", text):
+            raise BadInput(f"--sweep {key}={text} cannot be part of a name, which is a file's; use --set.")
+        words.append(f"{end if ends[end] == 1 else key}={text.replace(' ', '')}")
+    return recipe.model_copy(update={"name": f"{recipe.name}[{','.join(words)}]"})
 
 
 def _roots(request: Request, act: bool) -> Roots:

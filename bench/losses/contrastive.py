@@ -6,12 +6,11 @@ NT-Xent Chen et al., "SimCLR" (ICML 2020), eq. 1; with a queue He et al., "MoCo"
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.losses.pairs import EVERY, softmax_loss, two_view_pairs
 from bench.losses.precision import exact
 
 
@@ -48,18 +47,14 @@ def cross_view_nce(x: Tensor, y: Tensor, temperature: float, first: int = 0) -> 
     return F.cross_entropy(logits, first + torch.arange(len(x), device=x.device))
 
 
-@exact
-def nt_xent(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
+def nt_xent(z1: Tensor, z2: Tensor, temperature: float, own: slice = EVERY) -> Tensor:
     """Return SimCLR's loss as a mean over all 2N rows: of each −log softmax of its other view among 2N − 1 others.
 
     Args:
         z1, z2: both views, N×D each; all ranks' rows.
         temperature: τ.
+        own: the rows of this rank, which are its anchors.
 
     The reference implementation adds the two views' means up: it is twice this.
     """
-    n = len(z1)
-    z = F.normalize(torch.cat([z1, z2]), dim=1)  # 2N×D
-    own = torch.eye(2 * n, dtype=torch.bool, device=z.device)
-    logits = (z @ z.T / temperature).masked_fill(own, -math.inf)
-    return F.cross_entropy(logits, torch.arange(2 * n, device=z.device).roll(n))
+    return softmax_loss(two_view_pairs(z1, z2, own), temperature)

@@ -16,11 +16,13 @@ from bench.losses.precision import exact
 
 
 @exact
-def alignment(x: Tensor, y: Tensor) -> Tensor:
-    """Return the mean of ‖n(x) − n(y)‖² over rows: N×D, N×D -> scalar in [0, 4]. Gradients reach both."""
+def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> Tensor:
+    """Return the mean of ‖n(x) − n(y)‖^α over rows: N×D, N×D -> scalar in [0, 2^α]. Gradients reach both."""
     if x.shape != y.shape:
         raise ValueError(f"the two views {tuple(x.shape)} and {tuple(y.shape)} differ in shape")
-    return (F.normalize(x, dim=1) - F.normalize(y, dim=1)).square().sum(1).mean()
+    squared = (F.normalize(x, dim=1) - F.normalize(y, dim=1)).square().sum(1)
+    # A root has no gradient at 0, where rows coincide: there it is taken to be 0.
+    return squared.mean() if alpha == 2.0 else squared.clamp(min=1e-12).pow(alpha / 2).mean()
 
 
 @exact
@@ -39,6 +41,8 @@ def uniformity(x: Tensor, t: float = 2.0) -> Tensor:
     return torch.logsumexp(exponents.masked_fill(own, -math.inf).flatten(), dim=0) - math.log(n * (n - 1))
 
 
-def align_uniform(x: Tensor, y: Tensor, t: float = 2.0) -> Tensor:
-    """Return alignment plus the mean uniformity of both views, unit weights; x, y are all ranks' rows, N×D each."""
-    return alignment(x, y) + 0.5 * (uniformity(x, t) + uniformity(y, t))
+def align_uniform(
+    x: Tensor, y: Tensor, t: float = 2.0, align_weight: float = 1.0, uniform_weight: float = 1.0
+) -> Tensor:
+    """Return alignment plus the mean uniformity of both views, weighted; x, y are all ranks' rows, N×D each."""
+    return align_weight * alignment(x, y) + uniform_weight * 0.5 * (uniformity(x, t) + uniformity(y, t))

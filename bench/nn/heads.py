@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
+
+from bench.errors import BadInput, nearest
+from bench.nn.encoder import Encoder
+from bench.nn.seeding import seeded
+
+PROJECTORS = ("mlp", "linear", "diagonal", "low_rank", "none")
 
 
 def mlp(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
@@ -37,6 +44,7 @@ def projection_mlp(
     batch_norm: bool = True,
     last_norm: bool = False,
     last_affine: bool = True,
+    last_shift: bool = True,
     bias: bool = True,
 ) -> nn.Sequential:
     """Return linear layers between `dims`, a ReLU after each but the last.
@@ -46,6 +54,7 @@ def projection_mlp(
         batch_norm: whether a batch norm follows each layer but the last; such layers have no bias.
         last_norm: whether one follows the last, too, which then has no bias.
         last_affine: whether that norm has a scale and a shift.
+        last_shift: False: its shift stays 0, a parameter without gradient.
         bias: of layers that no norm follows.
     """
     layers: list[nn.Module] = []
@@ -55,6 +64,75 @@ def projection_mlp(
         layers.append(nn.Linear(before, after, bias=bias and not norm))
         if norm:
             layers.append(nn.BatchNorm1d(after, affine=last_affine if last else True))
+            if last and last_affine and not last_shift:
+                layers[-1].bias.requires_grad_(False)
         if not last:
             layers.append(nn.ReLU(inplace=True))
     return nn.Sequential(*layers)
+
+
+class Diagonal(nn.Module):
+    """One trainable weight for each dimension, 1 at the start: N×D -> N×D."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x·diag(w)."""
+        return x * self.weight
+
+
+class FixedLowRank(nn.Module):
+    """A fixed linear map onto r random orthonormal directions: N×D -> N×r; nothing in it is trained.
+
+    Cosines are those after a D×D map of rank r with singular values of 1: what turns the r dimensions does not matter.
+    """
+
+    weight: Tensor
+
+    def __init__(self, dim: int, rank: int) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.linalg.qr(torch.randn(dim, rank))[0])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x·W, W D×r with orthonormal columns."""
+        return x @ self.weight
+
+
+def simclr_projector(
+    encoder: Encoder, kind: str, *, layers: int, hidden_dim: int, projection_dim: int, rank: int
+) -> nn.Module:
+    """Return what stands between an encoder's features and a contrastive loss, N×F -> N×D, from the encoder's seed.
+
+    Args:
+        encoder: it stands on.
+        kind: `mlp` is SimCLR's head: `layers` linear layers with a batch norm after each, a ReLU after each but the
+            last, whose norm has no shift. `linear` is one matrix without bias; `diagonal` one weight a dimension
+            (D = F); `low_rank` a fixed map of that rank; `none` the features themselves. These four are the projectors
+            of Jing et al., "Understanding Dimensional Collapse" (ICLR 2022).
+        layers, hidden_dim: of `mlp`.
+        projection_dim: D of `mlp` and `linear`.
+        rank: of `low_rank`.
+
+    Raises BadInput for an unknown kind and for sizes out of range.
+    """
+    if kind not in PROJECTORS:
+        hint = nearest(kind, PROJECTORS) or f"; known: {', '.join(PROJECTORS)}."
+        raise BadInput(f"Unknown objective.projector {kind!r}{hint}")
+    sizes = {"projector_layers": layers, "hidden_dim": hidden_dim, "projection_dim": projection_dim}
+    for name, value in sizes.items():
+        if value < 1:
+            raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
+    features = encoder.feature_dim
+    if kind == "low_rank" and not 1 <= rank <= features:
+        raise BadInput(f"objective.projector_rank is {rank}; set it within 1 and the {features} features.")
+    with seeded(encoder.seed, "heads"):
+        if kind == "mlp":
+            dims = [features, *[hidden_dim] * (layers - 1), projection_dim]
+            return projection_mlp(dims, last_norm=True, last_shift=False)
+        if kind == "linear":
+            return nn.Linear(features, projection_dim, bias=False)
+        if kind == "diagonal":
+            return Diagonal(features)
+        return FixedLowRank(features, rank) if kind == "low_rank" else nn.Identity()

@@ -19,6 +19,13 @@ OBJECTIVES: dict[str, str] = {
     "patch_byol": "bench.objectives.patch_byol:PatchBYOL",
     "taco": "bench.objectives.taco:TaCo",
     "dsm": "bench.objectives.dsm:DSM",
+    "simclr": "bench.objectives.simclr:SimCLR",
+    "dcl": "bench.objectives.dcl:DCL",
+    "dclw": "bench.objectives.dclw:DCLW",
+    "simple_contrastive": "bench.objectives.simple_contrastive:SimpleContrastive",
+    "hard_contrastive": "bench.objectives.hard_contrastive:HardContrastive",
+    "align_uniform": "bench.objectives.align_uniform:AlignUniform",
+    "direct_clr": "bench.objectives.direct_clr:DirectCLR",
     "supervised": "bench.objectives.supervised:Supervised",
     "random_init": "bench.objectives.random_init:RandomInit",
 }

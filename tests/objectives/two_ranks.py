@@ -18,13 +18,24 @@ from cases import Case, load, rows
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from bench.nn.collectives import gather, own_rows
 from bench.nn.norm import convert_sync_batchnorm
+
+
+def gather_without_gradient(x: Tensor) -> Tensor:
+    """A plain all_gather with the own rows put back: those of other ranks take no gradient."""
+    everyone = gather(x.detach()).clone()
+    everyone[own_rows(len(x))] = x
+    return everyone
+
 
 # What a careless rank would do: no negatives from others, statistics of its own rows, positives in the wrong place.
 BROKEN = {
     "two_loss logistic": {"gather": lambda x: x, "rank": lambda: 0},
     "two_loss align_uniform": {"gather": lambda x: x},
     "two_loss variance_covariance": {"gather": lambda x: x},
+    "simclr": {"gather": gather_without_gradient},
+    "simclr crops": {"gather": lambda x: x, "own_rows": slice},
 }
 
 
@@ -111,7 +122,7 @@ def main() -> None:
     found = {name: step(case, own) for name, case in cases.items()}
     if world > 1:
         for name, parts in BROKEN.items():
-            with mock.patch.multiple("bench.objectives.two_loss", **parts):
+            with mock.patch.multiple(f"bench.objectives.{name.split()[0]}", **parts):
                 found[f"broken {name}"] = step(cases[name], own)
     torch.save(found, folder / f"world_{world}_rank_{rank}.pt")
     if world > 1:

@@ -1,0 +1,114 @@
+"""Cosines between an image's view and the others: what every contrastive loss of two views is a function of.
+
+A loss over a batch on several ranks takes all ranks' rows and `own`, the rows of this rank: each rank has the anchors
+of its own images and all candidates, n×N cosines instead of N×N, and the mean of the ranks' losses is the loss of the
+batch.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.losses.precision import exact
+
+EVERY = slice(None)  # all rows: a single process, or the loss of the whole batch
+
+
+class Pairs(NamedTuple):
+    """Cosines s of n anchors.
+
+    Args:
+        positive: s⁺, n.
+        candidates: n×K; the negatives s⁻ are those that are not excluded.
+        excluded: n×K bool: what shows the anchor's own image and is no negative; None: nothing does.
+        negatives: how many negatives each anchor has, M.
+    """
+
+    positive: Tensor
+    candidates: Tensor
+    excluded: Tensor | None
+    negatives: int
+
+    def logits(self, temperature: float) -> Tensor:
+        """Return s⁻/τ, n×K, −∞ where excluded."""
+        logits = self.candidates / temperature
+        return logits if self.excluded is None else logits.masked_fill(self.excluded, -math.inf)
+
+    def keep_hardest(self, share: float) -> Pairs:
+        """Return the pairs with only the hardest negatives of each anchor: max(1, ⌈share·M⌉), and their equals.
+
+        The threshold is a quantile of the row's own negatives; it takes no gradient.
+        """
+        kept = min(self.negatives, max(1, math.ceil(share * self.negatives)))
+        if kept == self.negatives:
+            return self
+        threshold = self.logits(1.0).detach().topk(kept, dim=1).values[:, -1:]  # n×1
+        easy = self.candidates < threshold
+        return self._replace(excluded=easy if self.excluded is None else easy | self.excluded)
+
+    def mean_negative(self) -> Tensor:
+        """Return the mean of each anchor's negatives, n."""
+        if self.excluded is None:
+            return self.candidates.mean(1)
+        total = self.candidates.masked_fill(self.excluded, 0.0).sum(1)
+        return total / (~self.excluded).sum(1)
+
+
+@exact
+def cosines(x: Tensor, y: Tensor) -> Tensor:
+    """Return the cosine of every row of x with every row of y: n×D, K×D -> n×K."""
+    return F.normalize(x, dim=1) @ F.normalize(y, dim=1).T
+
+
+@exact
+def paired_cosines(x: Tensor, y: Tensor) -> Tensor:
+    """Return the cosine of each row of x with the same row of y: n×D, n×D -> n."""
+    return (F.normalize(x, dim=1) * F.normalize(y, dim=1)).sum(1)
+
+
+def pairs(anchors: Tensor, positives: Tensor, candidates: tuple[Tensor, ...], own: slice = EVERY) -> Pairs:
+    """Return the pairs of anchors with views of the same image (positives) and of other images (negatives).
+
+    Args:
+        anchors: N×D, all ranks' rows; row i is image i's in all of these.
+        positives: N×D, of another view.
+        candidates: views, each N×D; the negatives are their rows of other images, (N − 1) from each.
+        own: the rows of this rank, n of N.
+    """
+    n = len(anchors)
+    positive = paired_cosines(anchors[own], positives[own])  # n
+    others = cosines(anchors[own], torch.cat(candidates))  # n×(V·N)
+    same = torch.eye(n, dtype=torch.bool, device=anchors.device)[own]  # n×N
+    return Pairs(positive, others, same.repeat(1, len(candidates)), len(candidates) * (n - 1))
+
+
+def two_view_pairs(z1: Tensor, z2: Tensor, own: slice = EVERY) -> Pairs:
+    """Return the pairs of NT-Xent: each view's rows (N×D) with the other's, and 2N − 2 negatives of both views."""
+    return joined(pairs(z1, z2, (z1, z2), own), pairs(z2, z1, (z1, z2), own))
+
+
+def joined(*several: Pairs) -> Pairs:
+    """Return the anchors of several, one after another; they have as many candidates each, and all exclude some."""
+    return Pairs(
+        torch.cat([one.positive for one in several]),
+        torch.cat([one.candidates for one in several]),
+        torch.cat([one.excluded for one in several if one.excluded is not None]),
+        several[0].negatives,
+    )
+
+
+def queue_pairs(q: Tensor, k: Tensor, negatives: Tensor) -> Pairs:
+    """Return the pairs of queries n×D with their keys n×D and a queue K×D, whose rows are all negatives."""
+    return Pairs(paired_cosines(q, k), cosines(q, negatives), None, len(negatives))
+
+
+def softmax_loss(found: Pairs, temperature: float) -> Tensor:
+    """Return the mean over anchors of −log e^{s⁺/τ} / (e^{s⁺/τ} + Σ e^{s⁻/τ}): InfoNCE over these pairs."""
+    positive = found.positive[:, None] / temperature  # n×1
+    logits = torch.cat([positive, found.logits(temperature)], dim=1)  # n×(1+K)
+    return (torch.logsumexp(logits, dim=1) - positive[:, 0]).mean()

@@ -1,0 +1,102 @@
+"""SimCLR: recognise the other view of an image among all other images of the batch.
+
+Claim:     about 69.3 % ImageNet linear top-1 with ResNet-50 (1000 epochs, batch 4096); 64.5 % after 100 epochs.
+Paper:     Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations" (ICML 2020), eq. 1;
+           small crops: Caron et al., SwAV (NeurIPS 2020); projectors: Jing et al. (ICLR 2022).
+Equation:  ℓ_ij = −log e^{s_ij/τ} / Σ_{k≠i} e^{s_ik/τ} over the 2N rows of both views, s = cosine, z = g(f(v));
+           loss = the mean of ℓ over all 2N rows with their other view, negatives from all ranks with gradient.
+           With C small crops: (loss + Σ_c ℓ_c) / (1 + C); ℓ_c has the crop as the anchor, a global view of the same
+           image as the positive (a mean over both), and the 2N − 2 global views of other images as negatives.
+           Other losses stand in this one's place by name: see `bench/losses/slot.py`.
+Reference: google-research/simclr. Its loss is the sum of the two views' means: twice this value, which is the paper's.
+Departs from it: with gradient accumulation a batch's negatives are those of the micro-batch; SimCLR has no small crops.
+           A crop is never a positive or a negative.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
+from bench.errors import BadInput
+from bench.losses.slot import Contrast
+from bench.nn.collectives import gather, own_rows
+from bench.nn.encoder import Encoder
+from bench.nn.heads import simclr_projector
+from bench.objectives.base import Objective
+
+
+class SimCLR(Objective):
+    """SimCLR: each view of an image finds the other among all other images, by a softmax over cosines."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        loss: str = "nt_xent",
+        temperature: float = 0.1,
+        projector: str = "mlp",
+        projector_layers: int = 2,
+        projector_rank: int = 360,
+        hidden_dim: int = 2048,
+        projection_dim: int = 128,
+        jitter_strength: float = 1.0,
+        crops: int = 0,
+        crop_size: int = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
+        sigma: float = 0.5,
+        negative_weight: float = 1.0,
+        hard_share: float = 0.1,
+        align_weight: float = 1.0,
+        uniform_weight: float = 1.0,
+        t: float = 2.0,
+    ) -> None:
+        super().__init__(encoder)
+        weights = {"align_weight": align_weight, "uniform_weight": uniform_weight, "t": t}
+        self.contrast = Contrast(loss, temperature, sigma, negative_weight, hard_share, **weights)
+        sizes = {"layers": projector_layers, "hidden_dim": hidden_dim, "projection_dim": projection_dim}
+        self.projector = simclr_projector(encoder, projector, rank=projector_rank, **sizes)
+        if crops < 0:
+            raise BadInput(f"objective.crops is {crops}; set it to 0 or more.")
+        if crops and loss == "align_uniform":
+            raise BadInput("align_uniform has no anchors, and small crops are nothing else; set objective.crops to 0.")
+        if crop_size < 32:
+            raise BadInput(f"objective.crop_size is {crop_size}; set it to 32 pixels or more.")
+        if len(crop_scale) != 2 or not 0 < crop_scale[0] <= crop_scale[1] <= 1:
+            raise BadInput(f"objective.crop_scale is {crop_scale}; give two ascending shares of the area in (0, 1].")
+        if jitter_strength < 0:
+            raise BadInput(f"objective.jitter_strength is {jitter_strength}; set it to 0 or more.")
+        self.jitter_strength, self.count = jitter_strength, crops
+        self.crop_size, self.crop_scale = crop_size, (float(crop_scale[0]), float(crop_scale[1]))
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """The two views of SimCLR, and small crops that are drawn alike."""
+        pair = SIMCLR_VIEWS(size, self.jitter_strength)
+        return (*pair, *LOCAL_CROPS(pair[0], self.count, self.crop_size, self.crop_scale))
+
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse a batch without negatives, and crops that are not smaller than the views."""
+        self.contrast.check_batch(batch_size)
+        if self.count and self.crop_size >= view_size:
+            raise BadInput(
+                f"objective.crop_size is {self.crop_size}, no smaller than the views; set it below view_size, "
+                f"{view_size}."
+            )
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""
+        v1, v2, *small = batch.views  # n×3×H×W, C crops n×3×h×w
+        z1, z2 = (gather(z) for z in self._project(v1, v2))  # N×D, all ranks'
+        own = own_rows(len(v1))
+        loss = self.contrast.views(z1, z2, own)
+        if not small:
+            return {"loss": loss}
+        crops = [self.contrast.crops(gather(c), z1, z2, own) for c in self._project(*small)]
+        loss_crops = torch.stack(crops).mean()
+        total = (loss + len(crops) * loss_crops) / (1 + len(crops))
+        return {"loss": total, "loss_global": loss.detach(), "loss_crops": loss_crops.detach()}
+
+    def _project(self, *views: Tensor) -> tuple[Tensor, ...]:
+        """g(f(v)) of V views of one size, n×3×H×W -> n×D each, in one forward: batch norm sees them together."""
+        return self.projector(self.encoder(torch.cat(views))).chunk(len(views))

@@ -1,0 +1,17 @@
+"""DCL on ImageNet, 200 epochs at batch 256.
+
+Source:   Yeh et al., "Decoupled Contrastive Learning" (ECCV 2022), with SimCLR's optimizer.
+Command:  bench run --pretrain imagenet_dcl --downstream imagenet_linear imagenet_knn --data-root DIR
+Hours:    about 46 on one A100 (50 GFLOP an image), estimated from FLOPs; not measured.
+Expected: ImageNet linear about 65.9, SimCLR 61.8 (from memory of the paper); lightly, 100 epochs: 65.1, SimCLR 63.2.
+Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
+
+Reading:  the learning rate is 0.075 x the root of the batch, SimCLR's rule for small batches, which lightly uses, too.
+"""
+
+_base_ = "./_base_/imagenet_simclr.py"
+
+epochs = 200
+batch_size = 256
+optimizer = dict(lr=1.2, lr_batch=None)
+objective = dict(name="dcl")

@@ -1,0 +1,102 @@
+"""`--sweep`: one pretraining at several settings, in one command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.errors import BadInput
+from bench.execute.grid import Request, combinations, plan_grid
+
+
+def planned(*sweep: str, pretrain: tuple[str, ...] = ("imagenet_simclr",), **more):
+    return plan_grid(
+        Request(pretrain, ["imagenet_knn"], profile="smoke", sweep=sweep, data_root=["/nowhere"], **more), act=False
+    ).stages
+
+
+def test_values_are_literals_or_words_and_the_first_key_varies_slowest() -> None:
+    assert combinations([]) == [{}]
+    assert combinations(["pretrain.objective.temperature=0.1,1", "epochs=1,2"]) == [
+        {"objective.temperature": 0.1, "epochs": 1},
+        {"objective.temperature": 0.1, "epochs": 2},
+        {"objective.temperature": 1, "epochs": 1},
+        {"objective.temperature": 1, "epochs": 2},
+    ]
+    assert combinations(["objective.loss=dcl,nt_xent"]) == [{"objective.loss": "dcl"}, {"objective.loss": "nt_xent"}]
+    assert combinations(["objective.crop_scale=(0.1,0.2),(0.2,0.3)"]) == [
+        {"objective.crop_scale": (0.1, 0.2)},
+        {"objective.crop_scale": (0.2, 0.3)},
+    ]
+
+
+def test_each_cell_is_a_recipe_of_its_own_with_its_values_in_its_name() -> None:
+    stages = planned("objective.temperature=0.07,0.3", "epochs=1,2")
+    assert [stage.label for stage in stages if stage.kind == "pretrain"] == [
+        "imagenet_simclr[temperature=0.07,epochs=1]-s0",
+        "imagenet_simclr[temperature=0.07,epochs=2]-s0",
+        "imagenet_simclr[temperature=0.3,epochs=1]-s0",
+        "imagenet_simclr[temperature=0.3,epochs=2]-s0",
+    ]
+    assert [stage.recipe.objective["temperature"] for stage in stages if stage.is_task] == [0.07, 0.07, 0.3, 0.3]
+    assert len({stage.fingerprint for stage in stages}) == len(stages) == 12
+    assert stages[2].record_name.startswith("imagenet_simclr[temperature=0.07,epochs=1]__imagenet_knn__s0__")
+
+
+def test_a_fingerprint_is_of_what_a_cell_says_and_not_of_how_it_came_about() -> None:
+    (swept, *_), (plain, *_) = planned("objective.temperature=0.1"), planned()
+    assert swept.config.name != plain.config.name
+    assert swept.fingerprint == plain.fingerprint  # 0.1 is the default
+    (given, *_) = planned(assignments=["pretrain.objective.temperature=0.3"])
+    assert given.fingerprint == planned("objective.temperature=0.3")[0].fingerprint != plain.fingerprint
+
+
+def test_keys_that_end_alike_are_named_whole() -> None:
+    (stage, *_) = planned("optimizer.name=sgd", "schedule.name=step")
+    assert stage.config.name == "imagenet_simclr[optimizer.name=sgd,schedule.name=step]"
+
+
+def test_a_parent_is_not_swept_but_set() -> None:
+    child = "imagenet_4_1finetune_79_sys4_T5_lr"
+    stages = planned(
+        "optimizer.lr=0.1,0.2", pretrain=(child, "imagenet_0"), assignments=["pretrain.subset=6", "pretrain.epochs=1"]
+    )
+    parents = {stage.parents["init"].label for stage in stages if "init" in stage.parents}
+    assert parents == {"imagenet_0-s0"}
+    assert {stage.config.subset for stage in stages if stage.kind == "pretrain"} == {6}
+
+
+@pytest.mark.parametrize(
+    ("sweep", "more", "message"),
+    [
+        (["objective.temperature"], {}, "--sweep takes key=value,value"),
+        (["objective.temperature="], {}, "--sweep takes key=value,value"),
+        (["epochs=1", "pretrain.epochs=2"], {}, "gives epochs twice"),
+        (["epochs=1,1"], {}, "a value twice"),
+        (["objective.loss=dcl,,nt_xent"], {}, "an empty value"),
+        (["objectiv.temperature=0.1"], {}, "did you mean objective"),
+        (["objective.temprature=0.1"], {}, "did you mean temperature"),
+        (["downstream.k=1,2"], {}, "only pretrainings are swept"),
+        (["k=1,2"], {}, "only pretrainings are swept"),
+        (["init.checkpoint=a/b.pth"], {}, "cannot be part of a name"),
+        (["epochs=1,2"], {"assignments": ["pretrain.epochs=3"]}, "given to --sweep and to --set"),
+    ],
+)
+def test_a_sweep_that_cannot_be_meant_is_refused(sweep, more, message) -> None:
+    with pytest.raises(BadInput, match=message):
+        planned(*sweep, **more)
+
+
+def test_the_command_line_sweeps_and_the_table_has_a_row_for_each_value(bench, tmp_path: Path) -> None:
+    words = ("--pretrain", "imagenet_simclr", "--smoke", "--sweep", "objective.temperature=0.1,0.7")
+    plan = bench("plan", *words)
+    assert plan.returncode == 0, plan.stderr
+    assert "4 stages: 4 to do" in plan.stdout
+    tiny = ("--set", "arch=resnet18", "view_size=32", "pretrain.batch_size=2", "pretrain.subset=4", "size=32")
+    done = bench("run", *words, "--downstream", "imagenet_knn", *tiny, "resize=32")
+    assert done.returncode == 0, done.stderr
+    table = (tmp_path / "runs" / "smoke" / "results" / "tables").glob("*.md")
+    text = "\n".join(file.read_text(encoding="utf-8") for file in table)
+    for value in ("0.1", "0.7"):
+        assert rf"imagenet_simclr\[temperature={value}\]" in text
