@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 OBJECTIVES: dict[str, str] = {
     "byol": "bench.objectives.byol:BYOL",
     "simsiam": "bench.objectives.simsiam:SimSiam",
+    "swav": "bench.objectives.swav:SwAV",
     "two_loss": "bench.objectives.two_loss:TwoLoss",
     "patch_byol": "bench.objectives.patch_byol:PatchBYOL",
     "supervised": "bench.objectives.supervised:Supervised",
