@@ -1,8 +1,9 @@
 """SwAV on ImageNet, 800 epochs at batch 4096, with small crops.
 
-Source:   Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments" (NeurIPS 2020), and
-          its reference implementation: LARS 4.8 at batch 4096, weight decay 1e-6, warm-up of 10 epochs from 0.3, cosine
-          to 0.0048, SyncBN, prototypes held for one epoch, no queue. Here biases and norms do not adapt to LARS.
+Source:   Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments" (NeurIPS 2020)
+          and its reference implementation: LARS 4.8 at batch 4096, weight decay 1e-6, warm-up of 10 epochs from 0.3,
+          cosine to 0.0048, SyncBN, prototypes held for one epoch, no queue. Here biases and norms do not adapt to
+          LARS.
 Command:  bench run --pretrain imagenet_swav --downstream cityscapes_pspnet imagenet_linear --data-root DIR
           (200 epochs: --set pretrain.epochs=200 objective.freeze_share=0.005)
 Hours:    about 280 on one A100, estimated from 76 GFLOP an image at a quarter of the bf16 peak; not measured.
