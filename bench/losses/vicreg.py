@@ -1,7 +1,7 @@
 """VICReg's terms over several views, and VICRegL's over matched positions.
 
-Source: Bardes et al., "VICReg" (ICLR 2022), eq. 1 to 6; Bardes et al., "VICRegL" (NeurIPS 2022), eq. 1 to 5. Values agree
-with lightly's. VICReg adds the covariance of both views, VICRegL takes their mean.
+Source: Bardes et al., "VICReg" (ICLR 2022), eq. 1 to 6; Bardes et al., "VICRegL" (NeurIPS 2022), eq. 1 to 5.
+Values agree with lightly's. VICReg adds the covariance of both views, VICRegL takes their mean.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Claim:     71.2 % ImageNet linear top-1 and 54.0 mIoU of a linear segmentation head with ResNet-50 (α .9, 300 epochs).
 Paper:     Bardes, Ponce and LeCun, "VICRegL" (NeurIPS 2022), eq. 1 to 6.
-Equation:  loss = α·global + (1 − α)·(by feature + by location). Each is 25·invariance + 25·variance + covariance, the last
-           two means over both sides. Local: of maps y, projected position by position, each position of one view
+Equation:  loss = α·global + (1 − α)·(by feature + by location). Each is 25·invariance + 25·variance + covariance, the
+           last two means over both sides. Local: of maps y, projected position by position, each position of one view
            gets its nearest in the other (of y, or of the position in the image), and the closest `matches` pairs stay,
            20 and 4; a mean over both directions and both counts.
 Reference: facebookresearch/VICRegL.
