@@ -1,9 +1,9 @@
 """DINO with a ResNet-50 on ImageNet, 800 epochs.
 
 Source:   Caron et al., "Emerging Properties in Self-Supervised Vision Transformers" (ICCV 2021); of the authors'
-          ResNet-50 command from memory: SGD 0.03 x batch / 256, weight decay 1e-4 throughout, full crops from 0.14 of the
-          area, small ones to 0.14, warm-up of 10 epochs, cosine, teacher's rate 0.996 -> 1. The batch, about 4096, is from
-          memory, too; gradients are not clipped here.
+          ResNet-50 command from memory: SGD 0.03 x batch / 256, weight decay 1e-4 throughout, full crops from 0.14 of
+          the area, small ones to 0.14, warm-up of 10 epochs, cosine, teacher's rate 0.996 -> 1. The batch, about 4096,
+          is from memory, too; gradients are not clipped here.
 Command:  bench run --pretrain imagenet_dino --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    about 370 on one A100, estimated from 102 GFLOP an image at a quarter of the bf16 peak; not measured.
 Expected: ImageNet linear about 75.3 after 800 epochs, from memory of the paper.
