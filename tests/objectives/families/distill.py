@@ -13,6 +13,12 @@ CASES = {
     "simsiam": Case(
         {"name": "simsiam", "projection_dim": 10, "hidden_dim": 5}, (32, 32), frozenset({"loss", "std"}), symmetric=True
     ),
+    "simsiam crops": Case(
+        {"name": "simsiam", "projection_dim": 10, "hidden_dim": 5, "crops": 2, "crop_size": 32},
+        (64, 64, 32, 32),
+        frozenset({"loss", "std"}),
+        symmetric=True,
+    ),
     "swav": Case({**SWAV, "crops": 2, "crop_size": 32}, (64, 64, 32, 32), symmetric=True),
     "swav queue": Case({**SWAV, "crops": 0, "queue_size": 8}, (32, 32), symmetric=True),
     "barlow_twins": Case(
