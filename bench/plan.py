@@ -30,6 +30,7 @@ from bench.recipe import (
     load_recipe,
     read,
 )
+from bench.signature import without_later
 
 Kind = Literal["pretrain", "convert", "segmentation", "linear", "knn"]
 
@@ -122,6 +123,8 @@ def _without_later(config: BaseModel, values: dict[str, Any]) -> dict[str, Any]:
         if field.json_schema_extra == LATER and own == field.default:
             continue
         kept[name] = _without_later(own, value) if isinstance(own, BaseModel) else value
+    if isinstance(config, Recipe):
+        kept["objective"] = without_later(kept["objective"])
     return kept
 
 

@@ -61,6 +61,27 @@ def parameters(objective: str) -> dict[str, tuple[str, Any]]:
     }
 
 
+@cache
+def later(objective: str) -> tuple[str, ...]:
+    """Return the settings that its class says were added later: at their defaults they are in no fingerprint."""
+    for node in class_of(objective).body:
+        if isinstance(node, ast.AnnAssign) and node.value is not None and ast.unparse(node.target) == "later":
+            return tuple(ast.literal_eval(node.value))
+    return ()
+
+
+def without_later(objective: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an objective's settings without those that were added later and are at their defaults."""
+    name = str(objective["name"])
+    defaults = {key: parameters(name)[key][1] for key in later(name)}
+    return {k: v for k, v in objective.items() if k not in defaults or _plain(v) != _plain(defaults[k])}
+
+
+def _plain(value: Any) -> Any:
+    """A setting as it compares whether it was written as a tuple or as a list."""
+    return list(value) if isinstance(value, tuple) else value
+
+
 def check_arguments(objective: Mapping[str, Any], source: Path) -> dict[str, Any]:
     """Return the objective's settings with its constructor's defaults filled in.
 

@@ -14,6 +14,7 @@ from pydantic import Field
 from bench.errors import BadInput
 from bench.plan import Planner, Stage, hashed, protocol_hash, settings, states
 from bench.recipe import LATER, KnnTask, Recipe, Task, load_recipe, load_task
+from bench.signature import later, objectives, parameters
 
 
 def planned(
@@ -194,3 +195,36 @@ def test_a_switch_that_came_later_is_hashed_only_where_it_is_used() -> None:
     assert hashed(unused) == hashed(task())
     assert protocol_hash(unused) == protocol_hash(task()) != protocol_hash(used)
     assert settings(unused)["exact"] is True  # a record says it all the same
+
+
+# Of recipes whose results were recorded before BYOL had small crops, on data of a made-up fingerprint.
+BEFORE_CROPS = {
+    "coco": "61eb0162f80fe0a322565d713171f8df1f606fee110762a541bfe073d0af93e2",
+    "imagenet_0": "58832048d40ed27325bc72cfc865caedca91327cf410dc898ca816a956c5ca3c",
+    "coco_two_loss": "9563aaccdd1b54586831e34c93209263c8571e6626d4ce51b899e2812d5ddfff",
+}
+
+
+@pytest.mark.parametrize("name", BEFORE_CROPS)
+def test_an_objectives_later_setting_leaves_earlier_fingerprints_as_they_were(name: str) -> None:
+    (stage, _) = Planner(lambda data: f"data of {data}").grid([load_recipe(name)], [], [0])
+    assert stage.fingerprint == BEFORE_CROPS[name]
+
+
+def test_an_objectives_later_setting_counts_where_it_is_used() -> None:
+    assert later("byol") == ("crops", "crop_size", "crop_scale")
+    assert later("patch_byol") == ()
+    assert set(later("byol")) <= set(parameters("byol"))
+    default = recipe()
+    assert default.objective["crops"] == 0
+    assert set(hashed(default)["objective"]) == {"name", "hidden_dim", "projection_dim", "tau0"}
+    written = recipe(objective={"crops": 0, "crop_scale": [0.05, 0.14]})
+    assert prints(planned([written], [])) == prints(planned([default], []))
+    used = recipe(objective={"crops": 4})
+    assert hashed(used)["objective"] == hashed(default)["objective"] | {"crops": 4}
+    assert prints(planned([used], [])) != prints(planned([default], []))
+
+
+def test_every_later_setting_is_a_setting_of_its_objective() -> None:
+    for name in objectives():
+        assert set(later(name)) <= set(parameters(name)), name

@@ -5,6 +5,9 @@ Source: Grill et al., "Bootstrap Your Own Latent" (NeurIPS 2020), eq. 2; values 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -34,3 +37,20 @@ def symmetric_regression(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tens
     p1, p2 are predictions from view 1 and 2, z1, z2 the target projections of view 1 and 2, all N×D.
     """
     return regression(p1, z2) + regression(p2, z1)
+
+
+def multi_crop_regression(p1: Tensor, p2: Tensor, crops: Sequence[Tensor], z1: Tensor, z2: Tensor) -> Tensor:
+    """Return BYOL's loss with small crops: twice the mean over (prediction, target) pairs of 2 − 2·cos, in [0, 8].
+
+    Pairs are the full views' own two, p1 with z2 and p2 with z1, and each crop with both targets. Twice, because
+    without crops this is the sum of both directions: the loss keeps its scale, however many crops there are.
+
+    Args:
+        p1, p2: predictions from view 1 and 2, N×D.
+        crops: predictions from each small crop, N×D each.
+        z1, z2: targets of view 1 and 2, N×D; no gradient reaches them.
+    """
+    if not crops:
+        return symmetric_regression(p1, p2, z1, z2)
+    pairs = [regression(p1, z2), regression(p2, z1), *(regression(p, z) for p in crops for z in (z1, z2))]
+    return 2.0 * torch.stack(pairs).mean()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import TYPE_CHECKING, ClassVar, NotRequired, TypedDict
 
 from torch import Tensor, nn
 
@@ -33,6 +33,10 @@ class Objective(nn.Module, ABC):
     """
 
     encoder: Encoder  # what is converted and evaluated
+
+    # Settings that were added after results had been recorded, as literals: at its default, which means what was done
+    # before, such a setting is in no fingerprint. Read from the source by `bench.signature`.
+    later: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

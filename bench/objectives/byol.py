@@ -4,48 +4,67 @@ Claim:     74.3 % ImageNet linear top-1 with ResNet-50 (1000 epochs, batch 4096)
 Paper:     Grill et al., "Bootstrap Your Own Latent" (NeurIPS 2020), eq. 2 to 4.
 Equation:  loss = ‖n(p₁) − n(z′₂)‖² + ‖n(p₂) − n(z′₁)‖², a mean over images and a sum over both directions, 4 − 4·cos;
            p = q(g(f(v))) of the online network, z′ = g′(f′(v)) of the target network, n(x) = x/‖x‖.
+           With small crops (0 by default): twice the mean of ‖n(p) − n(z′)‖² over (prediction, target) pairs, each crop
+           predicting both views' targets, which keeps the scale. No crop goes through the target.
            After each optimizer step ξ ← τ·ξ + (1 − τ)·θ, τ from τ₀ to 1 along a half cosine.
 Reference: google-deepmind/deepmind-research, byol/.
 Departs from it: the target starts as a copy of the online network (there: drawn on its own);
-           linear layers start as torch's do; no linear classifier is trained alongside.
+           linear layers start as torch's do; no linear classifier is trained alongside. The paper has no small
+           crops; they are SwAV's (Caron et al., NeurIPS 2020).
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from bench.data.views import BYOL_VIEWS, Batch, View
-from bench.losses.regression import symmetric_regression
+from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
+from bench.losses.regression import multi_crop_regression
 from bench.nn.bootstrap import bootstrap_networks
 from bench.nn.ema import follow, target_rate
 from bench.nn.encoder import Encoder
+from bench.nn.multi_crop import by_resolution, check_crops
 from bench.objectives.base import Objective
 
 
 class BYOL(Objective):
     """BYOL: predict the other view's projection by a slowly moving copy of the network."""
 
+    later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
+
     def __init__(
-        self, encoder: Encoder, *, hidden_dim: int = 4096, projection_dim: int = 256, tau0: float = 0.99
+        self,
+        encoder: Encoder,
+        *,
+        hidden_dim: int = 4096,
+        projection_dim: int = 256,
+        tau0: float = 0.99,
+        crops: int = 0,
+        crop_size: int = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)
+        check_crops(crops, crop_size, crop_scale)
         networks = bootstrap_networks(encoder, hidden_dim, projection_dim, tau0)
         self.projector, self.predictor, self.target_encoder, self.target_projector = networks
-        self.tau0 = tau0
+        self.tau0, self.crops, self.crop_size = tau0, crops, crop_size
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
-        """Two views: the first always blurred, the second rarely, and sometimes solarized."""
-        return BYOL_VIEWS(size)
+        """Two views, the first always blurred, the second rarely, and sometimes solarized; then the small crops."""
+        return (*BYOL_VIEWS(size), *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss."""
-        v1, v2 = batch.views  # N×3×H×W
+        v1, v2, *crops = batch.views  # N×3×H×W, K crops N×3×h×w
         f, g, q = self.encoder, self.projector, self.predictor
         p1, p2 = q(g(f(v1))), q(g(f(v2)))  # N×D; each view by itself, with its own batch statistics
+        small = by_resolution(lambda v: q(g(f(v))), crops)  # K of N×D, in one forward
         with torch.no_grad():
             z1, z2 = (self.target_projector(self.target_encoder(v)) for v in (v1, v2))  # N×D
-        return {"loss": symmetric_regression(p1, p2, z1, z2)}
+        return {"loss": multi_crop_regression(p1, p2, small, z1, z2)}
 
     def after_step(self, progress: float) -> None:
         """Move the target towards the online network."""

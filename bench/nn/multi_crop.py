@@ -1,0 +1,40 @@
+"""Views of several resolutions through one network, and what small crops may be.
+
+Source: Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments" (SwAV, NeurIPS
+2020), section 3.2: a few full views, and small crops that cost a fraction of one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor
+
+from bench.errors import BadInput
+
+SMALLEST = 32  # pixels: one position of C5
+
+
+def by_resolution(network: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> list[Tensor]:
+    """Return the network's output N×… for each view N×3×h×w, by one forward for each run of views of one size.
+
+    Batch norms see one resolution at a time, since their statistics differ between them, and share the statistics of
+    all views of that run.
+    """
+    outputs: list[Tensor] = []
+    for _, run in groupby(views, key=lambda view: view.shape[-2:]):
+        same = list(run)
+        outputs += network(torch.cat(same)).chunk(len(same))
+    return outputs
+
+
+def check_crops(crops: int, size: int, scale: Sequence[float]) -> None:
+    """Refuse settings `crops`, `crop_size` and `crop_scale` that no small crop can have. Raises BadInput."""
+    if crops < 0:
+        raise BadInput(f"objective.crops is {crops}; set it to 0 (no small crops) or more.")
+    if size < SMALLEST:
+        raise BadInput(f"objective.crop_size is {size}; set it to {SMALLEST} pixels or more.")
+    if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
+        raise BadInput(f"objective.crop_scale is {tuple(scale)}; give two ascending shares of the area in (0, 1].")

@@ -1,0 +1,128 @@
+"""DINO on a ResNet-50: a student's softmax over many outputs matches that of a slow teacher, centred and sharpened.
+
+Claim:     about 75.3 % ImageNet linear top-1 with ResNet-50 (800 epochs, 2×224 + 8×96).
+Paper:     Caron et al., "Emerging Properties in Self-Supervised Vision Transformers" (ICCV 2021), eq. 1 to 4.
+Equation:  loss = mean over full views t and views v ≠ t of −Σ softmax((z′_t − c)/τ_t)·log softmax(z_v/τ_s);
+           z = W·n(g(f(v))) with unit rows W, z′ of the teacher. After each step c ← m·c + (1 − m)·mean of z′ over all
+           ranks and full views, teacher ← EMA of the student, its rate from τ₀ to 1 along a half cosine; τ_t rises
+           from 0.04 to 0.07 at the start of the run.
+Reference: facebookresearch/dino.
+Departs from it: the temperature rises at every step (there: epoch); shares of the run are counted in steps. Numbers of
+           the ResNet-50 recipe (65,536 outputs, 8 crops, warm-up of 50 epochs) are from memory of the paper.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
+from bench.errors import BadInput
+from bench.losses.precision import exact
+from bench.losses.swapped import prototype_scores, swapped_prediction
+from bench.nn.collectives import sum_over_ranks, world
+from bench.nn.ema import follow, target_of, target_rate
+from bench.nn.encoder import Encoder
+from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+
+class DINO(Objective):
+    """DINO: a student matches the centred and sharpened softmax of a slow teacher, which sees full views only."""
+
+    center: Tensor
+    teacher_temperature: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        outputs_dim: int = 65536,
+        hidden_dim: int = 2048,
+        bottleneck_dim: int = 256,
+        student_temperature: float = 0.1,
+        first_temperature: float = 0.04,
+        last_temperature: float = 0.07,
+        temperature_warmup: float = 0.0625,  # share of the run: 50 epochs of 800
+        center_momentum: float = 0.9,
+        tau0: float = 0.996,
+        freeze_share: float = 0.00125,  # of the run, in which the last layer stays as it is: 1 epoch of 800
+        global_scale: tuple[float, float] = (0.14, 1.0),
+        crops: int = 8,
+        crop_size: int = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
+    ) -> None:
+        super().__init__(encoder)
+        check_crops(crops, crop_size, crop_scale)
+        temperatures = {"student_temperature": student_temperature, "first_temperature": first_temperature}
+        for name, value in (temperatures | {"last_temperature": last_temperature}).items():
+            if value <= 0:
+                raise BadInput(f"objective.{name} is {value}; set it above 0.")
+        shares = {"temperature_warmup": temperature_warmup, "center_momentum": center_momentum, "tau0": tau0}
+        for name, value in (shares | {"freeze_share": freeze_share}).items():
+            if not 0 <= value <= 1:
+                raise BadInput(f"objective.{name} is {value}; set it within 0 and 1.")
+        with seeded(encoder.seed, "heads"):
+            widths = (encoder.feature_dim, hidden_dim, hidden_dim)
+            hidden = [layer for i in (0, 1) for layer in (nn.Linear(widths[i], widths[i + 1]), nn.GELU())]
+            self.projector = nn.Sequential(*hidden, nn.Linear(hidden_dim, bottleneck_dim))  # g
+            for layer in self.projector:
+                if isinstance(layer, nn.Linear):
+                    nn.init.trunc_normal_(layer.weight, std=0.02)
+                    nn.init.zeros_(layer.bias)
+            self.last_layer = nn.Linear(bottleneck_dim, outputs_dim, bias=False)  # W, before its rows are normalised
+        self.target_encoder, self.target_projector = target_of(encoder), target_of(self.projector)
+        self.target_last_layer = target_of(self.last_layer)
+        self.student_temperature, self.center_momentum, self.tau0 = student_temperature, center_momentum, tau0
+        self.first_temperature, self.last_temperature = first_temperature, last_temperature
+        self.temperature_warmup, self.freeze_share = temperature_warmup, freeze_share
+        self.global_scale = (float(global_scale[0]), float(global_scale[1]))
+        self.crops, self.crop_size = crops, crop_size
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
+        self.register_buffer("center", torch.zeros(outputs_dim))
+        self.register_buffer("teacher_temperature", torch.tensor(first_temperature))
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """BYOL's two views, of larger crops, then the small crops, blurred every other time."""
+        pair = [replace(view, scale=self.global_scale) for view in BYOL_VIEWS(size)]
+        return (*pair, *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss."""
+        views = batch.views  # 2 of N×3×H×W, K of N×3×h×w
+        w = F.normalize(self.last_layer.weight, dim=1)  # C×B
+        z = [prototype_scores(x, w) for x in by_resolution(lambda v: self.projector(self.encoder(v)), views)]  # N×C
+        with torch.no_grad():
+            w = F.normalize(self.target_last_layer.weight, dim=1)
+            t = by_resolution(lambda v: self.target_projector(self.target_encoder(v)), views[:2])
+            t = [prototype_scores(x, w) for x in t]  # N×C
+            p = [sharpened(each, self.center, self.teacher_temperature) for each in t]  # N×C
+            mean = sum_over_ranks(torch.cat(t).mean(dim=0)) / world()  # C
+            self.center.lerp_(mean.to(self.center.dtype), 1.0 - self.center_momentum)
+        return {"loss": swapped_prediction(z, p, self.student_temperature)}
+
+    def before_step(self, progress: float) -> None:
+        """Hold the last layer at the start of the run."""
+        if progress < self.freeze_share:
+            self.last_layer.weight.grad = None
+
+    def after_step(self, progress: float) -> None:
+        """Move the teacher towards the student, and set its temperature for the next step."""
+        tau = target_rate(self.tau0, progress)
+        follow(self.target_encoder, self.encoder, tau)
+        follow(self.target_projector, self.projector, tau)
+        follow(self.target_last_layer, self.last_layer, tau)
+        share = min(1.0, progress / self.temperature_warmup) if self.temperature_warmup else 1.0
+        self.teacher_temperature.fill_(
+            self.first_temperature + share * (self.last_temperature - self.first_temperature)
+        )
+
+
+@exact
+def sharpened(outputs: Tensor, center: Tensor, temperature: Tensor) -> Tensor:
+    """Return softmax((z′ − c)/τ_t): N×C, C -> N×C."""
+    return torch.softmax((outputs - center) / temperature, dim=1)

@@ -1,0 +1,133 @@
+"""SwAV: predict which prototypes another view of the image is assigned to; assignments share prototypes equally.
+
+Claim:     75.3 % ImageNet linear top-1 with ResNet-50 (800 epochs, batch 4096, 2×224 + 6×96).
+Paper:     Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments" (NeurIPS 2020),
+           eq. 1 to 6.
+Equation:  loss = mean over full views i of the mean over views v ≠ i of −Σ_c q_i·log softmax(s_v/τ); s = n(z)·Cᵀ of
+           projections z and unit prototypes C; q = Sinkhorn(s/ε) over the whole batch, no gradient. Small crops
+           predict and are not assigned.
+Reference: facebookresearch/swav.
+Departs from it: Sinkhorn is done on logarithms and by every rank for all images, instead of sums over ranks: equal
+           codes. The queue is one for all ranks, is filled from the first step on, and assigns from `queue_start` of
+           the run on (there: filled from that epoch on, and used once it is full). Biases and norms do not adapt to
+           LARS (there: they do). Shares of the run are counted in steps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
+from bench.errors import BadInput
+from bench.losses.swapped import prototype_scores, sinkhorn, swapped_prediction
+from bench.nn.collectives import gather, rank, world
+from bench.nn.encoder import Encoder
+from bench.nn.heads import projection_mlp
+from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.queue import Queue
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+
+class SwAV(Objective):
+    """SwAV: predict another view's assignment to prototypes, which all images of a batch share equally."""
+
+    queue_on: Tensor
+    queued: Tensor
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        prototypes: int = 3000,
+        hidden_dim: int = 2048,
+        projection_dim: int = 128,
+        temperature: float = 0.1,
+        epsilon: float = 0.05,
+        iterations: int = 3,
+        freeze_share: float = 0.00125,  # of the run, in which prototypes stay as they are: 1 epoch of 800
+        queue_size: int = 0,
+        queue_start: float = 0.075,  # share of the run from which the queue is used: epoch 15 of 200
+        global_scale: tuple[float, float] = (0.14, 1.0),
+        crops: int = 6,
+        crop_size: int = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
+    ) -> None:
+        super().__init__(encoder)
+        check_crops(crops, crop_size, crop_scale)
+        for name, value in (("prototypes", prototypes), ("iterations", iterations), ("projection_dim", projection_dim)):
+            if value < 1:
+                raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
+        for name, share in (("temperature", temperature), ("epsilon", epsilon)):
+            if share <= 0:
+                raise BadInput(f"objective.{name} is {share}; set it above 0.")
+        for name, share in (("freeze_share", freeze_share), ("queue_start", queue_start)):
+            if not 0 <= share <= 1:
+                raise BadInput(f"objective.{name} is {share}, a share of the run; set it within 0 and 1.")
+        with seeded(encoder.seed, "heads"):
+            self.projector = projection_mlp((encoder.feature_dim, hidden_dim, projection_dim))
+            self.prototypes = nn.Linear(projection_dim, prototypes, bias=False)  # C
+        self.temperature, self.epsilon, self.iterations = temperature, epsilon, iterations
+        self.freeze_share, self.queue_size, self.queue_start = freeze_share, queue_size, queue_start
+        self.global_scale = (float(global_scale[0]), float(global_scale[1]))
+        self.crops, self.crop_size = crops, crop_size
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
+        if queue_size:
+            made = [Queue(queue_size, projection_dim, encoder.seed + i) for i in (0, 1)]
+            self.queues = nn.ModuleList(made)
+            self.register_buffer("queue_on", torch.zeros((), dtype=torch.bool))
+            self.register_buffer("queued", torch.zeros((), dtype=torch.int64))  # rows that were pushed, of each view
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """Two full views, then the small crops, all with SimCLR's colours."""
+        full = replace(SIMCLR_VIEWS(size)[0], scale=self.global_scale, interpolation="bilinear")
+        return (full, full, *LOCAL_CROPS(full, self.crops, self.crop_size, self.crop_scale))
+
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse a batch of one image, and one that the queue is no multiple of."""
+        del view_size
+        if batch_size < 2:
+            raise BadInput("swav assigns the images of a batch to prototypes in equal shares; set batch_size above 1.")
+        if self.queue_size:
+            self.queues[0].check(batch_size)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss."""
+        with torch.no_grad():
+            self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))  # C×D, unit rows
+        c = self.prototypes.weight
+        z = by_resolution(lambda v: self.projector(self.encoder(v)), batch.views)  # N×D of each view
+        scores = [prototype_scores(each, c) for each in z]  # N×C
+        codes = [self._codes(z[i].detach(), i) for i in (0, 1)]  # N×C
+        if self.queue_size:
+            self.queued += len(z[0]) * world()
+        return {"loss": swapped_prediction(scores, codes, self.temperature)}
+
+    @torch.no_grad()
+    def _codes(self, z: Tensor, view: int) -> Tensor:
+        """The codes of this rank's embeddings z N×D of a full view: N×C; they join that view's queue afterwards."""
+        c, everyone = self.prototypes.weight, gather(z)  # all ranks' rows
+        own = slice(rank() * len(z), (rank() + 1) * len(z))
+        scores = prototype_scores(everyone, c)
+        q = sinkhorn(scores, self.epsilon, self.iterations)[own]
+        if not self.queue_size:
+            return q
+        queue = self.queues[view]
+        past = prototype_scores(queue.keys, c)  # K×C, by the prototypes as they are now
+        with_queue = sinkhorn(torch.cat([scores, past]), self.epsilon, self.iterations)[own]  # the queue's codes go
+        queue.push(F.normalize(z, dim=1))
+        return torch.where(self.queue_on & (self.queued >= self.queue_size), with_queue, q)
+
+    def before_step(self, progress: float) -> None:
+        """Hold the prototypes at the start of the run."""
+        if progress < self.freeze_share:
+            self.prototypes.weight.grad = None
+
+    def after_step(self, progress: float) -> None:
+        """Let the queue take part from its share of the run on."""
+        if self.queue_size:
+            self.queue_on.fill_(progress >= self.queue_start)

@@ -1,0 +1,81 @@
+"""VICReg: views agree (invariance), every dimension varies (variance), no two vary together (covariance).
+
+Claim:     73.2 % ImageNet linear top-1 with ResNet-50 (1000 epochs, batch 2048).
+Paper:     Bardes, Ponce and LeCun, "VICReg" (ICLR 2022), eq. 1 to 6.
+Equation:  loss = 25·mean (z₁ − z₂)² + 25·½·[var(z₁) + var(z₂)] + 1·[cov(z₁) + cov(z₂)];
+           var(z) = mean_d max(0, 1 − √(var_d + ε)), cov(z) = Σ_{i≠j} cov_ij²/D, over the whole batch.
+           With small crops (as in VICRegL): the mean invariance over pairs of a full view and another, the mean
+           variance over all views, and twice the mean covariance.
+Reference: facebookresearch/vicreg.
+Departs from it: small crops, 0 by default, are not in its paper; the invariance is of all ranks' images, whose mean is
+           that of the ranks' own.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
+from bench.errors import BadInput
+from bench.losses.vicreg import view_terms
+from bench.nn.collectives import gather
+from bench.nn.encoder import Encoder
+from bench.nn.heads import projection_mlp
+from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+
+class VICReg(Objective):
+    """VICReg: invariance between views, variance and covariance of each."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        projection_dim: int = 8192,
+        invariance_weight: float = 25.0,
+        variance_weight: float = 25.0,
+        covariance_weight: float = 1.0,
+        crops: int = 0,
+        crop_size: int = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
+    ) -> None:
+        super().__init__(encoder)
+        check_crops(crops, crop_size, crop_scale)
+        if projection_dim < 1:
+            raise BadInput(f"objective.projection_dim is {projection_dim}; set it to 1 or more.")
+        self.weights = (invariance_weight, variance_weight, covariance_weight)
+        for name, weight in zip(("invariance", "variance", "covariance"), self.weights, strict=True):
+            if weight < 0:
+                raise BadInput(f"objective.{name}_weight is {weight}; set it to 0 or more.")
+        with seeded(encoder.seed, "heads"):
+            self.projector = projection_mlp((encoder.feature_dim, *[projection_dim] * 3), bias=False)
+        self.crops, self.crop_size = crops, crop_size
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """BYOL's two views, as in the paper, then the small crops."""
+        pair = BYOL_VIEWS(size)
+        return (*pair, *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
+
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse a batch of one image, which has no variance."""
+        del view_size
+        if batch_size < 2:
+            raise BadInput("vicreg takes variances over the images of a batch; set batch_size above 1.")
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss, and before their weights invariance, variance (a mean over views), covariance (a sum of two)."""
+        v1, v2, *crops = batch.views  # N×3×H×W, K crops N×3×h×w
+        z = [self._project(v1), self._project(v2), *by_resolution(self._project, crops)]  # N×D
+        invariance, variance, covariance = view_terms([gather(each) for each in z])
+        covariance = 2.0 * covariance
+        s, v, c = self.weights
+        loss = s * invariance + v * variance + c * covariance
+        terms = {"invariance": invariance, "variance": variance, "covariance": covariance}
+        return {"loss": loss} | {name: term.detach() for name, term in terms.items()}
+
+    def _project(self, images: Tensor) -> Tensor:
+        """g(f(x)): N×3×H×W -> N×D."""
+        return self.projector(self.encoder(images))

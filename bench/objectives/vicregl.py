@@ -1,0 +1,102 @@
+"""VICRegL: VICReg of whole views, and of positions that match by their features or by where they lie.
+
+Claim:     71.2 % ImageNet linear top-1 and 54.0 mIoU of a linear segmentation head with ResNet-50 (α .9, 300 epochs).
+Paper:     Bardes, Ponce and LeCun, "VICRegL" (NeurIPS 2022), eq. 1 to 6.
+Equation:  loss = α·global + (1 − α)·(by feature + by location). Each is 25·invariance + 25·variance + covariance, the
+           last two means over both sides. Local: of maps y, projected position by position, each position of one view
+           gets its nearest in the other (of y, or of the position in the image), and the closest `matches` pairs stay,
+           20 and 4; a mean over both directions and both counts.
+Reference: facebookresearch/VICRegL.
+Departs from it: covariances of matches are exact (there, a fast form overwrites its sum); places are in shares of the
+           image's width and height (there: pixels); the closest pair comes first, so that the m-th matches of
+           all images are centred together in that order.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.data.views import BYOL_VIEWS, Batch, View
+from bench.errors import BadInput
+from bench.losses.dense import centres
+from bench.losses.vicreg import at, distances, matched_terms, nearest, view_terms
+from bench.nn.collectives import gather
+from bench.nn.encoder import Encoder
+from bench.nn.heads import per_position, projection_mlp
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+
+class VICRegL(Objective):
+    """VICRegL: VICReg of whole views, and of positions that match."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        projection_dim: int = 8192,
+        local_dim: int = 512,
+        alpha: float = 0.9,
+        matches: tuple[int, int] = (20, 4),
+        invariance_weight: float = 25.0,
+        variance_weight: float = 25.0,
+        covariance_weight: float = 1.0,
+    ) -> None:
+        super().__init__(encoder)
+        for name, value in (("projection_dim", projection_dim), ("local_dim", local_dim)):
+            if value < 1:
+                raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
+        if not 0 <= alpha <= 1:
+            raise BadInput(f"objective.alpha is {alpha}, the share of the global loss; set it within 0 and 1.")
+        if len(matches) != 2 or min(matches) < 1:
+            raise BadInput(f"objective.matches is {tuple(matches)}; give two numbers of 1 or more.")
+        self.weights = (invariance_weight, variance_weight, covariance_weight)
+        for name, weight in zip(("invariance", "variance", "covariance"), self.weights, strict=True):
+            if weight < 0:
+                raise BadInput(f"objective.{name}_weight is {weight}; set it to 0 or more.")
+        self.alpha, self.matches = alpha, tuple(matches)
+        with seeded(encoder.seed, "heads"):
+            self.projector = projection_mlp((encoder.feature_dim, *[projection_dim] * 3), bias=False)
+            self.local_projector = projection_mlp((encoder.feature_dim, *[local_dim] * 3), bias=False)
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """BYOL's two views."""
+        return BYOL_VIEWS(size)
+
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse a batch of one image, which has no variance."""
+        del view_size
+        if batch_size < 2:
+            raise BadInput("vicregl takes variances over the images of a batch; set batch_size above 1.")
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss, loss_global, loss_feature, loss_location (before their weights)."""
+        f = self.encoder
+        r = [f.last_map(v) for v in batch.views]  # N×F×h×w
+        z = [self.projector(f.pool(each)) for each in r]  # N×D
+        y = [per_position(self.local_projector, each).flatten(1, 2) for each in r]  # N×S×D′
+        place = [centres(box, *each.shape[2:]) for box, each in zip(batch.boxes, r, strict=True)]  # N×S×2
+        loss_global = self._weighted(view_terms([gather(each) for each in z]))
+        loss_feature = self._local(y, distances(y[0], y[1]))
+        loss_location = self._local(y, distances(place[0], place[1]))
+        loss = self.alpha * loss_global + (1.0 - self.alpha) * (loss_feature + loss_location)
+        terms = {"loss_global": loss_global, "loss_feature": loss_feature, "loss_location": loss_location}
+        return {"loss": loss} | {name: term.detach() for name, term in terms.items()}
+
+    def _local(self, y: list[Tensor], distance: Tensor) -> Tensor:
+        """VICReg of the closest pairs, from either side and of both counts: maps N×S×D′, distances N×S×S′ -> scalar."""
+        losses = []
+        for (own, other), apart in (((0, 1), distance), ((1, 0), distance.transpose(1, 2))):
+            for count in self.matches:
+                positions, partners = nearest(apart, count)  # N×M
+                losses.append(
+                    self._weighted(
+                        matched_terms(gather(at(y[own], positions)), gather(at(y[other], partners)))  # N×M×D′
+                    )
+                )
+        return torch.stack(losses).mean()
+
+    def _weighted(self, terms: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        s, v, c = self.weights
+        return s * terms[0] + v * terms[1] + c * terms[2]

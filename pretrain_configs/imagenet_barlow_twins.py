@@ -1,0 +1,20 @@
+"""Barlow Twins on ImageNet, 1000 epochs.
+
+Source:   Zbontar et al., "Barlow Twins" (ICML 2021) and its reference implementation: LARS 0.2 x batch / 256 for
+          weights and 0.0048 x batch / 256 for biases and norms, weight decay 1.5e-6, batch 2048, warm-up of 10
+          epochs, cosine to a thousandth, SyncBN.
+Command:  bench run --pretrain imagenet_barlow_twins --downstream cityscapes_pspnet imagenet_linear --data-root DIR
+Hours:    about 230 on one A100, estimated from 51 GFLOP an image at a quarter of the bf16 peak; not measured.
+Expected: ImageNet linear 73.2 after 1000 epochs.
+Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
+"""
+
+_base_ = "./_base_/imagenet_joint_embedding.py"
+
+epochs = 1000
+batch_size = 2048
+objective = dict(name="barlow_twins")
+optimizer = dict(name="lars", lr=0.2, lr_batch=256, momentum=0.9, weight_decay=1.5e-6)
+schedule = dict(name="cosine", warmup_epochs=10, final_ratio=0.001)
+
+profiles = dict(mini=dict(objective=dict(projection_dim=512)), smoke=dict(objective=dict(projection_dim=64)))

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lightly.loss import DINOLoss
+from lightly.models.modules import DINOProjectionHead
+from narrow import NarrowEncoder
+from torch import nn
+
+from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, View
+from bench.errors import BadInput
+from bench.objectives import build
+from bench.objectives.dino import sharpened
+from bench.recipe import load_recipe
+
+
+def small(**settings):
+    heads = {"outputs_dim": 9, "hidden_dim": 12, "bottleneck_dim": 6, "crops": 2, "crop_size": 32}
+    return build({"name": "dino", **heads, **settings}, NarrowEncoder()).double()
+
+
+def outputs(objective, views, prefix=""):
+    """Of the student, or with "target_" of the teacher; one forward for each resolution."""
+    encoder, projector, last = (getattr(objective, prefix + name) for name in ("encoder", "projector", "last_layer"))
+    found = []
+    for same in (views[:2], views[2:]):
+        if same:
+            x = F.normalize(projector(encoder(torch.cat(same))), dim=1)
+            found += (x @ F.normalize(last.weight, dim=1).T).chunk(len(same))
+    return found
+
+
+def by_hand(teacher, student, center, teacher_temperature, student_temperature):
+    total, count, n = 0.0, 0, len(teacher[0])
+    for i, t in enumerate(teacher):
+        for v, s in enumerate(student):
+            if i == v:
+                continue
+            count += 1
+            for row in range(n):
+                p = torch.exp((t[row] - center) / teacher_temperature)
+                q = torch.exp(s[row] / student_temperature)
+                total = total - ((p / p.sum()) * torch.log(q / q.sum())).sum() / n
+    return total / count
+
+
+@pytest.mark.parametrize("which", ["by hand", "lightly"])
+@pytest.mark.parametrize("crops", [0, 2])
+def test_value_and_gradient_equal_the_loops_and_lightlys(which, crops, batch, apart):
+    objective, data = small(crops=crops), batch(64, 64, *[32] * crops)
+    apart(objective)
+    with torch.no_grad():
+        objective.center.copy_(0.1 * torch.randn(9, generator=torch.Generator().manual_seed(0)))
+    reference = copy.deepcopy(objective)
+    student = outputs(reference, data.views)
+    teacher = [t.detach() for t in outputs(reference, data.views[:2], "target_")]
+    if which == "lightly":
+        loss = DINOLoss(9, student_temp=0.1).double()
+        loss.center.copy_(reference.center)
+        expected = loss(teacher, student, teacher_temp=0.04)
+    else:
+        expected = by_hand(teacher, student, reference.center.clone(), 0.04, 0.1)
+    ours = objective(data)["loss"]
+    torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-7)
+    ours.backward()
+    expected.backward()
+    for (name, own), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
+        assert (own.grad is None) == name.startswith("target_"), name
+        if own.grad is not None:
+            torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-5, atol=1e-8, msg=name)
+    if which == "lightly":
+        torch.testing.assert_close(objective.center, loss.center.flatten())
+
+
+def test_the_center_moves_after_the_loss_by_a_tenth_towards_the_teachers_mean(batch, apart):
+    objective, data = small(), batch(64, 64, 32, 32)
+    apart(objective)
+    teacher = torch.cat(outputs(copy.deepcopy(objective), data.views[:2], "target_")).detach()
+    objective.center.fill_(0.5)
+    objective(data)
+    torch.testing.assert_close(objective.center, 0.9 * 0.5 + 0.1 * teacher.mean(0))
+
+
+def test_small_crops_never_go_through_the_teacher(batch):
+    objective, data = small(), batch(64, 64, 32, 32)
+    seen = []
+    objective.target_encoder.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
+    objective(data)
+    assert seen == [(8, 3, 64, 64)]
+    assert objective.target_encoder.bn1.num_batches_tracked == 1
+    assert objective.encoder.bn1.num_batches_tracked == 2  # one forward for each resolution
+
+
+def test_a_uniform_student_has_the_loss_ln_c(batch):
+    objective, data = small(), batch(64, 64, 32, 32)
+    with torch.no_grad():
+        objective.last_layer.weight[:] = objective.last_layer.weight[0]
+    assert objective(data)["loss"].item() == pytest.approx(math.log(9))
+
+
+def test_centring_takes_out_an_output_that_all_images_share_and_sharpening_picks_one():
+    t = torch.tensor([[9.0, 0.1, 0.0], [9.0, 0.0, 0.2]])
+    tau = torch.tensor(0.04)
+    assert sharpened(t, torch.zeros(3), tau).argmax(1).tolist() == [0, 0]
+    assert sharpened(t, t.mean(0), tau).argmax(1).tolist() == [1, 2]
+    torch.testing.assert_close(sharpened(t, torch.zeros(3), torch.tensor(1e6)), torch.full((2, 3), 1 / 3))
+    assert sharpened(1e4 * t, torch.zeros(3), tau).isfinite().all()
+
+
+def test_the_last_layer_has_unit_rows_without_bias_whatever_its_weights_length(batch):
+    objective, data = small(), batch(64, 64, 32, 32)
+    assert objective.last_layer.bias is None
+    before = objective(data)["loss"]
+    objective.center.zero_()
+    with torch.no_grad():
+        objective.last_layer.weight *= 7
+    torch.testing.assert_close(objective(data)["loss"], before)
+
+
+def test_the_head_is_lightlys_up_to_where_it_starts():
+    objective = small()
+    head = DINOProjectionHead(24, 12, 6, 9).double()
+    linear = [layer for layer in objective.projector if isinstance(layer, nn.Linear)]
+    theirs = [layer for layer in head.layers if isinstance(layer, nn.Linear)]
+    for own, other in zip(linear, theirs, strict=True):
+        other.load_state_dict(own.state_dict())
+        assert not own.bias.any()
+        assert own.weight.std().item() == pytest.approx(0.02, rel=0.25)
+    head.last_layer.weight_v.data = objective.last_layer.weight.data
+    x = torch.randn(5, 24, dtype=torch.float64)
+    z = F.normalize(objective.projector(x), dim=1) @ F.normalize(objective.last_layer.weight, dim=1).T
+    torch.testing.assert_close(head(x), z)
+
+
+def test_the_last_layer_is_held_for_a_share_of_the_run(batch):
+    objective, data = small(freeze_share=0.1), batch(64, 64, 32, 32)
+    for progress, held in ((0.0, True), (0.099, True), (0.1, False)):
+        objective(data)["loss"].backward()
+        objective.before_step(progress)
+        assert (objective.last_layer.weight.grad is None) == held
+        assert objective.projector[0].weight.grad is not None
+
+
+def test_the_teachers_temperature_rises_from_004_to_007_and_stays():
+    objective = small(temperature_warmup=0.5)
+    found = [objective.teacher_temperature.item()]
+    for progress in (0.0, 0.25, 0.5, 0.9):
+        objective.after_step(progress)
+        found.append(objective.teacher_temperature.item())
+    assert found == pytest.approx([0.04, 0.04, 0.055, 0.07, 0.07])
+
+
+def test_the_teacher_follows_with_all_its_parts(apart):
+    objective = small(tau0=0.9)
+    apart(objective)
+    online = dict(objective.named_parameters())
+    targets = {name: p for name, p in objective.named_parameters() if name.startswith("target_")}
+    assert {name.partition(".")[0] for name in targets} == {"target_encoder", "target_projector", "target_last_layer"}
+    expected = {n: (0.9 * p + 0.1 * online[n.removeprefix("target_")]).detach() for n, p in targets.items()}
+    objective.after_step(0.0)
+    for name, p in targets.items():
+        torch.testing.assert_close(p.detach(), expected[name], msg=name)
+
+
+def test_views_and_defaults():
+    objective = build({"name": "dino"}, NarrowEncoder())
+    pair = [replace(view, scale=(0.14, 1.0)) for view in BYOL_VIEWS(224)]
+    assert objective.views(224) == (*pair, *LOCAL_CROPS(View(blur=0.5), 8, 96, (0.05, 0.14)))
+    assert (objective.tau0, objective.student_temperature, objective.center_momentum) == (0.996, 0.1, 0.9)
+    assert objective.last_layer.weight.shape == (65536, 256)
+    assert [type(layer) for layer in objective.projector] == [nn.Linear, nn.GELU] * 2 + [nn.Linear]
+    recipe = load_recipe("imagenet_dino")
+    assert recipe.objective["freeze_share"] * recipe.epochs == pytest.approx(1)
+    assert recipe.objective["temperature_warmup"] * recipe.epochs == pytest.approx(50)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"student_temperature": 0.0}, r"objective\.student_temperature is 0\.0; set it above 0"),
+        ({"last_temperature": -1.0}, r"objective\.last_temperature is -1\.0; set it above 0"),
+        ({"tau0": 1.5}, r"objective\.tau0 is 1\.5; set it within 0 and 1"),
+        ({"freeze_share": -0.1}, r"objective\.freeze_share is -0\.1; set it within 0 and 1"),
+        ({"crops": -1}, r"objective\.crops is -1; set it to 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(settings, words):
+    with pytest.raises(BadInput, match=words):
+        small(**settings)

@@ -1,0 +1,149 @@
+"""Small crops beside the two full views, in the objectives that have them as a setting."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from narrow import NarrowEncoder
+
+from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, MOCO_V2_VIEWS, View
+from bench.errors import BadInput
+from bench.losses.regression import multi_crop_regression, symmetric_regression
+from bench.nn.multi_crop import by_resolution
+from bench.objectives import build
+
+HEADS = {"byol": {"hidden_dim": 12, "projection_dim": 6}, "simsiam": {"hidden_dim": 5, "projection_dim": 10}}
+
+
+def small(name, **settings):
+    return build({"name": name, **HEADS[name], **settings}, NarrowEncoder()).double()
+
+
+def normal(*shape, seed=0):
+    return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+def parts(objective, data):
+    """Predictions of all views (crops in one forward), and targets of the full ones."""
+    v1, v2, *crops = data.views
+    f, g = objective.encoder, objective.projector
+    z = [g(f(v)) for v in (v1, v2)]
+    p = [objective.predictor(each) for each in z]
+    if crops:
+        p += objective.predictor(g(f(torch.cat(crops)))).chunk(len(crops))
+    if hasattr(objective, "target_encoder"):
+        z = [objective.target_projector(objective.target_encoder(v)) for v in (v1, v2)]
+    return p, [each.detach() for each in z]
+
+
+def mean_cosine(p, z):
+    """Over all pairs but a full view's with itself, image by image."""
+    found = [
+        (p[a][i] @ z[b][i]) / (p[a][i].norm() * z[b][i].norm())
+        for a in range(len(p))
+        for b in (0, 1)
+        if a != b
+        for i in range(len(z[0]))
+    ]
+    return torch.stack(found).mean()
+
+
+@pytest.mark.parametrize("crops", [0, 1, 3])
+@pytest.mark.parametrize("name", HEADS)
+def test_loss_and_gradient_are_the_mean_over_pairs_on_the_scale_without_crops(name, crops, batch, apart):
+    objective, data = small(name, crops=crops, crop_size=32), batch(64, 64, *[32] * crops)
+    apart(objective)
+    reference = copy.deepcopy(objective)
+    cosine = mean_cosine(*parts(reference, data))
+    expected = 4 - 4 * cosine if name == "byol" else -cosine
+    loss = objective(data)["loss"]
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    expected.backward()
+    for (key, own), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
+        assert (own.grad is None) == (theirs.grad is None), key
+        if own.grad is not None:
+            torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-8, atol=1e-12, msg=key)
+
+
+@pytest.mark.parametrize("crops", [1, 6])
+def test_the_scale_is_that_of_two_views_however_many_crops_there_are(crops):
+    p1, p2, z1 = (normal(4, 5, seed=s) for s in range(3))
+    equal = [p1] * crops
+    value = multi_crop_regression(p1, p1, equal, z1, z1)
+    torch.testing.assert_close(value, symmetric_regression(p1, p1, z1, z1))
+    far = multi_crop_regression(p1, p2, [-z1] * crops, z1, -z1)
+    assert 0 <= far.item() <= 8
+
+
+def test_without_crops_the_loss_is_bit_for_bit_that_of_two_views():
+    p1, p2, z1, z2 = (normal(4, 5, seed=s).float() for s in range(4))
+    assert torch.equal(multi_crop_regression(p1, p2, [], z1, z2), symmetric_regression(p1, p2, z1, z2))
+
+
+def test_byol_without_crops_is_bit_for_bit_what_it_was(batch, apart):
+    objective, data = small("byol"), batch(32, 32)
+    apart(objective)
+    reference = copy.deepcopy(objective)
+    f, g, q = reference.encoder, reference.projector, reference.predictor
+    p1, p2 = (q(g(f(v))) for v in data.views)
+    with torch.no_grad():
+        z1, z2 = (reference.target_projector(reference.target_encoder(v)) for v in data.views)
+    expected = (2 - 2 * (F.normalize(p1, dim=-1) * F.normalize(z2, dim=-1)).sum(-1)).mean() + (
+        2 - 2 * (F.normalize(p2, dim=-1) * F.normalize(z1, dim=-1)).sum(-1)
+    ).mean()
+    loss = objective(data)["loss"]
+    assert torch.equal(loss, expected)
+    loss.backward()
+    expected.backward()
+    for own, theirs in zip(objective.parameters(), reference.parameters(), strict=True):
+        assert own.grad is None or torch.equal(own.grad, theirs.grad)
+
+
+def test_no_small_crop_goes_through_the_target(batch):
+    objective, data = small("byol", crops=2, crop_size=32), batch(64, 64, 32, 32)
+    sizes = {"encoder": [], "target_encoder": []}
+    for name, seen in sizes.items():
+        network = getattr(objective, name)
+        network.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(tuple(inputs[0].shape)))
+    objective(data)
+    assert sizes["target_encoder"] == [(4, 3, 64, 64)] * 2
+    assert sizes["encoder"] == [(4, 3, 64, 64)] * 2 + [(8, 3, 32, 32)]
+
+
+def test_one_forward_for_each_run_of_one_size_in_the_order_of_views():
+    calls = []
+
+    def network(images):
+        calls.append(tuple(images.shape))
+        return images.mean((1, 2, 3))[:, None]
+
+    views = [normal(2, 3, size, size, seed=number) for number, size in enumerate((8, 8, 4, 4, 4))]
+    found = by_resolution(network, views)
+    assert calls == [(4, 3, 8, 8), (6, 3, 4, 4)]
+    for output, view in zip(found, views, strict=True):
+        torch.testing.assert_close(output, view.mean((1, 2, 3))[:, None])
+    assert by_resolution(network, []) == []
+
+
+def test_views_with_crops():
+    crops = LOCAL_CROPS(View(), 4, 64, (0.05, 0.2))
+    settings = {"crops": 4, "crop_size": 64, "crop_scale": (0.05, 0.2)}
+    assert small("byol", **settings).views(224) == (*BYOL_VIEWS(224), *crops)
+    like = replace(MOCO_V2_VIEWS(224)[0], size=64, scale=(0.05, 0.2), count=4)
+    assert small("simsiam", **settings).views(224) == (*MOCO_V2_VIEWS(224), like)
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_crops_that_make_no_sense_are_refused(name):
+    for settings, words in (
+        ({"crops": -1}, r"objective\.crops is -1; set it to 0 \(no small crops\) or more"),
+        ({"crop_size": 31}, r"objective\.crop_size is 31; set it to 32 pixels or more"),
+        ({"crop_scale": (0.0, 0.2)}, r"objective\.crop_scale is \(0\.0, 0\.2\); give two ascending shares"),
+    ):
+        with pytest.raises(BadInput, match=words):
+            small(name, **settings)
