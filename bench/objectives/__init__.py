@@ -19,6 +19,7 @@ OBJECTIVES: dict[str, str] = {
     "patch_byol": "bench.objectives.patch_byol:PatchBYOL",
     "supervised": "bench.objectives.supervised:Supervised",
     "denoising_autoencoder": "bench.objectives.denoising_autoencoder:DenoisingAutoencoder",
+    "vae": "bench.objectives.vae:VAE",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 

@@ -24,4 +24,12 @@ CASES = {
             ("gaussian", "squared"),
         )
     },
+    **{
+        f"vae {likelihood}": Case(
+            {"name": "vae", "likelihood": likelihood, "latent_dim": 5, "image_size": 16, "width": 6},
+            (32,),
+            frozenset({"loss", "loss_reconstruction", "loss_kl", "active_dims"}),
+        )
+        for likelihood in ("gaussian", "bernoulli")
+    },
 }
