@@ -20,6 +20,8 @@ OBJECTIVES: dict[str, str] = {
     "supervised": "bench.objectives.supervised:Supervised",
     "denoising_autoencoder": "bench.objectives.denoising_autoencoder:DenoisingAutoencoder",
     "vae": "bench.objectives.vae:VAE",
+    "context_encoder": "bench.objectives.context_encoder:ContextEncoder",
+    "bigan": "bench.objectives.bigan:BiGAN",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 

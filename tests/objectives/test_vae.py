@@ -122,9 +122,9 @@ def test_settings_that_cannot_work_are_refused():
         ({"sigma": 0.0}, "objective.sigma is 0.0; set it above 0"),
         ({"latent_dim": 0}, "objective.latent_dim is 0; set it above 0"),
         ({"beta": -1.0}, r"objective.beta is -1.0; set it to 0 or more"),
-        ({"image_size": 48}, "side of 48 cannot be reached by doubling 4; set it to 4, 8"),
+        ({"image_size": 48}, "side 48 cannot be reached by doubling 4; set it to 4, 8"),
     ):
         with pytest.raises(BadInput, match=message):
             make(**settings)
-    with pytest.raises(BadInput, match="view_size 32 is below objective.image_size 64; lower the latter"):
+    with pytest.raises(BadInput, match=r"view_size 32 is below objective.image_size 64; lower the latter"):
         make(image_size=64).check(4, 32)

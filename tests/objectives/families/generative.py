@@ -32,4 +32,16 @@ CASES = {
         )
         for likelihood in ("gaussian", "bernoulli")
     },
+    "context_encoder": Case(
+        {"name": "context_encoder", "image_size": 16, "overlap": 2, "width": 6},
+        (64,),
+        frozenset({"loss", "loss_reconstruction", "loss_generator", "loss_discriminator"}),
+        lowers=False,
+    ),
+    "bigan": Case(
+        {"name": "bigan", "image_size": 16, "latent_dim": 5, "width": 6, "hidden_dim": 12},
+        (32,),
+        frozenset({"loss", "loss_generator", "loss_discriminator"}),
+        lowers=False,
+    ),
 }
