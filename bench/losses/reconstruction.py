@@ -1,4 +1,4 @@
-"""How far a decoder's image is from the true one, in nats or as a squared distance; sums over values unless it says mean.
+"""How far a decoder's image is from the true one, in nats or squared; sums over values unless a mean is said.
 
 Source: Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders" (ICML 2008), section 2;
 Kingma and Welling, "Auto-Encoding Variational Bayes" (ICLR 2014), appendix C.

@@ -22,6 +22,8 @@ OBJECTIVES: dict[str, str] = {
     "vae": "bench.objectives.vae:VAE",
     "context_encoder": "bench.objectives.context_encoder:ContextEncoder",
     "bigan": "bench.objectives.bigan:BiGAN",
+    "pixel_cnn": "bench.objectives.pixel_cnn:PixelCNN",
+    "pixel_rnn": "bench.objectives.pixel_rnn:PixelRNN",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 

@@ -47,7 +47,7 @@ class ChannelwiseLinear(nn.Module):
 
 
 class ContextEncoder(Objective):
-    """Context encoder: fill in the middle of an image from what surrounds it, held to the pixels and a discriminator."""
+    """Context encoder: fill in the middle of an image from what surrounds it, by pixels and a discriminator."""
 
     def __init__(
         self,

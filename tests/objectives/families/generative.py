@@ -44,4 +44,12 @@ CASES = {
         frozenset({"loss", "loss_generator", "loss_discriminator"}),
         lowers=False,
     ),
+    **{
+        name: Case(
+            {"name": name, "image_size": 8, "depth": 1, "width": 6},
+            (32, 8),
+            frozenset({"loss", "bits_per_dim"}),
+        )
+        for name in ("pixel_cnn", "pixel_rnn")
+    },
 }
