@@ -48,7 +48,7 @@ class MaskedConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve N×before×H×W to N×after×H×W."""
-        return F.conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)  # type: ignore[arg-type]
+        return F.conv2d(x, self.weight * self.mask, self.bias, padding=self.padding)
 
 
 class ResidualBlock(nn.Module):

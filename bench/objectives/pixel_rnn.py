@@ -1,8 +1,8 @@
 """PixelRNN: one value after another, by an LSTM over rows, given what the trunk sees.
 
 Claim:     none for ResNet-50; about 3.00 bits per dimension on CIFAR-10, with the diagonal BiLSTM.
-Paper:     van den Oord et al., "Pixel Recurrent Neural Networks" (ICML 2016), eq. 1 and 2, sections 3.1, 3.3, 3.5. With a
-           condition: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders" (NeurIPS 2016), eq. 3.
+Paper:     van den Oord et al., "Pixel Recurrent Neural Networks" (ICML 2016), eq. 1 and 2, section 3. With a condition:
+           van den Oord et al., "Conditional Image Generation with PixelCNN Decoders" (NeurIPS 2016), eq. 3.
 Equation:  loss = −Σ_i log p(x_i | x_<i, h), a mean over images, in nats; i goes through rows, pixels of a row, and R,
            G, B; p is a softmax over 256 levels. x is a small view of an image, h the trunk's pooled feature of another.
            bits_per_dim = loss / (ln 2·3HW), 8 where every level is as likely.
