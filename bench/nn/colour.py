@@ -39,3 +39,8 @@ def lab(images: Tensor) -> Tensor:
         f = torch.where(xyz > 0.008856, xyz.clamp(min=1e-8) ** (1 / 3), 7.787 * xyz + 16 / 116)
         x, y, z = f.unbind(1)
         return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
+
+
+def normalised_rgb(rgb: Tensor) -> Tensor:
+    """Return RGB in [0, 1], N×3×H×W, as encoders see it: the inverse of `unnormalised`, for values within [0, 1]."""
+    return (rgb - _column(MEAN, rgb)) / _column(STD, rgb)

@@ -33,6 +33,12 @@ OBJECTIVES: dict[str, str] = {
     "align_uniform": "bench.objectives.align_uniform:AlignUniform",
     "direct_clr": "bench.objectives.direct_clr:DirectCLR",
     "supervised": "bench.objectives.supervised:Supervised",
+    "denoising_autoencoder": "bench.objectives.denoising_autoencoder:DenoisingAutoencoder",
+    "vae": "bench.objectives.vae:VAE",
+    "context_encoder": "bench.objectives.context_encoder:ContextEncoder",
+    "bigan": "bench.objectives.bigan:BiGAN",
+    "pixel_cnn": "bench.objectives.pixel_cnn:PixelCNN",
+    "pixel_rnn": "bench.objectives.pixel_rnn:PixelRNN",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 

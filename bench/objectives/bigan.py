@@ -1,0 +1,71 @@
+"""BiGAN: a generator and its inverse, told apart by pairs of an image and a code.
+
+Claim:     none for ResNet-50 (its successor BigBiGAN about 55.4 to 56.6 % ImageNet linear top-1).
+Paper:     Donahue et al., "Adversarial Feature Learning" (ICLR 2017), eq. 2 and 3, section 4.3 for the sign.
+Equation:  min_{G,E} max_D E_x[log D(x, E(x))] + E_z[log(1 − D(G(z), z))], by loss = L_D + L_GE with
+           L_D  = ½·(−log D(x, E(x)) − log(1 − D(G(z), z)))   to D alone, pairs held fixed; ln 2 at chance
+           L_GE = ½·(−log(1 − D(x, E(x))) − log D(G(z), z))   to G and E alone, D's weights held fixed; not saturating
+           z uniform in [−1, 1], one code drawn for each image.
+Reference: jeffdonahue/bigan.
+Departs from it: E is the ResNet with a linear layer on its pooled feature, and sees the whole view, of which D sees
+           area averages at image_size pixels; G upsamples where DCGAN has transposed convolutions; both sides move in
+           one step, on gradients at the same weights.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from bench.data.views import SUPERVISED_VIEW, Batch, View
+from bench.errors import BadInput
+from bench.losses.adversarial import discrimination
+from bench.nn import draws
+from bench.nn.decoder import small_rgb, vector_decoder
+from bench.nn.discriminator import JointDiscriminator
+from bench.nn.encoder import Encoder
+from bench.nn.frozen import frozen_call
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+
+class BiGAN(Objective):
+    """BiGAN: a generator and its inverse, told apart by pairs of an image and a code."""
+
+    def __init__(
+        self, encoder: Encoder, *, latent_dim: int = 200, image_size: int = 64, width: int = 64, hidden_dim: int = 1024
+    ) -> None:
+        super().__init__(encoder)
+        for key, value in (("latent_dim", latent_dim), ("width", width), ("hidden_dim", hidden_dim)):
+            if value < 1:
+                raise BadInput(f"objective.{key} is {value}; set it to 1 or more.")
+        self.latent_dim, self.image_size = latent_dim, image_size
+        with seeded(encoder.seed, "code, generator, discriminator"):
+            self.projector = nn.Linear(encoder.feature_dim, latent_dim)
+            self.generator = nn.Sequential(*vector_decoder(latent_dim, image_size, width), nn.Tanh())
+            self.discriminator = JointDiscriminator(image_size, width, latent_dim, hidden_dim)
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """One crop, sometimes flipped."""
+        return (SUPERVISED_VIEW(size),)
+
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse views that are smaller than what is generated."""
+        del batch_size
+        if view_size < self.image_size:
+            raise BadInput(f"view_size {view_size} is below objective.image_size {self.image_size}; lower the latter.")
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss, loss_generator (of G and E), loss_discriminator; ln 2 both where D is at chance."""
+        (v,) = batch.views  # N×3×H×W
+        d = self.discriminator
+        x = 2.0 * small_rgb(v, self.image_size) - 1.0  # N×3×s×s
+        e_x = self.projector(self.encoder(v))  # N×Z
+        z = 2.0 * draws.uniform(len(v), self.latent_dim, like=v) - 1.0  # N×Z
+        g_z = self.generator(z)  # N×3×s×s
+        loss_d = discrimination(real=d(x, e_x.detach()), fake=d(g_z.detach(), z))
+        loss_ge = discrimination(real=frozen_call(d, g_z, z), fake=frozen_call(d, x, e_x))  # labels exchanged
+        return {
+            "loss": loss_d + loss_ge,
+            "loss_generator": loss_ge.detach(),
+            "loss_discriminator": loss_d.detach(),
+        }

@@ -1,0 +1,101 @@
+"""Variational autoencoder: a code with a known prior, from which the image can be drawn.
+
+Claim:     none for ResNet-50.
+Paper:     Kingma and Welling, "Auto-Encoding Variational Bayes" (ICLR 2014), eq. 7 and 10, appendices B and C.
+Equation:  loss = E_q[−log p(x|z)] + β·KL(q(z|x)‖N(0, 1)), the negative evidence bound in nats for β = 1: sums over
+           values and over dimensions, a mean over images. KL = ½·Σ_d(μ² + σ² − 1 − log σ²), z = μ + σ⊙ε, one ε for
+           each image. p(x|z) is N(x; σ(y), sigma²) or, for x in [0, 1] taken as chances, Bernoulli(σ(y)).
+Reference: none.
+Departs from it: the encoder is the trunk with a linear layer on its pooled feature, the decoder convolutional; x is
+           the view at image_size pixels, of area averages; the decoder's sigma is fixed, not learnt; log σ² is clamped.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bench.data.views import SUPERVISED_VIEW, Batch, View
+from bench.errors import BadInput, nearest
+from bench.losses.reconstruction import bernoulli_nll, gaussian_nll
+from bench.losses.variational import gaussian_kl
+from bench.nn import draws
+from bench.nn.collectives import sum_over_ranks, world
+from bench.nn.decoder import small_rgb, vector_decoder
+from bench.nn.encoder import Encoder
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+LIKELIHOODS = ("gaussian", "bernoulli")
+LOGVAR = (-20.0, 10.0)  # σ from 5e-5 to 150
+ACTIVE = 0.01  # nats; a dimension below that tells the decoder nothing
+
+
+class VAE(Objective):
+    """Variational autoencoder: a code with a known prior, from which the image can be drawn."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        likelihood: str = "gaussian",
+        latent_dim: int = 200,
+        sigma: float = 0.1,
+        beta: float = 1.0,
+        image_size: int = 64,
+        width: int = 64,
+    ) -> None:
+        super().__init__(encoder)
+        if likelihood not in LIKELIHOODS:
+            hint = nearest(likelihood, LIKELIHOODS) or f"; known: {', '.join(LIKELIHOODS)}."
+            raise BadInput(f"Unknown objective.likelihood {likelihood!r}{hint}")
+        for key, value in (("latent_dim", latent_dim), ("sigma", sigma), ("width", width)):
+            if value <= 0:
+                raise BadInput(f"objective.{key} is {value}; set it above 0.")
+        if beta < 0:
+            raise BadInput(f"objective.beta is {beta}; set it to 0 or more (1 is the paper's).")
+        self.likelihood, self.sigma, self.beta, self.image_size = likelihood, sigma, beta, image_size
+        with seeded(encoder.seed, "posterior and decoder"):
+            self.posterior = nn.Linear(encoder.feature_dim, 2 * latent_dim)
+            self.decoder = vector_decoder(latent_dim, image_size, width)
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """One crop, sometimes flipped."""
+        return (SUPERVISED_VIEW(size),)
+
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse views that are smaller than what is decoded."""
+        del batch_size
+        if view_size < self.image_size:
+            raise BadInput(f"view_size {view_size} is below objective.image_size {self.image_size}; lower the latter.")
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss, loss_reconstruction, loss_kl (before β), active_dims (of mean KL above 0.01 nats)."""
+        (v,) = batch.views  # N×3×H×W
+        mu, logvar = self.infer(v)  # N×D each
+        z = mu + (0.5 * logvar).exp() * draws.normal(*mu.shape, like=mu)  # N×D
+        y = self.decoder(z)  # N×3×S×S, logits
+        x = small_rgb(v, self.image_size)  # N×3×S×S in [0, 1]
+        bernoulli = self.likelihood == "bernoulli"
+        nll = bernoulli_nll(y, x) if bernoulli else gaussian_nll(y.sigmoid(), x, self.sigma)
+        kl = gaussian_kl(mu, logvar)  # N×D
+        loss_kl = kl.sum(1).mean()
+        with torch.no_grad():
+            each = sum_over_ranks(kl.detach().mean(0)) / world()  # D
+        return {
+            "loss": nll + self.beta * loss_kl,
+            "loss_reconstruction": nll.detach(),
+            "loss_kl": loss_kl.detach(),
+            "active_dims": (each > ACTIVE).sum().to(kl.dtype),
+        }
+
+    def infer(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return μ and log σ² of q(z|x), N×D each, in float32 or more, of images N×3×H×W."""
+        both = self.posterior(self.encoder(images))
+        mu, logvar = (both if both.dtype == torch.float64 else both.float()).chunk(2, dim=1)
+        return mu, logvar.clamp(*LOGVAR)
+
+    def outputs(self, images: Tensor) -> dict[str, Tensor]:
+        """The pooled feature, and the posterior's mean."""
+        features = self.encoder(images)
+        return {"backbone": features, "projector": self.posterior(features).chunk(2, dim=1)[0]}
