@@ -18,6 +18,8 @@ OBJECTIVES: dict[str, str] = {
     "two_loss": "bench.objectives.two_loss:TwoLoss",
     "patch_byol": "bench.objectives.patch_byol:PatchBYOL",
     "supervised": "bench.objectives.supervised:Supervised",
+    "moco": "bench.objectives.moco:MoCo",
+    "moco_v2": "bench.objectives.moco_v2:MoCoV2",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 

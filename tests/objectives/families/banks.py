@@ -1,0 +1,17 @@
+"""Contrast with queues and memory banks, and the pairwise losses before it."""
+
+from __future__ import annotations
+
+from cases import Case
+
+KEYS = ("key_",)
+# bf16: a temperature multiplies what rounding does to a cosine.
+QUEUE = {"queue_size": 8, "dim": 6}
+
+CASES = {
+    "moco": Case({"name": "moco", **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1),
+    "moco symmetric": Case({"name": "moco", "symmetric": True, **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1, symmetric=True),
+    "moco_v2": Case({"name": "moco_v2", **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1),
+    # Parts of the batch have statistics of their own, so that it matters which images they hold.
+    "moco parts": Case({"name": "moco", "bn_splits": 2, **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1, order=False, ranks=False),
+}
