@@ -20,6 +20,8 @@ OBJECTIVES: dict[str, str] = {
     "supervised": "bench.objectives.supervised:Supervised",
     "moco": "bench.objectives.moco:MoCo",
     "moco_v2": "bench.objectives.moco_v2:MoCoV2",
+    "moco_v3": "bench.objectives.moco_v3:MoCoV3",
+    "instance_discrimination": "bench.objectives.instance_discrimination:InstanceDiscrimination",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 

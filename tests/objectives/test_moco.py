@@ -8,13 +8,11 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from lightly.loss import NTXentLoss
 from narrow import NarrowEncoder
 from torch import nn
 
 from bench.data.views import MOCO_V2_VIEWS, MOCO_VIEWS
 from bench.errors import BadInput
-from bench.losses.contrastive import info_nce
 from bench.objectives import build
 
 BOTH = pytest.mark.parametrize("name", ["moco", "moco_v2"])
@@ -55,7 +53,7 @@ def test_loss_and_gradient_are_equation_1_on_the_queue_before_the_batch(name, sy
     reference = copy.deepcopy(objective)
     query, key = networks(reference)
     v1, v2 = data.views
-    queue, tau = reference.queue.keys.clone(), {"moco": 0.07, "moco_v2": 0.2}[name]
+    queue, tau = F.normalize(reference.queue.keys, dim=1), {"moco": 0.07, "moco_v2": 0.2}[name]
     expected = by_hand(query(v1), key(v2).detach(), queue, tau)
     if symmetric:
         expected = expected + by_hand(query(v2), key(v1).detach(), queue, tau)  # a sum, as in the authors' notebook
@@ -67,20 +65,6 @@ def test_loss_and_gradient_are_equation_1_on_the_queue_before_the_batch(name, sy
         assert (ours.grad is None) == which.startswith("key_") == (theirs.grad is None), which
         if ours.grad is not None:
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=which)
-
-
-def test_loss_agrees_with_lightly_in_value_and_gradient(oracle_pair):
-    q, k = oracle_pair
-    queue = F.normalize(torch.randn(128, 64, dtype=torch.float64, generator=torch.Generator().manual_seed(1)), dim=1)
-    theirs = NTXentLoss(temperature=0.2, memory_bank_size=(128, 64)).double()
-    theirs.memory_bank.bank = queue.T.clone()
-    theirs.memory_bank.bank_ptr = torch.zeros(1, dtype=torch.int64)
-    grads = []
-    for loss in (lambda x: info_nce(x, k, queue, 0.2), lambda x: theirs(x, k)):
-        x = q.clone().requires_grad_()
-        value = loss(x)
-        grads.append((value.detach(), *torch.autograd.grad(value, x)))
-    torch.testing.assert_close(grads[0], grads[1], rtol=1e-9, atol=1e-12)
 
 
 @BOTH
@@ -207,9 +191,13 @@ def test_defaults_heads_and_views_are_the_papers():
 @BOTH
 def test_guards(name):
     objective = make(name)
-    with pytest.raises(BadInput, match=r"objective.queue_size is 8, no multiple of the 3 images of a batch; set it to 9"):
+    with pytest.raises(
+        BadInput, match=r"objective.queue_size is 8, no multiple of the 3 images of a batch; set it to 9"
+    ):
         objective.check(3, 32)
-    with pytest.raises(BadInput, match=r"objective.queue_size is 8, no multiple of the 16 keys of a batch; set it to 16"):
+    with pytest.raises(
+        BadInput, match=r"objective.queue_size is 8, no multiple of the 16 keys of a batch; set it to 16"
+    ):
         make(name, symmetric=True).check(8, 32)
     with pytest.raises(BadInput, match=r"objective.bn_splits is 3, but the 4 images"):
         make(name, bn_splits=3).check(4, 32)

@@ -7,11 +7,21 @@ from cases import Case
 KEYS = ("key_",)
 # bf16: a temperature multiplies what rounding does to a cosine.
 QUEUE = {"queue_size": 8, "dim": 6}
+BANK = {"negatives": 5, "dim": 6}
 
 CASES = {
     "moco": Case({"name": "moco", **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1),
-    "moco symmetric": Case({"name": "moco", "symmetric": True, **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1, symmetric=True),
+    "moco symmetric": Case(
+        {"name": "moco", "symmetric": True, **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1, symmetric=True
+    ),
     "moco_v2": Case({"name": "moco_v2", **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1),
     # Parts of the batch have statistics of their own, so that it matters which images they hold.
-    "moco parts": Case({"name": "moco", "bn_splits": 2, **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1, order=False, ranks=False),
+    "moco parts": Case(
+        {"name": "moco", "bn_splits": 2, **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1, order=False, ranks=False
+    ),
+    "moco_v3": Case({"name": "moco_v3", "hidden_dim": 12, "dim": 6}, (32, 32), frozen=KEYS, symmetric=True),
+    "instance_discrimination": Case({"name": "instance_discrimination", **BANK}, (32,), bf16=0.1),
+    "instance_discrimination softmax": Case(
+        {"name": "instance_discrimination", "loss": "softmax", **BANK}, (32,), bf16=0.1
+    ),
 }
