@@ -22,6 +22,10 @@ OBJECTIVES: dict[str, str] = {
     "moco_v2": "bench.objectives.moco_v2:MoCoV2",
     "moco_v3": "bench.objectives.moco_v3:MoCoV3",
     "instance_discrimination": "bench.objectives.instance_discrimination:InstanceDiscrimination",
+    "pirl": "bench.objectives.pirl:PIRL",
+    "cmc": "bench.objectives.cmc:CMC",
+    "contrastive_2006": "bench.objectives.contrastive_2006:Contrastive2006",
+    "triplet": "bench.objectives.triplet:Triplet",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 

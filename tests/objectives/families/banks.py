@@ -8,6 +8,7 @@ KEYS = ("key_",)
 # bf16: a temperature multiplies what rounding does to a cosine.
 QUEUE = {"queue_size": 8, "dim": 6}
 BANK = {"negatives": 5, "dim": 6}
+PAIRS = frozenset({"loss", "similar", "dissimilar"})
 
 CASES = {
     "moco": Case({"name": "moco", **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1),
@@ -23,5 +24,20 @@ CASES = {
     "instance_discrimination": Case({"name": "instance_discrimination", **BANK}, (32,), bf16=0.1),
     "instance_discrimination softmax": Case(
         {"name": "instance_discrimination", "loss": "softmax", **BANK}, (32,), bf16=0.1
+    ),
+    "pirl": Case(
+        {"name": "pirl", "puzzle_size": 99, "patch_size": 32, **BANK},
+        (32, 99),
+        frozenset({"loss", "loss_image", "loss_patches"}),
+        bf16=0.1,
+    ),
+    "cmc": Case({"name": "cmc", **BANK}, (32,), frozenset({"loss", "loss_l", "loss_ab"}), bf16=0.1),
+    "contrastive_2006": Case({"name": "contrastive_2006", "margin": 4.0, "dim": 6}, (32, 32), PAIRS, symmetric=True),
+    "contrastive_2006 normalise": Case(
+        {"name": "contrastive_2006", "normalise": True, "dim": 6}, (32, 32), PAIRS, symmetric=True
+    ),
+    "triplet": Case({"name": "triplet", "dim": 6}, (32, 32), symmetric=True, bf16=0.1),
+    "triplet all": Case(
+        {"name": "triplet", "mining": "all", "squared": False, "dim": 6}, (32, 32), symmetric=True, bf16=0.1
     ),
 }
