@@ -62,7 +62,7 @@ def triplet(
     d = distances(x, y)
     d = d.square() if squared else d
     own = _own(x, y, first)
-    positive = d.diagonal(first)[: len(x)] if len(y) > len(x) else d.diagonal()  # n
+    positive = d.diagonal(first)[: len(x)]  # n
     if mining == "all":
         hinge = (positive[:, None] - d + margin).clamp(min=0.0).masked_fill(own, 0.0)
         return hinge.sum() / (len(x) * (len(y) - 1))

@@ -26,6 +26,7 @@ OBJECTIVES: dict[str, str] = {
     "cmc": "bench.objectives.cmc:CMC",
     "contrastive_2006": "bench.objectives.contrastive_2006:Contrastive2006",
     "triplet": "bench.objectives.triplet:Triplet",
+    "clsa": "bench.objectives.clsa:CLSA",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 

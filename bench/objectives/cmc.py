@@ -74,8 +74,8 @@ class CMC(Objective):
         """Terms: loss, loss_l, loss_ab."""
         (v,) = batch.views  # N×3×H×W
         i = batch.indices
-        l, ab = split(v)  # N×3×H×W each
-        z_l = self.projector(self.encoder(l))  # N×D
+        lightness, ab = split(v)  # N×3×H×W each
+        z_l = self.projector(self.encoder(lightness))  # N×D
         z_ab = self.ab_projector(self.ab_encoder(ab))  # N×D
         k = draws.integers(len(v), self.negatives, high=self.l_bank.images, device=v.device)  # N×K
         candidates = torch.cat([i[:, None], k], dim=1)  # N×(1+K), the own image first
@@ -100,10 +100,10 @@ class CMC(Objective):
 def split(images: Tensor) -> tuple[Tensor, Tensor]:
     """Return L as a normalised grey image, and a, b in about [−1, 1] with a channel of zeros: N×3×H×W each."""
     with torch.autocast(images.device.type, enabled=False):
-        l, ab = lab(images).split([1, 2], dim=1)
+        lightness, ab = lab(images).split([1, 2], dim=1)
         mean, std, centre, half = (
-            torch.tensor(values, dtype=l.dtype, device=l.device).view(1, -1, 1, 1)
+            torch.tensor(values, dtype=ab.dtype, device=ab.device).view(1, -1, 1, 1)
             for values in (MEAN, STD, AB_CENTRE, AB_HALF)
         )
-        grey = (l / 100.0 - mean) / std
-        return grey, torch.cat([(ab - centre) / half, torch.zeros_like(l)], dim=1)
+        grey = (lightness / 100.0 - mean) / std
+        return grey, torch.cat([(ab - centre) / half, torch.zeros_like(lightness)], dim=1)

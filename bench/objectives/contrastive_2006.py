@@ -2,7 +2,7 @@
 
 Claim:     none on ImageNet; the paper maps digits and NORB.
 Paper:     Hadsell, Chopra and LeCun, "Dimensionality Reduction by Learning an Invariant Mapping" (CVPR 2006), eq. 4.
-Equation:  L(Y, x₁, x₂) = (1 − Y)·½·D² + Y·½·max(0, m − D)², D = ‖G(x₁) − G(x₂)‖₂, Y = 0 for similar pairs, 1 for others.
+Equation:  L(Y, x₁, x₂) = (1 − Y)·½·D² + Y·½·max(0, m − D)², D = ‖G(x₁) − G(x₂)‖₂, Y = 0 for similar pairs, else 1.
            loss = the mean over similar pairs (two views of an image) + the mean over dissimilar ones (views of two
            images of the batch, on all ranks).
 Reference: none by the authors.

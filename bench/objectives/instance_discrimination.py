@@ -1,7 +1,8 @@
 """Instance discrimination: each image is its own class, with its vector in a memory bank as the class's weight.
 
 Claim:     59.5 % ImageNet linear top-1 with ResNet-50 (200 epochs, in PyContrast, a later code base).
-Paper:     Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination" (CVPR 2018), eq. 4 to 8.
+Paper:     Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination" (CVPR 2018),
+           eq. 4 to 8.
 Equation:  loss = −log h(i, v) − Σ_k log(1 − h(k, v)), a mean over images; v = n(g(f(x))), h(i, v) = P/(P + K/M),
            P = exp(v_i·v/τ)/Z; k are K rows of the bank, drawn uniformly for each image, M its rows.
            Z is M times the mean of exp(v_k·v/τ) over the first batch, and constant from then on.

@@ -40,4 +40,14 @@ CASES = {
     "triplet all": Case(
         {"name": "triplet", "mining": "all", "squared": False, "dim": 6}, (32, 32), symmetric=True, bf16=0.1
     ),
+    "clsa": Case(
+        {"name": "clsa", **QUEUE}, (32, 32, 32), frozenset({"loss", "loss_c", "loss_d"}), frozen=KEYS, bf16=0.1
+    ),
+    "clsa crops": Case(
+        {"name": "clsa", "strong_crops": 2, "beta": 0.5, **QUEUE},
+        (64, 64, 64, 32),
+        frozenset({"loss", "loss_c", "loss_d"}),
+        frozen=KEYS,
+        bf16=0.1,
+    ),
 }
