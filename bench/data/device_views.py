@@ -8,6 +8,7 @@ it, so that the host runs ahead. Steps, order and parameters are those of `bench
 - Jitter: brightness, contrast and saturation are one formula, f·x + (1 − f)·(a·grey(x) + b·mean grey). So an image's
   order of steps is three such maps (some of which do nothing), the hue, and three more.
 - Blur: the three box filters of Pillow, one matrix for each image, from both sides.
+- Strong steps are done by Pillow, image by image: a view that has them waits for the device, and the device for it.
 
 Values are cut off and rounded after each step, as in 8 bits. On a GPU the products are in float16, which holds 0…255
 exactly and weights to 11 bits.
@@ -24,6 +25,7 @@ from torch import Tensor
 
 from bench.data.fast_views import HUE, box_radius
 from bench.data.fast_views import resize as shrink
+from bench.data.strong_views import StrongStep, strengthen_batch
 from bench.data.views import Drawn, Interpolation, View
 
 LONGEST = 640  # pixels of a side, after the views' rectangle was cut out; COCO's images are no longer
@@ -65,6 +67,7 @@ class Drawing:
     pixels: np.ndarray
     views: tuple[View, ...]
     rows: list[list[float]]
+    strong: list[tuple[StrongStep, ...]]
 
     @classmethod
     def of(cls, image: np.ndarray, drawn: Sequence[tuple[View, Drawn]]) -> Drawing:
@@ -79,7 +82,7 @@ class Drawing:
             scale = LONGEST / max(height, width)
             pixels = shrink(pixels, max(1, round(width * scale)), max(1, round(height * scale)), "bilinear")
             rows[:, :4] *= np.tile([pixels.shape[1] / width, pixels.shape[0] / height], 2)
-        return cls(pixels, tuple(view for view, _ in drawn), rows.tolist())
+        return cls(pixels, tuple(view for view, _ in drawn), rows.tolist(), [one.strong for _, one in drawn])
 
 
 @dataclass
@@ -89,6 +92,7 @@ class Drawings:
     pixels: Tensor
     parameters: Tensor
     declared: tuple[View, ...]
+    strong: list[list[tuple[StrongStep, ...]]]  # for each view, of each image
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Drawings:
         """Return them on a device."""
@@ -104,7 +108,8 @@ class Drawings:
         images = self.pixels.permute(0, 3, 1, 2).to(
             precision(self.pixels.device), memory_format=torch.contiguous_format
         )
-        return [make(images, view, own) for view, own in zip(self.declared, self.parameters, strict=True)]
+        made = [make(images, view, own) for view, own in zip(self.declared, self.parameters, strict=True)]
+        return [strengthen_batch(view, steps) for view, steps in zip(made, self.strong, strict=True)]
 
 
 def collate_drawings(drawings: Sequence[Drawing]) -> Drawings:
@@ -115,7 +120,8 @@ def collate_drawings(drawings: Sequence[Drawing]) -> Drawings:
     for padded, drawing in zip(pixels.numpy(), drawings, strict=True):
         padded[: drawing.pixels.shape[0], : drawing.pixels.shape[1]] = drawing.pixels
     parameters = torch.tensor([drawing.rows for drawing in drawings], dtype=torch.float32).transpose(0, 1)
-    return Drawings(pixels, parameters.contiguous(), drawings[0].views)
+    strong = [list(steps) for steps in zip(*(drawing.strong for drawing in drawings), strict=True)]
+    return Drawings(pixels, parameters.contiguous(), drawings[0].views, strong)
 
 
 def precision(device: torch.device) -> torch.dtype:

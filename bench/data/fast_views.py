@@ -7,6 +7,7 @@ from the reference is stated there and held by tests/data/test_backends.py.
 - Colour jitter and grey: compiled loops that give what Pillow gives, to the last bit (colour_kernels.py).
 - Blur: Pillow approximates a Gaussian by three box filters with fractional ends (Gwosdek et al., "Theoretical
   foundations of Gaussian convolution by extended box filtering", 2011); here one filter with the kernel of the three.
+- Strong steps are Pillow's, as in the reference.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
+from bench.data.strong_views import strengthen_pixels
 from bench.data.views import BoxRow, Drawn, Interpolation, View, box
 
 cv2.setNumThreads(0)  # DataLoader's workers are the parallelism
@@ -43,7 +45,9 @@ def apply(image: np.ndarray, view: View, drawn: Drawn) -> np.ndarray:
         pixels = recolour(pixels, (*drawn.jitter, GREY) if drawn.grey else drawn.jitter)
     if drawn.blur is not None:
         pixels = blur(pixels, drawn.blur)
-    return cv2.min(pixels, cv2.bitwise_not(pixels)) if drawn.solarize else pixels
+    if drawn.solarize:
+        pixels = cv2.min(pixels, cv2.bitwise_not(pixels))
+    return strengthen_pixels(pixels, drawn.strong)
 
 
 def make_test_view(

@@ -1,7 +1,7 @@
 """Views of an image, declared as data, and drawn from a generator that is handed in.
 
-Order of what is done: crop and resize, flip, colour jitter, grey, blur, solarize (Grill et al., "Bootstrap Your Own
-Latent", 2020, appendix B; Chen et al., SimCLR, 2020, appendix A). The single steps are torchvision's and Pillow's.
+Order of what is done: crop and resize, flip, colour jitter, grey, blur, solarize, strong steps (Grill et al., "Bootstrap
+Your Own Latent", 2020, appendix B; Chen et al., SimCLR, 2020, appendix A; strong_views.py). The single steps are torchvision's and Pillow's.
 
 That is the back end `reference`. Two others make the same views from the same `Drawn`: `fast` (fast_views.py, image by
 image) and `device` (device_views.py, whole batches). How far they are from the reference at most, as mean absolute
@@ -16,6 +16,7 @@ difference / its 99th percentile in grey levels, on smooth images and on noise a
 | grey                             | 0         | 0.02 / 1  |
 | blur                             | 0.45 / 3  | 0.4 / 2   |
 | all of it, every step done       | 0.45 / 3  | 1.5 / 8   |
+| strong, of the same pixels       | 0         | 0         |
 
 The hue's of `device` is Pillow's own: it keeps hue and saturation in 8 bits, fractions cut off. The blur's of `fast` is
 at edges. tests/data/test_backends.py holds both to that.
@@ -33,6 +34,8 @@ import torch
 from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 from torchvision.transforms import functional as TF
+
+from bench.data.strong_views import StrongStep, draw_strong, strengthen
 
 Interpolation = Literal["bicubic", "bilinear"]
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -62,6 +65,7 @@ class View:
         blur: probability of a Gaussian blur.
         blur_sigma: range of its standard deviation in pixels of the view.
         solarize: probability that values from 128 on are inverted.
+        strong: how many steps are drawn from the pool of strong_views.py, each done half of the time.
         count: how many such views of each image.
     """
 
@@ -76,6 +80,7 @@ class View:
     blur: float = 0.5
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     solarize: float = 0.0
+    strong: int = 0
     count: int = 1
 
 
@@ -201,6 +206,7 @@ class Drawn:
     grey: bool
     blur: float | None  # standard deviation in pixels
     solarize: bool
+    strong: tuple[StrongStep, ...] = ()  # in the order in which they are done
 
 
 def draw(view: View, width: int, height: int, rng: np.random.Generator) -> Drawn:
@@ -214,7 +220,9 @@ def draw(view: View, width: int, height: int, rng: np.random.Generator) -> Drawn
         jitter = tuple((int(step), float(factors[step])) for step in rng.permutation(4) if view.jitter[step] > 0)
     grey = rng.random() < view.grey
     blur = float(rng.uniform(*view.blur_sigma)) if rng.random() < view.blur else None
-    return Drawn(crop, bool(flip), jitter, bool(grey), blur, bool(rng.random() < view.solarize))
+    solarize = rng.random() < view.solarize
+    strong = draw_strong(view.strong, rng)  # last: a view without has the numbers that it always had
+    return Drawn(crop, bool(flip), jitter, bool(grey), blur, bool(solarize), strong)
 
 
 def draw_crop(
@@ -252,7 +260,9 @@ def apply(image: Image.Image, view: View, drawn: Drawn) -> Image.Image:
         image = image.convert("L").convert("RGB")
     if drawn.blur is not None:
         image = image.filter(ImageFilter.GaussianBlur(drawn.blur))
-    return ImageOps.solarize(image, 128) if drawn.solarize else image
+    if drawn.solarize:
+        image = ImageOps.solarize(image, 128)
+    return strengthen(image, drawn.strong)
 
 
 def draw_all(

@@ -37,12 +37,19 @@ class Queue(nn.Module):
         self.register_buffer("keys", keys)
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
 
-    def check(self, batch_size: int) -> None:
-        """Refuse a batch (of all ranks, as it is pushed at once) that the queue is no multiple of."""
-        if self.size % batch_size:
-            near = max(1, round(self.size / batch_size)) * batch_size
+    def check(self, batch_size: int, per_image: int = 1) -> None:
+        """Refuse a batch (of all ranks, as it is pushed at once) that the queue is no multiple of.
+
+        Args:
+            batch_size: images.
+            per_image: keys that are pushed of each.
+        """
+        pushed = batch_size * per_image
+        if self.size % pushed:
+            near = max(1, round(self.size / pushed)) * pushed
+            what = f"{batch_size} images" if per_image == 1 else f"{pushed} keys"
             raise BadInput(
-                f"objective.{self.setting} is {self.size}, no multiple of the {batch_size} images of a batch; set it "
+                f"objective.{self.setting} is {self.size}, no multiple of the {what} of a batch; set it "
                 f"to {near}, or change batch_size."
             )
 

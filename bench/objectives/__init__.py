@@ -39,6 +39,15 @@ OBJECTIVES: dict[str, str] = {
     "bigan": "bench.objectives.bigan:BiGAN",
     "pixel_cnn": "bench.objectives.pixel_cnn:PixelCNN",
     "pixel_rnn": "bench.objectives.pixel_rnn:PixelRNN",
+    "moco": "bench.objectives.moco:MoCo",
+    "moco_v2": "bench.objectives.moco_v2:MoCoV2",
+    "moco_v3": "bench.objectives.moco_v3:MoCoV3",
+    "instance_discrimination": "bench.objectives.instance_discrimination:InstanceDiscrimination",
+    "pirl": "bench.objectives.pirl:PIRL",
+    "cmc": "bench.objectives.cmc:CMC",
+    "contrastive_2006": "bench.objectives.contrastive_2006:Contrastive2006",
+    "triplet": "bench.objectives.triplet:Triplet",
+    "clsa": "bench.objectives.clsa:CLSA",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 

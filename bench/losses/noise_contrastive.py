@@ -1,0 +1,53 @@
+"""Noise-contrastive estimation against a memory bank: is this row the image, or one that was drawn at random?
+
+Source: Gutmann and Hyvärinen, "Noise-contrastive estimation" (2010); Wu et al., "Unsupervised Feature Learning via
+Non-Parametric Instance Discrimination" (CVPR 2018), eq. 4 to 8, with a normalising constant Z that is fixed once.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.losses.precision import exact
+
+
+@exact
+def nce(logits: Tensor, log_z: Tensor, images: int) -> Tensor:
+    """Return the mean over rows of −log h(positive) − Σ over negatives of log(1 − h).
+
+    h = P/(P + K·Pₙ) is the chance that a row comes from the data, not from noise, with P = exp(logit)/Z, Pₙ = 1/images.
+
+    Args:
+        logits: n×(1+K) scores divided by the temperature, the positive's first.
+        log_z: log Z, a scalar; a constant.
+        images: rows of the bank, M.
+
+    Its value is no cross-entropy over K + 1 candidates: it is not comparable with InfoNCE's. Computed from logarithms,
+    so that nothing under- or overflows.
+    """
+    noise = math.log((logits.shape[1] - 1) / images)  # log K·Pₙ
+    odds = logits - log_z - noise  # log P/(K·Pₙ); h is its sigmoid
+    return -(F.logsigmoid(odds[:, 0]) + F.logsigmoid(-odds[:, 1:]).sum(1)).mean()
+
+
+@exact
+def first_of(logits: Tensor) -> Tensor:
+    """Return the mean over rows of −log softmax of the first column: InfoNCE with negatives of each row's own."""
+    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
+
+
+@exact
+def scores(z: Tensor, rows: Tensor, temperature: float) -> Tensor:
+    """Return n(z)·row/τ for each row's own candidates: z n×D, rows n×C×D of unit vectors -> n×C."""
+    return torch.einsum("nd,ncd->nc", F.normalize(z, dim=1), rows) / temperature
+
+
+@exact
+def log_constant(logits: Tensor, images: int) -> Tensor:
+    """Return log Z of logits n×C, estimated as M times the mean of exp(logit), without gradient. M = images."""
+    flat = logits.detach().flatten()
+    return torch.logsumexp(flat, dim=0) - math.log(len(flat)) + math.log(images)

@@ -1,0 +1,104 @@
+"""CLSA: MoCo, and a strongly augmented view that must see the candidates as a weakly augmented one does.
+
+Claim:     69.4 % ImageNet linear top-1 with ResNet-50 (200 epochs, one strong crop), 73.3 % with five crops.
+Paper:     Wang and Qi, "Contrastive Learning with Stronger Augmentations" (2021), eq. 3 to 7.
+Equation:  loss = L_C + β·L_D, β = 1. Over the candidates k, the keys of all images of the batch and the K of the queue as
+           it was before: p(k|z) = softmax_k(k·n(z)/τ), τ = 0.2.
+           L_C = −log p(own key | z′), z′ from the weak query view.
+           L_D = −Σ_k p(k|z′)·log p(k|z″), without gradient through z′, z″ from the strong view; a sum over strong views.
+           Means over images. After the loss keys take the place of the oldest. θ_k ← m·θ_k + (1 − m)·θ_q, m constant.
+Reference: maple-research-lab/CLSA: there, too, all keys of the batch are candidates, N + K of them.
+Departs from it: log-softmax instead of the logarithm of a softmax, which underflows. The key's networks move after the
+           optimizer's step, not before the next forward: the same keys at every step. On one process `bn_splits`
+           parts of the batch stand for the reference's 8 processes, each through the network by itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.data.views import MOCO_V2_VIEWS, Batch, View
+from bench.errors import BadInput
+from bench.losses.distributions import candidate_logits, distributional, own_candidate
+from bench.nn.collectives import gather, rank
+from bench.nn.ema import follow
+from bench.nn.encoder import Encoder
+from bench.nn.key_networks import check_contrast, key_networks
+from bench.nn.queue import Queue
+from bench.nn.shuffle import check_parts, in_parts, shuffled
+from bench.objectives.base import Objective
+
+# Sides of strong crops, as shares of the view's, and the least share of the area.
+CROPS = ((224 / 224, 0.2), (192 / 224, 0.172), (160 / 224, 0.143), (128 / 224, 0.114), (96 / 224, 0.086))
+
+
+class CLSA(Objective):
+    """CLSA: MoCo, and a strongly augmented view that must see the candidates as a weakly augmented one does."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        beta: float = 1.0,
+        strong_crops: int = 1,
+        strong_steps: int = 5,
+        queue_size: int = 65536,
+        temperature: float = 0.2,
+        momentum: float = 0.999,
+        dim: int = 128,
+        mlp: bool = True,
+        bn_splits: int = 1,
+    ) -> None:
+        super().__init__(encoder)
+        check_contrast(momentum, temperature)
+        if beta < 0:
+            raise BadInput(f"objective.beta is {beta}; set it to 0 or more.")
+        if not 1 <= strong_crops <= len(CROPS):
+            raise BadInput(f"objective.strong_crops is {strong_crops}; set it within 1 and {len(CROPS)}.")
+        if strong_steps < 0:
+            raise BadInput(f"objective.strong_steps is {strong_steps}; set it to 0 (a view like the others) or more.")
+        self.projector, self.key_encoder, self.key_projector = key_networks(encoder, mlp, dim)
+        self.queue = Queue(queue_size, dim, encoder.seed)
+        self.beta, self.strong_crops, self.strong_steps = beta, strong_crops, strong_steps
+        self.temperature, self.momentum, self.bn_splits = temperature, momentum, bn_splits
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """Weak query, key, and strong queries: only these have the strong steps, after all others."""
+        query, key = MOCO_V2_VIEWS(size)
+        strong = [
+            replace(query, size=round(size * share), scale=(least, 1.0), strong=self.strong_steps)
+            for share, least in CROPS[: self.strong_crops]
+        ]
+        return query, key, *strong
+
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse a queue that is no multiple of the batch, and parts that do not divide it."""
+        del view_size
+        check_parts(batch_size, self.bn_splits)
+        self.queue.check(batch_size)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss, loss_c, loss_d (before its weight)."""
+        v1, v2, *strong = batch.views  # N×3×H×W, N×3×H×W, N×3×h×w each
+        query = nn.Sequential(self.encoder, self.projector)
+        key = nn.Sequential(self.key_encoder, self.key_projector)
+        queue = self.queue.keys.clone()  # K×D, as they were before this batch
+        k = F.normalize(shuffled(key, v2, self.bn_splits).to(queue.dtype), dim=1)  # N×D, no gradient
+        keys = gather(k)  # all ranks' images × D
+        weak, *others = (
+            candidate_logits(in_parts(query, v, self.bn_splits), keys, queue, self.temperature) for v in (v1, *strong)
+        )  # N×(all ranks' images + K)
+        loss_c = own_candidate(weak, rank() * len(k))
+        loss_d = torch.stack([distributional(weak, one) for one in others]).sum()
+        self.queue.push(k)
+        return {"loss": loss_c + self.beta * loss_d, "loss_c": loss_c.detach(), "loss_d": loss_d.detach()}
+
+    def after_step(self, progress: float) -> None:
+        """Move the key's networks towards the query's, by the same share at every step."""
+        del progress
+        follow(self.key_encoder, self.encoder, self.momentum)
+        follow(self.key_projector, self.projector, self.momentum)

@@ -1,0 +1,109 @@
+"""CMC: the lightness of an image finds its colours among many, and the colours the lightness.
+
+Claim:     58.6 % ImageNet linear top-1 with a pair of half as wide ResNet-50 (200 epochs).
+Paper:     Tian et al., "Contrastive Multiview Coding" (ECCV 2020), eq. 2 to 7.
+Equation:  loss = L(l, bank of ab) + L(ab, bank of l), each a mean over images of −log h(own row) − Σ_k log(1 − h(k)),
+           h = P/(P + K/M), P = exp(z·m/τ)/Z; K rows of the bank of the other view are drawn for each image, M its rows.
+           Z of each term is M times the mean of exp(z·m/τ) over the first batch, and constant from then on. After the
+           loss each bank's own row m ← n(½·m + ½·z). `loss="softmax"` is −log softmax over the 1 + K rows, without Z.
+Reference: HobbitLong/CMC.
+Departs from it: two whole ResNet-50 with three input channels, not two of half the width with one and two. The one that
+           sees L is `encoder`, what is transferred: it gets L as a grey image, normalised as any image is, so that the
+           RGB images of later tasks are of the kind that it has seen. The other gets a, b and a channel of zeros.
+           (There the features of both go side by side into the classifier.) No 1e-7 beside probabilities, as they are
+           never formed.
+"""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from bench.data.views import MEAN, STD, Batch, View
+from bench.losses.noise_contrastive import first_of, log_constant, nce, scores
+from bench.nn import draws
+from bench.nn.bank_settings import check_bank
+from bench.nn.colour import lab
+from bench.nn.constant import LogConstant
+from bench.nn.encoder import Encoder
+from bench.nn.heads import projection_mlp
+from bench.nn.memory_bank import MemoryBank
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+# The middle and the half range of a and b over all colours of sRGB.
+AB_CENTRE, AB_HALF = (6.025, -6.6895), (92.208, 101.1675)
+
+
+class CMC(Objective):
+    """CMC: the lightness of an image finds its colours among many, and the colours the lightness."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        num_images: int = 0,
+        *,
+        negatives: int = 16384,
+        temperature: float = 0.07,
+        bank_momentum: float = 0.5,
+        dim: int = 128,
+        loss: str = "nce",
+    ) -> None:
+        super().__init__(encoder)
+        check_bank(negatives, temperature, dim, loss)
+        with seeded(encoder.seed, "ab"):
+            self.ab_encoder = copy.deepcopy(encoder)
+            for module in self.ab_encoder.modules():
+                if isinstance(module, nn.Conv2d):  # anew, as the encoder's own
+                    nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            self.ab_projector = projection_mlp((encoder.feature_dim, dim))
+        with seeded(encoder.seed, "heads"):
+            self.projector = projection_mlp((encoder.feature_dim, dim))
+        self.l_bank = MemoryBank(num_images, dim, bank_momentum, encoder.seed)
+        self.ab_bank = MemoryBank(num_images, dim, bank_momentum, encoder.seed + 1)
+        self.log_z_l, self.log_z_ab = LogConstant(), LogConstant()
+        self.negatives, self.temperature, self.loss = negatives, temperature, loss
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """One crop, whose colours stay as they are: they are the other view."""
+        return (View(size=size, scale=(0.2, 1.0), interpolation="bilinear", jitter=None, grey=0.0, blur=0.0),)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss, loss_l, loss_ab."""
+        (v,) = batch.views  # N×3×H×W
+        i = batch.indices
+        lightness, ab = split(v)  # N×3×H×W each
+        z_l = self.projector(self.encoder(lightness))  # N×D
+        z_ab = self.ab_projector(self.ab_encoder(ab))  # N×D
+        k = draws.integers(len(v), self.negatives, high=self.l_bank.images, device=v.device)  # N×K
+        candidates = torch.cat([i[:, None], k], dim=1)  # N×(1+K), the own image first
+        loss_l = self._find(z_l, self.ab_bank.rows(candidates), self.log_z_l)
+        loss_ab = self._find(z_ab, self.l_bank.rows(candidates), self.log_z_ab)
+        self.l_bank.update(i, z_l)
+        self.ab_bank.update(i, z_ab)
+        return {"loss": loss_l + loss_ab, "loss_l": loss_l.detach(), "loss_ab": loss_ab.detach()}
+
+    def _find(self, z: Tensor, rows: Tensor, log_z: LogConstant) -> Tensor:
+        """The loss of finding the first of the rows N×(1+K)×D by embeddings N×D."""
+        logits = scores(z, rows, self.temperature)  # N×(1+K)
+        if self.loss == "softmax":
+            return first_of(logits)
+        return nce(logits, log_z(log_constant(logits, self.l_bank.images)), self.l_bank.images)
+
+    def outputs(self, images: Tensor) -> dict[str, Tensor]:
+        """The feature of an image as it is, which is what later tasks get, and the projection of its lightness."""
+        return {"backbone": self.encoder(images), "projector": self.projector(self.encoder(split(images)[0]))}
+
+
+def split(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return L as a normalised grey image, and a, b in about [−1, 1] with a channel of zeros: N×3×H×W each."""
+    with torch.autocast(images.device.type, enabled=False):
+        lightness, ab = lab(images).split([1, 2], dim=1)
+        mean, std, centre, half = (
+            torch.tensor(values, dtype=ab.dtype, device=ab.device).view(1, -1, 1, 1)
+            for values in (MEAN, STD, AB_CENTRE, AB_HALF)
+        )
+        grey = (lightness / 100.0 - mean) / std
+        return grey, torch.cat([(ab - centre) / half, torch.zeros_like(lightness)], dim=1)

@@ -1,0 +1,87 @@
+"""MoCo v3: predict the other view's key among the keys of the batch; no queue, both directions.
+
+Claim:     68.9 % ImageNet linear top-1 with ResNet-50 (100 epochs, batch 4096), 72.8 % (300), 74.6 % (1000).
+Paper:     Chen et al., "An Empirical Study of Training Self-Supervised Vision Transformers" (ICCV 2021), algorithm 1.
+Equation:  loss = ctr(q₁, k₂) + ctr(q₂, k₁), ctr(q, k) = −2τ·log [exp(q_i·k_i/τ) / Σ_j exp(q_i·k_j/τ)], a mean over
+           images i, j over all images of the batch on all ranks; q = n(h(g(f(v)))) with a predictor h,
+           k = n(g_k(f_k(v))) without gradient. θ_k ← m·θ_k + (1 − m)·θ_q, m from m₀ to 1 along a half cosine.
+           τ = 1: only the factor 2τ keeps the scale of the gradient when τ changes.
+Reference: facebookresearch/moco-v3, its ResNet-50.
+Departs from it: the key's networks move after the optimizer's step, by the m of that step, not before the next forward
+           by the next step's. Linear layers start as torch's do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from bench.data.views import BYOL_VIEWS, Batch, View
+from bench.errors import BadInput
+from bench.losses.contrastive import cross_view_nce
+from bench.nn.collectives import gather, rank
+from bench.nn.ema import follow, target_of, target_rate
+from bench.nn.encoder import Encoder
+from bench.nn.heads import projection_mlp
+from bench.nn.key_networks import check_contrast
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+
+class MoCoV3(Objective):
+    """MoCo v3: predict the other view's key among the keys of the batch; no queue, both directions."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        temperature: float = 1.0,
+        momentum: float = 0.99,
+        hidden_dim: int = 4096,
+        dim: int = 256,
+        crop_min: float = 0.2,
+    ) -> None:
+        super().__init__(encoder)
+        check_contrast(momentum, temperature)
+        for name, value in (("hidden_dim", hidden_dim), ("dim", dim)):
+            if value < 1:
+                raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
+        if not 0.0 < crop_min <= 1.0:
+            raise BadInput(f"objective.crop_min is {crop_min}; set it above 0 and to 1 at most, a share of the area.")
+        with seeded(encoder.seed, "heads"):
+            self.projector = projection_mlp(
+                (encoder.feature_dim, hidden_dim, dim), last_norm=True, last_affine=False, bias=False
+            )
+            self.predictor = projection_mlp((dim, hidden_dim, dim), bias=False)
+        self.key_encoder, self.key_projector = target_of(encoder), target_of(self.projector)
+        self.temperature, self.momentum, self.crop_min = temperature, momentum, crop_min
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """The two views of BYOL, of a fifth of the area at least."""
+        scale = (self.crop_min, 1.0)
+        return tuple(replace(view, scale=scale, interpolation="bilinear") for view in BYOL_VIEWS(size))
+
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse a batch without negatives."""
+        del view_size
+        if batch_size < 2:
+            raise BadInput(f"batch_size / accumulate is {batch_size}, which leaves no negatives; set it to 2 or more.")
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss."""
+        v1, v2 = batch.views  # N×3×H×W
+        f, g, h, tau = self.encoder, self.projector, self.predictor, self.temperature
+        q1, q2 = h(g(f(v1))), h(g(f(v2)))  # N×D
+        with torch.no_grad():
+            k1, k2 = (gather(self.key_projector(self.key_encoder(v))) for v in (v1, v2))  # all ranks' images × D
+        first = rank() * len(q1)
+        ctr = cross_view_nce(q1, k2, tau, first) + cross_view_nce(q2, k1, tau, first)
+        return {"loss": 2 * tau * ctr}
+
+    def after_step(self, progress: float) -> None:
+        """Move the key's networks towards the query's, ever more slowly."""
+        m = target_rate(self.momentum, progress)
+        follow(self.key_encoder, self.encoder, m)
+        follow(self.key_projector, self.projector, m)

@@ -1,0 +1,104 @@
+"""PIRL: an image and the shuffled patches of it must both find the image's vector in a memory bank.
+
+Claim:     about 63.6 % ImageNet linear top-1 with ResNet-50 (800 epochs; from memory of the paper); 64.3 % in VISSL.
+Paper:     Misra and van der Maaten, "Self-Supervised Learning of Pretext-Invariant Representations" (CVPR 2020),
+           eq. 4 to 6.
+Equation:  loss = λ·L(m_i, g(v_t)) + (1 − λ)·L(m_i, f(v)), λ = ½, a mean over images; L = −log h − Σ_k log(1 − h_k)
+           against K rows of the bank, h the chance of noise-contrastive estimation (see bench/losses/
+           noise_contrastive.py); f a linear layer on the image's feature; g a linear layer on each of the nine patches'
+           features and one on all nine, put side by side in a random order. Everything is normalised.
+           After the loss m_i ← n(½·m_i + ½·f(v)): the patches never enter the bank.
+Reference: facebookresearch/vissl, pirl_jigsaw.
+Departs from it: h is that of the reference, with a constant Z for each term, fixed at the first batch (the paper
+           normalises over the batch's negatives); `loss="softmax"` is −log softmax over the 1 + K rows. Both terms have
+           the same negatives. All patches of an image share its colour jitter (there too). A negative may be the image
+           itself, as there.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bench.data.views import Batch, View
+from bench.errors import BadInput
+from bench.losses.noise_contrastive import first_of, log_constant, nce, scores
+from bench.nn import draws
+from bench.nn.bank_settings import check_bank
+from bench.nn.constant import LogConstant
+from bench.nn.encoder import Encoder
+from bench.nn.heads import projection_mlp
+from bench.nn.jigsaw import GRID, PATCHES, patches
+from bench.nn.memory_bank import MemoryBank
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+JITTER = (0.4, 0.4, 0.4, 0.2)
+
+
+class PIRL(Objective):
+    """PIRL: an image and the shuffled patches of it must both find the image's vector in a memory bank."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        num_images: int = 0,
+        *,
+        negatives: int = 32000,
+        temperature: float = 0.07,
+        bank_momentum: float = 0.5,
+        patch_weight: float = 0.5,
+        puzzle_size: int = 255,
+        patch_size: int = 64,
+        dim: int = 128,
+        loss: str = "nce",
+    ) -> None:
+        super().__init__(encoder)
+        check_bank(negatives, temperature, dim, loss)
+        if not 0.0 < patch_weight <= 1.0:
+            raise BadInput(f"objective.patch_weight is {patch_weight}; it is λ, set it above 0 and to 1 at most.")
+        if not 1 <= patch_size <= puzzle_size // GRID:
+            raise BadInput(
+                f"objective.patch_size is {patch_size}, but a cell of objective.puzzle_size {puzzle_size} has "
+                f"{puzzle_size // GRID} pixels; set patch_size to that or less."
+            )
+        with seeded(encoder.seed, "heads"):
+            self.projector = projection_mlp((encoder.feature_dim, dim))
+            self.patch_projector = nn.Linear(encoder.feature_dim, dim)
+            self.puzzle_projector = nn.Linear(PATCHES * dim, dim)
+        self.bank = MemoryBank(num_images, dim, bank_momentum, encoder.seed)
+        self.log_z_image, self.log_z_patches = LogConstant(), LogConstant()
+        self.negatives, self.temperature, self.loss = negatives, temperature, loss
+        self.patch_weight, self.puzzle_size, self.patch_size = patch_weight, puzzle_size, patch_size
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """The image, and the larger piece of it that is cut into patches."""
+        image = View(size=size, interpolation="bilinear", jitter=JITTER, jitter_p=1.0, blur=0.0)
+        puzzle = View(
+            size=self.puzzle_size, scale=(0.6, 1.0), interpolation="bilinear", jitter=JITTER, jitter_p=1.0, blur=0.0
+        )
+        return image, puzzle
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss, loss_image, loss_patches (before their weights)."""
+        v, puzzle = batch.views  # N×3×H×W, N×3×P×P
+        n, i, bank = len(v), batch.indices, self.bank
+        f = self.projector(self.encoder(v))  # N×D
+        t = patches(puzzle, self.patch_size)  # N×9×3×p×p
+        each = self.patch_projector(self.encoder(t.flatten(0, 1))).unflatten(0, (n, PATCHES))  # N×9×D
+        order = draws.permutations(n, PATCHES, device=v.device)[:, :, None].expand_as(each)
+        g = self.puzzle_projector(each.gather(1, order).flatten(1))  # N×D
+        k = draws.integers(n, self.negatives, high=bank.images, device=v.device)  # N×K
+        rows = bank.rows(torch.cat([i[:, None], k], dim=1))  # N×(1+K)×D, m_i first
+        loss_image = self._find(f, rows, self.log_z_image)
+        loss_patches = self._find(g, rows, self.log_z_patches)
+        bank.update(i, f)
+        loss = self.patch_weight * loss_patches + (1.0 - self.patch_weight) * loss_image
+        return {"loss": loss, "loss_image": loss_image.detach(), "loss_patches": loss_patches.detach()}
+
+    def _find(self, z: Tensor, rows: Tensor, log_z: LogConstant) -> Tensor:
+        """The loss of finding the first of the rows N×(1+K)×D by embeddings N×D."""
+        logits = scores(z, rows, self.temperature)  # N×(1+K)
+        if self.loss == "softmax":
+            return first_of(logits)
+        return nce(logits, log_z(log_constant(logits, self.bank.images)), self.bank.images)

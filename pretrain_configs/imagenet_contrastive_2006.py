@@ -1,0 +1,17 @@
+"""The contrastive loss of 2006 on ImageNet, 200 epochs: a margin instead of a softmax.
+
+Source:   Hadsell, Chopra and LeCun (CVPR 2006) for the loss; the recipe is MoCo v2's, SGD 0.03 at batch 256 with a
+          cosine, which is our choice: none is published for ImageNet.
+Command:  bench run --pretrain imagenet_contrastive_2006 --downstream imagenet_linear --data-root DIR
+Hours:    about 48 on one A100 (49 GFLOP an image at a quarter of the bf16 peak, estimated); not measured.
+Expected: nothing is published.
+Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
+"""
+
+_base_ = "./_base_/imagenet_contrast.py"
+
+sync_bn = True  # both views pass one network, with gradient: there is no key to be given away
+objective = dict(name="contrastive_2006")
+schedule = dict(_delete_=True, name="cosine", warmup_epochs=0)
+
+profiles = dict(mini=dict(), smoke=dict())

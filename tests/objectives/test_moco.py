@@ -1,0 +1,211 @@
+"""MoCo v1 and v2 against the paper, written out; what is easily done wrong."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from narrow import NarrowEncoder
+from torch import nn
+
+from bench.data.views import MOCO_V2_VIEWS, MOCO_VIEWS
+from bench.errors import BadInput
+from bench.objectives import build
+
+BOTH = pytest.mark.parametrize("name", ["moco", "moco_v2"])
+
+
+def make(name, **settings):
+    return build({"name": name, "queue_size": 8, "dim": 6, **settings}, NarrowEncoder()).double()
+
+
+def apart(objective):
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in objective.parameters():
+            if not parameter.requires_grad:
+                parameter += 0.1 * torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator)
+    return objective
+
+
+def by_hand(q, k, queue, temperature):
+    """Equation 1, image by image, on unit vectors."""
+    total = 0.0
+    for i in range(len(q)):
+        unit = q[i] / q[i].norm()
+        positive = torch.exp(unit @ (k[i] / k[i].norm()) / temperature)
+        total = total - torch.log(positive / (positive + sum(torch.exp(unit @ key / temperature) for key in queue)))
+    return total / len(q)
+
+
+def networks(objective):
+    query = nn.Sequential(objective.encoder, objective.projector)
+    return query, nn.Sequential(objective.key_encoder, objective.key_projector)
+
+
+@BOTH
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_loss_and_gradient_are_equation_1_on_the_queue_before_the_batch(name, symmetric, batch):
+    objective, data = apart(make(name, symmetric=symmetric)), batch(32, 32)
+    reference = copy.deepcopy(objective)
+    query, key = networks(reference)
+    v1, v2 = data.views
+    queue, tau = F.normalize(reference.queue.keys, dim=1), {"moco": 0.07, "moco_v2": 0.2}[name]
+    expected = by_hand(query(v1), key(v2).detach(), queue, tau)
+    if symmetric:
+        expected = expected + by_hand(query(v2), key(v1).detach(), queue, tau)  # a sum, as in the authors' notebook
+    loss = objective(data)["loss"]
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    expected.backward()
+    for (which, ours), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
+        assert (ours.grad is None) == which.startswith("key_") == (theirs.grad is None), which
+        if ours.grad is not None:
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=which)
+
+
+@BOTH
+def test_the_loss_does_not_see_the_keys_of_its_own_batch_as_negatives(name, batch):
+    """Enqueued before the loss, a positive would be a negative, too: at τ → 0 the loss could not fall below ln 2."""
+    objective, data = make(name, temperature=1e-3), batch(32, 32)
+    data.views[1] = data.views[0]
+    assert objective(data)["loss"] < 1e-6
+    assert objective(data)["loss"] > 0.6  # the same images again: now the queue has their keys
+
+
+@BOTH
+def test_this_batchs_keys_take_the_place_of_the_oldest(name, batch):
+    objective, data = apart(make(name)), batch(32, 32)
+    _, key = networks(copy.deepcopy(objective))
+    before = objective.queue.keys.clone()
+    objective(data)
+    expected = F.normalize(key(data.views[1]), dim=1).detach()
+    torch.testing.assert_close(objective.queue.keys[:4], expected)
+    assert torch.equal(objective.queue.keys[4:], before[4:])
+    objective(batch(32, 32, seed=1))
+    torch.testing.assert_close(objective.queue.keys[:4], expected)
+    assert not torch.equal(objective.queue.keys[4:], before[4:])
+    objective(batch(32, 32, seed=2))
+    assert not torch.allclose(objective.queue.keys[:4], expected)
+    assert not objective.queue.keys.requires_grad
+
+
+@BOTH
+def test_a_symmetric_batch_leaves_keys_of_both_views(name, batch):
+    objective, data = apart(make(name, symmetric=True)), batch(32, 32)
+    _, key = networks(copy.deepcopy(objective))
+    objective(data)
+    for place, view in ((slice(0, 4), 1), (slice(4, 8), 0)):
+        torch.testing.assert_close(objective.queue.keys[place], F.normalize(key(data.views[view]), dim=1).detach())
+
+
+@BOTH
+def test_moving_keys_after_the_step_equals_moving_them_before_the_next_forward(name, batch):
+    """The reference moves them at the start of each forward; losses of three steps are the same."""
+    ours, theirs = make(name, momentum=0.7), make(name, momentum=0.7)
+    for number in range(3):
+        data = batch(32, 32, seed=number)
+        theirs.after_step(0.0)  # at the first step the copies are equal, and this does nothing
+        losses = [objective(data)["loss"] for objective in (ours, theirs)]
+        torch.testing.assert_close(*losses, rtol=1e-12, atol=1e-12)
+        for objective, loss in zip((ours, theirs), losses, strict=True):
+            loss.backward()
+            with torch.no_grad():
+                for parameter in objective.parameters():
+                    if parameter.grad is not None:
+                        parameter -= 0.5 * parameter.grad
+                        parameter.grad = None
+        ours.after_step(number / 3)
+    assert not torch.equal(ours.key_projector[0].weight, ours.projector[0].weight)
+
+
+@BOTH
+def test_keys_follow_by_their_parameters_at_a_constant_rate(name, batch):
+    objective = apart(make(name, momentum=0.9))
+    online = dict(objective.named_parameters())
+    buffers = {which: buffer.clone() for which, buffer in objective.named_buffers()}
+    for progress in (0.0, 0.5, 1.0):
+        keys = {which: p.clone() for which, p in online.items() if which.startswith("key_")}
+        objective.after_step(progress)
+        for which, before in keys.items():
+            torch.testing.assert_close(online[which], 0.9 * before + 0.1 * online[which.removeprefix("key_")])
+    assert all(torch.equal(buffer, buffers[which]) for which, buffer in objective.named_buffers())
+
+
+@BOTH
+def test_keys_are_normalised_by_batches_of_their_own_in_train_mode(name, batch):
+    objective, data = apart(make(name)), batch(32, 32)
+    data.views[1] = 3 * data.views[1] + 1
+    objective(data)
+    assert objective.key_encoder.training
+    assert objective.key_encoder.bn1.num_batches_tracked == 1
+    assert not torch.allclose(objective.key_encoder.bn1.running_mean, objective.encoder.bn1.running_mean)
+
+
+@BOTH
+def test_parts_of_the_batch_are_normalised_by_themselves_and_keys_among_other_images(name, batch):
+    objective, data = apart(make(name, bn_splits=2)), batch(32, 32)
+    query, key = networks(copy.deepcopy(objective))
+    torch.manual_seed(0)
+    order = torch.rand(4, dtype=torch.float64).argsort()
+    assert {*order[:2].tolist()} != {0, 1}  # else this draw would not tell
+    v1, v2 = data.views
+    q = torch.cat([query(v1[:2]), query(v1[2:])])
+    k = torch.empty_like(q)
+    k[order] = torch.cat([key(v2[order[:2]]), key(v2[order[2:]])]).detach()
+    queue = objective.queue.keys.clone()
+    torch.manual_seed(0)
+    torch.testing.assert_close(objective(data)["loss"], by_hand(q, k, queue, objective.temperature))
+
+
+@BOTH
+def test_before_anything_is_learnt_the_loss_is_ln_of_all_candidates_at_a_high_temperature(name, batch):
+    objective, data = make(name, temperature=1e6), batch(32, 32)
+    assert objective(data)["loss"].item() == pytest.approx(math.log(1 + 8), abs=1e-4)
+
+
+def test_scale_of_the_embedding_does_not_matter(batch):
+    one, other, data = make("moco"), make("moco"), batch(32, 32)
+    with torch.no_grad():
+        for head in (other.projector, other.key_projector):
+            head[0].weight *= 7
+            head[0].bias *= 7
+    torch.testing.assert_close(one(data)["loss"], other(data)["loss"])
+
+
+def test_defaults_heads_and_views_are_the_papers():
+    v1, v2 = (build({"name": name}, NarrowEncoder()) for name in ("moco", "moco_v2"))
+    for objective in (v1, v2):
+        assert objective.queue.keys.shape == (65536, 128)
+        assert (objective.momentum, objective.symmetric, objective.bn_splits) == (0.999, False, 1)
+        assert not any(isinstance(module, nn.BatchNorm1d) for module in objective.modules())
+    assert (v1.temperature, v2.temperature) == (0.07, 0.2)
+    assert [tuple(p.shape) for p in v1.projector.parameters()] == [(128, 24), (128,)]
+    assert [tuple(p.shape) for p in v2.projector.parameters()] == [(24, 24), (24,), (128, 24), (128,)]
+    assert (v1.views(160), v2.views(160)) == (MOCO_VIEWS(160), MOCO_V2_VIEWS(160))
+
+
+@BOTH
+def test_guards(name):
+    objective = make(name)
+    with pytest.raises(
+        BadInput, match=r"objective.queue_size is 8, no multiple of the 3 images of a batch; set it to 9"
+    ):
+        objective.check(3, 32)
+    with pytest.raises(
+        BadInput, match=r"objective.queue_size is 8, no multiple of the 16 keys of a batch; set it to 16"
+    ):
+        make(name, symmetric=True).check(8, 32)
+    with pytest.raises(BadInput, match=r"objective.bn_splits is 3, but the 4 images"):
+        make(name, bn_splits=3).check(4, 32)
+    for settings, message in (
+        ({"momentum": 1.5}, "objective.momentum is 1.5"),
+        ({"temperature": 0.0}, r"objective.temperature is 0.0; set it above 0"),
+        ({"dim": 0}, "objective.dim is 0"),
+        ({"queue_size": 0}, "objective.queue_size is 0"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            make(name, **settings)

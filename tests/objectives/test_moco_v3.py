@@ -1,0 +1,121 @@
+"""MoCo v3 against the paper's algorithm, written out; what is easily done wrong."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from narrow import NarrowEncoder
+from torch import nn
+
+from bench.errors import BadInput
+from bench.objectives import build
+
+
+def make(**settings):
+    return build({"name": "moco_v3", "hidden_dim": 12, "dim": 6, **settings}, NarrowEncoder()).double()
+
+
+def apart(objective):
+    generator = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for parameter in objective.parameters():
+            if not parameter.requires_grad:
+                parameter += 0.1 * torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator)
+    return objective
+
+
+def ctr(q, k, tau):
+    """The paper's ctr, image by image."""
+    total = 0.0
+    for i in range(len(q)):
+        scores = [torch.exp((q[i] / q[i].norm()) @ (k[j] / k[j].norm()) / tau) for j in range(len(k))]
+        total = total - 2 * tau * torch.log(scores[i] / sum(scores))
+    return total / len(q)
+
+
+@pytest.mark.parametrize("tau", [1.0, 0.2])
+def test_loss_and_gradient_are_the_papers_algorithm(tau, batch):
+    objective, data = apart(make(temperature=tau)), batch(32, 32)
+    reference = copy.deepcopy(objective)
+    q1, q2 = (reference.predictor(reference.projector(reference.encoder(v))) for v in data.views)
+    k1, k2 = (reference.key_projector(reference.key_encoder(v)).detach() for v in data.views)
+    expected = ctr(q1, k2, tau) + ctr(q2, k1, tau)
+    loss = objective(data)["loss"]
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    expected.backward()
+    for (name, ours), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
+        assert (ours.grad is None) == name.startswith("key_"), name
+        if ours.grad is not None:
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=name)
+
+
+def test_a_view_is_never_its_own_key(batch):
+    """q₁ with k₁ would be the same view twice; the loss changes when the pairing does."""
+    objective, data = apart(make()), batch(32, 32)
+    q1, q2 = (objective.predictor(objective.projector(objective.encoder(v))) for v in data.views)
+    k1, k2 = (objective.key_projector(objective.key_encoder(v)) for v in data.views)
+    wrong = ctr(q1, k1, 1.0) + ctr(q2, k2, 1.0)
+    assert abs(objective(data)["loss"] - wrong) > 1e-4
+
+
+def test_a_high_temperature_leaves_the_difference_of_cosines(batch):
+    """Without the factor 2τ the gradient would vanish like 1/τ: 2τ·ctr − 2τ·ln N → 2·(mean of all cosines − own)."""
+    data, grads = batch(32, 32), []
+    for tau in (1e3, 1e5):
+        objective = apart(make(temperature=tau))
+        objective(data)["loss"].backward()
+        grads.append(objective.predictor[0].weight.grad)
+    torch.testing.assert_close(*grads, rtol=1e-2, atol=1e-5)
+    assert grads[0].abs().max() > 1e-4
+
+
+def test_keys_follow_along_a_half_cosine_from_m0_to_1(batch):
+    objective = apart(make(momentum=0.9))
+    online = dict(objective.named_parameters())
+    for progress, m in ((0.0, 0.9), (0.5, 0.95), (1.0, 1.0)):
+        keys = {name: p.clone() for name, p in online.items() if name.startswith("key_")}
+        objective.after_step(progress)
+        for name, before in keys.items():
+            torch.testing.assert_close(online[name], m * before + (1 - m) * online[name.removeprefix("key_")])
+
+
+def test_defaults_heads_and_views_are_the_papers():
+    objective = build({"name": "moco_v3"}, NarrowEncoder())
+    assert (objective.temperature, objective.momentum) == (1.0, 0.99)
+    kinds = [type(layer) for layer in objective.projector]
+    assert kinds == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear, nn.BatchNorm1d]
+    assert not objective.projector[4].affine
+    assert [type(layer) for layer in objective.predictor] == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear]
+    shapes = [tuple(layer.weight.shape) for layer in objective.projector if isinstance(layer, nn.Linear)]
+    assert shapes == [(4096, 24), (256, 4096)]
+    assert [tuple(layer.weight.shape) for layer in objective.predictor if isinstance(layer, nn.Linear)] == [
+        (4096, 256),
+        (256, 4096),
+    ]
+    assert all(
+        layer.bias is None
+        for head in (objective.projector, objective.predictor)
+        for layer in head
+        if isinstance(layer, nn.Linear)
+    )
+    first, second = objective.views(160)
+    assert (first.size, first.scale, first.blur, first.solarize) == (160, (0.2, 1.0), 1.0, 0.0)
+    assert (second.scale, second.blur, second.solarize) == ((0.2, 1.0), 0.1, 0.2)
+    assert not hasattr(objective, "queue")
+
+
+def test_guards():
+    with pytest.raises(BadInput, match="leaves no negatives; set it to 2 or more"):
+        make().check(1, 32)
+    for settings, message in (
+        ({"momentum": -0.1}, "objective.momentum is -0.1"),
+        ({"temperature": 0.0}, "objective.temperature is 0.0; set it above 0"),
+        ({"dim": 0}, "objective.dim is 0"),
+        ({"hidden_dim": 0}, "objective.hidden_dim is 0"),
+        ({"crop_min": 0.0}, "objective.crop_min is 0.0; set it above 0"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            make(**settings)
