@@ -18,6 +18,7 @@ OBJECTIVES: dict[str, str] = {
     "two_loss": "bench.objectives.two_loss:TwoLoss",
     "patch_byol": "bench.objectives.patch_byol:PatchBYOL",
     "supervised": "bench.objectives.supervised:Supervised",
+    "rotation": "bench.objectives.rotation:Rotation",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 
