@@ -19,6 +19,7 @@ OBJECTIVES: dict[str, str] = {
     "patch_byol": "bench.objectives.patch_byol:PatchBYOL",
     "supervised": "bench.objectives.supervised:Supervised",
     "rotation": "bench.objectives.rotation:Rotation",
+    "relative_patch": "bench.objectives.relative_patch:RelativePatch",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 
