@@ -154,3 +154,23 @@ def unmoved_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for norm, momentum in zip(norms, before, strict=True):
             norm.momentum = momentum
+
+
+def features_of(encoder: nn.Module, patches: Tensor, images: Tensor | None) -> Tensor:
+    """Return the encoder's features of all patches, in one forward: N×P×3×s×s -> N×P×F.
+
+    Args:
+        encoder: N×3×h×w -> N×F.
+        patches: what it sees with gradients.
+        images: N×3×H×H. What its running statistics are taken from instead, in a forward of its own without gradient:
+            those of patches, with zeros padded all around, serve a frozen trunk badly. None takes those of patches.
+    """
+    n, count = patches.shape[:2]
+    flat = patches.flatten(0, 1)  # NP×3×s×s
+    if images is None:
+        return encoder(flat).view(n, count, -1)
+    with unmoved_statistics(encoder):
+        features = encoder(flat).view(n, count, -1)
+    with torch.no_grad():
+        encoder(images)
+    return features

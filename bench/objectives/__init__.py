@@ -20,6 +20,7 @@ OBJECTIVES: dict[str, str] = {
     "supervised": "bench.objectives.supervised:Supervised",
     "rotation": "bench.objectives.rotation:Rotation",
     "relative_patch": "bench.objectives.relative_patch:RelativePatch",
+    "jigsaw": "bench.objectives.jigsaw:Jigsaw",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 

@@ -22,7 +22,7 @@ from bench.errors import BadInput
 from bench.losses.classification import cross_entropy, top1_percent
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.patches import Grid, unmoved_statistics, with_one_colour
+from bench.nn.patches import Grid, features_of, with_one_colour
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 
@@ -67,13 +67,7 @@ class RelativePatch(Objective):
         patches = self.grid.cut(v)  # N×9×3×s×s
         if self.drop_colours:
             patches = with_one_colour(patches)
-        if self.image_statistics:
-            with unmoved_statistics(self.encoder):
-                f = self.encoder(patches.flatten(0, 1)).unflatten(0, (-1, 9))  # N×9×F
-            with torch.no_grad():
-                self.encoder(v)
-        else:
-            f = self.encoder(patches.flatten(0, 1)).unflatten(0, (-1, 9))
+        f = features_of(self.encoder, patches, v if self.image_statistics else None)  # N×9×F
         middle, neighbours = f[:, 4:5].expand(-1, 8, -1), torch.cat([f[:, :4], f[:, 5:]], dim=1)  # N×8×F
         logits = self.classifier(torch.cat([middle, neighbours], dim=2).flatten(0, 1))  # 8N×8
         k = torch.arange(8, device=logits.device).repeat(len(v))  # 8N

@@ -23,4 +23,7 @@ CASES = {
         (118,),
         RIGHT,
     ),
+    "jigsaw": Case(
+        {"name": "jigsaw", "permutations": 5, "patch_size": 32, "gap": 8, "jitter": 3, "patch_dim": 6}, (118,), RIGHT
+    ),
 }
