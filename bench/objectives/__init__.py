@@ -48,6 +48,9 @@ OBJECTIVES: dict[str, str] = {
     "contrastive_2006": "bench.objectives.contrastive_2006:Contrastive2006",
     "triplet": "bench.objectives.triplet:Triplet",
     "clsa": "bench.objectives.clsa:CLSA",
+    "rotation": "bench.objectives.rotation:Rotation",
+    "relative_patch": "bench.objectives.relative_patch:RelativePatch",
+    "jigsaw": "bench.objectives.jigsaw:Jigsaw",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 
