@@ -107,6 +107,27 @@ class CheckpointSettings(Frozen):
     background: bool = True  # written by a thread while training goes on
 
 
+class DiagnosticsSettings(Frozen):
+    """What is looked at on held-out images while a recipe trains; no result depends on it.
+
+    The default costs about a hundredth of a training: 256 images as they are and as two views, and 512 for a bank of
+    neighbours, are 1,280 forward passes, where an epoch of ImageNet has 7.7 million.
+    """
+
+    images: int = Field(default=256, ge=0)  # 0: nothing is looked at
+    # None: after so many whole epochs that looking costs a hundredth of the training. After the last step always.
+    every_steps: int | None = Field(default=None, gt=0)
+    classes: int = Field(default=16, gt=0)  # that the images come from, where there are labels
+    bank: int = Field(default=512, ge=0)  # training images that neighbours come from, where there are labels
+    neighbours: int = Field(default=20, gt=0)
+    # A collapse is seen on the projector's outputs (the backbone's, where there is none), `patience` checks in a row.
+    guard: Literal["warn", "stop", "off"] = "warn"
+    patience: int = Field(default=3, gt=0)
+    # Of std·√D, whose square is 1 less the mean cosine of two images: 0.05 is a mean cosine of 0.9975.
+    min_std: float = Field(default=0.05, ge=0)
+    min_rank: float = Field(default=2.0, ge=0)  # effective rank: below 2, hardly more than one direction is in use
+
+
 class Recipe(Frozen):
     """A pretraining: data, objective, optimisation."""
 
@@ -137,6 +158,7 @@ class Recipe(Frozen):
     workers: int | None = Field(default=None, ge=0)  # None: chosen by the machine. Results do not depend on it
     pack: PackUsage = "auto"
     log_every: int = Field(default=10, gt=0)
+    diagnostics: DiagnosticsSettings = DiagnosticsSettings()
 
     @model_validator(mode="after")
     def _whole_batches(self) -> Recipe:
@@ -252,7 +274,7 @@ _TASK: TypeAdapter[Task] = TypeAdapter(Annotated[Task, Field(discriminator="kind
 # only by the pack that is then read, and that is in the fingerprint of the data.)
 MACHINE_KEYS = frozenset(
     {
-        *("workers", "log_every", "checkpoint", "checkpoint_activations", "lars"),
+        *("workers", "log_every", "checkpoint", "checkpoint_activations", "lars", "diagnostics"),
         *("pack", "compile_trunk", "reuse_features"),
     }
 )
