@@ -31,10 +31,17 @@ from bench.recipe import (
     read,
 )
 
-Kind = Literal["pretrain", "convert", "segmentation", "linear", "knn"]
+Kind = Literal["pretrain", "convert", "segmentation", "linear", "knn", "diagnostics"]
 
 # Raise a number when a stage's code changes what it computes; its results are then computed anew.
-VERSIONS: dict[Kind, int] = {"pretrain": 1, "convert": 1, "segmentation": 1, "linear": 1, "knn": 1}
+VERSIONS: dict[Kind, int] = {
+    "pretrain": 1,
+    "convert": 1,
+    "segmentation": 1,
+    "linear": 1,
+    "knn": 1,
+    "diagnostics": 1,
+}
 
 OUTPUTS: dict[Kind, tuple[str, ...]] = {
     "pretrain": ("last.ckpt",),
@@ -42,6 +49,7 @@ OUTPUTS: dict[Kind, tuple[str, ...]] = {
     "segmentation": (),
     "linear": (),
     "knn": (),
+    "diagnostics": ("spectrum.json", "spectrum.svg"),
 }
 
 
@@ -234,7 +242,8 @@ class Planner:
                 recipe=recipe,
                 recipe_fingerprint=trunk.recipe_fingerprint,
                 fingerprint=digest([task.kind, VERSIONS[task.kind], seed, body]),
-                parents={"convert": trunk},
+                # Diagnostics look at the projector, too, which only the training state has.
+                parents={"convert": trunk} | (dict(trunk.parents) if task.kind == "diagnostics" else {}),
                 data=data,
                 packs=packs,
             )

@@ -267,7 +267,23 @@ class KnnTask(_FrozenTask):
     search: Precision = Field(default="float32", json_schema_extra=LATER)
 
 
-Task = SegmentationTask | LinearTask | KnnTask
+class DiagnosticsTask(_FrozenTask):
+    """How a pretraining's representation spreads over its dimensions: of the trunk, and of what its loss sees."""
+
+    kind: Literal["diagnostics"]
+    dataset: Literal["coco", "imagenet", "imagenet100"]  # its validation images; coco's have no classes
+    images: int | None = Field(default=None, ge=2)  # drawn once, the same for every pretraining and seed; None: all
+    pairs: int = Field(default=2048, ge=2)  # images whose two views alignment is of
+    neighbours: int = Field(default=20, gt=0)
+    temperature: float = Field(default=0.07, gt=0)
+    batch_size: int = Field(default=256, gt=0)
+    size: int = Field(default=224, ge=32)
+    resize: int = Field(default=256, ge=32)
+    # bf16 would add noise of its own to every dimension, which a spectrum shows.
+    precision: Precision = "float32"
+
+
+Task = SegmentationTask | LinearTask | KnnTask | DiagnosticsTask
 _TASK: TypeAdapter[Task] = TypeAdapter(Annotated[Task, Field(discriminator="kind")])
 
 # Keys that say how a machine runs the job and cannot change its result: no fingerprint has them. (`pack` can change it
@@ -514,6 +530,7 @@ def _sentence(error: ValidationError, file: Path) -> str:
     """Word pydantic's first complaint as one sentence with the remedy."""
     first = error.errors()[0]
     kinds: dict[str, type[BaseModel]] = {"segmentation": SegmentationTask, "linear": LinearTask, "knn": KnnTask}
+    kinds["diagnostics"] = DiagnosticsTask
     where = [str(part) for part in first["loc"]]
     models: list[type[BaseModel]] = [kinds[where.pop(0)]] if where and where[0] in kinds else [Recipe]
     key = ".".join(where)

@@ -13,6 +13,8 @@ values are what is looked for, and float32 would drown them. Nothing here carrie
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -38,8 +40,19 @@ def deviation(z: Tensor) -> Tensor:
 
 
 def singular_values(z: Tensor) -> Tensor:
-    """Return the min(N, D) singular values of a matrix N×D, the largest first, float64."""
-    return torch.linalg.svdvals(z.detach().double())
+    """Return the min(N, D) singular values of a matrix N×D, the largest first, float64.
+
+    A tall matrix is reduced first, some rows at a time, to the triangle R of its QR decomposition, whose singular
+    values are its own.
+    """
+    n, d = z.shape
+    rows = z.detach()
+    if n <= 4 * d:
+        return torch.linalg.svdvals(rows.double())
+    triangle = rows.new_zeros(0, d, dtype=torch.float64)
+    for part in rows.split(4 * d):
+        triangle = torch.linalg.qr(torch.cat([triangle, part.double()]), mode="r").R
+    return torch.linalg.svdvals(triangle)
 
 
 def centred(z: Tensor) -> Tensor:
@@ -98,6 +111,20 @@ def tolerance(z: Tensor, labels: Tensor) -> Tensor | None:
     if pairs == 0:
         return None
     return (sums.square().sum() - unit.square().sum()) / pairs
+
+
+def log_uniformity(z: Tensor, t: float = 2.0, chunk: int = 1024) -> float:
+    """Return what `uniformity` returns, `chunk` rows at a time: memory is N × chunk."""
+    unit, total = _unit(z), -torch.inf
+    n = len(unit)
+    if n < 2:
+        raise ValueError("uniformity needs at least two rows: it is over pairs of different ones")
+    for start in range(0, n, chunk):
+        exponents = 2.0 * t * (unit[start : start + chunk] @ unit.t() - 1.0)
+        own = torch.arange(len(exponents), device=unit.device)
+        exponents[own, start + own] = -torch.inf
+        total = float(torch.logaddexp(torch.tensor(total, dtype=torch.float64), exponents.logsumexp(dim=(0, 1)).cpu()))
+    return total - math.log(n * (n - 1))
 
 
 def knn_percent(

@@ -17,8 +17,17 @@ from torch import Tensor, nn
 from bench.data.held_out import HeldOut
 from bench.data.views import normalised
 from bench.errors import StageFailed
-from bench.losses.uniformity import alignment, uniformity
-from bench.nn.diagnostics import centred, deviation, effective_rank, knn_percent, rankme, singular_values, tolerance
+from bench.losses.uniformity import alignment
+from bench.nn.diagnostics import (
+    centred,
+    deviation,
+    effective_rank,
+    knn_percent,
+    log_uniformity,
+    rankme,
+    singular_values,
+    tolerance,
+)
 from bench.recipe import DiagnosticsSettings, Recipe
 from bench.train.distributed import Ranks
 from bench.train.metrics_log import FILE, read_metrics
@@ -180,6 +189,7 @@ def measures(
     bank: Tensor | None = None,
     bank_labels: Tensor | None = None,
     k: int = 20,
+    temperature: float = 0.07,
 ) -> dict[str, float]:
     """Return what `bench.nn.diagnostics` says of a representation, by name; {} where it is not finite.
 
@@ -190,6 +200,7 @@ def measures(
         bank: M×D that neighbours come from, with its labels; None: z itself, each image without itself.
         bank_labels: M.
         k: neighbours.
+        temperature: of their votes.
     """
     if not all(bool(x.isfinite().all()) for x in (z, *(views or ()))):
         return {}
@@ -198,12 +209,12 @@ def measures(
         "std_sqrt_dim": float(deviation(z)) * math.sqrt(dim),
         "effective_rank": float(effective_rank(singular_values(centred(z)))),
         "rankme": float(rankme(z)),
-        "uniformity": float(uniformity(z.double())),
+        "uniformity": log_uniformity(z),
     }
     if views is not None:
         values["alignment"] = float(alignment(*(view.double() for view in views)))
     if labels is not None:
         if (same := tolerance(z, labels)) is not None:
             values["tolerance"] = float(same)
-        values["knn_percent"] = knn_percent(z, labels, bank, bank_labels, k)
+        values["knn_percent"] = knn_percent(z, labels, bank, bank_labels, k, temperature)
     return values

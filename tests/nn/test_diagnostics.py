@@ -15,6 +15,7 @@ from bench.nn.diagnostics import (
     deviation,
     effective_rank,
     knn_percent,
+    log_uniformity,
     rankme,
     singular_values,
     spectrum,
@@ -200,3 +201,16 @@ def test_uniformity_is_without_self_pairs_and_a_log_of_the_mean() -> None:
     assert uniformity(z).item() == pytest.approx(distances.mul(-2).exp().mean().log().item(), rel=1e-10)
     assert uniformity(z).item() > distances.mul(-2).mean().item() + 0.5  # the mean of logs
     assert uniformity(draw(2000, 128)).item() == pytest.approx(-3.94, abs=0.01)
+
+
+@pytest.mark.parametrize("chunk", [1, 4, 9, 100])
+def test_uniformity_in_pieces_is_uniformity(chunk: int) -> None:
+    z = draw(9, 4)
+    assert log_uniformity(z, chunk=chunk) == pytest.approx(uniformity(z).item(), rel=1e-12)
+    with pytest.raises(ValueError, match="at least two rows"):
+        log_uniformity(z[:1])
+
+
+def test_singular_values_of_a_tall_matrix_are_taken_in_pieces_without_loss() -> None:
+    z = draw(500, 6) * torch.tensor([1, 1e-3, 1e-6, 1e-9, 1e-12, 2]).double()
+    torch.testing.assert_close(singular_values(z), torch.linalg.svdvals(z), rtol=1e-3, atol=0)
