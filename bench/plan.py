@@ -30,6 +30,7 @@ from bench.recipe import (
     load_recipe,
     read,
 )
+from bench.signature import portable
 
 Kind = Literal["pretrain", "convert", "segmentation", "linear", "knn", "diagnostics"]
 
@@ -106,7 +107,8 @@ def digest(value: Any) -> str:
 
 def settings(config: Recipe | Task) -> dict[str, Any]:
     """Return the part of a config that decides its result, as plain JSON-able values."""
-    return {k: v for k, v in config.model_dump(mode="json").items() if k not in NOT_IN_FINGERPRINT}
+    values = {k: v for k, v in config.model_dump(mode="json").items() if k not in NOT_IN_FINGERPRINT}
+    return values | ({"objective": portable(config.objective)} if isinstance(config, Recipe) else {})
 
 
 def hashed(config: Recipe | Task) -> dict[str, Any]:
