@@ -30,12 +30,19 @@ from bench.recipe import (
     load_recipe,
     read,
 )
-from bench.signature import without_later
+from bench.signature import portable, without_later
 
-Kind = Literal["pretrain", "convert", "segmentation", "linear", "knn"]
+Kind = Literal["pretrain", "convert", "segmentation", "linear", "knn", "diagnostics"]
 
 # Raise a number when a stage's code changes what it computes; its results are then computed anew.
-VERSIONS: dict[Kind, int] = {"pretrain": 1, "convert": 1, "segmentation": 1, "linear": 1, "knn": 1}
+VERSIONS: dict[Kind, int] = {
+    "pretrain": 1,
+    "convert": 1,
+    "segmentation": 1,
+    "linear": 1,
+    "knn": 1,
+    "diagnostics": 1,
+}
 
 # Likewise when a back end makes other pixels: what uses it is computed anew. The other back ends never changed.
 VIEW_VERSIONS = {"fast": 2}
@@ -46,6 +53,7 @@ OUTPUTS: dict[Kind, tuple[str, ...]] = {
     "segmentation": (),
     "linear": (),
     "knn": (),
+    "diagnostics": ("spectrum.json", "spectrum.svg"),
 }
 
 
@@ -102,7 +110,8 @@ def digest(value: Any) -> str:
 
 def settings(config: Recipe | Task) -> dict[str, Any]:
     """Return the part of a config that decides its result, as plain JSON-able values."""
-    return {k: v for k, v in config.model_dump(mode="json").items() if k not in NOT_IN_FINGERPRINT}
+    values = {k: v for k, v in config.model_dump(mode="json").items() if k not in NOT_IN_FINGERPRINT}
+    return values | ({"objective": portable(config.objective)} if isinstance(config, Recipe) else {})
 
 
 def hashed(config: Recipe | Task) -> dict[str, Any]:
@@ -243,7 +252,8 @@ class Planner:
                 recipe=recipe,
                 recipe_fingerprint=trunk.recipe_fingerprint,
                 fingerprint=digest([task.kind, VERSIONS[task.kind], seed, body]),
-                parents={"convert": trunk},
+                # Diagnostics look at the projector, too, which only the training state has.
+                parents={"convert": trunk} | (dict(trunk.parents) if task.kind == "diagnostics" else {}),
                 data=data,
                 packs=packs,
             )

@@ -107,6 +107,27 @@ class CheckpointSettings(Frozen):
     background: bool = True  # written by a thread while training goes on
 
 
+class DiagnosticsSettings(Frozen):
+    """What is looked at on held-out images while a recipe trains; no result depends on it.
+
+    The default costs about a hundredth of a training: 256 images as they are and as two views, and 512 for a bank of
+    neighbours, are 1,280 forward passes, where an epoch of ImageNet has 7.7 million.
+    """
+
+    images: int = Field(default=256, ge=0)  # 0: nothing is looked at
+    # None: after so many whole epochs that looking costs a hundredth of the training. After the last step always.
+    every_steps: int | None = Field(default=None, gt=0)
+    classes: int = Field(default=16, gt=0)  # that the images come from, where there are labels
+    bank: int = Field(default=512, ge=0)  # training images that neighbours come from, where there are labels
+    neighbours: int = Field(default=20, gt=0)
+    # A collapse is seen on the projector's outputs (the backbone's, where there is none), `patience` checks in a row.
+    guard: Literal["warn", "stop", "off"] = "warn"
+    patience: int = Field(default=3, gt=0)
+    # Of std·√D, whose square is 1 less the mean cosine of two images: 0.05 is a mean cosine of 0.9975.
+    min_std: float = Field(default=0.05, ge=0)
+    min_rank: float = Field(default=2.0, ge=0)  # effective rank: below 2, hardly more than one direction is in use
+
+
 class Recipe(Frozen):
     """A pretraining: data, objective, optimisation."""
 
@@ -137,6 +158,7 @@ class Recipe(Frozen):
     workers: int | None = Field(default=None, ge=0)  # None: chosen by the machine. Results do not depend on it
     pack: PackUsage = "auto"
     log_every: int = Field(default=10, gt=0)
+    diagnostics: DiagnosticsSettings = DiagnosticsSettings()
 
     @model_validator(mode="after")
     def _whole_batches(self) -> Recipe:
@@ -245,14 +267,30 @@ class KnnTask(_FrozenTask):
     search: Precision = Field(default="float32", json_schema_extra=LATER)
 
 
-Task = SegmentationTask | LinearTask | KnnTask
+class DiagnosticsTask(_FrozenTask):
+    """How a pretraining's representation spreads over its dimensions: of the trunk, and of what its loss sees."""
+
+    kind: Literal["diagnostics"]
+    dataset: Literal["coco", "imagenet", "imagenet100"]  # its validation images; coco's have no classes
+    images: int | None = Field(default=None, ge=2)  # drawn once, the same for every pretraining and seed; None: all
+    pairs: int = Field(default=2048, ge=2)  # images whose two views alignment is of
+    neighbours: int = Field(default=20, gt=0)
+    temperature: float = Field(default=0.07, gt=0)
+    batch_size: int = Field(default=256, gt=0)
+    size: int = Field(default=224, ge=32)
+    resize: int = Field(default=256, ge=32)
+    # bf16 would add noise of its own to every dimension, which a spectrum shows.
+    precision: Precision = "float32"
+
+
+Task = SegmentationTask | LinearTask | KnnTask | DiagnosticsTask
 _TASK: TypeAdapter[Task] = TypeAdapter(Annotated[Task, Field(discriminator="kind")])
 
 # Keys that say how a machine runs the job and cannot change its result: no fingerprint has them. (`pack` can change it
 # only by the pack that is then read, and that is in the fingerprint of the data.)
 MACHINE_KEYS = frozenset(
     {
-        *("workers", "log_every", "checkpoint", "checkpoint_activations", "lars"),
+        *("workers", "log_every", "checkpoint", "checkpoint_activations", "lars", "diagnostics"),
         *("pack", "compile_trunk", "reuse_features"),
     }
 )
@@ -492,6 +530,7 @@ def _sentence(error: ValidationError, file: Path) -> str:
     """Word pydantic's first complaint as one sentence with the remedy."""
     first = error.errors()[0]
     kinds: dict[str, type[BaseModel]] = {"segmentation": SegmentationTask, "linear": LinearTask, "knn": KnnTask}
+    kinds["diagnostics"] = DiagnosticsTask
     where = [str(part) for part in first["loc"]]
     models: list[type[BaseModel]] = [kinds[where.pop(0)]] if where and where[0] in kinds else [Recipe]
     key = ".".join(where)

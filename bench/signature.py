@@ -2,19 +2,28 @@
 
 The constructor is the one place that names an objective's settings and gives the paper's defaults. A plan
 needs both (to catch a mistyped key, and to fingerprint the defaults), but must not wait for torch.
+
+An objective is named by its key in OBJECTIVES, by an entry point of the group `bench.objectives`, as
+`package.module:Class`, or as `path/to/file.py:Class`. Nothing of it is imported here: its source is found and read.
 """
 
 from __future__ import annotations
 
 import ast
+import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
+from importlib.machinery import PathFinder
+from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BadInput, nearest
 
 FOLDER = Path(__file__).parent / "objectives"
+GROUP = "bench.objectives"  # of the entry points by which an installed package names its objectives
 
 # Arguments that every objective gets from the recipe, not from its own settings.
 GIVEN = frozenset({"self", "encoder", "num_classes", "num_images"})
@@ -38,19 +47,125 @@ def objectives() -> dict[str, str]:
     raise AssertionError("bench/objectives/__init__.py has no OBJECTIVES")
 
 
-@cache
-def class_of(objective: str) -> ast.ClassDef:
-    """Return the syntax tree of the class that implements `objective`."""
-    module, _, name = objectives()[objective].partition(":")
-    file = FOLDER / f"{module.rpartition('.')[2]}.py"
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    return next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+@dataclass(frozen=True)
+class Source:
+    """Where an objective's class is: a file, and the module that it is, unless it was named by its path."""
+
+    file: Path
+    class_name: str
+    module: str | None
+    ours: bool  # whether it is one of OBJECTIVES
+
+    @property
+    def hash(self) -> str:
+        """16 hex digits of the file's content."""
+        return hashlib.sha256(self.file.read_bytes()).hexdigest()[:16]
 
 
-@cache
-def parameters(objective: str) -> dict[str, tuple[str, Any]]:
-    """Return {parameter: (annotation, default)} of the constructor, in order."""
-    init = next(n for n in class_of(objective).body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
+def plugins() -> dict[str, str]:
+    """Return {name: "module:Class"} of the entry points of installed packages; ours come first where names collide."""
+    return {point.name: point.value for point in entry_points(group=GROUP) if point.name not in objectives()}
+
+
+def locate(objective: str, config: Path | None = None) -> Source:
+    """Return where the objective of that name is, without importing it.
+
+    Args:
+        objective: a name of ours, of an entry point, `package.module:Class`, or `file.py:Class`.
+        config: the file that names it; a relative path is taken from its folder, or else from the working directory.
+
+    Raises BadInput when there is no such file, module or name.
+    """
+    where = f" in {config}" if config is not None else ""
+    if objective in objectives():
+        module, _, name = objectives()[objective].partition(":")
+        return Source(FOLDER / f"{module.rpartition('.')[2]}.py", name, module, True)
+    place, colon, name = (objective if ":" in objective else plugins().get(objective, "")).rpartition(":")
+    if not colon or not place or not name.isidentifier():
+        known = [*objectives(), *plugins()]
+        hint = nearest(objective, known) or f"; known: {', '.join(known)}, package.module:Class and file.py:Class."
+        raise BadInput(f"Unknown objective {objective!r}{where}{hint}")
+    if place.endswith(".py"):
+        folders = [*([config.parent] if config is not None else []), Path.cwd()]
+        file = next((folder / place for folder in folders if (folder / place).is_file()), None)
+        if file is None:
+            beside = "neither beside the config nor" if config is not None else "not"
+            raise BadInput(f"objective.name{where} names {place}, which is {beside} in {Path.cwd()}; mend the path.")
+        return Source(file.resolve(), name, None, False)
+    found = _module_file(place)
+    if found is None:
+        raise BadInput(
+            f"objective.name{where} names the module {place}, which cannot be found; install its package, or give "
+            "path/to/file.py:Class."
+        )
+    return Source(found, name, place, False)
+
+
+def _module_file(module: str) -> Path | None:
+    """The source file of a module; asked for all of `a.b.c`, find_spec would import the packages above it."""
+    parts = module.split(".")
+    try:
+        spec = find_spec(parts[0])
+    except ValueError:  # a name that is no module's
+        return None
+    for end in range(2, len(parts) + 1):
+        if spec is None:
+            return None
+        spec = PathFinder.find_spec(".".join(parts[:end]), list(spec.submodule_search_locations or []))
+    origin = Path(spec.origin) if spec is not None and spec.origin is not None else None
+    return origin if origin is not None and origin.suffix == ".py" and origin.is_file() else None
+
+
+def class_of(objective: str, config: Path | None = None) -> ast.ClassDef:
+    """Return the syntax tree of the class that implements `objective`.
+
+    Raises BadInput when its file is no Python, or has no such class.
+    """
+    source = locate(objective, config)
+    return _class(source) if source.ours else _parsed(source)
+
+
+def _parsed(source: Source) -> ast.ClassDef:
+    try:
+        tree = ast.parse(source.file.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError) as error:
+        raise BadInput(f"{source.file} is no readable Python ({error}); mend it.") from error
+    classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
+    if source.class_name not in classes:
+        hint = nearest(source.class_name, classes) or f"; it has {', '.join(classes) or 'none'}."
+        raise BadInput(f"{source.file} has no class {source.class_name}{hint}")
+    return classes[source.class_name]
+
+
+_class = cache(_parsed)  # of files that don't change while we run
+
+
+def portable(objective: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an objective's settings as they are fingerprinted and recorded.
+
+    One that is not ours has no path of this machine in its name, and says what its source file holds: an edit of that
+    file (not of what it imports) makes another pretraining.
+    """
+    source = locate(str(objective["name"]))
+    if source.ours:
+        return dict(objective)
+    name = f"{source.module or source.file.name}:{source.class_name}"
+    return {**objective, "name": name, "source": source.hash}
+
+
+def parameters(objective: str, config: Path | None = None) -> dict[str, tuple[str, Any]]:
+    """Return {parameter: (annotation, default)} of the constructor, in order; BadInput for a default that must run."""
+    found = class_of(objective, config)
+    init = next((n for n in found.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
+    if init is None:
+        return {}
+    try:
+        return _parameters(init)
+    except ValueError as error:
+        raise BadInput(f"A default of {found.name}.__init__ is no literal; write its value out.") from error
+
+
+def _parameters(init: ast.FunctionDef) -> dict[str, tuple[str, Any]]:
     arguments = [*init.args.args, *init.args.kwonlyargs]
     defaults: list[ast.expr | None] = [None] * (len(init.args.args) - len(init.args.defaults))
     defaults += [*init.args.defaults, *init.args.kw_defaults]
@@ -88,10 +203,12 @@ def check_arguments(objective: Mapping[str, Any], source: Path) -> dict[str, Any
     Raises BadInput for an unknown objective, an unknown setting (with the nearest) or a wrong type.
     """
     name = objective.get("name")
-    if not isinstance(name, str) or name not in objectives():
-        hint = nearest(str(name), objectives()) or f"; known: {', '.join(objectives())}."
-        raise BadInput(f"Unknown objective {name!r} in {source}{hint}")
-    known = parameters(name)
+    if not isinstance(name, str):
+        raise BadInput(f"Unknown objective {name!r} in {source}; known: {', '.join(objectives())}.")
+    found = locate(name, source)
+    known = parameters(name, source)
+    if found.module is None:  # a process in another folder must find it, too
+        name = f"{found.file}:{found.class_name}"
     settings: dict[str, Any] = {"name": name} | {key: default for key, (_, default) in known.items()}
     for key, value in objective.items():
         if key == "name":

@@ -20,7 +20,7 @@ from bench.recipe import (
     read,
     route,
 )
-from bench.signature import class_of, objectives
+from bench.signature import class_of, objectives, plugins
 
 
 def inventory() -> dict[str, dict[str, str]]:
@@ -28,8 +28,15 @@ def inventory() -> dict[str, dict[str, str]]:
     return {
         "pretrain": {name: _first_line(file) for name, file in config_files("pretrain_configs").items()},
         "downstream": {name: _first_line(file) for name, file in config_files("downstream_configs").items()},
-        "objectives": {name: (ast.get_docstring(class_of(name)) or "").split("\n")[0] for name in objectives()},
+        "objectives": {name: _objective(name) for name in [*objectives(), *plugins()]},
     }
+
+
+def _objective(name: str) -> str:
+    try:
+        return (ast.get_docstring(class_of(name)) or "").split("\n")[0]
+    except BadInput:
+        return "(not readable)"
 
 
 def resolved(name: str, profile: Profile, assignments: Sequence[str]) -> tuple[str, dict[str, Any]]:

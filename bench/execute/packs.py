@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.data.manifest import Found, PackUse, evaluation_packs, find_packs, training_pack
-from bench.recipe import KnnTask, LinearTask, Recipe, SegmentationTask, Task
+from bench.recipe import DiagnosticsTask, KnnTask, LinearTask, Recipe, SegmentationTask, Task
 
 PACKED_BACKENDS = frozenset({"fast", "device"})
 
@@ -30,10 +30,10 @@ class Packs:
             return ()
         uses: list[PackUse] = []
         found = self._of(config.dataset)
-        if found and not isinstance(config, KnnTask) and config.view_backend in PACKED_BACKENDS:
+        if found and not isinstance(config, KnnTask | DiagnosticsTask) and config.view_backend in PACKED_BACKENDS:
             chosen = training_pack(found, config.view_size if isinstance(config, Recipe) else config.size)
             uses += [] if chosen is None else [chosen.use("training")]
-        if found and isinstance(config, LinearTask | KnnTask):
+        if found and isinstance(config, LinearTask | KnnTask | DiagnosticsTask):
             uses += [one.use("evaluation") for one in evaluation_packs(found, config.resize)]
         return tuple(uses)
 

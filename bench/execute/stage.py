@@ -96,6 +96,7 @@ def _run(folder: Path, stage: StageFile) -> None:
         packs=stage.packs,
         data=stage.data,
         features=work_dir / "features",
+        recipe=stage.recipe,
     )
     started = time.monotonic()
     try:

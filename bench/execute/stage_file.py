@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from bench.data.manifest import PackUse
 from bench.errors import BadInput
 from bench.plan import OUTPUTS, Kind, Stage, protocol_hash
-from bench.recipe import KnnTask, LinearTask, Recipe, SegmentationTask
+from bench.recipe import DiagnosticsTask, KnnTask, LinearTask, Recipe, SegmentationTask
 
 STAGE, DONE = "stage.json", "done.json"
 
@@ -31,7 +31,7 @@ class StageFile(BaseModel):
     fingerprint: str
     recipe_fingerprint: str
     recipe: Recipe
-    task: SegmentationTask | LinearTask | KnnTask | None = Field(default=None, discriminator="kind")
+    task: SegmentationTask | LinearTask | KnnTask | DiagnosticsTask | None = Field(default=None, discriminator="kind")
     protocol: str | None  # of a task
     inputs: dict[str, str]  # role -> folder, relative to the work folder
     data: dict[str, str]  # data set -> fingerprint

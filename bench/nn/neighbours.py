@@ -241,3 +241,20 @@ def dots(queries: Tensor, rows: Tensor, counts: Tensor, columns: Tensor) -> Tens
         # In float64, so that how a device splits the sum over its threads leaves no trace in float32.
         parts.append((queries[mine].double() * rows[theirs].double()).sum(1).float())
     return torch.cat(parts) if parts else queries.new_empty(0)
+
+
+def vote(scores: Tensor, labels: Tensor, classes: int, temperature: float) -> Tensor:
+    """Return the classes by weight of vote, best first, N×C; classes without a vote are −1.
+
+    Args:
+        scores: N×k cosines of the neighbours.
+        labels: N×k their classes.
+        classes: C.
+        temperature: τ; a neighbour's vote is exp(s/τ), here relative to its query's best neighbour.
+    """
+    weights = ((scores - scores.max(dim=1, keepdim=True).values) / temperature).exp()
+    votes = scores.new_zeros(len(scores), classes).scatter_add_(1, labels, weights)
+    voted = torch.zeros(votes.shape, dtype=torch.bool, device=votes.device).scatter_(1, labels, True)
+    # Stable: classes with equal votes are ranked by number, not by chance.
+    ranked = votes.masked_fill(~voted, -1.0).sort(dim=1, descending=True, stable=True).indices
+    return torch.where(voted.gather(1, ranked), ranked, -1)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Mapping
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import BadInput, nearest
+from bench.signature import Source, locate
 
 if TYPE_CHECKING:
     from bench.nn.encoder import Encoder
@@ -64,15 +68,11 @@ def build(settings: Mapping[str, Any], encoder: Encoder, num_classes: int = 0, n
         num_classes: of the data set, for objectives that use labels.
         num_images: of the data set, for objectives that keep something for each image.
 
-    Raises BadInput for an unknown name or setting, and for values that an objective refuses.
+    Raises BadInput for an unknown name or setting, for a class that is no objective, and for values that one refuses.
     """
     own = dict(settings)
     name = str(own.pop("name", ""))
-    if name not in OBJECTIVES:
-        hint = nearest(name, OBJECTIVES) or f"; known: {', '.join(OBJECTIVES)}."
-        raise BadInput(f"Unknown objective {name!r}{hint}")
-    module, _, class_name = OBJECTIVES[name].partition(":")
-    kind: type[Objective] = getattr(import_module(module), class_name)
+    kind = _imported(locate(name))
     takes = inspect.signature(kind).parameters
     known = [key for key in takes if key not in ("encoder", "num_classes", "num_images")]
     for key in own:
@@ -84,3 +84,39 @@ def build(settings: Mapping[str, Any], encoder: Encoder, num_classes: int = 0, n
     if "num_images" in takes:
         own["num_images"] = num_images
     return kind(encoder, **own)
+
+
+def _imported(source: Source) -> type[Objective]:
+    """Import an objective's class; BadInput when its file cannot be run, or the class is no Objective."""
+    from bench.objectives.base import Objective
+
+    try:
+        module = import_module(source.module) if source.module is not None else _run(source)
+        kind = getattr(module, source.class_name)
+    except Exception as error:
+        if source.ours:
+            raise
+        reason = " ".join(str(error).split()) or "no reason given"
+        raise BadInput(f"{source.file} cannot be imported ({type(error).__name__}: {reason}); mend it.") from error
+    if not (inspect.isclass(kind) and issubclass(kind, Objective)):
+        raise BadInput(
+            f"{source.class_name} in {source.file} is no objective; derive it from bench.objectives.base.Objective."
+        )
+    return kind
+
+
+def _run(source: Source) -> ModuleType:
+    """Run a file as a module of its own."""
+    name = f"bench_objective_{source.file.stem}_{source.hash}"
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, source.file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = module_from_spec(spec)
+        sys.modules[name] = module  # dataclasses look it up there
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]

@@ -76,6 +76,9 @@ class Objective(nn.Module, ABC):
     def outputs(self, images: Tensor) -> dict[str, Tensor]:
         """Return what diagnostics look at, by name, each N×D: the pooled feature, and what the loss sees of it.
 
+        Called in eval mode and without gradients, by the first rank alone: it must change nothing, and wait for no
+        other rank. Override it where the encoder takes no plain images, or `projector` no pooled features.
+
         Args:
             images: N×3×H×W, normalised.
         """

@@ -30,6 +30,11 @@ def section_notes(
         notes += distinguishable(columns, rows)
         notes += _protocols(records, columns)
         notes += _skipped(records)
+        if any(column.protocol and not column.metric.endswith("_percent") for column in columns):
+            notes.append(
+                "Not in percent: RankMe and effective rank, in dimensions; uniformity, a logarithm (lower spreads "
+                "more); tolerance, a cosine. Higher is not better there, and nothing is bold."
+            )
     if repeats:
         notes.append(f"{repeats} older records of a seed that was measured again in the same cell are left out.")
     if any(row.published for row in rows):

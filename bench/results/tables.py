@@ -39,6 +39,10 @@ METRICS = {
     "segmentation": ("aacc_percent", "miou_percent", "macc_percent"),
     "linear": ("top1_percent",),
     "knn": ("top1_percent",),
+    "diagnostics": (
+        *("backbone_rankme", "backbone_uniformity", "backbone_tolerance", "backbone_knn_percent"),
+        *("projector_rankme", "projector_effective_rank"),
+    ),
 }
 # The deck's columns, in its order; columns of other tasks come after them.
 DECK = {
@@ -48,7 +52,12 @@ DECK = {
     ("imagenet_linear", "top1_percent"): "ImageNet acc",
     ("imagenet100_linear", "top1_percent"): "ImageNet-100 acc",
 }
-SHORT = {"aacc_percent": "aAcc", "miou_percent": "mIoU", "macc_percent": "mAcc", "top1_percent": "top-1"}
+SHORT = {
+    **{"aacc_percent": "aAcc", "miou_percent": "mIoU", "macc_percent": "mAcc", "top1_percent": "top-1"},
+    **{"backbone_rankme": "backbone RankMe", "backbone_uniformity": "backbone uniformity"},
+    **{"backbone_tolerance": "backbone tolerance", "backbone_knn_percent": "backbone kNN"},
+    **{"projector_rankme": "projector RankMe", "projector_effective_rank": "projector effective rank"},
+}
 
 
 # ------------------------------------------------------------------------------------------- building
@@ -73,7 +82,7 @@ def build_tables(records: Sequence[Record], reference_dir: Path, baseline: str |
         measured = _measured(chosen, columns)
         known |= {word for row in measured for word in (row.name, row.label)}
         base = _baseline(measured, baseline)
-        measured = _best(_differences(measured, base))
+        measured = _best(_differences(measured, base), columns)
         rows = (*measured, *(_published_row(row, columns) for row in beside))
         repeats = sum(record.profile == profile for record in records) - len(chosen)
         notes = section_notes(chosen, columns, rows, base, repeats)
@@ -174,10 +183,13 @@ def _differences(rows: Sequence[Row], base: Row | None) -> list[Row]:
     return result
 
 
-def _best(rows: Sequence[Row]) -> list[Row]:
-    """Mark the highest mean of each column (as displayed, so that visible ties are ties), if rows compete."""
+def _best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
+    """Mark the highest mean of each column in percent (as displayed, so that visible ties are ties), if rows compete.
+
+    Of other quantities, such as a rank, more is not better.
+    """
     marked = [list(row.cells) for row in rows]
-    for index in range(len(rows[0].cells) if rows else 0):
+    for index in (i for i, column in enumerate(columns) if column.metric.endswith("_percent")):
         shown = [round(cell.summary.mean, 2) for row in rows if (cell := row.cells[index]) is not None]
         highest = max(shown, default=0.0)
         for cells in marked:

@@ -233,9 +233,9 @@ def _cpu_kind() -> str:
 
 def part(index: Index, chosen: Sequence[int] | np.ndarray) -> Index:
     """Return the index of some of its images, in the order of the data set; all classes stay."""
-    assert index.labels is not None
     kept = sorted(int(position) for position in chosen)
-    return replace(index, files=tuple(index.files[i] for i in kept), labels=tuple(index.labels[i] for i in kept))
+    labels = None if index.labels is None else tuple(index.labels[i] for i in kept)
+    return replace(index, files=tuple(index.files[i] for i in kept), labels=labels)
 
 
 def subset(index: Index, count: int | None, seed: int) -> Index:

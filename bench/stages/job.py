@@ -28,6 +28,7 @@ class Job:
     unreadable: Literal["fail", "skip"] = "fail"
     packs: tuple[PackUse, ...] = ()
     data: Mapping[str, str] = field(default_factory=dict)  # data set -> fingerprint
+    recipe: Recipe | None = None  # of the pretraining that the stage belongs to
     features: Path | None = None  # where features of frozen trunks are kept for other stages; None: nowhere
 
     def data_root(self, dataset: str) -> Path:

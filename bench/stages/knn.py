@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from bench.data.layouts import Index, index
 from bench.errors import StageFailed
 from bench.nn.collectives import gather
-from bench.nn.neighbours import Bank, over_ranks, search
+from bench.nn.neighbours import Bank, over_ranks, search, vote
 from bench.recipe import KnnTask
 from bench.stages.frozen import FrozenTrunk, evaluated, subset
 from bench.stages.job import Job
@@ -127,23 +127,6 @@ def nearest(queries: Tensor, bank: Tensor, k: int, chunk: int = CHUNK) -> tuple[
         scores, order = scores.topk(min(k, scores.shape[1]), dim=1)
         positions = positions.gather(1, order)
     return scores, positions
-
-
-def vote(scores: Tensor, labels: Tensor, classes: int, temperature: float) -> Tensor:
-    """Return the classes by weight of vote, best first, N×C; classes without a vote are −1.
-
-    Args:
-        scores: N×k cosines of the neighbours.
-        labels: N×k their classes.
-        classes: C.
-        temperature: τ; a neighbour's vote is exp(s/τ), here relative to its query's best neighbour.
-    """
-    weights = ((scores - scores.max(dim=1, keepdim=True).values) / temperature).exp()
-    votes = scores.new_zeros(len(scores), classes).scatter_add_(1, labels, weights)
-    voted = torch.zeros(votes.shape, dtype=torch.bool, device=votes.device).scatter_(1, labels, True)
-    # Stable: classes with equal votes are ranked by number, not by chance.
-    ranked = votes.masked_fill(~voted, -1.0).sort(dim=1, descending=True, stable=True).indices
-    return torch.where(voted.gather(1, ranked), ranked, -1)
 
 
 def classify(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from bench.convert.matching import match_shapes
 from bench.convert.proof import load_strictly
 from bench.convert.reading import read_checkpoint
 from bench.data.clips import ClipDataset
+from bench.data.held_out import held_out
 from bench.data.images import ViewDataset, loader
 from bench.data.layouts import Index, index
 from bench.data.sampler import DrawSampler, steps_per_epoch
@@ -162,7 +164,7 @@ def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks:
         )
         return loader(dataset, Parts(batches, recipe.accumulate), workers, pin=ranks.device.type == "cuda")
 
-    title = f"{recipe.name}-s{job.seed}"
+    title, look = f"{recipe.name}-s{job.seed}", recipe.diagnostics
     return fit(
         objective,
         source,
@@ -172,6 +174,7 @@ def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks:
         folder=job.folder,
         ranks=ranks,
         title=title,
+        held_out=partial(held_out, images, recipe.view_size, look.images, look.classes, look.bank),
     )
 
 

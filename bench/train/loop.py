@@ -6,6 +6,7 @@ later equals one that never stopped, bit for bit on a CPU.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from bench.progress import Progress
 from bench.randomness import reseed
 from bench.recipe import Recipe
 from bench.train.checkpoint import LAST
+from bench.train.diagnostics import Diagnostics
 from bench.train.distributed import Ranks
 from bench.train.feed import Feed, Source, micro_batch, to_device
 from bench.train.metrics_log import MetricsLog
@@ -25,6 +27,7 @@ from bench.train.state import State, identity
 from bench.train.step import Step
 
 if TYPE_CHECKING:
+    from bench.data.held_out import HeldOut
     from bench.objectives.base import Objective
 
 
@@ -38,18 +41,20 @@ def fit(
     folder: Path,
     ranks: Ranks | None = None,
     title: str = "pretrain",
+    held_out: Callable[[], HeldOut] | None = None,
 ) -> dict[str, Any]:
     """Train an objective by its recipe, from `last.ckpt` in `folder` if there is one, and return its metrics.
 
     `source(step)` yields micro-batches of batch_size / (processes × accumulate) images from an optimizer step on. The
     objective's `forward(batch)` returns {"loss": scalar, and its terms}; `after_step(k / K)` is called after optimizer
-    step k (0-based) of K.
+    step k (0-based) of K. `held_out()` reads the images that diagnostics are of; without it there are none.
 
     Writes last.ckpt, epoch_….ckpt, metrics.jsonl and tensorboard/ in `folder`. Returns {"steps", "epochs",
     "images_skipped", "loss" and the terms}, means over the last log interval.
 
     Raises BadInput for a batch that does not divide evenly and for a checkpoint of another run, StageFailed when the
-    loss or a weight is not finite, Interrupted after a signal (the checkpoint of the last step is written by then).
+    loss or a weight is not finite and where `diagnostics.guard` ends the run, Interrupted after a signal (the
+    checkpoint of the last step is written by then).
     """
     ranks = ranks or Ranks()
     assert recipe.optimizer is not None
@@ -61,6 +66,7 @@ def fit(
     run = identity(recipe, seed, steps_per_epoch)
     state = State(folder, run, objective, work.optimizer, ranks, background=recipe.checkpoint.background)
     start, meter = state.resume(), state.meter
+    watch = Diagnostics(objective, recipe, ranks, total, steps_per_epoch, held_out)
     placed = partial(to_device, device=ranks.device, memory_format=work.memory_format)
     shown: dict[str, str | float] = {}
     if start == total:
@@ -73,6 +79,7 @@ def fit(
         Feed(source, start, meter) as feed,
         Progress(title, total, "steps", done=start) if ranks.first else nullcontext() as progress,
     ):
+        watch.resume(folder, start)
         for step in range(start, total):
             reseed(seed, "step", step, ranks.rank)
             skipped = 0
@@ -86,14 +93,18 @@ def fit(
             epoch = step // steps_per_epoch
             asked, skipped = ranks.sums(int(stop.asked), skipped)  # all ranks stop after the same step
             state.skipped += skipped
+            seen = watch.look(done)
             if done % recipe.log_every == 0 or done == total:
                 state.logged = meter.check(ranks, done, state.last_good)
                 speed = meter.speed(ranks.world)
                 meter.clear()
-                log.write(done, {"epoch": epoch, **state.logged, "lr": rate(step), **speed})
+                log.write(done, {"epoch": epoch, **state.logged, "lr": rate(step), **speed, **seen})
                 shown = _shown(state.logged["loss"], speed, state.skipped)
+            elif seen:
+                log.write(done, {"epoch": epoch, **seen})
             if progress is not None:
                 progress.update(1, **shown)
+            watch.judge()  # before the last checkpoint, or the run would count as finished
             keep = epoch if _keeps(recipe, done, steps_per_epoch) else None
             if asked or keep is not None or _due(recipe, done, steps_per_epoch):
                 state.save(keep, leaving=bool(asked) or done == total)

@@ -23,7 +23,7 @@ def identity(recipe: Recipe, seed: int, steps_per_epoch: int) -> dict[str, Any]:
     return {
         "recipe": recipe.name,
         "arch": recipe.arch,
-        "objective": recipe.objective["name"],
+        "objective": str(recipe.objective["name"]).rpartition("/")[2],  # of one that is a file, not where it lies
         "seed": seed,
         "epochs": recipe.epochs,
         "steps_per_epoch": steps_per_epoch,

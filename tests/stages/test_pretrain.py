@@ -211,7 +211,10 @@ def test_two_ranks_compute_what_one_does(roots: dict[str, Path], tmp_path: Path)
         for process in ranks:
             process.kill()
     for ours, theirs in zip(lines(tmp_path / "one"), lines(tmp_path / "two"), strict=True):
-        assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-4)
+        assert ours.keys() == theirs.keys()
+        # What held-out images show of two steps, through running statistics that have hardly begun, magnifies rounding.
+        trained = {key for key in ours if not key.startswith("diagnostics/")}
+        assert {k: ours[k] for k in trained} == pytest.approx({k: theirs[k] for k in trained}, rel=1e-3, abs=1e-4)
 
 
 # ----------------------------------------------------------------------------------------- continuation
@@ -315,6 +318,25 @@ def test_code_in_a_starting_checkpoint_is_never_run(roots: dict[str, Path], tmp_
 def test_an_epoch_that_the_parent_did_not_keep_is_named(parent: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"epoch_0007\.ckpt is missing; set .* in byol to a divisor of 8, remove"):
         starting_file(job(child(epoch=7), tmp_path, inputs={"init": parent}))
+
+
+# ------------------------------------------------------------------------------------------ diagnostics
+
+
+def test_a_run_is_looked_at_on_held_out_images_and_is_the_same_without(roots: dict[str, Path], tmp_path: Path) -> None:
+    for name, settings in (("seen", {"every_steps": 1, "images": 4}), ("plain", {"images": 0})):
+        run(job(recipe(dataset="imagenet", diagnostics=settings), tmp_path / name, roots))
+    seen, plain = (objective_of(tmp_path / name / "last.ckpt") for name in ("seen", "plain"))
+    assert equal(seen, plain)
+    looked = [line for line in lines(tmp_path / "seen") if "diagnostics/projector/rankme" in line]
+    assert [line["step"] for line in looked] == [1, 2, 3, 4]
+    assert 1 <= looked[0]["diagnostics/projector/rankme"] <= 4.01
+    assert 0 <= looked[0]["diagnostics/backbone/knn_percent"] <= 100
+    assert not any("diagnostics" in key for line in lines(tmp_path / "plain") for key in line)
+    coco = tmp_path / "coco"
+    run(job(recipe(diagnostics={"every_steps": 4, "images": 4}), coco, roots))
+    assert "diagnostics/projector/alignment" in lines(coco)[-1]
+    assert "diagnostics/projector/knn_percent" not in lines(coco)[-1]
 
 
 # --------------------------------------------------------------------------------------------- bad data
