@@ -14,8 +14,20 @@ from bench.signature import objectives, parameters
 SHARED: dict[str, Any] = {
     "hidden_dim": 128,
     "projection_dim": 64,
-    "queue_size": 384,
+    "dim": 64,
+    "d0": 64,
+    "local_dim": 32,
+    "bottleneck_dim": 32,
+    "latent_dim": 32,
+    "outputs_dim": 256,
     "prototypes": 64,
+    "queue_size": 384,
+    "negatives": 256,
+    "momentum": 0.99,
+    "crop_size": 32,
+    "width": 16,
+    "depth": 3,
+    "image_size": 32,
 }
 
 
@@ -48,6 +60,18 @@ NONE = frozenset({"random_init"})
 
 OWN: dict[str, dict[str, Any]] = {
     "patch_byol": {"settings": {"patches": 4, "sampling": "grid"}},
+    "swav": {"settings": {"crops": 2, "freeze_share": 0.02}},
+    "dino": {"settings": {"crops": 2, "freeze_share": 0.02}},
+    "taco": {"settings": {"frames": 3, "stride": 1, "transforms": ("speed", "reverse")}, "batch_size": 16},
+    "dsm": {"settings": {"frames": 3, "stride": 2}, "batch_size": 16},
+    "rotation": {"batch_size": 24},
+    "relative_patch": {"settings": {"patch_size": 32, "gap": 12, "jitter": 3}, "view_size": 128, "batch_size": 24},
+    "jigsaw": {
+        "settings": {"permutations": 24, "patch_size": 32, "gap": 6, "jitter": 3, "patch_dim": 64},
+        "view_size": 120,
+        "batch_size": 24,
+    },
+    "pirl": {"settings": {"puzzle_size": 120, "patch_size": 32}, "batch_size": 24},
 }
 
 

