@@ -75,6 +75,18 @@ def test_active_dims_counts_dimensions_in_which_the_posterior_left_the_prior():
     assert objective(data)["active_dims"] == 0
 
 
+def test_active_dims_are_those_of_all_ranks_images(monkeypatch):
+    objective, data = make(), images_batch(4, (32,))
+    with torch.no_grad():
+        objective.posterior.weight.zero_()
+        objective.posterior.bias.zero_()
+        objective.posterior.bias[:2] = 1.0  # ½ nat here, nothing on the other rank
+    monkeypatch.setattr("bench.objectives.vae.world", lambda: 2)
+    elsewhere = torch.tensor([0.0, 0.0, 0.015, 0.025, 0.0], dtype=torch.float64)
+    monkeypatch.setattr("bench.objectives.vae.sum_over_ranks", lambda kl: kl + elsewhere)
+    assert objective(data)["active_dims"] == 3  # means of 0.25, 0.25, 0.0075, 0.0125 and 0
+
+
 def test_an_extreme_log_variance_is_clamped():
     objective, data = make().float(), images_batch(2, (32,))
     data.views = [view.float() for view in data.views]
