@@ -1,8 +1,8 @@
 """Strong augmentation: a few steps from a pool of fourteen, each done half of the time, with a random magnitude.
 
 Source: Cubuk et al., "RandAugment" (2020), in the form of FixMatch (Sohn et al. 2020), with which Wang and Qi, "CLSA"
-(2021), make their stronger views (five steps). With s = magnitude/10, the magnitude an integer from 1 to 9, and a random
-sign ±:
+(2021), make their stronger views (five steps). With s = magnitude/10, the magnitude an integer from 1 to 9, and a
+random sign ±:
 
 | step          | what Pillow does                                     |
 |---------------|------------------------------------------------------|

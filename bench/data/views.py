@@ -1,7 +1,8 @@
 """Views of an image, declared as data, and drawn from a generator that is handed in.
 
-Order of what is done: crop and resize, flip, colour jitter, grey, blur, solarize, strong steps (Grill et al., "Bootstrap
-Your Own Latent", 2020, appendix B; Chen et al., SimCLR, 2020, appendix A; strong_views.py). The single steps are torchvision's and Pillow's.
+Order of what is done: crop and resize, flip, colour jitter, grey, blur, solarize (Grill et al., "Bootstrap Your Own
+Latent", 2020, appendix B; Chen et al., SimCLR, 2020, appendix A), strong steps (strong_views.py). The single steps are
+torchvision's and Pillow's.
 
 That is the back end `reference`. Two others make the same views from the same `Drawn`: `fast` (fast_views.py, image by
 image) and `device` (device_views.py, whole batches). How far they are from the reference at most, as mean absolute

@@ -1,6 +1,6 @@
 """Distributions over candidates, and how one of them is predicted by another.
 
-Source: Wang and Qi, "Contrastive Learning with Stronger Augmentations" (2021), eq. 5 and 6.
+Source: Wang and Qi, "Contrastive Learning with Stronger Augmentations" (2021).
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """CLSA: MoCo, and a strongly augmented view that must see the candidates as a weakly augmented one does.
 
 Claim:     69.4 % ImageNet linear top-1 with ResNet-50 (200 epochs, one strong crop), 73.3 % with five crops.
-Paper:     Wang and Qi, "Contrastive Learning with Stronger Augmentations" (2021), eq. 3 to 7.
-Equation:  loss = L_C + β·L_D, β = 1. Over the candidates k, the keys of all images of the batch and the K of the queue as
-           it was before: p(k|z) = softmax_k(k·n(z)/τ), τ = 0.2.
+Paper:     Wang and Qi, "Contrastive Learning with Stronger Augmentations" (2021).
+Equation:  loss = L_C + β·L_D, β = 1. Candidates k are the keys of all images of the batch, and the K of the queue as it
+           was before: p(k|z) = softmax_k(k·n(z)/τ), τ = 0.2.
            L_C = −log p(own key | z′), z′ from the weak query view.
-           L_D = −Σ_k p(k|z′)·log p(k|z″), without gradient through z′, z″ from the strong view; a sum over strong views.
+           L_D = −Σ_k p(k|z′)·log p(k|z″), without gradient through z′, z″ from the strong view; a sum over the
+           strong views.
            Means over images. After the loss keys take the place of the oldest. θ_k ← m·θ_k + (1 − m)·θ_q, m constant.
 Reference: maple-research-lab/CLSA: there, too, all keys of the batch are candidates, N + K of them.
 Departs from it: log-softmax instead of the logarithm of a softmax, which underflows. The key's networks move after the

@@ -1,7 +1,7 @@
 """CMC: the lightness of an image finds its colours among many, and the colours the lightness.
 
 Claim:     58.6 % ImageNet linear top-1 with a pair of half as wide ResNet-50 (200 epochs).
-Paper:     Tian et al., "Contrastive Multiview Coding" (ECCV 2020), eq. 2 to 7.
+Paper:     Tian et al., "Contrastive Multiview Coding" (ECCV 2020).
 Equation:  loss = L(l, bank of ab) + L(ab, bank of l), each a mean over images of −log h(own row) − Σ_k log(1 − h(k)),
            h = P/(P + K/M), P = exp(z·m/τ)/Z; K rows of the bank of the other view are drawn for each image, M its rows.
            Z of each term is M times the mean of exp(z·m/τ) over the first batch, and constant from then on. After the

@@ -1,8 +1,7 @@
 """PIRL: an image and the shuffled patches of it must both find the image's vector in a memory bank.
 
 Claim:     about 63.6 % ImageNet linear top-1 with ResNet-50 (800 epochs; from memory of the paper); 64.3 % in VISSL.
-Paper:     Misra and van der Maaten, "Self-Supervised Learning of Pretext-Invariant Representations" (CVPR 2020),
-           eq. 4 to 6.
+Paper:     Misra and van der Maaten, "Self-Supervised Learning of Pretext-Invariant Representations" (CVPR 2020).
 Equation:  loss = λ·L(m_i, g(v_t)) + (1 − λ)·L(m_i, f(v)), λ = ½, a mean over images; L = −log h − Σ_k log(1 − h_k)
            against K rows of the bank, h the chance of noise-contrastive estimation (see bench/losses/
            noise_contrastive.py); f a linear layer on the image's feature; g a linear layer on each of the nine patches'
