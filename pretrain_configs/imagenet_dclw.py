@@ -15,3 +15,5 @@ epochs = 200
 batch_size = 256
 optimizer = dict(lr=1.2, lr_batch=None)
 objective = dict(name="dclw")
+
+profiles = dict(mini=dict(optimizer=dict(lr=0.3)), smoke=dict(optimizer=dict(lr=0.15)))

@@ -6,7 +6,7 @@ Command:  bench run --pretrain imagenet_simclr --downstream imagenet_linear imag
           bench run --pretrain imagenet_simclr --set pretrain.dataset=imagenet100 pretrain.batch_size=512 \
               --sweep objective.temperature=0.07,0.1,0.3,0.7,1.0 --downstream imagenet100_linear --data-root DIR
 Hours:    about 23 on one A100 that could hold the batch (50 GFLOP an image), estimated from FLOPs; not measured.
-Expected: ImageNet linear 64.5 (the reference's table, 100 epochs, batch 4096); about 69.3 after 1,000 epochs.
+Expected: ImageNet linear about 64.5 (the reference's table, 100 epochs, batch 4096); about 69.3 after 1,000 epochs.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 
 Reading:  gradients scale with 1/temperature, so that a study at one learning rate compares both; LARS evens that out

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from bench.errors import BadInput
@@ -88,15 +86,10 @@ def test_a_sweep_that_cannot_be_meant_is_refused(sweep, more, message) -> None:
         planned(*sweep, **more)
 
 
-def test_the_command_line_sweeps_and_the_table_has_a_row_for_each_value(bench, tmp_path: Path) -> None:
-    words = ("--pretrain", "imagenet_simclr", "--smoke", "--sweep", "objective.temperature=0.1,0.7")
-    plan = bench("plan", *words)
-    assert plan.returncode == 0, plan.stderr
-    assert "4 stages: 4 to do" in plan.stdout
-    tiny = ("--set", "arch=resnet18", "view_size=32", "pretrain.batch_size=2", "pretrain.subset=4", "size=32")
-    done = bench("run", *words, "--downstream", "imagenet_knn", *tiny, "resize=32")
-    assert done.returncode == 0, done.stderr
-    table = (tmp_path / "runs" / "smoke" / "results" / "tables").glob("*.md")
-    text = "\n".join(file.read_text(encoding="utf-8") for file in table)
-    for value in ("0.1", "0.7"):
-        assert rf"imagenet_simclr\[temperature={value}\]" in text
+def test_the_command_line_sweeps_and_names_each_cells_files(bench) -> None:
+    words = ("--smoke", "--sweep", "objective.temperature=0.1,0.7", "epochs=1,2", "--downstream", "imagenet_knn")
+    for command in (("plan",), ("run", "--dry-run")):
+        plan = bench(*command, "--pretrain", "imagenet_simclr", *words)
+        assert plan.returncode == 0, plan.stderr
+        assert "12 stages: 12 to do" in plan.stdout
+        assert "bench stage 'runs/convert/imagenet_simclr[temperature=0.7,epochs=2]-s0-" in plan.stdout

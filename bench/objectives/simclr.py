@@ -1,6 +1,6 @@
 """SimCLR: recognise the other view of an image among all other images of the batch.
 
-Claim:     about 69.3 % ImageNet linear top-1 with ResNet-50 (1000 epochs, batch 4096); 64.5 % after 100 epochs.
+Claim:     about 69.3 % ImageNet linear top-1 with ResNet-50 (1000 epochs, batch 4096), about 64.5 % after 100 epochs.
 Paper:     Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations" (ICML 2020), eq. 1;
            small crops: Caron et al., SwAV (NeurIPS 2020); projectors: Jing et al. (ICLR 2022).
 Equation:  ℓ_ij = −log e^{s_ij/τ} / Σ_{k≠i} e^{s_ik/τ} over the 2N rows of both views, s = cosine, z = g(f(v));

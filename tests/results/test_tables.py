@@ -388,3 +388,19 @@ def test_tables_do_without_torch(results: Path) -> None:
         f"write_tables(Path({str(results)!r})); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_each_cell_of_a_sweep_has_a_row_of_its_own(tmp_path):
+    for temperature, top1 in ((0.07, 60.0), (0.3, 62.0)):
+        for seed in (0, 1):
+            record = linear(f"imagenet_simclr[temperature={temperature}]", seed, top1 + seed, recipe=str(temperature))
+            write(record, tmp_path / "records")
+    write_tables(tmp_path)
+    assert not check_tables(tmp_path)
+    table = "\n".join(file.read_text(encoding="utf-8") for file in (tmp_path / "tables").glob("*.md"))
+    rows = [line for line in table.splitlines() if "imagenet_simclr" in line]
+    for name, mean in (
+        (r"imagenet_simclr\[temperature=0.07\]", "60.50"),
+        (r"imagenet_simclr\[temperature=0.3\]", "62.50"),
+    ):
+        assert [line for line in rows if name in line and mean in line]
