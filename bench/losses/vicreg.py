@@ -24,7 +24,7 @@ def invariance(x: Tensor, y: Tensor) -> Tensor:
 
 
 def view_terms(z: Sequence[Tensor]) -> Tensor:
-    """Return invariance, variance and covariance (shape 3) of the embeddings of two full views, then small crops, N×D each.
+    """Return invariance, variance and covariance (shape 3) of two full views' embeddings, then small crops', N×D each.
 
     Invariance is the mean over pairs of a full view and any other, variance and covariance are means over views. All
     ranks' rows.
