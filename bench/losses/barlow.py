@@ -1,6 +1,6 @@
 """Barlow Twins: the cross-correlation of two views' embeddings, pulled to the identity.
 
-Source: Zbontar et al., "Barlow Twins" (ICML 2021), eq. 1 and 2, algorithm 1; values agree with the authors' code.
+Source: Zbontar et al., "Barlow Twins" (ICML 2021), eq. 1 and 2, algorithm 1; values agree with lightly's.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def cross_correlation(z1: Tensor, z2: Tensor, eps: float = 1e-5) -> Tensor:
 
 
 @exact
-def to_identity(c: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (Σ_i (1 − C_ii)², Σ_{i≠j} C_ij²) of D×D: what is not invariant, and what is redundant. Scalars."""
+def to_identity(c: Tensor) -> Tensor:
+    """Return Σ_i (1 − C_ii)² and Σ_{i≠j} C_ij² of D×D: what is not invariant, and what is redundant. Of shape 2."""
     own = torch.eye(len(c), dtype=torch.bool, device=c.device)
-    return (1.0 - c.diagonal()).square().sum(), c.square().masked_fill(own, 0.0).sum()
+    return torch.stack([(1.0 - c.diagonal()).square().sum(), c.square().masked_fill(own, 0.0).sum()])

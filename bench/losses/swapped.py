@@ -1,7 +1,7 @@
 """Swapped prediction: codes of one view, an equal partition of the batch, are predicted from the others.
 
 Source: Caron et al., "SwAV" (NeurIPS 2020), eq. 2 to 5; the equal partition by Sinkhorn and Knopp's iterations as in
-Cuturi, "Sinkhorn Distances" (2013). Values agree with the authors' code.
+Cuturi, "Sinkhorn Distances" (2013). Values agree with lightly's.
 """
 
 from __future__ import annotations

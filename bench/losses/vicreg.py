@@ -23,20 +23,20 @@ def invariance(x: Tensor, y: Tensor) -> Tensor:
     return F.mse_loss(x, y)
 
 
-def view_terms(z: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (invariance, variance, covariance) of the embeddings of two full views, then small crops, N×D each.
+def view_terms(z: Sequence[Tensor]) -> Tensor:
+    """Return invariance, variance and covariance (shape 3) of two full views' embeddings, then small crops', N×D each.
 
     Invariance is the mean over pairs of a full view and any other, variance and covariance are means over views. All
     ranks' rows.
     """
     pairs = [invariance(z[i], z[j]) for i, j in product((0, 1), range(len(z))) if i != j]
     variances, covariances = [variance(each) for each in z], [covariance(each) for each in z]
-    return torch.stack(pairs).mean(), torch.stack(variances).mean(), torch.stack(covariances).mean()
+    return torch.stack([torch.stack(terms).mean() for terms in (pairs, variances, covariances)])
 
 
 @exact
-def matched_terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (invariance, variance, covariance) of matched positions, all ranks' rows: N×M×D, N×M×D -> scalars.
+def matched_terms(x: Tensor, y: Tensor) -> Tensor:
+    """Return invariance, variance and covariance of matched positions, all ranks' rows: N×M×D, N×M×D -> 3.
 
     The m-th matches of all images are one sample: variance and covariance are over images, and means over m and both
     sides.
@@ -47,7 +47,8 @@ def matched_terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     centred = (sides - sides.mean(dim=1, keepdim=True)).transpose(1, 2)  # 2×M×N×D
     matrices = centred.transpose(2, 3) @ centred / (n - 1)  # 2×M×D×D
     own = torch.eye(d, dtype=torch.bool, device=x.device)
-    return F.mse_loss(x, y), spread, matrices.square().masked_fill(own, 0.0).sum((2, 3)).mean() / d
+    redundancy = matrices.square().masked_fill(own, 0.0).sum((2, 3)).mean() / d
+    return torch.stack([F.mse_loss(x, y), spread, redundancy])
 
 
 @torch.no_grad()

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 
 OBJECTIVES: dict[str, str] = {
     "byol": "bench.objectives.byol:BYOL",
+    "two_loss": "bench.objectives.two_loss:TwoLoss",
+    "patch_byol": "bench.objectives.patch_byol:PatchBYOL",
+    "supervised": "bench.objectives.supervised:Supervised",
+    "random_init": "bench.objectives.random_init:RandomInit",
     "simsiam": "bench.objectives.simsiam:SimSiam",
     "swav": "bench.objectives.swav:SwAV",
     "barlow_twins": "bench.objectives.barlow_twins:BarlowTwins",

@@ -93,7 +93,7 @@ class SwAV(Objective):
         if batch_size < 2:
             raise BadInput("swav assigns the images of a batch to prototypes in equal shares; set batch_size above 1.")
         if self.queue_size:
-            self.queues[0].check(batch_size)
+            self._queue(0).check(batch_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss."""
@@ -107,6 +107,11 @@ class SwAV(Objective):
             self.queued += len(z[0]) * world()
         return {"loss": swapped_prediction(scores, codes, self.temperature)}
 
+    def _queue(self, view: int) -> Queue:
+        queue = self.queues[view]
+        assert isinstance(queue, Queue)
+        return queue
+
     @torch.no_grad()
     def _codes(self, z: Tensor, view: int) -> Tensor:
         """The codes of this rank's embeddings z N×D of a full view: N×C; they join that view's queue afterwards."""
@@ -116,7 +121,7 @@ class SwAV(Objective):
         q = sinkhorn(scores, self.epsilon, self.iterations)[own]
         if not self.queue_size:
             return q
-        queue = self.queues[view]
+        queue = self._queue(view)
         past = prototype_scores(queue.keys, c)  # K×C, by the prototypes as they are now
         with_queue = sinkhorn(torch.cat([scores, past]), self.epsilon, self.iterations)[own]  # the queue's codes go
         queue.push(F.normalize(z, dim=1))

@@ -97,6 +97,6 @@ class VICRegL(Objective):
                 )
         return torch.stack(losses).mean()
 
-    def _weighted(self, terms: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+    def _weighted(self, terms: Tensor) -> Tensor:
         s, v, c = self.weights
         return s * terms[0] + v * terms[1] + c * terms[2]
