@@ -7,12 +7,12 @@ VENV   ?= .venv
 PEERS   = .venv-peers
 BIN     = $(VENV)/bin
 
-.PHONY: help install demo test lint types contracts check-tables check-performance check peers bench performance lock \
-	clean
+.PHONY: help install demo test lint types contracts check-tables check-performance check-docs check peers bench \
+	performance docs lock clean
 
 help:
-	@echo "make demo | test | check (lint, types, contracts, tests, tables, performance) | lint | types | contracts"
-	@echo "     bench (measures against the peers) | performance (its page alone) | peers | lock | clean"
+	@echo "make demo | test | check (lint, types, contracts, tests, tables, pages) | lint | types | contracts"
+	@echo "     bench (measures against the peers) | performance, docs (their pages alone) | peers | lock | clean"
 
 install: $(VENV)/.installed
 
@@ -51,7 +51,10 @@ check-tables: install
 check-performance: install
 	$(BIN)/python benchmarks/render.py --check
 
-check: lint types contracts check-tables check-performance test
+check-docs: install
+	$(BIN)/python docs/objectives.py --check
+
+check: lint types contracts check-tables check-performance check-docs test
 
 # What this project is measured against, in an environment of its own. solo-learn cannot be installed (it pins torch
 # 1.9.1): its files go into a folder there, and benchmarks/sololearn.py says what becomes of them.
@@ -73,6 +76,10 @@ bench: install peers
 
 performance: install
 	$(BIN)/python benchmarks/render.py
+
+# docs/objectives.md, from docstrings, constructors, configs and the names of tests.
+docs: install
+	$(BIN)/python docs/objectives.py
 
 # Pins and hashes, no URLs and no hosts: the machine that installs decides where packages come from.
 lock:

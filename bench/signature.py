@@ -146,9 +146,10 @@ def portable(objective: Mapping[str, Any]) -> dict[str, Any]:
     One that is not ours has no path of this machine in its name, and says what its source file holds: an edit of that
     file (not of what it imports) makes another pretraining.
     """
-    source = locate(str(objective["name"]))
-    if source.ours:
+    name = str(objective["name"])
+    if name in objectives() or (":" not in name and name not in plugins()):
         return dict(objective)
+    source = locate(name)
     name = f"{source.module or source.file.name}:{source.class_name}"
     return {**objective, "name": name, "source": source.hash}
 

@@ -54,7 +54,7 @@ def run(job: Job) -> dict[str, Any]:
     assert isinstance(task, DiagnosticsTask)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images = subset(index(task.dataset, job.data_root(task.dataset), "val"), task.images, SEED)
-    objective = restored(job).to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
+    objective = restored(job).to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
     trunk = load_proven(job.inputs["convert"])
     _same(objective, trunk.hash)
 

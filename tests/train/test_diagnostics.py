@@ -255,6 +255,19 @@ def test_a_collapse_in_the_last_step_does_not_count_as_finished(tmp_path: Path) 
             train(tmp_path, config, collapse="point")
 
 
+def test_an_encoder_that_nobody_trained_has_not_collapsed() -> None:
+    from bench.nn.encoder import build_encoder
+
+    encoder = build_encoder("resnet18", 0).eval()
+    rng = torch.Generator().manual_seed(0)
+    coarse = torch.rand(24, 3, 4, 4, generator=rng)
+    pictures = torch.nn.functional.interpolate(coarse, size=(64, 64), mode="bilinear") * 255
+    with torch.no_grad():
+        seen = measures(encoder(normalised(pictures.to(torch.uint8))))
+    assert DiagnosticsSettings().min_std < seen["std_sqrt_dim"] < 0.5
+    assert seen["effective_rank"] > DiagnosticsSettings().min_rank
+
+
 def test_the_guard_can_be_switched_off(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     train(tmp_path, recipe(**look(guard="off")), collapse="point")
     assert "collapsed" not in capsys.readouterr().out

@@ -1,0 +1,139 @@
+"""The page of objectives is what objectives, configs and tests give, and says when it isn't."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from bench.errors import BadInput
+from bench.signature import objectives, parameters
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def docs() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("docs_objectives", ROOT / "docs" / "objectives.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_objective_is_on_the_page_with_its_settings_and_claim(docs: ModuleType) -> None:
+    page = docs.page()
+    for name in objectives():
+        (section,) = re.findall(rf"^### {name}\n(.*?)(?=^##|\Z)", page, re.MULTILINE | re.DOTALL)
+        assert "**Claim:**" in section, name
+        assert "**Recipe**" in section, name
+        assert "**Departs from the paper:**" in section, name
+        assert "Departs from it" not in section
+        assert all(f"| `{key}` |" in section for key in parameters(name)), name
+    assert "| `tau0` | `float` | `0.99` |" in page
+    assert "- Each view has its own batch statistics" in page
+    assert page.count("**Expected:**") >= len(objectives())
+
+
+def test_a_page_that_differs_is_named_with_its_line(
+    docs: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "objectives.md"
+    assert docs.main(["--check", "--page", str(file)]) == 1
+    assert "is missing" in capsys.readouterr().err
+    assert docs.main(["--page", str(file)]) == 0
+    assert docs.main(["--check", "--page", str(file)]) == 0
+    file.write_text(file.read_text().replace("74.3 %", "75.3 %"))
+    assert docs.main(["--check", "--page", str(file)]) == 1
+    assert re.search(r"differs from what the objectives give \(line \d+\)\nRun make docs", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("group", [(), ("byol", "patch_byol", "byol")])
+def test_an_objective_in_no_group_or_in_two_fails(
+    docs: ModuleType, group: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(docs, "GROUPS", docs.GROUPS | {"Without negatives": ("two_loss", "patch_byol", *group)})
+    with pytest.raises(BadInput, match=r"byol is in no group" if not group else r"byol, patch_byol is in two groups"):
+        docs.page()
+    assert docs.main(["--check"]) == 2
+    assert "docs/objectives.py" in capsys.readouterr().err
+
+
+def test_fields_keep_their_lines_and_unknown_words_belong_to_them(docs: ModuleType) -> None:
+    lead, fields = docs.parsed(
+        "One.\n\nMore of it.\n\nClaim:     none: really.\n"
+        "Equation:  a = b\n             c  d\n           Note: e\nPaper: X."
+    )
+    assert lead == "One.\n\nMore of it."
+    assert fields == {"Claim": "none: really.", "Equation": "a = b\n  c  d\nNote: e", "Paper": "X."}
+
+
+def test_a_file_belongs_to_the_longest_name_and_others_to_whom_they_name(docs: ModuleType) -> None:
+    files = {
+        "test_moco": ast.parse("def test_a_queue(): pass"),
+        "test_moco_v3": ast.parse("def test_no_queue(): pass\ndef helper(): pass"),
+        "test_family": ast.parse(
+            "from bench.objectives.moco_v3 import MoCoV3\n"
+            "def test_by_class(): MoCoV3(1)\ndef test_by_name(make): make('moco')\ndef test_neither(): pass"
+        ),
+        "test_every_objective": ast.parse("def test_all(): 'moco'"),
+    }
+    names = ["moco", "moco_v3"]
+    assert docs.tests_of("moco", files, names) == ["A queue", "By name"]
+    assert docs.tests_of("moco_v3", files, names) == ["No queue", "By class"]
+
+
+def test_terms_are_the_docstrings_or_what_is_returned(docs: ModuleType) -> None:
+    def terms(body: str) -> str:
+        (found,) = ast.parse(f"class A:\n    def forward(self, batch):\n{body}").body
+        return docs.terms(found)
+
+    assert terms('        """Terms: loss,\n        loss1 (a part).\n\n        More."""') == "loss, loss1 (a part)"
+    assert terms("        if x:\n            return {'loss': a}\n        return {'loss': a, 'b': c}") == "loss, b"
+
+
+def test_markup_is_escaped_and_code_is_not(docs: ModuleType) -> None:
+    assert docs.escape("a*b _c_ d_e `f*_g` h|i") == r"a\*b \_c\_ d_e `f*_g` h\|i"
+    assert docs.escape("one ` alone") == r"one \` alone"
+    assert docs._row("a", "int | None", None) == r"| `a` | `int \| None` | `None` |"
+
+
+def test_the_page_is_made_without_torch() -> None:
+    program = (
+        "import runpy, sys\nsys.argv = ['objectives.py', '--page', '/dev/null']\n"
+        f"try:\n    runpy.run_path({str(ROOT / 'docs' / 'objectives.py')!r}, run_name='__main__')\n"
+        "except SystemExit as end:\n    assert end.code == 0\nassert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, capture_output=True)
+
+
+def test_the_example_of_the_guide_trains(tmp_path: Path) -> None:
+    import torch
+
+    from bench.data.views import Batch
+    from bench.nn.encoder import build_encoder
+    from bench.objectives import build
+    from bench.recipe import load_recipe
+
+    text = (ROOT / "docs" / "adding_an_objective.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        name = re.match(r"# mine/(\S+)", block)
+        assert name is not None
+        (tmp_path / name[1]).write_text(block.partition("\n")[2], encoding="utf-8")
+    recipe = load_recipe(str(tmp_path / "coco_pull.py"), "smoke")
+    objective = build(recipe.objective, build_encoder("resnet18", 0))
+    assert len(objective.views(64)) == 2
+    boxes = [torch.zeros(4, 5)] * 2
+    terms = objective(Batch([torch.randn(4, 3, 64, 64) for _ in range(2)], boxes, None, torch.arange(4)))
+    terms["loss"].backward()
+    assert objective.encoder.conv1.weight.grad is not None
+    assert set(objective.outputs(torch.randn(2, 3, 64, 64))) == {"backbone", "projector"}
+    for word in ("OBJECTIVES", "tests/objectives/families/", "bench.objectives", "make docs"):
+        assert word in text
