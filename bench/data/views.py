@@ -63,6 +63,10 @@ class View:
         blur_sigma: range of its standard deviation in pixels of the view.
         solarize: probability that values from 128 on are inverted.
         count: how many such views of each image.
+        overlap: least share of this crop's area that lies in the first view's crop (Van Gansbeke et al., "Revisiting
+            Contrastive Methods", 2021). One that has less is drawn anew, up to ten times, then the best of them is it.
+        salient: least share of the image's salient region that this crop covers (Selvaraju et al., "CAST", 2021);
+            drawn anew likewise.
     """
 
     size: int = 224
@@ -77,6 +81,8 @@ class View:
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     solarize: float = 0.0
     count: int = 1
+    overlap: float = 0.0
+    salient: float = 0.0
 
 
 def BYOL_VIEWS(size: int) -> tuple[View, View]:
@@ -104,9 +110,14 @@ def MOCO_V2_VIEWS(size: int) -> tuple[View, View]:
     return view, view
 
 
-def LOCAL_CROPS(like: View, count: int, size: int, scale: tuple[float, float]) -> tuple[View, ...]:
-    """Return the small crops of multi-crop (Caron et al., SwAV, 2020): drawn as `like`, but of that size and scale."""
-    return (replace(like, size=size, scale=scale, count=count),) if count else ()
+def LOCAL_CROPS(
+    like: View, count: int, size: int, scale: tuple[float, float], overlap: float = 0.0
+) -> tuple[View, ...]:
+    """Return the small crops of multi-crop (Caron et al., SwAV, 2020): drawn as `like`, but of that size and scale.
+
+    `overlap` is the share of each that lies in the first view's crop.
+    """
+    return (replace(like, size=size, scale=scale, count=count, overlap=overlap),) if count else ()
 
 
 def SUPERVISED_VIEW(size: int) -> View:

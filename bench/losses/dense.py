@@ -1,7 +1,8 @@
-"""BYOL's regression between positions of two views that show the same spot of the image.
+"""Losses between positions of two views, and which positions of two views belong together.
 
-Source: the matching of Xie et al., "Propagate Yourself" (PixPro, CVPR 2021), section 3.1: two positions match when the
-distance of their centres is below 0.7 of the larger bin diagonal. The loss on matches is BYOL's (Grill et al. 2020).
+Source: the matching by place of Xie et al., "Propagate Yourself" (PixPro, CVPR 2021), section 3.1: two positions match when the
+distance of their centres is below 0.7 of the larger bin diagonal. The regression on matches is BYOL's (Grill et al.
+2020). The matching by similarity is that of Wang et al., "DenseCL" (CVPR 2021), eq. 3.
 """
 
 from __future__ import annotations
@@ -66,6 +67,17 @@ def dense_regression(p: Tensor, z: Tensor, boxes_p: Tensor, boxes_z: Tensor, rat
     cosine = F.normalize(p.flatten(1, 2), dim=2) @ F.normalize(z.detach().flatten(1, 2), dim=2).transpose(1, 2)
     per_image = ((2.0 - 2.0 * cosine) * matched).sum((1, 2)) / matched.sum((1, 2)).clamp(min=1.0)
     return per_image.mean()
+
+
+@torch.no_grad()
+@exact
+def most_similar(x: Tensor, y: Tensor) -> Tensor:
+    """Return for each position of one map the position of the other with the highest cosine: N×C×…, N×C×… -> N×S.
+
+    Positions (int64) are counted row by row; S are those of x.
+    """
+    x, y = F.normalize(x.flatten(2), dim=1), F.normalize(y.flatten(2), dim=1)  # N×C×S, N×C×S′
+    return (x.transpose(1, 2) @ y).argmax(dim=2)
 
 
 def _bin_diagonal(boxes: Tensor, h: int, w: int) -> Tensor:

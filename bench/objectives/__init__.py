@@ -17,6 +17,7 @@ OBJECTIVES: dict[str, str] = {
     "byol": "bench.objectives.byol:BYOL",
     "two_loss": "bench.objectives.two_loss:TwoLoss",
     "patch_byol": "bench.objectives.patch_byol:PatchBYOL",
+    "densecl": "bench.objectives.densecl:DenseCL",
     "supervised": "bench.objectives.supervised:Supervised",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
