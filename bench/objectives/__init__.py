@@ -18,6 +18,7 @@ OBJECTIVES: dict[str, str] = {
     "two_loss": "bench.objectives.two_loss:TwoLoss",
     "patch_byol": "bench.objectives.patch_byol:PatchBYOL",
     "densecl": "bench.objectives.densecl:DenseCL",
+    "pixpro": "bench.objectives.pixpro:PixPro",
     "supervised": "bench.objectives.supervised:Supervised",
     "random_init": "bench.objectives.random_init:RandomInit",
 }

@@ -142,6 +142,8 @@ def _check(
     if not 0.0 <= dense_weight < 1.0:
         raise BadInput(f"objective.dense_weight is {dense_weight}; set it within 0 (MoCo v2) and below 1.")
     if crops < 0 or crop_size < 32:
-        raise BadInput(f"objective.crops is {crops}, of {crop_size} pixels; set crops to 0 or more, crop_size to 32 up.")
+        raise BadInput(
+            f"objective.crops is {crops}, of {crop_size} pixels; set crops to 0 or more, crop_size to 32 up."
+        )
     if not 0.0 <= overlap <= 1.0:
         raise BadInput(f"objective.overlap is {overlap}, a share of a crop's area; set it within 0 and 1.")
