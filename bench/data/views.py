@@ -34,6 +34,8 @@ from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 from torchvision.transforms import functional as TF
 
+from bench.data.maps import Crop, covered
+
 Interpolation = Literal["bicubic", "bilinear"]
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
@@ -147,7 +149,8 @@ class Batch:
     copied between processes and to the device. Where `undone` is given, `to` makes the views from it
     on the device first. `boxes` says for each view where it lies: N×5 float32 of (x0, y0, x1, y1, flipped), in
     [0, 1] of the image's width and height; in a flipped view the first column lies at x1. `labels` (or None) and
-    `indices` (positions in the Index) are N int64. `skipped` counts the images that could not be read.
+    `indices` (positions in the Index) are N int64. `skipped` counts the images that could not be read. `masks`, if
+    not None, has a map N×h×w uint8 for each view, cut and flipped as the view is (see bench.data.maps).
     """
 
     views: list[Tensor]
@@ -156,6 +159,7 @@ class Batch:
     indices: Tensor
     skipped: int = 0
     undone: Undone | None = None
+    masks: list[Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -180,6 +184,7 @@ class Batch:
             boxes=[box.to(device, non_blocking=non_blocking) for box in self.boxes],
             labels=None if self.labels is None else self.labels.to(device, non_blocking=non_blocking),
             indices=self.indices.to(device, non_blocking=non_blocking),
+            masks=None if self.masks is None else [mask.to(device, non_blocking=non_blocking) for mask in self.masks],
         )
 
     def pin_memory(self) -> Batch:
@@ -191,6 +196,7 @@ class Batch:
             boxes=[box.pin_memory() for box in self.boxes],
             labels=None if self.labels is None else self.labels.pin_memory(),
             indices=self.indices.pin_memory(),
+            masks=None if self.masks is None else [mask.pin_memory() for mask in self.masks],
         )
 
 
@@ -201,7 +207,7 @@ class Batch:
 class Drawn:
     """All that is random about one view of one image."""
 
-    crop: tuple[int, int, int, int]  # left, top, width, height in pixels
+    crop: Crop  # left, top, width, height in pixels
     flip: bool
     jitter: tuple[tuple[int, float], ...]  # (position in JITTERS, factor), in the order in which they are done
     grey: bool
@@ -209,9 +215,26 @@ class Drawn:
     solarize: bool
 
 
-def draw(view: View, width: int, height: int, rng: np.random.Generator) -> Drawn:
-    """Draw a view of an image of width×height pixels."""
+def draw(
+    view: View,
+    width: int,
+    height: int,
+    rng: np.random.Generator,
+    first: Crop | None = None,
+    saliency: np.ndarray | None = None,
+) -> Drawn:
+    """Draw a view of an image of width×height pixels.
+
+    Args:
+        view: what is drawn.
+        width, height: of the image.
+        rng: what it is drawn from.
+        first: the first view's crop, for a view with `overlap`; without it that asks for nothing.
+        saliency: the image's map (see bench.data.maps), for a view with `salient`.
+    """
     crop = draw_crop(width, height, view.scale, view.ratio, rng)
+    if view.overlap > 0 or view.salient > 0:
+        crop = _best_crop(crop, view, width, height, rng, first, saliency)
     flip = rng.random() < view.flip
     jitter: tuple[tuple[int, float], ...] = ()
     if view.jitter is not None and rng.random() < view.jitter_p:
@@ -221,6 +244,48 @@ def draw(view: View, width: int, height: int, rng: np.random.Generator) -> Drawn
     grey = rng.random() < view.grey
     blur = float(rng.uniform(*view.blur_sigma)) if rng.random() < view.blur else None
     return Drawn(crop, bool(flip), jitter, bool(grey), blur, bool(rng.random() < view.solarize))
+
+
+def _best_crop(
+    crop: Crop,
+    view: View,
+    width: int,
+    height: int,
+    rng: np.random.Generator,
+    first: Crop | None,
+    saliency: np.ndarray | None,
+) -> Crop:
+    """Return the first of up to ten crops (`crop`, and what is drawn after it) that is as the view asks, or the best.
+
+    How good one is: what it has of what is asked for, at most 1, where two things are asked for the lesser of both.
+    """
+
+    def quality(own: Crop) -> float:
+        shares = [1.0]
+        if view.overlap > 0 and first is not None:
+            shares.append(overlap(own, first) / view.overlap)
+        if view.salient > 0:
+            if saliency is None:
+                raise ValueError("a view with `salient` needs the image's saliency; make the data set with that map")
+            shares.append(covered(saliency, own, width, height) / view.salient)
+        return min(shares)
+
+    best, highest = crop, quality(crop)
+    for _ in range(ATTEMPTS - 1):
+        if highest >= 1.0:
+            break
+        other = draw_crop(width, height, view.scale, view.ratio, rng)
+        if (found := quality(other)) > highest:
+            best, highest = other, found
+    return best
+
+
+def overlap(crop: Crop, other: Crop) -> float:
+    """Return the share of a crop's area that lies in another."""
+    (left, top, w, h), (left2, top2, w2, h2) = crop, other
+    across = min(left + w, left2 + w2) - max(left, left2)
+    down = min(top + h, top2 + h2) - max(top, top2)
+    return max(0, across) * max(0, down) / (w * h)
 
 
 def draw_crop(
@@ -262,10 +327,21 @@ def apply(image: Image.Image, view: View, drawn: Drawn) -> Image.Image:
 
 
 def draw_all(
-    views: Sequence[View], width: int, height: int, rng: np.random.Generator
+    views: Sequence[View],
+    width: int,
+    height: int,
+    rng: np.random.Generator,
+    saliency: np.ndarray | None = None,
 ) -> tuple[list[tuple[View, Drawn]], list[BoxRow]]:
-    """Draw all views of one image of width×height pixels, one after another; return them and the box of each."""
-    drawn = [(view, draw(view, width, height, rng)) for view in views for _ in range(view.count)]
+    """Draw all views of one image of width×height pixels, one after another; return them and the box of each.
+
+    `saliency` is the image's map, for views with `salient`.
+    """
+    drawn: list[tuple[View, Drawn]] = []
+    for view in views:
+        for _ in range(view.count):
+            first = drawn[0][1].crop if drawn else None
+            drawn.append((view, draw(view, width, height, rng, first, saliency)))
     return drawn, [box(one.crop, one.flip, width, height) for _, one in drawn]
 
 

@@ -1,8 +1,8 @@
 """Losses between positions of two views, and which positions of two views belong together.
 
 Source: the matching by place of Xie et al., "Propagate Yourself" (PixPro, CVPR 2021), section 3.1: two positions match
-when the distance of their centres is below 0.7 of the larger bin diagonal. The regression on matches is BYOL's (Grill et al.
-2020). The matching by similarity is that of Wang et al., "DenseCL" (CVPR 2021), eq. 3.
+when the distance of their centres is below 0.7 of the larger bin diagonal. The regression on matches is
+BYOL's (Grill et al. 2020). The matching by similarity is that of Wang et al., "DenseCL" (CVPR 2021), eq. 3.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bench.nn.encoder import Encoder
 
 if TYPE_CHECKING:
+    from bench.data.maps import MapKind
     from bench.data.views import Batch, View
 
 
@@ -32,6 +33,7 @@ class Objective(nn.Module, ABC):
     """
 
     encoder: Encoder  # what is converted and evaluated
+    map: MapKind | None = None  # what `Batch.masks` has of each view; a setting may choose it
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

@@ -158,6 +158,7 @@ def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks:
         subset=recipe.subset,
         pack=job.pack(recipe.dataset, "train", "training"),
         backend=recipe.view_backend,
+        map=objective.map,
     )
     length = len(dataset)
     steps = steps_per_epoch(length, recipe.batch_size)

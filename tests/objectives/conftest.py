@@ -94,7 +94,8 @@ class Rendered:
             Image.fromarray(small).resize((120, 96), Image.Resampling.BICUBIC).save(file)
 
     def __call__(self, objective: Objective, recipe: Recipe) -> Batch:
-        dataset = ViewDataset(index("imagenet", self.root, "train"), objective.views(recipe.view_size), seed=0)
+        images = index("imagenet", self.root, "train")
+        dataset = ViewDataset(images, objective.views(recipe.view_size), seed=0, map=objective.map)
         return collate([dataset[number, number] for number in range(recipe.batch_size)]).to("cpu")
 
 
