@@ -13,7 +13,6 @@ from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw
 
 from bench.data.layouts import Index
 from bench.errors import BadInput
@@ -182,11 +181,13 @@ def instance_mask(segmentation: Any, width: int, height: int) -> np.ndarray:
         runs = np.asarray(run_lengths(counts) if isinstance(counts, str) else counts, np.int64)
         flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)  # down the columns, beginning with what is outside
         return flat.reshape(width, height).T
-    drawn = Image.new("1", (width, height))
-    for polygon in segmentation:
-        if len(polygon) >= 6:  # pixel (0, 0) has its centre at (0.5, 0.5) there, and at (0, 0) here
-            ImageDraw.Draw(drawn).polygon([value - 0.5 for value in polygon], fill=1)
-    return np.asarray(drawn)
+    from skimage.draw import polygon
+
+    mask = np.zeros((height, width), bool)
+    for points in segmentation:
+        x, y = np.asarray(points, np.float64).reshape(-1, 2).T - 0.5  # a pixel's centre: here at whole numbers
+        mask[polygon(y, x, mask.shape)] = True
+    return mask
 
 
 def run_lengths(text: str) -> list[int]:
