@@ -19,6 +19,8 @@ OBJECTIVES: dict[str, str] = {
     "patch_byol": "bench.objectives.patch_byol:PatchBYOL",
     "densecl": "bench.objectives.densecl:DenseCL",
     "pixpro": "bench.objectives.pixpro:PixPro",
+    "detcon": "bench.objectives.detcon:DetCon",
+    "cast": "bench.objectives.cast:CAST",
     "supervised": "bench.objectives.supervised:Supervised",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
