@@ -1,8 +1,8 @@
 """MoCo v2 with small crops that overlap the key's view, on COCO train2017, 200 epochs.
 
 Source:   Van Gansbeke et al., "Revisiting Contrastive Methods for Unsupervised Learning of Visual Representations"
-          (NeurIPS 2021) and its reference implementation: two views of 160 pixels and four crops of 96, of each of which
-          a tenth lies in the key's view; learning rate 0.3 at batch 256, τ = .2, m = .995.
+          (NeurIPS 2021) and its reference implementation: two views of 160 pixels and four crops of 96, a tenth of
+          each of which lies in the key's view; learning rate 0.3 at batch 256, τ = .2, m = .995.
 Command:  bench run --pretrain coco_constrained_crop --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    about 5.5 on one A100, estimated from 47 GFLOP an image at a quarter of the bf16 peak; not measured.
 Expected: the authors, with AutoAugment and an auxiliary loss on nearest neighbours, neither of which is here: VOC

@@ -1,7 +1,7 @@
 """DetCon's contrast between regions: the same region of the other view among all regions of both views of all images.
 
-Source: Hénaff et al., "Efficient Visual Pretraining with Contrastive Detection" (ICCV 2021), eq. 1 and 2, in the form of
-the authors' code (deepmind/detcon, losses), which treats repeated regions.
+Source: Hénaff et al., "Efficient Visual Pretraining with Contrastive Detection" (ICCV 2021), eq. 1 and 2, in the form
+of the authors' code (deepmind/detcon, losses), which treats repeated regions.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def _direction(
     p: Tensor, other: Tensor, own: Tensor, ids: Tensor, ids_other: Tensor, temperature: float, first: int
 ) -> Tensor:
     """One direction: regions of one view, the targets of the other view and of the same."""
-    n, m = ids.shape
+    n = len(ids)
     across = torch.einsum("nmd,ukd->nmuk", p, other) / temperature  # n×M×N×M
     within = torch.einsum("nmd,ukd->nmuk", p, own) / temperature  # n×M×N×M
     image = torch.arange(n, device=p.device)

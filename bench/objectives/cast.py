@@ -12,7 +12,7 @@ Equation:  loss = β/(α + β)·L_moco + α/(α + β)·(1 − cos(G, M)), α = 3
            over the whole batch, as in the reference, unless `per_image` says so.
            After each optimizer step the key networks move: θ′ ← m·θ′ + (1 − m)·θ, m constant.
 Reference: salesforce/CAST, main_cast.py and grad_cam.py.
-Departs from it: saliency is Achanta's, computed here, in the place of DeepUSPS's maps; crops are drawn uniformly (there:
+Departs from it: saliency is Achanta's, computed here, in the place of DeepUSPS's maps; crops are drawn uniformly (there
            around the salient region's centre), and the best of ten is taken. MoCo v2's head, τ and views (its command
            has those of MoCo v1). The batch is that of all ranks, in the cosine as in the norms. M is an average over
            cells (there: bilinear). The key networks move once a step, after it (there: before each of two forwards).
