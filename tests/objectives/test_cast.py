@@ -8,6 +8,7 @@ import torch.nn.functional as F
 
 from bench.data.views import MOCO_V2_VIEWS
 from bench.errors import BadInput
+from bench.objectives.cast import grad_cam
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def naive(objective, data, alpha=3.0, beta=1.0, per_image=False, second=True, ma
     k = F.normalize(objective.key_projector(objective.key_encoder(v_k)), dim=1).detach()
     hidden = v_k * m_k[:, None] if masked else v_k
     k_masked = F.normalize(objective.key_projector(objective.key_encoder(hidden)), dim=1).detach()
-    logits = torch.cat([(q * k).sum(1, keepdim=True), q @ objective.queue.keys.T], 1) / 0.2
+    logits = torch.cat([(q * k).sum(1, keepdim=True), q @ F.normalize(objective.queue.keys, dim=1).T], 1) / 0.2
     contrast = -torch.log_softmax(logits, 1)[:, 0].mean()
     gradient = torch.autograd.grad((q * k_masked).sum() / 0.2, c5, create_graph=second, retain_graph=True)[0]
     cams, targets = [], []
@@ -112,19 +113,22 @@ def test_an_image_with_nothing_salient_gives_a_finite_loss_and_gradient(build, d
     assert all(p.grad is None or p.grad.isfinite().all() for p in objective.parameters())
 
 
-def test_second_derivatives_are_exact_under_autocast(build, data):
+def test_what_is_differentiated_twice_is_float32_under_autocast(build, data, monkeypatch):
+    seen = []
+
+    def spy(*tensors):
+        seen.extend(tensor.dtype for tensor in tensors[1:4])
+        return grad_cam(*tensors)
+
+    monkeypatch.setattr("bench.objectives.cast.grad_cam", spy)
     data.views = [view.float() for view in data.views]
-    gradients = []
-    for enabled in (False, True):
-        objective = build().float()
-        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
-            terms = objective(data)
-        assert terms["loss"].dtype == torch.float32
-        terms["loss"].backward()
-        gradients.append(objective.projector[0].weight.grad)
-        assert gradients[-1].isfinite().all()
-    # What is left of the difference is that of the encoder's features.
-    assert F.cosine_similarity(gradients[0].flatten(), gradients[1].flatten(), dim=0) > 0.9
+    objective = build().float()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = objective(data)["loss"]
+    loss.backward()
+    assert seen == [torch.float32] * 3
+    assert loss.dtype == torch.float32
+    assert all(p.grad is None or p.grad.isfinite().all() for p in objective.parameters())
 
 
 def test_it_trains_with_compiled_networks(build, data, monkeypatch):

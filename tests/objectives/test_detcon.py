@@ -25,7 +25,7 @@ def test_the_loss_is_lightlys_on_mask_pooled_vectors(make, data, apart):
     reference = make("detcon", regions=3)
     apart(reference)
     torch.manual_seed(0)
-    u1, u2 = torch.rand(4, 3, dtype=torch.float64), torch.rand(4, 3, dtype=torch.float64)
+    u1, u2 = torch.rand(4, 3), torch.rand(4, 3)
     ids, predictions, targets = [], [], []
     for view, mask, u in zip(data.views, data.masks, (u1, u2), strict=True):
         at = torch.stack([mask[:, r * 32 : r * 32 + 32, c * 32 : c * 32 + 32].flatten(1).mode(1).values for r in (0, 1)
