@@ -95,7 +95,7 @@ class CAST(Objective):
             cam = grad_cam(c5, f, q, k_masked.to(q.dtype), self.temperature)  # N×h×w
         loss_contrast = info_nce(q, k, self.queue.keys.clone(), self.temperature)
         self.queue.push(F.normalize(k.to(q.dtype), dim=1))  # and never the masked keys
-        target = F.adaptive_avg_pool2d(m_q.to(cam.dtype), cam.shape[1:]).squeeze(1)  # N×h×w
+        target = F.adaptive_avg_pool2d(m_q.to(cam.dtype), (cam.shape[1], cam.shape[2])).squeeze(1)  # N×h×w
         loss_attention = 1.0 - self._cosine(cam.flatten(1), target.flatten(1))
         loss = (self.beta * loss_contrast + self.alpha * loss_attention) / (self.alpha + self.beta)
         return {

@@ -55,7 +55,9 @@ def test_the_loss_is_lightlys_on_mask_pooled_vectors(make, data, apart):
     for (name, ours), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
         assert (ours.grad is None) == (theirs.grad is None) == name.startswith("target_"), name
         if ours.grad is not None:
-            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=name)
+            torch.testing.assert_close(
+                ours.grad, theirs.grad, rtol=1e-6, atol=1e-9, msg=name
+            )  # its weights are float32
 
 
 def test_a_position_belongs_to_the_region_of_most_of_its_pixels():
