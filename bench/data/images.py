@@ -17,7 +17,8 @@ from bench.data import fast_views
 from bench.data.decode import Undecodable, read_array, read_rgb
 from bench.data.device_views import Drawing, collate_drawings
 from bench.data.layouts import Index
-from bench.data.views import Batch, BoxRow, Interpolation, View, draw_all, make_test_view, make_views, stack
+from bench.data.maps import MapKind, Maps, cut
+from bench.data.views import Batch, BoxRow, Interpolation, View, apply, draw_all, make_test_view, stack
 from bench.errors import BadInput
 from bench.randomness import generator
 
@@ -69,6 +70,7 @@ class Sample:
     shown: bool = True  # whether it is in the batch
     drawing: Drawing | None = None  # what the views are made of later, where `views` is empty
     flows: list[np.ndarray] = field(default_factory=list)  # of each view of a clip, (T−1)×2×h×w
+    masks: list[np.ndarray] = field(default_factory=list)  # h×w uint8, one for each view if there are maps
 
 
 @dataclass
@@ -129,6 +131,9 @@ class ViewDataset(Dataset[Sample]):
         subset: use only so many images, drawn once by the seed; all, if there are no more.
         pack: read images from it instead of their files.
         backend: what makes the views (see bench.data.views): Pillow, OpenCV, or the device that the batch is moved to.
+        map: what `Batch.masks` has of each view (see bench.data.maps); None for nothing.
+
+    Raises BadInput for a map with the backend `device`, and for a map that the data set has not.
     """
 
     def __init__(
@@ -140,7 +145,13 @@ class ViewDataset(Dataset[Sample]):
         subset: int | None = None,
         pack: Packed | None = None,
         backend: Backend = "reference",
+        map: MapKind | None = None,
     ) -> None:
+        if map is not None and backend == "device":
+            raise BadInput(
+                f"Maps of {map} are made by the loader's workers only; set view_backend to 'fast' or 'reference'."
+            )
+        self.maps = None if map is None else Maps(map, index)
         self.files, self.views, self.seed, self.unreadable = _Files.of(index, pack), tuple(views), seed, unreadable
         self.backend = backend
         if backend == "fast":
@@ -173,14 +184,25 @@ class ViewDataset(Dataset[Sample]):
     def _sample(self, position: int, number: int) -> Sample:
         """Read an image once and make (or only draw) all its views."""
         rng, label = generator(self.seed, "view", number), self.files.label(position)
+        image: Image.Image | np.ndarray
         if self.backend == "reference":
-            pixels, boxes = make_views(self.files.image(position), self.views, rng)
-            return Sample(pixels, boxes, label, position)
-        image = self.files.array(position)
-        drawn, boxes = draw_all(self.views, image.shape[1], image.shape[0], rng)
+            image = self.files.image(position)
+            width, height = image.size
+        else:
+            image = self.files.array(position)
+            height, width = image.shape[:2]
+        whole = None if self.maps is None else self.maps.of(position, np.asarray(image))
+        saliency = whole if self.maps is not None and self.maps.kind == "saliency" else None
+        drawn, boxes = draw_all(self.views, width, height, rng, saliency)
+        masks = [] if whole is None else [cut(whole, d.crop, d.flip, v.size, width, height) for v, d in drawn]
         if self.backend == "device":
+            assert isinstance(image, np.ndarray)
             return Sample([], boxes, label, position, drawing=Drawing.of(image, drawn))
-        return Sample([fast_views.apply(image, view, one) for view, one in drawn], boxes, label, position)
+        if isinstance(image, np.ndarray):
+            pixels = [fast_views.apply(image, view, one) for view, one in drawn]
+        else:
+            pixels = [np.asarray(apply(image, view, one)) for view, one in drawn]
+        return Sample(pixels, boxes, label, position, masks=masks)
 
 
 class EvalDataset(Dataset[Sample]):
@@ -245,6 +267,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
         skipped=sum(sample.skipped for sample in samples),
         undone=collate_drawings(drawings) if drawings else None,
         flows=[torch.from_numpy(np.stack(flow))[:n] for flow in zip(*(one.flows for one in some), strict=True)] or None,
+        masks=[torch.from_numpy(np.stack(masks))[:n] for masks in zip(*(sample.masks for sample in some), strict=True)]
+        or None,
     )
 
 

@@ -36,6 +36,7 @@ from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 from torchvision.transforms import functional as TF
 
+from bench.data.maps import Crop, covered
 from bench.data.strong_views import StrongStep, draw_strong, strengthen
 
 Interpolation = Literal["bicubic", "bilinear"]
@@ -68,6 +69,10 @@ class View:
         solarize: probability that values from 128 on are inverted.
         strong: how many steps are drawn from the pool of strong_views.py, each done half of the time.
         count: how many such views of each image.
+        overlap: least share of this crop's area that lies in the first view's crop (Van Gansbeke et al., "Revisiting
+            Contrastive Methods", 2021). One that has less is drawn anew, up to ten times, then the best of them is it.
+        salient: least share of the image's salient region that this crop covers (Selvaraju et al., "CAST", 2021);
+            drawn anew likewise.
     """
 
     size: int = 224
@@ -83,6 +88,8 @@ class View:
     solarize: float = 0.0
     strong: int = 0
     count: int = 1
+    overlap: float = 0.0
+    salient: float = 0.0
 
 
 def BYOL_VIEWS(size: int) -> tuple[View, View]:
@@ -110,9 +117,14 @@ def MOCO_V2_VIEWS(size: int) -> tuple[View, View]:
     return view, view
 
 
-def LOCAL_CROPS(like: View, count: int, size: int, scale: tuple[float, float]) -> tuple[View, ...]:
-    """Return the small crops of multi-crop (Caron et al., SwAV, 2020): drawn as `like`, but of that size and scale."""
-    return (replace(like, size=size, scale=scale, count=count),) if count else ()
+def LOCAL_CROPS(
+    like: View, count: int, size: int, scale: tuple[float, float], overlap: float = 0.0
+) -> tuple[View, ...]:
+    """Return the small crops of multi-crop (Caron et al., SwAV, 2020): drawn as `like`, but of that size and scale.
+
+    `overlap` is the share of each that lies in the first view's crop.
+    """
+    return (replace(like, size=size, scale=scale, count=count, overlap=overlap),) if count else ()
 
 
 def SUPERVISED_VIEW(size: int) -> View:
@@ -147,9 +159,10 @@ class Batch:
     copied between processes and to the device. Where `undone` is given, `to` makes the views from it
     on the device first. `boxes` says for each view where it lies: N×5 float32 of (x0, y0, x1, y1, flipped), in
     [0, 1] of the image's width and height; in a flipped view the first column lies at x1. `labels` (or None) and
-    `indices` (positions in the Index) are N int64. Of clips, views are N×T×3×h×w, and `flows` has for each view the
-    optical flow between its frames, N×(T−1)×2×h×w float32 in pixels, if the objective asked for it. `skipped` counts
-    the images that could not be read.
+    `indices` (positions in the Index) are N int64. `skipped` counts the images that could not be read. `masks`, if
+    not None, has a map N×h×w uint8 for each view, cut and flipped as the view is (see bench.data.maps). Of clips,
+    views are N×T×3×h×w, and `flows` has for each view the optical flow between its frames, N×(T−1)×2×h×w float32 in
+    pixels, if the objective asked for it.
     """
 
     views: list[Tensor]
@@ -159,6 +172,7 @@ class Batch:
     skipped: int = 0
     undone: Undone | None = None
     flows: list[Tensor] | None = None
+    masks: list[Tensor] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -184,6 +198,7 @@ class Batch:
             flows=None if self.flows is None else [flow.to(device, non_blocking=non_blocking) for flow in self.flows],
             labels=None if self.labels is None else self.labels.to(device, non_blocking=non_blocking),
             indices=self.indices.to(device, non_blocking=non_blocking),
+            masks=None if self.masks is None else [mask.to(device, non_blocking=non_blocking) for mask in self.masks],
         )
 
     def pin_memory(self) -> Batch:
@@ -196,6 +211,7 @@ class Batch:
             flows=None if self.flows is None else [flow.pin_memory() for flow in self.flows],
             labels=None if self.labels is None else self.labels.pin_memory(),
             indices=self.indices.pin_memory(),
+            masks=None if self.masks is None else [mask.pin_memory() for mask in self.masks],
         )
 
 
@@ -206,7 +222,7 @@ class Batch:
 class Drawn:
     """All that is random about one view of one image."""
 
-    crop: tuple[int, int, int, int]  # left, top, width, height in pixels
+    crop: Crop  # left, top, width, height in pixels
     flip: bool
     jitter: tuple[tuple[int, float], ...]  # (position in JITTERS, factor), in the order in which they are done
     grey: bool
@@ -215,9 +231,26 @@ class Drawn:
     strong: tuple[StrongStep, ...] = ()  # in the order in which they are done
 
 
-def draw(view: View, width: int, height: int, rng: np.random.Generator) -> Drawn:
-    """Draw a view of an image of width×height pixels."""
+def draw(
+    view: View,
+    width: int,
+    height: int,
+    rng: np.random.Generator,
+    first: Crop | None = None,
+    saliency: np.ndarray | None = None,
+) -> Drawn:
+    """Draw a view of an image of width×height pixels.
+
+    Args:
+        view: what is drawn.
+        width, height: of the image.
+        rng: what it is drawn from.
+        first: the first view's crop, for a view with `overlap`; without it that asks for nothing.
+        saliency: the image's map (see bench.data.maps), for a view with `salient`.
+    """
     crop = draw_crop(width, height, view.scale, view.ratio, rng)
+    if view.overlap > 0 or view.salient > 0:
+        crop = _best_crop(crop, view, width, height, rng, first, saliency)
     flip = rng.random() < view.flip
     jitter: tuple[tuple[int, float], ...] = ()
     if view.jitter is not None and rng.random() < view.jitter_p:
@@ -229,6 +262,48 @@ def draw(view: View, width: int, height: int, rng: np.random.Generator) -> Drawn
     solarize = rng.random() < view.solarize
     strong = draw_strong(view.strong, rng)  # last: a view without has the numbers that it always had
     return Drawn(crop, bool(flip), jitter, bool(grey), blur, bool(solarize), strong)
+
+
+def _best_crop(
+    crop: Crop,
+    view: View,
+    width: int,
+    height: int,
+    rng: np.random.Generator,
+    first: Crop | None,
+    saliency: np.ndarray | None,
+) -> Crop:
+    """Return the first of up to ten crops (`crop`, and what is drawn after it) that is as the view asks, or the best.
+
+    How good one is: what it has of what is asked for, at most 1, where two things are asked for the lesser of both.
+    """
+
+    def quality(own: Crop) -> float:
+        shares = [1.0]
+        if view.overlap > 0 and first is not None:
+            shares.append(overlap(own, first) / view.overlap)
+        if view.salient > 0:
+            if saliency is None:
+                raise ValueError("a view with `salient` needs the image's saliency; make the data set with that map")
+            shares.append(covered(saliency, own, width, height) / view.salient)
+        return min(shares)
+
+    best, highest = crop, quality(crop)
+    for _ in range(ATTEMPTS - 1):
+        if highest >= 1.0:
+            break
+        other = draw_crop(width, height, view.scale, view.ratio, rng)
+        if (found := quality(other)) > highest:
+            best, highest = other, found
+    return best
+
+
+def overlap(crop: Crop, other: Crop) -> float:
+    """Return the share of a crop's area that lies in another."""
+    (left, top, w, h), (left2, top2, w2, h2) = crop, other
+    across = min(left + w, left2 + w2) - max(left, left2)
+    down = min(top + h, top2 + h2) - max(top, top2)
+    return max(0, across) * max(0, down) / (w * h)
 
 
 def draw_crop(
@@ -272,10 +347,21 @@ def apply(image: Image.Image, view: View, drawn: Drawn) -> Image.Image:
 
 
 def draw_all(
-    views: Sequence[View], width: int, height: int, rng: np.random.Generator
+    views: Sequence[View],
+    width: int,
+    height: int,
+    rng: np.random.Generator,
+    saliency: np.ndarray | None = None,
 ) -> tuple[list[tuple[View, Drawn]], list[BoxRow]]:
-    """Draw all views of one image of width×height pixels, one after another; return them and the box of each."""
-    drawn = [(view, draw(view, width, height, rng)) for view in views for _ in range(view.count)]
+    """Draw all views of one image of width×height pixels, one after another; return them and the box of each.
+
+    `saliency` is the image's map, for views with `salient`.
+    """
+    drawn: list[tuple[View, Drawn]] = []
+    for view in views:
+        for _ in range(view.count):
+            first = drawn[0][1].crop if drawn else None
+            drawn.append((view, draw(view, width, height, rng, first, saliency)))
     return drawn, [box(one.crop, one.flip, width, height) for _, one in drawn]
 
 

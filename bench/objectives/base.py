@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from bench.nn.encoder import Encoder
 
 if TYPE_CHECKING:
+    from bench.data.maps import MapKind
     from bench.data.views import Batch, View
     from bench.nn.clip import Clip
 
@@ -33,6 +34,7 @@ class Objective(nn.Module, ABC):
     """
 
     encoder: Encoder  # what is converted and evaluated
+    map: MapKind | None = None  # what `Batch.masks` has of each view; a setting may choose it
 
     # Settings that were added after results had been recorded, as literals: at its default, which means what was done
     # before, such a setting is in no fingerprint. Read from the source by `bench.signature`.

@@ -197,6 +197,7 @@ def _dataset(objective: Objective, recipe: Recipe, job: Job, images: Index) -> V
         subset=recipe.subset,
         pack=job.pack(recipe.dataset, "train", "training"),
         backend=recipe.view_backend,
+        map=objective.map,
     )
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from bench.data.clips import ClipDataset
 from bench.data.images import ViewDataset, collate
-from bench.data.layouts import Index, index
+from bench.data.layouts import index
 from bench.data.views import Batch
 from bench.nn.encoder import Encoder
 from bench.objectives import build
@@ -97,15 +97,16 @@ class Rendered:
 
     def __call__(self, objective: Objective, recipe: Recipe) -> Batch:
         clip = objective.clip()
-        if clip is not None:  # the images of a class are the frames of a video, shown over and over
-            for number in range(self.num_images // 2, clip.span):
-                for kind in range(2):
-                    folder = self.root / "train" / f"class{kind}"
-                    shutil.copy(folder / f"{kind + 2 * (number % 4)}.png", folder / f"again{number:03}.png")
-            clips = Index("clips", self.root, "train", ("train/class0", "train/class1"))
+        if clip is not None:  # the images, shown over and over, are the frames of two videos
+            for number in range(2 * clip.span):
+                frame = self.root.parent / f"{self.root.name} clips" / f"train/{number % 2}/{number:03}.png"
+                frame.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(self.root / f"train/class{number % 2}/{number % self.num_images}.png", frame)
+            clips = index("clips", frame.parents[2], "train")
             videos = ClipDataset(clips, objective.views(recipe.view_size), 0, clip)
             return collate([videos[number % 2, number] for number in range(recipe.batch_size)]).to("cpu")
-        dataset = ViewDataset(index("imagenet", self.root, "train"), objective.views(recipe.view_size), seed=0)
+        images = index("imagenet", self.root, "train")
+        dataset = ViewDataset(images, objective.views(recipe.view_size), seed=0, map=objective.map)
         return collate([dataset[number, number] for number in range(recipe.batch_size)]).to("cpu")
 
 

@@ -1,0 +1,163 @@
+"""CAST: MoCo on crops that show what is salient, and a Grad-CAM of its match that has to lie there, too.
+
+Claim:     better grounded features from scene images than MoCo's; the abstract has no single number for ResNet-50.
+Paper:     Selvaraju et al., "CASTing Your Model: Learning to Localize Improves Self-Supervised Representations"
+           (CVPR 2021), sections 3.2 and 3.3.
+Equation:  loss = β/(α + β)·L_moco + α/(α + β)·(1 − cos(G, M)), α = 3, β = 1.
+           L_moco = InfoNCE of the query q and its key k against a queue of past keys. Both crops cover at least
+           min_cover of the salient region.
+           G = Grad-CAM of the logit n(q)·n(k_masked)/τ: max(Σ_c w_c·C5_c, 0), w the mean over positions of that logit's
+           gradient to C5 of the query, brought to [0, 1] for each image; k_masked is the key of an image whose pixels
+           outside the salient region are 0. M is the salient region of the query at C5's resolution. Both are flattened
+           over the whole batch, as in the reference, unless `per_image` says so.
+           After each optimizer step the key networks move: θ′ ← m·θ′ + (1 − m)·θ, m constant.
+Reference: salesforce/CAST, main_cast.py and grad_cam.py.
+Departs from it: saliency is Achanta's, computed here, in the place of DeepUSPS's maps; crops are drawn uniformly (there
+           around the salient region's centre), and the best of ten is taken. MoCo v2's head, τ and views (its command
+           has those of MoCo v1). The batch is that of all ranks, in the cosine as in the norms. M is an average over
+           cells (there: bilinear). The key networks move once a step, after it (there: before each of two forwards).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.data.maps import SALIENT
+from bench.data.views import MOCO_V2_VIEWS, Batch, View
+from bench.errors import BadInput
+from bench.losses.contrastive import info_nce
+from bench.nn.collectives import sum_over_ranks
+from bench.nn.ema import follow, target_of
+from bench.nn.encoder import Encoder
+from bench.nn.heads import projection_mlp
+from bench.nn.queue import Queue
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+
+class CAST(Objective):
+    """CAST: MoCo on crops that show what is salient, and a Grad-CAM of its match that has to lie there, too."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        alpha: float = 3.0,
+        beta: float = 1.0,
+        min_cover: float = 0.2,
+        per_image: bool = False,
+        hidden_dim: int = 2048,
+        projection_dim: int = 128,
+        queue_size: int = 65536,
+        temperature: float = 0.2,
+        momentum: float = 0.999,
+    ) -> None:
+        super().__init__(encoder)
+        _check(alpha, beta, min_cover, hidden_dim, projection_dim, temperature, momentum)
+        with seeded(encoder.seed, "heads"):
+            self.projector = projection_mlp((encoder.feature_dim, hidden_dim, projection_dim), batch_norm=False)
+        self.key_encoder, self.key_projector = target_of(encoder), target_of(self.projector)
+        self.queue = Queue(queue_size, projection_dim, encoder.seed)
+        self.map = "saliency"
+        self.alpha, self.beta, self.min_cover, self.per_image = alpha, beta, min_cover, per_image
+        self.temperature, self.momentum = temperature, momentum
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """The query's and the key's view, as in MoCo v2, each with a share of what is salient."""
+        query, key = MOCO_V2_VIEWS(size)
+        return replace(query, salient=self.min_cover), replace(key, salient=self.min_cover)
+
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse a batch that the queue is no multiple of, and views whose map is a single position."""
+        super().check(batch_size, view_size)
+        self.queue.check(batch_size)
+        if view_size < 64:
+            raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to 64 or more.")
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss, loss_contrast and loss_attention before their weights."""
+        assert batch.masks is not None
+        (v_q, v_k), (m_q, m_k) = batch.views, ((mask >= SALIENT)[:, None] for mask in batch.masks)  # N×3×H×W, N×1×H×W
+        c5 = self.encoder.last_map(v_q)  # N×C×h×w
+        with torch.no_grad():
+            k, k_masked = (self.key_projector(self.key_encoder(v)) for v in (v_k, v_k * m_k))  # N×D
+        # In full precision, since its gradient is differentiated, and layer by layer, since a compiled network has no
+        # second derivative.
+        with torch.autocast(v_q.device.type, enabled=False):
+            f = self.encoder.pool(c5)
+            f = q = f if f.dtype == torch.float64 else f.float()  # N×C
+            for layer in self.projector:
+                q = layer(q)  # at last N×D
+            cam = grad_cam(c5, f, q, k_masked.to(q.dtype), self.temperature)  # N×h×w
+        loss_contrast = info_nce(q, k, self.queue.keys.clone(), self.temperature)
+        self.queue.push(F.normalize(k.to(q.dtype), dim=1))  # and never the masked keys
+        target = F.adaptive_avg_pool2d(m_q.to(cam.dtype), (cam.shape[1], cam.shape[2])).squeeze(1)  # N×h×w
+        loss_attention = 1.0 - self._cosine(cam.flatten(1), target.flatten(1))
+        loss = (self.beta * loss_contrast + self.alpha * loss_attention) / (self.alpha + self.beta)
+        return {
+            "loss": loss,
+            "loss_contrast": loss_contrast.detach(),
+            "loss_attention": loss_attention.detach(),
+        }
+
+    def _cosine(self, cam: Tensor, target: Tensor) -> Tensor:
+        """The cosine of attention and target, N×S each, over the whole batch of all ranks or as a mean over images."""
+        products = torch.stack([(cam * target).sum(1), cam.square().sum(1), target.square().sum(1)])  # 3×N
+        if not self.per_image:
+            products = sum_over_ranks(products.sum(1, keepdim=True))  # 3×1
+        inner, one, other = products
+        return (inner / (one * other).clamp(min=1e-12).sqrt()).mean()
+
+    def after_step(self, progress: float) -> None:
+        """Move the key networks towards the online ones."""
+        del progress
+        follow(self.key_encoder, self.encoder, self.momentum)
+        follow(self.key_projector, self.projector, self.momentum)
+
+
+def grad_cam(c5: Tensor, f: Tensor, q: Tensor, k: Tensor, temperature: float) -> Tensor:
+    """Return where the logit n(q)·n(k)/τ comes from, in [0, 1] for each image, with a graph for its own gradient.
+
+    C5 reaches the logit through its mean f alone, so that the gradient to C5 is at each of S positions that to f, by S.
+
+    Args:
+        c5: N×C×h×w.
+        f: its mean over positions, N×C, part of the graph.
+        q: queries N×D, a function of f, image by image.
+        k: keys N×D.
+        temperature: τ.
+
+    Source: Selvaraju et al., "Grad-CAM" (ICCV 2017), eq. 1 and 2.
+    """
+    logits = (F.normalize(q, dim=1) * F.normalize(k.detach(), dim=1)).sum(1) / temperature  # N
+    (to_f,) = torch.autograd.grad(logits.sum(), f, create_graph=True)  # N×C
+    weights = to_f / c5[0, 0].numel()  # N×C, the mean over positions of the gradient to C5
+    cam = torch.einsum("nc,nchw->nhw", weights, c5.to(weights.dtype)).relu()
+    cam = cam - cam.amin((1, 2), keepdim=True)
+    return cam / (cam.amax((1, 2), keepdim=True) + 1e-7)
+
+
+def _check(
+    alpha: float,
+    beta: float,
+    min_cover: float,
+    hidden_dim: int,
+    projection_dim: int,
+    temperature: float,
+    momentum: float,
+) -> None:
+    if alpha < 0 or beta < 0 or alpha + beta == 0:
+        raise BadInput(f"objective.alpha is {alpha} and beta {beta}; set both to 0 or more, and one above 0.")
+    if not 0.0 <= min_cover <= 1.0:
+        raise BadInput(f"objective.min_cover is {min_cover}, a share of what is salient; set it within 0 and 1.")
+    for name, value in (("hidden_dim", hidden_dim), ("projection_dim", projection_dim)):
+        if value < 1:
+            raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
+    if temperature <= 0:
+        raise BadInput(f"objective.temperature is {temperature}; set it above 0.")
+    if not 0.0 <= momentum <= 1.0:
+        raise BadInput(f"objective.momentum is {momentum}; it is the keys' rate, set it within 0 and 1.")

@@ -1,0 +1,149 @@
+"""DenseCL: MoCo v2, and the same contrast once more between positions of the feature maps.
+
+Claim:     800 epochs on COCO: 56.7 VOC detection AP and 67.5 VOC segmentation mIoU, against 54.7 and 64.5 of MoCo v2.
+Paper:     Wang et al., "Dense Contrastive Learning for Self-Supervised Visual Pre-Training" (CVPR 2021), eq. 1 to 3;
+           crops: Van Gansbeke et al., "Revisiting Contrastive Methods for Unsupervised Learning" (NeurIPS 2021).
+Equation:  loss = (1 − λ)·L_q + λ·L_r, λ = dense_weight.
+           L_q = InfoNCE of the query q and its key k against a queue of past keys.
+           L_r = the mean over images and positions i of InfoNCE of r_i and t_c, c = argmax_j cos(F_i, F′_j), against
+           a second queue; F, F′ are the backbone's maps of the two views, r = h(F) and t = h′(F′) dense projections.
+           The second queue holds the mean of an image's t over positions: one key for each image.
+           After each optimizer step the key networks move: θ′ ← m·θ′ + (1 − m)·θ, m constant.
+           `crops` small crops are further queries of L_q; at least `overlap` of each lies in the key's view.
+Reference: WXinlong/DenseCL; for the crops wvangansbeke/Revisiting-Contrastive-SSL.
+Departs from it: the key networks move after the step, not before the next forward: the same, as they start as a copy.
+           Norms are over all ranks' batches, where the reference shuffles images between the ranks' norms. With
+           dense_weight 0 there is no dense head: MoCo v2. Of the paper of the crops, neither AutoAugment nor the
+           auxiliary loss on nearest neighbours is here.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.data.views import LOCAL_CROPS, MOCO_V2_VIEWS, Batch, View
+from bench.errors import BadInput
+from bench.losses.contrastive import info_nce
+from bench.losses.dense import most_similar
+from bench.nn.ema import follow, target_of
+from bench.nn.encoder import Encoder
+from bench.nn.heads import per_position, projection_mlp
+from bench.nn.queue import Queue
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+
+class DenseCL(Objective):
+    """DenseCL: MoCo v2, and the same contrast once more between positions of the feature maps."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        hidden_dim: int = 2048,
+        projection_dim: int = 128,
+        queue_size: int = 65536,
+        dense_queue_size: int = 65536,
+        temperature: float = 0.2,
+        momentum: float = 0.999,
+        dense_weight: float = 0.5,
+        crops: int = 0,
+        crop_size: int = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
+        overlap: float = 0.0,
+    ) -> None:
+        super().__init__(encoder)
+        _check(hidden_dim, projection_dim, temperature, momentum, dense_weight, crops, crop_size, overlap)
+        dims = (encoder.feature_dim, hidden_dim, projection_dim)
+        with seeded(encoder.seed, "heads"):
+            self.projector = projection_mlp(dims, batch_norm=False)
+        self.key_encoder, self.key_projector = target_of(encoder), target_of(self.projector)
+        self.queue = Queue(queue_size, projection_dim, encoder.seed)
+        if dense_weight > 0:
+            with seeded(encoder.seed, "dense heads"):
+                self.dense_projector = projection_mlp(dims, batch_norm=False)
+            self.key_dense_projector = target_of(self.dense_projector)
+            self.dense_queue = Queue(dense_queue_size, projection_dim, encoder.seed, "dense_queue_size")
+        self.temperature, self.momentum, self.dense_weight = temperature, momentum, dense_weight
+        self.crops, self.crop_size, self.overlap = crops, crop_size, overlap
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """The key's view, the query's, both as in MoCo v2, and the small crops, which are drawn by the key's."""
+        key, query = MOCO_V2_VIEWS(size)
+        return key, query, *LOCAL_CROPS(query, self.crops, self.crop_size, self.crop_scale, self.overlap)
+
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse a batch that the queues are no multiple of."""
+        super().check(batch_size, view_size)
+        self.queue.check(batch_size)
+        if self.dense_weight > 0:
+            self.dense_queue.check(batch_size)
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss, and with a dense weight above 0 loss_global and loss_dense, before their weights."""
+        v_k, v_q, *crops = batch.views  # N×3×H×W, crops N×3×h×w
+        f_q = self.encoder.last_map(v_q)  # N×C×h×w
+        q = [self.projector(self.encoder.pool(f_q))]  # N×D
+        if crops:
+            q += self.projector(self.encoder(torch.cat(crops))).chunk(len(crops))
+        with torch.no_grad():
+            f_k = self.key_encoder.last_map(v_k)  # N×C×h×w
+            k = self.key_projector(self.key_encoder.pool(f_k))  # N×D
+        loss_global = info_nce(torch.cat(q), k.repeat(len(q), 1), self.queue.keys.clone(), self.temperature)
+        self.queue.push(_unit(k))
+        if self.dense_weight == 0:
+            return {"loss": loss_global}
+
+        r = per_position(self.dense_projector, f_q).flatten(1, 2)  # N×S×D
+        with torch.no_grad():
+            t = per_position(self.key_dense_projector, f_k).flatten(1, 2)  # N×S×D
+            c = most_similar(f_q, f_k)  # N×S
+            positive = t.take_along_dim(c[..., None], dim=1)  # N×S×D, t_c
+        negatives = self.dense_queue.keys.clone()
+        loss_dense = info_nce(r.flatten(0, 1), positive.flatten(0, 1), negatives, self.temperature)
+        self.dense_queue.push(_unit(t.mean(1)))
+        loss = (1.0 - self.dense_weight) * loss_global + self.dense_weight * loss_dense
+        return {"loss": loss, "loss_global": loss_global.detach(), "loss_dense": loss_dense.detach()}
+
+    def after_step(self, progress: float) -> None:
+        """Move the key networks towards the online ones."""
+        del progress
+        follow(self.key_encoder, self.encoder, self.momentum)
+        follow(self.key_projector, self.projector, self.momentum)
+        if self.dense_weight > 0:
+            follow(self.key_dense_projector, self.dense_projector, self.momentum)
+
+
+def _unit(keys: Tensor) -> Tensor:
+    """Rows over their norm, N×D, in float32 at least."""
+    wide = keys if keys.dtype == torch.float64 else keys.float()
+    return torch.nn.functional.normalize(wide, dim=1)
+
+
+def _check(
+    hidden_dim: int,
+    projection_dim: int,
+    temperature: float,
+    momentum: float,
+    dense_weight: float,
+    crops: int,
+    crop_size: int,
+    overlap: float,
+) -> None:
+    for name, value in (("hidden_dim", hidden_dim), ("projection_dim", projection_dim)):
+        if value < 1:
+            raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
+    if temperature <= 0:
+        raise BadInput(f"objective.temperature is {temperature}; set it above 0.")
+    if not 0.0 <= momentum <= 1.0:
+        raise BadInput(f"objective.momentum is {momentum}; it is the keys' rate, set it within 0 and 1.")
+    if not 0.0 <= dense_weight < 1.0:
+        raise BadInput(f"objective.dense_weight is {dense_weight}; set it within 0 (MoCo v2) and below 1.")
+    if crops < 0 or crop_size < 32:
+        raise BadInput(
+            f"objective.crops is {crops}, of {crop_size} pixels; set crops to 0 or more, crop_size to 32 up."
+        )
+    if not 0.0 <= overlap <= 1.0:
+        raise BadInput(f"objective.overlap is {overlap}, a share of a crop's area; set it within 0 and 1.")

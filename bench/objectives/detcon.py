@@ -1,0 +1,135 @@
+"""DetCon: contrast the regions of an image, by masks that are there or found from colours alone.
+
+Claim:     about 77.0 Cityscapes mIoU (DetConB, 300 epochs on ImageNet; from memory of the paper).
+Paper:     Hénaff et al., "Efficient Visual Pretraining with Contrastive Detection" (ICCV 2021), eq. 1 to 3.
+Equation:  of each view 16 regions are sampled; h_r = the mean of C5 over the positions of region r.
+           loss = the mean over images and regions of view 1 of −log softmax of cos(p_r, z_s)/τ, τ = .1, s the same
+           region of view 2, among all regions of all images in both views but r itself in its own; plus the same with
+           the views exchanged. Weights for regions that were sampled several times are in bench/losses/detcon.py.
+           variant b: p = q(g(h)) of the online network, z = g′(h′) of a target that follows as BYOL's does, τ₀ = .996.
+           variant s: p = z = g(h), as SimCLR.
+           A position of C5 belongs to the region that most of its pixels have; regions are drawn with replacement,
+           each that a view shows with the same probability.
+Reference: deepmind/detcon.
+Departs from it: the target starts as a copy of the online network; `objects` has all that is no object as one region.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.data.views import SIMCLR_VIEWS, Batch, View
+from bench.errors import BadInput, nearest
+from bench.losses.detcon import detcon
+from bench.nn import draws
+from bench.nn.bootstrap import bootstrap_networks
+from bench.nn.collectives import gather, rank
+from bench.nn.ema import follow, target_rate
+from bench.nn.encoder import Encoder
+from bench.nn.heads import mlp
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+MASKS, VARIANTS = ("segments", "objects"), ("b", "s")
+
+
+class DetCon(Objective):
+    """DetCon: contrast the regions of an image, by masks that are there or found from colours alone."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        variant: str = "b",
+        masks: str = "segments",
+        regions: int = 16,
+        hidden_dim: int = 4096,
+        projection_dim: int = 256,
+        temperature: float = 0.1,
+        tau0: float = 0.996,
+    ) -> None:
+        super().__init__(encoder)
+        for name, value, known in (("variant", variant, VARIANTS), ("masks", masks, MASKS)):
+            if value not in known:
+                raise BadInput(
+                    f"Unknown objective.{name} {value!r}{nearest(value, known) or '; use ' + ' or '.join(known) + '.'}"
+                )
+        if regions < 1:
+            raise BadInput(f"objective.regions is {regions}; set it to 1 or more.")
+        if temperature <= 0:
+            raise BadInput(f"objective.temperature is {temperature}; set it above 0.")
+        if variant == "b":
+            networks = bootstrap_networks(encoder, hidden_dim, projection_dim, tau0)
+            self.projector, self.predictor, self.target_encoder, self.target_projector = networks
+        else:
+            with seeded(encoder.seed, "heads"):
+                self.projector = mlp(encoder.feature_dim, hidden_dim, projection_dim)
+        self.map = "objects" if masks == "objects" else "segments"
+        self.variant, self.regions, self.temperature, self.tau0 = variant, regions, temperature, tau0
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """Two views of SimCLR."""
+        return SIMCLR_VIEWS(size)
+
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse views whose map is a single position: it has one region."""
+        super().check(batch_size, view_size)
+        if view_size < 64:
+            raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to 64 or more.")
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss."""
+        assert batch.masks is not None
+        (v1, v2), (m1, m2) = batch.views, batch.masks  # N×3×H×W, N×H×W
+        c1, c2 = self.encoder.last_map(v1), self.encoder.last_map(v2)  # N×C×h×w
+        (ids1, w1), (ids2, w2) = self._sample(m1, c1), self._sample(m2, c2)  # N×M, N×M×S
+        z1, z2 = self._project(self.projector, c1, w1), self._project(self.projector, c2, w2)  # N×M×D
+        if self.variant == "s":
+            loss = detcon(z1, z2, gather(z1), gather(z2), ids1, ids2, self.temperature, rank() * len(v1))
+            return {"loss": loss}
+        p1, p2 = (self.predictor(z.flatten(0, 1)).view_as(z) for z in (z1, z2))  # N×M×D
+        with torch.no_grad():
+            t1 = self._project(self.target_projector, self.target_encoder.last_map(v1), w1)  # N×M×D
+            t2 = self._project(self.target_projector, self.target_encoder.last_map(v2), w2)
+        loss = detcon(p1, p2, gather(t1), gather(t2), ids1, ids2, self.temperature, rank() * len(v1))
+        return {"loss": loss}
+
+    def _sample(self, masks: Tensor, c5: Tensor) -> tuple[Tensor, Tensor]:
+        """Regions of maps N×H×W on C5: their numbers N×M, and the positions' weights of each, N×M×S, which sum to 1."""
+        at = regions_at(masks, c5.shape[2], c5.shape[3])  # N×S
+        ids = sample_regions(at, draws.uniform(len(at), self.regions, like=c5.float()))  # N×M
+        inside = (ids[:, :, None] == at[:, None, :]).to(c5.dtype)  # N×M×S
+        return ids, inside / inside.sum(2, keepdim=True)
+
+    def _project(self, projector: torch.nn.Module, c5: Tensor, weights: Tensor) -> Tensor:
+        """The head on each region's mean feature: N×C×h×w, N×M×S -> N×M×D."""
+        pooled = weights @ c5.flatten(2).transpose(1, 2)  # N×M×C
+        return projector(pooled.flatten(0, 1)).unflatten(0, pooled.shape[:2])
+
+    def after_step(self, progress: float) -> None:
+        """Move the target towards the online network."""
+        if self.variant == "b":
+            tau = target_rate(self.tau0, progress)
+            follow(self.target_encoder, self.encoder, tau)
+            follow(self.target_projector, self.projector, tau)
+
+
+def regions_at(masks: Tensor, h: int, w: int) -> Tensor:
+    """Return the number that most pixels of each of h×w cells have, the least of several: N×H×W -> N×(h·w) int64."""
+    down, across = masks.shape[1] // h, masks.shape[2] // w
+    cells = masks[:, : h * down, : w * across].unflatten(2, (w, across)).unflatten(1, (h, down))  # N×h×down×w×across
+    return cells.transpose(2, 3).reshape(len(masks), h * w, down * across).mode(dim=2).values.long()
+
+
+def sample_regions(at: Tensor, uniform: Tensor) -> Tensor:
+    """Return regions by numbers in [0, 1), with replacement, each that is there as likely: N×S, N×M -> N×M.
+
+    Args:
+        at: the region of each position.
+        uniform: what decides.
+    """
+    size = (at[:, :, None] == at[:, None, :]).sum(2)  # N×S, positions of the same region
+    up_to = (1.0 / size).to(uniform.dtype).cumsum(1)  # N×S; the last is the number of regions
+    place = torch.searchsorted(up_to, uniform * up_to[:, -1:], right=True).clamp(max=at.shape[1] - 1)
+    return at.gather(1, place)

@@ -1,0 +1,115 @@
+"""PixPro: each position, smoothed by those that look like it, predicts what the other view has at the same spot.
+
+Claim:     60.2 VOC detection AP (400 epochs on ImageNet), 77.2 Cityscapes mIoU (400 epochs, with an instance branch).
+Paper:     Xie et al., "Propagate Yourself: Exploring Pixel-Level Consistency for Unsupervised Visual Representation
+           Learning" (CVPR 2021), eq. 1 to 5.
+Equation:  loss = −2·mean cos(y_i, z′_j) over positions i of view 1 and j of view 2 that show the same spot, plus the
+           same with the views exchanged; in [−4, 4]. i and j do where their centres, followed through crop and flip,
+           are less than 0.7 of the larger bin diagonal apart. A mean over pairs, then over images; an image whose views
+           share no spot adds 0 and stays in the mean.
+           y_i = Σ_j max(cos(x_i, x_j), 0)^γ · n(g(x_j)): x projections of one view, g linear, γ = 2, n(x) = x/‖x‖.
+           z′ = projections of the target, which follows as BYOL's does, its rate from τ₀ = .99 to 1.
+           loss = "pixcontrast" contrasts instead: −log of the share of those j in Σ_j exp(cos(x_i, z′_j)/τ), τ = .3,
+           a mean over the i that have such a j, then over images; no g.
+Reference: zdaxie/PixPro, contrast/models/PixPro.py; PixContrast is not in it.
+Departs from it: the target moves after the step, by the rate of that step; a layer before a norm has no bias; there is
+           no instance branch.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bench.data.views import BYOL_VIEWS, Batch, View
+from bench.errors import BadInput, nearest
+from bench.losses.dense import dense_contrast, dense_similarity
+from bench.losses.precision import exact
+from bench.nn.ema import follow, target_of, target_rate
+from bench.nn.encoder import Encoder
+from bench.nn.heads import per_position, projection_mlp
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+LOSSES = ("pixpro", "pixcontrast")
+
+
+class PixPro(Objective):
+    """PixPro: each position, smoothed by those that look like it, predicts the other view's same spot."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        loss: str = "pixpro",
+        hidden_dim: int = 4096,
+        projection_dim: int = 256,
+        gamma: float = 2.0,
+        ratio: float = 0.7,
+        temperature: float = 0.3,
+        tau0: float = 0.99,
+    ) -> None:
+        super().__init__(encoder)
+        _check(loss, hidden_dim, projection_dim, gamma, ratio, temperature, tau0)
+        with seeded(encoder.seed, "heads"):
+            self.projector = projection_mlp((encoder.feature_dim, hidden_dim, projection_dim))
+            if loss == "pixpro":
+                self.transform = nn.Linear(projection_dim, projection_dim)
+        self.target_encoder, self.target_projector = target_of(encoder), target_of(self.projector)
+        self.loss, self.gamma, self.ratio, self.temperature, self.tau0 = loss, gamma, ratio, temperature, tau0
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """The two views of BYOL."""
+        return BYOL_VIEWS(size)
+
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse views whose map is a single position."""
+        super().check(batch_size, view_size)
+        if view_size < 64:
+            raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to 64 or more.")
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss."""
+        (v1, v2), (b1, b2) = batch.views, batch.boxes  # N×3×H×W, N×5
+        x1, x2 = (per_position(self.projector, self.encoder.last_map(v)) for v in (v1, v2))  # N×h×w×D
+        with torch.no_grad():
+            z1, z2 = (per_position(self.target_projector, self.target_encoder.last_map(v)) for v in (v1, v2))
+        if self.loss == "pixcontrast":
+            one = dense_contrast(x1, z2, b1, b2, self.temperature, self.ratio)
+            return {"loss": one + dense_contrast(x2, z1, b2, b1, self.temperature, self.ratio)}
+        y1, y2 = (propagate(x, self.transform(x), self.gamma) for x in (x1, x2))  # N×h×w×D
+        similarity = dense_similarity(y1, z2, b1, b2, self.ratio) + dense_similarity(y2, z1, b2, b1, self.ratio)
+        return {"loss": -2.0 * similarity}
+
+    def after_step(self, progress: float) -> None:
+        """Move the target towards the online network."""
+        tau = target_rate(self.tau0, progress)
+        follow(self.target_encoder, self.encoder, tau)
+        follow(self.target_projector, self.projector, tau)
+
+
+@exact
+def propagate(x: Tensor, values: Tensor, gamma: float) -> Tensor:
+    """Return y_i = Σ_j max(cos(x_i, x_j), 0)^γ · n(values_j) over the positions of one view: N×h×w×D -> N×h×w×D."""
+    unit = F.normalize(x.flatten(1, 2), dim=2)  # N×S×D
+    attention = (unit @ unit.transpose(1, 2)).clamp(min=0.0) ** gamma  # N×S×S
+    return (attention @ F.normalize(values.flatten(1, 2), dim=2)).view_as(values)
+
+
+def _check(
+    loss: str, hidden_dim: int, projection_dim: int, gamma: float, ratio: float, temperature: float, tau0: float
+) -> None:
+    if loss not in LOSSES:
+        hint = nearest(loss, LOSSES) or f"; known: {', '.join(LOSSES)}."
+        raise BadInput(f"Unknown objective.loss {loss!r}{hint}")
+    for name, value in (("hidden_dim", hidden_dim), ("projection_dim", projection_dim)):
+        if value < 1:
+            raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
+    if gamma < 1:
+        raise BadInput(f"objective.gamma is {gamma}; below 1 the gradient has no bound at 0, set it to 1 or more.")
+    for name, number in (("ratio", ratio), ("temperature", temperature)):
+        if number <= 0:
+            raise BadInput(f"objective.{name} is {number}; set it above 0.")
+    if not 0.0 <= tau0 <= 1.0:
+        raise BadInput(f"objective.tau0 is {tau0}; it is the target's rate at the start, set it within 0 and 1.")

@@ -1,0 +1,24 @@
+"""What the runs on COCO that build on MoCo v2 share: DenseCL's recipe for COCO.
+
+Source: Wang et al., "DenseCL" (CVPR 2021) and its reference implementation: SGD, learning rate 0.3 at batch 256 (ten
+times that of ImageNet), weight decay 1e-4 on all parameters, cosine without warm-up, 800 epochs.
+"""
+
+dataset = "coco"
+arch = "resnet50"
+view_size = 224
+epochs = 800
+batch_size = 256
+precision = "bf16"
+optimizer = dict(name="sgd", lr=0.3, lr_batch=256, momentum=0.9, weight_decay=1e-4, decay="all")
+schedule = dict(name="cosine")
+checkpoint = dict(keep_every_epochs=100)
+
+profiles = dict(
+    # Minutes on 2 CPU cores, on at most 512 images: shows that all parts work, not which objective is better.
+    mini=dict(
+        view_size=128, epochs=20, batch_size=16, subset=512, optimizer=dict(lr=0.03), objective=dict(queue_size=512)
+    ),
+    # Two steps on rendered scenes.
+    smoke=dict(view_size=64, epochs=1, batch_size=4, subset=8, objective=dict(queue_size=16)),
+)

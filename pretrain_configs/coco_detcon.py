@@ -1,0 +1,20 @@
+"""DetConB on COCO train2017, 800 epochs, on segments of similar colour or on the annotated objects.
+
+Source:   Hénaff et al., "Efficient Visual Pretraining with Contrastive Detection" (ICCV 2021); optimisation as in
+          `coco` (ORL's first stage), our choice: DetCon's batch of 4,096 would leave 28 steps an epoch.
+Command:  bench run --pretrain coco_detcon --downstream cityscapes_pspnet imagenet_linear --data-root DIR
+Hours:    about 22 on one A100, estimated from 66 GFLOP an image at a quarter of the bf16 peak; not measured. Segments
+          cost a loader's process 40 ms an image, objects 1 ms.
+Expected: no number is known for this recipe.
+Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
+
+Masks:    --set objective.masks=objects takes COCO's annotations (annotations/instances_train2017.json), which makes it
+          a supervised pretraining.
+"""
+
+_base_ = "./_base_/coco_bootstrap.py"
+
+epochs = 800
+checkpoint = dict(keep_every_epochs=100)
+
+objective = dict(name="detcon")

@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from bench.data.images import ViewDataset, loader
+from bench.data.layouts import index
+from bench.data.maps import Maps, covered, cut, instance_mask, run_lengths, saliency, segments
+from bench.data.sampler import DrawSampler
+from bench.data.views import BYOL_VIEWS, View, apply, draw, draw_all, draw_crop, overlap
+from bench.errors import BadInput
+from bench.randomness import generator
+
+PLAIN = View(size=24, jitter=None, grey=0.0, blur=0.0)
+
+
+def encoded(runs):
+    """COCO's string of run lengths, written from its description."""
+    text = ""
+    for place, run in enumerate(runs):
+        value = run - runs[place - 2] if place > 2 else run
+        while True:
+            piece, value = value & 31, value >> 5
+            done = (value == 0 and not piece & 16) or (value == -1 and piece & 16)
+            text += chr(piece + (0 if done else 32) + 48)
+            if done:
+                break
+    return text
+
+
+def annotate(root, shapes, split="train2017", size=(40, 32)):
+    """Instances of image 0: [(area, iscrowd, segmentation)]."""
+    images = [{"id": 7 + n, "file_name": f"{n:012d}.jpg", "width": size[0], "height": size[1]} for n in range(10)]
+    found = [
+        {"id": n, "image_id": 7, "area": area, "iscrowd": crowd, "segmentation": shape, "category_id": 1}
+        for n, (area, crowd, shape) in enumerate(shapes)
+    ]
+    (root / "annotations").mkdir()
+    content = json.dumps({"images": images, "annotations": found, "categories": []})
+    (root / "annotations" / f"instances_{split}.json").write_text(content)
+
+
+def test_a_view_of_a_map_shows_the_same_pixels_as_the_view_of_the_image():
+    """A picture whose grey says where a pixel is: its view without smoothing equals the map's, crop, flip and all."""
+    pixels = np.repeat(np.add.outer(7 * np.arange(30), np.arange(40)).astype(np.uint8)[..., None], 3, 2)
+    for number in range(20):
+        drawn = draw(PLAIN, 40, 30, generator(number, "map"))
+        found = cut(pixels[..., 0], drawn.crop, drawn.flip, 24, 40, 30)
+        left, top, w, h = drawn.crop
+        if w % 16 == 0 or h % 16 == 0:
+            continue  # pixels of the view fall on the border of two, and either is as near
+        image = Image.fromarray(pixels[..., 0]).crop((left, top, left + w, top + h)).resize((24, 24), Image.NEAREST)
+        expected = np.asarray(image)
+        assert np.array_equal(found, expected[:, ::-1] if drawn.flip else expected)
+
+
+def test_a_map_of_another_size_than_the_image_is_cut_at_the_same_place():
+    whole = np.zeros((15, 20), np.uint8)
+    whole[:, 10:] = 9
+    assert np.array_equal(cut(whole, (0, 0, 20, 30), False, 4, 40, 30), np.zeros((4, 4)))
+    assert np.array_equal(cut(whole, (10, 0, 20, 30), False, 2, 40, 30), [[0, 9]] * 2)
+    assert np.array_equal(cut(whole, (10, 0, 20, 30), True, 2, 40, 30), [[9, 0]] * 2)
+
+
+def test_existing_views_are_the_same_with_a_map_bit_for_bit(coco):
+    train = index("coco", coco, "train")
+    for backend in ("reference", "fast"):
+        plain = ViewDataset(train, BYOL_VIEWS(16), seed=3, backend=backend)
+        mapped = ViewDataset(train, BYOL_VIEWS(16), seed=3, backend=backend, map="saliency")
+        one, other = plain[4, 11], mapped[4, 11]
+        assert all(np.array_equal(a, b) for a, b in zip(one.views, other.views, strict=True))
+        assert one.boxes == other.boxes
+        assert not one.masks
+        assert [mask.shape for mask in other.masks] == [(16, 16), (16, 16)]
+
+
+def test_a_batch_has_a_map_of_each_view_and_moves_it(coco):
+    views = (replace(BYOL_VIEWS(16)[0], count=2), View(size=8))
+    dataset = ViewDataset(index("coco", coco, "train"), views, seed=0, map="segments")
+    (batch,) = islice(loader(dataset, DrawSampler(10, 4, 0)), 1)
+    assert [tuple(mask.shape) for mask in batch.masks] == [(4, 16, 16), (4, 16, 16), (4, 8, 8)]
+    moved = batch.to("cpu")
+    assert {mask.dtype for mask in moved.masks} == {torch.uint8}  # not normalised, as images are
+    assert all(torch.equal(a, b) for a, b in zip(moved.masks, batch.masks, strict=True))
+    (batch,) = islice(loader(ViewDataset(index("coco", coco, "train"), views, seed=0), DrawSampler(10, 4, 0)), 1)
+    assert batch.masks is None
+
+
+def test_the_device_back_end_is_refused(coco):
+    with pytest.raises(BadInput, match="set view_backend to 'fast' or 'reference'"):
+        ViewDataset(index("coco", coco, "train"), BYOL_VIEWS(16), seed=0, backend="device", map="segments")
+
+
+# ---------------------------------------------------------------------------------------------- objects
+
+
+def test_objects_are_numbered_smaller_above_larger_and_crowds_are_left_out(coco):
+    square = [[10, 8, 30, 8, 30, 24, 10, 24]]
+    small = [[14, 10, 20, 10, 20, 16, 14, 16]]
+    crowd = {"size": [32, 40], "counts": [0, 32 * 40]}
+    annotate(coco, [(36, 0, small), (320, 0, square), (1280, 1, crowd)])
+    whole = Maps("objects", index("coco", coco, "train")).of(0, np.zeros((32, 40, 3), np.uint8))
+    assert whole.shape == (32, 40)
+    assert (whole[9, 12], whole[12, 16], whole[2, 2], whole[28, 35]) == (1, 2, 0, 0)
+    assert np.count_nonzero(whole == 2) == 36
+    assert np.count_nonzero(whole) == 320
+    other = Maps("objects", index("coco", coco, "train")).of(1, np.zeros((32, 40, 3), np.uint8))
+    assert not other.any()
+
+
+def test_run_lengths_as_list_and_as_string_give_the_same_mask():
+    mask = np.random.default_rng(0).random((9, 13)) > 0.6
+    flat = np.concatenate([[False], mask.T.ravel()])
+    changes = np.flatnonzero(flat[1:] != flat[:-1])
+    runs = np.diff(np.concatenate([[0], changes, [mask.size]])).tolist()
+    assert np.array_equal(instance_mask({"size": [9, 13], "counts": runs}, 13, 9), mask)
+    assert np.array_equal(instance_mask({"size": [9, 13], "counts": encoded(runs)}, 13, 9), mask)
+    long = [0, 3000, 41, 2, 77777, 1, 5]
+    assert run_lengths(encoded(long)) == long
+    assert run_lengths("06") == [0, 6]  # digits by hand: 48 is 0
+
+
+def test_missing_annotations_are_one_sentence(coco, imagenet):
+    with pytest.raises(BadInput, match=r"instances_train2017.json is missing; unpack COCO's annotations"):
+        Maps("objects", index("coco", coco, "train"))
+    with pytest.raises(BadInput, match="Maps of objects need COCO's annotations, which imagenet has not; take"):
+        Maps("objects", index("imagenet", imagenet, "train"))
+    (coco / "annotations").mkdir()
+    (coco / "annotations" / "instances_train2017.json").write_text("{}")
+    with pytest.raises(BadInput, match="cannot be read as COCO's instances"):
+        Maps("objects", index("coco", coco, "train"))
+
+
+# ------------------------------------------------------------------------------- segments and saliency
+
+
+def scene():
+    """A red square on blue, 60×80."""
+    image = np.full((60, 80, 3), (30, 40, 160), np.uint8)
+    image[20:40, 30:50] = (200, 40, 30)
+    return image
+
+
+def test_segments_follow_colour():
+    found = segments(scene())
+    assert found.dtype == np.uint8
+    assert len(np.unique(found[22:38, 32:48])) == 1
+    assert len({found[5, 5], found[5, 75], found[55, 5], found[55, 75]}) == 1
+    assert found[30, 40] != found[5, 5]
+
+
+def test_large_images_are_segmented_small():
+    image = np.asarray(Image.fromarray(scene()).resize((800, 600), Image.NEAREST))
+    for kind in (segments, saliency):
+        assert kind(image).shape == (120, 160)
+
+
+def test_what_is_rare_in_colour_is_salient():
+    found = saliency(scene()) >= 128
+    assert found[23:37, 33:47].all()
+    assert not found[:15].any()
+    assert not saliency(np.full((10, 10, 3), 77, np.uint8)).any()  # one colour: nothing stands out
+
+
+# ---------------------------------------------------------------------------------- what crops must have
+
+
+def test_overlap_by_hand():
+    assert overlap((0, 0, 10, 10), (5, 5, 10, 10)) == 0.25
+    assert overlap((0, 0, 10, 10), (20, 0, 10, 10)) == 0.0
+    assert overlap((2, 2, 4, 4), (0, 0, 10, 10)) == 1.0  # of this crop's area, not of the other's
+    assert overlap((0, 0, 10, 10), (2, 2, 4, 4)) == pytest.approx(0.16)
+
+
+def test_small_crops_overlap_the_first_views_crop():
+    first, small = View(scale=(0.2, 0.3)), View(scale=(0.05, 0.14), count=4)
+    shares = {}
+    for least in (0.0, 0.8):
+        views = (first, replace(first), replace(small, overlap=least))
+        drawn = [draw_all(views, 320, 240, generator(0, number))[0] for number in range(60)]
+        shares[least] = np.array([overlap(d.crop, all_[0][1].crop) for all_ in drawn for _, d in all_[2:]])
+    assert (shares[0.0] < 0.8).mean() > 0.6
+    assert (shares[0.8] < 0.8).mean() < 0.3  # ten draws do not always find one
+    assert shares[0.8].min() >= 0.0
+
+
+def test_the_best_of_ten_is_taken_where_none_is_enough():
+    view = View(scale=(0.05, 0.14), overlap=1.0)
+    corner = (0, 0, 20, 20)
+    drawn = draw(view, 320, 240, generator(0, "crop"), corner)
+    rng = generator(0, "crop")
+    candidates = [draw_crop(320, 240, view.scale, view.ratio, rng) for _ in range(10)]
+    assert overlap(drawn.crop, corner) == max(overlap(crop, corner) for crop in candidates) < 1.0
+
+
+def test_a_constraint_that_is_met_draws_nothing_more():
+    whole = (0, 0, 320, 240)
+    view = View(overlap=0.5)
+    assert draw(view, 320, 240, generator(0, 1), whole) == draw(replace(view, overlap=0.0), 320, 240, generator(0, 1))
+
+
+def test_crops_cover_a_share_of_what_is_salient():
+    whole = np.zeros((120, 160), np.uint8)
+    whole[10:30, 10:30] = 200
+    assert covered(whole, (0, 0, 40, 60), 320, 240) == pytest.approx(0.5)  # columns 0…20 of the map
+    assert covered(np.zeros((4, 4), np.uint8), (0, 0, 1, 1), 8, 8) == 1.0
+    shares = {}
+    for least in (0.0, 0.2):
+        view = View(scale=(0.2, 1.0), salient=least)
+        crops = [draw(view, 320, 240, generator(0, n), saliency=whole).crop for n in range(100)]
+        shares[least] = np.array([covered(whole, crop, 320, 240) for crop in crops])
+    assert (shares[0.0] < 0.2).mean() > 0.2
+    assert (shares[0.2] < 0.2).mean() < 0.05
+    with pytest.raises(ValueError, match="needs the image's saliency"):
+        draw(View(salient=0.2), 320, 240, generator(0, 0))
+
+
+def test_a_view_with_its_map_is_drawn_by_the_same_crop(coco):
+    """End to end: the saliency of the view is that of the whole, cut by the view's box."""
+    train = index("coco", coco, "train")
+    dataset = ViewDataset(train, (replace(PLAIN, salient=0.2),), seed=0, map="saliency")
+    sample = dataset[0, 5]
+    image = dataset.files.image(0)
+    whole = saliency(np.asarray(image))
+    drawn = draw(dataset.views[0], image.width, image.height, generator(0, "view", 5), saliency=whole)
+    assert np.array_equal(sample.masks[0], cut(whole, drawn.crop, drawn.flip, 24, image.width, image.height))
+    assert np.array_equal(sample.views[0], np.asarray(apply(image, dataset.views[0], drawn)))
