@@ -21,6 +21,8 @@ OBJECTIVES: dict[str, str] = {
     "rotation": "bench.objectives.rotation:Rotation",
     "relative_patch": "bench.objectives.relative_patch:RelativePatch",
     "jigsaw": "bench.objectives.jigsaw:Jigsaw",
+    "colorization": "bench.objectives.colorization:Colorization",
+    "split_brain": "bench.objectives.split_brain:SplitBrain",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 

@@ -26,4 +26,9 @@ CASES = {
     "jigsaw": Case(
         {"name": "jigsaw", "permutations": 5, "patch_size": 32, "gap": 8, "jitter": 3, "patch_dim": 6}, (118,), RIGHT
     ),
+    "colorization": Case({"name": "colorization", "hidden_dim": 8}, (64,)),
+    "colorization plain": Case({"name": "colorization", "hidden_dim": 8, "rebalance": False}, (64,)),
+    "split_brain": Case(
+        {"name": "split_brain", "hidden_dim": 8}, (64,), frozenset({"loss", "loss_colour", "loss_lightness"})
+    ),
 }
