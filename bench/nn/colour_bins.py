@@ -37,8 +37,8 @@ def _gamut() -> Tensor:
 def gamut_bins() -> Tensor:
     """Return the centres (a, b) of the bins in the gamut of sRGB, Q×2 float32, in lexicographic order.
 
-    Multiples of 10 to which a colour of 8-bit sRGB is nearest, whatever its lightness. They are 261. The paper
-    has 313 and does not say by what rule; a margin of about one bin around ours would give as many.
+    Multiples of 10 to which a colour of 8-bit sRGB is nearest, whatever its lightness. They are 261; the paper
+    has 313, by a rule that it does not give, so that labels and weights differ at the gamut's rim.
     """
     return _gamut().float()
 

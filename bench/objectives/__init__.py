@@ -23,6 +23,8 @@ OBJECTIVES: dict[str, str] = {
     "jigsaw": "bench.objectives.jigsaw:Jigsaw",
     "colorization": "bench.objectives.colorization:Colorization",
     "split_brain": "bench.objectives.split_brain:SplitBrain",
+    "cpc": "bench.objectives.cpc:CPC",
+    "amdim": "bench.objectives.amdim:AMDIM",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 

@@ -178,10 +178,10 @@ def test_views_keep_their_colours_and_settings_that_cannot_work_are_refused(name
     objective(name).check(2, 224)
     with pytest.raises(BadInput, match="view_size 250 is no multiple of its stride; set view_size to 256"):
         objective(name).check(2, 250)
-    with pytest.raises(BadInput, match="objective.hidden_dim is 0; set it to 1"):
+    with pytest.raises(BadInput, match=r"objective\.hidden_dim is 0; set it to 1"):
         objective(name, hidden_dim=0)
 
 
 def test_a_prior_that_never_moves_is_refused():
-    with pytest.raises(BadInput, match="objective.prior_momentum is 1.0; set it within 0 and below 1"):
+    with pytest.raises(BadInput, match=r"objective\.prior_momentum is 1\.0; set it within 0 and below 1"):
         objective(prior_momentum=1.0)

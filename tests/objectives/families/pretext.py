@@ -31,4 +31,13 @@ CASES = {
     "split_brain": Case(
         {"name": "split_brain", "hidden_dim": 8}, (64,), frozenset({"loss", "loss_colour", "loss_lightness"})
     ),
+    "cpc": Case(
+        {"name": "cpc", "patch_size": 32, "last_offset": 3, "target_dim": 6, "context_dim": 5, "context_blocks": 2},
+        (96,),
+    ),
+    "amdim": Case(
+        {"name": "amdim", "rkhs_dim": 6},
+        (64, 64),
+        frozenset({"loss", "loss_1to5", "loss_1to7", "loss_5to5", "penalty"}),
+    ),
 }
