@@ -1,8 +1,8 @@
 """AMDIM on ImageNet, 50 epochs: a summary against the locations of another view.
 
 Source:   Bachman et al. (NeurIPS 2019) and its code: 128 pixels, batch 480, Adam 2e-4 with betas 0.8 and 0.999,
-          weight decay 1e-5 (there on all parameters), 500 updates of warm-up, x0.2 after 30 and 45 of 50 epochs, c = 20,
-          rkhs 1536.
+          weight decay 1e-5 (there on all parameters), 500 updates of warm-up, x0.2 after 30 and 45 of 50 epochs,
+          c = 20, rkhs 1536.
 Command:  bench run --pretrain imagenet_amdim --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    about 4 on one A100 (17 GFLOP an image, two views, at a quarter of the bf16 peak, estimated); not measured.
 Expected: no number for a ResNet-50; the authors' own network has a bit over 62 with this recipe, 68.1 when it is

@@ -7,10 +7,10 @@ Equation:  loss = L(1→5) + L(1→7) + L(5→5), each a mean of both directions
            locations l of −log [e^{s_iil}/(e^{s_iil} + Σ_{j≠i,m} e^{s_ijm})], s = c·tanh(r/c), r = φ(x)ᵀφ(y)/√D, c = 20;
            plus 0.05·mean r² of each.
 Reference: Philip-Bachman/amdim-public, costs.py and model.py.
-Departs from it: the trunk is a ResNet-50, so that it converts as any other: 1 is its pooled feature, 5 the locations of C5,
-           7 those of C4 (there: a network without padding, maps of 5×5 and 7×7; here 4×4 and 8×8 at 128 pixels,
-           and padding lets a location see beyond its patch). The scale has one head for sources and targets alike,
-           without an identity at the start. No classifier is trained alongside.
+Departs from it: the trunk is a ResNet-50, so that it converts as any other: 1 is its pooled feature, 5 the locations of
+           C5, 7 those of C4 (there: a network without padding, maps of 5×5 and 7×7; here 4×4 and 8×8 at 128 pixels,
+           and padding lets a location see beyond its patch). The embeddings' shortcuts do not start as identities.
+           No classifier is trained alongside.
 """
 
 from __future__ import annotations

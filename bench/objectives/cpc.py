@@ -1,15 +1,16 @@
 """Contrastive predictive coding: from the rows above, tell the patches below from all others.
 
-Claim:     63.8 % ImageNet linear top-1 with ResNet-50 (CPC v2, about, from memory of the paper); 48.7 % with v1's ResNet-101.
+Claim:     about 63.8 % ImageNet linear top-1 with ResNet-50 (CPC v2, from memory of the paper); 48.7 % with v1's
+           ResNet-101.
 Paper:     van den Oord, Li and Vinyals (2018), eq. 3 and 4; Hénaff et al., "Data-Efficient Image Recognition with
            Contrastive Predictive Coding" (ICML 2020).
-Equation:  loss = mean over directions, offsets k and positions of −log [exp(z_{r+k,j}ᵀ W_k c_{r,j}) / Σ_l exp(z_lᵀ W_k
-           c_{r,j})], l over all positions of all images of all ranks; z is a linear map of f(patch), c the context net's
-           sum of rows 0 … r. 256 pixels have 7×7 patches of 64 pixels that overlap by half.
+Equation:  loss = mean over directions, offsets k and positions of −log [exp(z_{r+k,j}ᵀ W_k c_{r,j}) /
+           Σ_l exp(z_lᵀ W_k c_{r,j})], l over all positions of all images of all ranks; z is a linear map of f(patch),
+           c the context net's sum of rows 0 … r. 256 pixels have 7×7 patches of 64 pixels that overlap by half.
 Reference: none that is official.
-Departs from it: the trunk is a ResNet-50 with batch norm, so that it converts as any other (there: none, or layer norm):
-           norms over all patches would carry the answer from one patch of an image to another, so each of the
-           grid's positions passes by itself and is normalised over images alone, which lets none through. Running
+Departs from it: the trunk is a ResNet-50 with batch norm, so that it converts as any other (there: none, or layer
+           norm): norms over all patches would carry the answer from one patch of an image to another, so each of
+           the grid's positions passes by itself and is normalised over images alone, which lets none through. Running
            statistics are those of whole images (an extra forward without gradient). z is the pooled C5, mapped to
            `target_dim`. Offset 1, whose patches overlap, is left out, as in v2; 5 rows at the most, as in v1. Of v2's
            patch augmentation only dropped colours.
