@@ -114,6 +114,11 @@ def SUPERVISED_VIEW(size: int) -> View:
     return View(size=size, interpolation="bilinear", jitter=None, grey=0.0, blur=0.0)
 
 
+def PATCH_VIEW(size: int, grey: float = 0.0) -> View:
+    """What patches are cut from: a square of at least half of the image, unstretched, sometimes mirrored or grey."""
+    return replace(SUPERVISED_VIEW(size), scale=(0.5, 1.0), ratio=(1.0, 1.0), grey=grey)
+
+
 class Undone(Protocol):
     """Images of a batch whose views are still to be made, on the device where they are wanted."""
 

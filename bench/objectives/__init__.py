@@ -18,6 +18,9 @@ OBJECTIVES: dict[str, str] = {
     "two_loss": "bench.objectives.two_loss:TwoLoss",
     "patch_byol": "bench.objectives.patch_byol:PatchBYOL",
     "supervised": "bench.objectives.supervised:Supervised",
+    "rotation": "bench.objectives.rotation:Rotation",
+    "relative_patch": "bench.objectives.relative_patch:RelativePatch",
+    "jigsaw": "bench.objectives.jigsaw:Jigsaw",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 

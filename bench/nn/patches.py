@@ -1,0 +1,176 @@
+"""Square patches of a batch of images, cut on their device, and what is done to each so that no low-level trace of the
+whole tells where it lay.
+
+Source: Doersch, Gupta and Efros, "Unsupervised Visual Representation Learning by Context Prediction" (ICCV 2015),
+section 3: gaps, jitter and dropped colours; Noroozi and Favaro, "Unsupervised Learning of Visual Representations by
+Solving Jigsaw Puzzles" (ECCV 2016), section 4: every patch normalised by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bench.errors import BadInput
+from bench.nn import draws
+from bench.nn.colour import MEAN, STD
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's greyscale
+
+
+@dataclass(frozen=True)
+class Grid:
+    """side×side patches of size×size pixels, in the centre of an image.
+
+    Args:
+        side: patches in a row, and rows.
+        size: of a patch in pixels.
+        gap: pixels between neighbours; below 0 they overlap.
+        jitter: each patch is moved by up to so many pixels each way, along both axes.
+
+    Raises BadInput for a grid that cannot be, and for a jitter that would let neighbours touch across their gap.
+    """
+
+    side: int
+    size: int
+    gap: int
+    jitter: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise BadInput(f"objective.patch_size is {self.size}; set it to 1 or more.")
+        if self.side < 1 or self.jitter < 0 or self.size + self.gap < 1:
+            raise BadInput(
+                f"A grid of {self.side}×{self.side} patches of {self.size} pixels with gaps of {self.gap} and a jitter "
+                f"of {self.jitter} cannot be; set objective.gap and objective.jitter to 0 or more."
+            )
+        if self.jitter and self.gap <= 2 * self.jitter - 1:
+            raise BadInput(
+                f"objective.jitter is {self.jitter} and objective.gap {self.gap}: patches could touch, and the edges "
+                f"that go on from one to the next would tell where they lie; set objective.gap to {2 * self.jitter} "
+                "or more."
+            )
+
+    @property
+    def extent(self) -> int:
+        """Side of the square that the patches take up, without jitter, in pixels."""
+        return self.side * self.size + (self.side - 1) * self.gap
+
+    def check(self, view_size: int) -> None:
+        """Refuse views that the grid does not fit into, and patches smaller than one position of C5."""
+        if self.size < 32:
+            raise BadInput(f"objective.patch_size is {self.size}; set it to 32 pixels or more.")
+        need = self.extent + 2 * self.jitter
+        if view_size < need:
+            raise BadInput(
+                f"{self.side}×{self.side} patches of {self.size} pixels, {self.gap} apart and moved by up to "
+                f"{self.jitter}, need views of {need} pixels, but view_size is {view_size}; set view_size to {need} "
+                "or more, or lower objective.patch_size."
+            )
+
+    def cut(self, images: Tensor) -> Tensor:
+        """Return the patches, row by row: N×3×H×H -> N×side²×3×size×size. The very pixels, nothing interpolated."""
+        n, side = len(images), self.side
+        index = torch.arange(side, device=images.device)
+        corner = (images.shape[-1] - self.extent) // 2 + index * (self.size + self.gap)  # side
+        corners = torch.cartesian_prod(corner, corner).expand(n, side * side, 2)  # N×side²×2: top, left
+        if self.jitter:
+            moved = draws.integers(n, side * side, 2, high=2 * self.jitter + 1, device=images.device)
+            corners = corners + moved - self.jitter
+        pixel = torch.arange(self.size, device=images.device)
+        rows, columns = (corners[..., axis, None] + pixel for axis in (0, 1))  # N×side²×size
+        image = torch.arange(n, device=images.device).view(n, 1, 1, 1)
+        # N×side²×size×size×3: an image's position, row and column are told, all of its channels are taken
+        return images[image, :, rows[..., None], columns[:, :, None]].movedim(-1, 2)
+
+
+def with_one_colour(patches: Tensor) -> Tensor:
+    """Keep one colour channel of each patch, drawn at random, and put faint noise into the other two.
+
+    Against chromatic aberration, by which a patch shows how far it lies from the lens's axis. The noise has a hundredth
+    of the standard deviation of the channel that is kept, around 0, the mean of normalised images.
+
+    Args:
+        patches: N×P×3×s×s.
+    """
+    n, count = patches.shape[:2]
+    kept = draws.integers(n, count, high=3, device=patches.device)  # N×P
+    keep = F.one_hot(kept, 3).bool()[..., None, None]  # N×P×3×1×1
+    spread = patches.std(dim=(3, 4), correction=0, keepdim=True).masked_fill(~keep, 0.0).sum(2, keepdim=True)
+    noise = draws.normal(n, *patches.shape[1:], like=patches)
+    return torch.where(keep, patches, 0.01 * spread * noise)
+
+
+def sometimes_grey(patches: Tensor, probability: float) -> Tensor:
+    """Make each patch grey with that probability, each by its own draw; normalised before and after.
+
+    Args:
+        patches: N×P×3×s×s.
+        probability: 0 returns the patches themselves.
+    """
+    if probability == 0.0:
+        return patches
+    mean, std, luma = (
+        torch.tensor(values, dtype=patches.dtype, device=patches.device).view(3, 1, 1) for values in (MEAN, STD, LUMA)
+    )
+    grey = (luma * (patches * std + mean)).sum(2, keepdim=True)  # N×P×1×s×s
+    chosen = draws.uniform(*patches.shape[:2], like=patches) < probability
+    return torch.where(chosen[..., None, None, None], (grey - mean) / std, patches)
+
+
+def standardised(patches: Tensor) -> Tensor:
+    """Give every channel of every patch mean 0 and standard deviation 1 over its pixels; a flat one becomes 0.
+
+    Args:
+        patches: …×s×s.
+    """
+    centred = patches - patches.mean(dim=(-2, -1), keepdim=True)
+    spread = centred.square().mean(dim=(-2, -1), keepdim=True).sqrt()
+    return torch.where(spread > 1e-4, centred / spread.clamp(min=1e-4), 0.0)
+
+
+def in_order(patches: Tensor, orders: Tensor) -> Tensor:
+    """Return the patches N×P×… of each image in its order N×P: place j holds patch orders[i, j]."""
+    return patches[torch.arange(len(patches), device=patches.device)[:, None], orders]
+
+
+@contextmanager
+def unmoved_statistics(module: nn.Module) -> Iterator[None]:
+    """Inside the block, batch norms in train mode normalise by their batches as ever, but their running statistics
+    stay: those are for whole images, which is what a downstream task shows the network.
+    """
+    norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
+    before = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, before, strict=True):
+            norm.momentum = momentum
+
+
+def features_of(encoder: nn.Module, patches: Tensor, images: Tensor | None) -> Tensor:
+    """Return the encoder's features of all patches, in one forward: N×P×3×s×s -> N×P×F.
+
+    Args:
+        encoder: N×3×h×w -> N×F.
+        patches: what it sees with gradients.
+        images: N×3×H×H. What its running statistics are taken from instead, in a forward of its own without gradient:
+            those of patches, with zeros padded all around, serve a frozen trunk badly. None takes those of patches.
+    """
+    n, count = patches.shape[:2]
+    flat = patches.flatten(0, 1)  # NP×3×s×s
+    if images is None:
+        return encoder(flat).view(n, count, -1)
+    with unmoved_statistics(encoder):
+        features = encoder(flat).view(n, count, -1)
+    with torch.no_grad():
+        encoder(images)
+    return features

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from bench.errors import BadInput
+from bench.nn.patches import Grid, in_order, sometimes_grey, standardised, unmoved_statistics, with_one_colour
+
+
+def places(n, size):
+    """Images whose channels say where a pixel lies (row, column) and of which image it is: N×3×size×size."""
+    row, column = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    return torch.stack([torch.stack([row, column, torch.full_like(row, i)]) for i in range(n)]).double()
+
+
+def corners(patches):
+    """The (top, left) of patches that were cut from `places`, N×P×2, after a look at every pixel of them."""
+    size = patches.shape[-1]
+    top, left = patches[:, :, 0, 0, 0], patches[:, :, 1, 0, 0]
+    row, column = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
+    assert torch.equal(patches[:, :, 0], top[..., None, None] + row)
+    assert torch.equal(patches[:, :, 1], left[..., None, None] + column)
+    assert all(patches[i, :, 2].eq(i).all() for i in range(len(patches)))
+    return torch.stack([top, left], dim=-1).long()
+
+
+def test_patches_are_the_images_own_pixels_row_by_row_and_nothing_is_interpolated():
+    found = corners(Grid(3, 4, 2).cut(places(2, 16)))
+    expected = [[top, left] for top in (0, 6, 12) for left in (0, 6, 12)]
+    assert found.tolist() == [expected, expected]
+
+
+def test_the_grid_lies_in_the_centre_of_a_larger_image():
+    assert corners(Grid(2, 3, 1).cut(places(1, 12))).tolist() == [[[2, 2], [2, 6], [6, 2], [6, 6]]]
+
+
+def test_jitter_moves_each_patch_by_itself_within_its_bounds_and_reaches_them():
+    torch.manual_seed(0)
+    grid = Grid(3, 4, 6, jitter=3)
+    found = corners(grid.cut(places(40, grid.extent + 6)))  # 40×9×2
+    still = torch.tensor([[3 + 10 * i, 3 + 10 * j] for i in range(3) for j in range(3)])
+    moved = found - still
+    assert (moved.min(), moved.max()) == (-3, 3)
+    assert len(set(map(tuple, moved.flatten(0, 1).tolist()))) == 49  # all of 7×7
+    assert not torch.equal(moved[:, 0], moved[:, 1])
+    assert not torch.equal(moved[0], moved[1])
+
+
+def test_neighbours_never_touch_when_the_gap_outweighs_the_jitter():
+    torch.manual_seed(0)
+    grid = Grid(3, 4, 4, jitter=2)
+    left = corners(grid.cut(places(200, grid.extent + 4))).unflatten(1, (3, 3))[..., 1]  # N×3×3
+    between = left[:, :, 1:] - left[:, :, :-1] - 4
+    assert between.min() == 0  # the gap is what is left: never below nothing
+
+
+def test_the_geometries_of_the_papers_fit_their_images():
+    context = Grid(3, 96, 48, 7)  # Doersch et al.
+    context.check(398)
+    with pytest.raises(BadInput, match="need views of 398 pixels, but view_size is 397; set view_size to 398"):
+        context.check(397)
+    jigsaw = Grid(3, 64, 21, 10)  # cells of 85 pixels in 255
+    jigsaw.check(255)
+    cpc = Grid(7, 64, -32)
+    assert cpc.extent == 256
+    found = corners(cpc.cut(places(1, 256)))
+    assert found[0, :8].tolist() == [[0, 32 * j] for j in range(7)] + [[32, 0]]
+
+
+@pytest.mark.parametrize(
+    ("grid", "message"),
+    [
+        ((3, 32, 5, 3), "patches could touch.*set objective.gap to 6 or more"),
+        ((3, 0, 5, 0), "objective.patch_size is 0; set it to 1"),
+        ((3, 32, -32, 0), "cannot be; set objective.gap"),
+        ((3, 32, 4, -1), "cannot be; set objective.gap and objective.jitter to 0 or more"),
+    ],
+)
+def test_grids_that_cannot_be_are_refused(grid, message):
+    with pytest.raises(BadInput, match=message):
+        Grid(*grid)
+
+
+def test_patches_below_a_position_of_c5_are_refused():
+    with pytest.raises(BadInput, match=r"objective\.patch_size is 31; set it to 32 pixels or more"):
+        Grid(3, 31, 5).check(255)
+
+
+def test_one_colour_is_kept_as_it_is_and_the_others_become_faint_noise():
+    torch.manual_seed(0)
+    patches = 2.0 + 3.0 * torch.randn(30, 9, 3, 16, 16, dtype=torch.float64)
+    found = with_one_colour(patches)
+    kept = (found == patches).flatten(3).all(3)  # N×P×3
+    assert (kept.sum(2) == 1).all()
+    torch.testing.assert_close(kept.flatten(0, 1).double().mean(0), torch.full((3,), 1 / 3).double(), atol=0.1, rtol=0)
+    assert not torch.equal(kept[:, 0], kept[:, 1])  # each patch by its own draw
+    noise = found[~kept]
+    assert abs(noise.mean()) < 1e-3
+    assert noise.std().item() == pytest.approx(0.01 * 3.0, rel=0.02)
+
+
+def test_grey_patches_have_one_brightness_in_all_channels_and_others_are_left_alone():
+    torch.manual_seed(0)
+    mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    pixels = torch.rand(50, 9, 3, 4, 4)
+    patches = (pixels - mean) / std
+    found = sometimes_grey(patches, 0.66)
+    grey = ~(found == patches).flatten(2).all(2)  # N×P
+    assert grey.double().mean().item() == pytest.approx(0.66, abs=0.06)
+    assert 0 < grey[0].sum() < 9 or 0 < grey[1].sum() < 9  # by patch, not by image
+    r, g, b = (found * std + mean)[grey].unbind(1)
+    expected = (0.299 * pixels[:, :, 0] + 0.587 * pixels[:, :, 1] + 0.114 * pixels[:, :, 2])[grey]
+    for channel in (r, g, b):
+        torch.testing.assert_close(channel, expected, atol=1e-5, rtol=0)
+    assert sometimes_grey(patches, 0.0) is patches
+
+
+def test_standardised_patches_tell_neither_brightness_nor_contrast_nor_colour_cast():
+    torch.manual_seed(0)
+    patches = torch.randn(2, 9, 3, 8, 8, dtype=torch.float64)
+    found = standardised(patches)
+    torch.testing.assert_close(found.mean((3, 4)), torch.zeros(2, 9, 3).double(), atol=1e-12, rtol=0)
+    torch.testing.assert_close(found.std((3, 4), correction=0), torch.ones(2, 9, 3).double())
+    changed = patches * torch.rand(2, 9, 3, 1, 1).double().add(0.5) + torch.randn(2, 9, 3, 1, 1).double()
+    torch.testing.assert_close(standardised(changed), found)
+    assert not standardised(torch.full((1, 1, 3, 8, 8), 0.3)).any()  # a flat sky
+
+
+def test_an_order_says_which_patch_comes_to_each_place():
+    patches = torch.arange(6).view(2, 3, 1)
+    assert in_order(patches, torch.tensor([[2, 0, 1], [0, 1, 2]])).flatten().tolist() == [2, 0, 1, 3, 4, 5]
+
+
+def test_running_statistics_stay_inside_the_block_and_move_after_it():
+    norm, x = nn.BatchNorm2d(3), 1.0 + 2.0 * torch.randn(8, 3, 4, 4)
+    plain = nn.BatchNorm2d(3)
+    with unmoved_statistics(nn.Sequential(norm)):
+        y = norm(x)
+    assert torch.equal(y, plain(x))  # by the batch, as ever
+    assert torch.equal(norm.running_mean, torch.zeros(3))
+    assert torch.equal(norm.running_var, torch.ones(3))
+    norm(x)
+    assert torch.equal(norm.running_mean, plain.running_mean)
+    assert norm.momentum == plain.momentum
