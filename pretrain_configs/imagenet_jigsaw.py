@@ -1,8 +1,8 @@
 """Jigsaw puzzles on ImageNet, 105 epochs: in which order are nine patches?
 
 Source:   Noroozi and Favaro (ECCV 2016), in VISSL's recipe for ResNet-50: 2000 permutations, squares of 255 pixels,
-          nine patches of 64 in cells of 85, grey with probability 0.66 (there: of the whole image); SGD 0.1 x batch / 256 at
-          batch 256, from a quarter of it in 5 epochs of warm-up, x0.1 after 30, 60, 90 and 100 epochs, weight decay
+          nine patches of 64 in cells of 85, grey with probability 0.66 (there: of the whole image); SGD 0.1
+          at batch 256, from a quarter of it in 5 epochs of warm-up, x0.1 after 30, 60, 90 and 100 epochs, weight decay
           1e-4, norms without. Each patch is normalised by itself, as in the paper.
 Command:  bench run --pretrain imagenet_jigsaw --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    about 14 on one A100 (29 GFLOP an image: nine patches, and the whole image forward for the running

@@ -39,3 +39,20 @@ def lab(images: Tensor) -> Tensor:
         f = torch.where(xyz > 0.008856, xyz.clamp(min=1e-8) ** (1 / 3), 7.787 * xyz + 16 / 116)
         x, y, z = f.unbind(1)
         return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
+
+
+def from_lab(lab: Tensor) -> Tensor:
+    """Return the normalised images that have these L, a and b, clipped to what sRGB can show: N×3×H×W -> N×3×H×W.
+
+    The inverse of `lab` for colours of sRGB; float32 at least.
+    """
+    with torch.autocast(lab.device.type, enabled=False):
+        lightness, a, b = (lab if lab.dtype == torch.float64 else lab.float()).unbind(1)
+        y = (lightness + 16) / 116
+        f = torch.stack([y + a / 500, y, y - b / 200], dim=1)
+        xyz = torch.where(f > 0.008856 ** (1 / 3), f**3, (f - 16 / 116) / 7.787)
+        to_rgb = torch.linalg.inv(torch.tensor(_XYZ, dtype=torch.float64)).to(f)
+        linear = torch.einsum("oc,nchw->nohw", to_rgb, xyz).clamp(0.0, 1.0)
+        curve = 1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055
+        rgb = torch.where(linear > 0.0031308, curve, 12.92 * linear)
+        return (rgb - _column(MEAN, rgb)) / _column(STD, rgb)

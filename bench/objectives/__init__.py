@@ -21,6 +21,10 @@ OBJECTIVES: dict[str, str] = {
     "rotation": "bench.objectives.rotation:Rotation",
     "relative_patch": "bench.objectives.relative_patch:RelativePatch",
     "jigsaw": "bench.objectives.jigsaw:Jigsaw",
+    "colorization": "bench.objectives.colorization:Colorization",
+    "split_brain": "bench.objectives.split_brain:SplitBrain",
+    "cpc": "bench.objectives.cpc:CPC",
+    "amdim": "bench.objectives.amdim:AMDIM",
     "random_init": "bench.objectives.random_init:RandomInit",
 }
 

@@ -6,9 +6,9 @@ Equation:  loss = −(1/N)·Σ_i log softmax(h([g(f(p_i,σ(1))), …, g(f(p_i,σ
            that are far from each other.
 Reference: facebookresearch/vissl, jigsaw with ResNet-50: g = linear, batch norm, ReLU to 1000; h = linear to K.
 Departs from it: tiles as in the paper (64 pixels in cells of 75, each normalised by itself, about 30 % grey, from
-           memory of the paper) unless set otherwise; grey is drawn for each tile; one permutation of each image in a batch;
-           permutations are chosen by their least distance first, the sum second. Running statistics of batch norms
-           are those of whole images (an extra forward without gradient) unless `image_statistics` is off.
+           memory of the paper) unless set otherwise; grey is drawn for each tile; one permutation of each image in a
+           batch; permutations are chosen by their least distance first, the sum second. Running statistics of
+           batch norms are those of whole images (an extra forward without gradient) unless `image_statistics` is off.
 """
 
 from __future__ import annotations

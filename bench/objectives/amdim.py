@@ -1,0 +1,86 @@
+"""AMDIM: the summary of one view against the locations of another, at several scales.
+
+Claim:     68.1 % ImageNet linear top-1 with its own wide network (ndf 320, rkhs 2560); none with ResNet-50.
+Paper:     Bachman, Hjelm and Buchwalter, "Learning Representations by Maximizing Mutual Information Across Views"
+           (NeurIPS 2019), section 3.
+Equation:  loss = L(1→5) + L(1→7) + L(5→5), each a mean of both directions between the views and over images i and
+           locations l of −log [e^{s_iil}/(e^{s_iil} + Σ_{j≠i,m} e^{s_ijm})], s = c·tanh(r/c), r = φ(x)ᵀφ(y)/√D, c = 20;
+           plus 0.05·mean r² of each.
+Reference: Philip-Bachman/amdim-public, costs.py and model.py.
+Departs from it: the trunk is a ResNet-50, so that it converts as any other: 1 is its pooled feature, 5 the locations of
+           C5, 7 those of C4 (there: a network without padding, maps of 5×5 and 7×7; here 4×4 and 8×8 at 128 pixels,
+           and padding lets a location see beyond its patch). The embeddings' shortcuts do not start as identities.
+           No classifier is trained alongside.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+
+import torch
+from torch import Tensor
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from bench.data.views import Batch, View
+from bench.errors import BadInput
+from bench.losses.location_nce import location_nce, location_scores
+from bench.nn import draws
+from bench.nn.collectives import gather, rank
+from bench.nn.encoder import Encoder
+from bench.nn.heads import per_position
+from bench.nn.residual_head import ResidualHead
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+PENALTY = 0.05  # of the mean squared score
+
+
+class AMDIM(Objective):
+    """AMDIM on ResNet-50: the pooled feature and positions of C5 against positions of C5 and C4 of the other view."""
+
+    def __init__(self, encoder: Encoder, *, rkhs_dim: int = 2560, clip: float = 20.0) -> None:
+        super().__init__(encoder)
+        if rkhs_dim < 1:
+            raise BadInput(f"objective.rkhs_dim is {rkhs_dim}; set it to 1 or more.")
+        if clip <= 0:
+            raise BadInput(f"objective.clip is {clip}; set it above 0.")
+        self.clip = clip
+        c4 = [m for m in encoder.layer3[-1].children() if isinstance(m, _BatchNorm)][-1].num_features
+        with seeded(encoder.seed, "amdim heads"):
+            self.head1 = ResidualHead(encoder.feature_dim, rkhs_dim)
+            self.head5 = ResidualHead(encoder.feature_dim, rkhs_dim)
+            self.head7 = ResidualHead(c4, rkhs_dim)
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """Two views, from three tenths of the area on, with jitter and grey but no blur."""
+        view = View(size=size, scale=(0.3, 1.0), ratio=(0.7, 1.4), jitter=(0.4, 0.4, 0.4, 0.1), grey=0.25, blur=0.0)
+        return view, view
+
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse a single image, which has no negatives."""
+        del view_size
+        if batch_size < 2:
+            raise BadInput("AMDIM's negatives are other images, and the batch has one; set batch_size to 2 or more.")
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss, loss_1to5, loss_1to7, loss_5to5 (without the penalty), penalty."""
+        r1, r5, r7 = zip(*(self._embed(v) for v in batch.views), strict=True)  # of both views: N×D, N×L5×D, N×L7×D
+        n = len(r1[0])
+        # One location of each image, drawn at random, is the source of 5→5.
+        places = [draws.integers(n, high=r5[0].shape[1], device=r5[0].device) for _ in r5]
+        s5 = [r[torch.arange(n, device=r.device), at] for r, at in zip(r5, places, strict=True)]  # N×D
+        all5, all7 = [gather(r) for r in r5], [gather(r) for r in r7]  # N_all×L×D
+        terms, penalties = {}, []
+        for name, sources, targets in (("1to5", r1, all5), ("1to7", r1, all7), ("5to5", s5, all5)):
+            raw = [location_scores(sources[a], targets[b]) for a, b in permutations((0, 1))]  # n×N_all×L
+            terms[name] = torch.stack([location_nce(r, self.clip, rank() * n) for r in raw]).mean()
+            penalties.append(PENALTY * torch.stack([r.square().mean() for r in raw]).mean())
+        penalty = torch.stack(penalties).sum()
+        loss = torch.stack(list(terms.values())).sum() + penalty
+        return {"loss": loss, "penalty": penalty.detach()} | {f"loss_{k}": term.detach() for k, term in terms.items()}
+
+    def _embed(self, v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return φ of a view's pooled feature, of C5's and of C4's locations: N×D, N×L5×D, N×L7×D."""
+        *_, c4, c5 = self.encoder.maps(v)
+        r5, r7 = per_position(self.head5, c5), per_position(self.head7, c4)
+        return self.head1(self.encoder.pool(c5)), r5.flatten(1, 2), r7.flatten(1, 2)

@@ -1,0 +1,87 @@
+"""Colorization: which colours has a grey photograph?
+
+Claim:     40.11 % ImageNet linear top-1 with ResNet-50 (Goyal et al. 2019, in VISSL's model zoo).
+Paper:     Zhang, Isola and Efros, "Colorful Image Colorization" (ECCV 2016), eq. 2 to 4.
+Equation:  loss = −mean_{i,h,w} v(q*)·Σ_q Z_q log softmax(g(f(L)))_q: Z are soft labels over bins of the ab plane
+           (five nearest, σ = 5), q* is the nearest, v ∝ 1/((1 − λ)·p̃ + λ/Q), λ = ½, E[v] = 1, as most pixels are
+           greyish.
+Reference: richzhang/colorization.
+Departs from it: a ResNet-50 and a decoder from C5 to every fourth pixel (there: a VGG-like network at stride 4). The
+           trunk gets L as three equal channels, the grey image, normalised as any other, so that it transfers to RGB
+           with its first convolution as it is. Bins are our own derivation of the gamut (261, there 313). The prior p̃
+           is the running distribution of the data trained on, from uniform at the start: it fits any data set and
+           needs no file (there: of ImageNet, once). The loss is a mean over pixels (there: a sum).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.data.views import SUPERVISED_VIEW, Batch, View
+from bench.errors import BadInput
+from bench.losses.soft_bins import soft_cross_entropy
+from bench.nn.collectives import sum_over_ranks, world
+from bench.nn.colour import from_lab, lab
+from bench.nn.colour_bins import gamut_bins, histogram, rarity_weights, soft_labels
+from bench.nn.encoder import Encoder
+from bench.nn.map_decoder import map_decoder
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+
+class Colorization(Objective):
+    """Colorization: a distribution over bins of the ab plane for every fourth pixel of a grey image."""
+
+    bins: Tensor
+    prior: Tensor
+
+    def __init__(
+        self, encoder: Encoder, *, hidden_dim: int = 256, rebalance: bool = True, prior_momentum: float = 0.99
+    ) -> None:
+        super().__init__(encoder)
+        if hidden_dim < 1:
+            raise BadInput(f"objective.hidden_dim is {hidden_dim}; set it to 1 or more.")
+        if not 0.0 <= prior_momentum < 1.0:
+            raise BadInput(f"objective.prior_momentum is {prior_momentum}; set it within 0 and below 1.")
+        self.rebalance, self.prior_momentum = rebalance, prior_momentum
+        bins = gamut_bins()  # Q×2
+        self.register_buffer("bins", bins)
+        self.register_buffer("prior", torch.full((len(bins),), 1 / len(bins)))
+        with seeded(encoder.seed, "colour decoder"):
+            self.decoder = map_decoder(encoder.feature_dim, hidden_dim, len(bins))
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """One crop in its true colours, sometimes mirrored."""
+        return (SUPERVISED_VIEW(size),)
+
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse views whose quarter the decoder does not meet."""
+        del batch_size
+        if view_size % 32:
+            near = max(1, round(view_size / 32)) * 32
+            raise BadInput(
+                f"Colours are predicted from C5, and view_size {view_size} is no multiple of its stride; set view_size "
+                f"to {near}."
+            )
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss."""
+        (v,) = batch.views  # N×3×H×W
+        with torch.no_grad():
+            lightness, ab = lab(v).split((1, 2), dim=1)  # N×1×H×W, N×2×H×W
+            x = from_lab(torch.cat([lightness, torch.zeros_like(ab)], dim=1))  # N×3×H×W, grey
+            nearest, z = soft_labels(F.avg_pool2d(ab, 4), self.bins)  # N×5×H/4×W/4
+            weights = rarity_weights(self.prior) if self.rebalance else None  # Q
+        logits = self.decoder(self.encoder.last_map(x))  # N×Q×H/4×W/4
+        loss = soft_cross_entropy(logits, nearest, z, weights)
+        if self.rebalance:
+            self._follow(nearest, z)
+        return {"loss": loss}
+
+    @torch.no_grad()
+    def _follow(self, nearest: Tensor, z: Tensor) -> None:
+        """Move the prior towards the distribution of all ranks' pixels."""
+        now = sum_over_ranks(histogram(nearest, z, len(self.bins))) / world()  # Q
+        self.prior.lerp_(now.to(self.prior.dtype), 1.0 - self.prior_momentum)

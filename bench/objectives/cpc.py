@@ -1,0 +1,123 @@
+"""Contrastive predictive coding: from the rows above, tell the patches below from all others.
+
+Claim:     about 63.8 % ImageNet linear top-1 with ResNet-50 (CPC v2, from memory of the paper); 48.7 % with v1's
+           ResNet-101.
+Paper:     van den Oord, Li and Vinyals (2018), eq. 3 and 4; Hénaff et al., "Data-Efficient Image Recognition with
+           Contrastive Predictive Coding" (ICML 2020).
+Equation:  loss = mean over directions, offsets k and positions of −log [exp(z_{r+k,j}ᵀ W_k c_{r,j}) /
+           Σ_l exp(z_lᵀ W_k c_{r,j})], l over all positions of all images of all ranks; z is a linear map of f(patch),
+           c the context net's sum of rows 0 … r. 256 pixels have 7×7 patches of 64 pixels that overlap by half.
+Reference: none that is official.
+Departs from it: the trunk is a ResNet-50 with batch norm, so that it converts as any other (there: none, or layer
+           norm): norms over all patches would carry the answer from one patch of an image to another, so each of
+           the grid's positions passes by itself and is normalised over images alone, which lets none through. Running
+           statistics are those of whole images (an extra forward without gradient). z is the pooled C5, mapped to
+           `target_dim`. Offset 1, whose patches overlap, is left out, as in v2; 5 rows at the most, as in v1. Of v2's
+           patch augmentation only dropped colours.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from bench.data.views import PATCH_VIEW, Batch, View
+from bench.errors import BadInput
+from bench.losses.patch_nce import position_nce
+from bench.nn.collectives import gather, rank
+from bench.nn.encoder import Encoder
+from bench.nn.patches import Grid, unmoved_statistics, with_one_colour
+from bench.nn.row_context import RowContext
+from bench.nn.seeding import seeded
+from bench.objectives.base import Objective
+
+
+class CPC(Objective):
+    """Contrastive predictive coding on ResNet-50: rows of overlapping patches, up to four directions."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        patch_size: int = 64,
+        first_offset: int = 2,
+        last_offset: int = 5,
+        directions: int = 4,
+        target_dim: int = 64,
+        context_dim: int = 256,
+        context_blocks: int = 5,
+        drop_colours: bool = True,
+    ) -> None:
+        super().__init__(encoder)
+        if not 1 <= directions <= 4:
+            raise BadInput(f"objective.directions is {directions}; set it to 1 (down), 2, 3 or 4.")
+        if not 1 <= first_offset <= last_offset:
+            raise BadInput(
+                f"objective.first_offset is {first_offset} and objective.last_offset {last_offset}; set the first to 1 "
+                "or more, and the last to no less."
+            )
+        if min(target_dim, context_dim, context_blocks) < 1:
+            raise BadInput("A dimension of the context or its blocks is below 1; set each to 1 or more.")
+        self.patch_size, self.offsets = patch_size, range(first_offset, last_offset + 1)
+        self.drop_colours = drop_colours
+        width = encoder.feature_dim
+        with seeded(encoder.seed, "cpc heads"):
+            self.target = nn.Linear(width, target_dim)
+            self.contexts = nn.ModuleList(RowContext(width, context_dim, context_blocks) for _ in range(directions))
+            self.w = nn.ModuleList(  # one W_k for each offset, and each direction
+                nn.ModuleList(nn.Linear(width, target_dim, bias=False) for _ in self.offsets) for _ in range(directions)
+            )
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """One square, from which the patches are cut."""
+        return (PATCH_VIEW(size),)
+
+    def grid(self, view_size: int) -> Grid:
+        """Return the grid that a view of that size has room for; patches overlap by half."""
+        step = self.patch_size - self.patch_size // 2
+        return Grid(max(0, view_size - self.patch_size) // step + 1, self.patch_size, -(self.patch_size // 2))
+
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse views with too few rows to predict, and a single image."""
+        grid = self.grid(view_size)
+        grid.check(view_size)
+        if grid.side <= self.offsets[-1]:
+            need = self.patch_size + self.offsets[-1] * (self.patch_size - self.patch_size // 2)
+            raise BadInput(
+                f"A view of {view_size} pixels has {grid.side} rows of patches, too few to predict "
+                f"{self.offsets[-1]} rows down; set view_size to {need} or more, or lower objective.last_offset."
+            )
+        if batch_size < 2:
+            raise BadInput("CPC normalises over images and needs two or more in a batch; set batch_size to 2 or more.")
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Terms: loss."""
+        (v,) = batch.views  # N×3×H×H
+        n, grid = len(v), self.grid(v.shape[-1])
+        g = grid.side
+        f = self._features(v, grid).view(n, g, g, -1)  # N×g×g×F
+        z = gather(self.target(f))  # N_all×g×g×D
+        images = rank() * n + torch.arange(n, device=v.device)  # which of them are ours
+        losses = []
+        for turn, (context, maps) in enumerate(zip(self.contexts, self.w, strict=True)):
+            c = context(f.rot90(turn, (1, 2)).movedim(-1, 1)).movedim(1, -1)  # N×g×g×F; rows go downwards
+            targets = z.rot90(turn, (1, 2)).flatten(0, 2)  # (N_all·g·g)×D
+            for k, w in zip(self.offsets, maps, strict=True):
+                row, column = torch.arange(k, g, device=v.device), torch.arange(g, device=v.device)
+                positives = (images[:, None, None] * g + row[:, None]) * g + column  # N×(g−k)×g
+                predictions = w(c[:, : g - k]).flatten(0, 2)  # (N·(g−k)·g)×D
+                # Computed again for the gradient: all these scores at once would be gigabytes.
+                losses.append(checkpoint(position_nce, predictions, targets, positives.flatten(), use_reentrant=False))
+        return {"loss": torch.stack(losses).mean()}
+
+    def _features(self, v: Tensor, grid: Grid) -> Tensor:
+        """Return f of all patches, N×g²×F: each position of the grid by itself, so that no norm joins two of them."""
+        patches = grid.cut(v)  # N×g²×3×s×s
+        if self.drop_colours:
+            patches = with_one_colour(patches)
+        with unmoved_statistics(self.encoder):
+            f = torch.stack([self.encoder(patch) for patch in patches.unbind(1)], dim=1)
+        with torch.no_grad():
+            self.encoder(v)
+        return f

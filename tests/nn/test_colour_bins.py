@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from skimage.color import lab2rgb, rgb2lab
+
+from bench.nn.colour import MEAN, STD, from_lab, lab
+from bench.nn.colour_bins import annealed_mean, gamut_bins, histogram, rarity_weights, soft_labels
+
+
+def normal(pixels):
+    mean, std = (torch.tensor(v, dtype=pixels.dtype).view(3, 1, 1) for v in (MEAN, STD))
+    return (pixels - mean) / std
+
+
+def plain(images):
+    mean, std = (torch.tensor(v, dtype=images.dtype).view(3, 1, 1) for v in (MEAN, STD))
+    return images * std + mean
+
+
+def test_from_lab_undoes_lab_and_is_scikit_images():
+    pixels = torch.rand(2, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(from_lab(lab(normal(pixels))), normal(pixels), atol=1e-4, rtol=0)
+    values = lab(normal(pixels))
+    theirs = lab2rgb(values[0].movedim(0, -1).numpy())
+    np.testing.assert_allclose(plain(from_lab(values))[0].movedim(0, -1).numpy(), theirs, atol=2e-3)
+
+
+def test_lightness_alone_gives_three_equal_channels_of_that_lightness():
+    levels = torch.linspace(0, 100, 64, dtype=torch.float64).view(1, 1, 8, 8)
+    image = plain(from_lab(torch.cat([levels, 0 * levels, 0 * levels], dim=1)))
+    torch.testing.assert_close(image[:, 1:], image[:, :1].expand(-1, 2, -1, -1), atol=5e-4, rtol=0)
+    torch.testing.assert_close(lab(normal(image))[:, :1], levels, atol=0.05, rtol=0)
+
+
+def test_bins_are_the_multiples_of_ten_that_some_srgb_colour_is_nearest_to():
+    bins = gamut_bins()
+    assert bins.shape == (261, 2)
+    assert torch.equal(bins % 10, torch.zeros_like(bins))
+    level = np.linspace(0, 1, 33)  # of the whole cube, inside too, by another implementation
+    cube = np.stack(np.meshgrid(level, level, level, indexing="ij"), axis=-1).reshape(1, -1, 3)
+    cells = {tuple(cell) for cell in np.unique((rgb2lab(cube)[0, :, 1:] / 10).round(), axis=0) * 10}
+    have = {tuple(cell) for cell in bins.tolist()}
+    assert cells <= have
+    assert len(have - cells) <= 3  # corners that a coarser cube misses
+
+
+def test_soft_labels_are_gaussian_over_the_five_nearest_bins():
+    bins = gamut_bins()
+    ab = torch.tensor([[3.0, -4.0], [41.0, 17.5]]).T.view(1, 2, 1, 2)
+    nearest, shares = soft_labels(ab, bins)
+    for pixel, color in enumerate(((3.0, -4.0), (41.0, 17.5))):
+        distance = [math.dist(color, center) for center in bins.tolist()]
+        order = sorted(range(len(bins)), key=lambda q: distance[q])[:5]
+        weight = [math.exp(-(distance[q] ** 2) / 50) for q in order]
+        assert nearest[0, :, 0, pixel].tolist() == order
+        expected = torch.tensor(weight) / sum(weight)
+        torch.testing.assert_close(shares[0, :, 0, pixel], expected, atol=1e-5, rtol=0)
+
+
+def test_a_histogram_is_the_mean_soft_label_in_any_order():
+    torch.manual_seed(0)
+    nearest = torch.stack([torch.randperm(7)[:5] for _ in range(24)]).T.reshape(1, 5, 4, 6)
+    shares = torch.rand(1, 5, 4, 6).softmax(1)
+    expected = torch.zeros(7)
+    for pixel in range(24):
+        for k in range(5):
+            expected[nearest.flatten(2)[0, k, pixel]] += shares.flatten(2)[0, k, pixel] / 24
+    found = histogram(nearest, shares, 7)
+    torch.testing.assert_close(found.float(), expected, atol=1e-5, rtol=0)
+    assert torch.equal(histogram(nearest.flip(3), shares.flip(3), 7), found)
+
+
+def test_rare_bins_weigh_more_and_the_mean_weight_is_one():
+    prior = torch.tensor([0.7, 0.2, 0.1, 0.0])
+    weights = rarity_weights(prior)
+    raw = torch.tensor([1 / (0.5 * p + 0.5 / 4) for p in prior.tolist()])
+    torch.testing.assert_close(weights, raw / (prior * raw).sum())
+    assert (prior * weights).sum().item() == pytest.approx(1.0)
+    assert (weights.diff() > 0).all()
+    torch.testing.assert_close(rarity_weights(torch.full((4,), 0.25)), torch.ones(4))
+
+
+def test_the_annealed_mean_goes_from_the_likeliest_bin_to_the_mean():
+    bins, logits = gamut_bins().double(), torch.randn(1, 261, 2, 2, dtype=torch.float64)
+    mean = torch.einsum("nqhw,qc->nchw", logits.softmax(1), bins)
+    torch.testing.assert_close(annealed_mean(logits, bins, 1.0), mean)
+    mode = bins[logits.argmax(1)].movedim(-1, 1)
+    torch.testing.assert_close(annealed_mean(logits, bins, 1e-4), mode)
+    p = (logits / 0.38).softmax(1)
+    torch.testing.assert_close(annealed_mean(logits, bins), torch.einsum("nqhw,qc->nchw", p, bins))

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from cases import images_batch
+from narrow import NarrowEncoder
+
+from bench.errors import BadInput
+from bench.objectives import build
+
+
+def objective(**more):
+    return build({"name": "amdim", "rkhs_dim": 6, **more}, NarrowEncoder()).double()
+
+
+def at(head, maps):
+    """The embeddings of all locations: N×C×h×w -> N×hw×D."""
+    n, c, h, w = maps.shape
+    return head(maps.permute(0, 2, 3, 1).reshape(-1, c)).view(n, h * w, -1)
+
+
+def naive(model, batch, clip, places):
+    """Loss and penalty, pair by pair."""
+    views = []
+    for v in batch.views:
+        *_, c4, c5 = model.encoder.maps(v)
+        views.append((model.head1(c5.mean((2, 3))), at(model.head5, c5), at(model.head7, c4)))
+    n, total, penalty = len(batch), 0.0, 0.0
+    for a, b in ((0, 1), (1, 0)):
+        one, five, seven = views[a]
+        local = torch.stack([five[i, places[a][i]] for i in range(n)])
+        for source, target in ((one, views[b][1]), (one, views[b][2]), (local, views[b][1])):
+            raw = torch.stack([torch.stack([target[j] @ source[i] for j in range(n)]) for i in range(n)]) / 6**0.5
+            penalty = penalty + 0.05 * raw.square().mean() / 2
+            s = clip * torch.tanh(raw / clip)
+            for i in range(n):
+                others = torch.cat([s[i, j] for j in range(n) if j != i]).exp().sum()
+                for own in s[i, i]:
+                    total = total - torch.log(own.exp() / (own.exp() + others)) / (n * s.shape[2]) / 2
+    return total, penalty
+
+
+def test_the_loss_and_its_gradient_are_the_papers_over_every_pair_of_images_and_locations(monkeypatch):
+    places = [torch.tensor([0, 3, 1]), torch.tensor([2, 2, 0])]
+    drawn = iter(places)
+    monkeypatch.setattr("bench.nn.draws.integers", lambda n, *, high, device: next(drawn))
+    ours, theirs, batch = objective(clip=2.0), objective(clip=2.0), images_batch(3, (64, 64))
+    terms = ours(batch)
+    terms["loss"].backward()
+    total, penalty = naive(theirs, batch, 2.0, places)
+    (total + penalty).backward()
+    torch.testing.assert_close(terms["loss"], total + penalty, rtol=1e-10, atol=0)
+    torch.testing.assert_close(terms["penalty"], penalty.detach(), rtol=1e-10, atol=0)
+    parts = sum(terms[f"loss_{name}"] for name in ("1to5", "1to7", "5to5"))
+    torch.testing.assert_close(parts, total.detach(), rtol=1e-10, atol=0)
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-6, atol=1e-9)
+
+
+def test_exchanging_views_changes_nothing_but_which_locations_are_drawn(monkeypatch):
+    monkeypatch.setattr(
+        "bench.nn.draws.integers", lambda n, *, high, device: torch.zeros(n, dtype=torch.int64, device=device)
+    )
+    one, other, batch = objective(), objective(), images_batch(3, (64, 64))
+    expected = one(batch)["loss"]
+    batch.views.reverse()
+    torch.testing.assert_close(other(batch)["loss"], expected)
+
+
+def test_the_source_of_5_to_5_is_drawn_over_all_locations_for_each_image_and_view(monkeypatch):
+    asked = []
+
+    def integers(n, *, high, device):
+        asked.append((n, high))
+        return torch.zeros(n, dtype=torch.int64)
+
+    monkeypatch.setattr("bench.nn.draws.integers", integers)
+    objective()(images_batch(3, (64, 64)))
+    assert asked == [(3, 4), (3, 4)]  # C5 of 64 pixels has 2×2
+
+
+def test_the_papers_width_and_clip_are_the_defaults_and_both_views_are_alike():
+    model = build({"name": "amdim"}, NarrowEncoder())
+    assert (model.clip, model.head1.out.out_features) == (20.0, 2560)
+    one, other = model.views(128)
+    assert one == other
+    assert one.size == 128
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rkhs_dim": 0}, r"objective\.rkhs_dim is 0; set it to 1"),
+        ({"clip": 0.0}, r"objective\.clip is 0\.0; set it above 0"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings, message):
+    with pytest.raises(BadInput, match=message):
+        objective(**settings)
+
+
+def test_a_single_image_has_no_negatives_and_is_refused():
+    with pytest.raises(BadInput, match="the batch has one; set batch_size to 2 or more"):
+        objective().check(1, 128)

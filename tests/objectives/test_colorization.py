@@ -1,0 +1,187 @@
+"""Colorization and the split-brain autoencoder, which share their bins and their decoder."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from cases import images_batch
+from narrow import NarrowEncoder
+from skimage.color import rgb2lab
+
+from bench.errors import BadInput
+from bench.nn.colour import MEAN, STD, from_lab, lab
+from bench.nn.colour_bins import gamut_bins, rarity_weights
+from bench.objectives import build
+
+
+def objective(name="colorization", **more):
+    return build({"name": name, "hidden_dim": 8, **more}, NarrowEncoder()).double()
+
+
+def photographs(n=2, size=32):
+    """Smooth colours in [0, 1], and the batch of them as it would come."""
+    torch.manual_seed(0)
+    pixels = F.interpolate(torch.rand(n, 3, 4, 4, dtype=torch.float64), size=size, mode="bilinear")
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in (MEAN, STD))
+    batch = images_batch(n, (size,))
+    batch.views = [(pixels - mean) / std]
+    return pixels, batch
+
+
+def naive_colour_loss(logits, ab, weights):
+    """Of one position after another, over dense soft labels."""
+    bins, total = gamut_bins().double(), 0.0
+    n, _, h, w = logits.shape
+    for i in range(n):
+        for y in range(h):
+            for x in range(w):
+                squared = (bins - ab[i, :, y, x]).square().sum(1)
+                five = squared.argsort()[:5]
+                z = torch.exp(-squared[five] / 50)
+                z = z / z.sum()
+                log_p = F.log_softmax(logits[i, :, y, x], dim=0)
+                total = total - weights[five[0]] * sum(z[k] * log_p[five[k]] for k in range(5))
+    return total / (n * h * w)
+
+
+def quarter_lab(pixels):
+    """L, a and b by scikit-image, in squares of 4×4."""
+    values = torch.stack([torch.from_numpy(rgb2lab(p.movedim(0, -1).numpy())).movedim(-1, 0) for p in pixels])
+    n, c, h, w = values.shape
+    return values.view(n, c, h // 4, 4, w // 4, 4).mean((3, 5))
+
+
+@pytest.mark.parametrize("rebalance", [True, False])
+def test_the_loss_and_its_gradient_are_the_papers_sum_over_pixels_and_bins(rebalance):
+    ours, theirs = (objective(rebalance=rebalance) for _ in range(2))
+    pixels, batch = photographs()
+    prior = torch.rand(261, dtype=torch.float64).softmax(0)
+    ours.prior.copy_(prior)
+    found = ours(batch)["loss"]
+    found.backward()
+    ab = quarter_lab(pixels)[:, 1:]
+    grey = lab(batch.views[0])[:, :1]
+    x = from_lab(torch.cat([grey, 0 * grey, 0 * grey], dim=1))
+    weights = rarity_weights(prior) if rebalance else torch.ones(261)
+    loss = naive_colour_loss(theirs.decoder(theirs.encoder.last_map(x)), ab, weights)
+    loss.backward()
+    torch.testing.assert_close(found, loss, rtol=1e-5, atol=0)
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_the_trunk_sees_lightness_alone_as_three_equal_channels():
+    model, seen = objective(), []
+    model.encoder.conv1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    _, batch = photographs()
+    model(batch)
+    assert model.encoder.conv1.in_channels == 3  # transfers to RGB as it is
+    mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in (MEAN, STD))
+    rgb = seen[0] * std + mean
+    torch.testing.assert_close(rgb[:, 1:], rgb[:, :1].expand(-1, 2, -1, -1), atol=5e-4, rtol=0)
+    torch.testing.assert_close(lab(seen[0])[:, 0], lab(batch.views[0])[:, 0], atol=0.05, rtol=0)
+
+
+def test_there_is_a_distribution_for_every_fourth_pixel():
+    model = objective()
+    assert model.decoder(model.encoder.last_map(images_batch(2, (64,)).views[0])).shape == (2, 261, 16, 16)
+
+
+def test_the_prior_starts_uniform_and_follows_the_datas_colours():
+    model = objective(prior_momentum=0.5)
+    _, batch = photographs()
+    start = model.prior.clone()
+    torch.testing.assert_close(start, torch.full_like(start, 1 / 261))
+    model(batch)
+    moved = model.prior.clone()
+    assert moved.sum().item() == pytest.approx(1.0)
+    now = 2 * moved - start
+    assert now.min() > -1e-6  # a distribution, too: that of the batch
+    model(batch)
+    torch.testing.assert_close(model.prior, 0.5 * moved + 0.5 * now)
+    still = objective(rebalance=False)
+    still(batch)
+    torch.testing.assert_close(still.prior, start)
+
+
+def test_a_grey_world_is_worth_less_than_a_rare_colour():
+    """Rebalancing: after many grey images, a coloured pixel weighs more."""
+    model = objective(prior_momentum=0.0)
+    batch = images_batch(2, (32,))
+    batch.views = [torch.zeros(2, 3, 32, 32, dtype=torch.float64)]  # the mean colour, greyish
+    model(batch)
+    weights = rarity_weights(model.prior)
+    assert weights[model.prior.argmax()] < 1.05
+    assert weights.max() > 10 * weights[model.prior.argmax()]
+
+
+def test_both_sides_of_the_split_are_predicted_from_the_other_alone():
+    ours, theirs = objective("split_brain"), objective("split_brain")
+    pixels, batch = photographs()
+    terms = ours(batch)
+    terms["loss"].backward()
+    values = quarter_lab(pixels)
+    full = lab(batch.views[0])
+    grey = from_lab(torch.cat([full[:, :1], 0 * full[:, 1:]], dim=1))
+    coloured = from_lab(torch.cat([0 * full[:, :1] + 50, full[:, 1:]], dim=1))
+    colour = naive_colour_loss(
+        theirs.colour_decoder(theirs.encoder.last_map(grey)), values[:, 1:], torch.ones(261, dtype=torch.float64)
+    )
+    logits = theirs.lightness_decoder(theirs.encoder.last_map(coloured))
+    level = values[:, 0].floor().long()
+    lightness = -sum(
+        F.log_softmax(logits[i, :, y, x], dim=0)[level[i, y, x]] for i in range(2) for y in range(8) for x in range(8)
+    )
+    loss = colour + lightness / 128
+    loss.backward()
+    torch.testing.assert_close(terms["loss_colour"], colour.detach(), rtol=1e-5, atol=0)
+    torch.testing.assert_close(terms["loss_lightness"], lightness.detach() / 128, rtol=1e-5, atol=0)
+    torch.testing.assert_close(terms["loss"].detach(), loss.detach(), rtol=1e-5, atol=0)
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_neither_half_shows_anything_of_the_other():
+    model = objective("split_brain")
+    values = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    mild = torch.cat([40 + 20 * values[:, :1], 20 * values[:, 1:] - 10], dim=1)  # well inside the gamut
+    brighter = mild + torch.tensor([15.0, 0.0, 0.0]).view(3, 1, 1)
+    redder = mild + torch.tensor([0.0, 12.0, -5.0]).view(3, 1, 1)
+    grey, coloured = model.halves(from_lab(mild))
+    assert (model.halves(from_lab(redder))[0] - grey).abs().max() < 1e-3
+    assert (model.halves(from_lab(brighter))[1] - coloured).abs().max() < 1e-3
+    assert (model.halves(from_lab(brighter))[0] - grey).abs().max() > 0.1
+    assert (model.halves(from_lab(redder))[1] - coloured).abs().max() > 0.1
+
+
+def test_each_half_has_batch_statistics_of_its_own():
+    model, calls = objective("split_brain"), []
+    model.encoder.conv1.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
+    model(photographs()[1])
+    assert calls == [2, 2]
+
+
+def test_split_brain_features_are_those_of_both_halves_joined():
+    model = objective("split_brain").eval()
+    _, batch = photographs()
+    found = model.outputs(batch.views[0])
+    one, other = (model.encoder(half) for half in model.halves(batch.views[0]))
+    torch.testing.assert_close(found["halves"], torch.cat([one, other], dim=1))
+    torch.testing.assert_close(found["backbone"], model.encoder(batch.views[0]))
+
+
+@pytest.mark.parametrize("name", ["colorization", "split_brain"])
+def test_views_keep_their_colours_and_settings_that_cannot_work_are_refused(name):
+    (view,) = objective(name).views(224)
+    assert (view.jitter, view.grey, view.solarize, view.blur) == (None, 0.0, 0.0, 0.0)
+    objective(name).check(2, 224)
+    with pytest.raises(BadInput, match="view_size 250 is no multiple of its stride; set view_size to 256"):
+        objective(name).check(2, 250)
+    with pytest.raises(BadInput, match=r"objective\.hidden_dim is 0; set it to 1"):
+        objective(name, hidden_dim=0)
+
+
+def test_a_prior_that_never_moves_is_refused():
+    with pytest.raises(BadInput, match=r"objective\.prior_momentum is 1\.0; set it within 0 and below 1"):
+        objective(prior_momentum=1.0)

@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from cases import images_batch
+from narrow import NarrowEncoder
+
+from bench.errors import BadInput
+from bench.objectives import build
+
+SMALL = {
+    "name": "cpc",
+    "patch_size": 32,
+    "last_offset": 3,
+    "target_dim": 6,
+    "context_dim": 5,
+    "context_blocks": 2,
+    "drop_colours": False,
+}
+VIEW, SIDE = 96, 5
+
+
+def objective(**more):
+    return build({**SMALL, **more}, NarrowEncoder()).double()
+
+
+def turned(r, c, turn):
+    """Where the position (r, c) of a grid turned that often by 90° lies in the grid itself."""
+    for _ in range(turn):
+        r, c = c, SIDE - 1 - r
+    return r, c
+
+
+@pytest.mark.parametrize("directions", [1, 4])
+def test_the_loss_and_its_gradient_are_the_papers_over_every_pair_of_positions(directions):
+    ours, theirs = objective(directions=directions), objective(directions=directions)
+    batch = images_batch(2, (VIEW,))
+    found = ours(batch)["loss"]
+    found.backward()
+    f = {}
+    for r in range(SIDE):
+        for c in range(SIDE):
+            patch = batch.views[0][:, :, 16 * r : 16 * r + 32, 16 * c : 16 * c + 32]
+            f[r, c] = theirs.encoder(patch)  # by position: normalised over images
+    z = {(i, r, c): theirs.target(f[r, c][i]) for i in range(2) for r, c in f}
+    everything = torch.stack(list(z.values()))
+    terms = []
+    for turn in range(directions):
+        grid = torch.stack([torch.stack([f[turned(r, c, turn)] for c in range(SIDE)]) for r in range(SIDE)])
+        context = theirs.contexts[turn](grid.permute(2, 3, 0, 1))  # N×F×5×5
+        for number, k in enumerate((2, 3)):
+            own = []
+            for i in range(2):
+                for r in range(SIDE - k):
+                    for c in range(SIDE):
+                        prediction = theirs.w[turn][number].weight @ context[i, :, r, c]
+                        scores = everything @ prediction
+                        positive = (z[(i, *turned(r + k, c, turn))] * prediction).sum()
+                        own.append(torch.log(scores.exp().sum()) - positive)
+            terms.append(torch.stack(own).mean())
+    loss = torch.stack(terms).mean()
+    loss.backward()
+    torch.testing.assert_close(found, loss, rtol=1e-10, atol=0)
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, rtol=1e-6, atol=1e-9)
+
+
+def test_a_patch_does_not_reach_the_features_of_other_positions():
+    """Batch norm over all patches would carry the answer from one position to another."""
+    model, batch = objective(), images_batch(3, (VIEW,))
+    grid = model.grid(VIEW)
+    v = batch.views[0]
+    before = model._features(v, grid)
+    changed = v.clone()
+    changed[0, :, 64:, 64:] += 1.0  # the last patch; it overlaps its neighbours by half
+    moved = (model._features(changed, grid) != before).any(2).view(3, SIDE, SIDE)
+    assert moved[:, 3:, 3:].all()
+    assert not moved[:, :3].any()
+    assert not moved[:, :, :3].any()
+
+
+def test_every_offset_and_direction_has_a_map_of_its_own():
+    model = objective(directions=3)
+    weights = [w.weight for maps in model.w for w in maps]
+    assert len({id(w) for w in weights}) == 6
+    assert len({w.sum().item() for w in weights}) == 6
+
+
+def test_patches_overlap_by_half_and_the_rows_predicted_share_no_pixel_with_the_context():
+    model = build({"name": "cpc"}, NarrowEncoder())
+    grid = model.grid(256)
+    assert (grid.side, grid.size, grid.gap, grid.extent) == (7, 64, -32, 256)
+    assert model.offsets[0] * 32 >= 64
+    assert list(model.offsets) == [2, 3, 4, 5]
+
+
+def test_running_statistics_are_those_of_whole_images():
+    batch, plain, model = images_batch(3, (VIEW,)), NarrowEncoder().double(), objective()
+    plain(batch.views[0])
+    model(batch)
+    for name, buffer in plain.named_buffers():
+        if "running" in name:
+            torch.testing.assert_close(model.encoder.get_buffer(name), buffer, msg=name)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"directions": 5}, r"objective\.directions is 5; set it to 1"),
+        ({"first_offset": 4}, r"objective\.first_offset is 4 and objective\.last_offset 3; set the first"),
+        ({"context_blocks": 0}, "below 1; set each to 1 or more"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(settings, message):
+    with pytest.raises(BadInput, match=message):
+        objective(**settings)
+
+
+def test_too_few_rows_and_a_single_image_are_refused():
+    with pytest.raises(BadInput, match="has 3 rows of patches, too few to predict 3 rows down; set view_size to 80"):
+        objective().check(4, 64)
+    objective().check(4, 80)
+    with pytest.raises(BadInput, match="set batch_size to 2 or more"):
+        objective().check(1, VIEW)
