@@ -114,7 +114,7 @@ def sing(case: Canary, root: Path, seed: int = 0, sabotage: Sequence[Sabotage] =
 
 
 def _dataset(objective: Objective, train: Index, root: Path, case: Canary, seed: int) -> ViewDataset | ClipDataset:
-    views, clip = objective.views(case.view_size), objective.clip()
+    views, clip = objective.views(case.view_size), objective.video()
     if clip is not None:
         return ClipDataset(index("clips", root / "clips", "train"), views, seed, clip, backend="fast")
     return ViewDataset(train, views, seed, backend="fast")

@@ -48,7 +48,7 @@ class Objective(nn.Module, ABC):
     def views(self, size: int) -> tuple[View, ...]:
         """Return the views that a batch has of each image, for global views of `size` pixels."""
 
-    def clip(self) -> Clip | None:
+    def video(self) -> Clip | None:
         """Return which frames of a video it learns from; None for images, as most do."""
         return None
 

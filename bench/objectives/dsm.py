@@ -76,7 +76,7 @@ class DSM(Objective):
         with seeded(encoder.seed, "heads"):
             self.clip_head = projection_mlp((frames * encoder.feature_dim, hidden_dim, projection_dim))
 
-    def clip(self) -> Clip:
+    def video(self) -> Clip:
         """As many frames as it embeds, and for `shift` those after them."""
         later = self.shift if self.negative == "shift" else 0
         return Clip(self.frames + later, self.stride, flow=self.negative == "flow")

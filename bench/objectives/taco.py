@@ -71,7 +71,7 @@ class TaCo(Objective):
             self.clip_heads = nn.ModuleDict({k: projection_mlp((width, hidden_dim, projection_dim)) for k in kinds})
             self.task_head = projection_mlp((width, hidden_dim, len(kinds)))
 
-    def clip(self) -> Clip:
+    def video(self) -> Clip:
         """Twice as many frames as it embeds, for twice the speed."""
         return Clip(2 * self.frames, self.stride)
 

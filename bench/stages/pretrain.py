@@ -179,7 +179,7 @@ def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks:
 
 
 def _dataset(objective: Objective, recipe: Recipe, job: Job, images: Index) -> ViewDataset | ClipDataset:
-    views, clip = objective.views(recipe.view_size), objective.clip()
+    views, clip = objective.views(recipe.view_size), objective.video()
     if clip is not None and recipe.dataset != "clips":
         raise BadInput(
             f"The objective {recipe.objective['name']} learns from videos, but dataset is {recipe.dataset!r}; set "

@@ -212,7 +212,8 @@ def measures(
         "uniformity": log_uniformity(z),
     }
     if views is not None:
-        values["alignment"] = float(alignment(*(view.double() for view in views)))
+        one, other = views
+        values["alignment"] = float(alignment(one.double(), other.double()))
     if labels is not None:
         if (same := tolerance(z, labels)) is not None:
             values["tolerance"] = float(same)

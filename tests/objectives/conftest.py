@@ -96,7 +96,7 @@ class Rendered:
             Image.fromarray(small).resize((120, 96), Image.Resampling.BICUBIC).save(file)
 
     def __call__(self, objective: Objective, recipe: Recipe) -> Batch:
-        clip = objective.clip()
+        clip = objective.video()
         if clip is not None:  # the images, shown over and over, are the frames of two videos
             for number in range(2 * clip.span):
                 frame = self.root.parent / f"{self.root.name} clips" / f"train/{number % 2}/{number:03}.png"

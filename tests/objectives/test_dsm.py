@@ -69,8 +69,8 @@ def test_flow_is_scaled_between_the_two_factors(monkeypatch):
 
 
 def test_what_it_asks_of_a_video():
-    assert CASES["dsm"].make().clip() == Clip(3, 2, flow=True)
-    assert CASES["dsm shift"].make().clip() == Clip(5, 2, flow=False)
+    assert CASES["dsm"].make().video() == Clip(3, 2, flow=True)
+    assert CASES["dsm shift"].make().video() == Clip(5, 2, flow=False)
     assert len(CASES["dsm"].make().views(64)) == 1
 
 

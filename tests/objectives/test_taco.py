@@ -58,7 +58,7 @@ def test_speed_is_every_second_frame_of_twice_as_long():
     objective, window = CASE.make(), torch.arange(6.0).view(1, 6, 1, 1, 1).expand(1, 6, 3, 2, 2)
     got = {kind: objective._transformed(window, kind)[0, :, 0, 0, 0].tolist() for kind in ("speed", "reverse")}
     assert got == {"speed": [0, 2, 4], "reverse": [2, 1, 0]}
-    assert objective.clip() == Clip(6, 2)
+    assert objective.video() == Clip(6, 2)
 
 
 def test_the_weight_of_the_task_is_a_setting():
