@@ -22,6 +22,11 @@ SHARED: dict[str, Any] = {
     "outputs_dim": 256,
     "prototypes": 64,
     "queue_size": 384,
+    "dense_queue_size": 384,
+    "rkhs_dim": 64,
+    "target_dim": 32,
+    "context_dim": 64,
+    "context_blocks": 2,
     "negatives": 256,
     "momentum": 0.99,
     "crop_size": 32,
@@ -47,7 +52,7 @@ class Canary:
 
     name: str
     settings: dict[str, Any] = field(default_factory=dict)
-    steps: int = 96
+    steps: int = 64
     batch_size: int = 48
     view_size: int = 64
     optimizer: str = "adam"
@@ -58,20 +63,35 @@ class Canary:
 # Objectives with nothing to train.
 NONE = frozenset({"random_init"})
 
+SLOW: dict[str, Any] = {"steps": 96}  # what follows slowly shows late
 OWN: dict[str, dict[str, Any]] = {
-    "patch_byol": {"settings": {"patches": 4, "sampling": "grid"}},
-    "swav": {"settings": {"crops": 2, "freeze_share": 0.02}},
-    "dino": {"settings": {"crops": 2, "freeze_share": 0.02}},
+    "byol": SLOW,
+    "two_loss": SLOW,
+    "patch_byol": {"settings": {"patches": 4, "sampling": "grid"}, **SLOW},
+    "moco": SLOW,
+    "moco_v2": SLOW,
+    "moco_v3": SLOW,
+    "swav": {"settings": {"crops": 2, "prototypes": 32, "freeze_share": 0.02}},
+    "dino": {"settings": {"crops": 2, "outputs_dim": 64, "tau0": 0.95, "freeze_share": 0.02}, "lr": 5e-4},
     "taco": {"settings": {"frames": 3, "stride": 1, "transforms": ("speed", "reverse")}, "batch_size": 16},
     "dsm": {"settings": {"frames": 3, "stride": 2}, "batch_size": 16},
     "rotation": {"batch_size": 24},
-    "relative_patch": {"settings": {"patch_size": 32, "gap": 12, "jitter": 3}, "view_size": 128, "batch_size": 24},
+    "relative_patch": {
+        "settings": {"patch_size": 32, "gap": 12, "jitter": 3},
+        "view_size": 128,
+        "batch_size": 24,
+    },
     "jigsaw": {
         "settings": {"permutations": 24, "patch_size": 32, "gap": 6, "jitter": 3, "patch_dim": 64},
         "view_size": 120,
-        "batch_size": 24,
+        "batch_size": 16,
     },
-    "pirl": {"settings": {"puzzle_size": 120, "patch_size": 32}, "batch_size": 24},
+    "pirl": {"settings": {"puzzle_size": 120, "patch_size": 32}, "batch_size": 16},
+    "cpc": {"settings": {"directions": 1}, "batch_size": 6, "view_size": 256},
+    "pixel_cnn": {"settings": {"image_size": 16}, "batch_size": 32},
+    "pixel_rnn": {"settings": {"image_size": 8}, "batch_size": 32},
+    "bigan": {"lr": 5e-4},
+    "context_encoder": {"settings": {"overlap": 3}},
 }
 
 
