@@ -103,7 +103,7 @@ class CPC(Objective):
         for turn, (context, maps) in enumerate(zip(self.contexts, self.w, strict=True)):
             c = context(f.rot90(turn, (1, 2)).movedim(-1, 1)).movedim(1, -1)  # N×g×g×F; rows go downwards
             targets = z.rot90(turn, (1, 2)).flatten(0, 2)  # (N_all·g·g)×D
-            for k, w in zip(self.offsets, maps, strict=True):
+            for k, w in zip(self.offsets, maps.children(), strict=True):
                 row, column = torch.arange(k, g, device=v.device), torch.arange(g, device=v.device)
                 positives = (images[:, None, None] * g + row[:, None]) * g + column  # N×(g−k)×g
                 predictions = w(c[:, : g - k]).flatten(0, 2)  # (N·(g−k)·g)×D

@@ -27,7 +27,7 @@ def naive(model, batch, clip, places):
         views.append((model.head1(c5.mean((2, 3))), at(model.head5, c5), at(model.head7, c4)))
     n, total, penalty = len(batch), 0.0, 0.0
     for a, b in ((0, 1), (1, 0)):
-        one, five, seven = views[a]
+        one, five, _ = views[a]
         local = torch.stack([five[i, places[a][i]] for i in range(n)])
         for source, target in ((one, views[b][1]), (one, views[b][2]), (local, views[b][1])):
             raw = torch.stack([torch.stack([target[j] @ source[i] for j in range(n)]) for i in range(n)]) / 6**0.5
