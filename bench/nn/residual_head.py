@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class ResidualHead(nn.Module):
-    """N×in_dim -> N×out_dim: a hidden layer beside a linear one, their sum normalised over the batch.
+    """N×in_dim -> N×out_dim: BN(W₂·ReLU(W₁x) + Wₛx), a hidden layer beside a linear one, no other norm.
 
     Source: Bachman et al. 2019, the reference implementation's embedding into its RKHS.
     """
@@ -15,11 +15,10 @@ class ResidualHead(nn.Module):
     def __init__(self, in_dim: int, out_dim: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(in_dim, out_dim, bias=False)
-        self.norm = nn.BatchNorm1d(out_dim)
         self.out = nn.Linear(out_dim, out_dim, bias=False)
         self.straight = nn.Linear(in_dim, out_dim, bias=False)
         self.out_norm = nn.BatchNorm1d(out_dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the embeddings of features N×in_dim."""
-        return self.out_norm(self.out(F.relu(self.norm(self.hidden(x)))) + self.straight(x))
+        return self.out_norm(self.out(F.relu(self.hidden(x))) + self.straight(x))

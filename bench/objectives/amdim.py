@@ -5,12 +5,13 @@ Paper:     Bachman, Hjelm and Buchwalter, "Learning Representations by Maximizin
            (NeurIPS 2019), section 3.
 Equation:  loss = L(1→5) + L(1→7) + L(5→5), each a mean of both directions between the views and over images i and
            locations l of −log [e^{s_iil}/(e^{s_iil} + Σ_{j≠i,m} e^{s_ijm})], s = c·tanh(r/c), r = φ(x)ᵀφ(y)/√D, c = 20;
-           plus 0.05·mean r² of each.
+           plus 0.05·mean r² of each. The source of 5→5 is one location of each image, drawn at random.
 Reference: Philip-Bachman/amdim-public, costs.py and model.py.
 Departs from it: the trunk is a ResNet-50, so that it converts as any other: 1 is its pooled feature, 5 the locations of
            C5, 7 those of C4 (there: a network without padding, maps of 5×5 and 7×7; here 4×4 and 8×8 at 128 pixels,
-           and padding lets a location see beyond its patch). The embeddings' shortcuts do not start as identities.
-           No classifier is trained alongside.
+           and padding lets a location see beyond its patch). The embeddings' shortcuts do not start as identities;
+           1 has an embedding, too (there: the trunk's last block). Each view is flipped by itself (there: both or
+           neither). No classifier is trained alongside.
 """
 
 from __future__ import annotations
@@ -57,10 +58,11 @@ class AMDIM(Objective):
         return view, view
 
     def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a single image, which has no negatives."""
-        del view_size
+        """Refuse a single image, which has no negatives, and views whose C5 is a single location."""
         if batch_size < 2:
             raise BadInput("AMDIM's negatives are other images, and the batch has one; set batch_size to 2 or more.")
+        if view_size <= 32:
+            raise BadInput(f"AMDIM needs locations of C5, but view_size is {view_size}; set view_size to 64 or more.")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_1to5, loss_1to7, loss_5to5 (without the penalty), penalty."""

@@ -79,6 +79,19 @@ def test_a_patch_does_not_reach_the_features_of_other_positions():
     assert not moved[:, :, :3].any()
 
 
+def test_no_context_sees_a_pixel_of_the_patches_that_it_predicts():
+    """From the pixels on: rows 0 … r of the first direction end where the patches of row r end."""
+    model, batch = objective(), images_batch(3, (VIEW,))
+    v = batch.views[0].requires_grad_()
+    f = model._features(v, model.grid(VIEW)).view(3, SIDE, SIDE, -1)
+    c = model.contexts[0](f.movedim(-1, 1))  # N×F×5×5
+    for row in range(SIDE - 2):
+        (gradient,) = torch.autograd.grad(c[0, :, row].square().sum(), v, retain_graph=True)
+        end = 16 * row + 32
+        assert gradient[0, :, :end].any()
+        assert not gradient[:, :, end:].any(), "of any image, as norms run over images"
+
+
 def test_every_offset_and_direction_has_a_map_of_its_own():
     model = objective(directions=3)
     weights = [w.weight for maps in model.w for w in maps]
