@@ -191,7 +191,7 @@ def instance_mask(segmentation: Any, width: int, height: int) -> np.ndarray:
 
 
 def run_lengths(text: str) -> list[int]:
-    """Return the run lengths in a COCO string: numbers in pieces of five bits, lowest first, from the third on as the
+    """Return the run lengths in a COCO string: numbers in pieces of five bits, lowest first, from the fourth on as the
     difference to the last but one; the sixth bit says that a piece follows, the highest of the last is the sign.
     """
     runs: list[int] = []

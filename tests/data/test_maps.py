@@ -121,7 +121,7 @@ def test_run_lengths_as_list_and_as_string_give_the_same_mask():
     runs = np.diff(np.concatenate([[0], changes, [mask.size]])).tolist()
     assert np.array_equal(instance_mask({"size": [9, 13], "counts": runs}, 13, 9), mask)
     assert np.array_equal(instance_mask({"size": [9, 13], "counts": encoded(runs)}, 13, 9), mask)
-    long = [0, 3000, 41, 2, 77777, 1, 5]
+    long = [4, 3000, 41, 2, 77777, 1, 5]
     assert run_lengths(encoded(long)) == long
     assert run_lengths("06") == [0, 6]  # digits by hand: 48 is 0
 

@@ -55,9 +55,8 @@ def test_the_loss_is_lightlys_on_mask_pooled_vectors(make, data, apart):
     for (name, ours), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
         assert (ours.grad is None) == (theirs.grad is None) == name.startswith("target_"), name
         if ours.grad is not None:
-            torch.testing.assert_close(
-                ours.grad, theirs.grad, rtol=1e-6, atol=1e-9, msg=name
-            )  # its weights are float32
+            # lightly's weights are float32.
+            assert (ours.grad - theirs.grad).norm() < 1e-6 * theirs.grad.norm() + 1e-9, name
 
 
 def test_a_position_belongs_to_the_region_of_most_of_its_pixels():
