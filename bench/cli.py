@@ -462,6 +462,7 @@ def canary_command(
     names: Annotated[list[str], typer.Argument(help="Objectives; all, if left out.", metavar="[NAME …]")] = [],  # noqa: B006
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; one a core if left out.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Keep how it goes now as what is expected.")] = False,
+    mistakes: Annotated[bool, typer.Option("--mistakes", help="Plant mistakes and say which are heard.")] = False,
     work_dir: WorkDir = Path("runs"),
 ) -> None:
     """Train each objective for seconds on a small fixed set, and say if it goes otherwise than it used to."""
@@ -478,6 +479,15 @@ def canary_command(
 
     jobs = jobs or len(os.sched_getaffinity(0))
     root = work_dir / "canary" / f"images-{flock.VERSION}"
+    if mistakes:
+        deaf = flock.plant(
+            names,
+            root,
+            jobs,
+            lambda *told: print(f"{told[0]:<20} {told[1]:<26} {'; '.join(told[2]) or 'NOT HEARD'}", flush=True),
+        )
+        print(f"not heard: {', '.join(sorted(deaf)) or 'none'}")
+        return
     if record:
         flock.record(names, root, jobs, tell)
         return

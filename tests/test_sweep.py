@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench.errors import BadInput
@@ -93,3 +95,20 @@ def test_the_command_line_sweeps_and_names_each_cells_files(bench) -> None:
         assert plan.returncode == 0, plan.stderr
         assert "12 stages: 12 to do" in plan.stdout
         assert "bench stage 'runs/convert/imagenet_simclr[temperature=0.7,epochs=2]-s0-" in plan.stdout
+
+
+def test_a_control_that_trains_nothing_takes_the_network_of_the_others_and_not_their_schedule(tmp_path):
+    request = Request(
+        ["random_init", "imagenet_simclr"],
+        ["imagenet_knn"],
+        profile="mini",
+        assignments=["pretrain.epochs=3", "pretrain.arch=resnet18"],
+        work_dir=tmp_path / "work",
+        results_dir=tmp_path / "results",
+    )
+    grid = plan_grid(request, act=False)
+    recipes = {stage.recipe.name: stage.recipe for stage in grid.stages}
+    assert (recipes["random_init"].epochs, recipes["random_init"].arch) == (0, "resnet18")
+    assert (recipes["imagenet_simclr"].epochs, recipes["imagenet_simclr"].arch) == (3, "resnet18")
+    with pytest.raises(BadInput, match="dataset 'none' and epochs 0 go together"):
+        plan_grid(replace(request, pretrain=["random_init"]), act=False)

@@ -14,17 +14,27 @@ from bench.canary.images import VERSION, render_images
 from bench.canary.verdict import Expected, complaints, digest, expect, read_expected, write_expected
 from bench.errors import BadInput, nearest
 
-__all__ = ["VERSION", "check", "chosen", "one", "record"]
+__all__ = ["VERSION", "check", "chosen", "one", "plant", "record"]
 
 RECORDINGS = 3
 
 
-def one(case: Canary, root: Path, shake: int = 0) -> dict[str, Any]:
-    """Return the values of one song, in whatever process; `shake` numbers slightly different initial weights."""
+def one(case: Canary, root: Path, what: int | str = 0) -> dict[str, Any]:
+    """Return the values of one song, in whatever process.
+
+    `what` is the number of slightly different initial weights, or the name of a mistake to plant. Of a mistake that
+    makes the objective raise, which everybody would notice, the song is {"raised": the error}.
+    """
     os.environ["OMP_NUM_THREADS"] = "1"
+    from bench.canary.mistakes import MISTAKES
     from bench.canary.training import shaken, sing
 
-    return sing(case, root, sabotage=[shaken(shake)] if shake else []).values()
+    if isinstance(what, int):
+        return sing(case, root, sabotage=[shaken(what)] if what else []).values()
+    try:
+        return sing(case, root, sabotage=[MISTAKES[what]]).values()
+    except (RuntimeError, ValueError, TypeError, AttributeError) as error:
+        return {"raised": f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"}
 
 
 def chosen(names: Sequence[str]) -> dict[str, Canary]:
@@ -62,7 +72,7 @@ def record(
     """Let canaries sing three times each and keep how that went, in the place of what was kept."""
     cases = chosen(names)
     songs: dict[str, list[dict[str, Any]]] = {}
-    wanted = [(case, shake) for case in cases.values() for shake in range(RECORDINGS)]
+    wanted: list[tuple[Canary, int | str]] = [(case, shake) for case in cases.values() for shake in range(RECORDINGS)]
     for name, song in _songs(wanted, render_images(root), jobs):
         songs.setdefault(name, []).append(song)
         tell(name, song, [])
@@ -71,10 +81,37 @@ def record(
     return read_expected()
 
 
-def _songs(wanted: Sequence[tuple[Canary, int]], root: Path, jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
+def plant(names: Sequence[str], root: Path, jobs: int, tell: Callable[[str, str, list[str]], None]) -> list[str]:
+    """Plant every mistake in every objective where it can be made; tell (name, mistake, complaints) of each.
+
+    Returns "mistake in name" of those that were not heard.
+    """
+    from bench.canary.mistakes import MISTAKES, applies
+    from bench.canary.training import COUNT, KINDS, CanaryEncoder
+    from bench.objectives import build
+
+    expected, wanted, deaf = read_expected(), [], []
+    for name, case in chosen(names).items():
+        objective = build({"name": name, **case.settings}, CanaryEncoder(0), KINDS, COUNT)
+        wanted += [(case, mistake) for mistake in MISTAKES if applies(objective, mistake)]
+    for (case, mistake), song in _each(wanted, render_images(root), jobs):
+        found = [f"raises {song['raised']}"] if "raised" in song else complaints(song, expected[case.name])
+        tell(case.name, str(mistake), found)
+        deaf += [] if found else [f"{mistake} in {case.name}"]
+    return deaf
+
+
+def _songs(wanted: Sequence[tuple[Canary, int | str]], root: Path, jobs: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    for (case, _), song in _each(wanted, root, jobs):
+        yield case.name, song
+
+
+def _each(
+    wanted: Sequence[tuple[Canary, int | str]], root: Path, jobs: int
+) -> Iterator[tuple[tuple[Canary, int | str], dict[str, Any]]]:
     with ProcessPoolExecutor(min(jobs, len(wanted)), mp_context=get_context("spawn")) as pool:
-        running: dict[Future[dict[str, Any]], str] = {
-            pool.submit(one, case, root, shake): case.name for case, shake in wanted
+        running: dict[Future[dict[str, Any]], tuple[Canary, int | str]] = {
+            pool.submit(one, case, root, what): (case, what) for case, what in wanted
         }
         for future in as_completed(running):
             yield running[future], future.result()

@@ -56,6 +56,15 @@ def sign_wrong(objective: Objective) -> None:
     _around(objective, negated)
 
 
+TERMS = ("uniform_weight", "variance_weight", "covariance_weight", "negative_weight", "weight", "beta")
+
+
+def term_sign_wrong(objective: Objective) -> None:
+    """One term of several has the wrong sign."""
+    name = next(name for name in TERMS if isinstance(getattr(objective, name, None), float))
+    setattr(objective, name, -getattr(objective, name))
+
+
 def views_identical(objective: Objective) -> None:
     """Both views are the same: nothing to be invariant to."""
 
@@ -192,6 +201,7 @@ def positive_among_negatives(objective: Objective) -> None:
 MISTAKES: dict[str, Callable[[Objective], None]] = {
     "loss_halved": loss_halved,
     "sign_wrong": sign_wrong,
+    "term_sign_wrong": term_sign_wrong,
     "gradient_through_target": gradient_through_target,
     "predictor_removed": predictor_removed,
     "target_frozen": target_frozen,
@@ -211,6 +221,7 @@ def applies(objective: Objective, mistake: str) -> bool:
     return {
         "loss_halved": True,
         "sign_wrong": True,
+        "term_sign_wrong": any(isinstance(getattr(objective, name, None), float) for name in TERMS),
         "gradient_through_target": follows or hasattr(objective, "predictor"),
         "predictor_removed": isinstance(getattr(objective, "predictor", None), nn.Module),
         "target_frozen": follows,

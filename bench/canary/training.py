@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from bench.canary.cases import Canary
+from bench.canary.images import COUNTS
 from bench.data.clips import ClipDataset
 from bench.data.images import EvalDataset, Sample, ViewDataset, collate, in_order, loader
 from bench.data.layouts import Index, index
+from bench.data.objects import OBJECTS
 from bench.data.sampler import DrawSampler
 from bench.data.views import Batch, View
 from bench.nn.encoder import Encoder
@@ -29,6 +31,7 @@ from bench.train.optim import build_optimizer, set_rates
 WINDOWS = 8  # parts of the run that the loss is averaged over
 WARMUP = 8  # steps
 K = 5  # neighbours
+KINDS, COUNT = len(OBJECTS), len(OBJECTS) * COUNTS["train"]  # classes and images that objectives are told of
 
 Sabotage = Callable[[Objective], None]
 
@@ -80,7 +83,7 @@ class Song:
         return asdict(self)
 
 
-def sing(case: Canary, root: Path, seed: int = 0, sabotage: Sequence[Sabotage] = ()) -> Song:
+def sing(case: Canary, root: Path, seed: int = 0, sabotage: Sequence[Sabotage] = (), parts: int = WINDOWS) -> Song:
     """Train an objective as its case says, on the images below `root`.
 
     Args:
@@ -88,6 +91,7 @@ def sing(case: Canary, root: Path, seed: int = 0, sabotage: Sequence[Sabotage] =
         root: a folder that `render_images` wrote.
         seed: of weights, views and the order of images.
         sabotage: done to the objective before the first step, for tests of the canary itself.
+        parts: of the eight parts of the run, how many are done.
     """
     start = time.perf_counter()
     torch.set_num_threads(1)  # the last bits, and with them all that follows, would depend on their number
@@ -100,11 +104,11 @@ def sing(case: Canary, root: Path, seed: int = 0, sabotage: Sequence[Sabotage] =
     bank, queries = features(objective, train, case.view_size), changed(objective, val, case.view_size)
     before = neighbours(bank, queries)
     objective.train()
-    losses = descend(objective, dataset, case, seed)
+    losses = descend(objective, dataset, case, seed, case.steps * parts // WINDOWS)
     bank, queries = features(objective, train, case.view_size), changed(objective, val, case.view_size)
-    parts = [losses[len(losses) * i // WINDOWS : len(losses) * (i + 1) // WINDOWS] for i in range(WINDOWS)]
+    curve = [losses[len(losses) * i // parts : len(losses) * (i + 1) // parts] for i in range(parts)]
     return Song(
-        losses=tuple(sum(part) / len(part) for part in parts),
+        losses=tuple(sum(part) / len(part) for part in curve),
         knn_percent=neighbours(bank, queries),
         knn_random_percent=before,
         std=min(spread(bank["backbone"]), spread(bank.get("projector", bank["backbone"]))),
@@ -133,13 +137,15 @@ def shaken(number: int) -> Sabotage:
     return shake
 
 
-def descend(objective: Objective, dataset: ViewDataset | ClipDataset, case: Canary, seed: int) -> list[float]:
-    """Train step by step and return the loss of each."""
+def descend(
+    objective: Objective, dataset: ViewDataset | ClipDataset, case: Canary, seed: int, steps: int
+) -> list[float]:
+    """Train for the first `steps` of the schedule and return the loss of each."""
     settings = OptimizerSettings.model_validate({"name": case.optimizer, "lr": case.lr, "lr_batch": None})
     optimizer = build_optimizer(objective.param_groups(), settings, case.batch_size)
     batches = loader(dataset, DrawSampler(len(dataset), case.batch_size, seed))
     losses = []
-    for step, batch in zip(range(case.steps), batches, strict=False):
+    for step, batch in zip(range(steps), batches, strict=False):
         reseed(seed, "step", step)
         loss = objective(batch.to("cpu"))["loss"]
         optimizer.zero_grad(set_to_none=True)

@@ -82,7 +82,11 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
     for_pretrain, for_downstream = route(parse_assignments(request.assignments))
     cells = combinations(request.sweep)
     _refuse_both(cells, for_pretrain)
-    recipes = [in_cell(name, profile, for_pretrain, cell) for name in dict.fromkeys(request.pretrain) for cell in cells]
+    recipes = [
+        in_cell(name, profile, _concerning(name, profile, for_pretrain, alone=len(request.pretrain) == 1), cell)
+        for name in dict.fromkeys(request.pretrain)
+        for cell in cells
+    ]
     tasks = load_tasks(list(dict.fromkeys(request.downstream)), profile, for_downstream)
 
     if act:
@@ -183,6 +187,16 @@ def _values(key: str, text: str) -> list[Any]:
     if len({repr(value) for value in found}) < len(found):
         raise BadInput(f"--sweep {key} has a value twice in {text!r}; take one away.")
     return found
+
+
+def _concerning(name: str, profile: Profile, assigned: dict[str, Any], *, alone: bool) -> dict[str, Any]:
+    """Return the --set values that concern a recipe: of one that trains nothing, beside others that do, the network's.
+
+    Otherwise `random_init` could not be a control in a grid whose schedule is set for all the others.
+    """
+    if alone or not assigned or load_recipe(name, profile).epochs > 0:
+        return assigned
+    return {key: value for key, value in assigned.items() if key == "arch"}
 
 
 def _refuse_both(cells: Sequence[dict[str, Any]], assigned: dict[str, Any]) -> None:
