@@ -113,5 +113,9 @@ def _each(
         running: dict[Future[dict[str, Any]], tuple[Canary, int | str]] = {
             pool.submit(one, case, root, what): (case, what) for case, what in wanted
         }
-        for future in as_completed(running):
-            yield running[future], future.result()
+        try:
+            for future in as_completed(running):
+                yield running[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # or leaving would wait for all that are still to come
+            raise

@@ -121,7 +121,7 @@ def _dataset(objective: Objective, train: Index, root: Path, case: Canary, seed:
     views, clip = objective.views(case.view_size), objective.video()
     if clip is not None:
         return ClipDataset(index("clips", root / "clips", "train"), views, seed, clip, backend="fast")
-    return ViewDataset(train, views, seed, backend="fast")
+    return ViewDataset(train, views, seed, backend="fast", map=objective.map)
 
 
 def shaken(number: int) -> Sabotage:
