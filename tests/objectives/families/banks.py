@@ -15,6 +15,20 @@ CASES = {
     "moco symmetric": Case(
         {"name": "moco", "symmetric": True, **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1, symmetric=True
     ),
+    **{
+        f"{name} {loss}": Case({"name": name, "loss": loss, **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1)
+        for name, loss in (("moco", "dcl"), ("moco", "hard"), ("moco_v2", "dcl"), ("moco_v2", "simple"))
+    },
+    "moco crops": Case(
+        {"name": "moco", "symmetric": True, "crops": 2, "crop_size": 32, **QUEUE},
+        (64, 64, 32, 32),
+        frozen=KEYS,
+        bf16=0.1,
+        symmetric=True,
+    ),
+    "moco_v2 crops": Case(
+        {"name": "moco_v2", "crops": 2, "crop_size": 32, **QUEUE}, (64, 64, 32, 32), frozen=KEYS, bf16=0.1
+    ),
     "moco_v2": Case({"name": "moco_v2", **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1),
     # Parts of the batch have statistics of their own, so that it matters which images they hold.
     "moco parts": Case(
