@@ -35,6 +35,12 @@ CASES = {
         {"name": "moco", "bn_splits": 2, **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1, order=False, ranks=False
     ),
     "moco_v3": Case({"name": "moco_v3", "hidden_dim": 12, "dim": 6}, (32, 32), frozen=KEYS, symmetric=True),
+    "moco_v3 crops": Case(
+        {"name": "moco_v3", "hidden_dim": 12, "dim": 6, "crops": 2, "crop_size": 32},
+        (64, 64, 32, 32),
+        frozen=KEYS,
+        symmetric=True,
+    ),
     "instance_discrimination": Case({"name": "instance_discrimination", **BANK}, (32,), bf16=0.1),
     "instance_discrimination softmax": Case(
         {"name": "instance_discrimination", "loss": "softmax", **BANK}, (32,), bf16=0.1
