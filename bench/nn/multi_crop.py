@@ -40,3 +40,11 @@ def check_crops(crops: int, size: int, scale: Sequence[float]) -> None:
         raise BadInput(f"objective.crop_size is {size}; set it to {SMALLEST} pixels or more.")
     if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
         raise BadInput(f"objective.crop_scale is {tuple(scale)}; give two ascending shares of the area in (0, 1].")
+
+
+def check_smaller(crops: int, size: int, view_size: int) -> None:
+    """Refuse crops that are not smaller than the full views: they would go through networks with them. BadInput."""
+    if crops and size >= view_size:
+        raise BadInput(
+            f"objective.crop_size is {size}, no smaller than the views; set it below view_size, {view_size}."
+        )

@@ -45,6 +45,9 @@ CASES = {
     "instance_discrimination softmax": Case(
         {"name": "instance_discrimination", "loss": "softmax", **BANK}, (32,), bf16=0.1
     ),
+    "instance_discrimination crops": Case(
+        {"name": "instance_discrimination", "crops": 2, "crop_size": 32, **BANK}, (64, 32, 32), bf16=0.1
+    ),
     "pirl": Case(
         {"name": "pirl", "puzzle_size": 99, "patch_size": 32, **BANK},
         (32, 99),
@@ -59,6 +62,9 @@ CASES = {
     "triplet": Case({"name": "triplet", "dim": 6}, (32, 32), symmetric=True, bf16=0.1),
     "triplet all": Case(
         {"name": "triplet", "mining": "all", "squared": False, "dim": 6}, (32, 32), symmetric=True, bf16=0.1
+    ),
+    "triplet crops": Case(
+        {"name": "triplet", "crops": 2, "crop_size": 32, "dim": 6}, (64, 64, 32, 32), symmetric=True, bf16=0.1
     ),
     "clsa": Case(
         {"name": "clsa", **QUEUE}, (32, 32, 32), frozenset({"loss", "loss_c", "loss_d"}), frozen=KEYS, bf16=0.1
