@@ -92,6 +92,14 @@ def two_view_pairs(z1: Tensor, z2: Tensor, own: slice = EVERY) -> Pairs:
     return joined(pairs(z1, z2, (z1, z2), own), pairs(z2, z1, (z1, z2), own))
 
 
+def crop_pairs(c: Tensor, z1: Tensor, z2: Tensor, own: slice = EVERY) -> Pairs:
+    """Return the pairs of small crops (N×D, one of each image) as anchors: with view 1, then with view 2 as positive.
+
+    Negatives are the 2N − 2 rows of other images in both views; a crop is never a positive or a negative.
+    """
+    return joined(pairs(c, z1, (z1, z2), own), pairs(c, z2, (z1, z2), own))
+
+
 def joined(*several: Pairs) -> Pairs:
     """Return the anchors of several, one after another; they have as many candidates each, and all exclude some."""
     return Pairs(

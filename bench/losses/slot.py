@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from bench.errors import BadInput, nearest
+from bench.losses.contrastive import info_nce
 from bench.losses.decoupled import decoupled, mises_fisher_weights
 from bench.losses.hardness import hard, simple
 from bench.losses.pairs import EVERY, Pairs, joined, pairs, queue_pairs, softmax_loss, two_view_pairs
@@ -113,6 +114,8 @@ class Contrast:
         No gradient stops here: the caller detaches keys and queue. `check_queue` says in advance what this cannot do.
         """
         self.check_queue()
+        if self.loss == "nt_xent":
+            return info_nce(q, k, negatives, self.temperature)  # the same value, and the bits of MoCo's runs
         return self._of(queue_pairs(q, k, negatives))
 
     def _of(self, found: Pairs, weights: Tensor | None = None) -> Tensor:

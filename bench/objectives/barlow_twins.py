@@ -4,21 +4,25 @@ Claim:     73.2 % ImageNet linear top-1 with ResNet-50 (1000 epochs, batch 2048)
 Paper:     Zbontar et al., "Barlow Twins: Self-Supervised Learning via Redundancy Reduction" (ICML 2021), eq. 1 and 2.
 Equation:  loss = Σ_i (1 − C_ii)² + λ·Σ_{i≠j} C_ij²; C is the cross-correlation over the whole batch of the projections
            of both views, D×D.
+           With C small crops: (loss + Σ_c ℓ_c) / (1 + C), ℓ_c the mean of the crop's loss with either full view; each
+           of these pairs has a C of its own.
 Reference: facebookresearch/barlowtwins.
 Departs from it: projections are gathered and standardised by every rank (there: SyncBN, and a sum of D×D matrices over
-           ranks): the same C. No small crops: the paper defines C for two views.
+           ranks): the same C. The paper has no small crops, and defines C for two views; crops are SwAV's (Caron et
+           al., NeurIPS 2020), and no two of them are compared.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-from bench.data.views import BYOL_VIEWS, Batch, View
+from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
 from bench.errors import BadInput
-from bench.losses.barlow import cross_correlation, to_identity
+from bench.losses.barlow import view_terms
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
+from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective, ParamGroup
 
@@ -33,8 +37,12 @@ class BarlowTwins(Objective):
         projection_dim: int = 8192,
         weight: float = 0.0051,  # λ
         bias_rate: float = 0.024,  # of biases and norms, times that of weights: 0.0048 / 0.2
+        crops: int = 0,
+        crop_size: int = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)
+        check_crops(crops, crop_size, crop_scale)
         if projection_dim < 1:
             raise BadInput(f"objective.projection_dim is {projection_dim}; set it to 1 or more.")
         if weight < 0:
@@ -44,10 +52,12 @@ class BarlowTwins(Objective):
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, *[projection_dim] * 3), bias=False)
         self.weight, self.bias_rate = weight, bias_rate
+        self.crops, self.crop_size = crops, crop_size
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
-        """BYOL's two views, as in the paper."""
-        return BYOL_VIEWS(size)
+        """BYOL's two views, as in the paper, then the small crops."""
+        return (*BYOL_VIEWS(size), *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch of one image, which has no correlation."""
@@ -57,12 +67,16 @@ class BarlowTwins(Objective):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, invariance, redundancy (before its weight λ)."""
-        v1, v2 = batch.views  # N×3×H×W
-        z1, z2 = (self.projector(self.encoder(v)) for v in (v1, v2))  # N×D
-        c = cross_correlation(gather(z1), gather(z2))  # D×D, over all ranks
-        invariance, redundancy = to_identity(c)
+        v1, v2, *crops = batch.views  # N×3×H×W, K crops N×3×h×w
+        z1, z2 = (self._project(v) for v in (v1, v2))  # N×D; each view by itself, with its own batch statistics
+        small = by_resolution(self._project, crops)  # K of N×D, in one forward
+        invariance, redundancy = view_terms(gather(z1), gather(z2), [gather(z) for z in small])  # all ranks' rows
         loss = invariance + self.weight * redundancy
         return {"loss": loss, "invariance": invariance.detach(), "redundancy": redundancy.detach()}
+
+    def _project(self, images: Tensor) -> Tensor:
+        """g(f(x)): N×3×H×W -> N×D."""
+        return self.projector(self.encoder(images))
 
     def param_groups(self) -> list[ParamGroup]:
         """As everywhere, biases and norms at a rate of their own."""

@@ -7,10 +7,12 @@ Equation:  loss = −log h(i, v) − Σ_k log(1 − h(k, v)), a mean over images
            P = exp(v_i·v/τ)/Z; k are K rows of the bank, drawn uniformly for each image, M its rows.
            Z is M times the mean of exp(v_k·v/τ) over the first batch, and constant from then on.
            After the loss v_i ← n(½·v_i + ½·v). `loss="softmax"` is −log softmax over the 1 + K rows, without Z.
+           Small crops are further queries: the mean over 1 + C, with the same rows of the bank; only v enters it.
 Reference: zhirongw/lemniscate.pytorch.
 Departs from it: the bank starts with unit vectors (there: of about unit length); no 1e-7 beside probabilities, as they
            are never formed; no proximal term (the paper's eq. 10, with which its reference does without on ImageNet).
-           A negative may be the image itself, as there.
+           A negative may be the image itself, as there. The paper has no small crops; they are SwAV's (Caron et al.,
+           NeurIPS 2020).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench.data.views import MOCO_VIEWS, Batch, View
+from bench.data.views import LOCAL_CROPS, MOCO_VIEWS, Batch, View
 from bench.losses.noise_contrastive import first_of, log_constant, nce, scores
 from bench.nn import draws
 from bench.nn.bank_settings import check_bank
@@ -26,6 +28,7 @@ from bench.nn.constant import LogConstant
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.memory_bank import MemoryBank
+from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 
@@ -43,29 +46,39 @@ class InstanceDiscrimination(Objective):
         bank_momentum: float = 0.5,
         dim: int = 128,
         loss: str = "nce",
+        crops: int = 0,
+        crop_size: int = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)
+        check_crops(crops, crop_size, crop_scale)
         check_bank(negatives, temperature, dim, loss)
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, dim))
         self.bank = MemoryBank(num_images, dim, bank_momentum, encoder.seed)
         self.log_z = LogConstant()
         self.negatives, self.temperature, self.loss = negatives, temperature, loss
+        self.crops, self.crop_size = crops, crop_size
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
-        """One view, as MoCo v1 has them."""
-        return MOCO_VIEWS(size)[:1]
+        """One view, as MoCo v1 has them, then the small crops, drawn alike."""
+        view = MOCO_VIEWS(size)[0]
+        return (view, *LOCAL_CROPS(view, self.crops, self.crop_size, self.crop_scale))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss."""
-        (x,) = batch.views  # N×3×H×W
+        x, *crops = batch.views  # N×3×H×W, C crops N×3×h×w
         i, bank = batch.indices, self.bank
         v = self.projector(self.encoder(x))  # N×D
+        small = by_resolution(torch.nn.Sequential(self.encoder, self.projector), crops)  # C of N×D, in one forward
         k = draws.integers(len(x), self.negatives, high=bank.images, device=x.device)  # N×K
-        logits = scores(v, bank.rows(torch.cat([i[:, None], k], dim=1)), self.temperature)  # N×(1+K), own row first
+        rows = bank.rows(torch.cat([i[:, None], k], dim=1))  # N×(1+K)×D, own row first
+        logits = [scores(query, rows, self.temperature) for query in (v, *small)]  # 1 + C of N×(1+K)
         if self.loss == "nce":
-            loss = nce(logits, self.log_z(log_constant(logits, bank.images)), bank.images)
+            log_z = self.log_z(log_constant(logits[0], bank.images))
+            losses = [nce(each, log_z, bank.images) for each in logits]
         else:
-            loss = first_of(logits)
+            losses = [first_of(each) for each in logits]
         bank.update(i, v)
-        return {"loss": loss}
+        return {"loss": torch.stack(losses).mean()}

@@ -6,12 +6,17 @@ Paper:     He et al., "Momentum Contrast for Unsupervised Visual Representation 
 Equation:  loss = −log [exp(q·k⁺/τ) / (exp(q·k⁺/τ) + Σ_i exp(q·k_i/τ))], a mean over images; q = n(g(f(v₁))),
            k⁺ = n(g_k(f_k(v₂))) without gradient, k_i the K keys of the queue as it was before this batch.
            After the loss k⁺ takes the place of the oldest keys. θ_k ← m·θ_k + (1 − m)·θ_q, m constant.
+           Other losses stand in this one's place by name, with the queue as the only negatives: see
+           `bench/losses/slot.py`.
+           With C small crops a direction's loss is the mean over its 1 + C queries, the crops having the same k⁺.
            `symmetric` adds the other direction, a sum; both views' keys then enter the queue.
 Reference: facebookresearch/moco.
 Departs from it: the key's networks move after the optimizer's step, not before the next forward: the same keys at every
            step (at the first the copies are equal), also where gradients are accumulated.
            On one process, where there is nobody to shuffle with, `bn_splits` parts of the batch stand for the
            reference's 8 processes, as in the authors' notebook, each through the network by itself.
+           MoCo has no small crops; they are SwAV's (Caron et al., NeurIPS 2020). They are queries and nothing else: no
+           crop becomes a key or enters the queue.
 """
 
 from __future__ import annotations
@@ -20,11 +25,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.data.views import MOCO_VIEWS, Batch, View
-from bench.losses.contrastive import info_nce
+from bench.data.views import LOCAL_CROPS, MOCO_VIEWS, Batch, View
+from bench.losses.slot import Contrast
 from bench.nn.ema import follow
 from bench.nn.encoder import Encoder
 from bench.nn.key_networks import check_contrast, key_networks
+from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.queue import Queue
 from bench.nn.shuffle import check_parts, in_parts, shuffled
 from bench.objectives.base import Objective
@@ -44,16 +50,28 @@ class MoCo(Objective):
         mlp: bool = False,
         symmetric: bool = False,
         bn_splits: int = 1,
+        loss: str = "nt_xent",
+        negative_weight: float = 1.0,
+        hard_share: float = 0.1,
+        crops: int = 0,
+        crop_size: int = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)
         check_contrast(momentum, temperature)
+        check_crops(crops, crop_size, crop_scale)
+        self.contrast = Contrast(loss, temperature, negative_weight=negative_weight, hard_share=hard_share)
+        self.contrast.check_queue()
         self.projector, self.key_encoder, self.key_projector = key_networks(encoder, mlp, dim)
         self.queue = Queue(queue_size, dim, encoder.seed)
         self.temperature, self.momentum, self.symmetric, self.bn_splits = temperature, momentum, symmetric, bn_splits
+        self.crops, self.crop_size = crops, crop_size
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
-        """Two views of MoCo v1: query and key."""
-        return MOCO_VIEWS(size)
+        """Two views of MoCo v1, query and key, then the small crops, drawn alike."""
+        pair = MOCO_VIEWS(size)
+        return (*pair, *LOCAL_CROPS(pair[0], self.crops, self.crop_size, self.crop_scale))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a queue that is no multiple of the batch, and parts that do not divide it."""
@@ -63,15 +81,16 @@ class MoCo(Objective):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss."""
-        v1, v2 = batch.views  # N×3×H×W
+        v1, v2, *crops = batch.views  # N×3×H×W, C crops N×3×h×w
         query = nn.Sequential(self.encoder, self.projector)
         key = nn.Sequential(self.key_encoder, self.key_projector)
         negatives = self.queue.keys.clone()  # K×D, as they were before this batch
+        small = by_resolution(query, crops, self.bn_splits)  # C of N×D, in one forward
         losses, keys = [], []
         for x, y in [(v1, v2), (v2, v1)] if self.symmetric else [(v1, v2)]:
             q = in_parts(query, x, self.bn_splits)  # N×D
             k = F.normalize(shuffled(key, y, self.bn_splits).to(negatives.dtype), dim=1)  # N×D, no gradient
-            losses.append(info_nce(q, k, negatives, self.temperature))
+            losses.append(torch.stack([self.contrast.queue(each, k, negatives) for each in (q, *small)]).mean())
             keys.append(k)
         self.queue.push(torch.cat(keys))
         return {"loss": torch.stack(losses).sum()}

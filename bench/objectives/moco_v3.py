@@ -5,10 +5,13 @@ Paper:     Chen et al., "An Empirical Study of Training Self-Supervised Vision T
 Equation:  loss = ctr(q₁, k₂) + ctr(q₂, k₁), ctr(q, k) = −2τ·log [exp(q_i·k_i/τ) / Σ_j exp(q_i·k_j/τ)], a mean over
            images i, j over all images of the batch on all ranks; q = n(h(g(f(v)))) with a predictor h,
            k = n(g_k(f_k(v))) without gradient. θ_k ← m·θ_k + (1 − m)·θ_q, m from m₀ to 1 along a half cosine.
+           With C small crops: ctr's mean over the 2 + 2·C pairs of a query and a full view's key (each crop with both),
+           times 2: the scale stays.
            τ = 1: only the factor 2τ keeps the scale of the gradient when τ changes.
 Reference: facebookresearch/moco-v3, its ResNet-50.
 Departs from it: the key's networks move after the optimizer's step, by the m of that step, not before the next forward
-           by the next step's. Linear layers start as torch's do.
+           by the next step's. Linear layers start as torch's do. The paper has no small crops; they are SwAV's
+           (Caron et al., NeurIPS 2020), and never go through the key's networks.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bench.data.views import BYOL_VIEWS, Batch, View
+from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
 from bench.errors import BadInput
 from bench.losses.contrastive import cross_view_nce
 from bench.nn.collectives import gather, rank
@@ -26,6 +29,7 @@ from bench.nn.ema import follow, target_of, target_rate
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.key_networks import check_contrast
+from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 
@@ -42,9 +46,13 @@ class MoCoV3(Objective):
         hidden_dim: int = 4096,
         dim: int = 256,
         crop_min: float = 0.2,
+        crops: int = 0,
+        crop_size: int = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)
         check_contrast(momentum, temperature)
+        check_crops(crops, crop_size, crop_scale)
         for name, value in (("hidden_dim", hidden_dim), ("dim", dim)):
             if value < 1:
                 raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
@@ -57,11 +65,14 @@ class MoCoV3(Objective):
             self.predictor = projection_mlp((dim, hidden_dim, dim), bias=False)
         self.key_encoder, self.key_projector = target_of(encoder), target_of(self.projector)
         self.temperature, self.momentum, self.crop_min = temperature, momentum, crop_min
+        self.crops, self.crop_size = crops, crop_size
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
-        """The two views of BYOL, of a fifth of the area at least."""
-        scale = (self.crop_min, 1.0)
-        return tuple(replace(view, scale=scale, interpolation="bilinear") for view in BYOL_VIEWS(size))
+        """The two views of BYOL, of a fifth of the area at least, then the small crops, drawn like BYOL's."""
+        pair = (replace(v, scale=(self.crop_min, 1.0), interpolation="bilinear") for v in BYOL_VIEWS(size))
+        like = View(interpolation="bilinear")
+        return (*pair, *LOCAL_CROPS(like, self.crops, self.crop_size, self.crop_scale))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch without negatives."""
@@ -71,14 +82,16 @@ class MoCoV3(Objective):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss."""
-        v1, v2 = batch.views  # N×3×H×W
+        v1, v2, *crops = batch.views  # N×3×H×W, C crops N×3×h×w
         f, g, h, tau = self.encoder, self.projector, self.predictor, self.temperature
         q1, q2 = h(g(f(v1))), h(g(f(v2)))  # N×D
+        small = by_resolution(lambda v: h(g(f(v))), crops)  # C of N×D, in one forward
         with torch.no_grad():
             k1, k2 = (gather(self.key_projector(self.key_encoder(v))) for v in (v1, v2))  # all ranks' images × D
         first = rank() * len(q1)
-        ctr = cross_view_nce(q1, k2, tau, first) + cross_view_nce(q2, k1, tau, first)
-        return {"loss": 2 * tau * ctr}
+        pairs = [(q1, k2), (q2, k1), *((q, k) for q in small for k in (k1, k2))]
+        ctr = torch.stack([cross_view_nce(q, k, tau, first) for q, k in pairs]).mean()
+        return {"loss": 2 * tau * (2 * ctr)}
 
     def after_step(self, progress: float) -> None:
         """Move the key's networks towards the query's, ever more slowly."""

@@ -15,15 +15,16 @@ Departs from it: with gradient accumulation a batch's negatives are those of the
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
 from bench.errors import BadInput
+from bench.losses.multi_crop import with_crops
 from bench.losses.slot import Contrast
 from bench.nn.collectives import gather, own_rows
 from bench.nn.encoder import Encoder
 from bench.nn.heads import simclr_projector
+from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
 from bench.objectives.base import Objective
 
 
@@ -57,46 +58,32 @@ class SimCLR(Objective):
         self.contrast = Contrast(loss, temperature, sigma, negative_weight, hard_share, **weights)
         sizes = {"layers": projector_layers, "hidden_dim": hidden_dim, "projection_dim": projection_dim}
         self.projector = simclr_projector(encoder, projector, rank=projector_rank, **sizes)
-        if crops < 0:
-            raise BadInput(f"objective.crops is {crops}; set it to 0 or more.")
+        check_crops(crops, crop_size, crop_scale)
         if crops and loss == "align_uniform":
             raise BadInput("align_uniform has no anchors, and small crops are nothing else; set objective.crops to 0.")
-        if crop_size < 32:
-            raise BadInput(f"objective.crop_size is {crop_size}; set it to 32 pixels or more.")
-        if len(crop_scale) != 2 or not 0 < crop_scale[0] <= crop_scale[1] <= 1:
-            raise BadInput(f"objective.crop_scale is {crop_scale}; give two ascending shares of the area in (0, 1].")
         if jitter_strength < 0:
             raise BadInput(f"objective.jitter_strength is {jitter_strength}; set it to 0 or more.")
-        self.jitter_strength, self.count = jitter_strength, crops
+        self.jitter_strength, self.crops = jitter_strength, crops
         self.crop_size, self.crop_scale = crop_size, (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
         """The two views of SimCLR, and small crops that are drawn alike."""
         pair = SIMCLR_VIEWS(size, self.jitter_strength)
-        return (*pair, *LOCAL_CROPS(pair[0], self.count, self.crop_size, self.crop_scale))
+        return (*pair, *LOCAL_CROPS(pair[0], self.crops, self.crop_size, self.crop_scale))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch without negatives, and crops that are not smaller than the views."""
         self.contrast.check_batch(batch_size)
-        if self.count and self.crop_size >= view_size:
-            raise BadInput(
-                f"objective.crop_size is {self.crop_size}, no smaller than the views; set it below view_size, "
-                f"{view_size}."
-            )
+        check_smaller(self.crops, self.crop_size, view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""
-        v1, v2, *small = batch.views  # n×3×H×W, C crops n×3×h×w
-        z1, z2 = (gather(z) for z in self._project(v1, v2))  # N×D, all ranks'
-        own = own_rows(len(v1))
+        # Two views n×3×H×W, in one forward: batch norm sees them together; C crops n×3×h×w, in another.
+        z1, z2, *crops = (gather(z) for z in by_resolution(self._project, batch.views))  # N×D, all ranks'
+        own = own_rows(len(batch.views[0]))
         loss = self.contrast.views(z1, z2, own)
-        if not small:
-            return {"loss": loss}
-        crops = [self.contrast.crops(gather(c), z1, z2, own) for c in self._project(*small)]
-        loss_crops = torch.stack(crops).mean()
-        total = (loss + len(crops) * loss_crops) / (1 + len(crops))
-        return {"loss": total, "loss_global": loss.detach(), "loss_crops": loss_crops.detach()}
+        return with_crops(loss, [self.contrast.crops(c, z1, z2, own) for c in crops])
 
-    def _project(self, *views: Tensor) -> tuple[Tensor, ...]:
-        """g(f(v)) of V views of one size, n×3×H×W -> n×D each, in one forward: batch norm sees them together."""
-        return self.projector(self.encoder(torch.cat(views))).chunk(len(views))
+    def _project(self, images: Tensor) -> Tensor:
+        """g(f(v)): n×3×H×W -> n×D."""
+        return self.projector(self.encoder(images))

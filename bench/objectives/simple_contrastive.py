@@ -6,23 +6,26 @@ Paper:     Wang and Liu, "Understanding the Behaviour of Contrastive Loss" (CVPR
 Equation:  loss = mean over both views and all images of −s_i⁺ + λ·mean s⁻ over the 2N − 2 views of other images, of all
            ranks; s = cosine of projections. Up to scale, InfoNCE as τ → ∞ (for λ = 1). There is no temperature.
            With hard_share < 1 the mean is over that share of the anchor's hardest negatives.
+           With C small crops: (loss + Σ_c ℓ_c) / (1 + C); ℓ_c has the crop as the anchor, either global view of the
+           same image as the positive (a mean over both), and the 2N − 2 global views of other images as negatives.
 Reference: none public.
 Departs from it: two views and a batch, where the paper has a memory of all images; λ is of the mean over negatives,
-           there of their sum.
+           there of their sum. The paper has no small crops; they are SwAV's (Caron et al., NeurIPS 2020).
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from bench.data.views import SIMCLR_VIEWS, Batch, View
+from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
 from bench.losses.hardness import simple
-from bench.losses.pairs import two_view_pairs
+from bench.losses.multi_crop import with_crops
+from bench.losses.pairs import crop_pairs, two_view_pairs
 from bench.losses.slot import Contrast
 from bench.nn.collectives import gather, own_rows
 from bench.nn.encoder import Encoder
 from bench.nn.heads import simclr_projector
+from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
 from bench.objectives.base import Objective
 
 
@@ -40,24 +43,37 @@ class SimpleContrastive(Objective):
         projector_rank: int = 360,
         hidden_dim: int = 2048,
         projection_dim: int = 128,
+        crops: int = 0,
+        crop_size: int = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)
+        check_crops(crops, crop_size, crop_scale)
         self.settings = Contrast("simple", negative_weight=negative_weight, hard_share=hard_share)
         sizes = {"layers": projector_layers, "hidden_dim": hidden_dim, "projection_dim": projection_dim}
         self.projector = simclr_projector(encoder, projector, rank=projector_rank, **sizes)
+        self.crops, self.crop_size = crops, crop_size
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
-        """The two views of SimCLR."""
-        return SIMCLR_VIEWS(size)
+        """The two views of SimCLR, and small crops that are drawn alike."""
+        pair = SIMCLR_VIEWS(size)
+        return (*pair, *LOCAL_CROPS(pair[0], self.crops, self.crop_size, self.crop_scale))
 
     def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a batch without negatives."""
-        del view_size
+        """Refuse a batch without negatives, and crops that are not smaller than the views."""
         self.settings.check_batch(batch_size)
+        check_smaller(self.crops, self.crop_size, view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Terms: loss."""
-        n, both = len(batch.views[0]), torch.cat(batch.views)  # 2n×3×H×W, in one forward
-        z1, z2 = (gather(z) for z in self.projector(self.encoder(both)).split(n))  # N×D, all ranks'
-        found = two_view_pairs(z1, z2, own_rows(n))
-        return {"loss": simple(found, self.settings.negative_weight, self.settings.hard_share)}
+        """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""
+        # Two views n×3×H×W, in one forward; C crops n×3×h×w, in another.
+        z1, z2, *crops = (gather(z) for z in by_resolution(self._project, batch.views))  # N×D, all ranks'
+        own = own_rows(len(batch.views[0]))
+        weight, share = self.settings.negative_weight, self.settings.hard_share
+        loss = simple(two_view_pairs(z1, z2, own), weight, share)
+        return with_crops(loss, [simple(crop_pairs(c, z1, z2, own), weight, share) for c in crops])
+
+    def _project(self, images: Tensor) -> Tensor:
+        """g(f(v)): n×3×H×W -> n×D."""
+        return self.projector(self.encoder(images))

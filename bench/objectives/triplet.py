@@ -6,22 +6,26 @@ Equation:  loss = max(0, d(x, x⁺) − d(x, x⁻) + α), d = ‖n(x) − n(y)�
            x⁺ is the other view, x⁻ the other view of another image of the batch (on all ranks): the nearest that is
            farther than x⁺, or where there is none the farthest (`mining="semi_hard"`), or each of them (`all`).
            `squared=False` takes the distance itself, as torch.nn.TripletMarginLoss does.
+           Small crops are further anchors: the mean over the 2 + 2·C pairs of an anchor and a full view.
 Reference: none by the authors.
-Departs from it: positives are views, not other photographs; negatives come from the whole batch.
+Departs from it: positives are views, not other photographs; negatives come from the whole batch. The paper has
+           no small crops; they are SwAV's (Caron et al., NeurIPS 2020), and never x⁺ or x⁻.
 Note:      a value that stays at α says that x⁻ cannot be told from x⁺: a collapse.
 """
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.data.views import MOCO_V2_VIEWS, Batch, View
+from bench.data.views import LOCAL_CROPS, MOCO_V2_VIEWS, Batch, View
 from bench.errors import BadInput, nearest
 from bench.losses.pairwise import triplet
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
+from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 
@@ -39,8 +43,12 @@ class Triplet(Objective):
         squared: bool = True,
         mining: str = "semi_hard",
         dim: int = 128,
+        crops: int = 0,
+        crop_size: int = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)
+        check_crops(crops, crop_size, crop_scale)
         if margin <= 0:
             raise BadInput(f"objective.margin is {margin}; set it above 0.")
         if dim < 1:
@@ -51,10 +59,13 @@ class Triplet(Objective):
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, dim))
         self.margin, self.squared, self.mining = margin, squared, mining
+        self.crops, self.crop_size = crops, crop_size
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
-        """Two views, as MoCo v2 has them."""
-        return MOCO_V2_VIEWS(size)
+        """Two views, as MoCo v2 has them, then the small crops, drawn alike."""
+        pair = MOCO_V2_VIEWS(size)
+        return (*pair, *LOCAL_CROPS(pair[0], self.crops, self.crop_size, self.crop_scale))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch without negatives."""
@@ -64,8 +75,15 @@ class Triplet(Objective):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss."""
-        x, y = (F.normalize(self.projector(self.encoder(v)), dim=1) for v in batch.views)  # N×D
+        v1, v2, *crops = batch.views  # N×3×H×W, C crops N×3×h×w
+        x, y = self._embed(v1), self._embed(v2)  # N×D
+        small = by_resolution(self._embed, crops)  # C of N×D, in one forward
+        others_x, others_y = gather(x), gather(y)  # of all ranks
+        pairs = [(x, others_y), (y, others_x), *((c, z) for c in small for z in (others_x, others_y))]
         first = rank() * len(x)
-        one = triplet(x, gather(y), self.margin, self.squared, self.mining, first)
-        other = triplet(y, gather(x), self.margin, self.squared, self.mining, first)
-        return {"loss": 0.5 * (one + other)}
+        losses = [triplet(a, z, self.margin, self.squared, self.mining, first) for a, z in pairs]
+        return {"loss": torch.stack(losses).mean()}
+
+    def _embed(self, images: Tensor) -> Tensor:
+        """n(g(f(v))): N×3×H×W -> N×D."""
+        return F.normalize(self.projector(self.encoder(images)), dim=1)

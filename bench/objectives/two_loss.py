@@ -9,6 +9,9 @@ Equation:  loss = loss1_weight·loss1 + loss2; loss1 is BYOL's, 4 − 4·cos sum
            dense_byol           as loss1, but between positions of C5 that show the same spot, with heads of their own
            align_uniform        alignment + uniformity (t = 2) of the online projections z of both views, over all ranks
            variance_covariance  VICReg's variance + covariance/25 of the online projections z, over all ranks
+           With small crops (0 by default) loss1 is BYOL's with them, and logistic is the mean over the same pairs of a
+           prediction and a target: each crop predicts both views' targets. No crop goes through the target. The other
+           losses of the slot see the two full views alone.
 Papers:    Grill et al. 2020 (BYOL); for loss2 see `bench/losses/`.
 Reference: google-deepmind/deepmind-research, byol/, for loss1; none for the sum.
 Departs from it: as `byol` does. That loss2 is `logistic` is a reading: its floor, .5032 at orthogonal negatives, and
@@ -18,14 +21,16 @@ Departs from it: as `byol` does. That loss2 is `logistic` is a reading: its floo
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
-from bench.data.views import BYOL_VIEWS, Batch, View
+from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
 from bench.errors import BadInput, nearest
 from bench.losses.dense import dense_regression
 from bench.losses.logistic import logistic
-from bench.losses.regression import symmetric_regression
+from bench.losses.regression import multi_crop_regression
 from bench.losses.uniformity import align_uniform
 from bench.losses.variance_covariance import variance_covariance
 from bench.nn.bootstrap import bootstrap_networks
@@ -33,6 +38,7 @@ from bench.nn.collectives import gather, rank
 from bench.nn.ema import follow, target_of, target_rate
 from bench.nn.encoder import Encoder
 from bench.nn.heads import mlp, per_position
+from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 
@@ -41,6 +47,8 @@ SLOT = ("logistic", "dense_byol", "align_uniform", "variance_covariance")
 
 class TwoLoss(Objective):
     """Two losses at once: BYOL's regression, and a second term from a slot (logistic by default)."""
+
+    later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
 
     def __init__(
         self,
@@ -51,8 +59,12 @@ class TwoLoss(Objective):
         hidden_dim: int = 4096,
         projection_dim: int = 256,
         tau0: float = 0.99,
+        crops: int = 0,
+        crop_size: int = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)
+        check_crops(crops, crop_size, crop_scale)
         if loss2 not in SLOT:
             hint = nearest(loss2, SLOT) or f"; known: {', '.join(SLOT)}."
             raise BadInput(f"Unknown objective.loss2 {loss2!r}{hint}")
@@ -61,6 +73,8 @@ class TwoLoss(Objective):
         networks = bootstrap_networks(encoder, hidden_dim, projection_dim, tau0)
         self.projector, self.predictor, self.target_encoder, self.target_projector = networks
         self.loss2, self.loss1_weight, self.tau0 = loss2, loss1_weight, tau0
+        self.crops, self.crop_size = crops, crop_size
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
         if loss2 == "dense_byol":
             with seeded(encoder.seed, "dense heads"):
                 self.dense_projector = mlp(encoder.feature_dim, hidden_dim, projection_dim)
@@ -68,28 +82,31 @@ class TwoLoss(Objective):
             self.target_dense_projector = target_of(self.dense_projector)
 
     def views(self, size: int) -> tuple[View, ...]:
-        """The two views of BYOL."""
-        return BYOL_VIEWS(size)
+        """The two views of BYOL, then the small crops."""
+        return (*BYOL_VIEWS(size), *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss1 (before its weight), loss2."""
-        v1, v2 = batch.views  # N×3×H×W
+        v1, v2, *crops = batch.views  # N×3×H×W, K crops N×3×h×w
         r1, r2 = self.encoder.last_map(v1), self.encoder.last_map(v2)  # N×F×h×w
         z1, z2 = (self.projector(self.encoder.pool(r)) for r in (r1, r2))  # N×D
         p1, p2 = self.predictor(z1), self.predictor(z2)  # N×D
+        small = by_resolution(nn.Sequential(self.encoder, self.projector, self.predictor), crops)  # K of N×D
         with torch.no_grad():
             t1, t2 = self.target_encoder.last_map(v1), self.target_encoder.last_map(v2)  # N×F×h×w
             y1, y2 = (self.target_projector(self.target_encoder.pool(t)) for t in (t1, t2))  # N×D
-        loss1 = symmetric_regression(p1, p2, y1, y2)
+        loss1 = multi_crop_regression(p1, p2, small, y1, y2)
         if self.loss2 == "logistic":
             first = rank() * len(p1)
-            loss2 = 0.5 * (logistic(p1, gather(y2), first) + logistic(p2, gather(y1), first))
+            targets = gather(y1), gather(y2)  # of all ranks
+            pairs = [(p1, targets[1]), (p2, targets[0]), *((p, y) for p in small for y in targets)]
+            loss2 = torch.stack([logistic(p, y, first) for p, y in pairs]).mean()
         elif self.loss2 == "align_uniform":
             loss2 = align_uniform(gather(z1), gather(z2))
         elif self.loss2 == "variance_covariance":
             loss2 = variance_covariance(gather(z1), gather(z2))
         else:
-            loss2 = self._dense(r1, r2, t1, t2, batch.boxes)
+            loss2 = self._dense(r1, r2, t1, t2, batch.boxes[:2])
         loss = self.loss1_weight * loss1 + loss2
         return {"loss": loss, "loss1": loss1.detach(), "loss2": loss2.detach()}
 

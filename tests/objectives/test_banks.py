@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -74,6 +75,43 @@ def test_instance_discrimination_is_its_formula_and_z_stays_that_of_the_first_ba
     expected.backward()
     for ours, theirs in zip(objective.parameters(), reference.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("loss", ["nce", "softmax"])
+def test_small_crops_of_instance_discrimination_are_queries_of_the_same_rows_and_never_enter_the_bank(loss):
+    objective = make("instance_discrimination", loss=loss, crops=2, crop_size=32)
+    without, batch = make("instance_discrimination", loss=loss), data("instance_discrimination")
+    batch.views = images_batch(4, (64, 32, 32)).views
+    reference = copy.deepcopy(objective)
+    bank = objective.bank.vectors.clone()
+    v = reference.projector(reference.encoder(batch.views[0]))
+    small = reference.projector(reference.encoder(torch.cat(batch.views[1:]))).chunk(2)
+    if loss == "nce":
+        first, constant = term(v, bank, batch.indices, negatives())  # Z is of the full view
+        terms = [first, *(term(z, bank, batch.indices, negatives(), constant)[0] for z in small)]
+    else:
+        terms = []
+        for z in (v, *small):
+            rows = [[image, *drawn] for image, drawn in zip(batch.indices, negatives(), strict=True)]
+            scores = [torch.stack([z[i] / z[i].norm() @ bank[j] / TAU for j in row]) for i, row in enumerate(rows)]
+            terms.append(sum(torch.logsumexp(row, 0) - row[0] for row in scores) / 4)
+    expected, value = sum(terms) / 3, run(objective, batch)["loss"]
+    torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-6)
+    value.backward()
+    expected.backward()
+    for ours, theirs in zip(objective.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-7)
+    batch.views = batch.views[:1]
+    run(without, batch)
+    assert torch.equal(objective.bank.vectors, without.bank.vectors)
+
+
+def test_instance_discriminations_small_crops_are_drawn_like_its_view():
+    view, crops = make("instance_discrimination", crops=4).views(224)
+    assert (crops.size, crops.scale, crops.count) == (96, (0.05, 0.14), 4)
+    assert crops == replace(view, size=96, scale=(0.05, 0.14), count=4)
+    with pytest.raises(BadInput, match="crops is -1; set it to 0"):
+        make("instance_discrimination", crops=-1)
 
 
 @ALL

@@ -8,7 +8,7 @@ from lightly.loss import BarlowTwinsLoss
 from narrow import NarrowEncoder
 from torch import nn
 
-from bench.data.views import BYOL_VIEWS
+from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, View
 from bench.errors import BadInput
 from bench.losses.barlow import cross_correlation, to_identity
 from bench.objectives import build
@@ -107,6 +107,42 @@ def test_loss_and_gradient_of_the_objective_are_lightlys(batch):
         torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=name)
 
 
+def test_small_crops_are_compared_with_both_full_views_in_a_mean_that_keeps_its_scale(batch):
+    objective, data = small(crops=3, crop_size=32), batch(64, 64, 32, 32, 32)
+    reference = copy.deepcopy(objective)
+
+    def project(images):
+        return reference.projector(reference.encoder(images))
+
+    v1, v2, *crops = data.views
+    z = [project(v1), project(v2), *project(torch.cat(crops)).chunk(3)]
+    pairs = [(a, b) for a in range(5) for b in (0, 1) if a != b]  # 2 of full views, 6 of crops
+    expected = sum(by_hand(z[a], z[b], 0.0051) for a, b in pairs) / len(pairs)
+    terms = objective(data)
+    torch.testing.assert_close(terms["loss"], expected)
+    torch.testing.assert_close(terms["loss"].detach(), terms["invariance"] + 0.0051 * terms["redundancy"])
+    terms["loss"].backward()
+    expected.backward()
+    for (name, own), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=name)
+
+
+def test_full_views_go_through_the_networks_one_by_one_and_small_crops_together(batch):
+    objective, seen = small(crops=2, crop_size=32), []
+    objective.encoder.register_forward_pre_hook(lambda _module, inputs: seen.append(tuple(inputs[0].shape)))
+    objective(batch(64, 64, 32, 32))
+    assert seen == [(4, 3, 64, 64), (4, 3, 64, 64), (8, 3, 32, 32)]
+
+
+def test_without_crops_the_terms_are_those_of_one_matrix_bit_for_bit(batch):
+    objective, data = small(), batch(32, 32)
+    reference = copy.deepcopy(objective)
+    invariance, redundancy = to_identity(
+        cross_correlation(*(reference.projector(reference.encoder(v)) for v in data.views))
+    )
+    assert torch.equal(objective(data)["loss"], invariance + 0.0051 * redundancy)
+
+
 def test_the_projector_has_three_layers_without_bias_and_no_last_norm():
     objective = build({"name": "barlow_twins"}, NarrowEncoder())
     assert [type(layer) for layer in objective.projector] == [nn.Linear, nn.BatchNorm1d, nn.ReLU] * 2 + [nn.Linear]
@@ -115,6 +151,7 @@ def test_the_projector_has_three_layers_without_bias_and_no_last_norm():
     assert all(layer.bias is None for layer in linear)
     assert objective.weight == 0.0051
     assert objective.views(224) == BYOL_VIEWS(224)
+    assert small(crops=4).views(224) == (*BYOL_VIEWS(224), *LOCAL_CROPS(View(), 4, 96, (0.05, 0.14)))
 
 
 def test_biases_and_norms_have_a_rate_of_their_own():
@@ -130,6 +167,7 @@ def test_what_makes_no_sense_is_refused():
     for settings, words in (
         ({"projection_dim": 0}, r"objective\.projection_dim is 0; set it to 1 or more"),
         ({"weight": -1.0}, r"objective\.weight is -1\.0; set it to 0 or more"),
+        ({"crops": -1}, r"objective\.crops is -1; set it to 0"),
         ({"bias_rate": -1.0}, r"objective\.bias_rate is -1\.0; set it to 0 or more"),
     ):
         with pytest.raises(BadInput, match=words):

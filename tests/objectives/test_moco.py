@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from narrow import NarrowEncoder
 from torch import nn
 
-from bench.data.views import MOCO_V2_VIEWS, MOCO_VIEWS
+from bench.data.views import LOCAL_CROPS, MOCO_V2_VIEWS, MOCO_VIEWS
 from bench.errors import BadInput
+from bench.losses.contrastive import info_nce
 from bench.objectives import build
 
 BOTH = pytest.mark.parametrize("name", ["moco", "moco_v2"])
@@ -65,6 +66,136 @@ def test_loss_and_gradient_are_equation_1_on_the_queue_before_the_batch(name, sy
         assert (ours.grad is None) == which.startswith("key_") == (theirs.grad is None), which
         if ours.grad is not None:
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=which)
+
+
+def cosine(x, y):
+    return x @ y / (x.norm() * y.norm())
+
+
+def by_name(loss, q, k, queue, tau, weight=1.0, share=0.1):
+    """A loss of the slot, query by query, with the queue as the only negatives."""
+    total = 0.0
+    for query, key in zip(q, k, strict=True):
+        positive, negatives = cosine(query, key), sorted((cosine(query, row) for row in queue), reverse=True)
+        if loss == "simple":
+            total = total - positive + weight * sum(negatives) / len(negatives)
+            continue
+        if loss == "hard":
+            negatives = negatives[: max(1, math.ceil(share * len(negatives)))]
+        below = sum(torch.exp(s / tau) for s in negatives)
+        if loss != "dcl":
+            below = below + torch.exp(positive / tau)
+        total = total - positive / tau + torch.log(below)
+    return total / len(q)
+
+
+def same_gradients(objective, reference):
+    for (which, ours), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
+        assert (ours.grad is None) == which.startswith("key_") == (theirs.grad is None), which
+        if ours.grad is not None:
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=which)
+
+
+@BOTH
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("loss", ["nt_xent", "dcl", "simple", "hard"])
+def test_every_loss_of_the_slot_is_its_formula_on_the_queue(loss, symmetric, name, batch):
+    settings = {"temperature": 0.3, "negative_weight": 0.7, "hard_share": 0.4}
+    objective, data = apart(make(name, loss=loss, symmetric=symmetric, **settings)), batch(32, 32)
+    reference = copy.deepcopy(objective)
+    query, key = networks(reference)
+    v1, v2 = data.views
+    queue = reference.queue.keys.clone()
+    expected = by_name(loss, query(v1), key(v2).detach(), queue, 0.3, 0.7, 0.4)
+    if symmetric:
+        expected = expected + by_name(loss, query(v2), key(v1).detach(), queue, 0.3, 0.7, 0.4)
+    value = objective(data)["loss"]
+    torch.testing.assert_close(value, expected)
+    value.backward()
+    expected.backward()
+    same_gradients(objective, reference)
+
+
+@BOTH
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_by_default_the_loss_is_info_nce_bit_for_bit(symmetric, name, batch):
+    objective, data = apart(make(name, symmetric=symmetric)).float(), batch(32, 32)
+    data.views = [view.float() for view in data.views]
+    reference = copy.deepcopy(objective)
+    query, key = networks(reference)
+    v1, v2 = data.views
+    losses = []
+    for x, y in [(v1, v2), (v2, v1)] if symmetric else [(v1, v2)]:
+        q, k = query(x), F.normalize(key(y).detach(), dim=1)
+        losses.append(info_nce(q, k, reference.queue.keys, reference.temperature))
+    expected, value = torch.stack(losses).sum(), objective(data)["loss"]
+    assert torch.equal(value, expected)
+    value.backward()
+    expected.backward()
+    for ours, theirs in zip(objective.parameters(), reference.parameters(), strict=True):
+        assert ours.grad is None or torch.equal(ours.grad, theirs.grad)
+
+
+@BOTH
+@pytest.mark.parametrize("loss", ["nt_xent", "dcl"])
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_small_crops_are_further_queries_of_a_mean_that_keeps_its_scale(symmetric, loss, name, batch):
+    objective = apart(make(name, loss=loss, symmetric=symmetric, crops=3, crop_size=32))
+    data = batch(64, 64, 32, 32, 32)
+    reference = copy.deepcopy(objective)
+    query, key = networks(reference)
+    v1, v2, *crops = data.views
+    queue, tau = reference.queue.keys.clone(), reference.temperature
+    small = query(torch.cat(crops)).chunk(3)  # in one forward
+    expected = 0.0
+    for x, y in [(v1, v2), (v2, v1)] if symmetric else [(v1, v2)]:
+        k = key(y).detach()
+        expected = expected + sum(by_name(loss, q, k, queue, tau) for q in (query(x), *small)) / 4
+    value = objective(data)["loss"]
+    torch.testing.assert_close(value, expected)
+    value.backward()
+    expected.backward()
+    same_gradients(objective, reference)
+
+
+@BOTH
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_no_small_crop_becomes_a_key(symmetric, name, batch):
+    with_crops = apart(make(name, symmetric=symmetric, crops=2, crop_size=32))
+    without = apart(make(name, symmetric=symmetric))
+    data = batch(64, 64, 32, 32)
+    seen = {"encoder": [], "key_encoder": []}
+    for which, sizes in seen.items():
+        network = getattr(with_crops, which)
+        network.register_forward_hook(lambda module, inputs, output, sizes=sizes: sizes.append(tuple(inputs[0].shape)))
+    with_crops(data)
+    full = [(4, 3, 64, 64)] * (1 + symmetric)
+    assert seen == {"encoder": [(8, 3, 32, 32), *full], "key_encoder": full}
+    data.views = data.views[:2]
+    without(data)
+    assert torch.equal(with_crops.queue.keys, without.queue.keys)
+    assert torch.equal(with_crops.queue.position, without.queue.position)
+
+
+@BOTH
+def test_small_crops_of_a_part_of_the_batch_are_normalised_by_themselves(name, batch):
+    objective, data = apart(make(name, bn_splits=2, crops=2, crop_size=32)), batch(64, 64, 32, 32)
+    seen = []
+    objective.encoder.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
+    objective(data)
+    a, b = data.views[2:]
+    for found, expected in zip(seen, (torch.cat([a[:2], b[:2]]), torch.cat([a[2:], b[2:]])), strict=False):
+        assert torch.equal(found, expected)
+    query, _ = networks(apart(make(name)))
+    small = [query(torch.cat([a[rows], b[rows]])).chunk(2) for rows in (slice(2), slice(2, 4))]
+    q = [torch.cat([query(data.views[0][:2]), query(data.views[0][2:])])]
+    q += [torch.cat([part[crop] for part in small]) for crop in (0, 1)]
+    other = apart(make(name, bn_splits=2, crops=2, crop_size=32))
+    queue = other.queue.keys.clone()
+    torch.manual_seed(0)
+    value = other(data)["loss"]
+    expected = sum(by_hand(each, other.queue.keys[:4], queue, other.temperature) for each in q) / 3
+    torch.testing.assert_close(value, expected)
 
 
 @BOTH
@@ -186,6 +317,9 @@ def test_defaults_heads_and_views_are_the_papers():
     assert [tuple(p.shape) for p in v1.projector.parameters()] == [(128, 24), (128,)]
     assert [tuple(p.shape) for p in v2.projector.parameters()] == [(24, 24), (24,), (128, 24), (128,)]
     assert (v1.views(160), v2.views(160)) == (MOCO_VIEWS(160), MOCO_V2_VIEWS(160))
+    for name, pair in (("moco", MOCO_VIEWS(160)), ("moco_v2", MOCO_V2_VIEWS(160))):
+        crops = LOCAL_CROPS(pair[0], 4, 96, (0.05, 0.14))
+        assert make(name, crops=4).views(160) == (*pair, *crops)
 
 
 @BOTH
@@ -206,6 +340,14 @@ def test_guards(name):
         ({"temperature": 0.0}, r"objective.temperature is 0.0; set it above 0"),
         ({"dim": 0}, "objective.dim is 0"),
         ({"queue_size": 0}, "objective.queue_size is 0"),
+        ({"loss": "info_nce"}, r"Unknown objective.loss 'info_nce'; known: nt_xent, dcl"),
+        (
+            {"loss": "dclw"},
+            r"objective.loss 'dclw' has no form with a queue; set objective.loss to one of nt_xent, dcl",
+        ),
+        ({"hard_share": 0.0}, "objective.hard_share is 0.0; set it within 0"),
+        ({"negative_weight": -1.0}, "objective.negative_weight is -1.0; set it to 0 or more"),
+        ({"crops": -1}, "objective.crops is -1; set it to 0"),
     ):
         with pytest.raises(BadInput, match=message):
             make(name, **settings)

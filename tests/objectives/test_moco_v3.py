@@ -9,7 +9,9 @@ import torch
 from narrow import NarrowEncoder
 from torch import nn
 
+from bench.data.views import LOCAL_CROPS, View
 from bench.errors import BadInput
+from bench.losses.contrastive import cross_view_nce
 from bench.objectives import build
 
 
@@ -50,6 +52,56 @@ def test_loss_and_gradient_are_the_papers_algorithm(tau, batch):
         assert (ours.grad is None) == name.startswith("key_"), name
         if ours.grad is not None:
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=name)
+
+
+@pytest.mark.parametrize("crops", [0, 3])
+def test_small_crops_predict_the_keys_of_both_views_in_a_mean_that_keeps_its_scale(crops, batch):
+    objective, data = apart(make(temperature=0.2, crops=crops, crop_size=32)), batch(64, 64, *[32] * crops)
+    reference = copy.deepcopy(objective)
+
+    def predict(images):
+        return reference.predictor(reference.projector(reference.encoder(images)))
+
+    v1, v2, *small = data.views
+    queries = [predict(v1), predict(v2), *(predict(torch.cat(small)).chunk(crops) if crops else ())]
+    keys = [reference.key_projector(reference.key_encoder(v)).detach() for v in (v1, v2)]
+    pairs = [(a, b) for a in range(2 + crops) for b in (0, 1) if a != b]
+    expected = 2 * sum(ctr(queries[a], keys[b], 0.2) for a, b in pairs) / len(pairs)
+    loss = objective(data)["loss"]
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    expected.backward()
+    for (name, ours), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
+        assert (ours.grad is None) == name.startswith("key_"), name
+        if ours.grad is not None:
+            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=name)
+
+
+def test_no_small_crop_goes_through_the_keys_networks(batch):
+    objective = make(crops=2, crop_size=32)
+    seen = {"encoder": [], "key_encoder": []}
+    for which, sizes in seen.items():
+        network = getattr(objective, which)
+        network.register_forward_hook(lambda module, inputs, output, sizes=sizes: sizes.append(tuple(inputs[0].shape)))
+    objective(batch(64, 64, 32, 32))
+    full = [(4, 3, 64, 64)] * 2
+    assert seen == {"encoder": [*full, (8, 3, 32, 32)], "key_encoder": full}
+
+
+def test_without_crops_the_loss_is_the_sum_of_both_directions_bit_for_bit(batch):
+    objective, data = apart(make(temperature=0.2)).float(), batch(32, 32)
+    data.views = [view.float() for view in data.views]
+    reference = copy.deepcopy(objective)
+    q1, q2 = (reference.predictor(reference.projector(reference.encoder(v))) for v in data.views)
+    with torch.no_grad():
+        k1, k2 = (reference.key_projector(reference.key_encoder(v)) for v in data.views)
+    expected = 2 * 0.2 * (cross_view_nce(q1, k2, 0.2) + cross_view_nce(q2, k1, 0.2))
+    loss = objective(data)["loss"]
+    assert torch.equal(loss, expected)
+    loss.backward()
+    expected.backward()
+    for ours, theirs in zip(objective.parameters(), reference.parameters(), strict=True):
+        assert ours.grad is None or torch.equal(ours.grad, theirs.grad)
 
 
 def test_a_view_is_never_its_own_key(batch):
@@ -105,6 +157,11 @@ def test_defaults_heads_and_views_are_the_papers():
     assert (first.size, first.scale, first.blur, first.solarize) == (160, (0.2, 1.0), 1.0, 0.0)
     assert (second.scale, second.blur, second.solarize) == ((0.2, 1.0), 0.1, 0.2)
     assert not hasattr(objective, "queue")
+    assert make(crops=4).views(160) == (
+        first,
+        second,
+        *LOCAL_CROPS(View(interpolation="bilinear"), 4, 96, (0.05, 0.14)),
+    )
 
 
 def test_guards():
@@ -115,6 +172,7 @@ def test_guards():
         ({"temperature": 0.0}, "objective.temperature is 0.0; set it above 0"),
         ({"dim": 0}, "objective.dim is 0"),
         ({"hidden_dim": 0}, "objective.hidden_dim is 0"),
+        ({"crops": -1}, "objective.crops is -1; set it to 0"),
         ({"crop_min": 0.0}, "objective.crop_min is 0.0; set it above 0"),
     ):
         with pytest.raises(BadInput, match=message):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 from narrow import NarrowEncoder
 
-from bench.data.views import MOCO_V2_VIEWS
+from bench.data.views import LOCAL_CROPS, MOCO_V2_VIEWS
 from bench.errors import BadInput
 from bench.losses.pairwise import dissimilar, similar, triplet
 from bench.objectives import build
@@ -36,6 +38,35 @@ def test_triplet_is_over_anchors_of_both_views_on_the_unit_sphere(batch):
     torch.testing.assert_close(objective(data)["loss"], (triplet(x, y, 0.2) + triplet(y, x, 0.2)) / 2)
 
 
+@pytest.mark.parametrize("mining", ["semi_hard", "all"])
+@pytest.mark.parametrize("crops", [0, 2])
+def test_small_crops_are_anchors_of_the_triplet_loss_and_nothing_else(crops, mining, batch):
+    objective, data = make("triplet", mining=mining, crops=crops, crop_size=32), batch(64, 64, *[32] * crops)
+    network, v1, v2 = copy.deepcopy(objective), *data.views[:2]
+
+    def embed(images):
+        found = network.projector(network.encoder(images))
+        return torch.stack([row / row.norm() for row in found])
+
+    z = [embed(v1), embed(v2), *(embed(torch.cat(data.views[2:])).chunk(crops) if crops else ())]
+    total, pairs = 0.0, [(a, b) for a in range(2 + crops) for b in (0, 1) if a != b]
+    for a, b in pairs:
+        for i in range(4):
+            d = [((z[a][i] - row) ** 2).sum() for row in z[b]]
+            others = [d[j] for j in range(4) if j != i]
+            if mining == "semi_hard":
+                farther = [x for x in others if x > d[i]]
+                others = [min(farther)] if farther else [max(others)]
+            hinges = [torch.relu(d[i] - x + 0.2) for x in others]
+            total = total + sum(hinges) / len(hinges) / (4 * len(pairs))
+    loss = objective(data)["loss"]
+    torch.testing.assert_close(loss, total)
+    loss.backward()
+    total.backward()
+    for own, theirs in zip(objective.parameters(), network.parameters(), strict=True):
+        torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-7, atol=1e-11)
+
+
 def test_triplet_stays_at_the_margin_when_all_collapses(batch):
     objective, data = make("triplet"), batch(32, 32)
     with torch.no_grad():
@@ -49,6 +80,8 @@ def test_defaults_are_the_papers():
     assert (pairs.margin, pairs.normalise) == (1.0, False)
     assert (triplets.margin, triplets.squared, triplets.mining) == (0.2, True, "semi_hard")
     assert pairs.views(96) == triplets.views(96) == MOCO_V2_VIEWS(96)
+    like = MOCO_V2_VIEWS(96)[0]
+    assert make("triplet", crops=4, crop_size=64).views(96)[2:] == LOCAL_CROPS(like, 4, 64, (0.05, 0.14))
 
 
 @pytest.mark.parametrize("name", ["contrastive_2006", "triplet"])

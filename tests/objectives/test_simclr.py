@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -186,6 +187,66 @@ def test_with_small_crops_every_anchor_counts_alike():
     torch.testing.assert_close((terms["loss_global"] + 3 * terms["loss_crops"]) / 4, terms["loss"].detach())
 
 
+def cosine(x, y):
+    return x @ y / (x.norm() * y.norm())
+
+
+def of_anchor(name, positive, negatives, weight=1.0):
+    """An anchor's loss: of DCL and DCLW at τ = 0.1, of the hardest fifth at τ = 0.3, or of their plain mean."""
+    if name in ("dcl", "dclw"):
+        return -weight * positive / 0.1 + torch.log(sum(torch.exp(s / 0.1) for s in negatives))
+    hardest = sorted(negatives, reverse=True)[: max(1, math.ceil(0.4 * len(negatives)))]
+    if name == "simple_contrastive":
+        return -positive + 0.7 * sum(hardest) / len(hardest)
+    below = torch.exp(positive / 0.3) + sum(torch.exp(s / 0.3) for s in hardest)
+    return -positive / 0.3 + torch.log(below)
+
+
+@pytest.mark.parametrize("crops", [0, 3])
+@pytest.mark.parametrize("name", ["dcl", "dclw", "simple_contrastive", "hard_contrastive"])
+def test_small_crops_are_anchors_with_both_views_as_positives_in_a_mean_that_keeps_its_scale(name, crops):
+    settings = {
+        "hard_contrastive": {"hard_share": 0.4},
+        "simple_contrastive": {"hard_share": 0.4, "negative_weight": 0.7},
+    }
+    objective = make(name, crops=crops, crop_size=32, **settings.get(name, {}))
+    data = images_batch(4, (64, 64, *[32] * crops))
+    reference = copy.deepcopy(objective)
+    z = list(reference.projector(reference.encoder(torch.cat(data.views[:2]))).chunk(2))
+    if crops:
+        z += reference.projector(reference.encoder(torch.cat(data.views[2:]))).chunk(crops)
+    total, pairs = 0.0, [(a, b) for a in range(2 + crops) for b in (0, 1) if a != b]
+    for a, b in pairs:
+        positives = [cosine(z[a][i], z[b][i]) for i in range(4)]
+        hardness = [torch.exp(s / 0.5) for s in positives]
+        for i in range(4):
+            negatives = [cosine(z[a][i], view[j]) for view in z[:2] for j in range(4) if j != i]
+            w = (2 - hardness[i] / (sum(hardness) / 4)).detach() if name == "dclw" else 1.0
+            total = total + of_anchor(name, positives[i], negatives, w) / (4 * len(pairs))
+    loss = objective(data)["loss"]
+    torch.testing.assert_close(loss, total)
+    loss.backward()
+    total.backward()
+    for (which, own), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
+        assert (own.grad is None) == (theirs.grad is None), which
+        if own.grad is not None:
+            torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=which)
+
+
+@pytest.mark.parametrize("name", ["dcl", "dclw", "simple_contrastive", "hard_contrastive"])
+def test_relatives_have_simclrs_views_and_their_crops_go_through_the_networks_by_themselves(name):
+    assert make(name, crops=4).views(224) == make(crops=4).views(224)
+    assert make(name).views(224) == make().views(224)
+    seen, objective = [], make(name, crops=2, crop_size=32)
+    objective.encoder.register_forward_pre_hook(lambda _module, inputs: seen.append(tuple(inputs[0].shape)))
+    objective(images_batch(4, (64, 64, 32, 32)))
+    assert seen == [(8, 3, 64, 64), (8, 3, 32, 32)]
+    with pytest.raises(BadInput, match="crop_size is 96, no smaller than the views; set it below view_size, 96"):
+        make(name, crops=2).check(4, 96)
+    with pytest.raises(BadInput, match=r"crops is -1; set it to 0"):
+        make(name, crops=-1)
+
+
 def test_views_of_a_size_go_through_the_networks_together():
     """Batch norm sees both views at once, as in the reference, and small crops by themselves."""
     seen = []
@@ -224,7 +285,7 @@ def test_a_batch_of_one_is_refused(name):
         ({"projector": "low_rank", "projector_rank": 25}, "projector_rank is 25; set it within 1 and the 24 features"),
         ({"projector_layers": 0}, "projector_layers is 0; set it to 1 or more"),
         ({"projection_dim": 0}, "projection_dim is 0; set it to 1 or more"),
-        ({"crops": -1}, "crops is -1; set it to 0 or more"),
+        ({"crops": -1}, r"crops is -1; set it to 0 \(no small crops\) or more"),
         ({"crops": 1, "loss": "align_uniform"}, r"set objective\.crops to 0"),
         ({"crop_size": 16}, "crop_size is 16; set it to 32 pixels or more"),
         ({"crop_scale": (0.2, 0.1)}, "give two ascending shares"),

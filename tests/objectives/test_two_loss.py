@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import copy
+import math
+
 import pytest
 import torch
 
-from bench.data.views import BYOL_VIEWS
+from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, View
 from bench.errors import BadInput
 from bench.losses.dense import dense_regression
 from bench.losses.logistic import logistic
+from bench.losses.regression import symmetric_regression
 from bench.losses.uniformity import align_uniform
 from bench.losses.variance_covariance import variance_covariance
 from bench.nn.heads import per_position
@@ -37,6 +41,82 @@ def test_loss_is_byols_plus_the_slot(loss2, make, batch, apart):
     torch.testing.assert_close(terms["loss1"], byol(data)["loss"].detach())
     torch.testing.assert_close(terms["loss2"], SLOT[loss2](*outputs(objective, data)).detach())
     torch.testing.assert_close(terms["loss"].detach(), terms["loss1"] + terms["loss2"])
+
+
+def softplus(x):
+    return torch.log1p(torch.exp(x))
+
+
+def logistic_by_hand(p, y):
+    """½·[mean softplus(−s⁺) + mean softplus(s⁻)], pair by pair."""
+    s = [[a @ b / (a.norm() * b.norm()) for b in y] for a in p]
+    n = len(p)
+    same = sum(softplus(-s[i][i]) for i in range(n)) / n
+    other = sum(softplus(s[i][j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    return 0.5 * (same + other)
+
+
+def test_small_crops_predict_the_targets_of_both_views_in_both_losses(make, batch, apart):
+    objective, data = make("two_loss", crops=3, crop_size=32), batch(64, 64, 32, 32, 32)
+    apart(objective)
+    reference = copy.deepcopy(objective)
+
+    def predict(images):
+        return reference.predictor(reference.projector(reference.encoder(images)))
+
+    v1, v2, *crops = data.views
+    p = [predict(v1), predict(v2), *predict(torch.cat(crops)).chunk(3)]
+    y = [reference.target_projector(reference.target_encoder(v)).detach() for v in (v1, v2)]
+    pairs = [(a, b) for a in range(5) for b in (0, 1) if a != b]
+    cosines = [p[a][i] @ y[b][i] / (p[a][i].norm() * y[b][i].norm()) for a, b in pairs for i in range(4)]
+    loss1 = 4 - 4 * sum(cosines) / len(cosines)
+    loss2 = sum(logistic_by_hand(p[a], y[b]) for a, b in pairs) / len(pairs)
+    terms = objective(data)
+    torch.testing.assert_close(terms["loss1"], loss1.detach())
+    torch.testing.assert_close(terms["loss2"], loss2.detach())
+    torch.testing.assert_close(terms["loss"], loss1 + loss2)
+    terms["loss"].backward()
+    (loss1 + loss2).backward()
+    for (name, own), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
+        assert (own.grad is None) == name.startswith("target_"), name
+        if own.grad is not None:
+            torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=name)
+
+
+@pytest.mark.parametrize("loss2", ["dense_byol", "align_uniform", "variance_covariance"])
+def test_the_other_second_losses_see_full_views_alone(loss2, make, batch, apart):
+    crops, none = (make("two_loss", loss2=loss2, crops=count, crop_size=32) for count in (2, 0))
+    data = batch(64, 64, 32, 32)
+    for each in (crops, none):
+        apart(each)
+    terms = crops(data)
+    data.views, data.boxes = data.views[:2], data.boxes[:2]
+    assert torch.equal(terms["loss2"], none(data)["loss2"])
+    assert not math.isclose(terms["loss1"], none(data)["loss1"], rel_tol=1e-6)
+
+
+def test_no_small_crop_goes_through_the_target(make, batch):
+    objective = make("two_loss", crops=2, crop_size=32)
+    seen = []
+    objective.target_encoder.conv1.register_forward_pre_hook(lambda _module, inputs: seen.append(len(inputs[0])))
+    objective(batch(64, 64, 32, 32))
+    assert seen == [4, 4]
+
+
+def test_without_crops_the_logistic_loss_is_bit_for_bit_half_the_sum_of_both_directions(make, batch, apart):
+    objective, data = make("two_loss").float(), batch(32, 32)
+    apart(objective)
+    data.views = [view.float() for view in data.views]
+    reference = copy.deepcopy(objective)
+    _, p, y = outputs(reference, data)
+    y = [each.detach() for each in y]
+    one = symmetric_regression(*p, *y) + 0.5 * (logistic(p[0], y[1]) + logistic(p[1], y[0]))
+    loss = objective(data)["loss"]
+    assert torch.equal(loss, one)
+    loss.backward()
+    one.backward()
+    for own, theirs in zip(objective.parameters(), reference.parameters(), strict=True):
+        assert own.grad is None or torch.equal(own.grad, theirs.grad)
 
 
 def test_dense_slot(make, batch, apart):
@@ -76,6 +156,8 @@ def test_views_and_defaults(make):
     objective = make("two_loss")
     assert (objective.loss2, objective.loss1_weight, objective.tau0) == ("logistic", 1.0, 0.99)
     assert objective.views(96) == BYOL_VIEWS(96)
+    crops = LOCAL_CROPS(View(), 4, 64, (0.05, 0.14))
+    assert make("two_loss", crops=4, crop_size=64).views(96) == (*BYOL_VIEWS(96), *crops)
     assert not hasattr(objective, "dense_projector")
 
 

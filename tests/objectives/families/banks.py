@@ -15,15 +15,38 @@ CASES = {
     "moco symmetric": Case(
         {"name": "moco", "symmetric": True, **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1, symmetric=True
     ),
+    **{
+        f"{name} {loss}": Case({"name": name, "loss": loss, **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1)
+        for name, loss in (("moco", "dcl"), ("moco", "hard"), ("moco_v2", "dcl"), ("moco_v2", "simple"))
+    },
+    "moco crops": Case(
+        {"name": "moco", "symmetric": True, "crops": 2, "crop_size": 32, **QUEUE},
+        (64, 64, 32, 32),
+        frozen=KEYS,
+        bf16=0.1,
+        symmetric=True,
+    ),
+    "moco_v2 crops": Case(
+        {"name": "moco_v2", "crops": 2, "crop_size": 32, **QUEUE}, (64, 64, 32, 32), frozen=KEYS, bf16=0.1
+    ),
     "moco_v2": Case({"name": "moco_v2", **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1),
     # Parts of the batch have statistics of their own, so that it matters which images they hold.
     "moco parts": Case(
         {"name": "moco", "bn_splits": 2, **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1, order=False, ranks=False
     ),
     "moco_v3": Case({"name": "moco_v3", "hidden_dim": 12, "dim": 6}, (32, 32), frozen=KEYS, symmetric=True),
+    "moco_v3 crops": Case(
+        {"name": "moco_v3", "hidden_dim": 12, "dim": 6, "crops": 2, "crop_size": 32},
+        (64, 64, 32, 32),
+        frozen=KEYS,
+        symmetric=True,
+    ),
     "instance_discrimination": Case({"name": "instance_discrimination", **BANK}, (32,), bf16=0.1),
     "instance_discrimination softmax": Case(
         {"name": "instance_discrimination", "loss": "softmax", **BANK}, (32,), bf16=0.1
+    ),
+    "instance_discrimination crops": Case(
+        {"name": "instance_discrimination", "crops": 2, "crop_size": 32, **BANK}, (64, 32, 32), bf16=0.1
     ),
     "pirl": Case(
         {"name": "pirl", "puzzle_size": 99, "patch_size": 32, **BANK},
@@ -39,6 +62,9 @@ CASES = {
     "triplet": Case({"name": "triplet", "dim": 6}, (32, 32), symmetric=True, bf16=0.1),
     "triplet all": Case(
         {"name": "triplet", "mining": "all", "squared": False, "dim": 6}, (32, 32), symmetric=True, bf16=0.1
+    ),
+    "triplet crops": Case(
+        {"name": "triplet", "crops": 2, "crop_size": 32, "dim": 6}, (64, 64, 32, 32), symmetric=True, bf16=0.1
     ),
     "clsa": Case(
         {"name": "clsa", **QUEUE}, (32, 32, 32), frozenset({"loss", "loss_c", "loss_d"}), frozen=KEYS, bf16=0.1

@@ -16,6 +16,19 @@ CASES = {
     ),
     "two_loss logistic": Case({"name": "two_loss", **HEADS}, (32, 32), TWO, frozen=TARGETS, symmetric=True),
     "two_loss dense_byol": Case({"name": "two_loss", "loss2": "dense_byol", **HEADS}, (64, 64), TWO, frozen=TARGETS),
+    "two_loss crops": Case(
+        {"name": "two_loss", "crops": 2, "crop_size": 32, **HEADS},
+        (64, 64, 32, 32),
+        TWO,
+        frozen=TARGETS,
+        symmetric=True,
+    ),
+    "two_loss dense_byol crops": Case(
+        {"name": "two_loss", "loss2": "dense_byol", "crops": 2, "crop_size": 32, **HEADS},
+        (64, 64, 32, 32),
+        TWO,
+        frozen=TARGETS,
+    ),
     "two_loss align_uniform": Case(
         {"name": "two_loss", "loss2": "align_uniform", **HEADS}, (32, 32), TWO, frozen=TARGETS, symmetric=True
     ),

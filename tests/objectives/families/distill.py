@@ -27,6 +27,12 @@ CASES = {
         frozenset({"loss", "invariance", "redundancy"}),
         symmetric=True,
     ),
+    "barlow_twins crops": Case(
+        {"name": "barlow_twins", "projection_dim": 10, "crops": 2, "crop_size": 32},
+        (64, 64, 32, 32),
+        frozenset({"loss", "invariance", "redundancy"}),
+        symmetric=True,
+    ),
     "vicreg": Case({"name": "vicreg", "projection_dim": 10}, (32, 32), VICREG, symmetric=True),
     "vicreg crops": Case(
         {"name": "vicreg", "projection_dim": 10, "crops": 2, "crop_size": 32}, (64, 64, 32, 32), VICREG, symmetric=True

@@ -33,6 +33,17 @@ CASES = {
         name: Case({"name": name, **HEADS}, (32, 32), frozen=SHIFT, symmetric=True)
         for name in ("dcl", "simple_contrastive", "hard_contrastive")
     },
+    **{
+        f"{name} crops": Case(
+            {"name": name, "crops": 2, "crop_size": 32, **HEADS},
+            (64, 64, 32, 32),
+            CROPS,
+            frozen=SHIFT,
+            symmetric=True,
+            lowers=name != "dclw",
+        )
+        for name in ("dcl", "dclw", "simple_contrastive", "hard_contrastive")
+    },
     # The weights take no gradient, but a step changes them, too.
     "dclw": Case({"name": "dclw", **HEADS}, (32, 32), frozen=SHIFT, symmetric=True, lowers=False),
     "align_uniform": Case(
