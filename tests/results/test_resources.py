@@ -103,6 +103,12 @@ def test_a_later_record_of_a_seed_tells_of_its_pretraining() -> None:
     assert rows([again, *TWO_SEEDS])[0]["pretrain, s"] == "105.0 ± 7.1 (2)"
 
 
+def test_a_record_that_was_replaced_tells_nothing() -> None:
+    old = make("a_knn", 0, {"knn": 99.0}, {"knn gpu": 70.0}, created="2024-01-01T00:00:00+00:00")
+    stage = old.fingerprints.model_copy(update={"stage": digest("of an older conversion")})
+    assert rows([old.model_copy(update={"fingerprints": stage}), *TWO_SEEDS]) == rows(TWO_SEEDS)
+
+
 def test_protocols_have_columns_and_recipes_and_profiles_rows_of_their_own() -> None:
     longer = make("a_knn", 0, {"knn": 90.0}, {}, protocol="longer")
     other = make("a_knn", 0, {"knn": 30.0}, {}, recipe="other")
