@@ -157,8 +157,9 @@ class Keep(Hook):
             if not torch.isfinite(torch.tensor(loss)):
                 raise StageFailed(f"The loss became {loss} at iteration {done}; lower lr. {self._last_good()}")
         if due:
-            self._write(runner, done, background=not stop)
+            self._write(runner, done)
         if stop:
+            self.settle()
             raise Interrupted(f"Stopped after iteration {done} of {runner.max_iters}. {self._last_good()}")
 
     def after_val_iter(self, _runner: Any, **_: Any) -> None:
@@ -191,7 +192,7 @@ class Keep(Hook):
             besides = f" Besides, {error}" if error is not None else ""
             raise StageFailed(f"{failure}{besides}") from (error or failure)
 
-    def _write(self, runner: Any, done: int, *, background: bool) -> None:
+    def _write(self, runner: Any, done: int) -> None:
         self.settle()
         model = plain_model(runner.model)
         broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
@@ -207,9 +208,7 @@ class Keep(Hook):
                 "optimizer": runner.optim_wrapper.state_dict(),
                 "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],
             }
-            self._writer.start({self.file: content}, background=background)
-        if not background:
-            self.settle()
+            self._writer.start({self.file: content})
 
     def _waited(self) -> Exception | None:
         """Wait for the writer, and return what went wrong with it, now or before; other processes need not ask."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -107,13 +107,22 @@ def fail_when_written(gate: Gate) -> None:
 REASON = r"Cannot write last\.ckpt \(No space left on device\)\. "
 
 
-@pytest.mark.parametrize("then", ["next checkpoint", "end of training"])
+LATER: dict[str, Callable[[Run], None]] = {
+    "next checkpoint": lambda run: run.iterate(3),
+    "end of training": lambda run: run.keep.after_train(run.runner),
+    "stop while training": lambda run: run.iterate(2),
+    "stop while validating": lambda run: run.keep.after_val_iter(run.runner),
+}
+
+
+@pytest.mark.parametrize("then", LATER)
 def test_a_failure_comes_out_at_the(then: str, tmp_path: Path, gate: Gate) -> None:
     fail_when_written(gate)
     run = Run(tmp_path)
     run.iterate(1)
+    run.stop.asked = then.startswith("stop")
     with pytest.raises(StageFailed, match=REASON + r"No checkpoint was written yet\. Free space there, .*go on\.$"):
-        run.iterate(3) if then == "next checkpoint" else run.keep.after_train(run.runner)
+        LATER[then](run)
 
 
 def test_the_file_of_before_is_named(tmp_path: Path, gate: Gate) -> None:
@@ -162,6 +171,14 @@ def test_an_error_of_another_kind_comes_out_as_it_is(tmp_path: Path, gate: Gate)
 
 def later(gate: Gate) -> None:
     threading.Timer(0.2, gate.open.set).start()
+
+
+def test_a_stop_does_not_hide_that_its_own_checkpoint_failed(tmp_path: Path, gate: Gate) -> None:
+    fail_when_written(gate)
+    run = Run(tmp_path)
+    run.stop.asked = True
+    with pytest.raises(StageFailed, match=REASON):
+        run.iterate(0)
 
 
 def test_a_stop_waits_for_the_disk(tmp_path: Path, gate: Gate) -> None:
