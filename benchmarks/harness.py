@@ -365,7 +365,8 @@ def _last_decade(points: Sequence[dict[str, Any]]) -> str | None:
     fit = report.exponent(last)
     if fit is None:
         return None
-    return f"Starting the process takes the same time for all sizes. From {last[0][0]:,} records on, the exponent is {fit}."
+    same = "Starting the process takes the same time for all sizes."
+    return f"{same} From {last[0][0]:,} records on, the exponent is {fit}."
 
 
 def _times(words: Sequence[str], samples: int) -> list[dict[str, float]]:
