@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.errors import BadInput, nearest
 from bench.record import Record, read_all
@@ -32,6 +33,9 @@ from bench.results.render import RESOURCES, SUFFIXES, TRANSFER, Heading, render
 from bench.results.resources import build_resources
 from bench.results.sections import TITLES, Cell, Column, Row, Section
 from bench.results.statistics import compare, summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEADING = ("Pretrain set", "Pretrain", "Backbone")
 CONTROL = "random_init"  # the default baseline
@@ -79,8 +83,9 @@ def build_tables(records: Sequence[Record], reference_dir: Path, baseline: str |
         beside = published if profile == "full" else []
         if not chosen and not beside:
             continue
-        columns = _columns(chosen, beside)
-        measured = _measured(chosen, columns)
+        frame = long_frame(chosen)
+        columns = _columns(frame, beside)
+        measured = _measured(frame, columns)
         known |= {word for row in measured for word in (row.name, row.label)}
         base = _baseline(measured, baseline)
         measured = _best(_differences(measured, base), columns)
@@ -94,10 +99,9 @@ def build_tables(records: Sequence[Record], reference_dir: Path, baseline: str |
     return [*sections, small] if small.rows else sections
 
 
-def _columns(records: Sequence[Record], published: Sequence[PublishedRow]) -> tuple[Column, ...]:
+def _columns(frame: pd.DataFrame, published: Sequence[PublishedRow]) -> tuple[Column, ...]:
     """The columns that have a value, in the deck's order, then by task."""
-    frame = long_frame(records)
-    kinds = {record.task: record.kind for record in records}
+    kinds = dict(zip(frame["task"], frame["kind"], strict=True))
     measured: dict[str, dict[tuple[str, str], list[str]]] = {}  # task -> (protocol, data) -> metrics
     for line in frame[["task", "protocol", "data", "metric"]].drop_duplicates().to_dict("records"):
         measured.setdefault(line["task"], {}).setdefault((line["protocol"], line["data"]), []).append(line["metric"])
@@ -123,11 +127,11 @@ def _header(task: str, metric: str) -> str:
     return DECK.get((task, metric)) or f"{task} {SHORT.get(metric, metric.removesuffix('_percent'))}"
 
 
-def _measured(records: Sequence[Record], columns: Sequence[Column]) -> list[Row]:
+def _measured(frame: pd.DataFrame, columns: Sequence[Column]) -> list[Row]:
     """One row per pretraining and recipe: without pretraining first, then by data set and name."""
     values: dict[tuple[object, ...], list[float]] = {}  # row and column -> values, in the order of seeds
     leading: dict[tuple[str, str], tuple[str, str]] = {}
-    for line in long_frame(records).sort_values("seed", kind="stable").to_dict("records"):
+    for line in frame.sort_values("seed", kind="stable").to_dict("records"):
         leading[line["pretrain"], line["recipe"]] = (line["pretrain_set"], line["backbone"])
         key = tuple(line[name] for name in ("pretrain", "recipe", "task", "metric", "protocol", "data"))
         values.setdefault(key, []).append(line["value"])
