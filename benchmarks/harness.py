@@ -149,12 +149,15 @@ def finish_grid(data: Path, work: Path, seeds: int) -> int:
     return cells
 
 
-def write_records(folder: Path, count: int) -> None:
-    """Write `count` records below `folder`: rows × four tasks × five seeds, so that rows grow with the records."""
+def write_records(folder: Path, count: int, there: int = 0) -> None:
+    """Write records below `folder`, where `there` are, until it has `count`.
+
+    They are rows × four tasks × five seeds, so that rows grow with the records.
+    """
     from bench.record import Fingerprints, Record, environment, write
 
     here, kinds = environment(), {"imagenet_knn": "knn", "a": "linear", "b": "linear", "c": "linear"}
-    for number in range(count):
+    for number in range(there, count):
         row, cell = divmod(number, 20)
         task, seed = list(kinds)[cell // 5], cell % 5
         record = Record(
@@ -329,12 +332,13 @@ def _share(one: Measured, none: Measured) -> dict[str, float]:
 def tables(place: Path, quick: bool, largest: int) -> None:
     """Tables by records: whole processes."""
     points: list[dict[str, Any]] = []
+    folder, there = place / "records", 0
     for count in (10, 100, 1000) if quick else [n for n in RECORDS if n <= largest]:
-        folder = place / f"records-{count}"
-        write_records(folder, count)
+        write_records(folder, count, there)
+        there = count
         words = ["-m", "bench", "table", "--results-dir", str(folder)]
         points.append({"x": count, "samples": _times(words, 1 if count > 10_000 else 3)})
-        shutil.rmtree(folder)
+    shutil.rmtree(folder)
     notes = ["Whole processes. A table's rows grow with its records: 20 records a row (four tasks, five seeds)."]
     if (steep := _last_decade(points)) is not None:
         notes.append(steep)

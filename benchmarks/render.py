@@ -425,7 +425,7 @@ INTRO = """# Performance
 
 Derived from `results/benchmarks/*.json` by `benchmarks/render.py`; never edited.
 
-    make bench                                       # all CPU benchmarks and this page; under 20 minutes on two cores
+    make bench                                       # all CPU benchmarks and this page; about 20 minutes on two cores
     make bench ARGS="--only views knn"               # some of them
     make bench ARGS="--images DIR"                   # your photographs instead of rendered ones
     .venv/bin/python benchmarks/gpu.py               # the same on a GPU, in one sitting of under 9 minutes
