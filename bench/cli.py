@@ -324,12 +324,16 @@ def table_command(
     format: Annotated[TableFormat, typer.Option("--format", help="What to print.")] = TableFormat.markdown,
     check: Annotated[bool, typer.Option("--check", help="Only compare the committed tables with the records.")] = False,
     baseline: Annotated[str | None, typer.Option("--baseline", help="Row that differences are taken to.")] = None,
+    resources: Annotated[
+        bool, typer.Option("--resources", help="Print time and memory of each stage instead.")
+    ] = False,
     results_dir: Annotated[Path, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR")] = Path("results"),
 ) -> None:
-    """Regenerate the tables from the records."""
-    from bench.results.render import render
-    from bench.results.tables import check_tables, sections_of, write_tables
+    """Regenerate the tables from the records, and print those of transfer, or what it cost."""
+    from bench.results.tables import check_tables, pages_of, write_tables
 
+    if resources and baseline is not None:
+        raise BadInput("--baseline is of the transfer tables; leave it out with --resources.")
     if check:
         differences = check_tables(results_dir)
         for difference in differences:
@@ -338,10 +342,10 @@ def table_command(
             raise StageFailed(f"{len(differences)} tables differ from what the records give; run bench table.")
         print("tables agree with the records")
         return
-    sections = sections_of(results_dir, baseline)
-    print(render(sections, format.value))
+    transfer, costs = pages_of(results_dir, baseline)
+    print((costs if resources else transfer).text(format.value))
     if baseline is None:
-        write_tables(results_dir, sections)
+        write_tables(results_dir, [transfer, costs])
 
 
 # ------------------------------------------------------------------------------------------- what there is

@@ -33,7 +33,7 @@ BUDGETS = {
     "frozen": 160,
     "knn": 80,
     "segmentation": 330,
-    "harness": 140,
+    "harness": 200,
 }
 QUICK_BUDGET = 60
 TAKE_IMAGES = frozenset({"views", "pack", "loader", "step", "frozen"})

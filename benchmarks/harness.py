@@ -3,8 +3,8 @@
     python benchmarks/harness.py [--rounds 5] [--quick]
 
 Writes harness_commands.json (seconds of whole processes, interleaved), harness_starts.json (stages up to their work),
-harness_checkpoint.json (a window of training steps with one save in it), harness_growth.json (tables by records, plans
-by stages).
+harness_checkpoint.json (a window of training steps with one save in it), harness_tables.json (tables by records),
+harness_plans.json (plans by stages).
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from interleave import ROOT, Contender, Measured, measure
 RECIPES = ("coco", "coco_two_loss", "random_init", "imagenet_0", "imagenet_1")
 TASKS = ("cityscapes_pspnet", "imagenet_knn", "imagenet_linear", "imagenet_linear_sweep")
 STAGES_A_SEED = len(RECIPES) * (2 + len(TASKS))
+RECORDS = (10, 100, 1_000, 10_000, 30_000, 100_000)
 INTERVAL = 60.0  # seconds between two checkpoints
 
 
@@ -148,12 +149,15 @@ def finish_grid(data: Path, work: Path, seeds: int) -> int:
     return cells
 
 
-def write_records(folder: Path, count: int) -> None:
-    """Write `count` records below `folder`: rows × four tasks × five seeds, so that rows grow with the records."""
+def write_records(folder: Path, count: int, there: int = 0) -> None:
+    """Write records below `folder`, where `there` are, until it has `count`.
+
+    They are rows × four tasks × five seeds, so that rows grow with the records.
+    """
     from bench.record import Fingerprints, Record, environment, write
 
     here, kinds = environment(), {"imagenet_knn": "knn", "a": "linear", "b": "linear", "c": "linear"}
-    for number in range(count):
+    for number in range(there, count):
         row, cell = divmod(number, 20)
         task, seed = list(kinds)[cell // 5], cell % 5
         record = Record(
@@ -325,29 +329,48 @@ def _share(one: Measured, none: Measured) -> dict[str, float]:
     return {"seconds": stall, "share": stall / INTERVAL}
 
 
-def growth(place: Path, data: Path, quick: bool, largest: int) -> None:
-    """Tables by records, plans by stages: whole processes."""
-    tables: list[dict[str, Any]] = []
-    for count in (10, 100, 1000) if quick else [n for n in (10, 100, 1_000, 10_000, 30_000, 100_000) if n <= largest]:
-        folder = place / f"records-{count}"
-        write_records(folder, count)
+def tables(place: Path, quick: bool, largest: int) -> None:
+    """Tables by records: whole processes."""
+    points: list[dict[str, Any]] = []
+    folder, there = place / "records", 0
+    for count in (10, 100, 1000) if quick else [n for n in RECORDS if n <= largest]:
+        write_records(folder, count, there)
+        there = count
         words = ["-m", "bench", "table", "--results-dir", str(folder)]
-        tables.append({"x": count, "samples": _times(words, 1 if count > 1000 else 3)})
-        shutil.rmtree(folder)
-    plans: list[dict[str, Any]] = []
+        points.append({"x": count, "samples": _times(words, 1 if count > 10_000 else 3)})
+    shutil.rmtree(folder)
+    notes = ["Whole processes. A table's rows grow with its records: 20 records a row (four tasks, five seeds)."]
+    if (steep := _last_decade(points)) is not None:
+        notes.append(steep)
+    report.write_curve(
+        "harness_tables", "Growth of tables with records", {"bench table": points}, x="records", notes=notes
+    )
+
+
+def plans(place: Path, data: Path, quick: bool) -> None:
+    """Plans by stages: whole processes."""
+    points: list[dict[str, Any]] = []
     for seeds in (1, 4) if quick else (1, 4, 34, 134):
         words = ["-m", "bench", "plan", *grid_words(data, place / "new", seeds)]
-        plans.append({"x": seeds * STAGES_A_SEED, "samples": _times(words, 1 if seeds > 100 else 3)})
+        points.append({"x": seeds * STAGES_A_SEED, "samples": _times(words, 1 if seeds > 100 else 3)})
     report.write_curve(
-        "harness_growth",
-        "Growth of tables with records and of plans with stages",
-        {"bench table, by records": tables, "bench plan, by stages": plans},
-        x="records or stages",
-        notes=["Whole processes. A table's rows grow with its records: 20 records a row (four tasks, five seeds)."],
+        "harness_plans",
+        "Growth of plans with stages",
+        {"bench plan": points},
+        x="stages",
+        notes=["Whole processes."],
     )
-    for name, points in (("table", tables), ("plan", plans)):
-        for point in points:
-            print(f"  {name} {point['x']:>7}: {statistics.median(s['seconds'] for s in point['samples']):.2f} s")
+
+
+def _last_decade(points: Sequence[dict[str, Any]]) -> str | None:
+    """The exponent of the last factor of ten alone: a start that is always the same flattens the whole curve."""
+    heights = [(point["x"], report.height(point["samples"], "seconds")) for point in points]
+    last = [point for point in heights if point[0] * 10 >= heights[-1][0]]
+    fit = report.exponent(last)
+    if fit is None:
+        return None
+    same = "Starting the process takes the same time for all sizes."
+    return f"{same} From {last[0][0]:,} records on, the exponent is {fit}."
 
 
 def _times(words: Sequence[str], samples: int) -> list[dict[str, float]]:
@@ -365,8 +388,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="a smoke check: little of everything")
-    parser.add_argument("--largest", type=int, default=10_000, help="records; 100000 takes minutes")
-    parser.add_argument("--only", choices=["commands", "starts", "checkpoints", "growth"])
+    parser.add_argument("--largest", type=int, default=RECORDS[-1], help="records of a table")
+    parser.add_argument("--only", choices=["commands", "starts", "checkpoints", "tables", "plans"])
     given = parser.parse_args(arguments)
     rounds = 1 if given.quick else given.rounds
     from bench.data.render import render
@@ -380,8 +403,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             starts(place, place / "data", max(1, rounds - 3))
         if given.only in {None, "checkpoints"}:
             checkpoints(min(rounds, 4), given.quick)
-        if given.only in {None, "growth"}:
-            growth(place, place / "data", given.quick, given.largest)
+        if given.only in {None, "tables"}:
+            tables(place, given.quick, given.largest)
+        if given.only in {None, "plans"}:
+            plans(place, place / "data", given.quick)
 
 
 if __name__ == "__main__":

@@ -33,6 +33,9 @@ ORDER = ("views", "pack", "loader", "step", "ranks", "frozen", "knn", "segmentat
 GPU = "gpu_"
 PLAIN = "harness_"  # what has no peers and no ratios that tell anything: their goals are seconds
 
+# What is timed there runs in processes that the contender starts, of which its own peak memory says nothing.
+STARTS_OTHERS = frozenset({"ranks", "harness_commands", "harness_starts"})
+
 # ------------------------------------------------------------------------------------------- the files
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -126,6 +129,16 @@ class Comparison(_File):
     goals_best_peer: dict[str, Positive] = {}
     peers: list[str] = []
     contenders: dict[str, Contender] = Field(min_length=1)
+
+    @property
+    def memory_is_known(self) -> bool:
+        """Whether the peak memory of its contenders is that of what was timed.
+
+        Where it is the same for all, it is what the process held that started them: results of before a contender
+        read its own say so of those that hold less.
+        """
+        alike = len(self.contenders) > 1 and len({one.peak_mib for one in self.contenders.values()}) == 1
+        return not alike and self.benchmark.removeprefix(GPU) not in STARTS_OTHERS
 
     @model_validator(mode="after")
     def _names(self) -> Comparison:
@@ -327,7 +340,7 @@ def comparison_text(comparison: Comparison) -> str:
             spread(line.to_peer, times) if line.to_peer else "–",
             aims(line),
             verdict(line),
-            f"{line.peak_mib:,.0f}",
+            f"{line.peak_mib:,.0f}" if comparison.memory_is_known else "–",
             f"{line.ready_seconds:.1f}",
         ]
         row[7:7] = [f"{line.peak_device_mib:,.0f}"] if on_device else []
@@ -335,7 +348,14 @@ def comparison_text(comparison: Comparison) -> str:
     told = [f"{line.name}: {line.about}" for line in all_lines if line.about]
     rounds = len(all_lines[0].rate)
     checks = list(map(str, comparison.checks))
-    notes = [*checks, *told, *comparison.notes, f"{rounds} round{'s' if rounds > 1 else ''}. {provenance(comparison)}"]
+    unknown = [] if comparison.memory_is_known else ["Memory is not shown: what was kept is not that of the work."]
+    notes = [
+        *checks,
+        *told,
+        *comparison.notes,
+        *unknown,
+        f"{rounds} round{'s' if rounds > 1 else ''}. {provenance(comparison)}",
+    ]
     return "\n\n".join([f"### {escape_markdown(comparison.title)}", table(head, rows), bullets(notes)])
 
 
@@ -405,7 +425,7 @@ INTRO = """# Performance
 
 Derived from `results/benchmarks/*.json` by `benchmarks/render.py`; never edited.
 
-    make bench                                       # all CPU benchmarks and this page; under 20 minutes on two cores
+    make bench                                       # all CPU benchmarks and this page; about 20 minutes on two cores
     make bench ARGS="--only views knn"               # some of them
     make bench ARGS="--images DIR"                   # your photographs instead of rendered ones
     .venv/bin/python benchmarks/gpu.py               # the same on a GPU, in one sitting of under 9 minutes
@@ -422,8 +442,9 @@ and hashed in `benchmarks/peers.lock`).
 - **Baseline and best peer.** The baseline is the peer as shipped, or, where there is none, what this project did
   before. The best peer is the fastest one at any of its settings that were tried.
 - **Goals** were set before the work. One is met when the median ratio reaches it, else it is shown as missed.
-- **Memory** is the most that the contender's process held (resident, with its libraries); *ready* is the time from its
-  start to the end of its warm-up, compilation included.
+- **Memory** is the most that the contender's process held (resident, with its libraries) from its start to its end, in
+  MiB; its ratios are those of single figures, and less is better. *Ready* is the time from the start to the end of the
+  warm-up, compilation included.
 - **Exponents** are the slope of a straight line through the logarithms (least squares over the medians, ± its standard
   error): for seconds, 1 is linear growth; for seconds a unit, 0; for rates, 1 is perfect scaling and 0 none."""
 
@@ -448,6 +469,7 @@ def page(measurements: Sequence[Measurement]) -> str:
     gpu = [m for m in measurements if m.benchmark.startswith(GPU)]
     parts = [INTRO, "## In short"]
     parts += short(here) if any(isinstance(m, Comparison) for m in here) else [NOTHING]
+    parts += memory(here)
     parts += sections("Comparisons", here, Comparison) + sections("Growth", here, Curve)
     parts += sections("Do results stay the same?", here, Finding)
     parts.append("## On a GPU")
@@ -498,6 +520,24 @@ def short(measurements: Sequence[Measurement]) -> list[str]:
     other = [table(["other goals", "found", "goal", ""], checks, left=1)] if checks else []
     figure = f"![Ours and the best peer against the baseline]({FIGURES}/ratios.svg)"
     return [table(head, rows, left=2), *other, figure]
+
+
+def memory(measurements: Sequence[Measurement]) -> list[str]:
+    """Write the peak memory of what stands for each comparison, against the baseline's and the best peer's."""
+    rows = []
+    for comparison in measurements:
+        if not isinstance(comparison, Comparison) or comparison.benchmark.startswith(PLAIN):
+            continue
+        if not comparison.memory_is_known:
+            continue
+        all_lines, peer = lines(comparison), best_peer(comparison.model_dump())
+        held = {line.name: line.peak_mib for line in all_lines}
+        for line in ours(all_lines):
+            others = [held.get(name) if name else None for name in (comparison.baseline, peer)]
+            compared = [times(line.peak_mib / other) if other else "–" for other in others]
+            rows.append([*map(escape_markdown, (comparison.title, line.name)), f"{line.peak_mib:,.0f}", *compared])
+    head = ["comparison", "ours", "peak memory, MiB", "× baseline", "× best peer"]
+    return ["## Memory", table(head, rows, left=2)] if rows else []
 
 
 # ---------------------------------------------------------------------------------------------- drawing

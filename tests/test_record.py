@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +123,27 @@ def test_a_copy_would_count_twice_and_is_refused(tmp_path: Path) -> None:
     (tmp_path / "copy.json").write_bytes(file.read_bytes())
     with pytest.raises(BadInput, match=r"copy.json holds the record .*delete it if it is a copy"):
         read_all(tmp_path)
+
+
+@pytest.mark.parametrize("was", [True, False])
+@pytest.mark.parametrize("content", [None, "{"])
+def test_garbage_is_collected_again_after_reading_as_before(
+    was: bool, content: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, during = write(make(), tmp_path), []
+    if content is not None:
+        file.write_text(content)
+    read = module.read_file
+    monkeypatch.setattr(module, "read_file", lambda file: during.append(gc.isenabled()) or read(file))
+    before = gc.isenabled()
+    (gc.enable if was else gc.disable)()
+    try:
+        with nullcontext() if content is None else pytest.raises(BadInput):
+            read_all(tmp_path)
+        assert gc.isenabled() is was
+    finally:
+        (gc.enable if before else gc.disable)()
+    assert during == [False]
 
 
 def test_no_folder_holds_no_records(tmp_path: Path) -> None:

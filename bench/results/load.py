@@ -82,6 +82,14 @@ def column_key(record: Record) -> tuple[str, str, str]:
     return record.task, record.fingerprints.protocol, record.data.get(record.dataset, "")
 
 
+def protocol_suffix(protocol: str, data: str, keys: Sequence[tuple[str, str]]) -> str:
+    """Return what tells a column from others of its task, for its header; nothing when it is alone in `keys`."""
+    if len(keys) == 1:
+        return ""
+    same_protocol = sum(other == protocol for other, _ in keys) > 1
+    return f" [{protocol}, data {data[:8] or 'unknown'}]" if same_protocol else f" [{protocol}]"
+
+
 def long_frame(records: Sequence[Record]) -> pd.DataFrame:
     """Return one line per record and scalar metric, with the columns of COLUMNS, sorted by all but the value."""
     import pandas as pd

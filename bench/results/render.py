@@ -14,15 +14,32 @@ from bench.results.sections import Cell, Column, Row, Section
 
 SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex", "html": "html"}
 
-TITLE = "Transfer results"
 ORIGIN = "Derived from the records by bench table; never edited."
-LEGEND = (
+EMPTY = "–"
+
+
+@dataclass(frozen=True)
+class Heading:
+    """What stands above the sections of a page."""
+
+    title: str
+    legend: str
+
+
+TRANSFER = Heading(
+    "Transfer results",
     "Metrics in percent. A cell holds mean ± sample standard deviation over seeds (number of seeds), then the "
     "difference to the baseline row and a verdict: ↑ higher, ↓ lower (Welch's t-test over seeds, two-sided, p < 0.05, "
     "not corrected for many pairs), ≈ these runs cannot tell the two apart, ? cannot be judged (one seed, or no "
-    "spread). Bold: highest measured mean of a column. † published, not measured here. – no value."
+    "spread). Bold: highest measured mean of a column. † published, not measured here. – no value.",
 )
-EMPTY = "–"
+RESOURCES = Heading(
+    "Time and memory",
+    "What each stage took. s: wall seconds, mean ± sample standard deviation over seeds (number of seeds). MiB: the "
+    "most memory that the stage's first process held, without the loader's workers; GPU MiB: the most that torch had "
+    "allocated on its device; of several seeds the highest (number of seeds). Times compare within a machine alone. "
+    "– no value.",
+)
 
 
 @dataclass(frozen=True)
@@ -34,16 +51,17 @@ class _Format:
     bold: str  # with {} for the text
 
 
-def render(sections: Sequence[Section], format: str) -> str:
-    """Return sections as `markdown`, `csv`, `latex` or `html`, ending with a line feed.
+def render(sections: Sequence[Section], format: str, heading: Heading = TRANSFER) -> str:
+    """Return sections below a heading as `markdown`, `csv`, `latex` or `html`, ending with a line feed.
 
     CSV has one line a row over all sections and, for each column, mean, std, n, difference, verdict and protocol
-    as columns of their own; it has no notes. Raises BadInput for another format.
+    as columns of their own (of what a stage took: the value, std and n); it has no heading and no notes. Raises
+    BadInput for another format.
     """
     writers = {"markdown": _markdown, "csv": _csv, "latex": _latex, "html": _html}
     if format not in writers:
         raise BadInput(f"Unknown format {format!r}{nearest(format, writers) or '; known: ' + ', '.join(writers) + '.'}")
-    return writers[format](sections)
+    return writers[format](sections, heading)
 
 
 def cell_text(cell: Cell | None, column: Column, bold: str = "{}", escape: Callable[[str], str] = str) -> str:
@@ -112,8 +130,8 @@ _LATEX = _Format("latex_raw", escape_latex, r"\textbf{{{}}}")
 _HTML = _Format("unsafehtml", html.escape, "<strong>{}</strong>")
 
 
-def _markdown(sections: Sequence[Section]) -> str:
-    parts = [f"# {TITLE}", escape_markdown(ORIGIN), escape_markdown(LEGEND)]
+def _markdown(sections: Sequence[Section], heading: Heading) -> str:
+    parts = [f"# {heading.title}", escape_markdown(ORIGIN), escape_markdown(heading.legend)]
     for section in sections:
         parts += [f"## {escape_markdown(section.title)}", _grid(section, _MARKDOWN)]
         if section.notes:
@@ -123,8 +141,8 @@ def _markdown(sections: Sequence[Section]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _latex(sections: Sequence[Section]) -> str:
-    parts = [f"% {TITLE}. {ORIGIN}\n% {LEGEND}"]
+def _latex(sections: Sequence[Section], heading: Heading) -> str:
+    parts = [f"% {heading.title}. {ORIGIN}\n% {heading.legend}"]
     for section in sections:
         lines = [f"\\section*{{{escape_latex(section.title)}}}", _grid(section, _LATEX)]
         if section.notes:
@@ -134,9 +152,11 @@ def _latex(sections: Sequence[Section]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _html(sections: Sequence[Section]) -> str:
-    parts = [f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{TITLE}</title></head>\n<body>']
-    parts.append(f"<h1>{TITLE}</h1>\n<p>{html.escape(ORIGIN)}</p>\n<p>{html.escape(LEGEND)}</p>")
+def _html(sections: Sequence[Section], heading: Heading) -> str:
+    parts = [
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{heading.title}</title></head>\n<body>'
+    ]
+    parts.append(f"<h1>{heading.title}</h1>\n<p>{html.escape(ORIGIN)}</p>\n<p>{html.escape(heading.legend)}</p>")
     for section in sections:
         parts += [f"<h2>{html.escape(section.title)}</h2>", _grid(section, _HTML)]
         if section.notes:
@@ -147,7 +167,7 @@ def _html(sections: Sequence[Section]) -> str:
     return "\n".join([*parts, "</body>\n</html>"]) + "\n"
 
 
-def _csv(sections: Sequence[Section]) -> str:
+def _csv(sections: Sequence[Section], _heading: Heading) -> str:
     """One line a row, the union of all columns; values rounded to six decimals."""
     lines: list[dict[str, str]] = []
     for section in sections:
@@ -167,6 +187,13 @@ def _csv_cells(section: Section, row: Row) -> dict[str, str]:
     for column, cell in zip(section.columns, row.cells, strict=True):
         name = column.header
         values[name] = _plain(cell.summary.mean) if cell is not None else ""
+        if column.amount:
+            std = cell.summary.std if cell is not None else None
+            values |= {
+                f"{name} std": "" if std is None else _plain(std),
+                f"{name} n": str(cell.summary.n) if cell else "",
+            }
+            continue
         if not column.protocol:
             continue  # nothing measured here, hence no spread to tell of
         measured = cell if cell is not None and not cell.published else None

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 from bench.results.statistics import Summary, Verdict
 
+TITLES = {"full": "Full schedules", "mini": "Profile mini", "smoke": "Profile smoke (rendered scenes; no evidence)"}
+
 
 @dataclass(frozen=True)
 class Column:
@@ -17,6 +19,7 @@ class Column:
     protocol: str = ""  # hash; empty for published values alone
     data: str = ""  # fingerprint of the data measured on
     decimals: int = 2
+    amount: bool = False  # what a stage took, and not how good its result is: nothing is compared
 
 
 @dataclass(frozen=True)

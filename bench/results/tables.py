@@ -10,8 +10,9 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench.errors import BadInput, nearest
 from bench.record import Record, read_all
@@ -21,19 +22,23 @@ from bench.results.load import (
     SMALL_LOSSES,
     PublishedRow,
     long_frame,
+    protocol_suffix,
     published_small_images,
     published_transfer,
     reference_folder,
     without_repeats,
 )
 from bench.results.notes import section_notes
-from bench.results.render import SUFFIXES, render
-from bench.results.sections import Cell, Column, Row, Section
+from bench.results.render import RESOURCES, SUFFIXES, TRANSFER, Heading, render
+from bench.results.resources import build_resources
+from bench.results.sections import TITLES, Cell, Column, Row, Section
 from bench.results.statistics import compare, summarise
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LEADING = ("Pretrain set", "Pretrain", "Backbone")
 CONTROL = "random_init"  # the default baseline
-TITLES = {"full": "Full schedules", "mini": "Profile mini", "smoke": "Profile smoke (rendered scenes; no evidence)"}
 
 METRICS = {
     "segmentation": ("aacc_percent", "miou_percent", "macc_percent"),
@@ -78,8 +83,9 @@ def build_tables(records: Sequence[Record], reference_dir: Path, baseline: str |
         beside = published if profile == "full" else []
         if not chosen and not beside:
             continue
-        columns = _columns(chosen, beside)
-        measured = _measured(chosen, columns)
+        frame = long_frame(chosen)
+        columns = _columns(frame, beside)
+        measured = _measured(frame, columns)
         known |= {word for row in measured for word in (row.name, row.label)}
         base = _baseline(measured, baseline)
         measured = _best(_differences(measured, base), columns)
@@ -93,10 +99,9 @@ def build_tables(records: Sequence[Record], reference_dir: Path, baseline: str |
     return [*sections, small] if small.rows else sections
 
 
-def _columns(records: Sequence[Record], published: Sequence[PublishedRow]) -> tuple[Column, ...]:
+def _columns(frame: pd.DataFrame, published: Sequence[PublishedRow]) -> tuple[Column, ...]:
     """The columns that have a value, in the deck's order, then by task."""
-    frame = long_frame(records)
-    kinds = {record.task: record.kind for record in records}
+    kinds = dict(zip(frame["task"], frame["kind"], strict=True))
     measured: dict[str, dict[tuple[str, str], list[str]]] = {}  # task -> (protocol, data) -> metrics
     for line in frame[["task", "protocol", "data", "metric"]].drop_duplicates().to_dict("records"):
         measured.setdefault(line["task"], {}).setdefault((line["protocol"], line["data"]), []).append(line["metric"])
@@ -108,7 +113,7 @@ def _columns(records: Sequence[Record], published: Sequence[PublishedRow]) -> tu
             others = sorted(name for name in found if name.endswith("_percent"))
             for metric in METRICS.get(kinds[task], others):
                 if metric in found:
-                    header = _header(task, metric) + _which(protocol, data, list(keys))
+                    header = _header(task, metric) + protocol_suffix(protocol, data, list(keys))
                     columns.append(Column(header, task, metric, protocol, data))
         if len(keys) != 1:  # with exactly one protocol, published values stand in its column
             several = " [published]" if keys else ""
@@ -122,19 +127,11 @@ def _header(task: str, metric: str) -> str:
     return DECK.get((task, metric)) or f"{task} {SHORT.get(metric, metric.removesuffix('_percent'))}"
 
 
-def _which(protocol: str, data: str, keys: Sequence[tuple[str, str]]) -> str:
-    """What tells a column from others of its task; nothing when there are none."""
-    if len(keys) == 1:
-        return ""
-    same_protocol = sum(other == protocol for other, _ in keys) > 1
-    return f" [{protocol}, data {data[:8] or 'unknown'}]" if same_protocol else f" [{protocol}]"
-
-
-def _measured(records: Sequence[Record], columns: Sequence[Column]) -> list[Row]:
+def _measured(frame: pd.DataFrame, columns: Sequence[Column]) -> list[Row]:
     """One row per pretraining and recipe: without pretraining first, then by data set and name."""
     values: dict[tuple[object, ...], list[float]] = {}  # row and column -> values, in the order of seeds
     leading: dict[tuple[str, str], tuple[str, str]] = {}
-    for line in long_frame(records).sort_values("seed", kind="stable").to_dict("records"):
+    for line in frame.sort_values("seed", kind="stable").to_dict("records"):
         leading[line["pretrain"], line["recipe"]] = (line["pretrain_set"], line["backbone"])
         key = tuple(line[name] for name in ("pretrain", "recipe", "task", "metric", "protocol", "data"))
         values.setdefault(key, []).append(line["value"])
@@ -223,60 +220,78 @@ def _small_images(reference_dir: Path) -> Section:
 # ------------------------------------------------------------------------------------------- the folder
 
 
+@dataclass(frozen=True)
+class Page:
+    """What one file of the tables folder shows, in each of the formats: `<stem>.md`, `<stem>.csv`, …"""
+
+    stem: str
+    heading: Heading
+    sections: Sequence[Section]
+
+    def text(self, format: str) -> str:
+        """Return it as `markdown`, `csv`, `latex` or `html`."""
+        return render(self.sections, format, self.heading)
+
+
+def pages_of(results_dir: Path, baseline: str | None = None) -> tuple[Page, Page]:
+    """The pages of a folder: `transfer` (how good) and `resources` (at what cost).
+
+    One without a reference of its own shows published rows beside full rows only.
+    """
+    records = read_all(results_dir / "records")
+    reference = reference_folder(results_dir)
+    if reference.parent != results_dir and all(record.profile != "full" for record in records):
+        reference = results_dir / "reference"
+    transfer = Page("transfer", TRANSFER, build_tables(records, reference, baseline))
+    return transfer, Page("resources", RESOURCES, build_resources(records))
+
+
 def render_tables(results_dir: Path, format: str, baseline: str | None = None) -> str:
-    """Return the tables of a results folder as `markdown`, `csv`, `latex` or `html`."""
-    return render(sections_of(results_dir, baseline), format)
+    """Return the transfer tables of a results folder as `markdown`, `csv`, `latex` or `html`."""
+    return pages_of(results_dir, baseline)[0].text(format)
 
 
-def write_tables(results_dir: Path, sections: Sequence[Section] | None = None) -> list[Path]:
-    """Write `tables/transfer.{md,csv,tex,html}` of a results folder, each whole or not at all; return the files.
+def write_tables(results_dir: Path, pages: Sequence[Page] | None = None) -> list[Path]:
+    """Write `tables/{transfer,resources}.{md,csv,tex,html}` of a results folder, each whole or not at all.
 
-    `sections` are those of this folder, if the caller has them already.
+    `pages` are those of this folder, if the caller has them already. Returns the files.
 
     Raises BadInput when a record is broken or the folder cannot be written.
     """
-    sections = sections_of(results_dir) if sections is None else sections
+    pages = pages_of(results_dir) if pages is None else pages
     folder = results_dir / "tables"
     files = []
-    for format, suffix in SUFFIXES.items():
-        file = folder / f"transfer.{suffix}"
-        temporary = folder / f".{file.name}.{os.getpid()}"
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_text(render(sections, format), encoding="utf-8", newline="\n")
-            temporary.replace(file)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise BadInput(
-                f"Cannot write to {folder} ({reason}); mend its permissions or give another --results-dir."
-            ) from error
-        files.append(file)
+    for page in pages:
+        for format, suffix in SUFFIXES.items():
+            file = folder / f"{page.stem}.{suffix}"
+            temporary = folder / f".{file.name}.{os.getpid()}"
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                temporary.write_text(page.text(format), encoding="utf-8", newline="\n")
+                temporary.replace(file)
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                raise BadInput(
+                    f"Cannot write to {folder} ({reason}); mend its permissions or give another --results-dir."
+                ) from error
+            files.append(file)
     return files
 
 
 def check_tables(results_dir: Path) -> list[str]:
     """Return one sentence per table file that is missing or differs from what the records give ([]: all agree)."""
-    sections = sections_of(results_dir)
     differences = []
-    for format, suffix in SUFFIXES.items():
-        file = results_dir / "tables" / f"transfer.{suffix}"
-        if not file.is_file():
-            differences.append(f"{file} is missing")
-            continue
-        found = file.read_bytes().decode("utf-8", "replace")
-        wanted = render(sections, format)
-        if found != wanted:
-            differences.append(f"{file} differs: {_first_change(found, wanted)}")
+    for page in pages_of(results_dir):
+        for format, suffix in SUFFIXES.items():
+            file = results_dir / "tables" / f"{page.stem}.{suffix}"
+            if not file.is_file():
+                differences.append(f"{file} is missing")
+                continue
+            found = file.read_bytes().decode("utf-8", "replace")
+            wanted = page.text(format)
+            if found != wanted:
+                differences.append(f"{file} differs: {_first_change(found, wanted)}")
     return differences
-
-
-def sections_of(results_dir: Path, baseline: str | None = None) -> list[Section]:
-    """The sections of a folder. One without a reference of its own shows published rows beside full rows only."""
-    records = read_all(results_dir / "records")
-    reference = reference_folder(results_dir)
-    if reference.parent != results_dir and all(record.profile != "full" for record in records):
-        reference = results_dir / "reference"
-    return build_tables(records, reference, baseline)
 
 
 def _first_change(found: str, wanted: str) -> str:

@@ -50,7 +50,7 @@ def run(job: Job) -> dict[str, Any]:
         skipped = Skipped(ranks)
         start = Start(trunk, job.seed, job.folder / CHECKPOINT, skipped)
         show = Show(task.name, stack)
-        keep = Keep(job.folder / CHECKPOINT, plan.validate_every, trunk.hash, ranks, stop, skipped)
+        keep = stack.enter_context(Keep(job.folder / CHECKPOINT, plan.validate_every, trunk.hash, ranks, stop, skipped))
         with warnings.catch_warnings():  # about numbers of threads and names that mmengine is about to change
             warnings.simplefilter("ignore")
             runner = _runner(job, task, plan, ranks, [start, skipped, Draws(job.seed, ranks.rank), keep, show])

@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
@@ -19,7 +20,8 @@ from bench.convert.trunk import Trunk
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.progress import Progress
 from bench.randomness import reseed
-from bench.train.checkpoint import LAST, write
+from bench.train.background import Writer
+from bench.train.checkpoint import LAST
 from bench.train.distributed import Ranks
 from bench.train.signals import StopRequest
 
@@ -129,7 +131,11 @@ class Draws(Hook):
 
 
 class Keep(Hook):
-    """Writes the newest state every so many iterations, at the end, and when asked to stop; never a dead one."""
+    """Writes the newest state every so many iterations, at the end, and when asked to stop; never a dead one.
+
+    What training waits for is a copy of the state; a thread writes it while validation, which follows, goes on. Leaving
+    the `with` block waits for the last one.
+    """
 
     priority = "LOWEST"  # after the learning rate of the next iteration has been set
 
@@ -138,6 +144,8 @@ class Keep(Hook):
     ) -> None:
         self.file, self.every, self.trunk_hash = file, every, trunk_hash
         self.ranks, self.stop, self.skipped = ranks, stop, skipped
+        self._writer = Writer()
+        self._failure: Exception | None = None  # what went wrong with the writing, from then on
 
     def after_train_iter(self, runner: Any, batch_idx: int, outputs: Any, **_: Any) -> None:
         """Check the loss, then write if it is time."""
@@ -151,14 +159,41 @@ class Keep(Hook):
         if due:
             self._write(runner, done)
         if stop:
+            self.settle()
             raise Interrupted(f"Stopped after iteration {done} of {runner.max_iters}. {self._last_good()}")
 
     def after_val_iter(self, _runner: Any, **_: Any) -> None:
         """Validation always follows a checkpoint, so it can be left at once."""
         if self.stop.asked and self.ranks.world == 1:
+            self.settle()
             raise Interrupted(f"Stopped while validating. {self._last_good()}")
 
+    def after_train(self, _runner: Any) -> None:
+        """A run whose last checkpoint could not be written has not ended well."""
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until what was saved lies on the disk; all processes must call it.
+
+        Raises StageFailed in all of them when it could not be written.
+        """
+        failure = self._waited()
+        if self.ranks.sums(int(failure is not None))[0]:
+            raise failure or StageFailed("The first process could not write the checkpoint; its message says why.")
+
+    def __enter__(self) -> Keep:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        failure = self._waited()
+        if failure is not None and error is not failure:
+            besides = f" Besides, {error}" if error is not None else ""
+            raise StageFailed(f"{failure}{besides}") from (error or failure)
+
     def _write(self, runner: Any, done: int) -> None:
+        self.settle()
         model = plain_model(runner.model)
         broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
         if broken:
@@ -173,9 +208,22 @@ class Keep(Hook):
                 "optimizer": runner.optim_wrapper.state_dict(),
                 "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],
             }
-            write(self.file, content)
+            self._writer.start({self.file: content})
+
+    def _waited(self) -> Exception | None:
+        """Wait for the writer, and return what went wrong with it, now or before; other processes need not ask."""
+        try:
+            self._writer.wait()
+        except StageFailed as error:
+            self._failure = StageFailed(f"{error}. {self._last_good()} Free space there, then run it again to go on.")
+            self._failure.__cause__ = error
+        except Exception as error:
+            self._failure = error
+        return self._failure
 
     def _last_good(self) -> str:
+        """What stays if the run ends now, which waits for what is being written."""
+        self._waited()
         return f"The last checkpoint is {self.file}." if self.file.is_file() else "No checkpoint was written yet."
 
 

@@ -37,8 +37,8 @@ def comparison(name: str = "views", **more: Any) -> dict[str, Any]:
         "notes": ["A note | with a bar."],
         "taken": TAKEN,
         "contenders": {
-            "shipped": contender(6, 4, 3, peer=True),
-            "tuned": contender(3, 2, 2, peer=True),
+            "shipped": contender(6, 4, 3, peer=True, peak_mib=2469.0),
+            "tuned": contender(3, 2, 2, peer=True, peak_mib=1000.0),
             "ours": contender(1, 1, 1, about="What it is."),
         },
         **more,

@@ -28,6 +28,12 @@ def test_each_round_begins_with_another_contender(tmp_path):
     assert measured["a"].peak_mib > 1
 
 
+def test_a_contenders_memory_is_not_that_of_who_started_it(tmp_path):
+    held = bytearray(300 * 2**20)
+    assert 1 < measure([worker(tmp_path / "taken", "a")], 1)["a"].peak_mib < 100
+    del held
+
+
 def test_contenders_that_do_not_fit_together_start_anew_each_time(tmp_path):
     file = tmp_path / "taken"
     measured = measure([worker(file, "a"), worker(file, "b")], 2, resident=False)

@@ -33,7 +33,7 @@ def row(page: str, start: str) -> list[str]:
 def test_figures_of_a_comparison(folder):
     page = render.render(folder(comparison()))["performance.md"]
     assert row(page, "shipped") == [
-        "shipped (baseline, peer)", "3 (2 to 4)", "1.00 (1.00 to 1.00)", "0.50 (0.50 to 0.67)", "–", "–", "1,234", "1.2"
+        "shipped (baseline, peer)", "3 (2 to 4)", "1.00 (1.00 to 1.00)", "0.50 (0.50 to 0.67)", "–", "–", "2,469", "1.2"
     ]  # fmt: skip
     assert row(page, "tuned")[:4] == ["tuned (best peer)", "6 (4 to 6)", "2.00 (1.50 to 2.00)", "1.00 (1.00 to 1.00)"]
     assert row(page, "ours") == [
@@ -42,8 +42,29 @@ def test_figures_of_a_comparison(folder):
     assert row(page, "Title of views") == ["Title of views", "ours", "4.00", "2.00", "3.5×", "met"]
     assert "- ours: What it is." in page
     assert "- A note \\| with a bar." in page
+    assert "Memory is not shown" not in page
     assert "3 rounds. Measured 2026-01-02 at commit 0123456789ab on A CPU, 2 cores, 8 GiB (avx2);" in page
     assert "python 3.11.1, torch 2.0; peers: lightly 1.6.0." in page
+
+
+def test_memory_against_the_baseline_and_the_best_peer(folder):
+    page = render.render(folder(comparison(), comparison("harness_checkpoint")))["performance.md"]
+    table = page.partition("## Memory\n")[2].partition("## ")[0]
+    assert [line for line in table.splitlines() if "Title" in line] == [  # 1234.5 of 2469, and of 1000
+        "| Title of views | ours | 1,234 | 0.50 | 1.23 |"
+    ]
+
+
+@pytest.mark.parametrize("name", ["ranks", "gpu_ranks", "harness_commands", "views"])
+def test_memory_that_is_not_that_of_the_work_is_not_shown(folder, name):
+    content = comparison(name)
+    if name == "views":
+        for one in content["contenders"].values():
+            one["peak_mib"] = 85.9
+    page = render.render(folder(content))["performance.md"]
+    assert "## Memory" not in page
+    assert row(page, "shipped")[-2:] == ["–", "1.2"]
+    assert "- Memory is not shown" in page
 
 
 @pytest.mark.parametrize(

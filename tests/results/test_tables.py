@@ -329,7 +329,9 @@ def results(tmp_path: Path) -> Path:
 
 def test_written_tables_check_and_do_not_depend_on_the_order_of_records(results: Path) -> None:
     files = write_tables(results)
-    assert [file.name for file in files] == [f"transfer.{suffix}" for suffix in ("md", "csv", "tex", "html")]
+    assert [file.name for file in files] == [
+        f"{page}.{suffix}" for page in ("transfer", "resources") for suffix in ("md", "csv", "tex", "html")
+    ]
     assert check_tables(results) == []
     assert sorted(path.name for path in (results / "tables").iterdir()) == sorted(file.name for file in files)
     assert render(build_tables(THREE[::-1], NONE), "markdown") == files[0].read_text()

@@ -7,7 +7,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,12 @@ from bench.stages import segmentation
 from bench.stages.job import Job
 from bench.stages.segmentation_config import adapt
 from bench.stages.segmentation_data import DrawSampler, _start_worker
+from bench.stages.segmentation_evaluation import LeanValLoop
 from bench.stages.segmentation_metric import ExactIoU
 from bench.stages.segmentation_model import build_backbone, build_model
 from bench.stages.segmentation_runner import CHECKPOINT, Draws, Keep
+from bench.train import background
+from bench.train.checkpoint import write
 
 SMALL = "pspnet_r18-d8_4xb2-80k_cityscapes-512x1024"
 USUAL = "pspnet_r50-d8_4xb2-40k_cityscapes-512x1024"
@@ -352,6 +356,56 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_by_bit(
     momenta = [{str(i): s["momentum_buffer"] for i, s in c["optimizer"]["state"].items()} for c in (ours, theirs)]
     assert match_contents(*momenta).complete
     assert ours["schedulers"] == theirs["schedulers"]
+
+
+def test_a_run_that_dies_while_a_slow_disk_takes_its_checkpoint_goes_on_from_there(
+    run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    straight = run("straight")
+    written: list[int] = []
+
+    def slow(file: Path, content: Mapping[str, Any]) -> None:
+        time.sleep(0.3)  # iteration 3 changes the weights meanwhile
+        write(file, content)
+        written.append(content["iteration"])
+
+    class Die(Draws):
+        def before_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
+            super().before_train_iter(runner, batch_idx)
+            if batch_idx == 3:
+                raise RuntimeError("died in iteration 4")
+
+    def validate(self: LeanValLoop) -> dict[str, float]:
+        del self
+        assert not written, "validation waited for the checkpoint"
+        return {}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(background, "write", slow)
+        patch.setattr(segmentation, "Draws", Die)
+        patch.setattr(LeanValLoop, "run", validate)
+        with pytest.raises(RuntimeError, match="died in iteration 4"):
+            run("broken", validate_every=2)
+    assert written == [2]
+    assert state_of(tmp_path / "broken")["iteration"] == 2
+    assert run("broken") == straight
+    ours, theirs = state_of(tmp_path / "broken"), state_of(tmp_path / "straight")
+    assert match_contents(theirs["model"], ours["model"]).complete
+    assert ours["optimizer"]["param_groups"] == theirs["optimizer"]["param_groups"]
+
+
+def test_a_checkpoint_that_cannot_be_written_fails_the_stage(
+    run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: Path, _content: Mapping[str, Any]) -> None:
+        raise StageFailed(f"Cannot write {file} (No space left on device)")
+
+    monkeypatch.setattr(background, "write", full)
+    with pytest.raises(
+        StageFailed, match=r"last\.ckpt \(No space left on device\)\. No checkpoint was written yet\. Free"
+    ):
+        run("x", iterations=1)
+    assert not (tmp_path / "x" / CHECKPOINT).exists()
 
 
 def test_a_finished_run_is_only_evaluated_again(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
