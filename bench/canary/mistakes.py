@@ -56,13 +56,22 @@ def sign_wrong(objective: Objective) -> None:
     _around(objective, negated)
 
 
-TERMS = ("uniform_weight", "variance_weight", "covariance_weight", "negative_weight", "weight", "beta")
+TERMS = ("weight", "patch_weight", "dense_weight", "task_weight", "beta", "alpha")
+
+
+def _term(objective: Objective) -> str | None:
+    """The attribute that weighs one of several terms, or (`weights`) all of them."""
+    if isinstance(getattr(objective, "weights", None), tuple):
+        return "weights"
+    return next((name for name in TERMS if isinstance(getattr(objective, name, None), float)), None)
 
 
 def term_sign_wrong(objective: Objective) -> None:
-    """One term of several has the wrong sign."""
-    name = next(name for name in TERMS if isinstance(getattr(objective, name, None), float))
-    setattr(objective, name, -getattr(objective, name))
+    """One term of several, the second of VICReg's, has the wrong sign."""
+    name = _term(objective)
+    assert name is not None, "there is no weight of a term"
+    value = getattr(objective, name)
+    setattr(objective, name, -value if isinstance(value, float) else (value[0], -value[1], *value[2:]))
 
 
 def views_identical(objective: Objective) -> None:
@@ -221,7 +230,7 @@ def applies(objective: Objective, mistake: str) -> bool:
     return {
         "loss_halved": True,
         "sign_wrong": True,
-        "term_sign_wrong": any(isinstance(getattr(objective, name, None), float) for name in TERMS),
+        "term_sign_wrong": _term(objective) is not None,
         "gradient_through_target": follows or hasattr(objective, "predictor"),
         "predictor_removed": isinstance(getattr(objective, "predictor", None), nn.Module),
         "target_frozen": follows,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -91,7 +92,7 @@ def sing(case: Canary, root: Path, seed: int = 0, sabotage: Sequence[Sabotage] =
         root: a folder that `render_images` wrote.
         seed: of weights, views and the order of images.
         sabotage: done to the objective before the first step, for tests of the canary itself.
-        parts: of the eight parts of the run, how many are done.
+        parts: of the eight parts of the run, how many are done; of fewer than all, only the losses are measured.
     """
     start = time.perf_counter()
     torch.set_num_threads(1)  # the last bits, and with them all that follows, would depend on their number
@@ -101,20 +102,27 @@ def sing(case: Canary, root: Path, seed: int = 0, sabotage: Sequence[Sabotage] =
     dataset = _dataset(objective, train, root, case, seed)
     for spoil in sabotage:
         spoil(objective)
+    if parts < WINDOWS:  # what is not compared is not measured
+        losses = descend(objective.train(), dataset, case, seed, case.steps * parts // WINDOWS)
+        return Song(_means(losses, parts), math.nan, math.nan, math.nan, math.nan, time.perf_counter() - start)
     bank, queries = features(objective, train, case.view_size), changed(objective, val, case.view_size)
     before = neighbours(bank, queries)
-    objective.train()
-    losses = descend(objective, dataset, case, seed, case.steps * parts // WINDOWS)
+    losses = descend(objective.train(), dataset, case, seed, case.steps)
     bank, queries = features(objective, train, case.view_size), changed(objective, val, case.view_size)
-    curve = [losses[len(losses) * i // parts : len(losses) * (i + 1) // parts] for i in range(parts)]
     return Song(
-        losses=tuple(sum(part) / len(part) for part in curve),
+        losses=_means(losses, WINDOWS),
         knn_percent=neighbours(bank, queries),
         knn_random_percent=before,
         std=min(spread(bank["backbone"]), spread(bank.get("projector", bank["backbone"]))),
         rank=effective_rank(bank["backbone"]),
         seconds=time.perf_counter() - start,
     )
+
+
+def _means(losses: Sequence[float], parts: int) -> tuple[float, ...]:
+    """The means over equal parts."""
+    cuts = [losses[len(losses) * i // parts : len(losses) * (i + 1) // parts] for i in range(parts)]
+    return tuple(sum(cut) / len(cut) for cut in cuts)
 
 
 def _dataset(objective: Objective, train: Index, root: Path, case: Canary, seed: int) -> ViewDataset | ClipDataset:

@@ -21,16 +21,16 @@ from bench.objectives import build
 PLANTED = [
     ("loss_halved", "byol", 1),
     ("sign_wrong", "simclr", 1),
-    ("term_sign_wrong", "vicreg", 2),
-    ("gradient_through_target", "byol", 2),
-    ("gradient_through_target", "simsiam", 2),
+    ("term_sign_wrong", "vicreg", 1),
+    ("gradient_through_target", "byol", 1),
+    ("gradient_through_target", "simsiam", 1),
     ("predictor_removed", "byol", 1),
-    ("target_frozen", "byol", 8),
-    ("momentum_zero", "byol", 3),
+    ("target_frozen", "moco", 3),
+    ("momentum_zero", "byol", 2),
     ("temperature_times_ten", "simclr", 1),
-    ("positive_among_negatives", "moco_v2", 4),
+    ("positive_among_negatives", "moco_v2", 2),
     ("views_identical", "byol", 1),
-    ("projector_bypassed", "byol", 2),
+    ("projector_bypassed", "byol", 1),
 ]
 
 
