@@ -8,12 +8,14 @@ that cannot be heard (docs/canary.md says why).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bench.data.views import Batch
+from bench.losses.slot import Contrast
 from bench.nn.ema import follow
 from bench.objectives.base import Objective
 
@@ -178,7 +180,24 @@ def _width(module: Any) -> int:
 
 def temperature_times_ten(objective: Objective) -> None:
     """The temperature is ten times the paper's."""
-    objective.temperature = objective.temperature * 10  # type: ignore[operator,assignment]
+    for name in _temperatures(objective):
+        value = getattr(objective, name)
+        setattr(
+            objective,
+            name,
+            value * 10 if isinstance(value, float) else replace(value, temperature=value.temperature * 10),
+        )
+
+
+def _temperatures(objective: Objective) -> list[str]:
+    """The attributes that are a temperature, or settings of a loss with one."""
+    found = [
+        name for name in ("temperature", "student_temperature") if isinstance(getattr(objective, name, None), float)
+    ]
+    settings = {name: value for name, value in vars(objective).items() if isinstance(value, Contrast)}
+    return found + [
+        name for name, value in settings.items() if value.loss != "simple" and value.loss != "align_uniform"
+    ]
 
 
 def positive_among_negatives(objective: Objective) -> None:
@@ -235,7 +254,7 @@ def applies(objective: Objective, mistake: str) -> bool:
         "predictor_removed": isinstance(getattr(objective, "predictor", None), nn.Module),
         "target_frozen": follows,
         "momentum_zero": follows,
-        "temperature_times_ten": isinstance(getattr(objective, "temperature", None), float),
+        "temperature_times_ten": bool(_temperatures(objective)),
         "positive_among_negatives": hasattr(getattr(objective, "queue", None), "push"),
         "views_identical": pair,
         "projector_bypassed": isinstance(getattr(objective, "projector", None), nn.Sequential),
