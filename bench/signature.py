@@ -189,6 +189,8 @@ def later(objective: str) -> tuple[str, ...]:
 def without_later(objective: Mapping[str, Any]) -> dict[str, Any]:
     """Return an objective's settings without those that were added later and are at their defaults."""
     name = str(objective["name"])
+    if name not in objectives():  # the source of one that is not ours is in its fingerprint as a whole
+        return dict(objective)
     defaults = {key: parameters(name)[key][1] for key in later(name)}
     return {k: v for k, v in objective.items() if k not in defaults or _plain(v) != _plain(defaults[k])}
 
