@@ -1,8 +1,7 @@
 """Mistakes that people make in these objectives, planted on purpose: a canary that does not hear them is of no use.
 
-Each takes an objective that was built right and spoils it in place, or returns the settings that spoil it. `APPLIES`
-says for which objectives a mistake can be made; tests/canary holds that it is heard there, or that it is listed as one
-that cannot be heard (docs/canary.md says why).
+Each takes an objective that was built right and spoils it in place. `applies` says where a mistake can be made, by an
+objective's parts; tests/canary holds that each is heard somewhere, docs/canary.md says which were not heard where.
 """
 
 from __future__ import annotations
@@ -91,24 +90,17 @@ def views_identical(objective: Objective) -> None:
 
 def target_frozen(objective: Objective) -> None:
     """The momentum update is forgotten: targets stay what they were at the start."""
-    before = [(follower, {k: v.clone() for k, v in follower.state_dict().items()}) for follower, _ in _pairs(objective)]
+    before = [(p, p.detach().clone()) for follower, _ in _pairs(objective) for p in follower.parameters()]
     assert before, "there is nothing that follows"
-    names = [dict(follower.named_parameters()).keys() for follower, _ in before]
+    after = objective.after_step
 
+    @torch.no_grad()
     def stay(progress: float) -> None:
         after(progress)
-        _set(before, names)
+        for parameter, first in before:
+            parameter.copy_(first)
 
-    after = objective.after_step
     objective.after_step = stay  # type: ignore[method-assign]
-
-
-@torch.no_grad()
-def _set(before: list[tuple[nn.Module, dict[str, Tensor]]], names: list[Any]) -> None:
-    for (follower, state), own in zip(before, names, strict=True):
-        for name, parameter in follower.named_parameters():
-            if name in own:
-                parameter.copy_(state[name])
 
 
 def momentum_zero(objective: Objective) -> None:

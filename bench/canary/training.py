@@ -21,6 +21,7 @@ from bench.data.layouts import Index, index
 from bench.data.objects import OBJECTS
 from bench.data.sampler import DrawSampler
 from bench.data.views import Batch, View
+from bench.nn.diagnostics import centred, deviation, effective_rank, singular_values
 from bench.nn.encoder import Encoder
 from bench.nn.seeding import seeded
 from bench.objectives import build
@@ -32,6 +33,7 @@ from bench.train.optim import build_optimizer, set_rates
 WINDOWS = 8  # parts of the run that the loss is averaged over
 WARMUP = 8  # steps
 K = 5  # neighbours
+LOOKED_AT = ("backbone", "projector")  # of what an objective puts out
 KINDS, COUNT = len(OBJECTS), len(OBJECTS) * COUNTS["train"]  # classes and images that objectives are told of
 
 Sabotage = Callable[[Objective], None]
@@ -113,8 +115,10 @@ def sing(case: Canary, root: Path, seed: int = 0, sabotage: Sequence[Sabotage] =
         losses=_means(losses, WINDOWS),
         knn_percent=neighbours(bank, queries),
         knn_random_percent=before,
-        std=min(spread(bank["backbone"]), spread(bank.get("projector", bank["backbone"]))),
-        rank=effective_rank(bank["backbone"]),
+        std=min(
+            float(deviation(z)) * z.shape[1] ** 0.5 for name, z in bank.items() if name in ("backbone", "projector")
+        ),
+        rank=float(effective_rank(singular_values(centred(bank["backbone"])))),
         seconds=time.perf_counter() - start,
     )
 
@@ -200,16 +204,3 @@ def neighbours(bank: dict[str, Tensor], queries: dict[str, Tensor]) -> float:
     near = (one @ other.T).topk(K, dim=1).indices
     votes = nn.functional.one_hot(bank["labels"][near]).sum(1)
     return 100.0 * (votes.argmax(1) == queries["labels"]).float().mean().item()
-
-
-def spread(features: Tensor) -> float:
-    """Return the mean over dimensions of the standard deviation of the unit features, times √D."""
-    return nn.functional.normalize(features, dim=1).std(dim=0).mean().item() * features.shape[1] ** 0.5
-
-
-def effective_rank(features: Tensor) -> float:
-    """Return exp(−Σ p log p), p the singular values of the centred unit features over their sum."""
-    unit = nn.functional.normalize(features.double(), dim=1)
-    values = torch.linalg.svdvals(unit - unit.mean(0))
-    p = values / values.sum().clamp(min=1e-12)
-    return torch.exp(-(p * (p + 1e-12).log()).sum()).item()

@@ -68,8 +68,6 @@ def _decoded(path: Path) -> Iterator[Any]:
     try:
         with av.open(str(path)) as container:
             yield from container.decode(video=0)
-    except GeneratorExit:
-        raise
     except Exception as error:  # FFmpeg's errors have many types
         raise Undecodable(reason(error)) from error
 

@@ -38,12 +38,11 @@ from torchvision.transforms import functional as TF
 
 from bench.data.maps import Crop, covered
 from bench.data.strong_views import StrongStep, draw_strong, strengthen
+from bench.nn.colour import MEAN, STD
 
 Interpolation = Literal["bicubic", "bilinear"]
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 
-MEAN = (0.485, 0.456, 0.406)  # of ImageNet's pixels in [0, 1], by channel, as every torchvision model has it
-STD = (0.229, 0.224, 0.225)
 ATTEMPTS = 10  # to draw a crop that fits
 
 JITTERS = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)

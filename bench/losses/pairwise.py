@@ -1,7 +1,7 @@
 """Losses of distances between pairs and in triplets of embeddings.
 
 Source: Hadsell, Chopra and LeCun, "Dimensionality Reduction by Learning an Invariant Mapping" (CVPR 2006), eq. 4;
-Schroff et al., "FaceNet" (CVPR 2015), eq. 2 and section 3.2.
+Schroff et al., "FaceNet" (CVPR 2015), eq. 2 and section 3.2; of given triplets Wang et al., "DSM" (AAAI 2021).
 """
 
 from __future__ import annotations
@@ -73,3 +73,10 @@ def triplet(
         chosen = torch.where(farther.any(1), nearest, farthest)
     negative = d.gather(1, chosen[:, None]).squeeze(1)
     return (positive - negative + margin).clamp(min=0.0).mean()
+
+
+@exact
+def given_triplets(x: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+    """Return the mean over rows of max(0, ‖x − x⁺‖ − ‖x − x⁻‖ + α): N×D each -> scalar; α where x⁻ is as near as x⁺."""
+    near, far = (torch.linalg.vector_norm(x - other, dim=1) for other in (positive, negative))  # N
+    return (near - far + margin).clamp(min=0.0).mean()

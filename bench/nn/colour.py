@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-MEAN = (0.485, 0.456, 0.406)  # what bench.data.views normalises by
+MEAN = (0.485, 0.456, 0.406)  # of ImageNet's pixels in [0, 1], by channel, as every torchvision model has it
 STD = (0.229, 0.224, 0.225)
 # Linear sRGB -> X/Xn, Y/Yn, Z/Zn under D65.
 _XYZ = (

@@ -8,7 +8,7 @@ Equation:  loss = loss_intra + loss_inter, both triplets max(0, d(z, z⁺) − d
            z⁻ of loss_intra is the clip in another motion, by `negative`:
              flow   Î(x, y, t+1) = I(x + φ(t)·V_x, y + φ(t)·V_y, t), the optical flow V scaled by φ(t) in flow_scale
              shift  x̂_i = x_{i+τ}, the clip τ = shift frames later
-           z⁻ of loss_inter are the other clips of the batch, over all ranks.
+           z⁻ of loss_inter are the other clips of the batch, warped as their own z⁺ are, over all ranks.
            z is a head's output for all T frames' features, one after another. With `gate`, features x of frames are
            first weighed by how little they change, f(δx) = exp(−|δx|/T): `consistent` x·(1 + f), `inconsistent`
            x·(2 − f), δx the difference from the frame before, T = gate_temperature.
@@ -21,11 +21,12 @@ Departs from it: the encoder is a ResNet of frames, so that it transfers as any 
 
 from __future__ import annotations
 
+import torch.nn.functional as F
 from torch import Tensor
 
 from bench.data.views import Batch, View
 from bench.errors import BadInput, nearest
-from bench.losses.triplet_margin import hinge, hinge_over_others
+from bench.losses.pairwise import given_triplets, triplet
 from bench.nn import draws
 from bench.nn.clip import Clip, motion_gate, scaled_flow, spatial_warp
 from bench.nn.collectives import gather, rank
@@ -104,13 +105,13 @@ class DSM(Objective):
         else:
             moved = window[:, self.shift : self.shift + t]
         z, positive, negative = self._embed(clips), self._embed(warped), self._embed(moved)  # N×D
-        intra = hinge(z, positive, negative, self.margin)
-        inter = hinge_over_others(z, positive, gather(z), self.margin, first=rank() * n)
+        intra = given_triplets(z, positive, negative, self.margin)
+        inter = triplet(z, gather(positive), self.margin, squared=False, mining="all", first=rank() * n)
         return {"loss": intra + inter, "loss_intra": intra.detach(), "loss_inter": inter.detach()}
 
     def _embed(self, clips: Tensor) -> Tensor:
-        """N×T×3×h×w -> N×D."""
+        """N×T×3×h×w -> unit vectors N×D."""
         x = self.encoder(clips.flatten(0, 1)).unflatten(0, clips.shape[:2])  # N×T×F
         if self.gate != "none":
             x = motion_gate(x, self.gate_temperature, consistent=self.gate == "consistent")
-        return self.clip_head(x.flatten(1))
+        return F.normalize(self.clip_head(x.flatten(1)), dim=1)

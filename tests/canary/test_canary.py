@@ -114,3 +114,5 @@ def test_bad_names_are_refused(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(flock, "read_expected", dict)
     with pytest.raises(BadInput, match=r"The canary byol was not recorded; run bench canary byol --record"):
         flock.check(["byol"], tmp_path, 1, print)
+    with pytest.raises(BadInput, match=r"The canary byol was not recorded"):
+        flock.plant(["byol"], tmp_path, 1, print)

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench.losses.pairwise import dissimilar, similar, triplet
+from bench.losses.pairwise import dissimilar, given_triplets, similar, triplet
 
 
 def pairs_by_hand(x, y, margin):
@@ -104,3 +104,13 @@ def test_rows_of_one_rank_stand_where_first_says(draw):
     ):
         parts = [loss(x[:3], 0), loss(x[3:], 3)]
         torch.testing.assert_close(torch.stack(parts).mean(), loss(x, 0))
+
+
+def test_given_triplets_equal_torchs_with_unsquared_distances(draw, same):
+    theirs = torch.nn.TripletMarginLoss(margin=0.5, p=2, eps=0.0)
+    same(lambda x, p, n: given_triplets(x, p, n, 0.5), theirs, draw(6, 4), draw(6, 4, seed=1), draw(6, 4, seed=2))
+    x = draw(4, 3).requires_grad_()
+    value = given_triplets(x, x.detach(), x.detach(), 0.5)  # nothing tells the negative from the positive
+    assert value.item() == pytest.approx(0.5)
+    value.backward()
+    assert x.grad.isfinite().all()

@@ -38,7 +38,7 @@ def test_loss_is_both_triplets_written_as_loops(gate, monkeypatch):
     size = len(z)
     intra = sum(max(d(z[i], p[i]) - d(z[i], n[i]) + 0.5, torch.zeros(())) for i in range(size)) / size
     pairs = [(i, j) for i in range(size) for j in range(size) if i != j]
-    inter = sum(max(d(z[i], p[i]) - d(z[i], z[j]) + 0.5, torch.zeros(())) for i, j in pairs) / len(pairs)
+    inter = sum(max(d(z[i], p[i]) - d(z[i], p[j]) + 0.5, torch.zeros(())) for i, j in pairs) / len(pairs)
     torch.testing.assert_close(terms["loss_intra"], intra.detach())
     torch.testing.assert_close(terms["loss_inter"], inter.detach())
     terms["loss"].backward()
