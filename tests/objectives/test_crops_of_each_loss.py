@@ -271,7 +271,7 @@ def plain(name, o, data):
         return 1.0 * alignment(z1, z2, 2.0) + 1.0 * (0.5 * (uniformity(z1, 2.0) + uniformity(z2, 2.0)))
     if name == "direct_clr":
         z1, z2 = o.encoder(torch.cat([v1, v2]))[:, :10].split(n)
-        return 0.5 * (cross_view_nce(z1, z2, 0.1) + cross_view_nce(z2, z1, 0.1))
+        return 0.5 * (cross_view_nce(z1[:n], z2, 0.1) + cross_view_nce(z2[:n], z1, 0.1))
     if name == "contrastive_2006":
         g1, g2 = (o.projector(o.encoder(v)) for v in data.views)
         return similar(g1, g2) + dissimilar(g1, g2, 3.0)
