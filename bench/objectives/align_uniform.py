@@ -17,7 +17,7 @@ Departs from it: ResNet-50 with SimCLR's head, where it has a small AlexNet whos
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -28,9 +28,10 @@ from bench.losses.slot import Contrast
 from bench.losses.uniformity import alignment, uniformity
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
-from bench.nn.heads import simclr_projector
+from bench.nn.heads import PROJECTORS, simclr_projector
 from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Positive, Weight, Whole
 
 
 class AlignUniform(Objective):
@@ -42,17 +43,17 @@ class AlignUniform(Objective):
         self,
         encoder: Encoder,
         *,
-        align_weight: float = 1.0,
-        uniform_weight: float = 1.0,
-        alpha: float = 2.0,
-        t: float = 2.0,
-        projector: str = "mlp",
-        projector_layers: int = 2,
+        align_weight: Weight = 1.0,
+        uniform_weight: Weight = 1.0,
+        alpha: Positive = 2.0,
+        t: Positive = 2.0,
+        projector: Annotated[str, PROJECTORS] = "mlp",
+        projector_layers: Count = 2,
         projector_rank: int = 360,
-        hidden_dim: int = 2048,
-        projection_dim: int = 128,
-        crops: int = 0,
-        crop_size: int = 96,
+        hidden_dim: Count = 2048,
+        projection_dim: Count = 128,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

@@ -32,6 +32,7 @@ from bench.nn.heads import per_position
 from bench.nn.residual_head import ResidualHead
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, Positive
 
 PENALTY = 0.05  # of the mean squared score
 
@@ -39,7 +40,7 @@ PENALTY = 0.05  # of the mean squared score
 class AMDIM(Objective):
     """AMDIM on ResNet-50: the pooled feature and positions of C5 against positions of C5 and C4 of the other view."""
 
-    def __init__(self, encoder: Encoder, *, rkhs_dim: int = 2560, clip: float = 20.0) -> None:
+    def __init__(self, encoder: Encoder, *, rkhs_dim: Count = 2560, clip: Positive = 20.0) -> None:
         super().__init__(encoder)
         if rkhs_dim < 1:
             raise BadInput(f"objective.rkhs_dim is {rkhs_dim}; set it to 1 or more.")

@@ -17,6 +17,7 @@ Departs from it: log-softmax instead of the logarithm of a softmax, which underf
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +33,7 @@ from bench.nn.key_networks import check_contrast, key_networks
 from bench.nn.queue import Queue
 from bench.nn.shuffle import check_parts, in_parts, shuffled
 from bench.objectives.base import Objective
+from bench.settings import Count, Positive, Share, Weight, Whole, Within
 
 # Sides of strong crops, as shares of the view's, and the least share of the area.
 CROPS = ((224 / 224, 0.2), (192 / 224, 0.172), (160 / 224, 0.143), (128 / 224, 0.114), (96 / 224, 0.086))
@@ -44,13 +46,13 @@ class CLSA(Objective):
         self,
         encoder: Encoder,
         *,
-        beta: float = 1.0,
-        strong_crops: int = 1,
-        strong_steps: int = 5,
-        queue_size: int = 65536,
-        temperature: float = 0.2,
-        momentum: float = 0.999,
-        dim: int = 128,
+        beta: Weight = 1.0,
+        strong_crops: Annotated[int, Within(1, 5)] = 1,
+        strong_steps: Whole = 5,
+        queue_size: Count = 65536,
+        temperature: Positive = 0.2,
+        momentum: Share = 0.999,
+        dim: Count = 128,
         mlp: bool = True,
         bn_splits: int = 1,
     ) -> None:

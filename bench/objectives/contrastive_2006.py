@@ -30,6 +30,7 @@ from bench.nn.heads import projection_mlp
 from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Positive, Whole
 
 
 class Contrastive2006(Objective):
@@ -41,11 +42,11 @@ class Contrastive2006(Objective):
         self,
         encoder: Encoder,
         *,
-        margin: float = 1.0,
-        dim: int = 128,
+        margin: Positive = 1.0,
+        dim: Count = 128,
         normalise: bool = False,
-        crops: int = 0,
-        crop_size: int = 96,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

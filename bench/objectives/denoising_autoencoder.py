@@ -15,6 +15,8 @@ Departs from it: one convolutional autoencoder, trained at once, in the place of
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
@@ -30,6 +32,7 @@ from bench.objectives.base import Objective
 
 NOISES = ("masking", "salt_pepper", "gaussian")
 LOSSES = ("cross_entropy", "squared")
+STRIDES = (1, 2, 4, 8, 16)
 
 
 class DenoisingAutoencoder(Objective):
@@ -39,10 +42,10 @@ class DenoisingAutoencoder(Objective):
         self,
         encoder: Encoder,
         *,
-        noise: str = "masking",
+        noise: Annotated[str, NOISES] = "masking",
         amount: float = 0.25,
-        reconstruction: str = "cross_entropy",
-        stride: int = 1,
+        reconstruction: Annotated[str, LOSSES] = "cross_entropy",
+        stride: Annotated[int, STRIDES] = 1,
         width: int = 32,
     ) -> None:
         super().__init__(encoder)
@@ -51,7 +54,7 @@ class DenoisingAutoencoder(Objective):
                 raise BadInput(f"Unknown objective.{key} {value!r}{nearest(value, known) or f'; known: {known}.'}")
         if not 0 < amount < 1:
             raise BadInput(f"objective.amount is {amount}; set it to a share between 0 and 1.")
-        if stride not in (1, 2, 4, 8, 16):
+        if stride not in STRIDES:
             raise BadInput(f"objective.stride is {stride}; set it to 1, 2, 4, 8 or 16.")
         self.noise, self.amount, self.reconstruction, self.stride = noise, amount, reconstruction, stride
         with seeded(encoder.seed, "decoder"):

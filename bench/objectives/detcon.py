@@ -20,7 +20,7 @@ Departs from it: the target starts as a copy of the online network; `objects` ha
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor
@@ -38,6 +38,7 @@ from bench.nn.heads import mlp
 from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Positive, Share, Whole
 
 MASKS, VARIANTS = ("segments", "objects"), ("b", "s")
 
@@ -51,15 +52,15 @@ class DetCon(Objective):
         self,
         encoder: Encoder,
         *,
-        variant: str = "b",
-        masks: str = "segments",
-        regions: int = 16,
-        hidden_dim: int = 4096,
-        projection_dim: int = 256,
-        temperature: float = 0.1,
-        tau0: float = 0.996,
-        crops: int = 0,
-        crop_size: int = 96,
+        variant: Annotated[str, VARIANTS] = "b",
+        masks: Annotated[str, MASKS] = "segments",
+        regions: Count = 16,
+        hidden_dim: Count = 4096,
+        projection_dim: Count = 256,
+        temperature: Positive = 0.1,
+        tau0: Share = 0.996,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

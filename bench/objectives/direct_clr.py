@@ -28,6 +28,7 @@ from bench.nn.collectives import gather, own_rows
 from bench.nn.encoder import Encoder
 from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Positive, Whole
 
 
 class DirectCLR(Objective):
@@ -39,10 +40,10 @@ class DirectCLR(Objective):
         self,
         encoder: Encoder,
         *,
-        d0: int = 360,
-        temperature: float = 0.1,
-        crops: int = 0,
-        crop_size: int = 96,
+        d0: Count = 360,
+        temperature: Positive = 0.1,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

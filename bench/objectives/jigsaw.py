@@ -26,6 +26,7 @@ from bench.nn.patches import Grid, features_of, in_order, sometimes_grey, standa
 from bench.nn.permutations import far_permutations
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, Share, Whole
 
 
 class Jigsaw(Objective):
@@ -38,12 +39,12 @@ class Jigsaw(Objective):
         encoder: Encoder,
         *,
         permutations: int = 1000,
-        patch_size: int = 64,
+        patch_size: Count = 64,
         gap: int = 11,
-        jitter: int = 5,
-        grey: float = 0.3,
+        jitter: Whole = 5,
+        grey: Share = 0.3,
         standardise: bool = True,
-        patch_dim: int = 1000,
+        patch_dim: Count = 1000,
         image_statistics: bool = True,
     ) -> None:
         super().__init__(encoder)

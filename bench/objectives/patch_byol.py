@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -33,6 +34,9 @@ from bench.nn.bootstrap import bootstrap_networks
 from bench.nn.ema import follow, target_rate
 from bench.nn.encoder import Encoder
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Positive, Share, Weight
+
+SAMPLING = ("grid", "random")
 
 
 class PatchBYOL(Objective):
@@ -42,16 +46,16 @@ class PatchBYOL(Objective):
         self,
         encoder: Encoder,
         *,
-        patches: int = 4,
-        sampling: str = "grid",
-        patch_size: int = 96,
+        patches: Count = 4,
+        sampling: Annotated[str, SAMPLING] = "grid",
+        patch_size: CropSize = 96,
         patch_scale: tuple[float, float] = (0.05, 0.25),
-        patch_weight: float = 1.0,
+        patch_weight: Weight = 1.0,
         symmetric: bool = False,
-        gate_temperature: float | None = None,
-        hidden_dim: int = 4096,
-        projection_dim: int = 256,
-        tau0: float = 0.99,
+        gate_temperature: Positive | None = None,
+        hidden_dim: Count = 4096,
+        projection_dim: Count = 256,
+        tau0: Share = 0.99,
     ) -> None:
         super().__init__(encoder)
         _check(patches, sampling, patch_size, patch_scale, patch_weight, gate_temperature)
@@ -128,8 +132,8 @@ def gate(distance: Tensor, temperature: float) -> Tensor:
 def _check(
     patches: int, sampling: str, size: int, scale: Sequence[float], weight: float, temperature: float | None
 ) -> None:
-    if sampling not in ("grid", "random"):
-        hint = nearest(sampling, ("grid", "random")) or "; use 'grid' or 'random'."
+    if sampling not in SAMPLING:
+        hint = nearest(sampling, SAMPLING) or "; use 'grid' or 'random'."
         raise BadInput(f"Unknown objective.sampling {sampling!r}{hint}")
     if patches < 1:
         raise BadInput(f"objective.patches is {patches}; set it to 1 or more.")

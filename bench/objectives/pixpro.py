@@ -20,7 +20,7 @@ Departs from it: the target moves after the step, by the rate of that step; a la
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -37,6 +37,7 @@ from bench.nn.heads import per_position, projection_mlp
 from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Positive, Share, Whole, Within
 
 LOSSES = ("pixpro", "pixcontrast")
 
@@ -50,15 +51,15 @@ class PixPro(Objective):
         self,
         encoder: Encoder,
         *,
-        loss: str = "pixpro",
-        hidden_dim: int = 4096,
-        projection_dim: int = 256,
-        gamma: float = 2.0,
-        ratio: float = 0.7,
-        temperature: float = 0.3,
-        tau0: float = 0.99,
-        crops: int = 0,
-        crop_size: int = 96,
+        loss: Annotated[str, LOSSES] = "pixpro",
+        hidden_dim: Count = 4096,
+        projection_dim: Count = 256,
+        gamma: Annotated[float, Within(1)] = 2.0,
+        ratio: Positive = 0.7,
+        temperature: Positive = 0.3,
+        tau0: Share = 0.99,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

@@ -31,6 +31,7 @@ from bench.nn.heads import per_position, projection_mlp
 from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Share, Weight, Whole
 
 
 class VICRegL(Objective):
@@ -42,15 +43,15 @@ class VICRegL(Objective):
         self,
         encoder: Encoder,
         *,
-        projection_dim: int = 8192,
-        local_dim: int = 512,
-        alpha: float = 0.9,
+        projection_dim: Count = 8192,
+        local_dim: Count = 512,
+        alpha: Share = 0.9,
         matches: tuple[int, int] = (20, 4),
-        invariance_weight: float = 25.0,
-        variance_weight: float = 25.0,
-        covariance_weight: float = 1.0,
-        crops: int = 0,
-        crop_size: int = 96,
+        invariance_weight: Weight = 25.0,
+        variance_weight: Weight = 25.0,
+        covariance_weight: Weight = 1.0,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)
