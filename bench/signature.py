@@ -344,7 +344,7 @@ def _check_value(key: str, value: Any, admitted: tuple[Domain, ...], source: Pat
         for one in value if isinstance(value, (tuple, list)) else (value,):
             if one not in domain.choices:
                 known = [str(choice) for choice in domain.choices]
-                hint = nearest(str(one), known) or f"; known: {', '.join(known)}."
+                hint = (nearest(one, known) if isinstance(one, str) else "") or f"; known: {', '.join(known)}."
                 raise BadInput(f"Unknown objective.{key} {one!r} in {source}{hint}")
     if domain.within is not None and value not in domain.within:
         raise BadInput(f"objective.{key} in {source} is {value}; set it {domain.within}.")

@@ -37,7 +37,7 @@ class BiGAN(Objective):
         encoder: Encoder,
         *,
         latent_dim: Count = 200,
-        image_size: int = 64,
+        image_size: Count = 64,
         width: Count = 64,
         hidden_dim: Count = 1024,
     ) -> None:

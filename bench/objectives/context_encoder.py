@@ -30,7 +30,7 @@ from bench.nn.encoder import Encoder
 from bench.nn.frozen import frozen_call
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective, ParamGroup
-from bench.settings import Positive, Whole
+from bench.settings import Count, Positive, Whole
 
 
 class ChannelwiseLinear(nn.Module):
@@ -59,7 +59,7 @@ class ContextEncoder(Objective):
         overlap: Whole = 7,
         overlap_weight: Positive = 10.0,
         generator_rate: Positive = 10.0,
-        image_size: int = 64,
+        image_size: Count = 64,
         width: int = 64,
     ) -> None:
         super().__init__(encoder)

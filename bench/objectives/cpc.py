@@ -43,7 +43,7 @@ class CPC(Objective):
         *,
         patch_size: int = 64,
         first_offset: Count = 2,
-        last_offset: int = 5,
+        last_offset: Count = 5,
         directions: Count = 4,
         target_dim: Count = 64,
         context_dim: Count = 256,

@@ -29,6 +29,7 @@ from bench.nn.decoder import doublings, map_decoder, small_rgb
 from bench.nn.encoder import Encoder
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Positive
 
 NOISES = ("masking", "salt_pepper", "gaussian")
 LOSSES = ("cross_entropy", "squared")
@@ -43,7 +44,7 @@ class DenoisingAutoencoder(Objective):
         encoder: Encoder,
         *,
         noise: Annotated[str, NOISES] = "masking",
-        amount: float = 0.25,
+        amount: Positive = 0.25,
         reconstruction: Annotated[str, LOSSES] = "cross_entropy",
         stride: Annotated[int, STRIDES] = 1,
         width: int = 32,

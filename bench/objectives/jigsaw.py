@@ -14,6 +14,7 @@ Departs from it: tiles as in the paper (64 pixels in cells of 75, each normalise
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 from torch import Tensor, nn
 
@@ -26,7 +27,7 @@ from bench.nn.patches import Grid, features_of, in_order, sometimes_grey, standa
 from bench.nn.permutations import far_permutations
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count, Share, Whole
+from bench.settings import Count, Share, Whole, Within
 
 
 class Jigsaw(Objective):
@@ -38,9 +39,9 @@ class Jigsaw(Objective):
         self,
         encoder: Encoder,
         *,
-        permutations: int = 1000,
+        permutations: Annotated[int, Within(2)] = 1000,
         patch_size: Count = 64,
-        gap: int = 11,
+        gap: Whole = 11,
         jitter: Whole = 5,
         grey: Share = 0.3,
         standardise: bool = True,

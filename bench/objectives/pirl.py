@@ -50,7 +50,7 @@ class PIRL(Objective):
         temperature: Positive = 0.07,
         bank_momentum: Rate = 0.5,
         patch_weight: Portion = 0.5,
-        puzzle_size: int = 255,
+        puzzle_size: Count = 255,
         patch_size: Count = 64,
         dim: Count = 128,
         loss: Annotated[str, LOSSES] = "nce",

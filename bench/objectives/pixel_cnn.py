@@ -34,7 +34,13 @@ class PixelCNN(Objective):
     """PixelCNN: one value after another, by masked convolutions, given what the trunk sees."""
 
     def __init__(
-        self, encoder: Encoder, *, conditional: bool = True, image_size: int = 32, depth: Count = 15, width: int = 128
+        self,
+        encoder: Encoder,
+        *,
+        conditional: bool = True,
+        image_size: Count = 32,
+        depth: Count = 15,
+        width: Count = 128,
     ) -> None:
         super().__init__(encoder)
         for key, value, least in (("image_size", image_size, 2), ("depth", depth, 1), ("width", width, 3)):

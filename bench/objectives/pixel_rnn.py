@@ -34,7 +34,13 @@ class PixelRNN(Objective):
     """PixelRNN: one value after another, by an LSTM over rows, given what the trunk sees."""
 
     def __init__(
-        self, encoder: Encoder, *, conditional: bool = True, image_size: int = 32, depth: Count = 12, width: int = 128
+        self,
+        encoder: Encoder,
+        *,
+        conditional: bool = True,
+        image_size: Count = 32,
+        depth: Count = 12,
+        width: Count = 128,
     ) -> None:
         super().__init__(encoder)
         for key, value, least in (("image_size", image_size, 2), ("depth", depth, 1), ("width", width, 3)):

@@ -36,7 +36,7 @@ class RelativePatch(Objective):
         encoder: Encoder,
         *,
         patch_size: Count = 96,
-        gap: int = 48,
+        gap: Whole = 48,
         jitter: Whole = 7,
         drop_colours: bool = True,
         grey: Share = 0.0,

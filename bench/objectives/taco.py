@@ -31,7 +31,7 @@ from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Positive
+from bench.settings import Count, Positive
 
 TRANSFORMS = ("speed", "reverse", "shuffle")
 
@@ -43,7 +43,7 @@ class TaCo(Objective):
         self,
         encoder: Encoder,
         *,
-        frames: int = 4,
+        frames: Count = 4,
         stride: int = 2,
         transforms: Annotated[tuple[str, ...], TRANSFORMS] = ("speed", "reverse", "shuffle"),
         task_weight: float = 1.0,

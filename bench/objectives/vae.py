@@ -45,7 +45,7 @@ class VAE(Objective):
         latent_dim: Count = 200,
         sigma: Positive = 0.1,
         beta: Weight = 1.0,
-        image_size: int = 64,
+        image_size: Count = 64,
         width: Count = 64,
     ) -> None:
         super().__init__(encoder)
