@@ -51,6 +51,7 @@ def test_every_choice_that_a_plan_admits_can_be_built(name):
             make(name, **{key: value}, **TOGETHER.get(choice, {}))
 
 
+@pytest.mark.filterwarnings("ignore:Initializing zero-element")
 @pytest.mark.parametrize("name", TRAINED)
 def test_what_the_constructor_refuses_of_a_number_alone_a_plan_refuses(name):
     for key, (domain, *_) in domains(name).items():
@@ -59,7 +60,7 @@ def test_what_the_constructor_refuses_of_a_number_alone_a_plan_refuses(name):
                 make(name, **{key: value})
             except BadInput:
                 if (name, key, value) not in DEPENDS:
-                    with pytest.raises(BadInput, match=rf"^objective\.{key} in mine\.py is {value}; set it"):
+                    with pytest.raises(BadInput, match=rf"objective\.{key} .*in mine\.py.*; (set it|known)"):
                         check_arguments({"name": name, key: value}, Path("mine.py"))
             except (RuntimeError, ValueError):
                 continue  # torch's own word for a size below 0
