@@ -11,7 +11,8 @@ Departs from it: the trunk is a ResNet-50, so that it converts as any other: 1 i
            C5, 7 those of C4 (there: a network without padding, maps of 5×5 and 7×7; here 4×4 and 8×8 at 128 pixels,
            and padding lets a location see beyond its patch). The embeddings' shortcuts do not start as identities;
            1 has an embedding, too (there: the trunk's last block). Each view is flipped by itself (there: both or
-           neither). No classifier is trained alongside.
+           neither). No classifier is trained alongside. It has no small crops: its losses are
+           between maps of fixed sizes, which a small crop has not.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ Departs from it: saliency is Achanta's, computed here, in the place of DeepUSPS'
            around the salient region's centre), and the best of ten is taken. MoCo v2's head, τ and views (its command
            has those of MoCo v1). The batch is that of all ranks, in the cosine as in the norms. M is an average over
            cells (there: bilinear). The key networks move once a step, after it (there: before each of two forwards).
+           It has no small crops: each crop has to cover a share of what is salient, which a small one rarely can.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ Equation:  loss = L_C + β·L_D, β = 1. Candidates k are the keys of all images
 Reference: maple-research-lab/CLSA: there, too, all keys of the batch are candidates, N + K of them.
 Departs from it: log-softmax instead of the logarithm of a softmax, which underflows. The key's networks move after the
            optimizer's step, not before the next forward: the same keys at every step. On one process `bn_splits`
-           parts of the batch stand for the reference's 8 processes, each through the network by itself.
+           parts of the batch stand for the reference's 8 processes, each through the network by itself. It has no
+           `crops`: the strong views are its smaller crops (`strong_crops`).
 """
 
 from __future__ import annotations

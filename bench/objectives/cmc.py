@@ -11,7 +11,7 @@ Departs from it: two whole ResNet-50 with three input channels, not two of half 
            sees L is `encoder`, what is transferred: it gets L as a grey image, normalised as any image is, so that the
            RGB images of later tasks are of the kind that it has seen. The other gets a, b and a channel of zeros.
            (There the features of both go side by side into the classifier.) No 1e-7 beside probabilities, as they are
-           never formed.
+           never formed. It has no small crops: its views are the channels of one crop.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ Equation:  loss = loss_global + patch_weight·loss_patch.
 Papers:    Grill et al. 2020 (BYOL); small crops without a target of their own: Caron et al., "SwAV" (NeurIPS 2020).
 Reference: none. All of this is a reading of run names ("4p", "8new", "sys4", "T5").
 Departs from it: as `byol` does. All patches of a step go through one forward, since they are of one resolution (as in
-           SwAV), while each global view has its own.
+           SwAV), while each global view has its own. It has no `crops`: with sampling="random" its patches are they.
 """
 
 from __future__ import annotations

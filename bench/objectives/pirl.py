@@ -11,7 +11,7 @@ Reference: facebookresearch/vissl, pirl_jigsaw.
 Departs from it: h is that of the reference, with a constant Z for each term, fixed at the first batch (the paper
            normalises over the batch's negatives); `loss="softmax"` is −log softmax over the 1 + K rows. Both terms have
            the same negatives. All patches of an image share its colour jitter (there too). A negative may be the image
-           itself, as there.
+           itself, as there. It has no small crops: the patches are its small views, and no second full view is there.
 """
 
 from __future__ import annotations
