@@ -29,7 +29,8 @@ Labelled = Literal["imagenet", "imagenet100", "cifar10", "cifar100", "stl10"]
 Precision = Literal["float32", "bf16"]
 PackUsage = Literal["auto", "off"]  # whether a pack that is there is read (bench data pack)
 TrunkForm = Literal["autocast", "folded"]
-ViewBackend = Literal["reference", "fast", "device"]  # what makes views: Pillow, OpenCV, or the training device
+# What makes views: Pillow, OpenCV, or the training device, of images that workers send or that lie there (`resident`).
+ViewBackend = Literal["reference", "fast", "device", "resident"]
 # What segmentation computes otherwise than mmseg does, to the same result up to the rounding of float32.
 FastStep = Literal[
     "psp_split",  # PSPNet's pooled maps are convolved before they are upsampled
