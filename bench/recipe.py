@@ -27,6 +27,9 @@ Dataset = Literal["coco", "imagenet", "imagenet100", "clips", "none"]  # none: n
 Precision = Literal["float32", "bf16"]
 PackUsage = Literal["auto", "off"]  # whether a pack that is there is read (bench data pack)
 TrunkForm = Literal["autocast", "folded"]
+# What stands before the first block: 7×7 of stride 2 and a max-pool; or 3×3 of stride 1, with (`stl`) and without it.
+Stem = Literal["imagenet", "cifar", "stl"]
+Augmentation = Literal["own", "small"]  # the objective's own views, or those of runs on small images in their place
 ViewBackend = Literal["reference", "fast", "device"]  # what makes views: Pillow, OpenCV, or the training device
 # What segmentation computes otherwise than mmseg does, to the same result up to the rounding of float32.
 FastStep = Literal[
@@ -81,6 +84,13 @@ class ScheduleSettings(Frozen):
     milestones: tuple[float, ...] = ()  # fractions of the run, for `step`
     gamma: float = Field(default=0.1, gt=0, le=1, json_schema_extra=LATER)  # factor at a milestone
     warmup_ratio: float = Field(default=0.0, ge=0, le=1, json_schema_extra=LATER)  # of the peak, where it starts
+    warmup_steps: int | None = Field(default=None, ge=0, json_schema_extra=LATER)  # instead of warmup_epochs
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> ScheduleSettings:
+        if self.warmup_steps is not None and self.warmup_epochs:
+            raise ValueError("schedule has both warmup_epochs and warmup_steps; set one of them")
+        return self
 
 
 class Init(Frozen):
@@ -140,7 +150,9 @@ class Recipe(Frozen):
     subset: int | None = Field(default=None, gt=0)  # use only this many images, drawn once by the seed
     objective: dict[str, Any]
     arch: Literal["resnet18", "resnet50"] = "resnet50"
+    stem: Stem = Field(default="imagenet", json_schema_extra=LATER)
     view_size: int = Field(default=224, ge=32)
+    augmentation: Augmentation = Field(default="own", json_schema_extra=LATER)
     view_backend: ViewBackend = Field(default="reference", json_schema_extra=LATER)
     epochs: int = Field(ge=0)
     batch_size: int = Field(default=256, gt=0)  # of one optimizer step, over all ranks and accumulated parts
@@ -167,6 +179,8 @@ class Recipe(Frozen):
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
         if (self.dataset == "none") != (self.epochs == 0):
             raise ValueError("dataset 'none' and epochs 0 go together: set both, or neither")
+        if self.augmentation != "own" and self.dataset == "clips":
+            raise ValueError(f"augmentation={self.augmentation!r} is for images, not for clips; set it to 'own'")
         if self.cuda_graphs and not self.compile:
             raise ValueError("cuda_graphs records what compile makes; set compile=True with it, or cuda_graphs=False")
         if self.compile and self.checkpoint_activations:
