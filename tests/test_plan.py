@@ -239,7 +239,7 @@ def test_a_stem_and_its_views_leave_earlier_fingerprints_as_they_were() -> None:
 
 
 def test_segmentation_behind_a_stem_that_mmseg_lacks_is_refused_when_planned() -> None:
-    with pytest.raises(BadInput, match="cityscapes_pspnet takes trunks with the stem 'imagenet'.* coco has 'cifar'"):
+    with pytest.raises(BadInput, match=r"cityscapes_pspnet takes trunks with the stem 'imagenet'.* coco has 'cifar'"):
         planned([recipe(stem="cifar")], [task("cityscapes_pspnet")])
 
 
