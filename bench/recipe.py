@@ -23,7 +23,9 @@ from bench.errors import BadInput, nearest
 from bench.signature import check_arguments
 
 Profile = Literal["full", "mini", "smoke"]
-Dataset = Literal["coco", "imagenet", "imagenet100", "clips", "none"]  # none: nothing is read, as for random init
+# none: nothing is read, as for random init. Pretraining on stl10 sees its images without labels, too.
+Dataset = Literal["coco", "imagenet", "imagenet100", "clips", "cifar10", "cifar100", "stl10", "none"]
+Labelled = Literal["imagenet", "imagenet100", "cifar10", "cifar100", "stl10"]
 Precision = Literal["float32", "bf16"]
 PackUsage = Literal["auto", "off"]  # whether a pack that is there is read (bench data pack)
 TrunkForm = Literal["autocast", "folded"]
@@ -231,7 +233,7 @@ class LinearTask(_FrozenTask):
     """A linear classifier on the frozen encoder; one head per learning rate, trained side by side."""
 
     kind: Literal["linear"]
-    dataset: Literal["imagenet", "imagenet100"]
+    dataset: Labelled
     epochs: int = Field(gt=0)
     batch_size: int = Field(default=256, gt=0)
     learning_rates: tuple[float, ...] = Field(min_length=1)  # per 256 images
@@ -265,7 +267,7 @@ class KnnTask(_FrozenTask):
     """Weighted k-nearest-neighbour vote on normalised features (Wu et al. 2018)."""
 
     kind: Literal["knn"]
-    dataset: Literal["imagenet", "imagenet100"]
+    dataset: Labelled
     k: int = Field(default=200, gt=0)
     temperature: float = Field(default=0.07, gt=0)
     batch_size: int = Field(default=256, gt=0)
@@ -286,7 +288,7 @@ class DiagnosticsTask(_FrozenTask):
     """How a pretraining's representation spreads over its dimensions: of the trunk, and of what its loss sees."""
 
     kind: Literal["diagnostics"]
-    dataset: Literal["coco", "imagenet", "imagenet100"]  # its validation images; coco's have no classes
+    dataset: Literal["coco", Labelled]  # its validation images; coco's have no classes
     images: int | None = Field(default=None, ge=2)  # drawn once, the same for every pretraining and seed; None: all
     pairs: int = Field(default=2048, ge=2)  # images whose two views alignment is of
     neighbours: int = Field(default=20, gt=0)

@@ -21,7 +21,7 @@ from bench.convert.reading import read_checkpoint
 from bench.data.clips import ClipDataset
 from bench.data.held_out import held_out
 from bench.data.images import ViewDataset, loader
-from bench.data.layouts import Index, index
+from bench.data.layouts import Index, pretraining_index
 from bench.data.sampler import DrawSampler, steps_per_epoch
 from bench.data.views import Batch, View, small_views
 from bench.errors import BadInput
@@ -52,7 +52,9 @@ def run(job: Job) -> dict[str, Any]:
     recipe = job.config
     assert isinstance(recipe, Recipe)
     with ranks_of() as ranks:
-        images = None if recipe.dataset == "none" else index(recipe.dataset, job.data_root(recipe.dataset), "train")
+        images = None
+        if recipe.dataset != "none":
+            images = pretraining_index(recipe.dataset, job.data_root(recipe.dataset))
         objective, report = start(
             recipe,
             job.seed,
