@@ -236,10 +236,14 @@ class LinearTask(_FrozenTask):
     dataset: Labelled
     epochs: int = Field(gt=0)
     batch_size: int = Field(default=256, gt=0)
-    learning_rates: tuple[float, ...] = Field(min_length=1)  # per 256 images
-    momentum: float = Field(default=0.9, ge=0, lt=1)
+    learning_rates: tuple[float, ...] = Field(min_length=1)  # per 256 images with SGD, as they are with Adam
+    # `adam`: torch's, weight decay as its L2 on all parameters; on features that are taken once.
+    optimizer: Literal["sgd", "adam"] = Field(default="sgd", json_schema_extra=LATER)
+    momentum: float = Field(default=0.9, ge=0, lt=1)  # of SGD
     weight_decay: float = Field(default=0.0, ge=0)
-    schedule: Literal["cosine", "step"] = "step"
+    schedule: Literal["cosine", "step", "exponential"] = "step"
+    # `exponential`: falls by one factor each epoch, to this share of the rate after the last.
+    final_ratio: float = Field(default=0.0, ge=0, le=1, json_schema_extra=LATER)
     milestones: tuple[float, ...] = (0.6, 0.8)  # fractions of the run
     # More than one learning rate: the head is chosen on this share of the training images, never on val.
     selection_share: float = Field(default=0.0, ge=0, lt=1)
@@ -260,16 +264,24 @@ class LinearTask(_FrozenTask):
     def _selection(self) -> LinearTask:
         if len(self.learning_rates) > 1 and self.selection_share == 0:
             raise ValueError("several learning_rates need selection_share > 0, so that val does not choose the head")
+        if (self.schedule == "exponential") != (self.final_ratio > 0):
+            raise ValueError("schedule 'exponential' and final_ratio > 0 go together; set both, or neither")
+        if self.optimizer == "adam" and self.features != "centre":
+            raise ValueError("optimizer 'adam' trains on features that are taken once; set features='centre' with it")
         return self
 
 
 class KnnTask(_FrozenTask):
-    """Weighted k-nearest-neighbour vote on normalised features (Wu et al. 2018)."""
+    """k-nearest-neighbour vote: weighted, on normalised features (Wu et al. 2018), or a majority of the nearest."""
 
     kind: Literal["knn"]
     dataset: Labelled
     k: int = Field(default=200, gt=0)
-    temperature: float = Field(default=0.07, gt=0)
+    temperature: float = Field(default=0.07, gt=0)  # of the weighted vote
+    # `majority`: each neighbour has one vote; of classes with as many, the lowest label wins.
+    vote: Literal["weighted", "majority"] = Field(default="weighted", json_schema_extra=LATER)
+    # `euclidean`: between features as they are, not normalised.
+    metric: Literal["cosine", "euclidean"] = Field(default="cosine", json_schema_extra=LATER)
     batch_size: int = Field(default=256, gt=0)
     size: int = Field(default=224, ge=32)
     resize: int = Field(default=256, ge=32)
@@ -282,6 +294,12 @@ class KnnTask(_FrozenTask):
     reuse_features: bool = True  # of images under the test transform; bit for bit the same
     # `bf16`: a coarse search, and float32 for all that it leaves open; the neighbours are those of float32.
     search: Precision = Field(default="float32", json_schema_extra=LATER)
+
+    @model_validator(mode="after")
+    def _weights_of_cosines(self) -> KnnTask:
+        if self.vote == "weighted" and self.metric != "cosine":
+            raise ValueError("a weighted vote weighs cosines; set metric='cosine', or vote='majority'")
+        return self
 
 
 class DiagnosticsTask(_FrozenTask):
