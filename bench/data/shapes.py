@@ -32,7 +32,7 @@ def _square(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.maximum(np.abs(u), np.abs(v))
 
 
-def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
+def _flower(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return np.hypot(u, v) < 0.65 + 0.35 * np.cos(5 * np.arctan2(u, -v))
 
 
@@ -47,9 +47,9 @@ SHAPES: dict[str, tuple[Inside, float]] = {
     "crescent": (lambda u, v: (np.hypot(u, v) < 0.9) & (np.hypot(u - 0.45, v) > 0.7), 0.6),
     "cross": (lambda u, v: (np.minimum(np.abs(u), np.abs(v)) < 0.25) & (_square(u, v) < 0.9), 0.3),
     "disc": (lambda u, v: np.hypot(u, v) < 0.85, 3.1),
+    "flower": (_flower, 0.6),
     "frame": (lambda u, v: (_square(u, v) < 0.85) & (_square(u, v) > 0.5), 0.3),
     "ring": (lambda u, v: np.abs(np.hypot(u, v) - 0.7) < 0.2, 3.1),
     "square": (lambda u, v: _square(u, v) < 0.8, 0.3),
-    "star": (_star, 0.6),
     "triangle": (lambda u, v: (v < 0.7) & (v > 1.9 * np.abs(u) - 0.9), 0.4),
 }
