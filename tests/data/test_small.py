@@ -12,6 +12,7 @@ import pytest
 import torch
 import torchvision.datasets
 from PIL import Image
+from small_images import CLASSES, pickled, write_binary, write_png
 
 from bench.data import layouts
 from bench.data.binary import Joined
@@ -25,7 +26,6 @@ from bench.data.sampler import DrawSampler
 from bench.data.small import load_pixels
 from bench.data.views import SIMCLR_VIEWS
 from bench.errors import BadInput
-from tests.data.small_images import CLASSES, pickled, write_binary, write_png
 
 SMALL = ("cifar10", "cifar100", "stl10")
 FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python", "stl10": "stl10_binary"}
@@ -42,6 +42,12 @@ def both(tmp_path: Path) -> Both:
         return tmp_path / "binary", tmp_path / "png"
 
     return write
+
+
+def read_all(dataset: str, root: Path) -> None:
+    for split in ("train", "val"):
+        index(dataset, root, split)
+    pretraining_index(dataset, root)
 
 
 # ----------------------------------------------------------------------------------------------- reading
@@ -140,21 +146,19 @@ def test_a_missing_file_is_named(dataset: str, both: Both) -> None:
     for file in sorted((root / FOLDERS[dataset]).iterdir()):
         kept = file.rename(root / "kept")
         with pytest.raises(BadInput, match=rf"{file.name} is missing; unpack the authors' whole archive"):
-            for split in ("train", "val"):
-                index(dataset, root, split)
-            pretraining_index(dataset, root)
+            read_all(dataset, root)
         kept.rename(file)
 
 
 @pytest.mark.parametrize(
     ("dataset", "file", "spoil", "why"),
     [
-        ("cifar10", "data_batch_3", lambda content: content[:-50], r"damaged \(.*\)"),
-        ("cifar10", "data_batch_3", lambda _: b"", r"damaged \(.*\)"),
+        ("cifar10", "data_batch_3", lambda content: content[:-50], r"\(.+"),
+        ("cifar10", "data_batch_3", lambda _: b"", r"\(.+"),
         ("cifar10", "data_batch_3", lambda _: pickled({"labels": [0]}), r"its data are not N×3072 bytes"),
         ("cifar10", "test_batch", lambda content: content.replace(b"labels", b"levels"), "0 labels for 6 images"),
         ("cifar10", "batches.meta", lambda _: pickled({}), "it has no label_names"),
-        ("cifar10", "batches.meta", lambda _: pickled({"label_names": ["one"]}), "not those of 1 classes"),
+        ("cifar10", "test_batch", lambda content: content.replace(b"J\x02", b"J\x09"), "not those of 3 classes"),
         ("cifar100", "train", lambda _: b"\x80\x02](e.", "it holds no dictionary"),
         ("stl10", "train_X.bin", lambda content: content[:-1], "414719 bytes are no whole number of 96×96 images"),
         ("stl10", "unlabeled_X.bin", lambda _: b"", "0 bytes are no whole number"),
@@ -169,9 +173,7 @@ def test_a_damaged_file_is_named(
     place = root / FOLDERS[dataset] / file
     place.write_bytes(spoil(place.read_bytes()))
     with pytest.raises(BadInput, match=rf"{file} is damaged.*{why}.*; unpack the authors' archive anew") as caught:
-        for split in ("train", "val"):
-            index(dataset, root, split)
-        pretraining_index(dataset, root)
+        read_all(dataset, root)
     assert "\n" not in str(caught.value)
     with pytest.raises(BadInput, match=rf"{file} is damaged"):
         fingerprint(dataset, root)
@@ -269,8 +271,8 @@ def test_a_fingerprint_follows_every_file(dataset: str, both: Both, tmp_path: Pa
             file.write_bytes(content)
         assert len(seen) == 1 + len(files)
         assert fingerprint(dataset, root) == first
-    shutil.move(tmp_path / "binary", tmp_path / "elsewhere")
-    assert fingerprint(dataset, tmp_path / "elsewhere") == fingerprint(dataset, tmp_path / "elsewhere")
+    elsewhere = shutil.copytree(root, tmp_path / "elsewhere")
+    assert fingerprint(dataset, elsewhere) == first
 
 
 def test_a_cached_fingerprint_sees_a_change_and_is_not_taken_twice(

@@ -54,7 +54,7 @@ def test_neighbours_and_a_linear_head_are_those_of_the_other_layout(
 def recipe(dataset: str, **more: Any) -> Recipe:
     return Recipe(
         dataset=dataset,  # type: ignore[arg-type]
-        objective={"name": "simsiam", "hidden": 16, "output": 16},
+        objective={"name": "simsiam", "hidden_dim": 16, "projection_dim": 16},
         arch="resnet18",
         view_size=32,
         epochs=1,
