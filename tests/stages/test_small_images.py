@@ -85,6 +85,11 @@ def test_special_views_are_refused(name: str) -> None:
         views(name, size=128, **({"queue_size": 4} if name in {"clsa", "cast"} else {}))
 
 
+def test_a_piece_to_be_cut_is_refused_whatever_its_size() -> None:
+    with pytest.raises(BadInput, match="The objective pirl needs views of its own kind"):
+        views("pirl", size=255, puzzle_size=255)
+
+
 def test_special_objectives_are_known() -> None:
     assert set(OBJECTIVES) >= SPECIAL
 
