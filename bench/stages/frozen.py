@@ -72,7 +72,7 @@ class FrozenTrunk:
         self.precision = precision
         self.form: TrunkForm = form
         self.hash = trunk.hash
-        encoder = build_encoder(trunk.arch, seed=0)
+        encoder = build_encoder(trunk.arch, seed=0, stem=trunk.stem)
         load_strictly(encoder, trunk.state, "the encoder")
         encoder.requires_grad_(False).eval()
         self.folded: FoldedEncoder | None = None
@@ -125,7 +125,7 @@ class FrozenTrunk:
         """
         if self.folded is None or wanted is False:
             return
-        if wanted is None and not pays(self.encoder.arch, images, size, self.device):
+        if wanted is None and not pays(self.encoder.arch, images, size, self.device, self.encoder.stem):
             return
         piece = min(batch_size, PIECE) if self.device.type == "cpu" else batch_size
         probe = self._probe(piece, size)
