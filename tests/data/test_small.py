@@ -332,6 +332,17 @@ def test_at_its_own_size_an_image_is_what_is_stored(both: Both) -> None:
     assert np.array_equal(views.permute(0, 2, 3, 1).numpy(), load_pixels(images))
 
 
+@pytest.mark.parametrize("dataset", ["cifar10", "stl10"])
+def test_an_image_that_is_read_is_nobody_elses(dataset: str, both: Both) -> None:
+    root, _ = both(dataset)
+    data = EvalDataset(index(dataset, root, "train"), 32, 32)
+    image = data.files.array(4)
+    before = image.copy()
+    assert image.flags.c_contiguous
+    image[:] = 0
+    assert np.array_equal(data.files.array(4), before)
+
+
 def test_a_part_has_its_own_pixels(both: Both) -> None:
     for root in both("cifar10"):
         train = index("cifar10", root, "train")

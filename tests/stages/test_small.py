@@ -26,7 +26,7 @@ def job(dataset: str, config: Any, root: Path, folder: Path, **more: Any) -> Job
     return Job(config, 0, folder, data_roots={dataset: root}, **more)
 
 
-@pytest.mark.parametrize("dataset", ["cifar10", "stl10"])
+@pytest.mark.parametrize("dataset", ["stl10"])
 def test_neighbours_and_a_linear_head_are_those_of_the_other_layout(
     dataset: str, trunk_folder: Path, tmp_path: Path
 ) -> None:
@@ -81,3 +81,18 @@ def test_pretraining_on_stl_without_them_is_refused(tmp_path: Path) -> None:
     (tmp_path / "data" / "stl10_binary" / "unlabeled_X.bin").unlink()
     with pytest.raises(BadInput, match=r"unlabeled_X\.bin is missing"):
         pretrain.run(job("stl10", recipe("stl10"), tmp_path / "data", tmp_path / "stage"))
+
+
+def test_planning_says_what_only_pretraining_lacks(bench: Callable[..., Any], tmp_path: Path) -> None:
+    write_binary("stl10", tmp_path / "stl10")
+    (tmp_path / "stl10" / "stl10_binary" / "unlabeled_X.bin").unlink()
+    words = ["--downstream", "imagenet_knn", "--set", "downstream.dataset=stl10", "--data-root", "stl10=stl10"]
+    lacks = "unlabeled_X.bin is missing"
+    planned = bench("plan", "--pretrain", "imagenet_simsiam", "--set", "pretrain.dataset=stl10", *words)
+    assert f"{lacks}; unpack" in planned.stdout + planned.stderr
+    refused = bench("run", "--pretrain", "imagenet_simsiam", "--set", "pretrain.dataset=stl10", *words)
+    assert refused.returncode == 2
+    assert lacks in refused.stderr
+    control = bench("plan", "--pretrain", "random_init", *words)
+    assert control.returncode == 0
+    assert lacks not in control.stdout + control.stderr
