@@ -26,6 +26,7 @@ from report import QUICK, RESULTS
 # Benchmark -> the seconds that it may take on two quiet cores.
 BUDGETS = {
     "views": 80,
+    "small_images": 240,
     "pack": 60,
     "loader": 50,
     "step": 240,

@@ -395,7 +395,44 @@ def segmentation_part(sitting: Sitting) -> None:
         )
 
 
+def small_part(sitting: Sitting) -> None:
+    """Epochs of images of CIFAR's size, from pixels to new weights: lightly's loop and ours with resident images."""
+    import os
+
+    from small_images import EPOCH
+
+    batch, images = (4, 16) if sitting.quick else (512, EPOCH)
+    same = {"batch": batch, "images": images, "device": sitting.device}
+    some, whole = same | {"steps": 1 if sitting.quick else 20}, same | {"steps": images // batch}
+    cores = 0 if sitting.quick else len(os.sched_getaffinity(0))
+    tuned = some | {"bf16": True, "channels_last": True, "workers": cores}
+    name = "ours, resident"
+    contenders = [
+        Contender("lightly, tuned", "small_images:lightly_loop", tuned, f"{cores} workers", peer=True),
+        Contender(name, "small_images:our_loop", whole, "bf16, channels_last"),
+    ]
+    if not sitting.quick:
+        name += ", compiled, CUDA graphs"
+        switches = {"compile": True, "cuda_graphs": True}
+        contenders.append(Contender(name, "small_images:our_loop", whole | switches, "bf16, channels_last"))
+
+    def epochs(measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
+        seconds = EPOCH / best_rate(measured[name])
+        return [{"what": f"an epoch of {EPOCH:,} images", "found": seconds, "goal": 3, "unit": "s", "at_most": True}]
+
+    sitting.compare(
+        "small",
+        f"BYOL epochs of images of 32 pixels, ResNet-18, batch {batch}",
+        contenders,
+        unit="images",
+        goals={name: 5.0},
+        checks=epochs,
+        notes=["From uint8 pixels on the host (lightly) or on the device (ours) to new weights."],
+    )
+
+
 PARTS: dict[str, Callable[[Sitting], None]] = {
+    "small": small_part,
     "views": views_part,
     "step": step_part,
     "feed": feed_part,

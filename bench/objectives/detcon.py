@@ -94,8 +94,8 @@ class DetCon(Objective):
         """Refuse views whose map is a single position: it has one region; and crops that are not smaller."""
         super().check(batch_size, view_size)
         check_smaller(self.crops, self.crop_size, view_size)
-        if view_size < 64:
-            raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to 64 or more.")
+        if view_size < (least := 2 * self.encoder.stride):
+            raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to {least} or more.")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""

@@ -21,9 +21,10 @@ from bench.convert.reading import read_checkpoint
 from bench.data.clips import ClipDataset
 from bench.data.held_out import held_out
 from bench.data.images import ViewDataset, loader
-from bench.data.layouts import Index, index
+from bench.data.layouts import Index, pretraining_index
+from bench.data.resident import Resident
 from bench.data.sampler import DrawSampler, steps_per_epoch
-from bench.data.views import Batch
+from bench.data.views import Batch, View, small_views
 from bench.errors import BadInput
 from bench.nn.encoder import build_encoder
 from bench.objectives import build
@@ -52,7 +53,9 @@ def run(job: Job) -> dict[str, Any]:
     recipe = job.config
     assert isinstance(recipe, Recipe)
     with ranks_of() as ranks:
-        images = None if recipe.dataset == "none" else index(recipe.dataset, job.data_root(recipe.dataset), "train")
+        images = None
+        if recipe.dataset != "none":
+            images = pretraining_index(recipe.dataset, job.data_root(recipe.dataset))
         objective, report = start(
             recipe,
             job.seed,
@@ -61,6 +64,7 @@ def run(job: Job) -> dict[str, Any]:
             num_images=len(images.files) if images else 0,
         )
         objective.check(recipe.batch_size // recipe.accumulate, recipe.view_size)
+        views_of(objective, recipe)  # refuses what does not fit
         if ranks.first:
             print(_words(recipe, report), flush=True)
         if images is None:
@@ -101,9 +105,11 @@ def start(
 
     Raises BadInput for a checkpoint of another architecture or prefix, saying how many tensors of how many matched.
     """
-    encoder = build_encoder(recipe.arch, seed)
+    encoder = build_encoder(recipe.arch, seed, recipe.stem)
     if checkpoint is not None:
-        trunk = load_strictly(encoder, load_trunk(checkpoint, recipe.arch), f"the {recipe.arch} of {recipe.name}")
+        trunk = load_strictly(
+            encoder, load_trunk(checkpoint, recipe.arch, recipe.stem), f"the {recipe.arch} of {recipe.name}"
+        )
     reseed(seed, "objective")
     objective = build(recipe.objective, encoder, num_classes, num_images)
     if checkpoint is None:
@@ -153,7 +159,7 @@ def _untrained(objective: Objective, recipe: Recipe, job: Job, ranks: Ranks) -> 
 
 def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks: Ranks) -> dict[str, Any]:
     micro_batch(recipe.batch_size, ranks.world, recipe.accumulate)
-    dataset = _dataset(objective, recipe, job, images)
+    dataset = _dataset(objective, recipe, job, images, ranks)
     length = len(dataset)
     steps = steps_per_epoch(length, recipe.batch_size)
     workers = _workers(recipe, steps, ranks)
@@ -162,6 +168,8 @@ def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks:
         batches = DrawSampler(
             length, recipe.batch_size // ranks.world, job.seed, start_step=step, rank=ranks.rank, world=ranks.world
         )
+        if isinstance(dataset, Resident):
+            return dataset.batches(batches, recipe.accumulate)
         return loader(dataset, Parts(batches, recipe.accumulate), workers, pin=ranks.device.type == "cuda")
 
     title, look = f"{recipe.name}-s{job.seed}", recipe.diagnostics
@@ -178,13 +186,32 @@ def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks:
     )
 
 
-def _dataset(objective: Objective, recipe: Recipe, job: Job, images: Index) -> ViewDataset | ClipDataset:
-    views, clip = objective.views(recipe.view_size), objective.video()
+def views_of(objective: Objective, recipe: Recipe) -> tuple[View, ...]:
+    """Return the views of a recipe: the objective's, or `small` ones instead; BadInput where these cannot stand in."""
+    views = objective.views(recipe.view_size)
+    if recipe.augmentation == "small":
+        return small_views(views, recipe.view_size, recipe.objective["name"])
+    return views
+
+
+def _dataset(
+    objective: Objective, recipe: Recipe, job: Job, images: Index, ranks: Ranks
+) -> ViewDataset | ClipDataset | Resident:
+    views, clip = views_of(objective, recipe), objective.video()
     if clip is not None and recipe.dataset != "clips":
         raise BadInput(
             f"The objective {recipe.objective['name']} learns from videos, but dataset is {recipe.dataset!r}; set "
             "dataset='clips' (bench show names a config that does)."
         )
+    if recipe.view_backend == "resident":
+        if recipe.dataset == "clips" or objective.map is not None:
+            what = "clips" if recipe.dataset == "clips" else f"maps of {objective.map}"
+            raise BadInput(
+                f"view_backend 'resident' makes views of images alone, and {what} are read by the loader's workers; "
+                "set view_backend='fast'."
+            )
+        sharing = 1 if ranks.device.type == "cuda" else ranks.local_world
+        return Resident(images, views, job.seed, ranks.device, recipe.subset, recipe.compile, sharing)
     if recipe.dataset == "clips":
         return ClipDataset(
             images, views, job.seed, clip, job.unreadable, subset=recipe.subset, backend=recipe.view_backend

@@ -55,10 +55,11 @@ def main() -> None:
     if world > 1:
         os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank)}
         os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": sys.argv[6]}
-    for precision in ("bf16", "float32"):
+    plain = {"vote": "majority", "metric": "euclidean"}
+    for name, precision, more in (("bf16", "bf16", {}), ("float32", "float32", {}), ("euclidean", "float32", plain)):
         for batch in (4, 16):  # of 18 images, of which one is broken; and 9: a rank may have one batch, or none
             asked.clear()
-            task = KnnTask(**(COMMON | {"search": precision, "batch_size": batch}))
+            task = KnnTask(**(COMMON | {"search": precision, "batch_size": batch} | more))
             place = folder / f"{world}-{rank}"
             place.mkdir(exist_ok=True)
             job = Job(
@@ -71,7 +72,7 @@ def main() -> None:
                 data={"imagenet": "0"},
                 features=folder / f"features-{world}",
             )
-            found[f"stage {precision} {batch}"] = (knn.run(job), *asked)
+            found[f"stage {name} {batch}"] = (knn.run(job), *asked)
             if world > 1:  # each run of the stage has a process group of its own
                 os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
     torch.save(found, folder / f"world_{world}_rank_{rank}.pt")
