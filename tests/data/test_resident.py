@@ -282,6 +282,12 @@ def test_a_step_has_the_samplers_images() -> None:
     assert not torch.equal(batches[0].boxes[0], batches[3].boxes[0])
 
 
+def test_each_step_and_view_has_numbers_of_its_own() -> None:
+    found = [box for batch in steps(6) for box in batch.boxes]
+    for number, box in enumerate(found):
+        assert not any(torch.equal(box, other) for other in found[:number])
+
+
 def test_ranks_and_parts_are_one_batch() -> None:
     whole = steps(4)
     for rank in (0, 1):
