@@ -314,6 +314,12 @@ def test_a_draw_has_its_own_numbers_whatever_was_drawn_elsewhere() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
+def test_how_many_are_made_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = steps(2)
+    monkeypatch.setattr(resident, "CACHED", 3 * 3 * SIDE * SIDE)
+    assert same(steps(2), whole)
+
+
 def test_a_subset_is_that_of_the_other_back_ends() -> None:
     from bench.data.images import ViewDataset
 
