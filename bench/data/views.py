@@ -21,6 +21,9 @@ difference / its 99th percentile in grey levels, on smooth images and on noise a
 
 The hue's of `device` is Pillow's own: it keeps hue and saturation in 8 bits, fractions cut off. The blur's of `fast` is
 at edges. tests/data/test_backends.py holds both to that.
+
+A fourth, `resident` (resident.py), has the split on the device and draws there, too, by the laws of `draw` but from
+numbers of its own: other views than those, with the pixels of `device` for equal parameters.
 """
 
 from __future__ import annotations

@@ -282,6 +282,12 @@ def test_a_step_has_the_samplers_images() -> None:
     assert not torch.equal(batches[0].boxes[0], batches[3].boxes[0])
 
 
+def test_each_step_and_view_has_numbers_of_its_own() -> None:
+    found = [box for batch in steps(6) for box in batch.boxes]
+    for number, box in enumerate(found):
+        assert not any(torch.equal(box, other) for other in found[:number])
+
+
 def test_ranks_and_parts_are_one_batch() -> None:
     whole = steps(4)
     for rank in (0, 1):
@@ -306,6 +312,12 @@ def test_a_draw_has_its_own_numbers_whatever_was_drawn_elsewhere() -> None:
     torch.manual_seed(0)
     steps(2)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_how_many_are_made_at_once_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = steps(2)
+    monkeypatch.setattr(resident, "CACHED", 3 * 3 * SIDE * SIDE)
+    assert same(steps(2), whole)
 
 
 def test_a_subset_is_that_of_the_other_back_ends() -> None:

@@ -208,6 +208,21 @@ def test_a_resumed_run_equals_an_undisturbed_one_with_any_number_of_workers(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+def test_resident_images_tell_colours_apart_and_resume_exactly(
+    tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = make_task(view_backend="resident", epochs=3)
+    whole = run(make_job(tmp_path / "whole", trunk_folder, imagenet, task))
+    assert whole["top1_percent"] > 60
+    with monkeypatch.context() as patch:
+        interrupt_after(4, patch)
+        with pytest.raises(Interrupted):
+            run(make_job(tmp_path / "parts", trunk_folder, imagenet, task))
+    assert run(make_job(tmp_path / "parts", trunk_folder, imagenet, task)) == whole
+    heads = [load_file(tmp_path / name / HEADS) for name in ("whole", "parts")]
+    assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
+
+
 def interrupt_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = []
     real = Heads.step
