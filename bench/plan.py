@@ -239,6 +239,11 @@ class Planner:
 
         The names are hashed too: two recipes with equal content share a trunk, but each gets its row.
         """
+        if task.kind == "segmentation" and recipe.stem != "imagenet":
+            raise BadInput(
+                f"{task.name} takes trunks with the stem 'imagenet', which mmseg's ResNet has, but {recipe.name} has "
+                f"{recipe.stem!r}; leave one of the two out."
+            )
         data, packs = self._data(task)
         if id(task) not in self._protocols:
             self._protocols[id(task)] = _task_settings(task)
@@ -281,6 +286,11 @@ class Planner:
             raise BadInput(
                 f"{recipe.name} starts from epoch {epoch} of {name}, which under profile {recipe.profile} ends with "
                 f"epoch {parent.epochs - 1}; set init.epoch to at most that."
+            )
+        if recipe.stem != parent.stem:
+            raise BadInput(
+                f"{recipe.name} has the stem {recipe.stem!r} and starts from {name}, which has {parent.stem!r}; "
+                "set stem to the same in both."
             )
         every = parent.checkpoint.keep_every_epochs
         if epoch != parent.epochs - 1 and (every is None or (epoch + 1) % every):

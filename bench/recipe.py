@@ -23,10 +23,15 @@ from bench.errors import BadInput, nearest
 from bench.signature import check_arguments
 
 Profile = Literal["full", "mini", "smoke"]
-Dataset = Literal["coco", "imagenet", "imagenet100", "clips", "none"]  # none: nothing is read, as for random init
+# none: nothing is read, as for random init. Pretraining on stl10 sees its images without labels, too.
+Dataset = Literal["coco", "imagenet", "imagenet100", "clips", "cifar10", "cifar100", "stl10", "none"]
+Labelled = Literal["imagenet", "imagenet100", "cifar10", "cifar100", "stl10"]
 Precision = Literal["float32", "bf16"]
 PackUsage = Literal["auto", "off"]  # whether a pack that is there is read (bench data pack)
 TrunkForm = Literal["autocast", "folded"]
+# What stands before the first block: 7×7 of stride 2 and a max-pool; or 3×3 of stride 1, with (`stl`) and without it.
+Stem = Literal["imagenet", "cifar", "stl"]
+Augmentation = Literal["own", "small"]  # the objective's own views, or those of runs on small images in their place
 ViewBackend = Literal["reference", "fast", "device"]  # what makes views: Pillow, OpenCV, or the training device
 # What segmentation computes otherwise than mmseg does, to the same result up to the rounding of float32.
 FastStep = Literal[
@@ -81,6 +86,13 @@ class ScheduleSettings(Frozen):
     milestones: tuple[float, ...] = ()  # fractions of the run, for `step`
     gamma: float = Field(default=0.1, gt=0, le=1, json_schema_extra=LATER)  # factor at a milestone
     warmup_ratio: float = Field(default=0.0, ge=0, le=1, json_schema_extra=LATER)  # of the peak, where it starts
+    warmup_steps: int | None = Field(default=None, ge=0, json_schema_extra=LATER)  # instead of warmup_epochs
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> ScheduleSettings:
+        if self.warmup_steps is not None and self.warmup_epochs:
+            raise ValueError("schedule has both warmup_epochs and warmup_steps; set one of them")
+        return self
 
 
 class Init(Frozen):
@@ -140,7 +152,9 @@ class Recipe(Frozen):
     subset: int | None = Field(default=None, gt=0)  # use only this many images, drawn once by the seed
     objective: dict[str, Any]
     arch: Literal["resnet18", "resnet50"] = "resnet50"
+    stem: Stem = Field(default="imagenet", json_schema_extra=LATER)
     view_size: int = Field(default=224, ge=32)
+    augmentation: Augmentation = Field(default="own", json_schema_extra=LATER)
     view_backend: ViewBackend = Field(default="reference", json_schema_extra=LATER)
     epochs: int = Field(ge=0)
     batch_size: int = Field(default=256, gt=0)  # of one optimizer step, over all ranks and accumulated parts
@@ -167,6 +181,8 @@ class Recipe(Frozen):
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
         if (self.dataset == "none") != (self.epochs == 0):
             raise ValueError("dataset 'none' and epochs 0 go together: set both, or neither")
+        if self.augmentation != "own" and self.dataset == "clips":
+            raise ValueError(f"augmentation={self.augmentation!r} is for images, not for clips; set it to 'own'")
         if self.cuda_graphs and not self.compile:
             raise ValueError("cuda_graphs records what compile makes; set compile=True with it, or cuda_graphs=False")
         if self.compile and self.checkpoint_activations:
@@ -217,13 +233,17 @@ class LinearTask(_FrozenTask):
     """A linear classifier on the frozen encoder; one head per learning rate, trained side by side."""
 
     kind: Literal["linear"]
-    dataset: Literal["imagenet", "imagenet100"]
+    dataset: Labelled
     epochs: int = Field(gt=0)
     batch_size: int = Field(default=256, gt=0)
-    learning_rates: tuple[float, ...] = Field(min_length=1)  # per 256 images
-    momentum: float = Field(default=0.9, ge=0, lt=1)
+    learning_rates: tuple[float, ...] = Field(min_length=1)  # per 256 images with SGD, as they are with Adam
+    # `adam`: torch's, weight decay as its L2 on all parameters; on features that are taken once.
+    optimizer: Literal["sgd", "adam"] = Field(default="sgd", json_schema_extra=LATER)
+    momentum: float = Field(default=0.9, ge=0, lt=1)  # of SGD
     weight_decay: float = Field(default=0.0, ge=0)
-    schedule: Literal["cosine", "step"] = "step"
+    schedule: Literal["cosine", "step", "exponential"] = "step"
+    # `exponential`: falls by one factor each epoch, to this share of the rate after the last.
+    final_ratio: float = Field(default=0.0, ge=0, le=1, json_schema_extra=LATER)
     milestones: tuple[float, ...] = (0.6, 0.8)  # fractions of the run
     # More than one learning rate: the head is chosen on this share of the training images, never on val.
     selection_share: float = Field(default=0.0, ge=0, lt=1)
@@ -244,16 +264,24 @@ class LinearTask(_FrozenTask):
     def _selection(self) -> LinearTask:
         if len(self.learning_rates) > 1 and self.selection_share == 0:
             raise ValueError("several learning_rates need selection_share > 0, so that val does not choose the head")
+        if (self.schedule == "exponential") != (self.final_ratio > 0):
+            raise ValueError("schedule 'exponential' and final_ratio > 0 go together; set both, or neither")
+        if self.optimizer == "adam" and self.features != "centre":
+            raise ValueError("optimizer 'adam' trains on features that are taken once; set features='centre' with it")
         return self
 
 
 class KnnTask(_FrozenTask):
-    """Weighted k-nearest-neighbour vote on normalised features (Wu et al. 2018)."""
+    """k-nearest-neighbour vote: weighted, on normalised features (Wu et al. 2018), or a majority of the nearest."""
 
     kind: Literal["knn"]
-    dataset: Literal["imagenet", "imagenet100"]
+    dataset: Labelled
     k: int = Field(default=200, gt=0)
-    temperature: float = Field(default=0.07, gt=0)
+    temperature: float = Field(default=0.07, gt=0)  # of the weighted vote
+    # `majority`: each neighbour has one vote; of classes with as many, the lowest label wins.
+    vote: Literal["weighted", "majority"] = Field(default="weighted", json_schema_extra=LATER)
+    # `euclidean`: between features as they are, not normalised.
+    metric: Literal["cosine", "euclidean"] = Field(default="cosine", json_schema_extra=LATER)
     batch_size: int = Field(default=256, gt=0)
     size: int = Field(default=224, ge=32)
     resize: int = Field(default=256, ge=32)
@@ -267,12 +295,18 @@ class KnnTask(_FrozenTask):
     # `bf16`: a coarse search, and float32 for all that it leaves open; the neighbours are those of float32.
     search: Precision = Field(default="float32", json_schema_extra=LATER)
 
+    @model_validator(mode="after")
+    def _weights_of_cosines(self) -> KnnTask:
+        if self.vote == "weighted" and self.metric != "cosine":
+            raise ValueError("a weighted vote weighs cosines; set metric='cosine', or vote='majority'")
+        return self
+
 
 class DiagnosticsTask(_FrozenTask):
     """How a pretraining's representation spreads over its dimensions: of the trunk, and of what its loss sees."""
 
     kind: Literal["diagnostics"]
-    dataset: Literal["coco", "imagenet", "imagenet100"]  # its validation images; coco's have no classes
+    dataset: Literal["coco", Labelled]  # its validation images; coco's have no classes
     images: int | None = Field(default=None, ge=2)  # drawn once, the same for every pretraining and seed; None: all
     pairs: int = Field(default=2048, ge=2)  # images whose two views alignment is of
     neighbours: int = Field(default=20, gt=0)

@@ -228,3 +228,22 @@ def test_an_objectives_later_setting_counts_where_it_is_used() -> None:
 def test_every_later_setting_is_a_setting_of_its_objective() -> None:
     for name in objectives():
         assert set(later(name)) <= set(parameters(name)), name
+
+
+def test_a_stem_and_its_views_leave_earlier_fingerprints_as_they_were() -> None:
+    written = recipe(stem="imagenet", augmentation="own", schedule={"warmup_steps": None})
+    assert prints(planned([written], [task()])) == prints(planned([recipe()], [task()]))
+    for extra in ({"stem": "cifar"}, {"augmentation": "small"}, {"schedule": {"warmup_steps": 3}}):
+        changed = prints(planned([recipe(**extra)], [task()]))
+        assert not set(changed.values()) & set(prints(planned([recipe()], [task()])).values())
+
+
+def test_segmentation_behind_a_stem_that_mmseg_lacks_is_refused_when_planned() -> None:
+    with pytest.raises(BadInput, match=r"cityscapes_pspnet takes trunks with the stem 'imagenet'.* coco has 'cifar'"):
+        planned([recipe(stem="cifar")], [task("cityscapes_pspnet")])
+
+
+def test_a_start_from_another_stem_is_refused_when_planned() -> None:
+    child = recipe("coco_4_1finetune_79_4p", stem="stl", init={"epoch": 0})
+    with pytest.raises(BadInput, match=r"has the stem 'stl' and starts from \w+, which has 'imagenet'"):
+        planned([child], [])

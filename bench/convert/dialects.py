@@ -21,6 +21,7 @@ from torch import Tensor
 from bench.convert.matching import Match, match_shapes
 from bench.convert.reading import read_checkpoint
 from bench.errors import BadInput
+from bench.nn.encoder import check_stem
 
 # Where a file holds several whole trunks, the online encoder goes before its average: first listed wins.
 DICTIONARIES = ("objective", "state_dict", "model", "")
@@ -30,29 +31,41 @@ PREFIXES = (
 )
 COUNTER = ".num_batches_tracked"  # of a batch norm: unused in a forward pass, and absent from many foreign files
 _HEADS = frozenset({"conv1", "bn1", "layer1", "layer2", "layer3", "layer4", "stem"})
+_STEM_WORDS = {
+    "imagenet": "the 7×7 stem of torchvision",
+    "stl": "a 3×3 stem of one convolution",
+    "cifar": "a 3×3 stem of one convolution",
+}
 _OTHERS = ("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "wide_resnet50_2", "resnext50_32x4d")
 
 
 @cache
-def trunk_shapes(arch: str) -> dict[str, tuple[int, ...]]:
-    """Return {key name: shape} of a trunk, e.g. for `arch="resnet50"`; BadInput for an unknown arch."""
+def trunk_shapes(arch: str, stem: str = "imagenet") -> dict[str, tuple[int, ...]]:
+    """Return {key name: shape} of a trunk, e.g. for `arch="resnet50"`; BadInput for an unknown arch or stem.
+
+    The stems `cifar` and `stl` have the same shapes: what tells them apart is a max-pool, which has no weights.
+    """
+    check_stem(stem)
     try:
         with torch.device("meta"):
             model = torchvision.models.get_model(arch, weights=None)
     except ValueError:
         raise BadInput(f"Unknown architecture {arch!r}; known: {', '.join(_OTHERS)}.") from None
-    return {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if not name.startswith("fc.")}
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if not name.startswith("fc.")}
+    if stem != "imagenet":
+        shapes["conv1.weight"] = (*shapes["conv1.weight"][:2], 3, 3)
+    return shapes
 
 
-def load_trunk(path: Path, arch: str) -> dict[str, Tensor]:
-    """Read the trunk of an `arch` from a checkpoint in any dialect, whatever its prefix.
+def load_trunk(path: Path, arch: str, stem: str = "imagenet") -> dict[str, Tensor]:
+    """Read the trunk of an `arch` with a stem from a checkpoint in any dialect, whatever its prefix.
 
     Returns {torchvision's key name: tensor}, float32 (int64 for the batch norms' counters), in torchvision's order.
 
-    Raises BadInput, saying how many tensors of how many matched, for another architecture, for a deep 3×3 stem, and
+    Raises BadInput, saying how many tensors of how many matched, for another architecture or stem, and
     when no prefix matches; and for a file that is no checkpoint, carries code, or holds values that are not finite.
     """
-    wanted = trunk_shapes(arch)
+    wanted = trunk_shapes(arch, stem)
     content = read_checkpoint(Path(path))
     candidates = [
         (where, prefix, _below(tensors, prefix))
@@ -61,7 +74,7 @@ def load_trunk(path: Path, arch: str) -> dict[str, Tensor]:
     ]
     whole = [(where, prefix, found) for where, prefix, found in candidates if _fit(wanted, found).complete]
     if not whole:
-        raise BadInput(_refusal(path, arch, content, [found for _, _, found in candidates]))
+        raise BadInput(_refusal(path, arch, stem, content, [found for _, _, found in candidates]))
     _, prefix, found = _preferred(path, whole)
     state = {}
     for name, shape in wanted.items():
@@ -120,9 +133,9 @@ def _preferred(path: Path, whole: list[tuple[str, str, dict[str, Tensor]]]) -> t
     return ordered[0]
 
 
-def _refusal(path: Path, arch: str, content: Any, found: list[dict[str, Tensor]]) -> str:
+def _refusal(path: Path, arch: str, stem: str, content: Any, found: list[dict[str, Tensor]]) -> str:
     """Say in one sentence why no trunk could be read, how far it got, and the remedy."""
-    wanted = trunk_shapes(arch)
+    wanted = trunk_shapes(arch, stem)
     best = max(found, key=lambda tensors: match_shapes(wanted, tensors).matched, default={})
     match = match_shapes(wanted, best)
     if match.matched == 0 and not any(name.split(".")[0] in _HEADS for name in best):
@@ -137,9 +150,16 @@ def _refusal(path: Path, arch: str, content: Any, found: list[dict[str, Tensor]]
     if any(name.startswith(("stem.", "conv1.0.")) for name in best):
         return (
             f"{path} has a deep 3×3 stem (ResNetV1c or -D): {match.counts}; "
-            f"give a {arch} with the 7×7 stem of torchvision (mmseg's type='ResNet')."
+            f"give a {arch} with {_STEM_WORDS[stem]} (mmseg's type='ResNet')."
         )
-    kind = next((other for other in _OTHERS if other != arch and _fit(trunk_shapes(other), best).complete), None)
+    for other in ("imagenet", "cifar"):  # `stl` has the shapes of `cifar`
+        if _fit(trunk_shapes(arch, other), best).complete:
+            fitting = "'imagenet'" if other == "imagenet" else "'cifar' or 'stl'"
+            return (
+                f"{path} is a {arch} with {_STEM_WORDS[other]}, not with {_STEM_WORDS[stem]}: {match.counts}; "
+                f"set stem={fitting}, or give a checkpoint with that stem."
+            )
+    kind = next((other for other in _OTHERS if other != arch and _fit(trunk_shapes(other, stem), best).complete), None)
     if kind:
         return f"{path} is a {kind}, not a {arch}: {match.counts}; set arch={kind!r} or give a checkpoint of a {arch}."
     return f"{path} is not a {arch}: {match.counts}, and {match.first_fault}; give a whole checkpoint of a {arch}."

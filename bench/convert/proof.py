@@ -38,6 +38,7 @@ class Proof:
     tensors: dict[str, dict[str, Any]]  # name -> {"shape": [...], "sha256": "..."} of the loaded network
     maps: dict[str, float]  # map -> largest difference, relative to the map's largest value
     tolerance: float = TOLERANCE
+    stem: str = "imagenet"
     image: str = "1×3×64×96, value sin((c+1)(7i+1)/11) + cos((c+2)(5j+1)/13)"
 
 
@@ -72,6 +73,7 @@ def prove(
     arch: str,
     encoder_maps: Callable[[Tensor], Sequence[Tensor]],
     network: nn.Module,
+    stem: str = "imagenet",
 ) -> Proof:
     """Compare a checkpoint's trunk with the network that it was loaded into.
 
@@ -80,6 +82,7 @@ def prove(
         arch: e.g. "resnet50".
         encoder_maps: the pretraining encoder in eval mode, image N×3×H×W -> (C2, C3, C4, C5).
         network: the network downstream; it is called in eval mode and returns (C2, C3, C4, C5).
+        stem: of both.
     """
     match = match_contents(source, network.state_dict())
     maps = compare_maps(encoder_maps, network)
@@ -97,6 +100,7 @@ def prove(
         fault=fault,
         tensors=tensors,
         maps=maps,
+        stem=stem,
     )
 
 
@@ -127,10 +131,11 @@ def write_proof(folder: Path, proof: Proof) -> None:
     temporary.replace(folder / PROOF)
 
 
-def verify_proof(folder: Path, state: Mapping[str, Tensor]) -> None:
-    """Check that the load proof in `folder` holds for exactly these tensors.
+def verify_proof(folder: Path, state: Mapping[str, Tensor], stem: str = "imagenet") -> None:
+    """Check that the load proof in `folder` holds for exactly these tensors behind that stem.
 
-    Raises BadInput when it is missing, did not pass, or is about other tensors (saying how many of how many matched).
+    Raises BadInput when it is missing, did not pass, or is about other tensors (saying how many of how many matched)
+    or another stem.
     """
     file = folder / PROOF
     remedy = f"run the convert stage again: remove {folder}, then bench run"
@@ -151,10 +156,12 @@ def verify_proof(folder: Path, state: Mapping[str, Tensor]) -> None:
         raise BadInput(f"Weights refused: the load proof failed ({proof.fault}); {remedy}")
     if proof.trunk_hash != trunk_hash(state):
         raise BadInput(f"Weights refused: the load proof is about another trunk; {remedy}")
+    if proof.stem != stem:
+        raise BadInput(f"Weights refused: the load proof is about the stem {proof.stem}, not {stem}; {remedy}")
 
 
 def load_proven(folder: Path) -> Trunk:
     """Read the trunk that a convert stage left in `folder`, and verify its proof; BadInput when either fails."""
     trunk = read_trunk(folder / TRUNK, check=False)  # the proof says more: which tensors, and how many
-    verify_proof(folder, trunk.state)
+    verify_proof(folder, trunk.state, trunk.stem)
     return trunk

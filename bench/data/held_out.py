@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from bench.data.images import EvalDataset, ViewDataset, collate
-from bench.data.layouts import Index, index, splits
+from bench.data.layouts import Index, index, part, splits
 from bench.data.views import SIMCLR_VIEWS, Batch
 from bench.errors import BadInput
 from bench.randomness import generator
@@ -51,7 +51,7 @@ def held_out(train: Index, size: int, images: int, classes: int, bank: int) -> H
     Two views of each image are drawn as SimCLR draws them, at half its colour jitter.
     """
     chosen = _chosen(source := _source(train), images, classes)
-    shown = replace(source, files=tuple(source.files[i] for i in chosen), labels=_labels(source, chosen))
+    shown = part(source, chosen)
     centre = _centre(shown, size)
     pair = ViewDataset(shown, SIMCLR_VIEWS(size, 0.5), SEED, unreadable="skip")
     v1, v2 = _read(pair, [(i, i) for i in range(len(chosen))]).views
@@ -60,13 +60,15 @@ def held_out(train: Index, size: int, images: int, classes: int, bank: int) -> H
         return found
     among = set(shown.labels)
     used = set(shown.files) if source.split == train.split else set()
+    if train.labels is None:  # as where STL-10's images without labels are trained on, too
+        train = index(train.dataset, train.root, "train")
     assert train.labels is not None
     rest = [i for i, label in enumerate(train.labels) if label in among and train.files[i] not in used]
-    others = replace(train, files=tuple(train.files[i] for i in rest), labels=_labels(train, rest))
-    some = _chosen(others, bank, len(among))
-    others = replace(others, files=tuple(others.files[i] for i in some), labels=_labels(others, some))
-    if not others.files:
+    if not rest:
         return found
+    unread = replace(train, pixels=None)  # what is not chosen need not be copied
+    some = _chosen(part(unread, rest), bank, len(among))
+    others = part(train, [rest[i] for i in some])
     batch = _centre(others, size)
     return replace(found, bank=batch.views[0], bank_labels=batch.labels)
 
@@ -88,10 +90,6 @@ def _chosen(source: Index, count: int, classes: int) -> list[int]:
     there = np.unique(labels)
     some = there[np.linspace(0, len(there) - 1, min(classes, len(there), count)).round().astype(int)] if count else []
     return sorted(int(i) for label in some for i in order[labels[order] == label][: count // len(some)])
-
-
-def _labels(source: Index, chosen: Sequence[int]) -> tuple[int, ...] | None:
-    return None if source.labels is None else tuple(source.labels[i] for i in chosen)
 
 
 def _centre(source: Index, size: int) -> Batch:

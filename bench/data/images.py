@@ -14,6 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from bench.data import fast_views
+from bench.data.binary import Pixels
 from bench.data.decode import Undecodable, read_array, read_rgb
 from bench.data.device_views import Drawing, collate_drawings
 from bench.data.layouts import Index
@@ -85,26 +86,30 @@ class _Files:
     labels: np.ndarray | None = field(repr=False)
     pack: Packed | None = None
     places: np.ndarray | None = field(default=None, repr=False)  # of the files in the pack
+    pixels: Pixels | None = field(default=None, repr=False)  # of all images, where they are no files
 
     @classmethod
     def of(cls, index: Index, pack: Packed | None = None) -> _Files:
         labels = None if index.labels is None else np.asarray(index.labels, dtype=np.int64)
         names = np.asarray([os.fsencode(file) for file in index.files])
-        return cls(str(index.root), names, labels, pack, None if pack is None else pack.positions(names))
+        places = None if pack is None else pack.positions(names)
+        return cls(str(index.root), names, labels, pack, places, index.pixels)
 
-    def packed(self, index: int) -> np.ndarray | None:
-        """Return an image of the pack, H×W×3 uint8, None where there is no pack. Raises Undecodable."""
+    def decoded(self, index: int) -> np.ndarray | None:
+        """Return an image, H×W×3 uint8, of `pixels` or the pack; None where it is a file. Raises Undecodable."""
+        if self.pixels is not None:
+            return np.array(self.pixels[index], order="C")  # in one piece, and nobody else's
         return None if self.pack is None or self.places is None else self.pack.read(int(self.places[index]))
 
     def image(self, index: int) -> Image.Image:
         """Return an image, from the pack if there is one. Raises Undecodable."""
-        packed = self.packed(index)
-        return read_rgb(self.path(index)) if packed is None else Image.fromarray(packed)
+        decoded = self.decoded(index)
+        return read_rgb(self.path(index)) if decoded is None else Image.fromarray(decoded)
 
     def array(self, index: int) -> np.ndarray:
         """Return an image H×W×3 uint8, from the pack if there is one. Raises Undecodable."""
-        packed = self.packed(index)
-        return read_array(self.path(index)) if packed is None else packed
+        decoded = self.decoded(index)
+        return read_array(self.path(index)) if decoded is None else decoded
 
     def path(self, index: int) -> Path:
         return Path(self.root, os.fsdecode(bytes(self.names[index])))

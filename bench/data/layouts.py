@@ -9,12 +9,16 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache as memo
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from bench.data import binary
 from bench.data.roots import DATASETS
 from bench.errors import BadInput, nearest
 
@@ -31,7 +35,12 @@ LAYOUTS = {
     "cityscapes": "leftImg8bit/<split>/<city>/*_leftImg8bit.png and "
     "gtFine/<split>/<city>/*_gtFine_labelTrainIds.png for the splits train and val",
     "clips": "train/<clip>/*.jpg or train/*.mp4, or both below train/<class>/ (and val/ likewise)",
+    "cifar10": "cifar-10-batches-py/, or train/<class>/*.png and test/<class>/*.png (or val/)",
+    "cifar100": "cifar-100-python/, or train/<class>/*.png and test/<class>/*.png (or val/)",
+    "stl10": "stl10_binary/, or train/<class>/*.png, test/<class>/*.png (or val/) and unlabeled/*.png",
 }
+SMALL = ("cifar10", "cifar100", "stl10")  # images of one size, in the authors' binary layouts or as files
+UNLABELLED = "unlabeled"  # STL-10's folder of images without classes
 
 # By train id.
 CITYSCAPES_CLASSES = (
@@ -46,7 +55,8 @@ class Index:
     """The files of one split, relative to `root` with forward slashes, sorted.
 
     `labels` are positions in `classes`, one for each file (None where images have no class); `masks` are label maps,
-    one for each file (empty where there are none).
+    one for each file (empty where there are none). `pixels` are the images, N×H×W×3 uint8, where many lie in one file,
+    which may be mapped; `files` are then names that say where an image lies in it. None where each is a file.
     """
 
     dataset: str
@@ -56,6 +66,19 @@ class Index:
     labels: tuple[int, ...] | None = None
     classes: tuple[str, ...] = ()
     masks: tuple[str, ...] = ()
+    pixels: binary.Pixels | None = field(default=None, compare=False, repr=False)
+
+
+def part(index: Index, chosen: Sequence[int] | np.ndarray) -> Index:
+    """Return the index of some of its images, in the order of the data set; all classes stay."""
+    kept = sorted(int(position) for position in chosen)
+    return replace(
+        index,
+        files=tuple(index.files[i] for i in kept),
+        labels=None if index.labels is None else tuple(index.labels[i] for i in kept),
+        masks=tuple(index.masks[i] for i in kept) if index.masks else (),
+        pixels=None if index.pixels is None else index.pixels[np.asarray(kept, np.int64)],
+    )
 
 
 def index(dataset: str, root: Path, split: str) -> Index:
@@ -80,9 +103,43 @@ def index(dataset: str, root: Path, split: str) -> Index:
             return Index(dataset, root, split, files, classes=CITYSCAPES_CLASSES, masks=masks)
         if dataset == "clips":
             return _clips(root, split)
-        return _imagenet(dataset, root, split)
+        if binary.is_there(dataset, root):
+            found = binary.read(dataset, root, split)
+            return Index(dataset, root, split, found.names, found.labels, found.classes, pixels=found.pixels)
+        return _in_classes(dataset, root, split)
     except OSError as error:
         raise _unlisted(error) from error
+
+
+def pretraining_index(dataset: str, root: Path) -> Index:
+    """List what pretraining on a data set sees: its training split, for STL-10 with the images without labels.
+
+    STL-10's has no labels and no classes. Raises BadInput as `index` does, and where STL-10's images without labels are
+    missing: pretraining on the 5,000 others would be another thing by the same name.
+    """
+    train = index(dataset, root, "train")
+    if dataset != "stl10":
+        return train
+    more = _unlabelled(root)
+    pixels: binary.Pixels | None = None
+    if train.pixels is not None and more.pixels is not None:
+        pixels = binary.Joined((np.asanyarray(train.pixels), np.asanyarray(more.pixels)))
+    return Index(dataset, root, f"train+{UNLABELLED}", (*train.files, *more.files), pixels=pixels)
+
+
+def check_pretraining(dataset: str, root: Path) -> None:
+    """Raise BadInput as `pretraining_index` does where a folder lacks what only pretraining reads; cheap."""
+    if dataset == "stl10":
+        _unlabelled(root)
+
+
+def unlabelled(dataset: str, root: Path) -> Index | None:
+    """List the images without labels that lie beside a data set's splits, None where there are none."""
+    if dataset != "stl10":
+        return None
+    file = root / binary.FOLDERS[dataset] / binary.UNLABELLED
+    there = file.is_file() if binary.is_there(dataset, root) else (root / UNLABELLED).is_dir()
+    return _unlabelled(root) if there else None
 
 
 def splits(dataset: str, root: Path) -> tuple[str, ...]:
@@ -90,8 +147,10 @@ def splits(dataset: str, root: Path) -> tuple[str, ...]:
     if dataset == "coco":
         found = [split for split in SPLITS if (root / f"{split}2017").is_dir()]
         return tuple(found) or (("train",) if root.is_dir() and _images(root) else ())
+    if binary.is_there(dataset, root):
+        return SPLITS
     above = root / "leftImg8bit" if dataset == "cityscapes" else root
-    return tuple(split for split in SPLITS if (above / split).is_dir())
+    return tuple(split for split in SPLITS if (above / _folder_of(dataset, root, split)).is_dir())
 
 
 @memo
@@ -147,40 +206,61 @@ def _clips_in(folder: Path, depth: int = 2) -> list[str]:
     return sorted(found)
 
 
-def _imagenet(dataset: str, root: Path, split: str) -> Index:
+def _folder_of(dataset: str, root: Path, split: str) -> str:
+    """The folder of a split: the small data sets' `val` is what their authors call `test`."""
+    return "test" if split == "val" and dataset in SMALL and not (root / "val").is_dir() else split
+
+
+def _unlabelled(root: Path) -> Index:
+    if binary.is_there("stl10", root):
+        found = binary.read_unlabelled(root)
+        return Index("stl10", root, UNLABELLED, found.names, pixels=found.pixels)
+    folder = root / UNLABELLED
+    names = _images(folder) if folder.is_dir() else []
+    if not names:
+        raise BadInput(
+            f"{folder} holds no images, which pretraining on stl10 sees besides train; put STL-10's images without "
+            "labels there."
+        )
+    return Index("stl10", root, UNLABELLED, tuple(f"{UNLABELLED}/{name}" for name in names))
+
+
+def _in_classes(dataset: str, root: Path, split: str) -> Index:
+    folder = _folder_of(dataset, root, split)
     classes = _class_folders(dataset, root, "train")
-    chosen = classes if split == "train" else _class_folders(dataset, root, split)
+    chosen = classes if split == "train" else _class_folders(dataset, root, folder)
     unknown = sorted(set(chosen) - set(classes))
     if unknown:
         raise BadInput(
-            f"{root / split} has {len(unknown)} classes that {root / 'train'} has not ({unknown[0]}); "
+            f"{root / folder} has {len(unknown)} classes that {root / 'train'} has not ({unknown[0]}); "
             "remove them, or add them to train."
         )
     files: list[str] = []
     labels: list[int] = []
     number = {name: label for label, name in enumerate(classes)}
     for name in chosen:
-        images = _images(root / split / name)
+        images = _images(root / folder / name)
         if not images:
-            raise BadInput(f"The class folder {root / split / name} holds no images; fill it or remove it.")
-        files += [f"{split}/{name}/{image}" for image in images]
+            raise BadInput(f"The class folder {root / folder / name} holds no images; fill it or remove it.")
+        files += [f"{folder}/{name}/{image}" for image in images]
         labels += [number[name]] * len(images)
     return Index(dataset, root, split, tuple(files), tuple(labels), tuple(classes))
 
 
-def _class_folders(dataset: str, root: Path, split: str) -> list[str]:
-    if not (root / split).is_dir():
-        raise _wrong(dataset, root, f"{split}/")
-    found = _folders(root / split)
+def _class_folders(dataset: str, root: Path, folder: str) -> list[str]:
+    if not (root / folder).is_dir():
+        raise _wrong(dataset, root, f"{folder}/")
+    found = _folders(root / folder)
     if not found:
-        raise _wrong(dataset, root, f"{split}/<wnid>/", "sort the images into a folder for each class, and it")
-    if dataset == "imagenet":
+        name = "<class>" if dataset in SMALL else "<wnid>"
+        raise _wrong(dataset, root, f"{folder}/{name}/", "sort the images into a folder for each class, and it")
+    if dataset != "imagenet100":
         return found
     wanted = sorted(imagenet100_classes())
     missing = sorted(set(wanted) - set(found))
     if missing:
         raise BadInput(
-            f"{root / split} has {100 - len(missing)} of the 100 classes of ImageNet-100 ({missing[0]} is missing); "
+            f"{root / folder} has {100 - len(missing)} of the 100 classes of ImageNet-100 ({missing[0]} is missing); "
             "point imagenet100 or imagenet to a folder with all of them, or use the data set imagenet."
         )
     return wanted
@@ -249,7 +329,8 @@ def _folders(folder: Path) -> list[str]:
 def fingerprint(dataset: str, root: Path, cache: Path | None = None) -> str:
     """Return 16 hex digits of a data set's content: all splits' relative paths and sizes, and what is in 1,024 files.
 
-    Where the folder lies does not matter. For a data set without a reader here, all files below its root count.
+    Where the folder lies does not matter. For a data set without a reader here, all files below its root count; where
+    many images lie in one file, all of it is read. STL-10's images without labels count where they are there.
 
     Args:
         cache: a JSON file that keeps the result with the times of the folders, and of the files whose content was
@@ -293,12 +374,20 @@ def _all_files(dataset: str, root: Path) -> list[str]:
         return [path.relative_to(root).as_posix() for path in below]
     found: list[str] = []
     for split in splits(dataset, root) or ("train",):  # with neither, let the reader say what it looked for
-        part = index(dataset, root, split)
+        listed = index(dataset, root, split)
         if dataset == "clips":
-            for clip in part.files:
+            for clip in listed.files:
                 folder = root / clip
                 found += [f"{clip}/{frame}" for frame in _images(folder)] if folder.is_dir() else [clip]
-        found += [*part.files, *part.masks] if dataset != "clips" else []
+        elif listed.pixels is not None:
+            found += binary.files_of(dataset, split)
+        else:
+            found += [*listed.files, *listed.masks]
+    if binary.is_there(dataset, root):
+        found += binary.files_of(dataset, "classes")
+    more = unlabelled(dataset, root)
+    if more is not None:
+        found += more.files if more.pixels is None else [f"{binary.FOLDERS[dataset]}/{binary.UNLABELLED}"]
     return found
 
 
@@ -307,11 +396,11 @@ def _stamps(root: Path, paths: Iterable[str]) -> dict[str, list[int] | None]:
     stamps: dict[str, list[int] | None] = {}
     for path in paths:
         try:
-            stat = os.stat(root / path)  # noqa: PTH116 - one call for all that is asked
+            now = os.stat(root / path)  # noqa: PTH116 - one call for all that is asked
         except OSError:
             stamps[path] = None
         else:
-            stamps[path] = [stat.st_mtime_ns, stat.st_size if os.path.splitext(path)[1] else 0]  # noqa: PTH122
+            stamps[path] = [now.st_mtime_ns, 0 if stat.S_ISDIR(now.st_mode) else now.st_size]
     return stamps
 
 

@@ -1,7 +1,7 @@
 """Where the data sets lie: the command line's words, then the environment, then a config file.
 
 In each of these a data set is named (`coco=DIR`), or a common parent is given that holds `coco/`, `imagenet/`,
-`imagenet100/` and `cityscapes/` (or `coco_mini/` and so on). This module does not import torch.
+`cifar10/` and so on, each by the data set's name (or `coco_mini/` and so on). This module does not import torch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from platformdirs import user_config_path
 
 from bench.errors import BadInput, nearest
 
-DATASETS = ("coco", "imagenet", "imagenet100", "cityscapes", "clips")
+DATASETS = ("coco", "imagenet", "imagenet100", "cityscapes", "clips", "cifar10", "cifar100", "stl10")
 VARIABLE = "BENCH_DATA_ROOT"
 FILE = "bench.toml"
 

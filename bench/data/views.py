@@ -38,6 +38,7 @@ from torchvision.transforms import functional as TF
 
 from bench.data.maps import Crop, covered
 from bench.data.strong_views import StrongStep, draw_strong, strengthen
+from bench.errors import BadInput
 from bench.nn.colour import MEAN, STD
 
 Interpolation = Literal["bicubic", "bilinear"]
@@ -129,6 +130,49 @@ def LOCAL_CROPS(
 def SUPERVISED_VIEW(size: int) -> View:
     """Crop and flip, as in supervised training and linear evaluation (He et al. 2016; torchvision's reference)."""
     return View(size=size, interpolation="bilinear", jitter=None, grey=0.0, blur=0.0)
+
+
+def SMALL_VIEW(size: int) -> View:
+    """The view of runs on CIFAR and STL-10: a fifth of the area or more, colours, grey and flip, neither blur nor
+    solarize.
+
+    Source: Ermolov et al., "Whitening for Self-Supervised Representation Learning" (ICML 2021), and their code,
+    htdt/self-supervised (bicubic; crops from 0.2 on, grey 0.1; the jitter of its later versions). There the colours
+    come before the crop, here after it: each acts on a pixel alone but for the contrast, which is about the mean of
+    the image there and of the crop here, and but for the rounding of the resize.
+    """
+    return View(size=size, scale=(0.2, 1.0), jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, grey=0.1, blur=0.0)
+
+
+def small_views(views: Sequence[View], size: int, name: str) -> tuple[View, ...]:
+    """Return an objective's views with each global one replaced by SMALL_VIEW; their number and order stay.
+
+    Small crops (multi-crop) keep their size, scale and count, and are drawn like the global views else.
+
+    Args:
+        views: of the objective.
+        size: side of its global views in pixels.
+        name: of the objective.
+
+    Raises BadInput where a view is special: in its own colours, with strong steps, bound to another view or to a map,
+    or a piece of the image that is cut further (square, or of at least half of it).
+    """
+    small, replaced = SMALL_VIEW(size), []
+    for view in views:
+        plain = view.jitter is not None and not (view.strong or view.overlap or view.salient)
+        whole = view.size == size and view.scale[0] < 0.5 and view.ratio[0] < view.ratio[1]
+        crop = view.size < size and view.scale[1] < 1.0
+        if not (plain and (whole or crop)):
+            raise BadInput(
+                f"The objective {name} needs views of its own kind, which augmentation='small' would take away; set "
+                "augmentation='own'."
+            )
+        replaced.append(
+            replace(small, count=view.count)
+            if whole
+            else replace(small, size=view.size, scale=view.scale, ratio=view.ratio, count=view.count)
+        )
+    return tuple(replaced)
 
 
 def PATCH_VIEW(size: int, grey: float = 0.0) -> View:

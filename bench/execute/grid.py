@@ -196,7 +196,7 @@ def _concerning(name: str, profile: Profile, assigned: dict[str, Any], *, alone:
     """
     if alone or not assigned or load_recipe(name, profile).epochs > 0:
         return assigned
-    return {key: value for key, value in assigned.items() if key == "arch"}
+    return {key: value for key, value in assigned.items() if key in {"arch", "stem"}}
 
 
 def _refuse_both(cells: Sequence[dict[str, Any]], assigned: dict[str, Any]) -> None:

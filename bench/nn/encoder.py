@@ -2,12 +2,15 @@
 
 Source: He et al., "Deep Residual Learning for Image Recognition" (2016), in torchvision's form: 7×7 stem, stride in the
 3×3 convolution of a bottleneck, fan-out initialisation (He et al. 2015), no zero-initialised last BN.
+
+For small images the stem is another (Ermolov et al., "Whitening for Self-Supervised Representation Learning", ICML
+2021, and their code, htdt/self-supervised): a 3×3 convolution of stride 1, and for images of 32 pixels no max-pool.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from bench.errors import BadInput, nearest
@@ -18,6 +21,12 @@ ARCHITECTURES = {
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
 }
 
+STEMS = {  # what stands before the first block, and the stride of C2; those of C3, C4 and C5 are 2, 4 and 8 times that
+    "imagenet": 4,  # 7×7 convolution of stride 2, max-pool
+    "stl": 2,  # 3×3 convolution of stride 1, max-pool
+    "cifar": 1,  # 3×3 convolution of stride 1
+}
+
 
 class Encoder(ResNet):
     """An image's feature maps and their pooled feature. The keys of its state dict are torchvision's, without `fc`.
@@ -26,12 +35,16 @@ class Encoder(ResNet):
 
     Args:
         arch: `resnet18` or `resnet50`.
-        seed: of the initial weights.
+        seed: of the initial weights. All but those of the first convolution are the same for every stem.
+        stem: `imagenet` (7×7 of stride 2, max-pool), `stl` (3×3 of stride 1, max-pool) or `cifar` (3×3 of stride 1).
 
-    Raises BadInput for another architecture.
+    Raises BadInput for another architecture or stem.
     """
 
-    def __init__(self, arch: str = "resnet50", seed: int = 0) -> None:
+    stem: str = "imagenet"
+
+    def __init__(self, arch: str = "resnet50", seed: int = 0, stem: str = "imagenet") -> None:
+        check_stem(stem)
         if arch not in ARCHITECTURES:
             hint = nearest(arch, ARCHITECTURES) or f"; known: {', '.join(ARCHITECTURES)}."
             raise BadInput(f"Unknown architecture {arch!r}{hint}")
@@ -40,15 +53,30 @@ class Encoder(ResNet):
             super().__init__(block, list(layers))
         self.arch = arch
         self.seed = seed
+        self.stem = stem
+        if stem != "imagenet":
+            with seeded(seed, "stem"):
+                self.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
+                nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's
+        if stem == "cifar":
+            self.maxpool: nn.Module = nn.Identity()
         self.feature_dim: int = self.fc.in_features
         del self.fc
+
+    @property
+    def stride(self) -> int:
+        """Pixels of an image from one position of C5 to the next: 32 with the stem `imagenet`, 16 `stl`, 8 `cifar`."""
+        return 8 * STEMS[self.stem]
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the pooled features of images: N×3×H×W -> N×feature_dim."""
         return self.pool(self.last_map(x))
 
     def maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return C2, C3, C4, C5 of images N×3×H×W: strides 4, 8, 16, 32; of ResNet-50 256, 512, 1024, 2048 channels."""
+        """Return C2, C3, C4, C5 of images N×3×H×W; of ResNet-50 256, 512, 1024, 2048 channels.
+
+        Their strides are 4, 8, 16, 32 with the stem `imagenet`, 2, 4, 8, 16 with `stl`, and 1, 2, 4, 8 with `cifar`.
+        """
         c1 = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         c2 = self.layer1(c1)
         c3 = self.layer2(c2)
@@ -56,7 +84,7 @@ class Encoder(ResNet):
         return c2, c3, c4, self.layer4(c4)
 
     def last_map(self, x: Tensor) -> Tensor:
-        """Return C5 alone: N×3×H×W -> N×feature_dim×⌈H/32⌉×⌈W/32⌉."""
+        """Return C5 alone: N×3×H×W -> N×feature_dim×⌈H/s⌉×⌈W/s⌉, s 32 with the stem `imagenet` (see `stride`)."""
         return self.maps(x)[-1]
 
     def pool(self, c5: Tensor) -> Tensor:
@@ -64,6 +92,22 @@ class Encoder(ResNet):
         return torch.flatten(self.avgpool(c5), 1)
 
 
-def build_encoder(arch: str, seed: int) -> Encoder:
-    """Return an encoder whose weights depend on (arch, seed) alone. Raises BadInput for an unknown architecture."""
-    return Encoder(arch, seed)
+def build_encoder(arch: str, seed: int, stem: str = "imagenet") -> Encoder:
+    """Return an encoder whose weights depend on (arch, seed, stem) alone; BadInput for an unknown arch or stem."""
+    return Encoder(arch, seed, stem)
+
+
+def check_stride(encoder: Encoder, name: str) -> None:
+    """Raise BadInput where the objective `name` decodes from maps of stride 32 and the encoder's are finer."""
+    if encoder.stride != 32:
+        raise BadInput(
+            f"{name} decodes from a last map of stride 32, but with stem={encoder.stem!r} it is {encoder.stride}; set "
+            "stem='imagenet'."
+        )
+
+
+def check_stem(stem: str) -> None:
+    """Raise BadInput for a stem that there is not."""
+    if stem not in STEMS:
+        hint = nearest(stem, STEMS) or f"; known: {', '.join(STEMS)}."
+        raise BadInput(f"Unknown stem {stem!r}{hint}")

@@ -243,16 +243,36 @@ def dots(queries: Tensor, rows: Tensor, counts: Tensor, columns: Tensor) -> Tens
     return torch.cat(parts) if parts else queries.new_empty(0)
 
 
-def vote(scores: Tensor, labels: Tensor, classes: int, temperature: float) -> Tensor:
+def euclidean(rows: Tensor, centre: Tensor, *, queries: bool) -> Tensor:
+    """Return rows N×D as N×(D+1), so that the largest inner product of a query and a row is the least distance.
+
+    −‖q − b‖²/2 = q·b − ‖b‖²/2 − ‖q‖²/2, whose last term is the same for all rows: a row gets the column −‖b‖²/2, a
+    query the column 1. The centre is taken off both first, which changes no distance and spares ‖b‖² its digits.
+
+    Args:
+        rows: N×D float32.
+        centre: D, such as the mean of the bank; the same for queries and rows, and on every process.
+        queries: whether these are queries.
+    """
+    moved = rows - centre
+    last = moved.new_ones(len(rows), 1) if queries else -(moved.double().square().sum(1, keepdim=True) / 2).to(rows)
+    return torch.cat([moved, last], dim=1)
+
+
+def vote(scores: Tensor, labels: Tensor, classes: int, temperature: float | None) -> Tensor:
     """Return the classes by weight of vote, best first, N×C; classes without a vote are −1.
 
     Args:
         scores: N×k cosines of the neighbours.
         labels: N×k their classes.
         classes: C.
-        temperature: τ; a neighbour's vote is exp(s/τ), here relative to its query's best neighbour.
+        temperature: τ; a neighbour's vote is exp(s/τ), here relative to its query's best neighbour. None: each
+            neighbour has one vote.
     """
-    weights = ((scores - scores.max(dim=1, keepdim=True).values) / temperature).exp()
+    if temperature is None:
+        weights = torch.ones_like(scores)
+    else:
+        weights = ((scores - scores.max(dim=1, keepdim=True).values) / temperature).exp()
     votes = scores.new_zeros(len(scores), classes).scatter_add_(1, labels, weights)
     voted = torch.zeros(votes.shape, dtype=torch.bool, device=votes.device).scatter_(1, labels, True)
     # Stable: classes with equal votes are ranked by number, not by chance.

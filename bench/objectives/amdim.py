@@ -61,8 +61,10 @@ class AMDIM(Objective):
         """Refuse a single image, which has no negatives, and views whose C5 is a single location."""
         if batch_size < 2:
             raise BadInput("AMDIM's negatives are other images, and the batch has one; set batch_size to 2 or more.")
-        if view_size <= 32:
-            raise BadInput(f"AMDIM needs locations of C5, but view_size is {view_size}; set view_size to 64 or more.")
+        if view_size <= (stride := self.encoder.stride):
+            raise BadInput(
+                f"AMDIM needs locations of C5, but view_size is {view_size}; set view_size to {2 * stride} or more."
+            )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_1to5, loss_1to7, loss_5to5 (without the penalty), penalty."""

@@ -75,8 +75,8 @@ class CAST(Objective):
         """Refuse a batch that the queue is no multiple of, and views whose map is a single position."""
         super().check(batch_size, view_size)
         self.queue.check(batch_size)
-        if view_size < 64:
-            raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to 64 or more.")
+        if view_size < (least := 2 * self.encoder.stride):
+            raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to {least} or more.")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_contrast and loss_attention before their weights."""

@@ -25,7 +25,7 @@ from bench.losses.soft_bins import soft_cross_entropy
 from bench.nn.collectives import sum_over_ranks, world
 from bench.nn.colour import from_lab, lab
 from bench.nn.colour_bins import gamut_bins, histogram, rarity_weights, soft_labels
-from bench.nn.encoder import Encoder
+from bench.nn.encoder import Encoder, check_stride
 from bench.nn.map_decoder import map_decoder
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
@@ -59,6 +59,7 @@ class Colorization(Objective):
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose quarter the decoder does not meet."""
         del batch_size
+        check_stride(self.encoder, "colorization")
         if view_size % 32:
             near = max(1, round(view_size / 32)) * 32
             raise BadInput(

@@ -24,7 +24,7 @@ from bench.losses.reconstruction import bernoulli_nll, squared_error
 from bench.nn import draws
 from bench.nn.colour import normalised_rgb, unnormalised
 from bench.nn.decoder import doublings, map_decoder, small_rgb
-from bench.nn.encoder import Encoder
+from bench.nn.encoder import Encoder, check_stride
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 
@@ -64,6 +64,7 @@ class DenoisingAutoencoder(Objective):
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse sizes that C5 does not divide."""
         del batch_size
+        check_stride(self.encoder, "denoising_autoencoder")
         if view_size % 32:
             raise BadInput(f"view_size is {view_size}; set it to a multiple of 32, as C5 has a stride of 32.")
 

@@ -75,8 +75,8 @@ class DetCon(Objective):
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose map is a single position: it has one region."""
         super().check(batch_size, view_size)
-        if view_size < 64:
-            raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to 64 or more.")
+        if view_size < (least := 2 * self.encoder.stride):
+            raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to {least} or more.")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss."""

@@ -24,7 +24,7 @@ from bench.losses.classification import cross_entropy
 from bench.losses.soft_bins import soft_cross_entropy
 from bench.nn.colour import from_lab, lab
 from bench.nn.colour_bins import gamut_bins, soft_labels
-from bench.nn.encoder import Encoder
+from bench.nn.encoder import Encoder, check_stride
 from bench.nn.map_decoder import map_decoder
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
@@ -55,6 +55,7 @@ class SplitBrain(Objective):
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose quarter the decoders do not meet."""
         del batch_size
+        check_stride(self.encoder, "split_brain")
         if view_size % 32:
             near = max(1, round(view_size / 32)) * 32
             raise BadInput(

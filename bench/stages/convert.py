@@ -12,12 +12,13 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
+import torchvision
+from torch import Tensor, nn
 
 from bench.convert.dialects import load_trunk, to_mmseg, to_timm, to_torchvision
 from bench.convert.proof import load_strictly, prove, write_proof
 from bench.convert.reading import read_checkpoint
-from bench.convert.trunk import TRUNK, read_trunk, save_trunk
+from bench.convert.trunk import TRUNK, Trunk, read_trunk, save_trunk
 from bench.errors import BadInput, StageFailed
 from bench.nn.encoder import Encoder, build_encoder
 from bench.recipe import Recipe
@@ -37,43 +38,79 @@ def run(job: Job) -> dict[str, Any]:
     recipe = job.config
     assert isinstance(recipe, Recipe)
     checkpoint = job.inputs["pretrain"] / CHECKPOINT
-    state = load_trunk(checkpoint, recipe.arch)
+    state = load_trunk(checkpoint, recipe.arch, recipe.stem)
     origin = job.inputs["pretrain"].name
-    save_trunk(job.folder / TRUNK, state, recipe.arch, recipe=recipe.name, seed=job.seed, pretraining=origin)
+    about: dict[str, str | int] = {"recipe": recipe.name, "seed": job.seed, "pretraining": origin}
+    save_trunk(job.folder / TRUNK, state, recipe.arch, recipe.stem, **about)
     # From here on both sides go their own way: the pretraining's encoder straight from its checkpoint, and mmseg's
-    # network from the file that the stages downstream will read.
-    encoder = pretrained_encoder(checkpoint, recipe.arch).eval()
-    network = build_backbone(recipe.arch)
+    # network (torchvision's, for a stem that mmseg lacks) from the file that the stages downstream will read.
+    encoder = pretrained_encoder(checkpoint, recipe.arch, recipe.stem).eval()
     trunk = read_trunk(job.folder / TRUNK)
-    load_strictly(network, trunk.state, "mmseg's ResNet")
-    proof = prove(encoder.state_dict(), recipe.arch, encoder.maps, network)
+    if trunk.stem == "imagenet":
+        network, owner = build_backbone(recipe.arch), "mmseg's ResNet"
+    else:
+        network, owner = StemmedResNet(trunk.arch, trunk.stem), f"torchvision's ResNet with the stem {trunk.stem}"
+    load_strictly(network, trunk.state, owner)
+    proof = prove(encoder.state_dict(), recipe.arch, encoder.maps, network, recipe.stem)
     write_proof(job.folder, proof)
     if not proof.passed:
         raise StageFailed(f"The load proof failed: {proof.matched} of {proof.of} tensors matched, and {proof.fault}.")
-    _export(job.folder, trunk.state, recipe.arch)
+    _export(job.folder, trunk)
     worst = max(proof.maps.values())
     print(f"load proof: {proof.matched} of {proof.of} tensors matched, maps differ by {worst:.1g}", flush=True)
     return {"tensors": proof.matched, "trunk_hash": proof.trunk_hash, "maps": proof.maps}
 
 
-def pretrained_encoder(checkpoint: Path, arch: str) -> Encoder:
+class StemmedResNet(nn.Module):
+    """torchvision's own ResNet with a stem for small images, built apart from our encoder: image -> (C2, C3, C4, C5).
+
+    Its stem is said here a second time on purpose: where the encoder's stem is not what the trunk file names, the maps
+    differ, and the load proof fails.
+    """
+
+    def __init__(self, arch: str, stem: str) -> None:
+        super().__init__()
+        model = torchvision.models.get_model(arch, weights=None)
+        model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        if stem == "cifar":
+            model.maxpool = nn.Sequential()  # passes its input on
+        for name, child in model.named_children():
+            if name not in {"avgpool", "fc"}:
+                self.add_module(name, child)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Return C2, C3, C4, C5 of images N×3×H×W."""
+        maps = []
+        for name, child in self.named_children():
+            x = child(x)
+            if name.startswith("layer"):
+                maps.append(x)
+        return tuple(maps)
+
+
+def pretrained_encoder(checkpoint: Path, arch: str, stem: str = "imagenet") -> Encoder:
     """Return the encoder of one of our training checkpoints, loaded as pretraining itself loads it."""
     content = read_checkpoint(checkpoint)
     objective = content.get("objective") if isinstance(content, dict) else None
     if not isinstance(objective, dict):
         raise BadInput(f"{checkpoint} is not a training checkpoint of this project; run the pretrain stage again.")
-    encoder = build_encoder(arch, seed=0)
+    encoder = build_encoder(arch, seed=0, stem=stem)
     own = {name.removeprefix("encoder."): tensor for name, tensor in objective.items() if name.startswith("encoder.")}
     load_strictly(encoder, own, "the pretraining encoder")
     return encoder
 
 
-def _export(folder: Path, state: dict[str, Tensor], arch: str) -> None:
-    """Write the trunk in the other dialects, each whole or not at all."""
-    for name, content in (("trunk_mmseg.pth", to_mmseg(state, arch)), ("trunk_torchvision.pth", to_torchvision(state))):
+def _export(folder: Path, trunk: Trunk) -> None:
+    """Write the trunk in the other dialects, each whole or not at all; for mmseg only if its ResNet has the stem."""
+    state, arch = trunk.state, trunk.arch
+    files: dict[str, Any] = {"trunk_torchvision.pth": to_torchvision(state)}
+    if trunk.stem == "imagenet":
+        files["trunk_mmseg.pth"] = to_mmseg(state, arch)
+    for name, content in files.items():
         temporary = folder / f".{name}.{os.getpid()}"
         torch.save(content, temporary)
         temporary.replace(folder / name)
+    words = {"arch": arch, "format": "pt"} | ({} if trunk.stem == "imagenet" else {"stem": trunk.stem})
     temporary = folder / f".trunk_timm.safetensors.{os.getpid()}"
-    safetensors.torch.save_file(to_timm(state), temporary, metadata={"arch": arch, "format": "pt"})
+    safetensors.torch.save_file(to_timm(state), temporary, metadata=words)
     temporary.replace(folder / "trunk_timm.safetensors")

@@ -21,7 +21,7 @@ from torch.utils.data import Dataset
 from bench.convert.matching import trunk_hash
 from bench.convert.proof import load_proven
 from bench.data.images import EvalDataset, ViewDataset, in_order
-from bench.data.layouts import index
+from bench.data.layouts import index, pretraining_index
 from bench.data.views import SIMCLR_VIEWS, normalised
 from bench.errors import BadInput, StageFailed
 from bench.nn.diagnostics import spectrum
@@ -91,7 +91,7 @@ def restored(job: Job) -> Objective:
     assert recipe is not None
     counts = {}
     if recipe.dataset != "none":
-        train = index(recipe.dataset, job.data_root(recipe.dataset), "train")
+        train = pretraining_index(recipe.dataset, job.data_root(recipe.dataset))
         counts = {"num_classes": len(train.classes), "num_images": len(train.files)}
     objective, _ = start(recipe, job.seed, None, **counts)
     file = job.inputs["pretrain"] / LAST

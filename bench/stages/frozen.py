@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from torch.utils.data import Dataset
 from bench.convert.matching import trunk_hash
 from bench.convert.proof import fixed_image, load_proven, load_strictly
 from bench.data.images import Batch, EvalDataset, Sample, in_order, loader
-from bench.data.layouts import Index
+from bench.data.layouts import Index, part
 from bench.data.views import normalised
 from bench.errors import BadInput, StageFailed
 from bench.nn.compilation import amx, compile_frozen, pays
@@ -73,7 +72,7 @@ class FrozenTrunk:
         self.precision = precision
         self.form: TrunkForm = form
         self.hash = trunk.hash
-        encoder = build_encoder(trunk.arch, seed=0)
+        encoder = build_encoder(trunk.arch, seed=0, stem=trunk.stem)
         load_strictly(encoder, trunk.state, "the encoder")
         encoder.requires_grad_(False).eval()
         self.folded: FoldedEncoder | None = None
@@ -126,7 +125,7 @@ class FrozenTrunk:
         """
         if self.folded is None or wanted is False:
             return
-        if wanted is None and not pays(self.encoder.arch, images, size, self.device):
+        if wanted is None and not pays(self.encoder.arch, images, size, self.device, self.encoder.stem):
             return
         piece = min(batch_size, PIECE) if self.device.type == "cpu" else batch_size
         probe = self._probe(piece, size)
@@ -229,13 +228,6 @@ def _cpu_kind() -> str:
 
 
 # --------------------------------------------------------------------------------------- which images
-
-
-def part(index: Index, chosen: Sequence[int] | np.ndarray) -> Index:
-    """Return the index of some of its images, in the order of the data set; all classes stay."""
-    kept = sorted(int(position) for position in chosen)
-    labels = None if index.labels is None else tuple(index.labels[i] for i in kept)
-    return replace(index, files=tuple(index.files[i] for i in kept), labels=labels)
 
 
 def subset(index: Index, count: int | None, seed: int) -> Index:

@@ -1,6 +1,12 @@
 """Weighted k-nearest-neighbour vote on the features of a frozen trunk (Wu et al. 2018, arXiv 1805.01978, §3.4).
 
 The bank is the training set under the test transform. A neighbour with cosine s votes exp(s/τ) for its class.
+
+With `vote="majority"` and `metric="euclidean"` it is the evaluation of Ermolov et al., "Whitening for Self-Supervised
+Representation Learning" (ICML 2021; htdt/self-supervised, eval/knn.py): the class of most of the k = 5 nearest by
+Euclidean distance of features that are not normalised; of classes with as many the lowest label, as there. The two
+fields can also be used apart: a majority by cosine.
+
 Features, scores and votes are float32; only the trunk, and a first coarse search, may run in bf16. Under torchrun each
 process has a part of the bank.
 """
@@ -16,7 +22,7 @@ from torch.nn import functional as F
 from bench.data.layouts import Index, index
 from bench.errors import StageFailed
 from bench.nn.collectives import gather
-from bench.nn.neighbours import Bank, over_ranks, search, vote
+from bench.nn.neighbours import Bank, euclidean, over_ranks, search, vote
 from bench.recipe import KnnTask
 from bench.stages.frozen import FrozenTrunk, evaluated, subset
 from bench.stages.job import Job
@@ -44,6 +50,10 @@ def run(job: Job) -> dict[str, Any]:
         with trunk.watched():
             rows, labels, skipped = extract(job, task, trunk, training, "bank", ranks)
             queries, truth, more = extract(job, task, trunk, validation, "queries", ranks)
+        if task.metric == "euclidean":
+            centre = mean(rows, ranks.device)
+            rows = euclidean(rows, centre.to(rows.device), queries=False)
+            queries = euclidean(queries, centre.to(queries.device), queries=True)
         sizes = gather(torch.tensor([len(rows)], device=ranks.device)).tolist()
         bank_labels = gathered(labels, ranks)
         queries, truth = gathered(queries.to(ranks.device), ranks), gathered(truth, ranks)
@@ -53,8 +63,9 @@ def run(job: Job) -> dict[str, Any]:
         bank: Bank | Tensor = rows
         if task.search == "bf16":
             bank = Bank(rows, ranks.device, offset=sum(sizes[: ranks.rank]))
+        temperature = task.temperature if task.vote == "weighted" else None
         ranked = classify(
-            queries, bank, bank_labels, len(training.classes), k, task.temperature, offset=sum(sizes[: ranks.rank])
+            queries, bank, bank_labels, len(training.classes), k, temperature, offset=sum(sizes[: ranks.rank])
         )
         skipped, more = ranks.sums(skipped, more)
     hits = ranked == truth[:, None]  # N×5
@@ -72,7 +83,9 @@ def run(job: Job) -> dict[str, Any]:
 def extract(
     job: Job, task: KnnTask, trunk: FrozenTrunk, images: Index, title: str, ranks: Ranks | None = None
 ) -> tuple[Tensor, Tensor, int]:
-    """Return (unit-length features N×D, labels N, skipped images) of every image once, of this rank's part of them.
+    """Return (features N×D, labels N, skipped images) of every image once, of this rank's part of them.
+
+    Features have unit length, or with the Euclidean metric the length that they have.
 
     Labels lie on the trunk's device, and so do features if there is room; else on the host (for a search in bf16).
     """
@@ -88,7 +101,7 @@ def extract(
     finite = torch.ones((), dtype=torch.bool, device=trunk.device)
     for found, theirs, missing in evaluated(job, task, trunk, images, title, ranks):
         finite &= found.isfinite().all()
-        features[count : count + len(found)] = F.normalize(found, dim=1)
+        features[count : count + len(found)] = F.normalize(found, dim=1) if task.metric == "cosine" else found
         labels.append(theirs)
         count += len(found)
         skipped += missing
@@ -96,6 +109,13 @@ def extract(
         raise StageFailed("The trunk gives features that are not finite; its pretraining diverged.")
     none = torch.empty(0, dtype=torch.int64, device=trunk.device)
     return features[:count], torch.cat([none, *labels]), skipped
+
+
+def mean(rows: Tensor, device: torch.device) -> Tensor:
+    """Return the mean of all ranks' rows, D float32, the same on each."""
+    sums = torch.cat([rows.sum(0, dtype=torch.float64), rows.new_full((1,), len(rows), dtype=torch.float64)])
+    total = gather(sums[None].to(device)).sum(0)
+    return (total[:-1] / total[-1].clamp_min(1)).float()
 
 
 def free_memory(device: torch.device) -> int:
@@ -135,7 +155,7 @@ def classify(
     bank_labels: Tensor,
     classes: int,
     k: int,
-    temperature: float,
+    temperature: float | None,
     most: int = 5,
     batch: int | None = None,
     offset: int = 0,
@@ -143,13 +163,13 @@ def classify(
     """Return the `most` best classes of each query, best first, N×min(most, C); −1 where no neighbour votes.
 
     Args:
-        queries: N×D unit-length features.
-        bank: unit-length features, M×D float32, or as a `Bank`, which is searched in bf16 first; of several processes
+        queries: N×D features: of unit length, or as `euclidean` makes them.
+        bank: features likewise, M×D float32, or as a `Bank`, which is searched in bf16 first; of several processes
             each has a part of it.
         bank_labels: int64, of all parts.
         classes: C.
         k: neighbours that vote, at most as many as there are rows in all parts.
-        temperature: τ.
+        temperature: τ; None for a vote of the majority.
         most: how many classes to return.
         batch: queries at once; None: 512 on a CPU, else 1,024.
         offset: position of this part's first row, for a bank without a search of its own.

@@ -3,14 +3,20 @@
 The protocol is MoCo's (He et al. 2020, main_lincls): encoder in eval mode, weights N(0, 0.01), bias 0, SGD with
 momentum, random resized crop and flip, test images resized and centre-cropped. Several learning rates cost one forward
 of the trunk; the head to report is then chosen on a held-out share of the training images, never on val.
+
+With `optimizer="adam"`, `features="centre"` and `schedule="exponential"` it is the evaluation of Ermolov et al.,
+"Whitening for Self-Supervised Representation Learning" (ICML 2021; htdt/self-supervised, eval/sgd.py): Adam on features
+that are taken once, batch 1,000, rate 1e-2 to 1e-6 by a factor each epoch, weight decay 5e-6 as L2, 500 epochs; start
+as torch's linear layer. Unlike SGD's, such rates are not scaled by the batch.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +40,7 @@ from bench.stages.job import Job
 from bench.train.schedule import factor
 from bench.train.signals import StopRequest
 
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # of Adam
 HEADS = "heads.safetensors"  # written after each epoch; what a resumed stage goes on from
 LOWER = "give lower learning rates (--set learning_rates=...)"
 
@@ -61,7 +68,8 @@ def run(job: Job) -> dict[str, Any]:
     forwards = passes * len(training.files) + len(validation.files) + (len(selection.files) if selection else 0)
     trunk.compile(forwards, task.size, task.batch_size, task.compile_trunk)
     with trunk.watched():
-        heads = Heads(len(task.learning_rates), len(training.classes), trunk.feature_dim, job.seed, trunk.device)
+        kind = AdamHeads if task.optimizer == "adam" else Heads
+        heads = kind(len(task.learning_rates), len(training.classes), trunk.feature_dim, job.seed, trunk.device)
         skipped = train(job, task, trunk, heads, training)
         chosen, selected = 0, None
         if selection is not None:
@@ -128,16 +136,7 @@ class Heads:
             losses: without, they are not computed, and None is returned.
         """
         heads, classes, dim = self.weight.shape
-        logits = self.logits(features)
-        index = labels[:, None, None].expand(-1, heads, 1)
-        found = None
-        if losses:
-            found = (logits.logsumexp(-1) - logits.gather(2, index)[..., 0]).mean(0)
-        # The gradient of the mean cross-entropy is (softmax − one-hot) / N.
-        slope = logits.softmax(dim=-1)
-        slope.scatter_add_(2, index, torch.full_like(slope[..., :1], -1.0))
-        slope /= len(features)
-        wide = slope.flatten(1)
+        wide, found = self._slope(features, labels, losses)
         self.weight_momentum.view(heads * classes, dim).addmm_(wide.t(), features, beta=momentum)
         self.bias_momentum.view(-1).mul_(momentum).add_(wide.sum(dim=0))
         for value, velocity in ((self.weight, self.weight_momentum), (self.bias, self.bias_momentum)):
@@ -145,6 +144,19 @@ class Heads:
                 velocity.add_(value, alpha=decay)
             value.addcmul_(velocity, rates.to(value.dtype).view(-1, *[1] * (value.ndim - 1)), value=-1.0)
         return found
+
+    def _slope(self, features: Tensor, labels: Tensor, losses: bool) -> tuple[Tensor, Tensor | None]:
+        """Return the gradient with respect to the logits, N×(L·C), and the losses, L, if they are wanted."""
+        logits = self.logits(features)
+        index = labels[:, None, None].expand(-1, logits.shape[1], 1)
+        found = None
+        if losses:
+            found = (logits.logsumexp(-1) - logits.gather(2, index)[..., 0]).mean(0)
+        # The gradient of the mean cross-entropy is (softmax − one-hot) / N.
+        slope = logits.softmax(dim=-1)
+        slope.scatter_add_(2, index, torch.full_like(slope[..., :1], -1.0))
+        slope /= len(features)
+        return slope.flatten(1), found
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resumed training needs, by name."""
@@ -154,6 +166,57 @@ class Heads:
     def finite(self) -> list[bool]:
         """Which heads have not diverged."""
         return (self.weight.flatten(1).isfinite().all(1) & self.bias.isfinite().all(1)).tolist()
+
+
+class AdamHeads(Heads):
+    """L linear classifiers, each trained by Adam (Kingma & Ba 2015, in torch's form) with a learning rate of its own.
+
+    All start from the same weights and biases, uniform in ±1/√D as torch's linear layer starts, drawn by the seed.
+    """
+
+    def __init__(self, count: int, classes: int, dim: int, seed: int, device: torch.device | str = "cpu") -> None:
+        super().__init__(count, classes, dim, seed, device)
+        bound = 1 / math.sqrt(dim)
+        start = generator(seed, "linear", "adam").uniform(-bound, bound, (classes, dim + 1)).astype(np.float32)
+        whole = torch.from_numpy(start).to(device).repeat(count, 1, 1)  # L×C×(D+1), the last column the biases
+        self.weight, self.bias = whole[..., :dim].contiguous(), whole[..., dim].contiguous()
+        self.weight_square, self.bias_square = torch.zeros_like(self.weight), torch.zeros_like(self.bias)
+        self.steps = torch.zeros((), dtype=torch.int64)  # on the host: it is read at every step
+
+    def step(
+        self, features: Tensor, labels: Tensor, rates: Tensor, momentum: float, decay: float, losses: bool = True
+    ) -> Tensor | None:
+        """Take one step of Adam, β = (0.9, 0.999), ε = 1e-8, and return the losses before it, L.
+
+        m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², w ← w − lr·m̂/(√v̂ + ε), m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ), g with decay·w.
+
+        Args:
+            features, labels, rates, decay, losses: as of SGD's heads; decay concerns the biases, too.
+            momentum: not used.
+        """
+        del momentum
+        wide, found = self._slope(features, labels, losses)
+        self.steps += 1
+        first, second = (1 - beta ** int(self.steps) for beta in BETAS)
+        gradients = ((wide.t() @ features).view_as(self.weight), wide.sum(dim=0).view_as(self.bias))
+        for name, gradient in zip(("weight", "bias"), gradients, strict=True):
+            value, m, v = (getattr(self, name + suffix) for suffix in ("", "_momentum", "_square"))
+            if decay:
+                gradient.add_(value, alpha=decay)
+            m.lerp_(gradient, 1 - BETAS[0])
+            v.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+            size = v.sqrt().div_(math.sqrt(second)).add_(EPSILON)
+            moved = (m / size).mul_(rates.to(value.dtype).view(-1, *[1] * (value.ndim - 1)))
+            value.sub_(moved, alpha=1 / first)
+        return found
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that a resumed training needs, by name."""
+        return super().tensors() | {
+            "weight_square": self.weight_square,
+            "bias_square": self.bias_square,
+            "steps": self.steps,
+        }
 
 
 def best(scores: list[float | None], rates: tuple[float, ...]) -> int:
@@ -178,23 +241,30 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
     seed = derive(job.seed, "linear", "data")
     centre = collect(job, task, trunk, training) if task.features == "centre" else None
     images = len(training.files) if centre is None else len(centre.labels)
-    steps = steps_per_epoch(images, task.batch_size)
+    size = min(task.batch_size, images) if task.optimizer == "adam" else task.batch_size
+    steps = steps_per_epoch(images, size)
     total = steps * task.epochs
     settings = task.model_dump_json(exclude={"name", "summary", "source"} | MACHINE_KEYS)
     about = {"trunk": trunk.hash, "task": settings, "seed": str(job.seed), "images": str(images)}
     start, skipped = _resume(job.folder / HEADS, heads, about)
-    schedule = ScheduleSettings(name=task.schedule, milestones=task.milestones)
-    peak = torch.tensor(task.learning_rates, device=trunk.device) * (task.batch_size / 256)
-    sampler = DrawSampler(images, task.batch_size, seed, start_step=start)
+    peak = torch.tensor(task.learning_rates, device=trunk.device)
+    if task.optimizer == "sgd":
+        peak *= task.batch_size / 256
+    if centre is not None and task.optimizer == "adam":
+        source: AbstractContextManager[Iterator[tuple[Tensor, Tensor, int]]]
+        source = nullcontext(_shuffled(centre, size, seed, start))
+    else:
+        sampler = DrawSampler(images, size, seed, start_step=start)
+        source = _batches(job, task, trunk, training, centre, sampler, seed)
     with (
         StopRequest() as stop,
-        _batches(job, task, trunk, training, centre, sampler, seed) as batches,
+        source as batches,
         Progress(f"train {task.name}", total, "steps", done=start) as progress,
     ):
         for step in range(start, total):
             features, labels, missing = next(batches)
             skipped += missing
-            rates = peak * factor(step, total, 0, schedule)
+            rates = peak * rate_factor(task, step, total)
             # Reading a loss waits for the device, hence not at every step.
             losses = heads.step(features, labels, rates, task.momentum, task.weight_decay, step % 10 == 0)
             shown = {} if losses is None else {"loss": losses.nan_to_num(math.inf).min().item()}
@@ -207,6 +277,16 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
             if stop.asked and done < total:
                 raise Interrupted(f"Stopped after step {done} of {total}; {HEADS} holds it.")
     return skipped + (centre.skipped if centre is not None else 0)
+
+
+def rate_factor(task: LinearTask, step: int, total: int) -> float:
+    """Return what a head's learning rate is multiplied by at `step` (0-based) of `total`.
+
+    `exponential` falls once an epoch: final_ratio^(e/E) in epoch e (0-based) of E, as torch's ExponentialLR does.
+    """
+    if task.schedule == "exponential":
+        return task.final_ratio ** ((step * task.epochs // total) / task.epochs)
+    return factor(step, total, 0, ScheduleSettings(name=task.schedule, milestones=task.milestones))
 
 
 @dataclass(frozen=True)
@@ -229,6 +309,20 @@ def collect(job: Job, task: LinearTask, trunk: FrozenTrunk, images: Index) -> Ce
         count += len(found)
         skipped += missing
     return Centre(features[:count], labels[:count], skipped)
+
+
+def _shuffled(centre: Centre, size: int, seed: int, start: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+    """Yield (features N×D, labels N, 0) of each step from `start` on, without an end.
+
+    Each epoch is one permutation, by the seed and the epoch; what fills no batch is left out of it.
+    """
+    images = len(centre.labels)
+    steps = images // size
+    for epoch in itertools.count(start // steps):
+        order = torch.from_numpy(generator(seed, epoch).permutation(images)).to(centre.labels.device)
+        for step in range(start % steps if epoch == start // steps else 0, steps):
+            chosen = order[step * size : (step + 1) * size]
+            yield centre.features[chosen], centre.labels[chosen], 0
 
 
 @contextmanager

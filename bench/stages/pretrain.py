@@ -21,9 +21,9 @@ from bench.convert.reading import read_checkpoint
 from bench.data.clips import ClipDataset
 from bench.data.held_out import held_out
 from bench.data.images import ViewDataset, loader
-from bench.data.layouts import Index, index
+from bench.data.layouts import Index, pretraining_index
 from bench.data.sampler import DrawSampler, steps_per_epoch
-from bench.data.views import Batch
+from bench.data.views import Batch, View, small_views
 from bench.errors import BadInput
 from bench.nn.encoder import build_encoder
 from bench.objectives import build
@@ -52,7 +52,9 @@ def run(job: Job) -> dict[str, Any]:
     recipe = job.config
     assert isinstance(recipe, Recipe)
     with ranks_of() as ranks:
-        images = None if recipe.dataset == "none" else index(recipe.dataset, job.data_root(recipe.dataset), "train")
+        images = None
+        if recipe.dataset != "none":
+            images = pretraining_index(recipe.dataset, job.data_root(recipe.dataset))
         objective, report = start(
             recipe,
             job.seed,
@@ -61,6 +63,7 @@ def run(job: Job) -> dict[str, Any]:
             num_images=len(images.files) if images else 0,
         )
         objective.check(recipe.batch_size // recipe.accumulate, recipe.view_size)
+        views_of(objective, recipe)  # refuses what does not fit
         if ranks.first:
             print(_words(recipe, report), flush=True)
         if images is None:
@@ -101,9 +104,11 @@ def start(
 
     Raises BadInput for a checkpoint of another architecture or prefix, saying how many tensors of how many matched.
     """
-    encoder = build_encoder(recipe.arch, seed)
+    encoder = build_encoder(recipe.arch, seed, recipe.stem)
     if checkpoint is not None:
-        trunk = load_strictly(encoder, load_trunk(checkpoint, recipe.arch), f"the {recipe.arch} of {recipe.name}")
+        trunk = load_strictly(
+            encoder, load_trunk(checkpoint, recipe.arch, recipe.stem), f"the {recipe.arch} of {recipe.name}"
+        )
     reseed(seed, "objective")
     objective = build(recipe.objective, encoder, num_classes, num_images)
     if checkpoint is None:
@@ -178,8 +183,16 @@ def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks:
     )
 
 
+def views_of(objective: Objective, recipe: Recipe) -> tuple[View, ...]:
+    """Return the views of a recipe: the objective's, or `small` ones instead; BadInput where these cannot stand in."""
+    views = objective.views(recipe.view_size)
+    if recipe.augmentation == "small":
+        return small_views(views, recipe.view_size, recipe.objective["name"])
+    return views
+
+
 def _dataset(objective: Objective, recipe: Recipe, job: Job, images: Index) -> ViewDataset | ClipDataset:
-    views, clip = objective.views(recipe.view_size), objective.video()
+    views, clip = views_of(objective, recipe), objective.video()
     if clip is not None and recipe.dataset != "clips":
         raise BadInput(
             f"The objective {recipe.objective['name']} learns from videos, but dataset is {recipe.dataset!r}; set "

@@ -41,6 +41,10 @@ def run(job: Job) -> dict[str, Any]:
     task = job.config
     assert isinstance(task, SegmentationTask)
     trunk = load_proven(job.inputs["convert"])
+    if trunk.stem != "imagenet":
+        raise BadInput(
+            f"mmseg's ResNet has the stem 'imagenet', and this trunk {trunk.stem!r}; pretrain with that one."
+        )
     with ExitStack() as stack:
         ranks = stack.enter_context(ranks_of())
         stop = stack.enter_context(StopRequest())

@@ -35,5 +35,7 @@ def factor(step: int, total: int, warmup: int, settings: ScheduleSettings) -> fl
 
 def learning_rate(settings: ScheduleSettings, peak: float, total: int, steps_per_epoch: int) -> Callable[[int], float]:
     """Return the function step ↦ learning rate of a run of `total` optimizer steps."""
-    warmup = round(settings.warmup_epochs * steps_per_epoch)
+    warmup = settings.warmup_steps
+    if warmup is None:
+        warmup = round(settings.warmup_epochs * steps_per_epoch)
     return lambda step: peak * factor(step, total, warmup, settings)

@@ -23,6 +23,7 @@ def identity(recipe: Recipe, seed: int, steps_per_epoch: int) -> dict[str, Any]:
     return {
         "recipe": recipe.name,
         "arch": recipe.arch,
+        **({} if recipe.stem == "imagenet" else {"stem": recipe.stem}),  # as before there were others
         "objective": str(recipe.objective["name"]).rpartition("/")[2],  # of one that is a file, not where it lies
         "seed": seed,
         "epochs": recipe.epochs,

@@ -7,6 +7,7 @@ from torch import nn
 
 from bench.errors import BadInput
 from bench.nn.encoder import Encoder, build_encoder
+from bench.nn.seeding import seeded
 
 
 @pytest.mark.parametrize(("arch", "width", "tensors"), [("resnet18", 512, 120), ("resnet50", 2048, 318)])
@@ -75,3 +76,42 @@ def test_unknown_architecture():
         Encoder("resnet5")
     with pytest.raises(BadInput, match=r"'vit'; known: resnet18, resnet50\."):
         build_encoder("vit", seed=0)
+
+
+@pytest.mark.parametrize(("stem", "stride"), [("imagenet", 4), ("stl", 2), ("cifar", 1)])
+def test_stems_have_their_strides(stem, stride):
+    encoder = build_encoder("resnet18", seed=0, stem=stem).eval()
+    with torch.no_grad():
+        maps = encoder.maps(torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)))
+    strides = [stride * 2**i for i in range(4)]
+    assert [tuple(m.shape[2:]) for m in maps] == [(64 // s, 96 // s) for s in strides]
+    assert encoder.stride == strides[-1]
+    assert encoder.stem == stem
+
+
+@pytest.mark.parametrize("stem", ["stl", "cifar"])
+def test_a_small_stem_changes_its_convolution_alone(stem):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    small = build_encoder("resnet18", seed=3, stem=stem).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+    usual = build_encoder("resnet18", seed=3).state_dict()
+    assert list(small) == list(usual)
+    assert [name for name in usual if not torch.equal(usual[name], small[name])] == ["conv1.weight"]
+    first = small["conv1.weight"]
+    assert first.shape == (64, 3, 3, 3)
+    assert first.std().item() == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.1)  # He et al. 2015, by fan-out
+    assert torch.equal(first, build_encoder("resnet18", seed=3, stem=stem).state_dict()["conv1.weight"])
+
+
+def test_the_first_stem_draws_what_it_always_drew():
+    """So that no result from before there were others changes."""
+    with seeded(3, "encoder"):
+        reference = torchvision.models.resnet18().state_dict()
+    ours = build_encoder("resnet18", seed=3).state_dict()
+    assert all(torch.equal(reference[name], tensor) for name, tensor in ours.items())
+
+
+def test_an_unknown_stem_is_refused():
+    with pytest.raises(BadInput, match="Unknown stem 'cifra'; did you mean cifar"):
+        build_encoder("resnet18", seed=0, stem="cifra")

@@ -14,10 +14,12 @@ from torch import Tensor
 
 from bench.convert.matching import trunk_hash
 from bench.convert.proof import load_proven
+from bench.convert.trunk import save_trunk
 from bench.errors import BadInput, StageFailed
 from bench.nn.encoder import Encoder, build_encoder
 from bench.recipe import Recipe
 from bench.stages import convert
+from bench.stages.frozen import FrozenTrunk
 from bench.stages.job import Job
 
 
@@ -30,14 +32,14 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def recipe(arch: str) -> Recipe:
+def recipe(arch: str, stem: str = "imagenet") -> Recipe:
     empty: dict[str, Any] = {"summary": "", "source": "", "profile": "full", "objective": {}}
-    return Recipe(name="test", dataset="none", epochs=0, arch=arch, **empty)
+    return Recipe(name="test", dataset="none", epochs=0, arch=arch, stem=stem, **empty)
 
 
-def pretrained(folder: Path, arch: str = "resnet18") -> Encoder:
+def pretrained(folder: Path, arch: str = "resnet18", stem: str = "imagenet") -> Encoder:
     """Leave a training checkpoint as the pretrain stage does; returns its encoder."""
-    encoder = build_encoder(arch, seed=1)
+    encoder = build_encoder(arch, seed=1, stem=stem)
     with torch.no_grad():
         encoder(torch.randn(2, 3, 64, 64))  # batch statistics other than the initial ones
     state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
@@ -47,9 +49,9 @@ def pretrained(folder: Path, arch: str = "resnet18") -> Encoder:
     return encoder.eval()
 
 
-def job(tmp_path: Path, arch: str = "resnet18") -> Job:
+def job(tmp_path: Path, arch: str = "resnet18", stem: str = "imagenet") -> Job:
     (tmp_path / "convert").mkdir()
-    return Job(recipe(arch), seed=5, folder=tmp_path / "convert", inputs={"pretrain": tmp_path / "pretrain"})
+    return Job(recipe(arch, stem), seed=5, folder=tmp_path / "convert", inputs={"pretrain": tmp_path / "pretrain"})
 
 
 def test_a_resnet50_arrives_whole_and_computes_the_same(tmp_path: Path) -> None:
@@ -104,8 +106,8 @@ def test_a_trunk_altered_on_its_way_fails_the_stage(tmp_path: Path, monkeypatch:
     pretrained(tmp_path / "pretrain")
     honest = convert.load_trunk
 
-    def altered(path: Path, arch: str) -> dict[str, Tensor]:
-        state = honest(path, arch)
+    def altered(path: Path, arch: str, stem: str) -> dict[str, Tensor]:
+        state = honest(path, arch, stem)
         state["layer2.0.bn1.bias"][3] += 1e-3
         return state
 
@@ -137,3 +139,52 @@ def test_a_checkpoint_of_another_project(tmp_path: Path) -> None:
     torch.save(build_encoder("resnet18", 0).state_dict(), tmp_path / "pretrain/last.ckpt")
     with pytest.raises(BadInput, match="not a training checkpoint of this project; run the pretrain stage again"):
         convert.run(job(tmp_path))
+
+
+@pytest.mark.parametrize("stem", ["cifar", "stl"])
+def test_a_small_stem_arrives_whole_and_computes_the_same(stem: str, tmp_path: Path) -> None:
+    encoder = pretrained(tmp_path / "pretrain", stem=stem)
+    result = convert.run(job(tmp_path, stem=stem))
+    assert result["tensors"] == 120
+    assert result["maps"] == {"C2": 0.0, "C3": 0.0, "C4": 0.0, "C5": 0.0}
+    trunk = load_proven(tmp_path / "convert")
+    assert (trunk.stem, trunk.hash) == (stem, trunk_hash(encoder.state_dict()))
+    assert not (tmp_path / "convert/trunk_mmseg.pth").exists()  # no ResNet of mmseg's could take it
+    images = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        plain = encoder(images)
+    for form in ("autocast", "folded"):
+        frozen = FrozenTrunk(tmp_path / "convert", "float32", torch.device("cpu"), form)
+        torch.testing.assert_close(frozen.features(images), plain, rtol=1e-4, atol=1e-4 * plain.abs().max().item())
+        frozen.check()
+
+
+def test_a_trunk_does_not_change_its_stem(tmp_path: Path) -> None:
+    """Both 3x3 stems have the same tensors, so that only what the files say tells them apart."""
+    encoder = pretrained(tmp_path / "pretrain", stem="cifar")
+    convert.run(job(tmp_path, stem="cifar"))
+    state = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
+    save_trunk(tmp_path / "convert/trunk.safetensors", state, "resnet18", "stl")
+    with pytest.raises(BadInput, match="the load proof is about the stem cifar, not stl"):
+        load_proven(tmp_path / "convert")
+
+
+def test_a_max_pool_too_many_fails_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretrained(tmp_path / "pretrain", stem="cifar")
+    honest = convert.StemmedResNet
+    monkeypatch.setattr(convert, "StemmedResNet", lambda arch, stem: honest(arch, "stl"))
+    with pytest.raises(StageFailed, match="120 of 120 tensors matched, and map C2 differs by inf"):
+        convert.run(job(tmp_path, stem="cifar"))
+
+
+@pytest.mark.parametrize(
+    ("had", "wanted", "message"),
+    [
+        ("imagenet", "cifar", "is a resnet18 with the 7×7 stem of torchvision, not with a 3×3 stem .*set stem='imag"),
+        ("stl", "imagenet", "with a 3×3 stem of one convolution, not with the 7×7 stem .*set stem='cifar' or 'stl'"),
+    ],
+)
+def test_another_stem_is_refused_by_name(had: str, wanted: str, message: str, tmp_path: Path) -> None:
+    pretrained(tmp_path / "pretrain", stem=had)
+    with pytest.raises(BadInput, match=f"{message}"):
+        convert.run(job(tmp_path, stem=wanted))

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bench.data.layouts import index
 from bench.errors import BadInput, StageFailed
+from bench.nn.neighbours import Bank, euclidean
 from bench.recipe import KnnTask, load_task
 from bench.stages.frozen import FrozenTrunk
 from bench.stages.job import Job
-from bench.stages.knn import classify, nearest, run, vote
+from bench.stages.knn import classify, extract, nearest, run, vote
 
 
 def clusters(n: int, dim: int, classes: int, seed: int, noise: float = 1.5) -> tuple[Tensor, Tensor]:
@@ -213,3 +215,69 @@ def test_the_shipped_config(tmp_path: Path, trunk_folder: Path, imagenet: Path) 
     job = make_job(tmp_path / "a", trunk_folder, imagenet)
     metrics = run(Job(config=smoke, seed=0, folder=job.folder, inputs=job.inputs, data_roots=job.data_roots))
     assert metrics["top1_percent"] > 50
+
+
+# --------------------------------------------------------------------------------- majority and distance
+
+
+def naive_majority(queries: Tensor, bank: Tensor, labels: Tensor, k: int) -> tuple[list[int], int]:
+    """Each query's class by a plain loop over float64 distances, and how often two classes had as many votes."""
+    found, ties = [], 0
+    for query in queries.double():
+        near = sorted(
+            (float((query - row).norm()), int(label)) for row, label in zip(bank.double(), labels, strict=True)
+        )
+        counts: dict[int, int] = {}
+        for _, label in near[:k]:
+            counts[label] = counts.get(label, 0) + 1
+        most = [label for label in sorted(counts) if counts[label] == max(counts.values())]
+        ties += len(most) > 1
+        found.append(most[0])
+    return found, ties
+
+
+@pytest.mark.parametrize("coarse", [False, True])
+@pytest.mark.parametrize("k", [1, 5, 8])
+def test_a_majority_by_distance_is_that_of_a_naive_loop_with_its_ties(k: int, coarse: bool) -> None:
+    def lengthened(n: int, seed: int) -> tuple[Tensor, Tensor]:
+        rows, labels = clusters(n, 24, 7, seed=seed)
+        lengths = 1 + 3 * torch.rand(n, 1, generator=torch.Generator().manual_seed(seed))
+        return rows * lengths + 20, labels  # far from the origin, as features after a ReLU are
+
+    bank, labels = lengthened(150, 0)
+    queries, _ = lengthened(80, 1)
+    centre = bank.mean(0)
+    rows = euclidean(bank, centre, queries=False)
+    ours = classify(
+        euclidean(queries, centre, queries=True), Bank(rows) if coarse else rows, labels, 7, k, None, most=7
+    )
+    theirs, ties = naive_majority(queries, bank, labels, k)
+    assert ours[:, 0].tolist() == theirs
+    assert k == 1 or ties > 2
+    by_cosine = classify(F.normalize(queries, dim=1), F.normalize(bank, dim=1), labels, 7, k, None)
+    assert by_cosine[:, 0].tolist() != theirs  # the two metrics differ here
+
+
+def test_of_classes_with_as_many_votes_the_lowest_label_wins() -> None:
+    scores = torch.tensor([[0.9, 0.8, 0.7, 0.6, 0.5]])
+    assert vote(scores, torch.tensor([[4, 2, 2, 4, 1]]), 6, None).tolist() == [[2, 4, 1, -1, -1, -1]]
+
+
+def test_the_stage_by_majority_and_distance(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
+    job = make_job(tmp_path / "a", trunk_folder, imagenet, vote="majority", metric="euclidean")
+    task, result = job.config, run(job)
+    assert isinstance(task, KnnTask)
+    trunk = FrozenTrunk(trunk_folder, "float32", torch.device("cpu"))
+    (bank, labels, _), (queries, truth, _) = (
+        extract(job, task, trunk, index("imagenet", imagenet, split), "x") for split in ("train", "val")
+    )
+    assert bank.norm(dim=1).max() > 1.5  # as they are
+    found, _ = naive_majority(queries, bank, labels, 5)
+    right = sum(a == b for a, b in zip(found, truth.tolist(), strict=True))
+    assert result["top1_percent"] == pytest.approx(100 * right / len(found))
+    assert 0 < result["top5_percent"] <= 100
+
+
+def test_a_weighted_vote_needs_cosines(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="a weighted vote weighs cosines"):
+        make_job(tmp_path, tmp_path, tmp_path, metric="euclidean")

@@ -52,3 +52,17 @@ def test_a_warmup_longer_than_the_run_only_rises() -> None:
 def test_peak_rate() -> None:
     assert peak_rate(OptimizerSettings(lr=0.4, lr_batch=512), 16) == pytest.approx(0.0125)
     assert peak_rate(OptimizerSettings(lr=0.4, lr_batch=None), 16) == 0.4
+
+
+def test_a_warmup_counted_in_steps_then_steps_by_a_fifth() -> None:
+    """As on CIFAR: 500 steps (here 5), then ×0.2 at 50 and 25 epochs (here 5 and 2.5) before the end."""
+    milestones = (1 - 5 / 10, 1 - 2.5 / 10)
+    got = rates(name="step", warmup_steps=5, gamma=0.2, milestones=milestones)
+    assert got[:6] == pytest.approx([0.0, 0.4, 0.8, 1.2, 1.6, 2.0])
+    for first, last, expected in [(5, 50, 2.0), (50, 75, 0.4), (75, 100, 0.08)]:
+        assert got[first:last] == pytest.approx([expected] * (last - first))
+
+
+def test_two_warmups_are_refused() -> None:
+    with pytest.raises(ValueError, match="schedule has both warmup_epochs and warmup_steps; set one of them"):
+        rates(warmup_epochs=1, warmup_steps=5)
