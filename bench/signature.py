@@ -140,6 +140,15 @@ def _parsed(source: Source) -> ast.ClassDef:
 _class = cache(_parsed)  # of files that don't change while we run
 
 
+def choices(objective: str, constant: str) -> tuple[str, ...]:
+    """Return a tuple of words that the module of one of our objectives defines, such as SLOT of `two_loss`."""
+    tree = ast.parse(locate(objective).file.read_text(encoding="utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [constant]:
+            return tuple(ast.literal_eval(node.value))
+    raise AssertionError(f"the module of {objective} has no tuple {constant}")
+
+
 def portable(objective: Mapping[str, Any]) -> dict[str, Any]:
     """Return an objective's settings as they are fingerprinted and recorded.
 

@@ -33,6 +33,7 @@ TRANSFER = Heading(
     "not corrected for many pairs), ≈ these runs cannot tell the two apart, ? cannot be judged (one seed, or no "
     "spread). Bold: highest measured mean of a column. † published, not measured here. – no value.",
 )
+SMALL = Heading("Results on small images", TRANSFER.legend)
 RESOURCES = Heading(
     "Time and memory",
     "What each stage took. s: wall seconds, mean ± sample standard deviation over seeds (number of seeds). MiB: the "

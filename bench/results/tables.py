@@ -25,7 +25,7 @@ from bench.results.load import (
     without_repeats,
 )
 from bench.results.notes import section_notes
-from bench.results.render import RESOURCES, SUFFIXES, TRANSFER, Heading, render
+from bench.results.render import RESOURCES, SMALL, SUFFIXES, TRANSFER, Heading, render
 from bench.results.resources import build_resources
 from bench.results.sections import TITLES, Cell, Column, Row, Section
 from bench.results.small_images import build_small_images, is_small
@@ -225,6 +225,14 @@ def pages_of(results_dir: Path, baseline: str | None = None) -> tuple[Page, Page
 def render_tables(results_dir: Path, format: str, baseline: str | None = None) -> str:
     """Return the transfer tables of a results folder as `markdown`, `csv`, `latex` or `html`."""
     return pages_of(results_dir, baseline)[0].text(format)
+
+
+def small_image_sections(results_dir: Path) -> str:
+    """Return the sections of small images as Markdown, or "" where no record is of any."""
+    transfer, _ = pages_of(results_dir)
+    sections = [section for section in transfer.sections if section.key.startswith("small_images")]
+    measured = any(not row.published for section in sections for row in section.rows)
+    return render(sections, "markdown", SMALL) if measured else ""
 
 
 def write_tables(results_dir: Path, pages: Sequence[Page] | None = None) -> list[Path]:
