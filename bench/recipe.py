@@ -32,7 +32,8 @@ TrunkForm = Literal["autocast", "folded"]
 # What stands before the first block: 7×7 of stride 2 and a max-pool; or 3×3 of stride 1, with (`stl`) and without it.
 Stem = Literal["imagenet", "cifar", "stl"]
 Augmentation = Literal["own", "small"]  # the objective's own views, or those of runs on small images in their place
-ViewBackend = Literal["reference", "fast", "device"]  # what makes views: Pillow, OpenCV, or the training device
+# What makes views: Pillow, OpenCV, or the training device, of images that workers send or that lie there (`resident`).
+ViewBackend = Literal["reference", "fast", "device", "resident"]
 # What segmentation computes otherwise than mmseg does, to the same result up to the rounding of float32.
 FastStep = Literal[
     "psp_split",  # PSPNet's pooled maps are convolved before they are upsampled

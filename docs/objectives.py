@@ -230,6 +230,12 @@ def described(recipe: Recipe) -> str:
         words.append(plan.name + (milestones if plan.name == "step" else ""))
         if plan.warmup_epochs:
             words.append(f"warm-up {plan.warmup_epochs:g} epochs")
+        if plan.warmup_steps:
+            words.append(f"warm-up {plan.warmup_steps} steps")
+    if recipe.stem != "imagenet":
+        words.append(f"{recipe.arch} with the stem {recipe.stem}")
+    if recipe.augmentation != "own":
+        words.append(f"views of augmentation={recipe.augmentation}")
     if recipe.init is not None:
         words.append(f"from {recipe.init.recipe or 'a checkpoint'}")
     text = f"**Recipe** [`{recipe.name}`](../pretrain_configs/{recipe.name}.py): {escape('; '.join(words))}."

@@ -7,7 +7,7 @@ Hours:    about 4.5 on one A100 (50 GFLOP an image), estimated from FLOPs; not m
 Expected: no number for this network and data is known to us.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 
-Reading:  STL-10 is not among the data sets here; ImageNet-100 takes its place, at 224 pixels instead of 64.
+Reading:  ImageNet-100 takes the place of STL-10, at 224 pixels instead of 64.
 """
 
 _base_ = "./_base_/imagenet_simclr.py"

@@ -20,6 +20,7 @@ from bench.data import fast_views
 from bench.data.decode import Undecodable, read_array, reason
 from bench.data.images import Backend, Sample, Unreadable, UnreadableImage
 from bench.data.layouts import Index, frames_of
+from bench.data.sampler import chosen
 from bench.data.views import Drawn, View, apply, box, draw
 from bench.errors import BadInput
 from bench.nn.clip import Clip
@@ -106,9 +107,7 @@ class ClipDataset(Dataset[Sample]):
         self.names = np.asarray([os.fsencode(file) for file in index.files])
         self.labels = None if index.labels is None else np.asarray(index.labels, dtype=np.int64)
         self.still, self.clip = clip is None, clip or Clip(1)
-        self.positions = np.arange(len(index.files))
-        if subset is not None and subset < len(self.positions):
-            self.positions = np.sort(generator(seed, "subset").permutation(len(self.positions))[:subset])
+        self.positions = chosen(len(index.files), subset, seed)
 
     def __len__(self) -> int:
         return len(self.positions)

@@ -141,9 +141,9 @@ def make(images: Tensor, view: View, parameters: Tensor) -> Tensor:
     pixels = resample(images, across, down)
     if view.jitter is not None and view.jitter_p > 0:
         pixels = _maps(pixels, parameters[:, BEFORE:SHIFT])
-        if view.jitter[HUE] > 0:
+        if view.jitter[HUE] > 0:  # without it, all maps stand before it
             pixels = turn_hue(pixels, parameters[:, SHIFT], parameters[:, TURNED])
-        pixels = _maps(pixels, parameters[:, AFTER:GREY])
+            pixels = _maps(pixels, parameters[:, AFTER:GREY])
     if view.grey > 0:
         pixels = torch.where(_each(parameters[:, GREY]) > 0, luma(pixels), pixels)
     if view.blur > 0:

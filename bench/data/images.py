@@ -19,6 +19,7 @@ from bench.data.decode import Undecodable, read_array, read_rgb
 from bench.data.device_views import Drawing, collate_drawings
 from bench.data.layouts import Index
 from bench.data.maps import MapKind, Maps, cut
+from bench.data.sampler import chosen
 from bench.data.views import Batch, BoxRow, Interpolation, View, apply, draw_all, make_test_view, stack
 from bench.errors import BadInput
 from bench.randomness import generator
@@ -161,10 +162,7 @@ class ViewDataset(Dataset[Sample]):
         self.backend = backend
         if backend == "fast":
             fast_views.ready()
-        count = len(index.files)
-        self.positions = np.arange(count)
-        if subset is not None and subset < count:
-            self.positions = np.sort(generator(seed, "subset").permutation(count)[:subset])
+        self.positions = chosen(len(index.files), subset, seed)
 
     def __len__(self) -> int:
         return len(self.positions)

@@ -6,6 +6,9 @@ This module does not import torch.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
 
 from bench.errors import BadInput
 from bench.randomness import generator
@@ -24,6 +27,23 @@ def steps_per_epoch(length: int, batch_size: int) -> int:
             "or less."
         )
     return length // batch_size
+
+
+def chosen(length: int, subset: int | None, seed: int) -> np.ndarray:
+    """Return positions of `subset` of so many images, drawn once by the seed, ascending; all, if there are no more."""
+    if subset is None or subset >= length:
+        return np.arange(length)
+    return np.sort(generator(seed, "subset").permutation(length)[:subset])
+
+
+@dataclass(frozen=True)
+class Share:
+    """One rank's share of a step's batch, n images."""
+
+    step: int  # counted over all epochs
+    images: np.ndarray  # n int64: their indices
+    draws: np.ndarray  # n int64: draw numbers
+    places: np.ndarray  # n int64: where they stand in the batch of all ranks
 
 
 class DrawSampler:
@@ -61,11 +81,21 @@ class DrawSampler:
         self.drawn = self.steps * self.batch_size if drop_last else length  # in an epoch
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for share in self.shares():
+            yield list(zip(share.images.tolist(), share.draws.tolist(), strict=True))
+
+    def shares(self) -> Iterator[Share]:
+        """Yield the same in arrays, without an object for each image."""
         epoch, within = divmod(self.start_step, self.steps)
         while True:
             order = generator(self.seed, "epoch", epoch).permutation(self.length)
             for step in range(within, self.steps):
                 end = min((step + 1) * self.batch_size, self.drawn)
-                positions = range(step * self.batch_size + self.rank, end, self.world)
-                yield [(int(order[position]), epoch * self.drawn + position) for position in positions]
+                positions = np.arange(step * self.batch_size + self.rank, end, self.world)
+                yield Share(
+                    step=epoch * self.steps + step,
+                    images=order[positions],
+                    draws=epoch * self.drawn + positions,
+                    places=positions - step * self.batch_size,
+                )
             epoch, within = epoch + 1, 0

@@ -22,6 +22,7 @@ from bench.data.clips import ClipDataset
 from bench.data.held_out import held_out
 from bench.data.images import ViewDataset, loader
 from bench.data.layouts import Index, pretraining_index
+from bench.data.resident import Resident
 from bench.data.sampler import DrawSampler, steps_per_epoch
 from bench.data.views import Batch, View, small_views
 from bench.errors import BadInput
@@ -158,7 +159,7 @@ def _untrained(objective: Objective, recipe: Recipe, job: Job, ranks: Ranks) -> 
 
 def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks: Ranks) -> dict[str, Any]:
     micro_batch(recipe.batch_size, ranks.world, recipe.accumulate)
-    dataset = _dataset(objective, recipe, job, images)
+    dataset = _dataset(objective, recipe, job, images, ranks)
     length = len(dataset)
     steps = steps_per_epoch(length, recipe.batch_size)
     workers = _workers(recipe, steps, ranks)
@@ -167,6 +168,8 @@ def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks:
         batches = DrawSampler(
             length, recipe.batch_size // ranks.world, job.seed, start_step=step, rank=ranks.rank, world=ranks.world
         )
+        if isinstance(dataset, Resident):
+            return dataset.batches(batches, recipe.accumulate)
         return loader(dataset, Parts(batches, recipe.accumulate), workers, pin=ranks.device.type == "cuda")
 
     title, look = f"{recipe.name}-s{job.seed}", recipe.diagnostics
@@ -191,13 +194,24 @@ def views_of(objective: Objective, recipe: Recipe) -> tuple[View, ...]:
     return views
 
 
-def _dataset(objective: Objective, recipe: Recipe, job: Job, images: Index) -> ViewDataset | ClipDataset:
+def _dataset(
+    objective: Objective, recipe: Recipe, job: Job, images: Index, ranks: Ranks
+) -> ViewDataset | ClipDataset | Resident:
     views, clip = views_of(objective, recipe), objective.video()
     if clip is not None and recipe.dataset != "clips":
         raise BadInput(
             f"The objective {recipe.objective['name']} learns from videos, but dataset is {recipe.dataset!r}; set "
             "dataset='clips' (bench show names a config that does)."
         )
+    if recipe.view_backend == "resident":
+        if recipe.dataset == "clips" or objective.map is not None:
+            what = "clips" if recipe.dataset == "clips" else f"maps of {objective.map}"
+            raise BadInput(
+                f"view_backend 'resident' makes views of images alone, and {what} are read by the loader's workers; "
+                "set view_backend='fast'."
+            )
+        sharing = 1 if ranks.device.type == "cuda" else ranks.local_world
+        return Resident(images, views, job.seed, ranks.device, recipe.subset, recipe.compile, sharing)
     if recipe.dataset == "clips":
         return ClipDataset(
             images, views, job.seed, clip, job.unreadable, subset=recipe.subset, backend=recipe.view_backend

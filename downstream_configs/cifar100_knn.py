@@ -1,0 +1,15 @@
+"""Weighted nearest neighbours on CIFAR-100: 200 by cosine.
+
+Source:   `_base_/small_knn.py`, on its 50,000 training and 10,000 test images,
+          32 pixels as they are.
+Command:  bench run --pretrain cifar100_byol_loss1 --downstream cifar100_knn --data-root DIR
+Hours:    a minute on a GPU, estimated: one pass over the images.
+Expected: no row of the deck: another vote than `cifar100_knn5`.
+Smoke:    --smoke, 5 neighbours on rendered images, seconds.
+"""
+
+_base_ = "./_base_/small_knn.py"
+
+dataset = "cifar100"
+size = 32
+resize = 32

@@ -1,0 +1,15 @@
+"""Linear classification of CIFAR-10 by SGD on random crops and flips, the rate chosen on held-out training images.
+
+Source:   `_base_/small_linear.py`, on its 50,000 training and 10,000 test images,
+          32 pixels; test images as they are.
+Command:  bench run --pretrain cifar10_byol_loss1 --downstream cifar10_linear --data-root DIR
+Hours:    under one on a GPU, estimated: a hundred passes over the images.
+Expected: no row of the deck: another protocol than `cifar10_linear_adam`, hence other columns.
+Smoke:    --smoke, one epoch on rendered images, seconds.
+"""
+
+_base_ = "./_base_/small_linear.py"
+
+dataset = "cifar10"
+size = 32
+resize = 32
