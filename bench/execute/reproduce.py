@@ -12,8 +12,19 @@ from pathlib import Path
 
 from bench.errors import BadInput, MoreToDo, StageFailed, nearest
 from bench.execute.grid import Grid, Request, plan_grid
-from bench.execute.local import run_grid
-from bench.execute.speed import Speed, key_of, known, length_of, logged, readings, steps_of, task_seconds, time_steps
+from bench.execute.local import LEAST_SECONDS, run_grid
+from bench.execute.speed import (
+    MOST_SECONDS,
+    Speed,
+    key_of,
+    known,
+    length_of,
+    logged,
+    readings,
+    steps_of,
+    task_seconds,
+    time_steps,
+)
 from bench.execute.studies import STUDIES, Part, Study
 from bench.plan import Stage
 from bench.recipe import Profile
@@ -80,7 +91,9 @@ class Run:
         images = self.images_left()
         if images == 0:
             return 0.0
-        return images / self.speed.images_per_second if images is not None and self.speed is not None else None
+        if images is None or self.speed is None or self.speed.images_per_second is None:
+            return None
+        return images / self.speed.images_per_second
 
 
 @dataclass
@@ -109,9 +122,10 @@ class StudyPlan:
             words = f"{recipe.epochs} epochs in batches of {recipe.batch_size}"
             seconds = run.seconds()
             if run.state not in {"recorded", "trained"}:
-                words += f": {UNKNOWN}" if seconds is None or run.speed is None else f": about {duration(seconds)}"
-                if seconds is not None and run.speed is not None:
-                    words += f" ({run.speed.images_per_second:,.0f} images/s, {run.speed.words})"
+                words += f": {UNKNOWN}" if seconds is None else f": about {duration(seconds)}"
+                if run.speed is not None:
+                    rate = "" if seconds is None else f"{run.speed.images_per_second:,.0f} images/s, "
+                    words += f" ({rate}{run.speed.words})"
             unknown += seconds is None
             total += seconds or 0.0
             if left:
@@ -157,7 +171,9 @@ def plan_study(name: str, options: Options, *, act: bool) -> StudyPlan:
             grids.append(grid)
             runs += _runs(grid)
     for run in runs:
-        run.speed = known(run.pretrain.recipe, options.work_dir, options.gpus) or logged(run.folder)
+        run.speed = known(run.pretrain.recipe, options.work_dir, options.gpus)
+        if run.speed is None or run.speed.images_per_second is None:
+            run.speed = logged(run.folder) or run.speed
     until = None if options.minutes is None else began + 60 * options.minutes
     return StudyPlan(name, study.summary, options, grids, runs, until)
 
@@ -228,15 +244,22 @@ def plan_again(plan: StudyPlan) -> StudyPlan:
 
 
 def _time(plan: StudyPlan) -> None:
-    """Time a few steps of each kind of pretraining that is to be trained and that nothing is known of."""
-    timed: dict[str, Speed | None] = {}
+    """Time a few steps of each kind of pretraining that is to be trained and that nothing is known of.
+
+    Of a sitting, at most a third is spent on it.
+    """
+    timed: dict[str, Speed] = {}
+    stop = float("inf") if plan.until is None else time.monotonic() + (plan.until - time.monotonic()) / 3
     for run in plan.runs:
         if run.speed is not None or not run.images_left():
             continue
         key = key_of(run.pretrain.recipe)
         if key not in timed:
+            seconds = min(MOST_SECONDS, stop - time.monotonic())
+            if seconds < LEAST_SECONDS:
+                return
             print(f"timing {run.pretrain.label}", flush=True)
-            timed[key] = time_steps(run.pretrain, run.grid, plan.options.gpus)
+            timed[key] = time_steps(run.pretrain, run.grid, plan.options.gpus, seconds)
         run.speed = timed[key]
 
 

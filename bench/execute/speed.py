@@ -18,7 +18,7 @@ from typing import Any
 from bench.data.layouts import pretraining_index
 from bench.errors import BadInput
 from bench.execute.grid import Grid
-from bench.execute.local import run_folder
+from bench.execute.local import OVER, run_folder
 from bench.execute.stage_file import write_stage, write_text
 from bench.plan import Stage, digest, hashed
 from bench.recipe import CheckpointSettings, DiagnosticsSettings, Recipe, ScheduleSettings
@@ -33,9 +33,9 @@ _LEFT_OUT = frozenset({"objective", "epochs", "optimizer", "schedule", "init", "
 
 @dataclass(frozen=True)
 class Speed:
-    """Training images per second, and where that number comes from."""
+    """Training images per second (None: was tried, and took too long), and where that number comes from."""
 
-    images_per_second: float
+    images_per_second: float | None
     words: str
 
 
@@ -100,15 +100,15 @@ def readings(folder: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_SECONDS) -> Speed | None:
+def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_SECONDS) -> Speed:
     """Train STEPS steps of a pretraining in a process of its own, and return how fast they were.
 
-    They are read, augmented and trained as the run will, in a folder that is removed. None when `most_seconds` do not
-    suffice for two readings, or it fails; the run itself then says why.
+    They are read, augmented and trained as the run will, in a folder that is removed. Without a number when
+    `most_seconds` do not suffice for two readings, or when it fails; the run itself then says why.
     """
     length = length_of(stage, grid.roots)
     if length is None:
-        return None
+        return Speed(None, f"the data of {stage.recipe.name} were not found")
     recipe = stage.recipe
     per_epoch = steps_of(recipe, length)
     timed = recipe.model_copy(
@@ -133,15 +133,18 @@ def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_S
     place = grid.work_dir / "timing"
     folder = write_stage(own, place, grid.roots, grid.results_dir, "fail")
     try:
-        run_folder(folder, gpus, time.monotonic() + most_seconds)
+        code = run_folder(folder, gpus, time.monotonic() + most_seconds)
+        if code not in {0, OVER}:
+            return Speed(None, f"a few steps of {recipe.name} failed here")
         values = [line["images_per_second"] for line in readings(folder) if "images_per_second" in line]
     finally:
         shutil.rmtree(place, ignore_errors=True)
     if len(values) < 2:
-        return None
-    settled = values[len(values) // 3 or 1 :]  # the first steps compile and warm up
-    steps = len(settled) * EVERY
-    speed = Speed(round(median(settled), 1), f"from {steps} steps of {recipe.name} timed here")
+        speed = Speed(None, f"{2 * EVERY} steps of {recipe.name} took more than {most_seconds:.0f} s here")
+    else:
+        settled = values[len(values) // 3 or 1 :]  # the first steps compile and warm up
+        steps = len(settled) * EVERY
+        speed = Speed(round(median(settled), 1), f"from {steps} steps of {recipe.name} timed here")
     _store(grid.work_dir / FILE, machine(gpus), key_of(recipe), speed)
     return speed
 

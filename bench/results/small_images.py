@@ -216,17 +216,24 @@ def _compared(row: Row, base: Row, columns: Sequence[Column]) -> Row:
 
 
 def _best(rows: Sequence[Row]) -> list[Row]:
-    """Mark the highest measured accuracy of each data set, in each column, if rows compete."""
+    """Mark the highest measured accuracy among rows that differ in their method alone, in each column."""
     result = [list(row.cells) for row in rows]
-    for dataset in DATASETS:
-        own = [i for i, row in enumerate(rows) if row.leading[0] == dataset]
-        for place in range(len(rows[0].cells) - len(SMALL_LOSSES) if rows else 0):
+    for own in _groups(rows).values():
+        for place in range(len(rows[0].cells) - len(SMALL_LOSSES)):
             shown = {i: round(cell.summary.mean, 2) for i in own if (cell := rows[i].cells[place]) is not None}
             for i, value in shown.items():
                 cell = rows[i].cells[place]
                 if cell is not None and len(shown) > 1 and value == max(shown.values()):
                     result[i][place] = replace(cell, best=True)
     return [replace(row, cells=tuple(cells)) for row, cells in zip(rows, result, strict=True)]
+
+
+def _groups(rows: Sequence[Row]) -> dict[tuple[str, ...], list[int]]:
+    """{what rows share besides their method: their places}, in the order of rows."""
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for i, row in enumerate(rows):
+        groups.setdefault((*row.leading[:2], *row.leading[3:]), []).append(i)
+    return groups
 
 
 def _published(published: Published, columns: Sequence[Column], subset: bool) -> list[Row]:
@@ -349,23 +356,16 @@ def _measured_notes(records: Sequence[Record], rows: Sequence[Row], columns: Seq
         return []
     notes = [
         f"In brackets with a sign: the difference to the measured {LOSS1} row of the same data set, image size, "
-        "epochs, backbone and batch, with its verdict; of loss1 to that row's loss. Bold: the highest of its data set. "
-        "A row named otherwise is a pretraining by its own name.",
+        "epochs, backbone and batch, with its verdict; of loss1 to that row's loss. Bold: the highest of rows that "
+        "differ in their method alone. A method named otherwise is a pretraining by its own name.",
         *seeds_of(rows),
     ]
-    for dataset in DATASETS:
-        own = [row for row in rows if row.leading[0] == dataset]
-        labels = Counter(row.label for row in own)
-        own = [
-            replace(row, label=f"{row.label} ({row.leading[3]} epochs, batch {row.leading[5]})")
-            if labels[row.label] > 1
-            else row
-            for row in own
-        ]
+    for own in _groups(rows).values():
+        dataset, _, _, epochs = rows[own[0]].leading[:4]
         for place, column in enumerate(columns):
             if column.metric == "acc":
-                alone = replace(column, header=f"{column.header} on {dataset}")
-                notes += distinguishable([alone], [replace(row, cells=(row.cells[place],)) for row in own])
+                alone = replace(column, header=f"{column.header} on {dataset}, {epochs} epochs")
+                notes += distinguishable([alone], [replace(rows[i], cells=(rows[i].cells[place],)) for i in own])
     if any(record.pretrain_metrics for record in records):
         notes.append("loss, loss1 and loss2 are means over the last logged steps of the pretraining.")
     first: dict[tuple[str, str, str], Record] = {}

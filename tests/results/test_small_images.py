@@ -118,7 +118,7 @@ def test_the_decks_table_by_hand() -> None:
 
 def test_the_notes_say_what_can_be_told_apart() -> None:
     (section,) = build_tables(THREE, NONE)
-    line = next(note for note in section.notes if note.startswith("By acc on cifar10"))
+    line = next(note for note in section.notes if note.startswith("By acc on cifar10, 1000 epochs"))
     assert "byol+two-loss > byol+loss1 (p = 0.008)" in line
     assert "not distinguishable: byol+loss1 ≈ byol+loss2" in line
     assert any("cifar10 byol+two-loss: cifar10_two_loss_1.0" in note for note in section.notes)
