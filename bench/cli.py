@@ -455,7 +455,7 @@ def _print_json(values: dict[str, Any]) -> None:
 
 @data_app.command("check")
 def data_check_command(
-    dataset: Annotated[str, typer.Argument(help="coco, imagenet, imagenet100 or cityscapes.", metavar="DATASET")],
+    dataset: Annotated[str, typer.Argument(help="Such as coco, imagenet, cityscapes or cifar10.", metavar="DATASET")],
     data_root: DataRoot = [],  # noqa: B006
 ) -> None:
     """Count a data set's files, and name those that are missing or unreadable."""
@@ -511,7 +511,7 @@ def data_pack_command(
 
 @data_app.command("render")
 def data_render_command(
-    folder: Annotated[Path, typer.Argument(help="Where to write coco/, imagenet/ and cityscapes/.", metavar="DIR")],
+    folder: Annotated[Path, typer.Argument(help="Where to write coco/, imagenet/, cifar10/ and so on.", metavar="DIR")],
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
 ) -> None:
     """Render tiny procedural data sets in the layouts of the originals."""

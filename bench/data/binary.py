@@ -18,7 +18,7 @@ from bench.errors import BadInput
 
 FOLDERS = {"cifar10": "cifar-10-batches-py", "cifar100": "cifar-100-python", "stl10": "stl10_binary"}
 TRAIN_BATCHES = tuple(f"data_batch_{number}" for number in range(1, 6))
-FILES = {  # by data set: those of each split, and of the names of the classes
+FILES: dict[str, dict[str, tuple[str, ...]]] = {  # by data set: those of each split, and of the names of the classes
     "cifar10": {"train": TRAIN_BATCHES, "val": ("test_batch",), "classes": ("batches.meta",)},
     "cifar100": {"train": ("train",), "val": ("test",), "classes": ("meta",)},
     "stl10": {

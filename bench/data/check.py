@@ -18,7 +18,15 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.decode import Undecodable, read_labels, read_rgb
-from bench.data.layouts import CITYSCAPES_CLASSES, cityscapes_files, fingerprint, index, splits
+from bench.data.layouts import (
+    CITYSCAPES_CLASSES,
+    UNLABELLED,
+    cityscapes_files,
+    fingerprint,
+    index,
+    splits,
+    unlabelled,
+)
 from bench.data.manifest import PACKABLE, find_packs
 from bench.data.pack import open_pack, verify
 from bench.errors import BadInput
@@ -31,7 +39,7 @@ IGNORED = 255
 
 @dataclass(frozen=True)
 class Report:
-    """What was found. `counts` is split -> class (for Cityscapes the city, for COCO "") -> images."""
+    """What was found. `counts` is split -> class (for Cityscapes the city, where there is none "") -> images."""
 
     dataset: str
     root: Path
@@ -49,8 +57,9 @@ class Report:
     def lines(self) -> list[str]:
         """The report in words, one finding a line."""
         lines = [f"{self.dataset} at {self.root}"]
+        width = max(6, *map(len, self.counts))
         for split, groups in self.counts.items():
-            text = f"{split:<6} {sum(groups.values())} images"
+            text = f"{split:<{width}} {sum(groups.values())} images"
             if "" not in groups:
                 few, many = min(groups.values()), max(groups.values())
                 each = f"{few} each" if few == many else f"{few} to {many} each"
@@ -87,8 +96,8 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
             counts[split] = dict(Counter(file.split("/")[2] for file in files))
         else:
             found = index(dataset, root, split)
-            files = found.files
-            counts[split] = {"": len(files)}
+            files = found.files if found.pixels is None else ()  # else reading the split has looked at all of it
+            counts[split] = {"": len(found.files)}
             if found.labels is not None:
                 per_label = Counter(found.labels)
                 counts[split] = {found.classes[label]: number for label, number in sorted(per_label.items())}
@@ -96,6 +105,12 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
             else:
                 missing += _announced(root, split, files)
         images += files
+    more = unlabelled(dataset, root)
+    if more is not None:
+        counts[UNLABELLED] = {"": len(more.files)}
+        images += more.files if more.pixels is None else ()
+    elif dataset == "stl10":
+        missing.append(f"{UNLABELLED} (images without labels, which pretraining reads)")
     if dataset != "coco":  # nothing reads COCO's val
         missing += [f"{split} (the whole split)" for split in ("train", "val") if split not in counts]
 

@@ -14,14 +14,19 @@ from PIL import Image
 from bench.data.canvas import blend, smooth
 
 Painted = tuple[np.ndarray, np.ndarray]  # mask H×W, colours H×W×3
+Painter = Callable[[np.ndarray, np.ndarray, np.random.Generator], Painted]
 FINER = 2  # things are painted larger and scaled down, for smooth edges
 
 
 def paint_object(wnid: str, height: int, width: int, rng: np.random.Generator) -> Image.Image:
     """Return an image of height×width pixels with one thing of a class."""
+    return posed(*OBJECTS[wnid], height, width, rng)
+
+
+def posed(painter: Painter, turn: float, height: int, width: int, rng: np.random.Generator) -> Image.Image:
+    """Return an image of height×width pixels of what a painter paints, turned by at most `turn` radians."""
     h, w = FINER * height, FINER * width
     colour = background(h, w, rng)
-    painter, turn = OBJECTS[wnid]
     angle = rng.uniform(-turn, turn)
     size = 0.5 * min(h, w) * rng.uniform(0.6, 1.0)
     x = (np.arange(w, dtype=np.float32)[None, :] - w * rng.uniform(0.4, 0.6)) / size
@@ -170,7 +175,7 @@ def tile_roof(u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> Painted
 
 
 # wnid -> (painter, how far it is turned, in radians); all six are in ImageNet-100.
-OBJECTS: dict[str, tuple[Callable[[np.ndarray, np.ndarray, np.random.Generator], Painted], float]] = {
+OBJECTS: dict[str, tuple[Painter, float]] = {
     "n02974003": (car_wheel, 3.1),
     "n03530642": (honeycomb, 3.1),
     "n03637318": (lampshade, 0.2),

@@ -32,7 +32,7 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 from bench.data.decode import Undecodable, read_rgb
-from bench.data.layouts import fingerprint, index
+from bench.data.layouts import SMALL, fingerprint, index
 from bench.data.manifest import (
     FOLDER,
     INDEX,
@@ -190,6 +190,8 @@ def pack(
     Raises BadInput for wrong data, a folder that cannot be written, too small a disk, or data that change meanwhile.
     """
     names = index(dataset, root, split).files
+    if dataset in SMALL:
+        raise BadInput(f"{dataset}'s images are small already, and no pack is read for them; train without one.")
     if dataset not in PACKABLE:
         raise BadInput(f"{dataset} is read at its full size, which no pack holds; pack {', '.join(PACKABLE)}.")
     place = (to or root / FOLDER).absolute()

@@ -1,4 +1,5 @@
-"""Tiny data sets, drawn here: procedural scenes in the exact layouts of COCO, ImageNet and Cityscapes.
+"""Tiny data sets, drawn here: procedural scenes in the exact layouts of COCO, ImageNet and Cityscapes, clips, and
+shapes in folders of PNG for CIFAR-10, CIFAR-100 and STL-10.
 
 They let everything run without a download, through the readers that serve the originals. This module does not import
 torch.
@@ -18,9 +19,10 @@ import numpy as np
 from PIL import Image
 
 from bench.data.canvas import KIND_NAMES, KINDS, Canvas
-from bench.data.layouts import IMAGE_END, MASK_END
+from bench.data.layouts import IMAGE_END, MASK_END, UNLABELLED
 from bench.data.objects import OBJECTS, paint_object
 from bench.data.scenes import paint_still_life, paint_street
+from bench.data.shapes import SHAPES, paint_shape
 from bench.errors import BadInput
 from bench.randomness import generator
 
@@ -31,6 +33,12 @@ COCO = {"train2017": 24, "val2017": 8}
 IMAGENET = {"train": 12, "val": 4}  # of each class
 CLIPS = {"train": 6, "val": 2}  # of each class
 FRAMES = 16  # of a clip
+# Of each class; STL-10's `unlabeled` has no classes. name -> (side in pixels, images by folder)
+SMALL: dict[str, tuple[int, dict[str, int]]] = {
+    "cifar10": (32, {"train": 12, "test": 4}),
+    "cifar100": (32, {"train": 12, "test": 4}),
+    "stl10": (96, {"train": 6, "test": 4, UNLABELLED: 60}),
+}
 CITYSCAPES = {"train": ("aachen", 8), "val": ("frankfurt", 4)}
 # Each pair is in two training scenes and one validation scene, so that all 19 classes occur in both.
 PAIRS = (("wall", "bus"), ("fence", "motorcycle"), ("truck", "terrain"), ("train", "parking"))
@@ -43,7 +51,9 @@ Progress = Callable[[int, int], None]
 
 
 def render(root: Path, seed: int = 0, progress: Progress | None = None) -> dict[str, Path]:
-    """Write `coco/`, `imagenet/`, `cityscapes/` and `clips/` below `root`; equal for equal seeds.
+    """Write `coco/`, `imagenet/`, `cityscapes/`, `clips/`, `cifar10/`, `cifar100/` and `stl10/` below `root`.
+
+    Equal for equal seeds.
 
     Returns {data set: folder}.
 
@@ -58,6 +68,7 @@ def render(root: Path, seed: int = 0, progress: Progress | None = None) -> dict[
     """
     total = sum(COCO.values()) + len(OBJECTS) * sum(IMAGENET.values()) + sum(n for _, n in CITYSCAPES.values())
     total += len(WAYS) * sum(CLIPS.values())
+    total += sum(n * _classes(split) for _, splits in SMALL.values() for split, n in splits.items())
     done = 0
 
     def count() -> None:
@@ -66,7 +77,10 @@ def render(root: Path, seed: int = 0, progress: Progress | None = None) -> dict[
         if progress is not None:
             progress(done, total)
 
-    writers = {"coco": _coco, "imagenet": _imagenet, "cityscapes": _cityscapes, "clips": _clips}
+    writers: dict[str, Callable[..., None]] = {
+        **{"coco": _coco, "imagenet": _imagenet, "cityscapes": _cityscapes, "clips": _clips},
+        **{name: partial(_small, name) for name in SMALL},
+    }
     mark = json.dumps({"version": VERSION, "seed": seed})
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -178,7 +192,7 @@ def coco_annotations(canvas: Canvas, image: int) -> list[dict[str, Any]]:
     return found
 
 
-# ------------------------------------------------------------------------------- ImageNet and Cityscapes
+# ------------------------------------------------------------------------------- images in classes, and Cityscapes
 
 
 def _imagenet(folder: Path, seed: int, count: Callable[[], None]) -> None:
@@ -191,6 +205,25 @@ def _imagenet(folder: Path, seed: int, count: Callable[[], None]) -> None:
                 name = f"{wnid}_{number}.JPEG" if split == "train" else f"ILSVRC2012_val_{wnid}_{number}.JPEG"
                 image.save(folder / split / wnid / name, format="JPEG", quality=92)
                 count()
+
+
+def _small(name: str, folder: Path, seed: int, count: Callable[[], None]) -> None:
+    side, splits = SMALL[name]
+    for split, images in splits.items():
+        shapes = sorted(SHAPES)
+        for label in range(_classes(split)):
+            place = folder / split if split == UNLABELLED else folder / split / shapes[label]
+            place.mkdir(parents=True)
+            for number in range(images):
+                rng = generator(seed, "render", name, split, label, number)
+                shape = shapes[number % len(shapes)] if split == UNLABELLED else shapes[label]
+                paint_shape(shape, side, rng).save(place / f"{number:05d}.png")
+                count()
+
+
+def _classes(split: str) -> int:
+    """How many folders of images a split of the small data sets has."""
+    return 1 if split == UNLABELLED else len(SHAPES)
 
 
 def _clips(folder: Path, seed: int, count: Callable[[], None]) -> None:

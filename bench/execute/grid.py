@@ -11,7 +11,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.data.layouts import fingerprint
+from bench.data.layouts import check_pretraining, fingerprint
 from bench.data.roots import Roots, resolve_roots
 from bench.errors import BadInput
 from bench.execute.packs import Packs
@@ -140,6 +140,13 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
         results_dir=request.results,
         notes=packs.notes,
     )
+    for stage in grid.to_do():
+        for dataset in stage.data if stage.kind == "pretrain" else ():
+            try:
+                if dataset in found:
+                    check_pretraining(dataset, Path(found[dataset]))
+            except BadInput as problem:
+                problems[dataset] = problem
     if act:
         for stage in grid.to_do():
             for dataset in stage.data:

@@ -31,6 +31,8 @@ from bench.data.street import Street
 from bench.errors import BadInput
 from bench.randomness import generator
 
+FOLDERS = ("coco", "imagenet", "cityscapes", "clips", "cifar10", "cifar100", "stl10")
+
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,6 +42,8 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rendering, "CITYSCAPES", {"train": ("aachen", 1), "val": ("frankfurt", 1)})
     monkeypatch.setattr(rendering, "CLIPS", {"train": 1})
     monkeypatch.setattr(rendering, "FRAMES", 2)
+    small = {"cifar10": (32, {"train": 1}), "cifar100": (32, {"train": 1}), "stl10": (96, {"train": 1, "unlabeled": 2})}
+    monkeypatch.setattr(rendering, "SMALL", small)
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -54,12 +58,12 @@ def load(file: Path) -> np.ndarray:
 # ----------------------------------------------------------------------------------------------- layouts
 
 
-@pytest.mark.parametrize("dataset", ["coco", "imagenet", "cityscapes"])
+@pytest.mark.parametrize("dataset", [name for name in FOLDERS if name != "clips"])
 def test_the_readers_of_the_originals_read_it(rendered: Path, dataset: str) -> None:
     report = check(dataset, rendered / dataset)
     assert report.ok, report.lines()
     counts = {split: sum(groups.values()) for split, groups in report.counts.items()}
-    expected = {"coco": (24, 8), "imagenet": (72, 24), "cityscapes": (8, 4)}[dataset]
+    expected = {"coco": (24, 8), "imagenet": (72, 24), "cityscapes": (8, 4), "stl10": (60, 40)}.get(dataset, (120, 40))
     assert (counts["train"], counts["val"]) == expected
 
 
@@ -93,26 +97,27 @@ def test_the_modules_do_without_torch() -> None:
 def test_equal_for_equal_seeds(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     made = render(tmp_path / "a", seed=0, progress=lambda done, total: seen.append((done, total)))
-    assert made == {name: tmp_path / "a" / name for name in ("coco", "imagenet", "cityscapes", "clips")}
-    assert seen == [(number, 21) for number in range(1, 22)]
+    assert made == {name: tmp_path / "a" / name for name in FOLDERS}
+    assert seen == [(number, 53) for number in range(1, 54)]
     render(tmp_path / "b", seed=0)
     render(tmp_path / "c", seed=1)
     a, b, c = (contents(tmp_path / name) for name in "abc")
     assert a == b
     assert a.keys() == c.keys()
     pictures = [name for name in a if name.endswith(("jpg", "JPEG", "png"))]
-    assert len(pictures) == 17 + 2 * 3 + 4 * 2  # images, label maps, frames
+    assert len(pictures) == 17 + 32 + 2 * 3 + 4 * 2  # images, small ones, label maps, frames
     assert not any(a[name] == c[name] for name in pictures)
 
 
 @pytest.mark.usefixtures("few")
 def test_it_is_rendered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     render(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cityscapes", "clips", "coco", "imagenet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FOLDERS)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path, *tmp_path.rglob("*"))}
     with monkeypatch.context() as patched:
         patched.setattr(rendering, "Canvas", None)  # nothing can be painted
         patched.setattr(rendering, "paint_object", None)
+        patched.setattr(rendering, "paint_shape", None)
         render(tmp_path)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path, *tmp_path.rglob("*"))} == before
     # Another seed and another version take its place, whole.
@@ -125,7 +130,7 @@ def test_it_is_rendered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     (tmp_path / "coco" / "left over").write_text("")
     render(tmp_path, seed=1)
     assert not (tmp_path / "coco" / "left over").exists()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cityscapes", "clips", "coco", "imagenet"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(FOLDERS)
 
 
 @pytest.mark.usefixtures("few")

@@ -78,7 +78,7 @@ def test_sources_say_where_each_came_from(tmp_path: Path) -> None:
         ("imagenet", coco, "BENCH_DATA_ROOT_IMAGENET"),
         ("imagenet100", coco, "BENCH_DATA_ROOT_IMAGENET"),
         ("cityscapes", None, f"--data-root: {tmp_path / 'nowhere'} is no folder"),
-        ("clips", None, ""),
+        *((name, None, "") for name in ("clips", "cifar10", "cifar100", "stl10")),
     ]
 
 

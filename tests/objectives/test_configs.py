@@ -41,7 +41,8 @@ def test_a_config_opens_with_what_a_user_wants_to_know(name):
     assert f"--pretrain {name} " in docstring
     for profile in ("full", "mini", "smoke"):
         assert load_recipe(name, profile).name == name
-    assert load_recipe(name).arch == "resnet50"
+    small = load_recipe(name).dataset in {"cifar10", "cifar100", "stl10"}
+    assert load_recipe(name).arch == ("resnet18" if small else "resnet50")
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if name != "random_init"])

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from bench.data.views import SMALL_VIEW, Batch, View
+from bench.data.views import SMALL_VIEW, Batch, View, make_test_view
 from bench.errors import BadInput
 from bench.nn.encoder import build_encoder
 from bench.objectives import OBJECTIVES, build
 from bench.objectives.base import Objective
-from bench.recipe import Recipe
+from bench.recipe import KnnTask, LinearTask, Recipe, SegmentationTask, load_recipe, load_task
+from bench.stages import convert, knn, linear, pretrain
+from bench.stages.job import Job
+from bench.stages.linear import rate_factor
 from bench.stages.pretrain import views_of
-from tests.objectives.narrow import NarrowEncoder
+from bench.train.schedule import learning_rate, peak_rate
 
 SMALL: dict[str, dict[str, Any]] = {
     "byol": {"hidden_dim": 16, "projection_dim": 8},
@@ -40,7 +46,7 @@ def recipe(name: str, augmentation: str = "small", size: int = 32, **objective: 
 
 def views(name: str, augmentation: str = "small", size: int = 32, **objective: Any) -> tuple[View, ...]:
     wanted = recipe(name, augmentation, size, **objective)
-    model = build(wanted.objective, NarrowEncoder(width=24), num_classes=3, num_images=8)
+    model = build(wanted.objective, build_encoder("resnet18", 0), num_classes=3, num_images=8)
     return views_of(model, wanted)
 
 
@@ -134,3 +140,115 @@ def test_a_map_of_one_position_depends_on_the_stem(name: str) -> None:
     with pytest.raises(BadInput, match="set view_size to 64 or more"):
         build({"name": name, **settings}, build_encoder("resnet18", 0)).check(4, 32)
     build({"name": name, **settings}, build_encoder("resnet18", 0, "cifar")).check(4, 32)
+
+
+# ---------------------------------------------------------------------------------------------- configs
+
+RUNS = {
+    "stl10_byol_loss1": ("byol", None),
+    "stl10_byol_two_loss": ("two_loss", 1.0),
+    "cifar100_byol_loss1": ("byol", None),
+    "cifar100_byol_two_loss": ("two_loss", 1.0),
+    "cifar100_byol_loss2": ("two_loss", 0.0),
+    "cifar10_byol_loss1": ("byol", None),
+    "cifar10_byol_two_loss": ("two_loss", 1.0),
+    "cifar10_byol_loss2": ("two_loss", 0.0),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_the_decks_runs_are_those_of_the_code_base(name: str) -> None:
+    found, stl = load_recipe(name), name.startswith("stl10")
+    own = found.objective
+    assert (own["name"], own.get("loss1_weight")) == RUNS[name]
+    assert own.get("loss2", "logistic") == "logistic"
+    assert (own["hidden_dim"], own["projection_dim"], own["tau0"], own["crops"]) == (1024, 128 if stl else 64, 0.99, 0)
+    assert (found.dataset, found.arch, found.stem) == (name.split("_")[0], "resnet18", "stl" if stl else "cifar")
+    assert (found.augmentation, found.precision) == ("small", "bf16")
+    assert (found.view_size, found.epochs) == ((96, 2000) if stl else (32, 1000))
+    assert found.batch_size == (512 if found.dataset == "cifar10" else 4096)
+    optimizer = found.optimizer
+    assert optimizer is not None
+    assert (optimizer.name, optimizer.weight_decay, optimizer.decay) == ("adam", 1e-6, "all")
+    peak = peak_rate(optimizer, found.batch_size)
+    assert peak == (2e-3 if stl else 3e-3)
+    steps = 97  # an epoch of CIFAR-10
+    rate = learning_rate(found.schedule, peak, found.epochs * steps, steps)
+    assert rate(0) == pytest.approx(peak / 500)
+    assert rate(250) == pytest.approx(peak * 251 / 500, rel=2e-3)
+    first, second, last = ((found.epochs - before) * steps for before in (50, 25, 0))
+    assert [rate(s) / peak for s in (500, first - 1)] == pytest.approx([1, 1])
+    assert [rate(s) / peak for s in (first, second - 1)] == pytest.approx([0.2, 0.2])
+    assert [rate(s) / peak for s in (second, last - 1)] == pytest.approx([0.04, 0.04])
+
+
+@pytest.mark.parametrize("name", ["cifar10_byol_loss1", "stl10_byol_two_loss"])
+def test_their_heads_have_the_layers_of_the_code_base(name: str) -> None:
+    objective = build(load_recipe(name).objective, build_encoder("resnet18", 0, "cifar"))
+    d = 128 if name.startswith("stl10") else 64
+    for head, before in ((objective.projector, 512), (objective.predictor, d)):
+        first, norm, relu, last = head
+        assert (first.in_features, first.out_features, first.bias is not None) == (before, 1024, True)
+        assert (norm.num_features, type(relu)) == (1024, torch.nn.ReLU)
+        assert (last.in_features, last.out_features, last.bias) == (1024, d, None)  # there: with a bias
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "cifar100", "stl10"])
+def test_their_evaluations_are_those_of_the_code_base(dataset: str) -> None:
+    size = 96 if dataset == "stl10" else 32
+    adam, knn5, knn, sgd = (load_task(f"{dataset}_{name}") for name in ("linear_adam", "knn5", "knn", "linear"))
+    for task in (adam, knn5, knn, sgd):
+        assert not isinstance(task, SegmentationTask)
+        assert (task.dataset, task.size, task.resize) == (dataset, size, size)
+    assert isinstance(adam, LinearTask)
+    assert (adam.optimizer, adam.features, adam.epochs, adam.batch_size) == ("adam", "centre", 500, 1000)
+    assert (adam.learning_rates, adam.weight_decay) == ((1e-2,), 5e-6)
+    assert 1e-2 * rate_factor(adam, 499, 500) == pytest.approx(1e-6 * 1e4 ** (1 / 500))
+    assert isinstance(knn5, KnnTask)
+    assert (knn5.k, knn5.vote, knn5.metric) == (5, "majority", "euclidean")
+    assert isinstance(knn, KnnTask)
+    assert (knn.k, knn.vote, knn.metric, knn.temperature) == (200, "weighted", "cosine", 0.1)
+    assert isinstance(sgd, LinearTask)
+    assert (sgd.optimizer, sgd.features) == ("sgd", "augmented")
+
+
+@pytest.mark.parametrize("size", [32, 96])
+def test_an_image_of_the_tests_size_stays_as_it_is(size: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    found, place = make_test_view(Image.fromarray(pixels), size, size)
+    assert np.array_equal(found, pixels)
+    assert place == (0.0, 0.0, 1.0, 1.0, 0.0)
+
+
+# ---------------------------------------------------------------------------------------------- the way
+
+
+def test_from_png_to_the_decks_three_columns(tmp_path: Path) -> None:
+    """Pretraining, conversion, and both evaluations, in this process."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), ("test", 2)):
+        for label in range(6):
+            (folder := tmp_path / "data" / split / f"class{label}").mkdir(parents=True)
+            for number in range(count):
+                pixels = np.clip(40 * label + rng.normal(0, 20, (32, 32, 3)), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    recipe = load_recipe("cifar10_byol_two_loss", "smoke", {"diagnostics": {"images": 0}})
+    roots = {"cifar10": tmp_path / "data"}
+
+    def job(name: str, config: Any, **inputs: Path) -> Job:
+        (tmp_path / name).mkdir()
+        return Job(config=config, seed=0, folder=tmp_path / name, inputs=inputs, data_roots=roots)
+
+    trained = pretrain.run(job("pretrain", recipe))
+    assert trained["steps"] == 2
+    assert trained["loss"] == pytest.approx(trained["loss1"] + trained["loss2"], rel=1e-4)
+    proven = convert.run(job("convert", recipe, pretrain=tmp_path / "pretrain"))
+    assert proven["tensors"] == 120
+    assert proven["maps"] == {"C2": 0.0, "C3": 0.0, "C4": 0.0, "C5": 0.0}
+    trunk = {"convert": tmp_path / "convert"}
+    by_head = linear.run(job("linear", load_task("cifar10_linear_adam", "smoke", {"workers": 0}), **trunk))
+    by_neighbours = knn.run(job("knn", load_task("cifar10_knn5", "smoke", {"workers": 0}), **trunk))
+    assert (by_head["training_images"], by_head["validation_images"]) == (24, 12)
+    assert by_head["top5_percent"] >= by_head["top1_percent"] >= 0
+    assert by_neighbours["k"] == 5
+    assert by_neighbours["top1_percent"] > 100 / 6  # grey levels are told apart by any convolution
