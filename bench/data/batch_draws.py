@@ -61,15 +61,15 @@ class Draws:
         early = slot < (place if hue else 3)
         before = torch.where((early & self.jitter[:, None])[..., None], chosen, nothing)
         after = torch.where((~early & self.jitter[:, None])[..., None], chosen, nothing)
-        shift = torch.remainder((self.factors[:, HUE] * 255).trunc(), 256)
+        shift = torch.remainder((self.factors[:, HUE].double() * 255).trunc(), 256)
         turned = self.jitter & hue
         single = [turned, self.grey, self.blur, self.solarize]
         turned, grey, blur, solarize = (one.to(torch.float32)[:, None] for one in single)
         return torch.cat(
             [
                 *(self.crop, self.flip.to(torch.float32)[:, None]),
-                *(before.flatten(1), shift[:, None] * turned, turned, after.flatten(1)),
-                *(grey, box_radii(blur), solarize),
+                *(before.flatten(1), shift.to(torch.float32)[:, None] * turned, turned, after.flatten(1)),
+                *(grey, box_radii(blur).to(torch.float32), solarize),
             ],
             1,
         )
@@ -145,8 +145,8 @@ def overlaps(crop: Tensor, other: Tensor) -> Tensor:
 
 
 def box_radii(sigma: Tensor) -> Tensor:
-    """Return `bench.data.fast_views.box_radius` of each standard deviation; 0 of 0."""
-    variance = sigma * sigma / 3
+    """Return `bench.data.fast_views.box_radius` of each standard deviation, in float64; 0 of 0."""
+    variance = sigma.double() ** 2 / 3
     whole = (((12 * variance + 1).sqrt() - 1) / 2).floor()
     part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
     return whole + part

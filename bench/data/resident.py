@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from bench.data.batch_draws import draw_batch, numbers, split
+from bench.data.binary import Pixels
 from bench.data.decode import Undecodable, read_array
 from bench.data.device_views import make, precision
 from bench.data.fast_views import HUE
@@ -70,7 +71,7 @@ class Resident:
         self.positions = chosen(len(index.files), subset, seed)
         some = index if len(self.positions) == len(index.files) else part(index, self.positions)
         _check_memory(some, device, sharing)
-        self.pixels = _placed(load_pixels(some), device)
+        self.pixels = _placed(load_pixels(some) if some.pixels is None else some.pixels, device)
         self._indices = torch.from_numpy(self.positions).to(device)
         self._labels = None if some.labels is None else torch.tensor(some.labels, dtype=torch.int64, device=device)
         self._make = torch.compile(self._made, dynamic=False) if compiled else self._made
@@ -92,8 +93,8 @@ class Resident:
             rng = generator(self.seed, "resident", share.step)
             uniform = rng.random((sampler.batch_size, columns), dtype=np.float32)[share.places]
             size = len(share.images) // accumulate
-            for start in range(0, size * accumulate, size) if size else ():
-                own = slice(start, start + size)
+            for number in range(accumulate):
+                own = slice(number * size, (number + 1) * size)
                 yield self._undone(share.images[own], uniform[own], share.draws[own])
 
     def _undone(self, images: np.ndarray, uniform: np.ndarray, draws: np.ndarray) -> Batch:
@@ -171,7 +172,7 @@ class ResidentBatch(Batch):
 # --------------------------------------------------------------------------------------------- memory
 
 
-def _placed(pixels: np.ndarray, device: torch.device) -> Tensor:
+def _placed(pixels: Pixels, device: torch.device) -> Tensor:
     """Return N×H×W×3 on the host as N×3×H×W on the device."""
     n, height, width, colours = pixels.shape
     placed = torch.empty(n, colours, height, width, dtype=torch.uint8, device=device)

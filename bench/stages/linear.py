@@ -29,6 +29,7 @@ from torch import Tensor
 
 from bench.data.images import Batch, ViewDataset
 from bench.data.layouts import Index, index
+from bench.data.resident import Resident
 from bench.data.sampler import DrawSampler, steps_per_epoch
 from bench.data.views import SUPERVISED_VIEW
 from bench.errors import BadInput, Interrupted, StageFailed
@@ -342,6 +343,10 @@ def _batches(
         return
     pack = job.pack(task.dataset, "train", "training")
     views, backend = (SUPERVISED_VIEW(task.size),), task.view_backend
+    if backend == "resident":
+        there = Resident(training, views, seed, trunk.device)
+        yield (_features(trunk, batch) for batch in there.batches(sampler))
+        return
     dataset = ViewDataset(training, views, seed, unreadable=job.unreadable, pack=pack, backend=backend)
     with loaded(dataset, sampler, task.workers, trunk.device) as batches:
         yield (_features(trunk, batch) for batch in batches)

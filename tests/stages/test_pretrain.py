@@ -143,6 +143,39 @@ def test_a_run_depends_on_its_seed_and_not_on_workers_or_interruptions(
     assert lines(parent) == lines(tmp_path)
 
 
+def test_a_run_with_resident_images_is_the_same_after_an_interruption(
+    roots: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of an epoch, with two parts to a step."""
+    config = recipe(view_backend="resident", accumulate=2)
+    metrics = run(job(config, tmp_path / "whole", roots))
+    assert (metrics["steps"], metrics["images_skipped"]) == (4, 0)
+    after_step, steps = BYOL.after_step, []
+
+    def stop_in_step_3(self: BYOL, progress: float) -> None:
+        after_step(self, progress)
+        steps.append(progress)
+        if len(steps) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(BYOL, "after_step", stop_in_step_3)
+    with pytest.raises(Interrupted, match="after step 3 of 4"):
+        run(job(config, tmp_path / "parts", roots))
+    run(job(config, tmp_path / "parts", roots))
+    assert equal(*(objective_of(tmp_path / name / "last.ckpt") for name in ("whole", "parts")))
+    assert lines(tmp_path / "whole") == lines(tmp_path / "parts")
+    assert any(key.startswith("diagnostics/") for key in lines(tmp_path / "whole")[-1])
+
+
+def test_images_that_only_workers_can_prepare_are_refused_for_resident(roots: dict[str, Path], tmp_path: Path) -> None:
+    for config in (
+        recipe("cast", view_backend="resident", settings={"queue_size": 8}),
+        recipe(view_backend="resident", dataset="clips"),
+    ):
+        with pytest.raises(BadInput, match="set view_backend='fast'"):
+            run(job(config, tmp_path / config.dataset, roots | {"clips": roots["imagenet"]}))
+
+
 def test_another_seed_is_another_run(parent: Path, roots: dict[str, Path], tmp_path: Path) -> None:
     run(job(recipe(), tmp_path, roots, seed=1))
     assert lines(parent)[0]["loss"] != lines(tmp_path)[0]["loss"]
@@ -183,9 +216,11 @@ def test_heads_come_from_the_seed_alone() -> None:
     assert not equal(a.state_dict(), c.state_dict(), "projector.0.weight")
 
 
-def test_two_ranks_compute_what_one_does(roots: dict[str, Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("backend", ["reference", "resident"])
+def test_two_ranks_compute_what_one_does(roots: dict[str, Path], tmp_path: Path, backend: str) -> None:
     """Views, permutation, synchronised norms, gradients: all of the stage, over two gloo processes."""
-    config = recipe("two_loss", precision="float32", epochs=1, optimizer={"name": "sgd", "lr": 0.2})
+    given = {"precision": "float32", "epochs": 1, "optimizer": {"name": "sgd", "lr": 0.2}, "view_backend": backend}
+    config = recipe("two_loss", **given)
     run(job(config, tmp_path / "one", roots))
     (tmp_path / "two").mkdir()
     program = (
