@@ -14,10 +14,11 @@ import pytest
 from PIL import Image
 
 from bench import cli
-from bench.errors import BadInput, MoreToDo, StageFailed
+from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute import local, reproduce, speed
 from bench.execute.local import OVER
 from bench.execute.reproduce import Options, StudyPlan, duration, plan_study, run_study
+from bench.execute.stage import EXIT_INTERRUPTED
 from bench.execute.stage_file import Done, read_stage, write_done
 from bench.execute.studies import STUDIES, Part, Study
 from bench.objectives.two_loss import SLOT
@@ -144,6 +145,12 @@ def test_no_stage_starts_when_the_time_is_over(study: str, options: Options, pre
     assert pretended.ran == []
 
 
+def test_a_failure_is_told_at_the_end_of_a_sitting(study: str, options: Options, pretended: Pretended) -> None:
+    pretended.ends = [1, OVER]
+    with pytest.raises(MoreToDo, match=r"The time is over; .* 4 of 4 stages did not finish"):
+        run_study(plan_study(study, options, act=True))
+
+
 def test_a_failed_stage_does_not_keep_the_others(study: str, options: Options, pretended: Pretended) -> None:
     pretended.ends = [1]
     with pytest.raises(StageFailed, match=r"4 of 4 stages did not finish: pretrain cifar10_byol_loss1"):
@@ -166,10 +173,10 @@ def test_the_plan_says_what_it_knows_of_the_time(
     assert "4 epochs in batches of 4: unknown before the first step; 2 of 2 evaluations to do" in line(plan, 1)
     assert "2 runs, 0 recorded; nothing timed yet; without 2 pretrainings" in line(plan, 3)
 
-    # 4 epochs × 2 steps × 4 images = 32 images, of which one step is done; at half an image a second 56 s.
+    # 4 epochs × 2 steps × 4 images = 32 images, of which one step is done; at .55 images a second 50.9 s.
     monkeypatch.setattr(speed, "machine", lambda gpus: f"a box × {gpus}")
     key = speed.key_of(plan.runs[0].pretrain.recipe)
-    known = {"images_per_second": 0.5, "words": "from 20 steps timed here"}
+    known = {"images_per_second": 0.55, "words": "from 20 steps timed here"}
     (options.work_dir / "speeds.json").write_text(json.dumps({"a box × 1": {key: known}}))
     folder = plan.runs[0].folder
     folder.mkdir(parents=True)
@@ -177,8 +184,8 @@ def test_the_plan_says_what_it_knows_of_the_time(
     (folder / "metrics.jsonl").write_text('{"step": 1, "images_per_second": 9.0}\n')
     plan = plan_study(study, options, act=True)
     assert "begun" in line(plan, 1)
-    assert "about 56 s (0 images/s, from 20 steps timed here)" in line(plan, 1)
-    assert "about 64 s" in line(plan, 2)  # a second loss hardly costs time
+    assert "about 51 s (0.6 images/s, from 20 steps timed here)" in line(plan, 1)
+    assert "about 58 s" in line(plan, 2)  # a second loss hardly costs time
     assert "about 2 min left" in line(plan, 3)
     other = plan_study(study, replace(options, gpus=2), act=True)  # not the machine that was timed
     assert "unknown before the first step" in line(other, 2)
@@ -217,6 +224,13 @@ def test_what_takes_too_long_to_time_stays_unknown(
     plan = plan_study(study, options, act=True)
     reproduce._time(plan)
     assert "unknown before the first step (10 steps of cifar10_byol_loss1 took more than 90 s here)" in line(plan, 1)
+
+
+def test_an_interrupted_timing_ends_it_all(study: str, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "run_folder", lambda *words: EXIT_INTERRUPTED)
+    with pytest.raises(Interrupted, match=r"Timing cifar10_byol_loss1"):
+        run_study(plan_study(study, replace(options, timing=True), act=True))
+    assert not (options.work_dir / "timing").exists()
 
 
 @pytest.mark.parametrize(

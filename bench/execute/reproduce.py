@@ -123,9 +123,7 @@ class StudyPlan:
             seconds = run.seconds()
             if run.state not in {"recorded", "trained"}:
                 words += f": {UNKNOWN}" if seconds is None else f": about {duration(seconds)}"
-                if run.speed is not None:
-                    rate = "" if seconds is None else f"{run.speed.images_per_second:,.0f} images/s, "
-                    words += f" ({rate}{run.speed.words})"
+                words += f" ({run.speed})" if run.speed is not None else ""
             unknown += seconds is None
             total += seconds or 0.0
             if left:
@@ -230,7 +228,8 @@ def run_study(plan: StudyPlan) -> None:
             run_grid(grid, plan.options.gpus, until=plan.until)
         except MoreToDo as error:
             left = sum(bool(run.tasks_left()) for run in plan_again(plan).runs)
-            raise MoreToDo(f"{error} {left} of {len(plan.runs)} runs are left.") from error
+            words = [str(error), f"{left} of {len(plan.runs)} runs are left.", *map(str, failures)]
+            raise MoreToDo(" ".join(words)) from error
         except (StageFailed, BadInput) as error:
             failures.append(error)
     if failures:

@@ -16,9 +16,10 @@ from statistics import median
 from typing import Any
 
 from bench.data.layouts import pretraining_index
-from bench.errors import BadInput
+from bench.errors import BadInput, Interrupted
 from bench.execute.grid import Grid
 from bench.execute.local import OVER, run_folder
+from bench.execute.stage import EXIT_INTERRUPTED
 from bench.execute.stage_file import write_stage, write_text
 from bench.plan import Stage, digest, hashed
 from bench.recipe import CheckpointSettings, DiagnosticsSettings, Recipe, ScheduleSettings
@@ -37,6 +38,10 @@ class Speed:
 
     images_per_second: float | None
     words: str
+
+    def __str__(self) -> str:
+        rate = self.images_per_second
+        return self.words if rate is None else f"{rate:,.{0 if rate >= 10 else 1}f} images/s, {self.words}"
 
 
 def length_of(stage: Stage, roots: dict[str, str]) -> int | None:
@@ -105,6 +110,7 @@ def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_S
 
     They are read, augmented and trained as the run will, in a folder that is removed. Without a number when
     `most_seconds` do not suffice for two readings, or when it fails; the run itself then says why.
+    Raises Interrupted on Ctrl-C.
     """
     length = length_of(stage, grid.roots)
     if length is None:
@@ -134,6 +140,8 @@ def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_S
     folder = write_stage(own, place, grid.roots, grid.results_dir, "fail")
     try:
         code = run_folder(folder, gpus, time.monotonic() + most_seconds)
+        if code == EXIT_INTERRUPTED:
+            raise Interrupted(f"Timing {recipe.name} was interrupted; nothing had begun.")
         if code not in {0, OVER}:
             return Speed(None, f"a few steps of {recipe.name} failed here")
         values = [line["images_per_second"] for line in readings(folder) if "images_per_second" in line]
