@@ -1,6 +1,6 @@
 """The command line. Only argument parsing lives here; everything else is imported when a command needs it.
 
-Exit codes: 0 done, 1 a stage failed, 2 bad input, 130 interrupted.
+Exit codes: 0 done, 1 a stage failed, 2 bad input, 75 the given time is over and there is more to do, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bench.errors import BadInput, Interrupted, StageFailed
+from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 
 if TYPE_CHECKING:
     from bench.execute.grid import Grid, Request
@@ -66,7 +66,7 @@ class Unreadable(StrEnum):
 
 
 # Options that take one value or more: `--seeds 0 1 2`. The parser below knows only `--seeds 0 --seeds 1`.
-SEVERAL = frozenset({"--pretrain", "--downstream", "--seeds", "--set", "--sweep", "--data-root", "--split"})
+SEVERAL = frozenset({"--pretrain", "--downstream", "--seeds", "--set", "--sweep", "--data-root", "--split", "--only"})
 
 Pretrain = Annotated[
     list[str], typer.Option("--pretrain", help="Pretraining configs: names or paths.", metavar="A [B …]")
@@ -121,6 +121,8 @@ def run(arguments: Sequence[str]) -> int:
         return _complain(str(error), 2)
     except StageFailed as error:
         return _complain(str(error), 1)
+    except MoreToDo as error:
+        return _complain(f"{error} Go on with: {_go_on(arguments)}", 75)
     except Interrupted as error:
         return _complain(f"{error} Go on with: {_go_on(arguments)}", 130)
     except KeyboardInterrupt:
@@ -239,6 +241,66 @@ def stage_command(
     from bench.execute.stage import run_stage
 
     run_stage(folder, gpus, wait)
+
+
+@app.command("reproduce")
+def reproduce_command(
+    study: Annotated[str, typer.Argument(help="deck-small: the deck's first table.", metavar="STUDY")],
+    only: Annotated[list[str], typer.Option("--only", help="Only these data sets.", metavar="A [B …]")] = [],  # noqa: B006
+    seeds: Seeds = [0],  # noqa: B006
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", help="Stop in good order after this time; exit code 75 if more is left."),
+    ] = None,
+    mini: Annotated[bool, typer.Option("--mini", help="Profile mini.")] = False,
+    smoke: Smoke = False,
+    data_root: DataRoot = [],  # noqa: B006
+    gpus: Gpus = 1,
+    work_dir: WorkDir = Path("runs"),
+    results_dir: ResultsDir = None,
+    timing: Annotated[
+        bool | None,
+        typer.Option(
+            "--time/--no-time",
+            help="Time a few steps first, to say how long each run takes.",
+            show_default="unless --dry-run or --smoke",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+) -> None:
+    """Do all of a published table: pretrainings in order, each measured and recorded; a second call goes on."""
+    from bench.execute.reproduce import Options, plan_study, run_study
+
+    if mini and smoke:
+        raise BadInput("--mini and --smoke are two profiles; leave one out.")
+    options = Options(
+        seeds=seeds,
+        only=only,
+        profile="smoke" if smoke else "mini" if mini else "full",
+        data_root=data_root,
+        gpus=gpus,
+        work_dir=work_dir,
+        results_dir=results_dir,
+        minutes=minutes,
+        timing=timing if timing is not None else not (dry_run or smoke),
+    )
+    plan = plan_study(study, options, act=not dry_run)
+    if dry_run:
+        print("\n".join(plan.lines()))
+        return
+    try:
+        run_study(plan)
+    finally:
+        _print_small_images(plan.results_dir)
+
+
+def _print_small_images(results_dir: Path) -> None:
+    """Regenerate the tables, and print the sections of small images, if there is a record of any."""
+    from bench.results.tables import small_image_sections, write_tables
+
+    if text := small_image_sections(results_dir):
+        print(f"\n{text}", flush=True)
+        print("tables: " + ", ".join(str(file) for file in write_tables(results_dir)), flush=True)
 
 
 def _request(

@@ -1,4 +1,4 @@
-"""The two ways a command can end badly, and how a suggestion is worded."""
+"""The ways a command can end other than done, and how a suggestion is worded."""
 
 from __future__ import annotations
 
@@ -19,6 +19,10 @@ class StageFailed(Exception):
 
 class Interrupted(Exception):
     """A signal asked the stage to stop; what was computed so far lies in its last checkpoint."""
+
+
+class MoreToDo(Exception):
+    """The time that a command was given is over, and it stopped in good order. The command line exits with 75."""
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> str:

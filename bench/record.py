@@ -81,6 +81,8 @@ class Record(_Frozen):
     profile: Profile
     seed: int = Field(ge=0)
     metrics: dict[str, Metric] = Field(min_length=1)
+    # of the pretraining, at its end: its loss and that loss's terms, as logged. {} where nothing was trained, or known
+    pretrain_metrics: dict[str, FiniteFloat] = {}
     fingerprints: Fingerprints
     data: dict[str, str]  # data set -> fingerprint, for the task and all its ancestors
     settings: dict[Literal["pretrain", "downstream"], dict[str, Any]]  # as resolved

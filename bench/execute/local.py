@@ -6,23 +6,31 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Literal, NoReturn
 
 from bench.allocator import started_with
-from bench.errors import BadInput, Interrupted, StageFailed
+from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.grid import Grid
 from bench.execute.stage import EXIT_INTERRUPTED
 from bench.execute.stage_file import write_stage
 
 PATIENCE_SECONDS = 120  # for a stage to write its last checkpoint after Ctrl-C
+OVER = 75  # EX_TEMPFAIL: not failed, to be tried again
+LEAST_SECONDS = 5.0  # that must be left for another stage to start
 
 
-def run_grid(grid: Grid, gpus: int = 1, unreadable: Literal["fail", "skip"] = "fail") -> None:
+def run_grid(
+    grid: Grid, gpus: int = 1, unreadable: Literal["fail", "skip"] = "fail", until: float | None = None
+) -> None:
     """Run every stage that is to do, in order; stages that do not hang on a failed one still run.
 
-    Raises StageFailed (or BadInput, if only bad input was met) at the end, and Interrupted on Ctrl-C or SIGTERM.
+    `until`, by time.monotonic(), is when the stage at hand is stopped as by Ctrl-C, and no further one starts.
+
+    Raises StageFailed (or BadInput, if only bad input was met) at the end, Interrupted on Ctrl-C or SIGTERM, and
+    MoreToDo when the time was over before all was done.
     """
     started_with(os.environ)  # an allocator that cannot be had is said before anything runs
     to_do = grid.to_do()
@@ -41,8 +49,12 @@ def run_grid(grid: Grid, gpus: int = 1, unreadable: Literal["fail", "skip"] = "f
             print(f"{title}: not run, {broken.kind} {broken.label} failed", flush=True)
             failed[stage.fingerprint] = failed[broken.fingerprint]
             continue
+        if until is not None and until - time.monotonic() < LEAST_SECONDS:
+            raise MoreToDo(f"The time is over before {stage.kind} {stage.label}.")
         print(title, flush=True)
-        code = _run(folders[stage.fingerprint], gpus)
+        code = run_folder(folders[stage.fingerprint], gpus, until)
+        if code == OVER:
+            raise MoreToDo(f"The time is over; {stage.kind} {stage.label} goes on from its last checkpoint.")
         if code == EXIT_INTERRUPTED:
             raise Interrupted(f"{stage.kind} {stage.label} was interrupted; its last checkpoint stays.")
         if code:
@@ -53,8 +65,11 @@ def run_grid(grid: Grid, gpus: int = 1, unreadable: Literal["fail", "skip"] = "f
         raise BadInput(message) if set(failed.values()) == {2} else StageFailed(message)
 
 
-def _run(folder: Path, gpus: int) -> int:
-    """Run `bench stage` in a process; a signal that asks us to stop is passed on, and its end awaited."""
+def run_folder(folder: Path, gpus: int, until: float | None = None) -> int:
+    """Run `bench stage` in a process and return its exit code, or OVER if it was stopped because the time was over.
+
+    A signal that asks us to stop is passed on, and its end awaited.
+    """
     command = [sys.executable, "-m", "bench", "stage", str(folder), "--gpus", str(gpus)]
     process = subprocess.Popen(command, start_new_session=True, env=started_with(os.environ))
 
@@ -63,15 +78,23 @@ def _run(folder: Path, gpus: int) -> int:
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        return process.wait()
+        return process.wait(None if until is None else max(0.0, until - time.monotonic()))
+    except subprocess.TimeoutExpired:
+        code = _stop(process)
+        return OVER if code else 0  # it may have ended by itself meanwhile
     except KeyboardInterrupt:
-        # The stage has a session of its own, so that it hears of Ctrl-C once, from here.
-        os.killpg(process.pid, signal.SIGINT)
-        try:
-            process.wait(PATIENCE_SECONDS)
-        except (subprocess.TimeoutExpired, KeyboardInterrupt):
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        _stop(process)
         return EXIT_INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> int:
+    """Ask a stage to stop, wait for its last checkpoint, and return its exit code."""
+    # The stage has a session of its own, so that it hears of Ctrl-C once, from here.
+    os.killpg(process.pid, signal.SIGINT)
+    try:
+        return process.wait(PATIENCE_SECONDS)
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
+        os.killpg(process.pid, signal.SIGKILL)
+        return process.wait()

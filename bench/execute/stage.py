@@ -37,6 +37,7 @@ from bench.record import write as write_record
 from bench.stages.job import Job
 
 EXIT_INTERRUPTED = 130
+NO_LOSS = frozenset({"steps", "epochs", "images_skipped"})  # the numbers of a pretraining that are no term of its loss
 
 
 def under_torchrun() -> bool:
@@ -158,11 +159,17 @@ def _record(stage: StageFile, done: Done, work_dir: Path) -> Record:
     seconds = {"convert": converted.wall_seconds, task.kind: done.wall_seconds}
     memory = _by_stage("convert", converted) | _by_stage(task.kind, done)
     skipped = int(metrics.pop("images_skipped", 0))
+    losses: dict[str, float] = {}
     if (pretrain / STAGE).is_file():  # people delete training states once the trunk is there
         trained = _finished(pretrain)
         seconds = {"pretrain": trained.wall_seconds} | seconds
         memory = _by_stage("pretrain", trained) | memory
         skipped += int(trained.metrics.get("images_skipped", 0))
+        losses = {
+            name: float(value)
+            for name, value in trained.metrics.items()
+            if isinstance(value, int | float) and name not in NO_LOSS
+        }
     upstream, downstream = settings(stage.recipe), settings(task)
     # Paths would be of this machine; the fingerprints know the contents.
     if "config" in downstream:
@@ -179,6 +186,7 @@ def _record(stage: StageFile, done: Done, work_dir: Path) -> Record:
         profile=task.profile,
         seed=stage.seed,
         metrics=metrics,
+        pretrain_metrics=losses,
         fingerprints=Fingerprints(stage=stage.fingerprint, recipe=stage.recipe_fingerprint, protocol=stage.protocol),
         data=stage.lineage_data,
         settings={"pretrain": upstream, "downstream": downstream},

@@ -26,10 +26,10 @@ def section_notes(
             notes.append("No differences: there is no baseline row here.")
         elif sum(not row.published for row in rows) > 1:
             notes.append(f"Differences are to {baseline.label}.")
-        notes += _seeds(rows)
+        notes += seeds_of(rows)
         notes += distinguishable(columns, rows)
         notes += _protocols(records, columns)
-        notes += _skipped(records)
+        notes += skipped_images(records)
         if any(column.protocol and not column.metric.endswith("_percent") for column in columns):
             notes.append(
                 "Not in percent: RankMe and effective rank, in dimensions; uniformity, a logarithm (lower spreads "
@@ -48,7 +48,7 @@ def section_notes(
 def distinguishable(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     """Return which pairs of measured rows can be told apart, by each mIoU column, or else by the first column."""
     chosen = [i for i, column in enumerate(columns) if column.metric == "miou_percent" and column.protocol]
-    chosen = chosen or [i for i, column in enumerate(columns) if column.protocol][:1]
+    chosen = chosen or [i for i, column in enumerate(columns) if column.protocol or column.mixed][:1]
     lines = []
     for index in chosen:
         cells = [(row.label, cell) for row in rows if (cell := row.cells[index]) is not None and not cell.published]
@@ -84,7 +84,8 @@ def _to_the_best(cells: Sequence[tuple[str, Cell]]) -> list[tuple[tuple[str, Cel
     return [(best, one) for one in cells if one is not best]
 
 
-def _seeds(rows: Sequence[Row]) -> list[str]:
+def seeds_of(rows: Sequence[Row]) -> list[str]:
+    """Return how many seeds the measured cells of these rows have; there must be such a cell."""
     counts = {cell.summary.n for row in rows for cell in row.cells if cell is not None and not cell.published}
     if counts == {1}:
         return ["One seed a cell: no spread is known, so that no difference here can be believed or dismissed."]
@@ -117,6 +118,7 @@ def describe(settings: dict[str, Any]) -> str:
     return "; ".join(part for part in (summary, " ".join(values)) if part) or "settings not recorded"
 
 
-def _skipped(records: Sequence[Record]) -> list[str]:
+def skipped_images(records: Sequence[Record]) -> list[str]:
+    """Return which stages met unreadable images, and how many."""
     found = [f"{r.pretrain} {r.task} seed {r.seed}: {r.images_skipped}" for r in records if r.images_skipped]
     return [f"Unreadable images that were skipped: {', '.join(found)}."] if found else []

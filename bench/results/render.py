@@ -33,6 +33,7 @@ TRANSFER = Heading(
     "not corrected for many pairs), ≈ these runs cannot tell the two apart, ? cannot be judged (one seed, or no "
     "spread). Bold: highest measured mean of a column. † published, not measured here. – no value.",
 )
+SMALL = Heading("Results on small images", TRANSFER.legend)
 RESOURCES = Heading(
     "Time and memory",
     "What each stage took. s: wall seconds, mean ± sample standard deviation over seeds (number of seeds). MiB: the "
@@ -65,19 +66,23 @@ def render(sections: Sequence[Section], format: str, heading: Heading = TRANSFER
 
 
 def cell_text(cell: Cell | None, column: Column, bold: str = "{}", escape: Callable[[str], str] = str) -> str:
-    """Return a cell as text: `64.97 ± 0.30 (3) +0.22 ≈`; one seed has no ±, a published value has no seeds."""
+    """Return a cell as text: `64.97 ± 0.30 (3) +0.22 ≈`; one seed has no ±, a published value has no seeds.
+
+    In a column of several data sets, each of which has its own baseline, the difference is in brackets.
+    """
     if cell is None:
         return escape(EMPTY)
     digits = column.decimals
-    mean = f"{cell.summary.mean:.{digits}f}"
+    mean = _signed(cell.summary.mean, digits) if cell.signed else f"{cell.summary.mean:.{digits}f}"
     if cell.published:
-        return escape(mean)
+        return escape(mean if cell.difference is None else f"{mean} ({_signed(cell.difference, digits)})")
     text = bold.format(escape(mean)) if cell.best else escape(mean)
     if cell.summary.std is not None:
         text += escape(f" ± {cell.summary.std:.{digits}f}")
     text += escape(f" ({cell.summary.n})")
     if cell.difference is not None and cell.verdict is not None:
-        text += escape(f" {_signed(cell.difference, digits)} {cell.verdict.symbol}")
+        words = f"{_signed(cell.difference, digits)} {cell.verdict.symbol}"
+        text += escape(f" ({words})" if column.mixed else f" {words}")
     return text
 
 
@@ -194,17 +199,17 @@ def _csv_cells(section: Section, row: Row) -> dict[str, str]:
                 f"{name} n": str(cell.summary.n) if cell else "",
             }
             continue
-        if not column.protocol:
+        if not column.protocol and not column.mixed:
             continue  # nothing measured here, hence no spread to tell of
         measured = cell if cell is not None and not cell.published else None
         std = measured.summary.std if measured else None
-        difference = measured.difference if measured else None
+        difference = cell.difference if cell is not None else None
         values |= {
             f"{name} std": _plain(std) if std is not None else "",
             f"{name} n": str(measured.summary.n) if measured else "",
             f"{name} difference": _plain(difference) if difference is not None else "",
             f"{name} verdict": measured.verdict.word if measured and measured.verdict else "",
-            f"{name} protocol": column.protocol if measured else "",
+            f"{name} protocol": (column.protocol or measured.protocol) if measured else "",
         }
     return values
 

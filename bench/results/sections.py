@@ -19,6 +19,7 @@ class Column:
     protocol: str = ""  # hash; empty for published values alone
     data: str = ""  # fingerprint of the data measured on
     decimals: int = 2
+    mixed: bool = False  # several data sets, each by a protocol of its own, which its cells name
     amount: bool = False  # what a stage took, and not how good its result is: nothing is compared
 
 
@@ -31,6 +32,8 @@ class Cell:
     published: bool = False
     best: bool = False
     difference: float | None = None  # of means, to the baseline
+    protocol: str = ""  # hash, where the column does not have it
+    signed: bool = False  # a difference itself
     verdict: Verdict | None = None
 
 

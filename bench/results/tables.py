@@ -17,21 +17,18 @@ from typing import TYPE_CHECKING
 from bench.errors import BadInput, nearest
 from bench.record import Record, read_all
 from bench.results.load import (
-    SMALL_FRACTIONS,
-    SMALL_LEADING,
-    SMALL_LOSSES,
     PublishedRow,
     long_frame,
     protocol_suffix,
-    published_small_images,
     published_transfer,
     reference_folder,
     without_repeats,
 )
 from bench.results.notes import section_notes
-from bench.results.render import RESOURCES, SUFFIXES, TRANSFER, Heading, render
+from bench.results.render import RESOURCES, SMALL, SUFFIXES, TRANSFER, Heading, render
 from bench.results.resources import build_resources
 from bench.results.sections import TITLES, Cell, Column, Row, Section
+from bench.results.small_images import build_small_images, is_small
 from bench.results.statistics import compare, summarise
 
 if TYPE_CHECKING:
@@ -69,13 +66,14 @@ SHORT = {
 
 
 def build_tables(records: Sequence[Record], reference_dir: Path, baseline: str | None = None) -> list[Section]:
-    """Return the sections: `full` (with published rows), `mini`, `smoke`, and the published small-image table.
+    """Return the sections: `full` (with published rows), `mini`, `smoke`, and those of small images.
 
     Differences are taken to the row `baseline` (a pretraining's name, or `name @hash` where several recipes share a
     name), by default to `random_init` where there is one. A profile without rows has no section. Raises BadInput
     when no section has the baseline, or it is ambiguous.
     """
-    kept = without_repeats(records)
+    counted = without_repeats(records)
+    kept = [record for record in counted if not is_small(record)]
     published = published_transfer(reference_dir)
     sections, known = [], set()
     for profile, title in TITLES.items():
@@ -90,13 +88,12 @@ def build_tables(records: Sequence[Record], reference_dir: Path, baseline: str |
         base = _baseline(measured, baseline)
         measured = _best(_differences(measured, base), columns)
         rows = (*measured, *(_published_row(row, columns) for row in beside))
-        repeats = sum(record.profile == profile for record in records) - len(chosen)
+        repeats = sum(record.profile == profile and not is_small(record) for record in records) - len(chosen)
         notes = section_notes(chosen, columns, rows, base, repeats)
         sections.append(Section(title, profile, LEADING, columns, rows, notes))
     if baseline is not None and baseline not in known:
         raise BadInput(f"No measured row {baseline!r} to take as baseline{nearest(baseline, known) or '.'}")
-    small = _small_images(reference_dir)
-    return [*sections, small] if small.rows else sections
+    return [*sections, *build_small_images(counted, reference_dir)]
 
 
 def _columns(frame: pd.DataFrame, published: Sequence[PublishedRow]) -> tuple[Column, ...]:
@@ -196,27 +193,6 @@ def _best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
     return [replace(row, cells=tuple(cells)) for row, cells in zip(rows, marked, strict=True)]
 
 
-def _small_images(reference_dir: Path) -> Section:
-    """The published table of small-image runs, as it is."""
-    headers = {"acc": "acc", "acc_5": "acc 5", "acc_knn": "acc kNN"}
-    columns = [Column(headers[name], "small_images", name) for name in SMALL_FRACTIONS]
-    columns += [Column(name, "small_images", name, decimals=4) for name in SMALL_LOSSES]
-    rows = []
-    for leading, values in published_small_images(reference_dir):
-        cells = [
-            Cell((values[c.metric],), summarise([values[c.metric]]), published=True) if c.metric in values else None
-            for c in columns
-        ]
-        rows.append(Row(leading, tuple(cells), published=True, name=leading[2]))
-    notes = (
-        "† Published in 2021 in a slide deck, not measured here; protocol and number of seeds are not stated. "
-        "Accuracies in percent, losses without a unit.",
-        "CIFAR-100 acc kNN is 61.64 in two rows: probably a copy error in the deck.",
-    )
-    heads = tuple(name.replace("_", " ").capitalize() for name in SMALL_LEADING)
-    return Section("Small images (published)", "small_images", heads, tuple(columns), tuple(rows), notes)
-
-
 # ------------------------------------------------------------------------------------------- the folder
 
 
@@ -249,6 +225,14 @@ def pages_of(results_dir: Path, baseline: str | None = None) -> tuple[Page, Page
 def render_tables(results_dir: Path, format: str, baseline: str | None = None) -> str:
     """Return the transfer tables of a results folder as `markdown`, `csv`, `latex` or `html`."""
     return pages_of(results_dir, baseline)[0].text(format)
+
+
+def small_image_sections(results_dir: Path) -> str:
+    """Return the sections of small images as Markdown, or "" where no record is of any."""
+    transfer, _ = pages_of(results_dir)
+    sections = [section for section in transfer.sections if section.key.startswith("small_images")]
+    measured = any(not row.published for section in sections for row in section.rows)
+    return render(sections, "markdown", SMALL) if measured else ""
 
 
 def write_tables(results_dir: Path, pages: Sequence[Page] | None = None) -> list[Path]:

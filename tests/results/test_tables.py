@@ -250,7 +250,9 @@ def test_the_full_section_stands_without_measured_rows_and_small_images_have_the
     sections = build_tables([], REFERENCE)
     assert [section.key for section in sections] == ["full", "small_images"]
     text = render(sections, "markdown")
-    assert "| stl10     | 96           | byol+two-loss † | 2000     | resnet18   | 4096         | 91.08 |" in text
+    assert (
+        "| stl10     | 96           | byol+two-loss † | 2000     | resnet18   | 4096         |  91.08 (−0.66) |" in text
+    )
     assert "probably a copy error" in text
 
 

@@ -1,0 +1,275 @@
+"""A whole study, such as the deck's first table: planned, told with the time it will take, run in sittings.
+
+Each part of a study is a request as `bench run` has it; what is new here is their order, the time, and when to stop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.errors import BadInput, MoreToDo, StageFailed, nearest
+from bench.execute.grid import Grid, Request, plan_grid
+from bench.execute.local import LEAST_SECONDS, run_grid
+from bench.execute.speed import (
+    MOST_SECONDS,
+    Speed,
+    key_of,
+    known,
+    length_of,
+    logged,
+    readings,
+    steps_of,
+    task_seconds,
+    time_steps,
+)
+from bench.execute.studies import STUDIES, Part, Study
+from bench.plan import Stage
+from bench.recipe import Profile
+
+UNKNOWN = "unknown before the first step"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a person asked for, besides the study."""
+
+    seeds: Sequence[int] = (0,)
+    only: Sequence[str] = ()  # data sets
+    profile: Profile = "full"
+    data_root: Sequence[str] = ()
+    gpus: int = 1
+    work_dir: Path = Path("runs")
+    results_dir: Path | None = None
+    minutes: float | None = None  # of this sitting
+    timing: bool = False  # whether a few steps are timed where nothing is known
+
+
+@dataclass
+class Run:
+    """One pretraining with one seed, and what is measured of it."""
+
+    grid: Grid
+    pretrain: Stage
+    tasks: list[Stage] = field(default_factory=list)
+    speed: Speed | None = None
+
+    @property
+    def state(self) -> str:
+        """`recorded`, `trained` (measurements are left), `begun` (a checkpoint is there), `to do`."""
+        if not self.tasks_left():
+            return "recorded"
+        if self.grid.states[self.pretrain.fingerprint] == "done":
+            return "trained"
+        return "begun" if (self.folder / "last.ckpt").is_file() else "to do"
+
+    @property
+    def folder(self) -> Path:
+        """The pretraining's."""
+        return self.grid.work_dir / self.pretrain.folder
+
+    def tasks_left(self) -> list[Stage]:
+        """The measurements that are not recorded."""
+        return [task for task in self.tasks if self.grid.states[task.fingerprint] != "recorded"]
+
+    def images_left(self) -> int | None:
+        """How many images are still to be trained; None where the data were not found."""
+        if self.state in {"recorded", "trained"}:
+            return 0
+        length = length_of(self.pretrain, self.grid.roots)
+        if length is None:
+            return None
+        recipe = self.pretrain.recipe
+        lines = readings(self.folder) if self.state == "begun" else []
+        done = int(lines[-1]["step"]) if lines else 0
+        return (recipe.epochs * steps_of(recipe, length) - done) * recipe.batch_size
+
+    def seconds(self) -> float | None:
+        """What the pretraining still takes, as far as that is known."""
+        images = self.images_left()
+        if images == 0:
+            return 0.0
+        if images is None or self.speed is None or self.speed.images_per_second is None:
+            return None
+        return images / self.speed.images_per_second
+
+
+@dataclass
+class StudyPlan:
+    """The runs of a study in order, and the grids that they are parts of."""
+
+    name: str
+    summary: str
+    options: Options
+    grids: list[Grid]
+    runs: list[Run]
+    until: float | None  # by time.monotonic()
+
+    @property
+    def results_dir(self) -> Path:
+        """Where records and tables go."""
+        return self.grids[0].results_dir
+
+    def lines(self) -> list[str]:
+        """Return the plan for people: each run, what is done of it, how long it takes, and the sum."""
+        lines = [f"{self.name}: {self.summary}"]
+        width = max(len(run.pretrain.label) for run in self.runs)
+        total, unknown, evaluations = 0.0, 0, 0
+        for number, run in enumerate(self.runs, 1):
+            left, recipe = run.tasks_left(), run.pretrain.recipe
+            words = f"{recipe.epochs} epochs in batches of {recipe.batch_size}"
+            seconds = run.seconds()
+            if run.state not in {"recorded", "trained"}:
+                words += f": {UNKNOWN}" if seconds is None else f": about {duration(seconds)}"
+                words += f" ({run.speed})" if run.speed is not None else ""
+            unknown += seconds is None
+            total += seconds or 0.0
+            if left:
+                took = task_seconds(run.grid.work_dir, left)
+                evaluations += took is None
+                total += took or 0.0
+                words += f"; {len(left)} of {len(run.tasks)} evaluations to do"
+                words += f", about {duration(took)}" if took else ""
+            lines.append(f"{number:>3}  {run.state:<8}  {run.pretrain.label:<{width}}  {words}")
+        parts = [f"{len(self.runs)} runs, {sum(run.state == 'recorded' for run in self.runs)} recorded"]
+        parts.append(
+            f"about {duration(total)} left" if total else "nothing timed yet" if unknown or evaluations else ""
+        )
+        parts.append(f"without {unknown} pretrainings whose time is {UNKNOWN}" if unknown else "")
+        parts.append(f"without the evaluations of {evaluations} runs, which were not timed yet" if evaluations else "")
+        lines.append("; ".join(part for part in parts if part))
+        for problem in dict.fromkeys(str(problem) for grid in self.grids for problem in grid.problems.values()):
+            lines.append(f"missing: {problem}")
+        return lines
+
+
+def find_study(name: str) -> Study:
+    """Return a study by name; BadInput names the nearest."""
+    if name not in STUDIES:
+        hint = nearest(name, STUDIES) or f"; known: {', '.join(STUDIES)}."
+        raise BadInput(f"No study {name!r}{hint}")
+    return STUDIES[name]
+
+
+def plan_study(name: str, options: Options, *, act: bool) -> StudyPlan:
+    """Plan a study. With `act`, missing data is an error, and scenes are rendered for a smoke run.
+
+    Raises BadInput for an unknown study or data set, and whatever `plan_grid` refuses, before anything runs.
+    """
+    began = time.monotonic()
+    study = find_study(name)
+    if options.minutes is not None and options.minutes <= 0:
+        raise BadInput(f"--minutes is {options.minutes:g}; give a time above 0, or leave it out.")
+    grids, runs = [], []
+    for seed in dict.fromkeys(options.seeds):
+        for part in _parts(name, study, options):
+            grid = plan_grid(_request(part, seed, options), act=act)
+            grids.append(grid)
+            runs += _runs(grid)
+    for run in runs:
+        run.speed = known(run.pretrain.recipe, options.work_dir, options.gpus)
+        if run.speed is None or run.speed.images_per_second is None:
+            run.speed = logged(run.folder) or run.speed
+    until = None if options.minutes is None else began + 60 * options.minutes
+    return StudyPlan(name, study.summary, options, grids, runs, until)
+
+
+def _parts(name: str, study: Study, options: Options) -> list[Part]:
+    parts = [study.smoke] if options.profile == "smoke" else list(study.parts)
+    have = dict.fromkeys(part.dataset for part in parts)
+    for dataset in options.only:
+        if dataset not in have:
+            hint = nearest(dataset, have) or f"; it has {', '.join(have)}."
+            raise BadInput(f"{name} has no data set {dataset!r} to --only run{hint}")
+    return [part for part in parts if not options.only or part.dataset in options.only]
+
+
+def _request(part: Part, seed: int, options: Options) -> Request:
+    return Request(
+        pretrain=part.pretrain,
+        downstream=part.downstream,
+        seeds=(seed,),
+        profile=options.profile,
+        smoke=options.profile == "smoke",
+        assignments=part.assignments if options.profile == "full" else (),
+        sweep=part.sweep,
+        data_root=options.data_root,
+        work_dir=options.work_dir,
+        results_dir=options.results_dir,
+    )
+
+
+def _runs(grid: Grid) -> list[Run]:
+    """A run for each pretraining that something is measured of, in the grid's order."""
+    runs: dict[str, Run] = {}
+    for stage in grid.stages:
+        if stage.is_task:
+            pretrain = stage.parents["convert"].parents["pretrain"]
+            runs.setdefault(pretrain.fingerprint, Run(grid, pretrain)).tasks.append(stage)
+    return list(runs.values())
+
+
+def run_study(plan: StudyPlan) -> None:
+    """Say the plan, then run what is to do, in order; what does not hang on a failed stage still runs.
+
+    Raises StageFailed (or BadInput) at the end if something failed, MoreToDo when the sitting is over before all is
+    done, and Interrupted on Ctrl-C.
+    """
+    if plan.options.timing:
+        _time(plan)
+    print("\n".join(plan.lines()), flush=True)
+    failures: list[Exception] = []
+    for grid in plan.grids:
+        if not grid.to_do():
+            continue
+        try:
+            run_grid(grid, plan.options.gpus, until=plan.until)
+        except MoreToDo as error:
+            left = sum(bool(run.tasks_left()) for run in plan_again(plan).runs)
+            words = [str(error), f"{left} of {len(plan.runs)} runs are left.", *map(str, failures)]
+            raise MoreToDo(" ".join(words)) from error
+        except (StageFailed, BadInput) as error:
+            failures.append(error)
+    if failures:
+        kind = BadInput if all(isinstance(error, BadInput) for error in failures) else StageFailed
+        raise kind(" ".join(str(error) for error in failures))
+
+
+def plan_again(plan: StudyPlan) -> StudyPlan:
+    """Return the plan as it is after what has run."""
+    return plan_study(plan.name, plan.options, act=False)
+
+
+def _time(plan: StudyPlan) -> None:
+    """Time a few steps of each kind of pretraining that is to be trained and that nothing is known of.
+
+    Of a sitting, at most a third is spent on it.
+    """
+    timed: dict[str, Speed] = {}
+    stop = float("inf") if plan.until is None else time.monotonic() + (plan.until - time.monotonic()) / 3
+    for run in plan.runs:
+        if run.speed is not None or not run.images_left():
+            continue
+        key = key_of(run.pretrain.recipe)
+        if key not in timed:
+            seconds = min(MOST_SECONDS, stop - time.monotonic())
+            if seconds < LEAST_SECONDS:
+                return
+            print(f"timing {run.pretrain.label}", flush=True)
+            timed[key] = time_steps(run.pretrain, run.grid, plan.options.gpus, seconds)
+        run.speed = timed[key]
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: `40 s`, `12 min`, `2 h 10 min`, `3 d 4 h`."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return f"{hours} h {minutes} min"
+    return f"{hours // 24} d {hours % 24} h"

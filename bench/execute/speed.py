@@ -1,0 +1,187 @@
+"""How long a pretraining will take: from a few steps of it, timed on this machine, or not said at all.
+
+What was timed is kept in `speeds.json` of the work folder, by machine, so that a second plan needn't time again.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.data.layouts import pretraining_index
+from bench.errors import BadInput, Interrupted
+from bench.execute.grid import Grid
+from bench.execute.local import OVER, run_folder
+from bench.execute.stage import EXIT_INTERRUPTED
+from bench.execute.stage_file import write_stage, write_text
+from bench.plan import Stage, digest, hashed
+from bench.recipe import CheckpointSettings, DiagnosticsSettings, Recipe, ScheduleSettings
+
+FILE = "speeds.json"
+STEPS = 30  # that are timed
+EVERY = 5  # steps a reading
+MOST_SECONDS = 90.0  # for all of it, the start included
+# Settings that hardly change how fast a step is. The objectives of a study differ in a head or two.
+_LEFT_OUT = frozenset({"objective", "epochs", "optimizer", "schedule", "init", "subset"})
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Training images per second (None: was tried, and took too long), and where that number comes from."""
+
+    images_per_second: float | None
+    words: str
+
+    def __str__(self) -> str:
+        rate = self.images_per_second
+        return self.words if rate is None else f"{rate:,.{0 if rate >= 10 else 1}f} images/s, {self.words}"
+
+
+def length_of(stage: Stage, roots: dict[str, str]) -> int | None:
+    """Return the images of an epoch of a pretraining; None where its data were not found."""
+    recipe = stage.recipe
+    root = roots.get(recipe.dataset)
+    if root is None:
+        return None
+    try:
+        images = len(pretraining_index(recipe.dataset, Path(root)).files)
+    except BadInput:
+        return None
+    return min(images, recipe.subset or images)
+
+
+def steps_of(recipe: Recipe, length: int) -> int:
+    """Return the optimizer steps of an epoch; the last, partial batch is dropped."""
+    return max(1, length // recipe.batch_size)
+
+
+def machine(gpus: int) -> str:
+    """Return what tells this machine from others that may hold the same work folder."""
+    import torch
+
+    if torch.cuda.is_available():
+        return f"{torch.cuda.get_device_name(0)} × {gpus}"
+    from bench.record import environment
+
+    hardware = environment()["hardware"]
+    return f"{hardware.cpu}, {hardware.cores} cores × {gpus}"
+
+
+def key_of(recipe: Recipe) -> str:
+    """Return 12 digits that pretrainings share which are taken to be equally fast."""
+    return digest({name: value for name, value in hashed(recipe).items() if name not in _LEFT_OUT})[:12]
+
+
+def known(recipe: Recipe, work_dir: Path, gpus: int) -> Speed | None:
+    """Return the speed that was timed on this machine before, if it was."""
+    stored = _stored(work_dir / FILE)
+    if not stored:
+        return None
+    found = stored.get(machine(gpus), {}).get(key_of(recipe))
+    return None if found is None else Speed(found["images_per_second"], found["words"])
+
+
+def logged(folder: Path) -> Speed | None:
+    """Return the speed that a pretraining logged itself: the median of its last readings."""
+    values = [line["images_per_second"] for line in readings(folder) if "images_per_second" in line][-20:]
+    return Speed(median(values), "from its own log") if len(values) > 1 else None
+
+
+def readings(folder: Path) -> list[dict[str, Any]]:
+    """Return what a pretraining has logged so far; [] before that."""
+    lines = []
+    try:
+        for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+            lines.append(json.loads(line))
+    except (OSError, ValueError):  # a last line that is only half written
+        pass
+    return lines
+
+
+def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_SECONDS) -> Speed:
+    """Train STEPS steps of a pretraining in a process of its own, and return how fast they were.
+
+    They are read, augmented and trained as the run will, in a folder that is removed. Without a number when
+    `most_seconds` do not suffice for two readings, or when it fails; the run itself then says why.
+    Raises Interrupted on Ctrl-C.
+    """
+    length = length_of(stage, grid.roots)
+    if length is None:
+        return Speed(None, f"the data of {stage.recipe.name} were not found")
+    recipe = stage.recipe
+    per_epoch = steps_of(recipe, length)
+    timed = recipe.model_copy(
+        update={
+            "epochs": math.ceil(STEPS / per_epoch),
+            "subset": min(length, STEPS * recipe.batch_size),
+            "schedule": ScheduleSettings(name="constant"),
+            "init": None,
+            "log_every": EVERY,
+            "diagnostics": DiagnosticsSettings(images=0),
+            "checkpoint": CheckpointSettings(every_steps=10**9),
+        }
+    )
+    own = replace(
+        stage,
+        label=f"timing-{recipe.name}",
+        config=timed,
+        recipe=timed,
+        fingerprint=digest(["timing", stage.fingerprint]),
+        parents={},
+    )
+    place = grid.work_dir / "timing"
+    folder = write_stage(own, place, grid.roots, grid.results_dir, "fail")
+    try:
+        code = run_folder(folder, gpus, time.monotonic() + most_seconds)
+        if code == EXIT_INTERRUPTED:
+            raise Interrupted(f"Timing {recipe.name} was interrupted; nothing had begun.")
+        if code not in {0, OVER}:
+            return Speed(None, f"a few steps of {recipe.name} failed here")
+        values = [line["images_per_second"] for line in readings(folder) if "images_per_second" in line]
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    if len(values) < 2:
+        speed = Speed(None, f"{2 * EVERY} steps of {recipe.name} took more than {most_seconds:.0f} s here")
+    else:
+        settled = values[len(values) // 3 or 1 :]  # the first steps compile and warm up
+        steps = len(settled) * EVERY
+        speed = Speed(round(median(settled), 1), f"from {steps} steps of {recipe.name} timed here")
+    _store(grid.work_dir / FILE, machine(gpus), key_of(recipe), speed)
+    return speed
+
+
+def task_seconds(work_dir: Path, stages: Sequence[Stage]) -> float | None:
+    """Return how long tasks of these names took before in this work folder, in sum; None where one never ran."""
+    total = 0.0
+    for stage in stages:
+        took = []
+        for file in work_dir.glob(f"{stage.kind}/*--{stage.config.name}-s*/done.json"):
+            try:
+                took.append(float(json.loads(file.read_text(encoding="utf-8"))["wall_seconds"]))
+            except (OSError, ValueError, KeyError):
+                continue
+        if not took:
+            return None
+        total += median(took)
+    return total
+
+
+def _stored(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _store(file: Path, machine: str, key: str, speed: Speed) -> None:
+    content = _stored(file)
+    content.setdefault(machine, {})[key] = {"images_per_second": speed.images_per_second, "words": speed.words}
+    write_text(file, json.dumps(content, indent=1))

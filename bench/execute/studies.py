@@ -1,0 +1,68 @@
+"""Studies as data: which pretrainings go to which tasks, in which order, to give one published table.
+
+A study is a line in STUDIES; `bench reproduce NAME` does the rest. Nothing here is run, and torch is not imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.signature import domains
+
+
+@dataclass(frozen=True)
+class Part:
+    """Pretrainings of one data set, each once for every combination of swept values, and what is measured of them."""
+
+    dataset: str
+    pretrain: tuple[str, ...]
+    downstream: tuple[str, ...]
+    assignments: tuple[str, ...] = ()  # --set, under profile full alone: other profiles have schedules of their own
+    sweep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Study:
+    """Parts in the order in which they run: all of one seed before the next seed. `smoke` is the path in seconds."""
+
+    summary: str
+    parts: tuple[Part, ...]
+    smoke: Part
+
+
+def _small(dataset: str) -> tuple[str, ...]:
+    """What is measured on a set of small images: the deck's three accuracies first, then the usual protocols."""
+    return tuple(f"{dataset}_{task}" for task in ("linear_adam", "knn5", "knn", "linear"))
+
+
+def _candidates() -> tuple[str, ...]:
+    """What a second loss may be."""
+    (found,) = (domain.choices for domain in domains("two_loss")["loss2"] if domain.choices)
+    return tuple(str(choice) for choice in found)
+
+
+# The deck doesn't say what its second loss was. The candidates run a fifth of the schedule, on the smallest set, beside
+# BYOL at that same schedule: a difference is to nothing else.
+_SHORTER = ("pretrain.epochs=200",)
+
+STUDIES = {
+    "deck-small": Study(
+        summary="The deck's first table: BYOL with one loss, two, and the second alone, on CIFAR-10, CIFAR-100, STL-10",
+        parts=(
+            Part("cifar10", ("cifar10_byol_loss1", "cifar10_byol_two_loss", "cifar10_byol_loss2"), _small("cifar10")),
+            Part(
+                "cifar100", ("cifar100_byol_loss1", "cifar100_byol_two_loss", "cifar100_byol_loss2"), _small("cifar100")
+            ),
+            Part("stl10", ("stl10_byol_loss1", "stl10_byol_two_loss"), _small("stl10")),
+            Part("cifar10", ("cifar10_byol_loss1",), _small("cifar10"), _SHORTER),
+            Part(
+                "cifar10",
+                ("cifar10_byol_two_loss", "cifar10_byol_loss2"),
+                _small("cifar10"),
+                _SHORTER,
+                sweep=(f"objective.loss2={','.join(_candidates())}",),
+            ),
+        ),
+        smoke=Part("cifar10", ("cifar10_byol_loss1", "cifar10_byol_two_loss"), ("cifar10_linear_adam", "cifar10_knn5")),
+    ),
+}

@@ -1,0 +1,332 @@
+"""A study: its order, its plan, its sittings, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench import cli
+from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
+from bench.execute import local, reproduce, speed
+from bench.execute.local import OVER
+from bench.execute.reproduce import Options, StudyPlan, duration, plan_study, run_study
+from bench.execute.stage import EXIT_INTERRUPTED
+from bench.execute.stage_file import Done, read_stage, write_done
+from bench.execute.studies import STUDIES, Part, Study
+from bench.objectives.two_loss import SLOT
+from bench.plan import OUTPUTS, record_name
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+# cifar10's own recipe, in steps of four images.
+TINY = ("pretrain.batch_size=4", "pretrain.subset=8", "pretrain.precision=float32", "log_every=1")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A parent folder with a cifar10 of 16 and 8 images."""
+    root, draw = tmp_path_factory.mktemp("small"), np.random.default_rng(0)
+    for split, count in (("train", 8), ("test", 4)):
+        for name in ("cat", "dog"):
+            folder = root / "cifar10" / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(draw.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(folder / f"{number}.png")
+    return root
+
+
+@pytest.fixture
+def study(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A study of two pretrainings and two tasks in two parts, in place of a long one."""
+    parts = (
+        Part("cifar10", ("cifar10_byol_loss1",), ("cifar10_linear_adam", "cifar10_knn5"), (*TINY, "pretrain.epochs=4")),
+        Part("cifar10", ("cifar10_byol_two_loss",), ("cifar10_knn5",), (*TINY, "pretrain.epochs=4")),
+    )
+    monkeypatch.setitem(STUDIES, "tiny", Study("for tests", parts, parts[0]))
+    return "tiny"
+
+
+@pytest.fixture
+def options(tmp_path: Path, data: Path) -> Options:
+    return Options(data_root=[str(data)], work_dir=tmp_path / "runs", results_dir=tmp_path / "results")
+
+
+class Pretended:
+    """Runs no stage, but leaves what one leaves; `ends` are the exit codes, all 0 when they are used up."""
+
+    def __init__(self, ends: tuple[int, ...] = ()) -> None:
+        self.ran: list[str] = []
+        self.ends = list(ends)
+
+    def __call__(self, folder: Path, gpus: int, until: float | None = None) -> int:
+        stage = read_stage(folder)
+        self.ran.append(f"{stage.kind} {stage.label}")
+        if code := self.ends.pop(0) if self.ends else 0:
+            return code
+        for name in OUTPUTS[stage.kind]:
+            (folder / name).touch()
+        if stage.task is not None:
+            name = record_name(stage.recipe.name, stage.task.name, stage.seed, stage.fingerprint)
+            (Path(stage.results_dir) / "records" / name).touch()
+        write_done(folder, Done(fingerprint=stage.fingerprint, metrics={}, wall_seconds=60.0, finished="now"))
+        return 0
+
+
+@pytest.fixture
+def pretended(monkeypatch: pytest.MonkeyPatch) -> Pretended:
+    runner = Pretended()
+    monkeypatch.setattr(local, "run_folder", runner)
+    return runner
+
+
+WHOLE = [
+    *(f"{kind} cifar10_byol_loss1-s0" for kind in ("pretrain", "convert")),
+    "linear cifar10_byol_loss1--cifar10_linear_adam-s0",
+    "knn cifar10_byol_loss1--cifar10_knn5-s0",
+    *(f"{kind} cifar10_byol_two_loss-s0" for kind in ("pretrain", "convert")),
+    "knn cifar10_byol_two_loss--cifar10_knn5-s0",
+]
+
+
+def test_the_decks_table_in_its_order(tmp_path: Path) -> None:
+    plan = plan_study("deck-small", Options(seeds=(0, 1), work_dir=tmp_path, results_dir=tmp_path), act=False)
+    labels = [run.pretrain.label for run in plan.runs]
+    first = [label.removesuffix("-s0") for label in labels[: len(labels) // 2]]
+    assert [label.removesuffix("-s1") for label in labels[len(labels) // 2 :]] == first  # one seed after the other
+    methods = ("byol_loss1", "byol_two_loss", "byol_loss2")
+    assert first[:6] == [f"{dataset}_{method}" for dataset in ("cifar10", "cifar100") for method in methods]
+    assert first[6:9] == ["stl10_byol_loss1", "stl10_byol_two_loss", "cifar10_byol_loss1"]
+    # Every loss of the slot, with loss1 and alone, beside BYOL at the same schedule.
+    assert first[9:] == [f"cifar10_{method}[loss2={name}]" for method in methods[1:] for name in SLOT]
+    assert {run.pretrain.recipe.epochs for run in plan.runs[8 : len(first)]} == {200}
+    assert [run.pretrain.recipe.epochs for run in plan.runs[:8]] == [1000] * 6 + [2000] * 2
+    assert all(len(run.tasks) == 4 for run in plan.runs)
+    assert [task.config.name for task in plan.runs[0].tasks] == [
+        f"cifar10_{name}" for name in ("linear_adam", "knn5", "knn", "linear")
+    ]
+
+
+def test_only_and_profiles(tmp_path: Path) -> None:
+    options = Options(only=("stl10",), work_dir=tmp_path, results_dir=tmp_path)
+    assert [run.pretrain.recipe.dataset for run in plan_study("deck-small", options, act=False).runs] == ["stl10"] * 2
+    mini = plan_study("deck-small", replace(options, only=("cifar10",), profile="mini"), act=False)
+    assert all(run.pretrain.recipe.profile == "mini" and run.pretrain.recipe.epochs < 200 for run in mini.runs)
+    with pytest.raises(BadInput, match=r"no data set 'cifar1'.*did you mean cifar10"):
+        plan_study("deck-small", replace(options, only=("cifar1",)), act=False)
+    with pytest.raises(BadInput, match=r"--minutes is -1"):
+        plan_study("deck-small", replace(options, minutes=-1), act=False)
+
+
+def test_sittings_go_on_from_one_another(study: str, options: Options, pretended: Pretended) -> None:
+    pretended.ends = [0, 0, OVER]  # the time is over while the linear head is trained
+    with pytest.raises(MoreToDo, match=r"linear cifar10_byol_loss1.* goes on .* 2 of 2 runs are left"):
+        run_study(plan_study(study, options, act=True))
+    assert pretended.ran == WHOLE[:3]
+    run_study(plan_study(study, options, act=True))
+    assert pretended.ran == WHOLE[:3] + WHOLE[2:]  # what was finished isn't done again
+    plan = plan_study(study, options, act=True)
+    assert [run.state for run in plan.runs] == ["recorded", "recorded"]
+    run_study(plan)
+    assert len(pretended.ran) == len(WHOLE) + 1
+
+
+def test_no_stage_starts_when_the_time_is_over(study: str, options: Options, pretended: Pretended) -> None:
+    plan = plan_study(study, replace(options, minutes=0.001), act=True)
+    with pytest.raises(MoreToDo, match=r"over before pretrain cifar10_byol_loss1-s0"):
+        run_study(plan)
+    assert pretended.ran == []
+
+
+def test_a_failure_is_told_at_the_end_of_a_sitting(study: str, options: Options, pretended: Pretended) -> None:
+    pretended.ends = [1, OVER]
+    with pytest.raises(MoreToDo, match=r"The time is over; .* 4 of 4 stages did not finish"):
+        run_study(plan_study(study, options, act=True))
+
+
+def test_a_failed_stage_does_not_keep_the_others(study: str, options: Options, pretended: Pretended) -> None:
+    pretended.ends = [1]
+    with pytest.raises(StageFailed, match=r"4 of 4 stages did not finish: pretrain cifar10_byol_loss1"):
+        run_study(plan_study(study, options, act=True))
+    assert pretended.ran == [WHOLE[0], *WHOLE[4:]]
+
+
+# ------------------------------------------------------------------------------------------- time
+
+
+def line(plan: StudyPlan, number: int) -> str:
+    return plan.lines()[number]
+
+
+def test_the_plan_says_what_it_knows_of_the_time(
+    study: str, options: Options, pretended: Pretended, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_study(study, options, act=True)
+    assert "to do" in line(plan, 1)
+    assert "4 epochs in batches of 4: unknown before the first step; 2 of 2 evaluations to do" in line(plan, 1)
+    assert "2 runs, 0 recorded; nothing timed yet; without 2 pretrainings" in line(plan, 3)
+
+    # 4 epochs × 2 steps × 4 images = 32 images, of which one step is done; at .55 images a second 50.9 s.
+    monkeypatch.setattr(speed, "machine", lambda gpus: f"a box × {gpus}")
+    key = speed.key_of(plan.runs[0].pretrain.recipe)
+    known = {"images_per_second": 0.55, "words": "from 20 steps timed here"}
+    (options.work_dir / "speeds.json").write_text(json.dumps({"a box × 1": {key: known}}))
+    folder = plan.runs[0].folder
+    folder.mkdir(parents=True)
+    (folder / "last.ckpt").touch()
+    (folder / "metrics.jsonl").write_text('{"step": 1, "images_per_second": 9.0}\n')
+    plan = plan_study(study, options, act=True)
+    assert "begun" in line(plan, 1)
+    assert "about 51 s (0.6 images/s, from 20 steps timed here)" in line(plan, 1)
+    assert "about 58 s" in line(plan, 2)  # a second loss hardly costs time
+    assert "about 2 min left" in line(plan, 3)
+    other = plan_study(study, replace(options, gpus=2), act=True)  # not the machine that was timed
+    assert "unknown before the first step" in line(other, 2)
+
+    run_study(plan)
+    pretended.ran.clear()
+    (options.results_dir / "records").rename(options.results_dir / "gone")  # type: ignore[operator]
+    plan = plan_study(study, options, act=True)
+    assert "trained" in line(plan, 1)
+    assert "2 of 2 evaluations to do, about 2 min" in line(plan, 1)  # each took 60 s before
+
+
+def test_a_few_steps_are_timed_and_kept(
+    study: str, options: Options, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(speed, "STEPS", 6)
+    monkeypatch.setattr(speed, "EVERY", 2)
+    plan = plan_study(study, replace(options, timing=True), act=True)
+    reproduce._time(plan)
+    found = plan.runs[0].speed
+    assert found is not None
+    assert found.images_per_second is not None
+    assert found.images_per_second > 0
+    assert found.words == "from 4 steps of cifar10_byol_loss1 timed here"
+    assert plan.runs[1].speed == found  # alike but for the objective: not timed again
+    assert capsys.readouterr().out.count("timing ") == 1
+    assert not (options.work_dir / "timing").exists()
+    assert not (options.work_dir / "pretrain").exists()
+    assert plan_study(study, options, act=True).runs[0].speed == found
+
+
+def test_what_takes_too_long_to_time_stays_unknown(
+    study: str, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(speed, "run_folder", lambda *words: OVER)
+    plan = plan_study(study, options, act=True)
+    reproduce._time(plan)
+    assert "unknown before the first step (10 steps of cifar10_byol_loss1 took more than 90 s here)" in line(plan, 1)
+
+
+def test_an_interrupted_timing_ends_it_all(study: str, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speed, "run_folder", lambda *words: EXIT_INTERRUPTED)
+    with pytest.raises(Interrupted, match=r"Timing cifar10_byol_loss1"):
+        run_study(plan_study(study, replace(options, timing=True), act=True))
+    assert not (options.work_dir / "timing").exists()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [(0.2, "1 s"), (89, "89 s"), (600, "10 min"), (7800, "2 h 10 min"), (276000, "3 d 4 h")]
+)
+def test_durations(seconds: float, words: str) -> None:
+    assert duration(seconds) == words
+
+
+# ----------------------------------------------------------------------------------------- command line
+
+
+def test_bad_input_ends_with_2_and_one_sentence_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCH_DATA_ROOT", raising=False)
+    for words, sentence in (
+        (["deck-smal"], "No study 'deck-smal'; did you mean deck-small?"),
+        (["deck-small", "--only", "mnist"], "no data set 'mnist'"),
+        (["deck-small", "--mini", "--smoke"], "leave one out"),
+        (["deck-small"], "No data root for cifar10"),
+        (["deck-small", "--only", "cifar100", "--data-root", str(tmp_path / "none")], "none"),
+    ):
+        assert cli.run(["reproduce", *words]) == 2
+        err = capsys.readouterr().err
+        assert sentence in err
+        assert len(err.strip().splitlines()) == 1
+    assert not list(tmp_path.glob("runs/pretrain/*"))
+
+
+def test_a_dry_run_prints_the_plan_and_makes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCH_DATA_ROOT", raising=False)
+    assert cli.run(["reproduce", "deck-small", "--only", "cifar10", "stl10", "--dry-run", "--seeds", "0", "1"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("-s1 ") == out.count("-s0 ") == 3 + 2 + 1 + 2 * len(SLOT)
+    assert "missing: No data root for stl10" in out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sitting_that_leaves_something_ends_with_75(
+    study: str,
+    options: Options,
+    pretended: Pretended,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pretended.ends = [OVER]
+    words = ["reproduce", study, "--minutes", "10", "--no-time", "--data-root", options.data_root[0]]
+    words += ["--work-dir", str(options.work_dir), "--results-dir", str(options.results_dir)]
+    assert cli.run(words) == 75
+    said = capsys.readouterr().err
+    assert re.search(r"The time is over; pretrain .* 2 of 2 runs are left. Go on with: bench reproduce tiny", said)
+    monkeypatch.setattr(cli, "_print_small_images", lambda results: None)  # the pretended records hold nothing
+    assert cli.run(words) == 0
+
+
+@pytest.mark.timeout(300)
+def test_a_real_sitting_leaves_a_checkpoint_that_the_next_goes_on_from(
+    options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part = Part("cifar10", ("cifar10_byol_loss1",), ("cifar10_knn5",), (*TINY, "pretrain.epochs=100000"))
+    monkeypatch.setitem(STUDIES, "endless", Study("for tests", (part,), part))
+    steps: list[int] = []
+    for _ in range(8):  # one may end before the first step where the machine is busy
+        with pytest.raises(MoreToDo):
+            run_study(plan_study("endless", replace(options, minutes=0.2), act=True))
+        (run,) = plan_study("endless", options, act=True).runs
+        if run.state == "begun":
+            steps.append(speed.readings(run.folder)[-1]["step"])
+        if len(steps) == 2:
+            break
+    assert steps[1] > steps[0] > 0
+    assert [entry["step"] for entry in speed.readings(run.folder)] == list(range(1, steps[1] + 1))
+    left = run.images_left()
+    assert left == (200000 - steps[1]) * 4
+
+
+@pytest.mark.timeout(600)
+def test_smoke_does_one_data_set_whole_and_again_does_nothing(
+    bench: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a data root: it renders what it needs."""
+    done = bench("reproduce", "deck-small", "--smoke")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "| cifar10   | 32           | byol+two-loss |" in done.stdout
+    records = [json.loads(file.read_text()) for file in tmp_path.glob("runs/smoke/results/records/*.json")]
+    assert len(records) == 4
+    both = next(record for record in records if "two_loss" in record["pretrain"])["pretrain_metrics"]
+    assert set(both) == {"loss", "loss1", "loss2"}
+    assert both["loss"] == pytest.approx(both["loss1"] + both["loss2"], abs=1e-4)
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(["reproduce", "deck-small", "--smoke"]) == 0
+    again = capsys.readouterr().out
+    assert "2 runs, 2 recorded" in again
+    assert "[1/" not in again
