@@ -6,12 +6,13 @@ Equation:  loss = loss1_weight·loss1 + loss2; loss1 is BYOL's, 4 − 4·cos sum
            logistic             ½·[mean softplus(−s⁺) + mean softplus(s⁻)], a mean over both directions; s is the
                                 cosine of online predictions p and the other view's target projections z′; s⁺ pairs of
                                 the same image, s⁻ of different images of the whole batch, over all ranks
+           least_squares        ½·[mean (1 − s⁺)² + mean (1 + s⁻)²], otherwise as logistic
            dense_byol           as loss1, but between positions of C5 that show the same spot, with heads of their own
            align_uniform        alignment + uniformity (t = 2) of the online projections z of both views, over all ranks
            variance_covariance  VICReg's variance + covariance/25 of the online projections z, over all ranks
-           With small crops (0 by default) loss1 is BYOL's with them, and logistic is the mean over the same pairs of a
-           prediction and a target: each crop predicts both views' targets. No crop goes through the target. The other
-           losses of the slot see the two full views alone.
+           With small crops (0 by default) loss1 is BYOL's with them, and logistic and least_squares are means over the
+           same pairs of a prediction and a target: each crop predicts both views' targets. No crop goes through the
+           target. The other losses of the slot see the two full views alone.
 Papers:    Grill et al. 2020 (BYOL); for loss2 see `bench/losses/`.
 Reference: google-deepmind/deepmind-research, byol/, for loss1; none for the sum.
 Departs from it: as `byol` does. That loss2 is `logistic` is a reading: its floor, .5032 at orthogonal negatives, and
@@ -29,7 +30,7 @@ from torch import Tensor, nn
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
 from bench.errors import BadInput, nearest
 from bench.losses.dense import dense_regression
-from bench.losses.logistic import logistic
+from bench.losses.logistic import least_squares, logistic
 from bench.losses.regression import multi_crop_regression
 from bench.losses.uniformity import align_uniform
 from bench.losses.variance_covariance import variance_covariance
@@ -43,7 +44,8 @@ from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 from bench.settings import Count, CropSize, Share, Weight, Whole
 
-SLOT = ("logistic", "dense_byol", "align_uniform", "variance_covariance")
+SLOT = ("logistic", "least_squares", "dense_byol", "align_uniform", "variance_covariance")
+PAIRWISE = {"logistic": logistic, "least_squares": least_squares}  # of predictions and targets
 
 
 class TwoLoss(Objective):
@@ -97,11 +99,11 @@ class TwoLoss(Objective):
             t1, t2 = self.target_encoder.last_map(v1), self.target_encoder.last_map(v2)  # N×F×h×w
             y1, y2 = (self.target_projector(self.target_encoder.pool(t)) for t in (t1, t2))  # N×D
         loss1 = multi_crop_regression(p1, p2, small, y1, y2)
-        if self.loss2 == "logistic":
+        if self.loss2 in PAIRWISE:
             first = rank() * len(p1)
             targets = gather(y1), gather(y2)  # of all ranks
             pairs = [(p1, targets[1]), (p2, targets[0]), *((p, y) for p in small for y in targets)]
-            loss2 = torch.stack([logistic(p, y, first) for p, y in pairs]).mean()
+            loss2 = torch.stack([PAIRWISE[self.loss2](p, y, first) for p, y in pairs]).mean()
         elif self.loss2 == "align_uniform":
             loss2 = align_uniform(gather(z1), gather(z2))
         elif self.loss2 == "variance_covariance":

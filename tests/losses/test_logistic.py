@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench.losses.logistic import logistic
+from bench.losses.logistic import least_squares, logistic
 
 
 def naive(p, z):
@@ -83,3 +83,31 @@ def test_guards(draw):
         logistic(draw(2, 3), draw(4, 3), first=3)
     with pytest.raises(ValueError, match="do not fit predictions"):
         logistic(draw(2, 3), draw(4, 5))
+
+
+def test_least_squares_equals_its_formula(draw, same):
+    def formula(p, z):
+        s = F.normalize(p, dim=1) @ F.normalize(z.detach(), dim=1).T
+        near = sum((1 - s[i, i]) ** 2 for i in range(len(p))) / len(p)
+        pairs = [(i, j) for i in range(len(p)) for j in range(len(z)) if i != j]
+        return 0.5 * (near + sum((1 + s[i, j]) ** 2 for i, j in pairs) / len(pairs))
+
+    same(least_squares, formula, draw(5, 4), draw(5, 4, seed=1))
+
+
+def test_values_of_least_squares():
+    one = torch.ones(1, 3, dtype=torch.float64)
+    opposite = torch.cat([one, -one])
+    assert least_squares(opposite, opposite).item() == pytest.approx(0.0)
+    assert least_squares(opposite, -opposite).item() == pytest.approx(4.0)
+    for n in (2, 7):  # orthogonal negatives, however many
+        z = torch.eye(n, dtype=torch.float64)
+        assert least_squares(3 * z, z).item() == pytest.approx(0.5)
+    with pytest.raises(ValueError, match="at least two images"):
+        least_squares(one, one)
+
+
+def test_mean_of_least_squares_over_ranks_is_the_loss_of_all(draw):
+    p, z = draw(6, 4), draw(6, 4, seed=1)
+    parts = [least_squares(p[first : first + 2], z, first) for first in (0, 2, 4)]
+    torch.testing.assert_close(torch.stack(parts).mean(), least_squares(p, z))

@@ -9,7 +9,7 @@ import torch
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, View
 from bench.errors import BadInput
 from bench.losses.dense import dense_regression
-from bench.losses.logistic import logistic
+from bench.losses.logistic import least_squares, logistic
 from bench.losses.regression import symmetric_regression
 from bench.losses.uniformity import align_uniform
 from bench.losses.variance_covariance import variance_covariance
@@ -27,6 +27,7 @@ def outputs(objective, data):
 SLOT = {
     # Predictions against the targets of the other view, both directions, averaged: the floor stays .5032.
     "logistic": lambda z, p, y: (logistic(p[0], y[1]) + logistic(p[1], y[0])) / 2,
+    "least_squares": lambda z, p, y: (least_squares(p[0], y[1]) + least_squares(p[1], y[0])) / 2,
     "align_uniform": lambda z, p, y: align_uniform(z[0], z[1]),
     "variance_covariance": lambda z, p, y: variance_covariance(z[0], z[1]),
 }
@@ -164,7 +165,7 @@ def test_views_and_defaults(make):
 def test_guards(make):
     with pytest.raises(BadInput, match=r"Unknown objective.loss2 'logistik'; did you mean logistic"):
         make("two_loss", loss2="logistik")
-    with pytest.raises(BadInput, match=r"Unknown objective.loss2 'none'; known: logistic, dense_byol, align_uniform"):
+    with pytest.raises(BadInput, match=r"Unknown objective.loss2 'none'; known: logistic, least_squares, dense_byol"):
         make("two_loss", loss2="none")
     with pytest.raises(BadInput, match=r"objective.loss1_weight is -1; set it to 0 \(loss2 alone\) or more"):
         make("two_loss", loss1_weight=-1)

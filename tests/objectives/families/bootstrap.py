@@ -14,6 +14,9 @@ CASES = {
     "byol crops": Case(
         {"name": "byol", "crops": 2, "crop_size": 32, **HEADS}, (64, 64, 32, 32), frozen=TARGETS, symmetric=True
     ),
+    "two_loss least_squares": Case(
+        {"name": "two_loss", "loss2": "least_squares", **HEADS}, (32, 32), TWO, frozen=TARGETS, symmetric=True
+    ),
     "two_loss logistic": Case({"name": "two_loss", **HEADS}, (32, 32), TWO, frozen=TARGETS, symmetric=True),
     "two_loss dense_byol": Case({"name": "two_loss", "loss2": "dense_byol", **HEADS}, (64, 64), TWO, frozen=TARGETS),
     "two_loss crops": Case(
