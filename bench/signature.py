@@ -1,7 +1,7 @@
 """What an objective's constructor takes, read from its source without importing torch.
 
 The constructor is the one place that names an objective's settings and gives the paper's defaults. A plan
-needs both (to catch a mistyped key, and to fingerprint the defaults), but must not wait for torch.
+needs both (to catch a mistyped key or value, and to fingerprint the defaults), but must not wait for torch.
 
 An objective is named by its key in OBJECTIVES, by an entry point of the group `bench.objectives`, as
 `package.module:Class`, or as `path/to/file.py:Class`. Nothing of it is imported here: its source is found and read.
@@ -18,9 +18,11 @@ from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from bench import settings as ranges
 from bench.errors import BadInput, nearest
+from bench.settings import Within
 
 FOLDER = Path(__file__).parent / "objectives"
 GROUP = "bench.objectives"  # of the entry points by which an installed package names its objectives
@@ -121,23 +123,30 @@ def class_of(objective: str, config: Path | None = None) -> ast.ClassDef:
 
     Raises BadInput when its file is no Python, or has no such class.
     """
-    source = locate(objective, config)
-    return _class(source) if source.ours else _parsed(source)
+    return _class(locate(objective, config))
 
 
-def _parsed(source: Source) -> ast.ClassDef:
+def _tree(file: Path) -> ast.Module:
     try:
-        tree = ast.parse(source.file.read_text(encoding="utf-8"))
+        return ast.parse(file.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError) as error:
-        raise BadInput(f"{source.file} is no readable Python ({error}); mend it.") from error
+        raise BadInput(f"{file} is no readable Python ({error}); mend it.") from error
+
+
+_our_tree = cache(_tree)  # of files that don't change while we run
+
+
+def _module(source: Source) -> ast.Module:
+    return (_our_tree if source.ours else _tree)(source.file)
+
+
+def _class(source: Source) -> ast.ClassDef:
+    tree = _module(source)
     classes = {node.name: node for node in tree.body if isinstance(node, ast.ClassDef)}
     if source.class_name not in classes:
         hint = nearest(source.class_name, classes) or f"; it has {', '.join(classes) or 'none'}."
         raise BadInput(f"{source.file} has no class {source.class_name}{hint}")
     return classes[source.class_name]
-
-
-_class = cache(_parsed)  # of files that don't change while we run
 
 
 def portable(objective: Mapping[str, Any]) -> dict[str, Any]:
@@ -157,13 +166,17 @@ def portable(objective: Mapping[str, Any]) -> dict[str, Any]:
 def parameters(objective: str, config: Path | None = None) -> dict[str, tuple[str, Any]]:
     """Return {parameter: (annotation, default)} of the constructor, in order; BadInput for a default that must run."""
     found = class_of(objective, config)
-    init = next((n for n in found.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
+    init = _init(found)
     if init is None:
         return {}
     try:
         return _parameters(init)
     except ValueError as error:
         raise BadInput(f"A default of {found.name}.__init__ is no literal; write its value out.") from error
+
+
+def _init(found: ast.ClassDef) -> ast.FunctionDef | None:
+    return next((n for n in found.body if isinstance(n, ast.FunctionDef) and n.name == "__init__"), None)
 
 
 def _parameters(init: ast.FunctionDef) -> dict[str, tuple[str, Any]]:
@@ -203,13 +216,14 @@ def _plain(value: Any) -> Any:
 def check_arguments(objective: Mapping[str, Any], source: Path) -> dict[str, Any]:
     """Return the objective's settings with its constructor's defaults filled in.
 
-    Raises BadInput for an unknown objective, an unknown setting (with the nearest) or a wrong type.
+    Raises BadInput for an unknown objective, an unknown setting (with the nearest), a wrong type, and a value that its
+    annotation does not admit.
     """
     name = objective.get("name")
     if not isinstance(name, str):
         raise BadInput(f"Unknown objective {name!r} in {source}; known: {', '.join(objectives())}.")
     found = locate(name, source)
-    known = parameters(name, source)
+    known, admitted = parameters(name, source), domains(name, source)
     if found.module is None:  # a process in another folder must find it, too
         name = f"{found.file}:{found.class_name}"
     settings: dict[str, Any] = {"name": name} | {key: default for key, (_, default) in known.items()}
@@ -219,17 +233,132 @@ def check_arguments(objective: Mapping[str, Any], source: Path) -> dict[str, Any
         if key not in known:
             hint = nearest(key, known) or f"; known: {', '.join(known) or 'none'}."
             raise BadInput(f"Unknown key 'objective.{key}' in {source}{hint}")
-        annotation = known[key][0]
-        if not _fits(value, annotation):
-            raise BadInput(f"Key 'objective.{key}' in {source} is {value!r}, but should be {annotation}.")
+        _check_value(key, value, admitted[key], source)
         settings[key] = value
     return settings
 
 
-def _fits(value: Any, annotation: str) -> bool:
-    """Whether a value is of one of the plain types in an annotation; other annotations admit anything."""
-    parts = [part.strip() for part in annotation.split("|")]
-    allowed = tuple(kind for part in parts for kind in _TYPES.get(part, ()))
-    if any(part not in _TYPES for part in parts):
+@dataclass(frozen=True)
+class Domain:
+    """What one part of an annotation admits: `float | None` has two.
+
+    Args:
+        type: its text, without what is said beside it.
+        choices: the only values; of a tuple's elements, if the type is a tuple. None: any.
+        within: the range of a number, or None.
+    """
+
+    type: str
+    choices: tuple[Any, ...] | None = None
+    within: Within | None = None
+
+
+def domains(objective: str, config: Path | None = None) -> dict[str, tuple[Domain, ...]]:
+    """Return {parameter: what it may be} of the constructor, from its annotations (see `bench.settings`)."""
+    source = locate(objective, config)
+    return _our_domains(source) if source.ours else _domains(source)
+
+
+def _domains(source: Source) -> dict[str, tuple[Domain, ...]]:
+    init = _init(_class(source))
+    if init is None:
+        return {}
+    tree = _module(source)
+    imports = _imports(tree)
+    return {
+        argument.arg: _admitted(argument.annotation, tree, imports) if argument.annotation else (Domain(""),)
+        for argument in [*init.args.args, *init.args.kwonlyargs]
+        if argument.arg not in GIVEN
+    }
+
+
+_our_domains = cache(_domains)
+
+
+def _admitted(node: ast.expr, tree: ast.Module, imports: Mapping[str, tuple[str, str]]) -> tuple[Domain, ...]:
+    """What an annotation in a module admits; one that cannot be read admits anything."""
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        return (*_admitted(node.left, tree, imports), *_admitted(node.right, tree, imports))
+    if isinstance(node, ast.Name) and imports.get(node.id, ("",))[0] == ranges.__name__:
+        kind, *beside = get_args(getattr(ranges, imports[node.id][1], None)) or (None,)
+        return (Domain(getattr(kind, "__name__", ""), within=next((w for w in beside if isinstance(w, Within)), None)),)
+    if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "Annotated" and isinstance(node.slice, ast.Tuple):
+        text, choices, within = ast.unparse(node.slice.elts[0]), None, None
+        for said in node.slice.elts[1:]:
+            if isinstance(said, ast.Name):
+                choices = _constant(said.id, tree)
+            elif isinstance(said, ast.Call) and ast.unparse(said.func) == Within.__name__:
+                within = _range(said)
+        return (Domain(text, choices, within),)
+    return (Domain(ast.unparse(node)),)
+
+
+def _range(call: ast.Call) -> Within | None:
+    """The range that `Within(…)` makes of literals; None if it cannot be read."""
+    try:
+        named = {word.arg: ast.literal_eval(word.value) for word in call.keywords if word.arg}
+        return Within(*map(ast.literal_eval, call.args), **named)
+    except (TypeError, ValueError):
+        return None
+
+
+def _imports(tree: ast.Module) -> dict[str, tuple[str, str]]:
+    """Return {name: (module, its name there)} of what the top of a module takes from others."""
+    nodes = [inner for node in tree.body for inner in (node.body if isinstance(node, ast.If) else [node])]
+    return {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level
+        for alias in node.names
+    }
+
+
+def _constant(name: str, tree: ast.Module) -> tuple[Any, ...] | None:
+    """Return a tuple of literals that a module has or imports by that name; None where there is none to be read."""
+    for node in tree.body:
+        if not isinstance(node, ast.Assign):
+            continue
+        target, value = node.targets[0], node.value
+        pairs: list[tuple[ast.expr, ast.expr]] = [(target, value)]
+        if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+            pairs = list(zip(target.elts, value.elts, strict=False))
+        for own, literal in pairs:
+            if isinstance(own, ast.Name) and own.id == name:
+                try:
+                    return tuple(ast.literal_eval(literal))
+                except (TypeError, ValueError):
+                    return None
+    module, there = _imports(tree).get(name, ("", ""))
+    file = _module_file(module) if module else None
+    return _constant(there, _tree(file)) if file is not None else None
+
+
+def _check_value(key: str, value: Any, admitted: tuple[Domain, ...], source: Path) -> None:
+    """Refuse a value of the wrong type, of none of the choices, or out of range. Raises BadInput."""
+    typed = [domain for domain in admitted if _fits(value, domain.type)]
+    if not typed:
+        wanted = " | ".join(domain.type for domain in admitted)
+        raise BadInput(f"Key 'objective.{key}' in {source} is {value!r}, but should be {wanted}.")
+    domain = typed[0]
+    if domain.choices is not None:
+        for one in value if isinstance(value, (tuple, list)) else (value,):
+            if one not in domain.choices:
+                known = [str(choice) for choice in domain.choices]
+                hint = (nearest(one, known) if isinstance(one, str) else "") or f"; known: {', '.join(known)}."
+                raise BadInput(f"Unknown objective.{key} {one!r} in {source}{hint}")
+    if domain.within is not None and value not in domain.within:
+        raise BadInput(f"objective.{key} in {source} is {value}; set it {domain.within}.")
+
+
+def _fits(value: Any, kind: str) -> bool:
+    """Whether a value is of a plain type, or a sequence of them as `tuple[…]` says; other types admit anything."""
+    if kind.startswith("tuple[") and kind.endswith("]"):
+        parts = [part.strip() for part in kind.removeprefix("tuple[").removesuffix("]").split(",")]
+        if not isinstance(value, (tuple, list)):
+            return False
+        if parts[-1] == "...":
+            return all(_fits(one, parts[0]) for one in value)
+        return len(value) == len(parts) and all(map(_fits, value, parts))
+    if kind not in _TYPES:
         return True
-    return isinstance(value, allowed) and (bool in allowed or not isinstance(value, bool))
+    return isinstance(value, _TYPES[kind]) and (kind == "bool" or not isinstance(value, bool))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bench.errors import BadInput
 from bench.recipe import Recipe, config_files, load_recipe, read
-from bench.signature import class_of, locate, objectives, parameters
+from bench.signature import Domain, class_of, domains, locate, objectives, parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "objectives.md"
@@ -202,14 +202,23 @@ def section(name: str, tests: Sequence[str]) -> list[str]:
         parts.append(f"**Terms:** {escape(returned)}")
     settings = parameters(name)
     if settings:
-        rows = [
-            f"| `{key}` | `{kind.replace('|', chr(92) + '|')}` | `{value!r}` |"
-            for key, (kind, value) in settings.items()
-        ]
+        admitted = domains(name)
+        rows = [f"| `{key}` | {takes(admitted[key])} | `{value!r}` |" for key, (_, value) in settings.items()]
         parts.append("\n".join(["| setting | type | default |", "|---|---|---|", *rows]))
     parts += [described(recipe) for recipe in recipes().get(name, [])]
     parts.append("Tested:\n\n" + _bullets(tests) if tests else "Tested: what is tested of every objective.")
     return parts
+
+
+def takes(admitted: Sequence[Domain]) -> str:
+    """Return what a setting may be: its type, and the range or the choices that a plan holds it to."""
+    words = [f"`{' | '.join(domain.type for domain in admitted)}`".replace("|", chr(92) + "|")]
+    for domain in admitted:
+        if domain.within is not None:
+            words.append(str(domain.within).removeprefix("to "))
+        if domain.choices is not None:
+            words.append("of " + ", ".join(f"`{choice}`" for choice in domain.choices))
+    return ", ".join(words)
 
 
 def described(recipe: Recipe) -> str:

@@ -37,7 +37,9 @@ def test_every_objective_is_on_the_page_with_its_settings_and_claim(docs: Module
         assert "**Departs from the paper:**" in section, name
         assert "Departs from it" not in section
         assert all(f"| `{key}` |" in section for key in parameters(name)), name
-    assert "| `tau0` | `float` | `0.99` |" in page
+    assert "| `tau0` | `float`, within 0 and 1 | `0.99` |" in page
+    assert "| `gate_temperature` | `float \\| None`, above 0 | `None` |" in page
+    assert "| `sampling` | `str`, of `grid`, `random` | `'grid'` |" in page
     assert "- Each view has its own batch statistics" in page
     assert page.count("**Expected:**") >= len(objectives())
 

@@ -46,17 +46,51 @@ def detcon(
     )
 
 
-def _direction(
-    p: Tensor, other: Tensor, own: Tensor, ids: Tensor, ids_other: Tensor, temperature: float, first: int
+@exact
+def detcon_crop(
+    p: Tensor,
+    z1: Tensor,
+    z2: Tensor,
+    ids: Tensor,
+    ids1: Tensor,
+    ids2: Tensor,
+    temperature: float,
+    first: int = 0,
 ) -> Tensor:
-    """One direction: regions of one view, the targets of the other view and of the same."""
+    """Return the loss of a small crop's regions: with view 1 as `detcon`'s other view, plus with view 2.
+
+    The view that has no positive then is candidate as the own view is in `detcon`: without the regions of the crop's
+    image that have the anchor's number. No region of a crop is a candidate.
+
+    Args:
+        p: predictions from the crop's regions, n×M×D, of this rank.
+        z1, z2, ids1, ids2, temperature, first: as in `detcon`.
+        ids: numbers of the crop's regions, n×M, of this rank.
+    """
+    p, z1, z2 = (F.normalize(x, dim=2) for x in (p, z1, z2))
+    return _direction(p, z1, z2, ids, ids1, temperature, first, ids2) + _direction(
+        p, z2, z1, ids, ids2, temperature, first, ids1
+    )
+
+
+def _direction(
+    p: Tensor,
+    other: Tensor,
+    own: Tensor,
+    ids: Tensor,
+    ids_other: Tensor,
+    temperature: float,
+    first: int,
+    ids_own: Tensor | None = None,
+) -> Tensor:
+    """One direction: regions of one view, the targets of the other view and of the same, or of one numbered ids_own."""
     n = len(ids)
     across = torch.einsum("nmd,ukd->nmuk", p, other) / temperature  # n×M×N×M
     within = torch.einsum("nmd,ukd->nmuk", p, own) / temperature  # n×M×N×M
     image = torch.arange(n, device=p.device)
     same = ids[:, :, None] == ids[:, None, :]  # n×M×M, in the own view
     itself = torch.zeros_like(within, dtype=torch.bool)
-    itself[image, :, first + image] = same
+    itself[image, :, first + image] = same if ids_own is None else ids[:, :, None] == ids_own[:, None, :]
     candidates = torch.cat([across.flatten(2), within.masked_fill(itself, -math.inf).flatten(2)], dim=2)
     positive = (ids[:, :, None] == ids_other[:, None, :]).to(across.dtype)  # n×M×M
     count = positive.sum(2)  # n×M

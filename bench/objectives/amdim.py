@@ -11,7 +11,8 @@ Departs from it: the trunk is a ResNet-50, so that it converts as any other: 1 i
            C5, 7 those of C4 (there: a network without padding, maps of 5×5 and 7×7; here 4×4 and 8×8 at 128 pixels,
            and padding lets a location see beyond its patch). The embeddings' shortcuts do not start as identities;
            1 has an embedding, too (there: the trunk's last block). Each view is flipped by itself (there: both or
-           neither). No classifier is trained alongside.
+           neither). No classifier is trained alongside. It has no small crops: its losses are
+           between maps of fixed sizes, which a small crop has not.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from bench.nn.heads import per_position
 from bench.nn.residual_head import ResidualHead
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, Positive
 
 PENALTY = 0.05  # of the mean squared score
 
@@ -39,7 +41,7 @@ PENALTY = 0.05  # of the mean squared score
 class AMDIM(Objective):
     """AMDIM on ResNet-50: the pooled feature and positions of C5 against positions of C5 and C4 of the other view."""
 
-    def __init__(self, encoder: Encoder, *, rkhs_dim: int = 2560, clip: float = 20.0) -> None:
+    def __init__(self, encoder: Encoder, *, rkhs_dim: Count = 2560, clip: Positive = 20.0) -> None:
         super().__init__(encoder)
         if rkhs_dim < 1:
             raise BadInput(f"objective.rkhs_dim is {rkhs_dim}; set it to 1 or more.")

@@ -25,6 +25,7 @@ from bench.nn.heads import projection_mlp
 from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective, ParamGroup
+from bench.settings import Count, CropSize, Weight, Whole
 
 
 class BarlowTwins(Objective):
@@ -34,11 +35,11 @@ class BarlowTwins(Objective):
         self,
         encoder: Encoder,
         *,
-        projection_dim: int = 8192,
-        weight: float = 0.0051,  # λ
-        bias_rate: float = 0.024,  # of biases and norms, times that of weights: 0.0048 / 0.2
-        crops: int = 0,
-        crop_size: int = 96,
+        projection_dim: Count = 8192,
+        weight: Weight = 0.0051,  # λ
+        bias_rate: Weight = 0.024,  # of biases and norms, times that of weights: 0.0048 / 0.2
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

@@ -29,8 +29,8 @@ class Objective(nn.Module, ABC):
     """What a pretraining minimises, and the networks that it needs for that.
 
     A constructor takes the encoder, `num_classes` if it uses labels, `num_images` (of the pretraining set) if it keeps
-    something for each image, and its settings: keyword-only, with a plain annotation and a literal default, which is
-    the paper's.
+    something for each image, and its settings: keyword-only, with a plain annotation, or one of `bench.settings` that
+    says which values it takes, and a literal default, which is the paper's.
     """
 
     encoder: Encoder  # what is converted and evaluated

@@ -26,13 +26,20 @@ from bench.nn.encoder import Encoder
 from bench.nn.frozen import frozen_call
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count
 
 
 class BiGAN(Objective):
     """BiGAN: a generator and its inverse, told apart by pairs of an image and a code."""
 
     def __init__(
-        self, encoder: Encoder, *, latent_dim: int = 200, image_size: int = 64, width: int = 64, hidden_dim: int = 1024
+        self,
+        encoder: Encoder,
+        *,
+        latent_dim: Count = 200,
+        image_size: Count = 64,
+        width: Count = 64,
+        hidden_dim: Count = 1024,
     ) -> None:
         super().__init__(encoder)
         for key, value in (("latent_dim", latent_dim), ("width", width), ("hidden_dim", hidden_dim)):

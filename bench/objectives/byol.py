@@ -27,6 +27,7 @@ from bench.nn.ema import follow, target_rate
 from bench.nn.encoder import Encoder
 from bench.nn.multi_crop import by_resolution, check_crops
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Share, Whole
 
 
 class BYOL(Objective):
@@ -38,11 +39,11 @@ class BYOL(Objective):
         self,
         encoder: Encoder,
         *,
-        hidden_dim: int = 4096,
-        projection_dim: int = 256,
-        tau0: float = 0.99,
-        crops: int = 0,
-        crop_size: int = 96,
+        hidden_dim: Count = 4096,
+        projection_dim: Count = 256,
+        tau0: Share = 0.99,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

@@ -16,6 +16,7 @@ Departs from it: saliency is Achanta's, computed here, in the place of DeepUSPS'
            around the salient region's centre), and the best of ten is taken. MoCo v2's head, τ and views (its command
            has those of MoCo v1). The batch is that of all ranks, in the cosine as in the norms. M is an average over
            cells (there: bilinear). The key networks move once a step, after it (there: before each of two forwards).
+           It has no small crops: each crop has to cover a share of what is salient, which a small one rarely can.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from bench.nn.heads import projection_mlp
 from bench.nn.queue import Queue
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, Positive, Share, Weight
 
 
 class CAST(Objective):
@@ -46,15 +48,15 @@ class CAST(Objective):
         self,
         encoder: Encoder,
         *,
-        alpha: float = 3.0,
-        beta: float = 1.0,
-        min_cover: float = 0.2,
+        alpha: Weight = 3.0,
+        beta: Weight = 1.0,
+        min_cover: Share = 0.2,
         per_image: bool = False,
-        hidden_dim: int = 2048,
-        projection_dim: int = 128,
-        queue_size: int = 65536,
-        temperature: float = 0.2,
-        momentum: float = 0.999,
+        hidden_dim: Count = 2048,
+        projection_dim: Count = 128,
+        queue_size: Count = 65536,
+        temperature: Positive = 0.2,
+        momentum: Share = 0.999,
     ) -> None:
         super().__init__(encoder)
         _check(alpha, beta, min_cover, hidden_dim, projection_dim, temperature, momentum)

@@ -11,12 +11,14 @@ Equation:  loss = L_C + β·L_D, β = 1. Candidates k are the keys of all images
 Reference: maple-research-lab/CLSA: there, too, all keys of the batch are candidates, N + K of them.
 Departs from it: log-softmax instead of the logarithm of a softmax, which underflows. The key's networks move after the
            optimizer's step, not before the next forward: the same keys at every step. On one process `bn_splits`
-           parts of the batch stand for the reference's 8 processes, each through the network by itself.
+           parts of the batch stand for the reference's 8 processes, each through the network by itself. It has no
+           `crops`: the strong views are its smaller crops (`strong_crops`).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -32,6 +34,7 @@ from bench.nn.key_networks import check_contrast, key_networks
 from bench.nn.queue import Queue
 from bench.nn.shuffle import check_parts, in_parts, shuffled
 from bench.objectives.base import Objective
+from bench.settings import Count, Positive, Share, Weight, Whole, Within
 
 # Sides of strong crops, as shares of the view's, and the least share of the area.
 CROPS = ((224 / 224, 0.2), (192 / 224, 0.172), (160 / 224, 0.143), (128 / 224, 0.114), (96 / 224, 0.086))
@@ -44,13 +47,13 @@ class CLSA(Objective):
         self,
         encoder: Encoder,
         *,
-        beta: float = 1.0,
-        strong_crops: int = 1,
-        strong_steps: int = 5,
-        queue_size: int = 65536,
-        temperature: float = 0.2,
-        momentum: float = 0.999,
-        dim: int = 128,
+        beta: Weight = 1.0,
+        strong_crops: Annotated[int, Within(1, 5)] = 1,
+        strong_steps: Whole = 5,
+        queue_size: Count = 65536,
+        temperature: Positive = 0.2,
+        momentum: Share = 0.999,
+        dim: Count = 128,
         mlp: bool = True,
         bn_splits: int = 1,
     ) -> None:

@@ -11,12 +11,13 @@ Departs from it: two whole ResNet-50 with three input channels, not two of half 
            sees L is `encoder`, what is transferred: it gets L as a grey image, normalised as any image is, so that the
            RGB images of later tasks are of the kind that it has seen. The other gets a, b and a channel of zeros.
            (There the features of both go side by side into the classifier.) No 1e-7 beside probabilities, as they are
-           never formed.
+           never formed. It has no small crops: its views are the channels of one crop.
 """
 
 from __future__ import annotations
 
 import copy
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from bench.data.views import MEAN, STD, Batch, View
 from bench.losses.noise_contrastive import first_of, log_constant, nce, scores
 from bench.nn import draws
-from bench.nn.bank_settings import check_bank
+from bench.nn.bank_settings import LOSSES, check_bank
 from bench.nn.colour import lab
 from bench.nn.constant import LogConstant
 from bench.nn.encoder import Encoder
@@ -32,6 +33,7 @@ from bench.nn.heads import projection_mlp
 from bench.nn.memory_bank import MemoryBank
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, Positive, Rate
 
 # The middle and the half range of a and b over all colours of sRGB.
 AB_CENTRE, AB_HALF = (6.025, -6.6895), (92.208, 101.1675)
@@ -45,11 +47,11 @@ class CMC(Objective):
         encoder: Encoder,
         num_images: int = 0,
         *,
-        negatives: int = 16384,
-        temperature: float = 0.07,
-        bank_momentum: float = 0.5,
-        dim: int = 128,
-        loss: str = "nce",
+        negatives: Count = 16384,
+        temperature: Positive = 0.07,
+        bank_momentum: Rate = 0.5,
+        dim: Count = 128,
+        loss: Annotated[str, LOSSES] = "nce",
     ) -> None:
         super().__init__(encoder)
         check_bank(negatives, temperature, dim, loss)

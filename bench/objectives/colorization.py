@@ -29,6 +29,7 @@ from bench.nn.encoder import Encoder
 from bench.nn.map_decoder import map_decoder
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, Rate
 
 
 class Colorization(Objective):
@@ -38,7 +39,7 @@ class Colorization(Objective):
     prior: Tensor
 
     def __init__(
-        self, encoder: Encoder, *, hidden_dim: int = 256, rebalance: bool = True, prior_momentum: float = 0.99
+        self, encoder: Encoder, *, hidden_dim: Count = 256, rebalance: bool = True, prior_momentum: Rate = 0.99
     ) -> None:
         super().__init__(encoder)
         if hidden_dim < 1:

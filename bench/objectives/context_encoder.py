@@ -30,6 +30,7 @@ from bench.nn.encoder import Encoder
 from bench.nn.frozen import frozen_call
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective, ParamGroup
+from bench.settings import Count, Positive, Whole
 
 
 class ChannelwiseLinear(nn.Module):
@@ -53,12 +54,12 @@ class ContextEncoder(Objective):
         self,
         encoder: Encoder,
         *,
-        reconstruction_weight: float = 0.999,
-        adversarial_weight: float = 0.001,
-        overlap: int = 7,
-        overlap_weight: float = 10.0,
-        generator_rate: float = 10.0,
-        image_size: int = 64,
+        reconstruction_weight: Positive = 0.999,
+        adversarial_weight: Positive = 0.001,
+        overlap: Whole = 7,
+        overlap_weight: Positive = 10.0,
+        generator_rate: Positive = 10.0,
+        image_size: Count = 64,
         width: int = 64,
     ) -> None:
         super().__init__(encoder)

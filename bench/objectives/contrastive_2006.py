@@ -5,31 +5,52 @@ Paper:     Hadsell, Chopra and LeCun, "Dimensionality Reduction by Learning an I
 Equation:  L(Y, x₁, x₂) = (1 − Y)·½·D² + Y·½·max(0, m − D)², D = ‖G(x₁) − G(x₂)‖₂, Y = 0 for similar pairs, else 1.
            loss = the mean over similar pairs (two views of an image) + the mean over dissimilar ones (views of two
            images of the batch, on all ranks).
+           With C small crops both means are over more pairs of views, (s₁₂ + Σ_c ½·[s_c1 + s_c2]) / (1 + C): a crop is
+           similar to both views of its image and dissimilar to those of others; two crops are never a pair.
 Reference: none by the authors.
 Departs from it: similar are views, not neighbours that were given; both kinds of pairs weigh the same, however many
            there are; G is a ResNet and a linear layer. `normalise` puts embeddings on the unit sphere (there: not).
+           It has no small crops; they are SwAV's (Caron et al., NeurIPS 2020).
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.data.views import MOCO_V2_VIEWS, Batch, View
+from bench.data.views import LOCAL_CROPS, MOCO_V2_VIEWS, Batch, View
 from bench.errors import BadInput
 from bench.losses.pairwise import dissimilar, similar
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
+from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Positive, Whole
 
 
 class Contrastive2006(Objective):
     """Contrastive loss of 2006: pull two views of an image together, push other images out of a margin."""
 
-    def __init__(self, encoder: Encoder, *, margin: float = 1.0, dim: int = 128, normalise: bool = False) -> None:
+    later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        margin: Positive = 1.0,
+        dim: Count = 128,
+        normalise: bool = False,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
+    ) -> None:
         super().__init__(encoder)
+        check_crops(crops, crop_size, crop_scale)
         if margin <= 0:
             raise BadInput(f"objective.margin is {margin}; set it above 0.")
         if dim < 1:
@@ -37,10 +58,13 @@ class Contrastive2006(Objective):
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, dim))
         self.margin, self.normalise = margin, normalise
+        self.crops, self.crop_size = crops, crop_size
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
-        """Two views, as MoCo v2 has them."""
-        return MOCO_V2_VIEWS(size)
+        """Two views, as MoCo v2 has them, then the small crops, drawn alike."""
+        pair = MOCO_V2_VIEWS(size)
+        return (*pair, *LOCAL_CROPS(pair[0], self.crops, self.crop_size, self.crop_scale))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch without dissimilar pairs."""
@@ -50,9 +74,18 @@ class Contrastive2006(Objective):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, similar, dissimilar."""
-        g1, g2 = (self.projector(self.encoder(v)) for v in batch.views)  # N×D
-        if self.normalise:
-            g1, g2 = F.normalize(g1, dim=1), F.normalize(g2, dim=1)
-        near = similar(g1, g2)
-        far = dissimilar(g1, gather(g2), self.margin, rank() * len(g1))
-        return {"loss": near + far, "similar": near.detach(), "dissimilar": far.detach()}
+        v1, v2, *crops = batch.views  # N×3×H×W, C crops N×3×h×w
+        g1, g2 = self._embed(v1), self._embed(v2)  # N×D
+        small = by_resolution(self._embed, crops)  # C of N×D, in one forward
+        y1, y2 = gather(g1), gather(g2)  # of all ranks
+        first, m = rank() * len(g1), self.margin
+        near, far = [similar(g1, g2)], [dissimilar(g1, y2, m, first)]
+        near += [0.5 * (similar(c, g1) + similar(c, g2)) for c in small]
+        far += [0.5 * (dissimilar(c, y1, m, first) + dissimilar(c, y2, m, first)) for c in small]
+        s, d = torch.stack(near).mean(), torch.stack(far).mean()
+        return {"loss": s + d, "similar": s.detach(), "dissimilar": d.detach()}
+
+    def _embed(self, images: Tensor) -> Tensor:
+        """G(v), normalised if so set: N×3×H×W -> N×D."""
+        g = self.projector(self.encoder(images))
+        return F.normalize(g, dim=1) if self.normalise else g

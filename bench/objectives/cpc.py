@@ -31,6 +31,7 @@ from bench.nn.patches import Grid, unmoved_statistics, with_one_colour
 from bench.nn.row_context import RowContext
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count
 
 
 class CPC(Objective):
@@ -41,12 +42,12 @@ class CPC(Objective):
         encoder: Encoder,
         *,
         patch_size: int = 64,
-        first_offset: int = 2,
-        last_offset: int = 5,
-        directions: int = 4,
-        target_dim: int = 64,
-        context_dim: int = 256,
-        context_blocks: int = 5,
+        first_offset: Count = 2,
+        last_offset: Count = 5,
+        directions: Count = 4,
+        target_dim: Count = 64,
+        context_dim: Count = 256,
+        context_blocks: Count = 5,
         drop_colours: bool = True,
     ) -> None:
         super().__init__(encoder)

@@ -15,6 +15,8 @@ Departs from it: with gradient accumulation negatives and the mean in w are the 
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
@@ -25,9 +27,10 @@ from bench.losses.pairs import crop_pairs, two_view_pairs
 from bench.losses.slot import Contrast
 from bench.nn.collectives import gather, own_rows
 from bench.nn.encoder import Encoder
-from bench.nn.heads import simclr_projector
+from bench.nn.heads import PROJECTORS, simclr_projector
 from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Positive, Whole
 
 
 class DCLW(Objective):
@@ -37,15 +40,15 @@ class DCLW(Objective):
         self,
         encoder: Encoder,
         *,
-        temperature: float = 0.1,
-        sigma: float = 0.5,
-        projector: str = "mlp",
-        projector_layers: int = 2,
+        temperature: Positive = 0.1,
+        sigma: Positive = 0.5,
+        projector: Annotated[str, PROJECTORS] = "mlp",
+        projector_layers: Count = 2,
         projector_rank: int = 360,
-        hidden_dim: int = 2048,
-        projection_dim: int = 128,
-        crops: int = 0,
-        crop_size: int = 96,
+        hidden_dim: Count = 2048,
+        projection_dim: Count = 128,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

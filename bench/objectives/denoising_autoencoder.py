@@ -15,6 +15,8 @@ Departs from it: one convolutional autoencoder, trained at once, in the place of
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
@@ -27,9 +29,11 @@ from bench.nn.decoder import doublings, map_decoder, small_rgb
 from bench.nn.encoder import Encoder
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Positive
 
 NOISES = ("masking", "salt_pepper", "gaussian")
 LOSSES = ("cross_entropy", "squared")
+STRIDES = (1, 2, 4, 8, 16)
 
 
 class DenoisingAutoencoder(Objective):
@@ -39,10 +43,10 @@ class DenoisingAutoencoder(Objective):
         self,
         encoder: Encoder,
         *,
-        noise: str = "masking",
-        amount: float = 0.25,
-        reconstruction: str = "cross_entropy",
-        stride: int = 1,
+        noise: Annotated[str, NOISES] = "masking",
+        amount: Positive = 0.25,
+        reconstruction: Annotated[str, LOSSES] = "cross_entropy",
+        stride: Annotated[int, STRIDES] = 1,
         width: int = 32,
     ) -> None:
         super().__init__(encoder)
@@ -51,7 +55,7 @@ class DenoisingAutoencoder(Objective):
                 raise BadInput(f"Unknown objective.{key} {value!r}{nearest(value, known) or f'; known: {known}.'}")
         if not 0 < amount < 1:
             raise BadInput(f"objective.amount is {amount}; set it to a share between 0 and 1.")
-        if stride not in (1, 2, 4, 8, 16):
+        if stride not in STRIDES:
             raise BadInput(f"objective.stride is {stride}; set it to 1, 2, 4, 8 or 16.")
         self.noise, self.amount, self.reconstruction, self.stride = noise, amount, reconstruction, stride
         with seeded(encoder.seed, "decoder"):

@@ -32,6 +32,7 @@ from bench.nn.heads import per_position, projection_mlp
 from bench.nn.queue import Queue
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Positive, Rate, Share, Whole
 
 
 class DenseCL(Objective):
@@ -41,17 +42,17 @@ class DenseCL(Objective):
         self,
         encoder: Encoder,
         *,
-        hidden_dim: int = 2048,
-        projection_dim: int = 128,
-        queue_size: int = 65536,
-        dense_queue_size: int = 65536,
-        temperature: float = 0.2,
-        momentum: float = 0.999,
-        dense_weight: float = 0.5,
-        crops: int = 0,
-        crop_size: int = 96,
+        hidden_dim: Count = 2048,
+        projection_dim: Count = 128,
+        queue_size: Count = 65536,
+        dense_queue_size: Count = 65536,
+        temperature: Positive = 0.2,
+        momentum: Share = 0.999,
+        dense_weight: Rate = 0.5,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
-        overlap: float = 0.0,
+        overlap: Share = 0.0,
     ) -> None:
         super().__init__(encoder)
         _check(hidden_dim, projection_dim, temperature, momentum, dense_weight, crops, crop_size, overlap)

@@ -10,26 +10,35 @@ Equation:  of each view 16 regions are sampled; h_r = the mean of C5 over the po
            variant s: p = z = g(h), as SimCLR.
            A position of C5 belongs to the region that most of its pixels have; regions are drawn with replacement,
            each that a view shows with the same probability.
+           With C small crops: (loss + Σ_c ℓ_c) / (1 + C); ℓ_c has a crop's regions as r, s in view 1, among all regions
+           of both views but those of its own number in its image's view 2; plus the same with the views exchanged. No
+           crop goes through the target, and no region of one is a candidate.
 Reference: deepmind/detcon.
 Departs from it: the target starts as a copy of the online network; `objects` has all that is no object as one region.
+           The paper has no small crops; they are SwAV's (Caron et al., NeurIPS 2020).
 """
 
 from __future__ import annotations
 
+from typing import Annotated, ClassVar
+
 import torch
 from torch import Tensor
 
-from bench.data.views import SIMCLR_VIEWS, Batch, View
+from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
 from bench.errors import BadInput, nearest
-from bench.losses.detcon import detcon
+from bench.losses.detcon import detcon, detcon_crop
+from bench.losses.multi_crop import with_crops
 from bench.nn import draws
 from bench.nn.bootstrap import bootstrap_networks
 from bench.nn.collectives import gather, rank
 from bench.nn.ema import follow, target_rate
 from bench.nn.encoder import Encoder
 from bench.nn.heads import mlp
+from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Positive, Share, Whole
 
 MASKS, VARIANTS = ("segments", "objects"), ("b", "s")
 
@@ -37,19 +46,25 @@ MASKS, VARIANTS = ("segments", "objects"), ("b", "s")
 class DetCon(Objective):
     """DetCon: contrast the regions of an image, by masks that are there or found from colours alone."""
 
+    later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
+
     def __init__(
         self,
         encoder: Encoder,
         *,
-        variant: str = "b",
-        masks: str = "segments",
-        regions: int = 16,
-        hidden_dim: int = 4096,
-        projection_dim: int = 256,
-        temperature: float = 0.1,
-        tau0: float = 0.996,
+        variant: Annotated[str, VARIANTS] = "b",
+        masks: Annotated[str, MASKS] = "segments",
+        regions: Count = 16,
+        hidden_dim: Count = 4096,
+        projection_dim: Count = 256,
+        temperature: Positive = 0.1,
+        tau0: Share = 0.996,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)
+        check_crops(crops, crop_size, crop_scale)
         for name, value, known in (("variant", variant, VARIANTS), ("masks", masks, MASKS)):
             if value not in known:
                 raise BadInput(
@@ -67,33 +82,47 @@ class DetCon(Objective):
                 self.projector = mlp(encoder.feature_dim, hidden_dim, projection_dim)
         self.map = "objects" if masks == "objects" else "segments"
         self.variant, self.regions, self.temperature, self.tau0 = variant, regions, temperature, tau0
+        self.crops, self.crop_size = crops, crop_size
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
-        """Two views of SimCLR."""
-        return SIMCLR_VIEWS(size)
+        """Two views of SimCLR, then the small crops, drawn alike."""
+        pair = SIMCLR_VIEWS(size)
+        return (*pair, *LOCAL_CROPS(pair[0], self.crops, self.crop_size, self.crop_scale))
 
     def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse views whose map is a single position: it has one region."""
+        """Refuse views whose map is a single position: it has one region; and crops that are not smaller."""
         super().check(batch_size, view_size)
+        check_smaller(self.crops, self.crop_size, view_size)
         if view_size < 64:
             raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to 64 or more.")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Terms: loss."""
+        """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""
         assert batch.masks is not None
-        (v1, v2), (m1, m2) = batch.views, batch.masks  # N×3×H×W, N×H×W
+        (v1, v2, *crops), (m1, m2, *m_c) = batch.views, batch.masks  # N×3×H×W, N×H×W; C crops
         c1, c2 = self.encoder.last_map(v1), self.encoder.last_map(v2)  # N×C×h×w
+        c_c = by_resolution(self.encoder.last_map, crops)  # N×C×h′×w′, in one forward
         (ids1, w1), (ids2, w2) = self._sample(m1, c1), self._sample(m2, c2)  # N×M, N×M×S
         z1, z2 = self._project(self.projector, c1, w1), self._project(self.projector, c2, w2)  # N×M×D
+        sampled = [self._sample(m, c) for m, c in zip(m_c, c_c, strict=True)]
+        small = [self._project(self.projector, c, w) for c, (_, w) in zip(c_c, sampled, strict=True)]  # N×M×D
         if self.variant == "s":
-            loss = detcon(z1, z2, gather(z1), gather(z2), ids1, ids2, self.temperature, rank() * len(v1))
-            return {"loss": loss}
-        p1, p2 = (self.predictor(z.flatten(0, 1)).view_as(z) for z in (z1, z2))  # N×M×D
-        with torch.no_grad():
-            t1 = self._project(self.target_projector, self.target_encoder.last_map(v1), w1)  # N×M×D
-            t2 = self._project(self.target_projector, self.target_encoder.last_map(v2), w2)
-        loss = detcon(p1, p2, gather(t1), gather(t2), ids1, ids2, self.temperature, rank() * len(v1))
-        return {"loss": loss}
+            p1, p2, p_c, t1, t2 = z1, z2, small, z1, z2
+        else:
+            p1, p2, *p_c = (self.predictor(z.flatten(0, 1)).view_as(z) for z in (z1, z2, *small))  # N×M×D
+            with torch.no_grad():
+                t1 = self._project(self.target_projector, self.target_encoder.last_map(v1), w1)  # N×M×D
+                t2 = self._project(self.target_projector, self.target_encoder.last_map(v2), w2)
+        t1, t2, first = gather(t1), gather(t2), rank() * len(v1)
+        loss = detcon(p1, p2, t1, t2, ids1, ids2, self.temperature, first)
+        return with_crops(
+            loss,
+            [
+                detcon_crop(p, t1, t2, ids, ids1, ids2, self.temperature, first)
+                for p, (ids, _) in zip(p_c, sampled, strict=True)
+            ],
+        )
 
     def _sample(self, masks: Tensor, c5: Tensor) -> tuple[Tensor, Tensor]:
         """Regions of maps N×H×W on C5: their numbers N×M, and the positions' weights of each, N×M×S, which sum to 1."""

@@ -29,6 +29,7 @@ from bench.nn.encoder import Encoder
 from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import CropSize, Positive, Share, Whole
 
 
 class DINO(Objective):
@@ -44,16 +45,16 @@ class DINO(Objective):
         outputs_dim: int = 65536,
         hidden_dim: int = 2048,
         bottleneck_dim: int = 256,
-        student_temperature: float = 0.1,
-        first_temperature: float = 0.04,
-        last_temperature: float = 0.07,
-        temperature_warmup: float = 0.0625,  # share of the run: 50 epochs of 800
-        center_momentum: float = 0.9,
-        tau0: float = 0.996,
-        freeze_share: float = 0.00125,  # of the run, in which the last layer stays as it is: 1 epoch of 800
+        student_temperature: Positive = 0.1,
+        first_temperature: Positive = 0.04,
+        last_temperature: Positive = 0.07,
+        temperature_warmup: Share = 0.0625,  # share of the run: 50 epochs of 800
+        center_momentum: Share = 0.9,
+        tau0: Share = 0.996,
+        freeze_share: Share = 0.00125,  # of the run, in which the last layer stays as it is: 1 epoch of 800
         global_scale: tuple[float, float] = (0.14, 1.0),
-        crops: int = 8,
-        crop_size: int = 96,
+        crops: Whole = 8,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

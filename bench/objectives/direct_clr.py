@@ -6,53 +6,75 @@ Paper:     Jing et al., "Understanding Dimensional Collapse in Contrastive Self-
 Equation:  z = r[:d₀], the first d₀ of the features r = f(v), normalised after the cut; loss = ½·(ℓ₁₂ + ℓ₂₁),
            ℓ₁₂ = mean_i −log e^{s_ii/τ} / Σ_j e^{s_ij/τ}, s_ij = cos(z_i¹, z_j²): candidates of the other view alone, of
            all ranks.
+           With C small crops: (loss + Σ_c ℓ_c) / (1 + C); ℓ_c has the crop's z as the anchor, either view of the same
+           image as the positive (a mean over both), and that view's other images as negatives.
 Reference: facebookresearch/directclr. (lightly's DirectCLRLoss is another loss: it has negatives of the same view.)
-Departs from it: with gradient accumulation negatives are the micro-batch's.
+Departs from it: with gradient accumulation negatives are the micro-batch's. The paper has no small crops;
+           they are SwAV's (Caron et al., NeurIPS 2020).
 """
 
 from __future__ import annotations
 
-import torch
+from typing import ClassVar
+
 from torch import Tensor
 
-from bench.data.views import SIMCLR_VIEWS, Batch, View
+from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
 from bench.errors import BadInput
 from bench.losses.contrastive import cross_view_nce
+from bench.losses.multi_crop import with_crops
 from bench.losses.slot import Contrast
 from bench.nn.collectives import gather, own_rows
 from bench.nn.encoder import Encoder
+from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Positive, Whole
 
 
 class DirectCLR(Objective):
     """DirectCLR: InfoNCE between the first d0 features of two views, no projector."""
 
-    def __init__(self, encoder: Encoder, *, d0: int = 360, temperature: float = 0.1) -> None:
+    later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        d0: Count = 360,
+        temperature: Positive = 0.1,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
+    ) -> None:
         super().__init__(encoder)
+        check_crops(crops, crop_size, crop_scale)
         if not 1 <= d0 <= encoder.feature_dim:
             raise BadInput(f"objective.d0 is {d0}; set it within 1 and the {encoder.feature_dim} features.")
         self.d0, self.settings = d0, Contrast("cross_view", temperature)
+        self.crops, self.crop_size = crops, crop_size
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
-        """The two views of SimCLR."""
-        return SIMCLR_VIEWS(size)
+        """The two views of SimCLR, then the small crops, drawn alike."""
+        pair = SIMCLR_VIEWS(size)
+        return (*pair, *LOCAL_CROPS(pair[0], self.crops, self.crop_size, self.crop_scale))
 
     def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a batch without negatives."""
-        del view_size
+        """Refuse a batch without negatives, and crops that are not smaller than the views."""
         self.settings.check_batch(batch_size)
+        check_smaller(self.crops, self.crop_size, view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Terms: loss."""
-        v1, v2 = batch.views  # n×3×H×W
-        n, tau = len(v1), self.settings.temperature
-        r = self.encoder(torch.cat([v1, v2]))  # 2n×F, in one forward
-        z1, z2 = r[:, : self.d0].split(n)  # n×d₀; the loss normalises what is left
-        own = own_rows(n)
+        """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""
+        # Two views n×3×H×W, in one forward; C crops n×3×h×w, in another: n×F each.
+        features = by_resolution(self.encoder, batch.views)
+        z1, z2, *crops = (r[:, : self.d0] for r in features)  # n×d₀; the loss normalises what is left
+        own, tau = own_rows(len(z1)), self.settings.temperature
         y1, y2 = gather(z1), gather(z2)  # N×d₀, all ranks'
         ell_12 = cross_view_nce(y1[own], y2, tau, own.start)
         ell_21 = cross_view_nce(y2[own], y1, tau, own.start)
-        return {"loss": 0.5 * (ell_12 + ell_21)}
+        small = [0.5 * (cross_view_nce(c, y1, tau, own.start) + cross_view_nce(c, y2, tau, own.start)) for c in crops]
+        return with_crops(0.5 * (ell_12 + ell_21), small)
 
     def outputs(self, images: Tensor) -> dict[str, Tensor]:
         """The pooled features N×F, and the part of them that the loss sees, N×d₀."""

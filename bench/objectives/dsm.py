@@ -21,6 +21,8 @@ Departs from it: the encoder is a ResNet of frames, so that it transfers as any 
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -34,8 +36,11 @@ from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Positive, Within
 
 KNOTS = 5  # of the warp, in each direction
+
+NEGATIVES, GATES = ("flow", "shift"), ("none", "consistent", "inconsistent")
 
 
 class DSM(Objective):
@@ -45,22 +50,22 @@ class DSM(Objective):
         self,
         encoder: Encoder,
         *,
-        frames: int = 8,
+        frames: Annotated[int, Within(2)] = 8,
         stride: int = 2,
-        negative: str = "flow",
+        negative: Annotated[str, NEGATIVES] = "flow",
         flow_scale: tuple[float, float] = (1.5, 3.0),
         shift: int = 4,
         warp: float = 0.1,
         margin: float = 0.5,
-        gate: str = "none",
-        gate_temperature: float = 1.0,
+        gate: Annotated[str, GATES] = "none",
+        gate_temperature: Positive = 1.0,
         hidden_dim: int = 512,
         projection_dim: int = 128,
     ) -> None:
         super().__init__(encoder)
         for name, value, known in (
-            ("negative", negative, ("flow", "shift")),
-            ("gate", gate, ("none", "consistent", "inconsistent")),
+            ("negative", negative, NEGATIVES),
+            ("gate", gate, GATES),
         ):
             if value not in known:
                 hint = nearest(value, known) or f"; known: {', '.join(known)}."

@@ -14,6 +14,8 @@ Departs from it: two views and a batch, where the paper has a memory of all imag
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor
 
 from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
@@ -23,9 +25,10 @@ from bench.losses.pairs import crop_pairs, two_view_pairs
 from bench.losses.slot import Contrast
 from bench.nn.collectives import gather, own_rows
 from bench.nn.encoder import Encoder
-from bench.nn.heads import simclr_projector
+from bench.nn.heads import PROJECTORS, simclr_projector
 from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Portion, Positive, Whole
 
 
 class HardContrastive(Objective):
@@ -35,15 +38,15 @@ class HardContrastive(Objective):
         self,
         encoder: Encoder,
         *,
-        temperature: float = 0.3,
-        hard_share: float = 0.1,
-        projector: str = "mlp",
-        projector_layers: int = 2,
+        temperature: Positive = 0.3,
+        hard_share: Portion = 0.1,
+        projector: Annotated[str, PROJECTORS] = "mlp",
+        projector_layers: Count = 2,
         projector_rank: int = 360,
-        hidden_dim: int = 2048,
-        projection_dim: int = 128,
-        crops: int = 0,
-        crop_size: int = 96,
+        hidden_dim: Count = 2048,
+        projection_dim: Count = 128,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

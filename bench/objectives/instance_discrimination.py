@@ -17,13 +17,15 @@ Departs from it: the bank starts with unit vectors (there: of about unit length)
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor
 
 from bench.data.views import LOCAL_CROPS, MOCO_VIEWS, Batch, View
 from bench.losses.noise_contrastive import first_of, log_constant, nce, scores
 from bench.nn import draws
-from bench.nn.bank_settings import check_bank
+from bench.nn.bank_settings import LOSSES, check_bank
 from bench.nn.constant import LogConstant
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
@@ -31,6 +33,7 @@ from bench.nn.memory_bank import MemoryBank
 from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Positive, Rate, Whole
 
 
 class InstanceDiscrimination(Objective):
@@ -41,13 +44,13 @@ class InstanceDiscrimination(Objective):
         encoder: Encoder,
         num_images: int = 0,
         *,
-        negatives: int = 4096,
-        temperature: float = 0.07,
-        bank_momentum: float = 0.5,
-        dim: int = 128,
-        loss: str = "nce",
-        crops: int = 0,
-        crop_size: int = 96,
+        negatives: Count = 4096,
+        temperature: Positive = 0.07,
+        bank_momentum: Rate = 0.5,
+        dim: Count = 128,
+        loss: Annotated[str, LOSSES] = "nce",
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

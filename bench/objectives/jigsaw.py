@@ -14,6 +14,7 @@ Departs from it: tiles as in the paper (64 pixels in cells of 75, each normalise
 from __future__ import annotations
 
 import math
+from typing import Annotated
 
 from torch import Tensor, nn
 
@@ -26,6 +27,7 @@ from bench.nn.patches import Grid, features_of, in_order, sometimes_grey, standa
 from bench.nn.permutations import far_permutations
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, Share, Whole, Within
 
 
 class Jigsaw(Objective):
@@ -37,13 +39,13 @@ class Jigsaw(Objective):
         self,
         encoder: Encoder,
         *,
-        permutations: int = 1000,
-        patch_size: int = 64,
-        gap: int = 11,
-        jitter: int = 5,
-        grey: float = 0.3,
+        permutations: Annotated[int, Within(2)] = 1000,
+        patch_size: Count = 64,
+        gap: Whole = 11,
+        jitter: Whole = 5,
+        grey: Share = 0.3,
         standardise: bool = True,
-        patch_dim: int = 1000,
+        patch_dim: Count = 1000,
         image_statistics: bool = True,
     ) -> None:
         super().__init__(encoder)

@@ -22,12 +22,14 @@ Departs from it: the key's networks move after the optimizer's step, not before 
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.data.views import LOCAL_CROPS, MOCO_V2_VIEWS, Batch, View
-from bench.losses.slot import Contrast
+from bench.losses.slot import QUEUE, Contrast
 from bench.nn.ema import follow
 from bench.nn.encoder import Encoder
 from bench.nn.key_networks import check_contrast, key_networks
@@ -35,6 +37,7 @@ from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.queue import Queue
 from bench.nn.shuffle import check_parts, in_parts, shuffled
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Portion, Positive, Share, Weight, Whole
 
 
 class MoCoV2(Objective):
@@ -44,18 +47,18 @@ class MoCoV2(Objective):
         self,
         encoder: Encoder,
         *,
-        queue_size: int = 65536,
-        temperature: float = 0.2,
-        momentum: float = 0.999,
-        dim: int = 128,
+        queue_size: Count = 65536,
+        temperature: Positive = 0.2,
+        momentum: Share = 0.999,
+        dim: Count = 128,
         mlp: bool = True,
         symmetric: bool = False,
         bn_splits: int = 1,
-        loss: str = "nt_xent",
-        negative_weight: float = 1.0,
-        hard_share: float = 0.1,
-        crops: int = 0,
-        crop_size: int = 96,
+        loss: Annotated[str, QUEUE] = "nt_xent",
+        negative_weight: Weight = 1.0,
+        hard_share: Portion = 0.1,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

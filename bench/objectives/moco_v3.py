@@ -32,6 +32,7 @@ from bench.nn.key_networks import check_contrast
 from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Portion, Positive, Share, Whole
 
 
 class MoCoV3(Objective):
@@ -41,13 +42,13 @@ class MoCoV3(Objective):
         self,
         encoder: Encoder,
         *,
-        temperature: float = 1.0,
-        momentum: float = 0.99,
-        hidden_dim: int = 4096,
-        dim: int = 256,
-        crop_min: float = 0.2,
-        crops: int = 0,
-        crop_size: int = 96,
+        temperature: Positive = 1.0,
+        momentum: Share = 0.99,
+        hidden_dim: Count = 4096,
+        dim: Count = 256,
+        crop_min: Portion = 0.2,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

@@ -15,13 +15,14 @@ Equation:  loss = loss_global + patch_weight·loss_patch.
 Papers:    Grill et al. 2020 (BYOL); small crops without a target of their own: Caron et al., "SwAV" (NeurIPS 2020).
 Reference: none. All of this is a reading of run names ("4p", "8new", "sys4", "T5").
 Departs from it: as `byol` does. All patches of a step go through one forward, since they are of one resolution (as in
-           SwAV), while each global view has its own.
+           SwAV), while each global view has its own. It has no `crops`: with sampling="random" its patches are they.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -33,6 +34,9 @@ from bench.nn.bootstrap import bootstrap_networks
 from bench.nn.ema import follow, target_rate
 from bench.nn.encoder import Encoder
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Positive, Share, Weight
+
+SAMPLING = ("grid", "random")
 
 
 class PatchBYOL(Objective):
@@ -42,16 +46,16 @@ class PatchBYOL(Objective):
         self,
         encoder: Encoder,
         *,
-        patches: int = 4,
-        sampling: str = "grid",
-        patch_size: int = 96,
+        patches: Count = 4,
+        sampling: Annotated[str, SAMPLING] = "grid",
+        patch_size: CropSize = 96,
         patch_scale: tuple[float, float] = (0.05, 0.25),
-        patch_weight: float = 1.0,
+        patch_weight: Weight = 1.0,
         symmetric: bool = False,
-        gate_temperature: float | None = None,
-        hidden_dim: int = 4096,
-        projection_dim: int = 256,
-        tau0: float = 0.99,
+        gate_temperature: Positive | None = None,
+        hidden_dim: Count = 4096,
+        projection_dim: Count = 256,
+        tau0: Share = 0.99,
     ) -> None:
         super().__init__(encoder)
         _check(patches, sampling, patch_size, patch_scale, patch_weight, gate_temperature)
@@ -128,8 +132,8 @@ def gate(distance: Tensor, temperature: float) -> Tensor:
 def _check(
     patches: int, sampling: str, size: int, scale: Sequence[float], weight: float, temperature: float | None
 ) -> None:
-    if sampling not in ("grid", "random"):
-        hint = nearest(sampling, ("grid", "random")) or "; use 'grid' or 'random'."
+    if sampling not in SAMPLING:
+        hint = nearest(sampling, SAMPLING) or "; use 'grid' or 'random'."
         raise BadInput(f"Unknown objective.sampling {sampling!r}{hint}")
     if patches < 1:
         raise BadInput(f"objective.patches is {patches}; set it to 1 or more.")

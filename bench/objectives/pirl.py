@@ -11,10 +11,12 @@ Reference: facebookresearch/vissl, pirl_jigsaw.
 Departs from it: h is that of the reference, with a constant Z for each term, fixed at the first batch (the paper
            normalises over the batch's negatives); `loss="softmax"` is −log softmax over the 1 + K rows. Both terms have
            the same negatives. All patches of an image share its colour jitter (there too). A negative may be the image
-           itself, as there.
+           itself, as there. It has no small crops: the patches are its small views, and no second full view is there.
 """
 
 from __future__ import annotations
+
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +25,7 @@ from bench.data.views import Batch, View
 from bench.errors import BadInput
 from bench.losses.noise_contrastive import first_of, log_constant, nce, scores
 from bench.nn import draws
-from bench.nn.bank_settings import check_bank
+from bench.nn.bank_settings import LOSSES, check_bank
 from bench.nn.constant import LogConstant
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
@@ -31,6 +33,7 @@ from bench.nn.jigsaw import GRID, PATCHES, patches
 from bench.nn.memory_bank import MemoryBank
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, Portion, Positive, Rate
 
 JITTER = (0.4, 0.4, 0.4, 0.2)
 
@@ -43,14 +46,14 @@ class PIRL(Objective):
         encoder: Encoder,
         num_images: int = 0,
         *,
-        negatives: int = 32000,
-        temperature: float = 0.07,
-        bank_momentum: float = 0.5,
-        patch_weight: float = 0.5,
-        puzzle_size: int = 255,
-        patch_size: int = 64,
-        dim: int = 128,
-        loss: str = "nce",
+        negatives: Count = 32000,
+        temperature: Positive = 0.07,
+        bank_momentum: Rate = 0.5,
+        patch_weight: Portion = 0.5,
+        puzzle_size: Count = 255,
+        patch_size: Count = 64,
+        dim: Count = 128,
+        loss: Annotated[str, LOSSES] = "nce",
     ) -> None:
         super().__init__(encoder)
         check_bank(negatives, temperature, dim, loss)

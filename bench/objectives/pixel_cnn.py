@@ -27,13 +27,20 @@ from bench.nn.colour import unnormalised
 from bench.nn.encoder import Encoder
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count
 
 
 class PixelCNN(Objective):
     """PixelCNN: one value after another, by masked convolutions, given what the trunk sees."""
 
     def __init__(
-        self, encoder: Encoder, *, conditional: bool = True, image_size: int = 32, depth: int = 15, width: int = 128
+        self,
+        encoder: Encoder,
+        *,
+        conditional: bool = True,
+        image_size: Count = 32,
+        depth: Count = 15,
+        width: Count = 128,
     ) -> None:
         super().__init__(encoder)
         for key, value, least in (("image_size", image_size, 2), ("depth", depth, 1), ("width", width, 3)):

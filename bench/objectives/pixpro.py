@@ -11,26 +11,33 @@ Equation:  loss = −2·mean cos(y_i, z′_j) over positions i of view 1 and j o
            z′ = projections of the target, which follows as BYOL's does, its rate from τ₀ = .99 to 1.
            loss = "pixcontrast" contrasts instead: −log of the share of those j in Σ_j exp(cos(x_i, z′_j)/τ), τ = .3,
            a mean over the i that have such a j, then over images; no g.
+           With C small crops: (loss + Σ_c ℓ_c) / (1 + C); ℓ_c has the crop's positions as i, and as j those of view 1,
+           plus the same with view 2. No crop goes through the target; one that shares no spot with a view adds 0.
 Reference: zdaxie/PixPro, contrast/models/PixPro.py; PixContrast is not in it.
 Departs from it: the target moves after the step, by the rate of that step; a layer before a norm has no bias; there is
-           no instance branch.
+           no instance branch. The paper has no small crops; they are SwAV's (Caron et al., NeurIPS 2020).
 """
 
 from __future__ import annotations
+
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.data.views import BYOL_VIEWS, Batch, View
+from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
 from bench.errors import BadInput, nearest
 from bench.losses.dense import dense_contrast, dense_similarity
+from bench.losses.multi_crop import with_crops
 from bench.losses.precision import exact
 from bench.nn.ema import follow, target_of, target_rate
 from bench.nn.encoder import Encoder
 from bench.nn.heads import per_position, projection_mlp
+from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Positive, Share, Whole, Within
 
 LOSSES = ("pixpro", "pixcontrast")
 
@@ -38,19 +45,25 @@ LOSSES = ("pixpro", "pixcontrast")
 class PixPro(Objective):
     """PixPro: each position, smoothed by those that look like it, predicts the other view's same spot."""
 
+    later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
+
     def __init__(
         self,
         encoder: Encoder,
         *,
-        loss: str = "pixpro",
-        hidden_dim: int = 4096,
-        projection_dim: int = 256,
-        gamma: float = 2.0,
-        ratio: float = 0.7,
-        temperature: float = 0.3,
-        tau0: float = 0.99,
+        loss: Annotated[str, LOSSES] = "pixpro",
+        hidden_dim: Count = 4096,
+        projection_dim: Count = 256,
+        gamma: Annotated[float, Within(1)] = 2.0,
+        ratio: Positive = 0.7,
+        temperature: Positive = 0.3,
+        tau0: Share = 0.99,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)
+        check_crops(crops, crop_size, crop_scale)
         _check(loss, hidden_dim, projection_dim, gamma, ratio, temperature, tau0)
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, hidden_dim, projection_dim))
@@ -58,29 +71,46 @@ class PixPro(Objective):
                 self.transform = nn.Linear(projection_dim, projection_dim)
         self.target_encoder, self.target_projector = target_of(encoder), target_of(self.projector)
         self.loss, self.gamma, self.ratio, self.temperature, self.tau0 = loss, gamma, ratio, temperature, tau0
+        self.crops, self.crop_size = crops, crop_size
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
-        """The two views of BYOL."""
-        return BYOL_VIEWS(size)
+        """The two views of BYOL, then the small crops."""
+        return (*BYOL_VIEWS(size), *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
 
     def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse views whose map is a single position."""
+        """Refuse views whose map is a single position, and crops that are not smaller than the views."""
         super().check(batch_size, view_size)
+        check_smaller(self.crops, self.crop_size, view_size)
         if view_size < 64:
             raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to 64 or more.")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Terms: loss."""
-        (v1, v2), (b1, b2) = batch.views, batch.boxes  # N×3×H×W, N×5
-        x1, x2 = (per_position(self.projector, self.encoder.last_map(v)) for v in (v1, v2))  # N×h×w×D
+        """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""
+        (v1, v2, *crops), (b1, b2, *boxes) = batch.views, batch.boxes  # N×3×H×W, C crops; N×5
+        x1, x2 = self._online(v1), self._online(v2)  # N×h×w×D
+        x_c = by_resolution(self._online, crops)  # C of N×h′×w′×D, in one forward
         with torch.no_grad():
             z1, z2 = (per_position(self.target_projector, self.target_encoder.last_map(v)) for v in (v1, v2))
         if self.loss == "pixcontrast":
-            one = dense_contrast(x1, z2, b1, b2, self.temperature, self.ratio)
-            return {"loss": one + dense_contrast(x2, z1, b2, b1, self.temperature, self.ratio)}
-        y1, y2 = (propagate(x, self.transform(x), self.gamma) for x in (x1, x2))  # N×h×w×D
-        similarity = dense_similarity(y1, z2, b1, b2, self.ratio) + dense_similarity(y2, z1, b2, b1, self.ratio)
-        return {"loss": -2.0 * similarity}
+
+            def pair(x: Tensor, z: Tensor, b_x: Tensor, b_z: Tensor) -> Tensor:
+                return dense_contrast(x, z, b_x, b_z, self.temperature, self.ratio)
+
+            loss = pair(x1, z2, b1, b2) + pair(x2, z1, b2, b1)
+            return with_crops(loss, [pair(x, z1, b, b1) + pair(x, z2, b, b2) for x, b in zip(x_c, boxes, strict=True)])
+        y1, y2, *y_c = (propagate(x, self.transform(x), self.gamma) for x in (x1, x2, *x_c))  # N×h×w×D
+        r = self.ratio
+        loss = -2.0 * (dense_similarity(y1, z2, b1, b2, r) + dense_similarity(y2, z1, b2, b1, r))
+        small = [
+            -2.0 * (dense_similarity(y, z1, b, b1, r) + dense_similarity(y, z2, b, b2, r))
+            for y, b in zip(y_c, boxes, strict=True)
+        ]
+        return with_crops(loss, small)
+
+    def _online(self, images: Tensor) -> Tensor:
+        """The projection of each position: N×3×H×W -> N×h×w×D."""
+        return per_position(self.projector, self.encoder.last_map(images))
 
     def after_step(self, progress: float) -> None:
         """Move the target towards the online network."""

@@ -25,6 +25,7 @@ from bench.nn.heads import projection_mlp
 from bench.nn.patches import Grid, features_of, with_one_colour
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, Share, Whole
 
 
 class RelativePatch(Objective):
@@ -34,12 +35,12 @@ class RelativePatch(Objective):
         self,
         encoder: Encoder,
         *,
-        patch_size: int = 96,
-        gap: int = 48,
-        jitter: int = 7,
+        patch_size: Count = 96,
+        gap: Whole = 48,
+        jitter: Whole = 7,
         drop_colours: bool = True,
-        grey: float = 0.0,
-        hidden_dim: int = 4096,
+        grey: Share = 0.0,
+        hidden_dim: Count = 4096,
         image_statistics: bool = True,
     ) -> None:
         super().__init__(encoder)

@@ -15,17 +15,20 @@ Departs from it: with gradient accumulation a batch's negatives are those of the
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor
 
 from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
 from bench.errors import BadInput
 from bench.losses.multi_crop import with_crops
-from bench.losses.slot import Contrast
+from bench.losses.slot import VIEWS, Contrast
 from bench.nn.collectives import gather, own_rows
 from bench.nn.encoder import Encoder
-from bench.nn.heads import simclr_projector
+from bench.nn.heads import PROJECTORS, simclr_projector
 from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Portion, Positive, Weight, Whole
 
 
 class SimCLR(Objective):
@@ -35,23 +38,23 @@ class SimCLR(Objective):
         self,
         encoder: Encoder,
         *,
-        loss: str = "nt_xent",
-        temperature: float = 0.1,
-        projector: str = "mlp",
-        projector_layers: int = 2,
+        loss: Annotated[str, VIEWS] = "nt_xent",
+        temperature: Positive = 0.1,
+        projector: Annotated[str, PROJECTORS] = "mlp",
+        projector_layers: Count = 2,
         projector_rank: int = 360,
-        hidden_dim: int = 2048,
-        projection_dim: int = 128,
-        jitter_strength: float = 1.0,
-        crops: int = 0,
-        crop_size: int = 96,
+        hidden_dim: Count = 2048,
+        projection_dim: Count = 128,
+        jitter_strength: Weight = 1.0,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
-        sigma: float = 0.5,
-        negative_weight: float = 1.0,
-        hard_share: float = 0.1,
-        align_weight: float = 1.0,
-        uniform_weight: float = 1.0,
-        t: float = 2.0,
+        sigma: Positive = 0.5,
+        negative_weight: Weight = 1.0,
+        hard_share: Portion = 0.1,
+        align_weight: Weight = 1.0,
+        uniform_weight: Weight = 1.0,
+        t: Positive = 2.0,
     ) -> None:
         super().__init__(encoder)
         weights = {"align_weight": align_weight, "uniform_weight": uniform_weight, "t": t}

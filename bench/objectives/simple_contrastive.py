@@ -15,6 +15,8 @@ Departs from it: two views and a batch, where the paper has a memory of all imag
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from torch import Tensor
 
 from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
@@ -24,9 +26,10 @@ from bench.losses.pairs import crop_pairs, two_view_pairs
 from bench.losses.slot import Contrast
 from bench.nn.collectives import gather, own_rows
 from bench.nn.encoder import Encoder
-from bench.nn.heads import simclr_projector
+from bench.nn.heads import PROJECTORS, simclr_projector
 from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Portion, Weight, Whole
 
 
 class SimpleContrastive(Objective):
@@ -36,15 +39,15 @@ class SimpleContrastive(Objective):
         self,
         encoder: Encoder,
         *,
-        negative_weight: float = 1.0,
-        hard_share: float = 1.0,
-        projector: str = "mlp",
-        projector_layers: int = 2,
+        negative_weight: Weight = 1.0,
+        hard_share: Portion = 1.0,
+        projector: Annotated[str, PROJECTORS] = "mlp",
+        projector_layers: Count = 2,
         projector_rank: int = 360,
-        hidden_dim: int = 2048,
-        projection_dim: int = 128,
-        crops: int = 0,
-        crop_size: int = 96,
+        hidden_dim: Count = 2048,
+        projection_dim: Count = 128,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

@@ -28,6 +28,7 @@ from bench.nn.heads import projection_mlp
 from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective, ParamGroup
+from bench.settings import Count, CropSize, Whole
 
 
 class SimSiam(Objective):
@@ -37,10 +38,10 @@ class SimSiam(Objective):
         self,
         encoder: Encoder,
         *,
-        projection_dim: int = 2048,
-        hidden_dim: int = 512,
-        crops: int = 0,
-        crop_size: int = 96,
+        projection_dim: Count = 2048,
+        hidden_dim: Count = 512,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

@@ -28,6 +28,7 @@ from bench.nn.encoder import Encoder
 from bench.nn.map_decoder import map_decoder
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count
 
 LIGHTNESS_BINS = 100  # one unit of L each
 MIDDLE = 50.0  # the lightness of an image that shows ab alone
@@ -38,7 +39,7 @@ class SplitBrain(Objective):
 
     bins: Tensor
 
-    def __init__(self, encoder: Encoder, *, hidden_dim: int = 256) -> None:
+    def __init__(self, encoder: Encoder, *, hidden_dim: Count = 256) -> None:
         super().__init__(encoder)
         if hidden_dim < 1:
             raise BadInput(f"objective.hidden_dim is {hidden_dim}; set it to 1 or more.")

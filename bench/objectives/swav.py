@@ -31,6 +31,7 @@ from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.queue import Queue
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Positive, Share, Whole
 
 
 class SwAV(Objective):
@@ -43,18 +44,18 @@ class SwAV(Objective):
         self,
         encoder: Encoder,
         *,
-        prototypes: int = 3000,
+        prototypes: Count = 3000,
         hidden_dim: int = 2048,
-        projection_dim: int = 128,
-        temperature: float = 0.1,
-        epsilon: float = 0.05,
-        iterations: int = 3,
-        freeze_share: float = 0.00125,  # of the run, in which prototypes stay as they are: 1 epoch of 800
-        queue_size: int = 0,
-        queue_start: float = 0.075,  # share of the run from which the queue is used: epoch 15 of 200
+        projection_dim: Count = 128,
+        temperature: Positive = 0.1,
+        epsilon: Positive = 0.05,
+        iterations: Count = 3,
+        freeze_share: Share = 0.00125,  # of the run, in which prototypes stay as they are: 1 epoch of 800
+        queue_size: Whole = 0,
+        queue_start: Share = 0.075,  # share of the run from which the queue is used: epoch 15 of 200
         global_scale: tuple[float, float] = (0.14, 1.0),
-        crops: int = 6,
-        crop_size: int = 96,
+        crops: Whole = 6,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

@@ -15,6 +15,7 @@ Departs from it: the encoder is a ResNet of frames, so that it transfers as any 
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, Positive
 
 TRANSFORMS = ("speed", "reverse", "shuffle")
 
@@ -41,11 +43,11 @@ class TaCo(Objective):
         self,
         encoder: Encoder,
         *,
-        frames: int = 4,
+        frames: Count = 4,
         stride: int = 2,
-        transforms: tuple[str, ...] = ("speed", "reverse", "shuffle"),
+        transforms: Annotated[tuple[str, ...], TRANSFORMS] = ("speed", "reverse", "shuffle"),
         task_weight: float = 1.0,
-        temperature: float = 0.2,
+        temperature: Positive = 0.2,
         hidden_dim: int = 512,
         projection_dim: int = 128,
     ) -> None:

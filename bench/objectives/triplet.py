@@ -15,6 +15,8 @@ Note:      a value that stays at α says that x⁻ cannot be told from x⁺: a c
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -28,6 +30,7 @@ from bench.nn.heads import projection_mlp
 from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Positive, Whole
 
 MINING = ("semi_hard", "all")
 
@@ -39,12 +42,12 @@ class Triplet(Objective):
         self,
         encoder: Encoder,
         *,
-        margin: float = 0.2,
+        margin: Positive = 0.2,
         squared: bool = True,
-        mining: str = "semi_hard",
-        dim: int = 128,
-        crops: int = 0,
-        crop_size: int = 96,
+        mining: Annotated[str, MINING] = "semi_hard",
+        dim: Count = 128,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

@@ -21,7 +21,7 @@ Departs from it: as `byol` does. That loss2 is `logistic` is a reading: its floo
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +41,7 @@ from bench.nn.heads import mlp, per_position
 from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Share, Weight, Whole
 
 SLOT = ("logistic", "dense_byol", "align_uniform", "variance_covariance")
 
@@ -54,13 +55,13 @@ class TwoLoss(Objective):
         self,
         encoder: Encoder,
         *,
-        loss2: str = "logistic",
-        loss1_weight: float = 1.0,
-        hidden_dim: int = 4096,
-        projection_dim: int = 256,
-        tau0: float = 0.99,
-        crops: int = 0,
-        crop_size: int = 96,
+        loss2: Annotated[str, SLOT] = "logistic",
+        loss1_weight: Weight = 1.0,
+        hidden_dim: Count = 4096,
+        projection_dim: Count = 256,
+        tau0: Share = 0.99,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

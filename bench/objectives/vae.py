@@ -12,6 +12,8 @@ Departs from it: the encoder is the trunk with a linear layer on its pooled feat
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
 from torch import Tensor, nn
 
@@ -25,6 +27,7 @@ from bench.nn.decoder import small_rgb, vector_decoder
 from bench.nn.encoder import Encoder
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, Positive, Weight
 
 LIKELIHOODS = ("gaussian", "bernoulli")
 LOGVAR = (-20.0, 10.0)  # σ from 5e-5 to 150
@@ -38,12 +41,12 @@ class VAE(Objective):
         self,
         encoder: Encoder,
         *,
-        likelihood: str = "gaussian",
-        latent_dim: int = 200,
-        sigma: float = 0.1,
-        beta: float = 1.0,
-        image_size: int = 64,
-        width: int = 64,
+        likelihood: Annotated[str, LIKELIHOODS] = "gaussian",
+        latent_dim: Count = 200,
+        sigma: Positive = 0.1,
+        beta: Weight = 1.0,
+        image_size: Count = 64,
+        width: Count = 64,
     ) -> None:
         super().__init__(encoder)
         if likelihood not in LIKELIHOODS:

@@ -24,6 +24,7 @@ from bench.nn.heads import projection_mlp
 from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Weight, Whole
 
 
 class VICReg(Objective):
@@ -33,12 +34,12 @@ class VICReg(Objective):
         self,
         encoder: Encoder,
         *,
-        projection_dim: int = 8192,
-        invariance_weight: float = 25.0,
-        variance_weight: float = 25.0,
-        covariance_weight: float = 1.0,
-        crops: int = 0,
-        crop_size: int = 96,
+        projection_dim: Count = 8192,
+        invariance_weight: Weight = 25.0,
+        variance_weight: Weight = 25.0,
+        covariance_weight: Weight = 1.0,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
         crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)

@@ -6,6 +6,8 @@ Equation:  loss = α·global + (1 − α)·(by feature + by location). Each is 2
            last two means over both sides. Local: of maps y, projected position by position, each position of one view
            gets its nearest in the other (of y, or of the position in the image), and the closest `matches` pairs stay,
            20 and 4; a mean over both directions and both counts.
+           With small crops (0 by default) global is VICReg's with them (see `vicreg`): the mean invariance over pairs
+           of a full view and another, the mean variance and covariance over all views. Positions are the full views'.
 Reference: facebookresearch/VICRegL.
 Departs from it: covariances of matches are exact (there, a fast form overwrites its sum); places are in shares of the
            image's width and height (there: pixels); the closest pair comes first, so that the m-th matches of
@@ -14,36 +16,46 @@ Departs from it: covariances of matches are exact (there, a fast form overwrites
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 
-from bench.data.views import BYOL_VIEWS, Batch, View
+from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
 from bench.errors import BadInput
 from bench.losses.dense import centres
 from bench.losses.vicreg import at, distances, matched_terms, nearest, view_terms
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
 from bench.nn.heads import per_position, projection_mlp
+from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
+from bench.settings import Count, CropSize, Share, Weight, Whole
 
 
 class VICRegL(Objective):
     """VICRegL: VICReg of whole views, and of positions that match."""
 
+    later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
+
     def __init__(
         self,
         encoder: Encoder,
         *,
-        projection_dim: int = 8192,
-        local_dim: int = 512,
-        alpha: float = 0.9,
+        projection_dim: Count = 8192,
+        local_dim: Count = 512,
+        alpha: Share = 0.9,
         matches: tuple[int, int] = (20, 4),
-        invariance_weight: float = 25.0,
-        variance_weight: float = 25.0,
-        covariance_weight: float = 1.0,
+        invariance_weight: Weight = 25.0,
+        variance_weight: Weight = 25.0,
+        covariance_weight: Weight = 1.0,
+        crops: Whole = 0,
+        crop_size: CropSize = 96,
+        crop_scale: tuple[float, float] = (0.05, 0.14),
     ) -> None:
         super().__init__(encoder)
+        check_crops(crops, crop_size, crop_scale)
         for name, value in (("projection_dim", projection_dim), ("local_dim", local_dim)):
             if value < 1:
                 raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
@@ -56,13 +68,15 @@ class VICRegL(Objective):
             if weight < 0:
                 raise BadInput(f"objective.{name}_weight is {weight}; set it to 0 or more.")
         self.alpha, self.matches = alpha, tuple(matches)
+        self.crops, self.crop_size = crops, crop_size
+        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, *[projection_dim] * 3), bias=False)
             self.local_projector = projection_mlp((encoder.feature_dim, *[local_dim] * 3), bias=False)
 
     def views(self, size: int) -> tuple[View, ...]:
-        """BYOL's two views."""
-        return BYOL_VIEWS(size)
+        """BYOL's two views, then the small crops."""
+        return (*BYOL_VIEWS(size), *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch of one image, which has no variance."""
@@ -73,10 +87,12 @@ class VICRegL(Objective):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_global, loss_feature, loss_location (before their weights)."""
         f = self.encoder
-        r = [f.last_map(v) for v in batch.views]  # N×F×h×w
+        full, crops = batch.views[:2], batch.views[2:]  # N×3×H×W, K crops N×3×h×w
+        r = [f.last_map(v) for v in full]  # N×F×h×w
         z = [self.projector(f.pool(each)) for each in r]  # N×D
+        z += by_resolution(lambda v: self.projector(f(v)), crops)  # K of N×D, in one forward
         y = [per_position(self.local_projector, each).flatten(1, 2) for each in r]  # N×S×D′
-        place = [centres(box, *each.shape[2:]) for box, each in zip(batch.boxes, r, strict=True)]  # N×S×2
+        place = [centres(box, *each.shape[2:]) for box, each in zip(batch.boxes[:2], r, strict=True)]  # N×S×2
         loss_global = self._weighted(view_terms([gather(each) for each in z]))
         loss_feature = self._local(y, distances(y[0], y[1]))
         loss_location = self._local(y, distances(place[0], place[1]))

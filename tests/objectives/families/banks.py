@@ -59,6 +59,12 @@ CASES = {
     "contrastive_2006 normalise": Case(
         {"name": "contrastive_2006", "normalise": True, "dim": 6}, (32, 32), PAIRS, symmetric=True
     ),
+    "contrastive_2006 crops": Case(
+        {"name": "contrastive_2006", "margin": 4.0, "dim": 6, "crops": 2, "crop_size": 32},
+        (64, 64, 32, 32),
+        PAIRS,
+        symmetric=True,
+    ),
     "triplet": Case({"name": "triplet", "dim": 6}, (32, 32), symmetric=True, bf16=0.1),
     "triplet all": Case(
         {"name": "triplet", "mining": "all", "squared": False, "dim": 6}, (32, 32), symmetric=True, bf16=0.1

@@ -43,5 +43,11 @@ CASES = {
         frozenset({"loss", "loss_global", "loss_feature", "loss_location"}),
         symmetric=True,
     ),
+    "vicregl crops": Case(
+        {"name": "vicregl", "projection_dim": 10, "local_dim": 6, "matches": (3, 2), "crops": 2, "crop_size": 32},
+        (64, 64, 32, 32),
+        frozenset({"loss", "loss_global", "loss_feature", "loss_location"}),
+        symmetric=True,
+    ),
     "dino": Case({**DINO, "crops": 2, "crop_size": 32}, (64, 64, 32, 32), frozen=("target_",), symmetric=True),
 }

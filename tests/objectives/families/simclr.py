@@ -53,5 +53,15 @@ CASES = {
         frozen=SHIFT,
         symmetric=True,
     ),
+    "align_uniform crops": Case(
+        {"name": "align_uniform", "crops": 2, "crop_size": 32, **HEADS},
+        (64, 64, 32, 32),
+        frozenset({"loss", "alignment", "uniformity"}),
+        frozen=SHIFT,
+        symmetric=True,
+    ),
+    "direct_clr crops": Case(
+        {"name": "direct_clr", "d0": 10, "crops": 2, "crop_size": 32}, (64, 64, 32, 32), CROPS, symmetric=True
+    ),
     "direct_clr": Case({"name": "direct_clr", "d0": 10}, (32, 32), symmetric=True),
 }
