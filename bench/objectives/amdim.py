@@ -56,7 +56,7 @@ class AMDIM(Objective):
 
     def views(self, size: int) -> tuple[View, ...]:
         """Two views, from three tenths of the area on, with jitter and grey but no blur."""
-        view = View(size=size, scale=(0.3, 1.0), ratio=(0.7, 1.4), jitter=(0.4, 0.4, 0.4, 0.1), grey=0.25, blur=0.0)
+        view = View(size=size, scale=(0.3, 1.0), ratio=(0.7, 1.4), jitter=(0.4, 0.4, 0.4, 0.2), grey=0.2, blur=0.0)
         return view, view
 
     def check(self, batch_size: int, view_size: int) -> None:
