@@ -8,6 +8,7 @@ does not follow as it should, where the loss hardly shows it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 from bench.canary.cases import Canary
 
@@ -112,11 +113,14 @@ def _moves(moved: Mapping[str, float], expected: Mapping[str, tuple[float, float
 
 
 def read_expected(file: Path = FILE) -> dict[str, Expected]:
-    """Return {objective: what was recorded}."""
+    """Return {objective: what was recorded}; what another version recorded in another form is not there."""
     if not file.is_file():
         return {}
-    content = json.loads(file.read_text(encoding="utf-8"))
-    return {name: TypeAdapter(Expected).validate_python(values) for name, values in content.items()}
+    expected = {}
+    for name, values in json.loads(file.read_text(encoding="utf-8")).items():
+        with contextlib.suppress(ValidationError):
+            expected[name] = TypeAdapter(Expected).validate_python(values)
+    return expected
 
 
 def write_expected(expected: Mapping[str, Expected], file: Path = FILE) -> None:

@@ -8,7 +8,6 @@ from bench.canary.cases import canaries, canary
 from bench.canary.verdict import complaints, digest, expect, read_expected, write_expected
 from bench.signature import objectives
 
-
 MOVED = {"encoder": 0.02, "target_encoder": 0.005}
 
 
@@ -85,6 +84,8 @@ def test_what_was_recorded_is_read_back(tmp_path, expected):
     write_expected({"byol": expected, "a": expected}, file)
     assert read_expected(file) == {"byol": expected, "a": expected}
     assert file.read_text().index('"a"') < file.read_text().index('"byol"')
+    file.write_text(file.read_text().replace('"moved"', '"went"', 1))
+    assert read_expected(file) == {"byol": expected}  # the other has a form that is not ours
 
 
 def test_the_digest_is_of_how_it_is_trained():
