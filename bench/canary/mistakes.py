@@ -152,7 +152,7 @@ def projector_bypassed(objective: Objective) -> None:
 
     for name in ("projector", "target_projector", "key_projector", "teacher_projector"):
         if hasattr(objective, name):
-            setattr(objective, name, First())
+            setattr(objective, name, nn.Sequential(First()))
     after, pairs = objective.after_step, [pair for pair in _pairs(objective) if any(True for _ in pair[0].parameters())]
 
     def step(progress: float) -> None:

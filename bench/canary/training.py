@@ -71,6 +71,8 @@ class Song:
         std: mean over dimensions of the standard deviation of the unit features, times √D: 1 when they fill the
             sphere, 0 when collapsed; the smaller of the pooled feature's and the projection's.
         rank: effective rank of the pooled feature (exp of the entropy of singular values).
+        moved: by network, the root mean square of how far its weights went from where they started; networks are the
+            objective's children, and what has no weights is not among them.
         seconds: of the whole run.
     """
 
@@ -79,6 +81,7 @@ class Song:
     knn_random_percent: float
     std: float
     rank: float
+    moved: dict[str, float]
     seconds: float
 
     def values(self) -> dict[str, Any]:
@@ -106,9 +109,10 @@ def sing(case: Canary, root: Path, seed: int = 0, sabotage: Sequence[Sabotage] =
         spoil(objective)
     if parts < WINDOWS:  # what is not compared is not measured
         losses = descend(objective.train(), dataset, case, seed, case.steps * parts // WINDOWS)
-        return Song(_means(losses, parts), math.nan, math.nan, math.nan, math.nan, time.perf_counter() - start)
+        nan = math.nan
+        return Song(_means(losses, parts), nan, nan, nan, nan, {}, time.perf_counter() - start)
     bank, queries = features(objective, train, case.view_size), changed(objective, val, case.view_size)
-    before = neighbours(bank, queries)
+    before, weights = neighbours(bank, queries), {name: p.detach().clone() for name, p in objective.named_parameters()}
     losses = descend(objective.train(), dataset, case, seed, case.steps)
     bank, queries = features(objective, train, case.view_size), changed(objective, val, case.view_size)
     return Song(
@@ -119,8 +123,21 @@ def sing(case: Canary, root: Path, seed: int = 0, sabotage: Sequence[Sabotage] =
             float(deviation(z)) * z.shape[1] ** 0.5 for name, z in bank.items() if name in ("backbone", "projector")
         ),
         rank=float(effective_rank(singular_values(centred(bank["backbone"])))),
+        moved=moved(objective, weights),
         seconds=time.perf_counter() - start,
     )
+
+
+@torch.no_grad()
+def moved(objective: Objective, before: dict[str, Tensor]) -> dict[str, float]:
+    """Return how far each network's weights are from where they were, as a root mean square."""
+    squares: dict[str, Tensor] = {}
+    counts: dict[str, int] = {}
+    for name, parameter in objective.named_parameters():
+        network = name.partition(".")[0]
+        squares[network] = squares.get(network, torch.zeros(())) + (parameter - before[name]).square().sum()
+        counts[network] = counts.get(network, 0) + parameter.numel()
+    return {network: float(square / counts[network]) ** 0.5 for network, square in squares.items()}
 
 
 def _means(losses: Sequence[float], parts: int) -> tuple[float, ...]:

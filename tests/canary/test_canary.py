@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 import torch
@@ -80,6 +81,23 @@ def test_a_planted_mistake_is_heard(root, mistake, name, parts):
     assert complaints(song, read_expected()[name])
 
 
+def test_what_the_loss_does_not_show_is_heard_by_how_far_networks_moved(root):
+    """MoCo v3 does not collapse without a predictor, and its loss stays where it was."""
+    case, expected = canary("moco_v3"), read_expected()["moco_v3"]
+    song = sing(case, root, sabotage=[MISTAKES["predictor_removed"]]).values()
+    assert "predictor has no weights of its own" in complaints(song, expected)
+    song["moved"] = {network: sum(corridor) / 2 for network, corridor in expected.moved.items()}
+    assert complaints(song, expected) == []
+
+
+def test_a_network_that_does_not_follow_did_not_move(root):
+    case = replace(canary("byol"), steps=8)
+    still, right = (sing(case, root, sabotage=sabotage).moved for sabotage in ([MISTAKES["target_frozen"]], []))
+    assert still["target_encoder"] == still["target_projector"] == 0
+    assert 0 < right["target_encoder"] < right["encoder"]
+    assert still.keys() == right.keys() == {"encoder", "projector", "predictor", "target_encoder", "target_projector"}
+
+
 def test_every_mistake_is_planted():
     assert {mistake for mistake, _, _ in PLANTED} == set(MISTAKES)
     for mistake, name, _ in PLANTED:
@@ -99,7 +117,8 @@ def test_a_song_repeats_itself_bit_for_bit_and_another_seed_does_not(root):
 def test_the_command_says_what_went_wrong(root, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(flock, "render_images", lambda where: root)
     told = []
-    song = {"losses": (1.0,) * 8, "knn_percent": 0.0, "knn_random_percent": 30.0, "std": 0.0, "rank": 1.0, "seconds": 1}
+    song = {"losses": (1.0,) * 8, "knn_percent": 0.0, "knn_random_percent": 30.0, "std": 0.0, "rank": 1.0}
+    song |= {"moved": {}, "seconds": 1}
     monkeypatch.setattr(flock, "_songs", lambda wanted, where, jobs: told.append(where) or [("byol", song)])
     assert run(["canary", "byol", "--work-dir", str(tmp_path)]) == 1
     printed = capsys.readouterr()
