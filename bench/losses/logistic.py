@@ -1,7 +1,7 @@
 """Balanced losses over plain cosines: a pair of the same image against pairs of different images.
 
 Source: no paper has them in this form. `logistic` is the NT-Logistic loss of Chen et al., "A Simple Framework for
-Contrastive Learning" (ICML 2020, table 2) at temperature 1, with positives and negatives each averaged by themselves, so
+Contrastive Learning" (ICML 2020, table 2) at temperature 1, with positives and negatives averaged by themselves, so
 that its value does not depend on the number of images: it lies in [.3133, 1.3133], and is .5032 for positives at cosine
 1 and negatives at 0. `least_squares` is the same with squared distances to 1 and -1 (as in LSGAN, Mao et al., ICCV
 2017): in [0, 4], and .5 for positives at 1 and negatives at 0.
