@@ -245,7 +245,9 @@ def stage_command(
 
 @app.command("reproduce")
 def reproduce_command(
-    study: Annotated[str, typer.Argument(help="deck-small: the deck's first table.", metavar="STUDY")],
+    study: Annotated[
+        str, typer.Argument(help="deck-small: the deck's first table; loss2-short: see docs/loss2.md.", metavar="STUDY")
+    ],
     only: Annotated[list[str], typer.Option("--only", help="Only these data sets.", metavar="A [B …]")] = [],  # noqa: B006
     seeds: Seeds = [0],  # noqa: B006
     minutes: Annotated[

@@ -45,6 +45,15 @@ def _candidates() -> tuple[str, ...]:
 # BYOL at that same schedule: a difference is to nothing else.
 _SHORTER = ("pretrain.epochs=200",)
 
+# What two CPU cores can do in an hour: 781 steps of 64 images, on maps of a 64th of the area, in float32. That is a
+# thousandth of the deck's training: it says how the losses behave, and nothing about the deck's accuracies. (`dense_byol`
+# is not among the candidates, since C5 is a single position here.)
+_SHORT = (
+    *("pretrain.stem=imagenet", "pretrain.epochs=1", "pretrain.batch_size=64", "pretrain.precision=float32"),
+    *("pretrain.schedule.warmup_steps=50", "downstream.subset=10000", "downstream.precision=float32"),
+)
+_SHORT_TASKS = ("cifar10_linear_adam", "cifar10_knn5", "cifar10_knn")
+
 STUDIES = {
     "deck-small": Study(
         summary="The deck's first table: BYOL with one loss, two, and the second alone, on CIFAR-10, CIFAR-100, STL-10",
@@ -64,5 +73,30 @@ STUDIES = {
             ),
         ),
         smoke=Part("cifar10", ("cifar10_byol_loss1", "cifar10_byol_two_loss"), ("cifar10_linear_adam", "cifar10_knn5")),
+    ),
+    "loss2-short": Study(
+        summary="How readings of the deck's second loss behave when training begins, for CPUs; not a table of the deck",
+        parts=(
+            Part(
+                "cifar10",
+                ("cifar10_byol_loss1", "cifar10_byol_two_loss", "cifar10_byol_loss2"),
+                _SHORT_TASKS,
+                _SHORT,
+            ),
+            Part(
+                "cifar100",
+                ("cifar100_byol_loss1", "cifar100_byol_two_loss", "cifar100_byol_loss2"),
+                tuple(task.replace("cifar10", "cifar100") for task in _SHORT_TASKS),
+                _SHORT,
+            ),
+            Part(
+                "cifar10",
+                ("cifar10_byol_loss2", "cifar10_byol_two_loss"),
+                _SHORT_TASKS,
+                _SHORT,
+                sweep=("objective.loss2=least_squares,align_uniform,variance_covariance",),
+            ),
+        ),
+        smoke=Part("cifar10", ("cifar10_byol_loss2",), ("cifar10_knn5",)),
     ),
 }
