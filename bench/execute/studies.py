@@ -46,8 +46,8 @@ def _candidates() -> tuple[str, ...]:
 _SHORTER = ("pretrain.epochs=200",)
 
 # What two CPU cores can do in an hour: 781 steps of 64 images, on maps of a 64th of the area, in float32. That is a
-# thousandth of the deck's training: it says how the losses behave, and nothing about the deck's accuracies. (`dense_byol`
-# is not among the candidates, since C5 is a single position here.)
+# thousandth of the deck's training: it says how the losses behave, and nothing about the deck's accuracies.
+# (`dense_byol` is not among the candidates, since C5 is a single position here.)
 _SHORT = (
     *("pretrain.stem=imagenet", "pretrain.epochs=1", "pretrain.batch_size=64", "pretrain.precision=float32"),
     *("pretrain.schedule.warmup_steps=50", "downstream.subset=10000", "downstream.precision=float32"),
