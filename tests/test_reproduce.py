@@ -299,7 +299,7 @@ def test_a_real_sitting_leaves_a_checkpoint_that_the_next_goes_on_from(
     monkeypatch.setitem(STUDIES, "endless", Study("for tests", (part,), part))
     steps: list[int] = []
     for _ in range(8):  # one may end before the first step where the machine is busy
-        with pytest.raises(MoreToDo):
+        with pytest.raises(MoreToDo, match=r"pretrain cifar10_byol_loss1-s0"):
             run_study(plan_study("endless", replace(options, minutes=0.2), act=True))
         (run,) = plan_study("endless", options, act=True).runs
         if run.state == "begun":

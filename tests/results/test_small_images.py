@@ -213,6 +213,10 @@ def test_two_protocols_of_a_data_set_have_a_column_each() -> None:
     assert len(heads) == 2
     assert sorted(row[head].split(" ± ")[0].split(" (")[0].strip("*") for head in heads) == ["50.00", "95.00"]
     assert row["acc"] == "–"
+    # Published values stand in the column without a protocol, and in no other.
+    published = table(build_tables([*THREE, other], REFERENCE))["cifar10", "byol+two-loss †", "1000"]
+    assert published["acc"] == "91.92 (+0.33)"
+    assert [published[head] for head in heads] == ["–", "–"]
     assert rows["stl10", "byol+loss1", "1000"]["acc"] == "70.00 (1)"  # its only protocol needs no hash
 
 
