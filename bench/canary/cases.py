@@ -68,6 +68,7 @@ OWN: dict[str, dict[str, Any]] = {
     "byol": SLOW,
     "two_loss": SLOW,
     "patch_byol": {"settings": {"patches": 4, "sampling": "grid"}, **SLOW},
+    "direct_clr": {"lr": 5e-4},  # at a higher rate three runs differ by more than a wrong temperature makes
     "moco": SLOW,
     "moco_v2": SLOW,
     "moco_v3": SLOW,

@@ -182,7 +182,9 @@ def temperature_times_ten(objective: Objective) -> None:
 
 
 def _temperatures(objective: Objective) -> list[str]:
-    """The attributes that are a temperature, or settings of a loss with one."""
+    """The attributes that are a temperature which the loss has, or settings of a loss with one."""
+    if getattr(objective, "loss", None) == "pixpro":  # its other loss has the temperature
+        return []
     found = [
         name for name in ("temperature", "student_temperature") if isinstance(getattr(objective, name, None), float)
     ]
