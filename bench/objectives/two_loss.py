@@ -2,7 +2,8 @@
 
 Claim:     none that is published. The runs that this follows report a second loss near .516 to .520 on every data set,
            alone or beside BYOL, and do not define it.
-Equation:  loss = loss1_weight·loss1 + loss2; loss1 is BYOL's, 4 − 4·cos summed over both directions. loss2 is one of
+Equation:  loss = loss1_weight·loss1 + loss2_weight·loss2; loss1 is BYOL's, 4 − 4·cos summed over both directions; one of
+           weight 0 is only logged. loss2 is one of
            logistic             ½·[mean softplus(−s⁺) + mean softplus(s⁻)], a mean over both directions; s is the
                                 cosine of online predictions p and the other view's target projections z′; s⁺ pairs of
                                 the same image, s⁻ of different images of the whole batch, over all ranks
@@ -51,7 +52,7 @@ PAIRWISE = {"logistic": logistic, "least_squares": least_squares}  # of predicti
 class TwoLoss(Objective):
     """Two losses at once: BYOL's regression, and a second term from a slot (logistic by default)."""
 
-    later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
+    later: ClassVar[tuple[str, ...]] = ("loss2_weight", "crops", "crop_size", "crop_scale")
 
     def __init__(
         self,
@@ -59,6 +60,7 @@ class TwoLoss(Objective):
         *,
         loss2: Annotated[str, SLOT] = "logistic",
         loss1_weight: Weight = 1.0,
+        loss2_weight: Weight = 1.0,
         hidden_dim: Count = 4096,
         projection_dim: Count = 256,
         tau0: Share = 0.99,
@@ -73,9 +75,13 @@ class TwoLoss(Objective):
             raise BadInput(f"Unknown objective.loss2 {loss2!r}{hint}")
         if loss1_weight < 0:
             raise BadInput(f"objective.loss1_weight is {loss1_weight}; set it to 0 (loss2 alone) or more.")
+        if loss2_weight < 0:
+            raise BadInput(f"objective.loss2_weight is {loss2_weight}; set it to 0 (loss2 is only logged) or more.")
+        if loss1_weight == loss2_weight == 0:
+            raise BadInput("objective.loss1_weight and objective.loss2_weight are both 0; set one of them above 0.")
         networks = bootstrap_networks(encoder, hidden_dim, projection_dim, tau0)
         self.projector, self.predictor, self.target_encoder, self.target_projector = networks
-        self.loss2, self.loss1_weight, self.tau0 = loss2, loss1_weight, tau0
+        self.loss2, self.loss1_weight, self.loss2_weight, self.tau0 = loss2, loss1_weight, loss2_weight, tau0
         self.crops, self.crop_size = crops, crop_size
         self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
         if loss2 == "dense_byol":
@@ -89,7 +95,7 @@ class TwoLoss(Objective):
         return (*BYOL_VIEWS(size), *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Terms: loss, loss1 (before its weight), loss2."""
+        """Terms: loss, loss1 and loss2 (before their weights)."""
         v1, v2, *crops = batch.views  # N×3×H×W, K crops N×3×h×w
         r1, r2 = self.encoder.last_map(v1), self.encoder.last_map(v2)  # N×F×h×w
         z1, z2 = (self.projector(self.encoder.pool(r)) for r in (r1, r2))  # N×D
@@ -110,7 +116,7 @@ class TwoLoss(Objective):
             loss2 = variance_covariance(gather(z1), gather(z2))
         else:
             loss2 = self._dense(r1, r2, t1, t2, batch.boxes[:2])
-        loss = self.loss1_weight * loss1 + loss2
+        loss = self.loss1_weight * loss1 + self.loss2_weight * loss2
         return {"loss": loss, "loss1": loss1.detach(), "loss2": loss2.detach()}
 
     def _dense(self, r1: Tensor, r2: Tensor, t1: Tensor, t2: Tensor, boxes: list[Tensor]) -> Tensor:

@@ -129,6 +129,10 @@ def method_of(record: Record) -> str:
     weight, loss2 = float(objective.get("loss1_weight", 1)), objective.get("loss2", "logistic")
     words = [loss2] if loss2 != "logistic" else []
     words += [f"loss1 × {weight:g}"] if weight not in {0, 1} else []
+    other = float(objective.get("loss2_weight", 1))
+    if other == 0:
+        return f"{LOSS1} ({', '.join([*words, 'loss2 logged'])})"
+    words += [f"loss2 × {other:g}"] if other != 1 else []
     return (TWO_LOSS if weight else LOSS2) + (f" ({', '.join(words)})" if words else "")
 
 

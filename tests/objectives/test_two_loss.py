@@ -153,6 +153,23 @@ def test_weight_0_leaves_the_second_loss_alone(loss2, make, batch, apart):
     assert not torch.allclose(*grads)
 
 
+@pytest.mark.parametrize("loss2", [*SLOT, "dense_byol"])
+def test_a_second_loss_of_weight_0_is_byol_and_is_still_told(loss2, make, batch, apart):
+    both, byol, data = make("two_loss", loss2=loss2, loss2_weight=0.0), make("byol"), batch(32, 32)
+    whole = make("two_loss", loss2=loss2)
+    for each in (both, byol, whole):
+        apart(each)
+    terms = both(data)
+    torch.testing.assert_close(terms["loss2"], whole(data)["loss2"])
+    for loss in (terms["loss"], byol(data)["loss"]):
+        loss.backward()
+    for name, parameter in byol.named_parameters():
+        own = both.get_parameter(name)
+        assert (own.grad is None) == (parameter.grad is None)
+        if parameter.grad is not None:
+            torch.testing.assert_close(own.grad, parameter.grad)
+
+
 def test_views_and_defaults(make):
     objective = make("two_loss")
     assert (objective.loss2, objective.loss1_weight, objective.tau0) == ("logistic", 1.0, 0.99)
@@ -169,3 +186,7 @@ def test_guards(make):
         make("two_loss", loss2="none")
     with pytest.raises(BadInput, match=r"objective.loss1_weight is -1; set it to 0 \(loss2 alone\) or more"):
         make("two_loss", loss1_weight=-1)
+    with pytest.raises(BadInput, match=r"objective.loss2_weight is -1; set it to 0 \(loss2 is only logged\) or more"):
+        make("two_loss", loss2_weight=-1)
+    with pytest.raises(BadInput, match=r"loss1_weight and objective.loss2_weight are both 0; set one of them above 0"):
+        make("two_loss", loss1_weight=0, loss2_weight=0)
