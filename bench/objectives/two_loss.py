@@ -2,7 +2,7 @@
 
 Claim:     none that is published. The runs that this follows report a second loss near .516 to .520 on every data set,
            alone or beside BYOL, and do not define it.
-Equation:  loss = loss1_weight·loss1 + loss2_weight·loss2; loss1 is BYOL's, 4 − 4·cos summed over both directions; a loss
+Equation:  loss = loss1_weight·loss1 + loss2_weight·loss2; loss1 is BYOL's, 4 − 4·cos summed over both directions; one
            of weight 0 is only logged. loss2 is one of
            logistic             ½·[mean softplus(−s⁺) + mean softplus(s⁻)], a mean over both directions; s is the
                                 cosine of online predictions p and the other view's target projections z′; s⁺ pairs of
