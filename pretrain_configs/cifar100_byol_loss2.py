@@ -12,7 +12,7 @@ Reading:  The deck names neither code nor recipe for its small images; its colum
           htdt/self-supervised, so its settings are taken.
           The deck's batch is 4,096, where that code base has 512; what learning rate the deck took with it is
           not known. 3e-3 is kept as it is, not scaled. 500 steps of warm-up are then 42 epochs.
-          The deck does not define loss2; `logistic` is our reading of its plateau (see `coco_two_loss`). loss1 has
+          The deck does not define loss2; `logistic` is our reading of its plateau (docs/loss2.md). loss1 has
           weight 0, and is logged all the same.
 """
 

@@ -14,7 +14,7 @@ Reading:  The deck names neither code nor recipe for its small images; its colum
           The deck's batch is 4,096, where that code base has 512; what learning rate the deck took with it is
           not known. 3e-3 is kept as it is, not scaled. 500 steps of warm-up are then 42 epochs.
           loss1 is 4 - 4 cos, BYOL's loss summed over both directions, as that code base logs it. The deck does not
-          define loss2; `logistic` is our reading of its plateau (see `coco_two_loss`).
+          define loss2; `logistic` is our reading of its plateau (docs/loss2.md).
 """
 
 _base_ = "./_base_/cifar_bootstrap.py"

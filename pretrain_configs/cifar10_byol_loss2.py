@@ -11,7 +11,7 @@ Smoke:    --smoke, two steps on rendered images, seconds on 2 CPU cores.
 Reading:  The deck names neither code nor recipe for its small images; its columns, data sets and epochs are those of
           htdt/self-supervised, so its settings are taken.
           Batch 512 and Adam at 3e-3 are that code base's.
-          The deck does not define loss2; `logistic` is our reading of its plateau (see `coco_two_loss`). loss1 has
+          The deck does not define loss2; `logistic` is our reading of its plateau (docs/loss2.md). loss1 has
           weight 0, and is logged all the same.
 """
 

@@ -12,7 +12,7 @@ Reading:  The deck names neither code nor recipe for its small images; its colum
           htdt/self-supervised, so its settings are taken.
           Batch 512 and Adam at 3e-3 are that code base's.
           loss1 is 4 - 4 cos, BYOL's loss summed over both directions, as that code base logs it. The deck does not
-          define loss2; `logistic` is our reading of its plateau (see `coco_two_loss`).
+          define loss2; `logistic` is our reading of its plateau (docs/loss2.md).
 """
 
 _base_ = "./_base_/cifar_bootstrap.py"
