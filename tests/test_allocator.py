@@ -102,7 +102,7 @@ def test_the_launcher_preloads_it_for_its_stages(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(allocator, "find_jemalloc", lambda places=(): library)
     monkeypatch.setattr(subprocess, "Popen", popen)
     with pytest.raises(Started, match=str(library)):
-        local._run(tmp_path, 1)
+        local.run_folder(tmp_path, 1)
     with pytest.raises(Started, match=str(library)):
         stage._torchrun(tmp_path, None, 2)  # type: ignore[arg-type]
 
