@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import shlex
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -17,6 +18,8 @@ from pydantic import ValidationError
 from bench import plan
 from bench import record as module
 from bench.errors import BadInput
+from bench.execute.stage import command_of
+from bench.recipe import load_recipe, load_task, parse_assignments, route
 from bench.record import Record, environment, read_all, write
 
 STAGE = "0123456789abcdef" * 4
@@ -193,3 +196,26 @@ def test_git_is_this_codes_commit_and_results_do_not_make_it_dirty(
 def test_records_do_without_torch() -> None:
     code = "import sys, bench.record; bench.record.environment(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_records_command_gives_its_settings_anew() -> None:
+    """Also where they came from a sweep or a study, which nobody wrote after --set."""
+    pretrain = {"stem": "imagenet", "schedule": {"milestones": (0.5,)}, "objective": {"loss2": "least_squares"}}
+    recipe = load_recipe("cifar10_byol_loss2", "mini", pretrain | {"subset": None})
+    task = load_task("cifar10_knn5", "mini", {"k": 7})
+    swept = recipe.model_copy(update={"name": "cifar10_byol_loss2[loss2=least_squares]"})
+    words = shlex.split(command_of(swept, task, 3))
+    start = "bench run --pretrain cifar10_byol_loss2 --downstream cifar10_knn5 --seeds 3 --profile mini --set"
+    assert words[:11] == start.split()
+    upstream, downstream = route(parse_assignments(words[11:]))
+    assert load_recipe("cifar10_byol_loss2", "mini", upstream) == recipe
+    assert load_task("cifar10_knn5", "mini", downstream) == task
+
+
+def test_a_records_command_names_what_was_set_alone() -> None:
+    recipe, task = load_recipe("coco", "smoke"), load_task("imagenet_knn", "smoke", {"temperature": 0.1})
+    command = "bench run --pretrain coco --downstream imagenet_knn --seeds 0 --profile smoke"
+    assert command_of(recipe, load_task("imagenet_knn", "smoke"), 0) == command
+    assert command_of(recipe, task, 0) == command + " --set downstream.temperature=0.1"
+    gone = recipe.model_copy(update={"source": "my_own.py"})  # which is not here, so that nothing is known of it
+    assert command_of(gone, task, 0) == command.replace("coco", "my_own")

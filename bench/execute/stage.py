@@ -5,16 +5,19 @@ With several processes, this process holds the lock and starts torchrun, whose r
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import importlib
 import os
 import resource
+import shlex
 import socket
 import subprocess
 import sys
 import time
 import traceback
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -32,6 +35,7 @@ from bench.execute.stage_file import (
     write_text,
 )
 from bench.plan import settings
+from bench.recipe import Recipe, Task, load_recipe, load_task
 from bench.record import Fingerprints, Record, environment
 from bench.record import write as write_record
 from bench.stages.job import Job
@@ -194,10 +198,28 @@ def _record(stage: StageFile, done: Done, work_dir: Path) -> Record:
         peak_memory_mib=memory,
         weights=stage.inputs["convert"] + "/trunk.safetensors",
         images_skipped=skipped,
-        command=f"bench run --pretrain {stage.recipe.name} --downstream {task.name} "
-        f"--seeds {stage.seed} --profile {task.profile}",
+        command=command_of(stage.recipe, task, stage.seed),
         **environment(_gpus()),
     )
+
+
+def command_of(recipe: Recipe, task: Task, seed: int) -> str:
+    """Return the command that gives a result anew: its configs by name, and what was set otherwise than in them."""
+    pretrain, downstream = (Path(config.source).stem for config in (recipe, task))
+    words = ["bench", "run", "--pretrain", pretrain, "--downstream", downstream, "--seeds", str(seed)]
+    words += ["--profile", task.profile]
+    changed: list[str] = []
+    with contextlib.suppress(BadInput):  # a config that is no longer where it was: the settings are in the record
+        changed += _changed("pretrain", settings(recipe), settings(load_recipe(pretrain, recipe.profile)))
+        changed += _changed("downstream", settings(task), settings(load_task(downstream, task.profile)))
+    return shlex.join([*words, *(["--set", *changed] if changed else [])])
+
+
+def _changed(key: str, own: Any, base: Any) -> list[str]:
+    """Return `key=value` of each value, however deep, that `base` has not or has otherwise."""
+    if isinstance(own, dict) and isinstance(base, dict):
+        return [word for name, value in own.items() for word in _changed(f"{key}.{name}", value, base.get(name))]
+    return [] if own == base else [f"{key}={own!r}"]
 
 
 def _finished(folder: Path) -> Done:
