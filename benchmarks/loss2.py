@@ -103,7 +103,7 @@ class Pairs:
 
 
 def rate(step: int, steps: int) -> float:
-    """Return the learning rate at a step: a linear warm-up, then 3e-3, near the end a fifth of it, and a fifth again."""
+    """Return the learning rate at a step: linear warm-up, then 3e-3, near the end a fifth of it, and a fifth again."""
     dropped = sum(step >= share * steps for share in DROPS)
     return LR * min(1.0, (step + 1) / min(WARMUP, steps // 8)) * 0.2**dropped
 
