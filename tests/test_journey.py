@@ -63,6 +63,26 @@ def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, tmp_path: Path) 
     assert "[1/" not in again.stdout
     assert {file: file.stat().st_mtime_ns for file in runs.rglob("*.json")} == before
 
+    # A record that was deleted, or is wanted elsewhere, is written as it was; nothing is measured again.
+    lost, *_ = sorted((results / "records").glob("coco_two_loss__imagenet_knn*.json"))
+    kept = lost.read_text()
+    lost.unlink()
+    assert bench(*GRID, *TASKS).returncode == 0
+    assert lost.read_text() == kept
+    elsewhere = bench(*GRID, *TASKS, "--results-dir", tmp_path / "other")
+    assert elsewhere.returncode == 0, elsewhere.stderr
+    assert elsewhere.stdout.count("done already") == 6
+    assert {file.name: file.read_text() for file in (tmp_path / "other" / "records").glob("*.json")} == {
+        file.name: file.read_text() for file in (results / "records").glob("*.json")
+    }
+
+    # Without the stage's own copy, as earlier versions left it, it is measured again.
+    lost.unlink()
+    (copy,) = runs.glob("knn/coco_two_loss-*/record.json")
+    copy.unlink()
+    assert bench(*GRID, *TASKS).returncode == 0
+    assert json.loads(lost.read_text())["metrics"] == json.loads(kept)["metrics"]
+
     # Another downstream setting: that stage alone runs, once for each pretraining.
     changed = bench(*GRID, *TASKS, "--set", "k=3")
     assert changed.returncode == 0, changed.stderr

@@ -37,10 +37,12 @@ from bench.execute.stage_file import (
 from bench.plan import settings
 from bench.recipe import Recipe, Task, load_recipe, load_task
 from bench.record import Fingerprints, Record, environment
+from bench.record import read_file as read_record
 from bench.record import write as write_record
 from bench.stages.job import Job
 
 EXIT_INTERRUPTED = 130
+RECORD = "record.json"  # in a stage's folder: a copy of what went to the results
 NO_LOSS = frozenset({"steps", "epochs", "images_skipped"})  # the numbers of a pretraining that are no term of its loss
 
 
@@ -71,7 +73,7 @@ def run_stage(folder: Path, gpus: int = 1, wait: bool = True) -> None:
         lock.acquire()
     try:
         write_text(folder / "holder", f"process {os.getpid()} on {socket.gethostname()}")
-        if read_done(folder, stage.fingerprint) is not None:
+        if read_done(folder, stage.fingerprint) is not None and _recorded(folder, stage):
             print(f"{stage.kind} {stage.label}: done already", flush=True)
         elif gpus > 1 and stage.kind in {"pretrain", "segmentation", "knn"}:
             _torchrun(folder, stage, gpus)
@@ -79,6 +81,25 @@ def run_stage(folder: Path, gpus: int = 1, wait: bool = True) -> None:
             _run(folder, stage)
     finally:
         lock.release()
+
+
+def _recorded(folder: Path, stage: StageFile) -> bool:
+    """Whether the record of a task that is done is where it should be, or could be put there.
+
+    It may be asked for in another results folder, or have been deleted. What was measured then is true still, under the
+    code and on the machine of then: the stage's own copy says so, and without it the task runs again.
+    """
+    if stage.task is None:
+        return True
+    try:
+        record = read_record(folder / RECORD)
+    except BadInput:
+        # Of a version that kept no copy.
+        return any((Path(stage.results_dir) / "records").glob(f"*__s{stage.seed}__{stage.fingerprint[:12]}.json"))
+    if record.fingerprints.stage != stage.fingerprint:
+        return False
+    write_record(record, Path(stage.results_dir) / "records")
+    return True
 
 
 def _run(folder: Path, stage: StageFile) -> None:
@@ -124,7 +145,9 @@ def _run(folder: Path, stage: StageFile) -> None:
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         if stage.task is not None:
-            write_record(_record(stage, done, work_dir), Path(stage.results_dir) / "records")
+            record = _record(stage, done, work_dir)
+            write_record(record, Path(stage.results_dir) / "records")
+            write_text(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")
         write_done(folder, done)
 
 
