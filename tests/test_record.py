@@ -217,5 +217,7 @@ def test_a_records_command_names_what_was_set_alone() -> None:
     command = "bench run --pretrain coco --downstream imagenet_knn --seeds 0 --profile smoke"
     assert command_of(recipe, load_task("imagenet_knn", "smoke"), 0) == command
     assert command_of(recipe, task, 0) == command + " --set downstream.temperature=0.1"
+    words = shlex.split(command_of(load_recipe("cifar10_byol_loss2", "full", {"stem": "imagenet"}), task, 0))
+    assert words[11:] == ["pretrain.stem=imagenet", "downstream.temperature=0.1"]  # and no crop_scale, a tuple there
     gone = recipe.model_copy(update={"source": "my_own.py"})  # which is not here, so that nothing is known of it
     assert command_of(gone, task, 0) == command.replace("coco", "my_own")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import importlib
+import json
 import os
 import resource
 import shlex
@@ -35,7 +36,7 @@ from bench.execute.stage_file import (
     write_text,
 )
 from bench.plan import settings
-from bench.recipe import Recipe, Task, load_recipe, load_task
+from bench.recipe import Recipe, Task, load_recipe, load_task, parse_assignments
 from bench.record import Fingerprints, Record, environment
 from bench.record import read_file as read_record
 from bench.record import write as write_record
@@ -242,7 +243,10 @@ def _changed(key: str, own: Any, base: Any) -> list[str]:
     """Return `key=value` of each value, however deep, that `base` has not or has otherwise."""
     if isinstance(own, dict) and isinstance(base, dict):
         return [word for name, value in own.items() for word in _changed(f"{key}.{name}", value, base.get(name))]
-    return [] if own == base else [f"{key}={own!r}"]
+    if json.dumps(own) == json.dumps(base):  # a tuple is a list there
+        return []
+    plain = f"{key}={own}"  # a word needs no quotes, unless it could be read as something else
+    return [plain if parse_assignments([plain])[key] == own else f"{key}={own!r}"]
 
 
 def _finished(folder: Path) -> Done:
