@@ -85,12 +85,18 @@ class Pairs:
             found.clear()
 
     def measure(self) -> dict[str, float]:
-        """Return means over both directions: positive cosine, mean and mean square of negative ones, both readings."""
+        """Return means over both directions: positive cosine, mean and mean square of negative ones, both readings.
+
+        `…_centred` is of predictions and targets less their means over the batch, as a batch norm would leave them.
+        """
         totals: dict[str, float] = {}
         for p, y in zip(self.seen["predictor"], reversed(self.seen["target_projector"]), strict=True):
             s = F.normalize(p, dim=1) @ F.normalize(y, dim=1).T
             other = s[~torch.eye(len(s), dtype=torch.bool)]
+            centred = p - p.mean(0), y - y.mean(0)
             values = {
+                "positive_centred": F.cosine_similarity(*centred).mean(),
+                "logistic_centred": logistic(*centred),
                 "positive": s.diagonal().mean(),
                 "negative_mean": other.mean(),
                 "negative_square": other.square().mean(),
