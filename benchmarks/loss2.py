@@ -111,7 +111,7 @@ class Pairs:
 def rate(step: int, steps: int) -> float:
     """Return the learning rate at a step: linear warm-up, then 3e-3, near the end a fifth of it, and a fifth again."""
     dropped = sum(step >= share * steps for share in DROPS)
-    return LR * min(1.0, (step + 1) / min(WARMUP, steps // 8)) * 0.2**dropped
+    return LR * min(1.0, (step + 1) / max(1, min(WARMUP, steps // 8))) * 0.2**dropped
 
 
 def train(method: str, root: Path, dataset: str, steps: int, batch: int, seed: int) -> dict[str, Any]:
