@@ -106,6 +106,9 @@ def _section(
 # -------------------------------------------------------------------------------------------- rows
 
 
+EPOCHS = 3  # its place among a row's leading texts
+
+
 def _lines(records: Sequence[Record]) -> list[_Line]:
     found: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
@@ -220,9 +223,17 @@ def _compared(row: Row, base: Row, columns: Sequence[Column]) -> Row:
 
 
 def _best(rows: Sequence[Row]) -> list[Row]:
-    """Mark the highest measured accuracy among rows that differ in their method alone, in each column."""
+    """Mark the highest measured accuracy among rows that differ in their method alone, in each column.
+
+    A control that trains nothing competes with every group of its data set and backbone: what is best of methods that
+    are all worse than random weights is not good.
+    """
     result = [list(row.cells) for row in rows]
-    for own in _groups(rows).values():
+    untrained = [i for i, row in enumerate(rows) if row.leading[EPOCHS] == "0"]
+    for group in _groups(rows).values():
+        first = rows[group[0]].leading
+        beside = [i for i in untrained if rows[i].leading[:2] == first[:2] and rows[i].leading[4] == first[4]]
+        own = list(dict.fromkeys([*group, *beside]))
         for place in range(len(rows[0].cells) - len(SMALL_LOSSES)):
             shown = {i: round(cell.summary.mean, 2) for i in own if (cell := rows[i].cells[place]) is not None}
             for i, value in shown.items():
@@ -361,7 +372,8 @@ def _measured_notes(records: Sequence[Record], rows: Sequence[Row], columns: Seq
     notes = [
         f"In brackets with a sign: the difference to the measured {LOSS1} row of the same data set, image size, "
         "epochs, backbone and batch, with its verdict; of loss1 to that row's loss. Bold: the highest of rows that "
-        "differ in their method alone. A method named otherwise is a pretraining by its own name.",
+        "differ in their method alone, and of random weights. A method named otherwise is a pretraining by its own "
+        "name.",
         *seeds_of(rows),
     ]
     for own in _groups(rows).values():

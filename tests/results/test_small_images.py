@@ -247,3 +247,11 @@ def test_all_formats_are_written_and_check(tmp_path: Path) -> None:
     assert check_tables(tmp_path) == []
     assert all("byol+two-loss" in file.read_text() for file in files if file.stem == "transfer")
     assert "measured less published" in (tmp_path / "tables" / "transfer.tex").read_text()
+
+
+def test_what_is_worse_than_random_weights_is_not_bold() -> None:
+    more: dict[str, Any] = {"pretrain": "random_init", "epochs": 0, "view_size": 224}
+    control = cell({"name": "random_init"}, 0, 60.0, 20.0, {}, **more)
+    rows = table(build_tables([*cell(LOSS1, 0, 50.0, 40.0, {}), *cell(TWO, 0, 55.0, 30.0, {}), *control], NONE))
+    bold = {(row["Method"], column) for row in rows.values() for column in ("acc", "acc kNN") if "**" in row[column]}
+    assert bold == {("random_init", "acc"), ("byol+loss1", "acc kNN")}
