@@ -10,8 +10,8 @@ Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 Reading:  loss1 is BYOL's regression loss summed over both directions. The deck does not define loss2. Ours is a
           slot: `logistic` (default) is the balanced logistic loss over the cosine of positive against
           other-instance pairs without a temperature, whose value fits the deck's plateau of .516 to .520;
-          `least_squares`, `dense_byol`, `align_uniform` and `variance_covariance` are the alternatives by name, for
-          example --set objective.loss2=dense_byol. docs/loss2.md has what speaks for each.
+          `logistic_centred`, `least_squares`, `dense_byol`, `align_uniform` and `variance_covariance` are the
+          alternatives by name, for example --set objective.loss2=dense_byol. docs/loss2.md has what speaks for each.
 """
 
 _base_ = "./_base_/coco_bootstrap.py"

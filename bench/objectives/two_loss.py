@@ -7,11 +7,12 @@ Equation:  loss = loss1_weight·loss1 + loss2_weight·loss2; loss1 is BYOL's, 4 
            logistic             ½·[mean softplus(−s⁺) + mean softplus(s⁻)], a mean over both directions; s is the
                                 cosine of online predictions p and the other view's target projections z′; s⁺ pairs of
                                 the same image, s⁻ of different images of the whole batch, over all ranks
+           logistic_centred     logistic of predictions and targets less their means over the whole batch
            least_squares        ½·[mean (1 − s⁺)² + mean (1 + s⁻)²], otherwise as logistic
            dense_byol           as loss1, but between positions of C5 that show the same spot, with heads of their own
            align_uniform        alignment + uniformity (t = 2) of the online projections z of both views, over all ranks
            variance_covariance  VICReg's variance + covariance/25 of the online projections z, over all ranks
-           With small crops (0 by default) loss1 is BYOL's with them, and logistic and least_squares are means over the
+           With small crops (0 by default) loss1 is BYOL's with them, and the first three of the slot are means over the
            same pairs of a prediction and a target: each crop predicts both views' targets. No crop goes through the
            target. The other losses of the slot see the two full views alone.
 Papers:    Grill et al. 2020 (BYOL); for loss2 see `bench/losses/`.
@@ -45,8 +46,9 @@ from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 from bench.settings import Count, CropSize, Share, Weight, Whole
 
-SLOT = ("logistic", "least_squares", "dense_byol", "align_uniform", "variance_covariance")
-PAIRWISE = {"logistic": logistic, "least_squares": least_squares}  # of predictions and targets
+SLOT = ("logistic", "logistic_centred", "least_squares", "dense_byol", "align_uniform", "variance_covariance")
+# Of predictions and targets.
+PAIRWISE = {"logistic": logistic, "logistic_centred": logistic, "least_squares": least_squares}
 
 
 class TwoLoss(Objective):
@@ -109,6 +111,8 @@ class TwoLoss(Objective):
             first = rank() * len(p1)
             targets = gather(y1), gather(y2)  # of all ranks
             pairs = [(p1, targets[1]), (p2, targets[0]), *((p, y) for p in small for y in targets)]
+            if self.loss2 == "logistic_centred":
+                pairs = [(p - gather(p).mean(0), y - y.mean(0)) for p, y in pairs]
             loss2 = torch.stack([PAIRWISE[self.loss2](p, y, first) for p, y in pairs]).mean()
         elif self.loss2 == "align_uniform":
             loss2 = align_uniform(gather(z1), gather(z2))

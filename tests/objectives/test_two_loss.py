@@ -27,6 +27,9 @@ def outputs(objective, data):
 SLOT = {
     # Predictions against the targets of the other view, both directions, averaged: the floor stays .5032.
     "logistic": lambda z, p, y: (logistic(p[0], y[1]) + logistic(p[1], y[0])) / 2,
+    "logistic_centred": lambda z, p, y: (
+        (logistic(p[0] - p[0].mean(0), y[1] - y[1].mean(0)) + logistic(p[1] - p[1].mean(0), y[0] - y[0].mean(0))) / 2
+    ),
     "least_squares": lambda z, p, y: (least_squares(p[0], y[1]) + least_squares(p[1], y[0])) / 2,
     "align_uniform": lambda z, p, y: align_uniform(z[0], z[1]),
     "variance_covariance": lambda z, p, y: variance_covariance(z[0], z[1]),
@@ -182,7 +185,9 @@ def test_views_and_defaults(make):
 def test_guards(make):
     with pytest.raises(BadInput, match=r"Unknown objective.loss2 'logistik'; did you mean logistic"):
         make("two_loss", loss2="logistik")
-    with pytest.raises(BadInput, match=r"Unknown objective.loss2 'none'; known: logistic, least_squares, dense_byol"):
+    with pytest.raises(
+        BadInput, match=r"Unknown objective.loss2 'none'; known: logistic, logistic_centred, least_squares, dense_byol"
+    ):
         make("two_loss", loss2="none")
     with pytest.raises(BadInput, match=r"objective.loss1_weight is -1; set it to 0 \(loss2 alone\) or more"):
         make("two_loss", loss1_weight=-1)

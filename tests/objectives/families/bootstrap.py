@@ -17,6 +17,9 @@ CASES = {
     "two_loss least_squares": Case(
         {"name": "two_loss", "loss2": "least_squares", **HEADS}, (32, 32), TWO, frozen=TARGETS, symmetric=True
     ),
+    "two_loss logistic_centred": Case(
+        {"name": "two_loss", "loss2": "logistic_centred", **HEADS}, (32, 32), TWO, frozen=TARGETS, symmetric=True
+    ),
     "two_loss logistic": Case({"name": "two_loss", **HEADS}, (32, 32), TWO, frozen=TARGETS, symmetric=True),
     "two_loss dense_byol": Case({"name": "two_loss", "loss2": "dense_byol", **HEADS}, (64, 64), TWO, frozen=TARGETS),
     "two_loss crops": Case(
