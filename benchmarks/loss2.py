@@ -46,6 +46,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "loss1": {"loss2_weight": 0.0},
     "logistic": {"loss2": "logistic"},
     "logistic_alone": {"loss2": "logistic", "loss1_weight": 0.0},
+    "logistic_centred": {"loss2": "logistic_centred"},
+    "logistic_centred_alone": {"loss2": "logistic_centred", "loss1_weight": 0.0},
     "least_squares": {"loss2": "least_squares"},
     "least_squares_alone": {"loss2": "least_squares", "loss1_weight": 0.0},
 }
