@@ -195,9 +195,8 @@ def main() -> None:
         content = json.loads(given.file.read_text()) if given.file.is_file() else {"runs": {}}
         if key in content["runs"]:
             continue
-        run = train(method, given.data_root / dataset, dataset, given.steps, given.batch, given.seed) | {
-            "taken": taken()
-        }
+        where = taken()  # before: the checkout may be another one when the run ends
+        run = train(method, given.data_root / dataset, dataset, given.steps, given.batch, given.seed) | {"taken": where}
         content = json.loads(given.file.read_text()) if given.file.is_file() else {"runs": {}}  # another may have ended
         content["runs"][key] = run
         given.file.parent.mkdir(parents=True, exist_ok=True)
