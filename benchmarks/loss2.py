@@ -2,45 +2,43 @@
 
     python benchmarks/loss2.py --data-root DIR [--steps 4000] [--only cifar10/logistic_alone …]
 
-A network of four residual blocks with 16 to 128 channels takes ResNet-18's place, so that thousands of steps fit into
-minutes; data, views, objective, optimizer and the form of the schedule are those of `cifar10_byol_two_loss`. Each run
-logs what is trained on and, of the same pairs, what is not: both losses, the other reading's value, and the cosines of
-negatives, of which both readings are functions. Runs that are in the file already are skipped, so that a second call
-goes on. One thread.
+The canary's network, four residual blocks with 16 to 128 channels, takes ResNet-18's place, so that thousands of steps
+fit into minutes; data, views, objective, optimizer and the form of the schedule are those of `cifar10_byol_two_loss`,
+with a warm-up of an eighth of the run at most. Each run logs what is trained on and, of the same pairs, what is not:
+both losses, the other readings' values, and the cosines of negatives, of which they are functions. Runs that are in the
+file already are skipped, so that a second call goes on. One thread.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from report import taken
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
-from torchvision.models.resnet import BasicBlock
 
-from bench.canary.training import neighbours
+from bench.canary.training import CanaryEncoder, neighbours
 from bench.data.layouts import Index, index, part
 from bench.data.resident import Resident
 from bench.data.sampler import DrawSampler
 from bench.data.small import load_pixels
 from bench.data.views import normalised, small_views
 from bench.losses.logistic import least_squares, logistic
-from bench.nn.encoder import Encoder
-from bench.nn.seeding import seeded
 from bench.objectives import build
 from bench.objectives.base import Objective
 from bench.randomness import reseed
-from bench.recipe import OptimizerSettings
+from bench.recipe import OptimizerSettings, ScheduleSettings
 from bench.train.optim import build_optimizer, set_rates
+from bench.train.schedule import learning_rate
 
 FILE = Path(__file__).parent.parent / "results" / "experiments" / "loss2.json"
-LR, WARMUP, DROPS, EVERY = 3e-3, 500, (0.95, 0.975), 100
+LR, WARMUP, MILESTONES, EVERY = 3e-3, 500, (0.95, 0.975), 100
 HEADS: dict[str, Any] = {"hidden_dim": 1024, "projection_dim": 64, "tau0": 0.99}
 METHODS: dict[str, dict[str, Any]] = {
     "loss1": {"loss2_weight": 0.0},
@@ -52,25 +50,6 @@ METHODS: dict[str, dict[str, Any]] = {
     "least_squares_alone": {"loss2": "least_squares", "loss1_weight": 0.0},
 }
 BANK = 10_000  # training images that neighbours come from
-
-
-class Narrow(Encoder):
-    """A ResNet of one basic block a stage with 16 to 128 channels and a 3×3 stem: 32 pixels become a map of 2×2."""
-
-    def __init__(self, seed: int) -> None:
-        nn.Module.__init__(self)
-        self.arch, self.seed, self.feature_dim = "narrow", seed, 128
-        widths = (16, 16, 32, 64, 128)
-        with seeded(seed, "encoder"):
-            self.conv1, self.bn1 = nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
-            self.relu, self.maxpool = nn.ReLU(inplace=True), nn.Identity()
-            for stage, (before, after) in enumerate(itertools.pairwise(widths), 1):
-                skip = nn.Sequential(nn.Conv2d(before, after, 1, stride=2, bias=False), nn.BatchNorm2d(after))
-                setattr(self, f"layer{stage}", nn.Sequential(BasicBlock(before, after, 2, skip)))
-            for module in self.modules():
-                if isinstance(module, nn.Conv2d):
-                    nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
 
 
 class Pairs:
@@ -93,7 +72,7 @@ class Pairs:
         """
         totals: dict[str, float] = {}
         for p, y in zip(self.seen["predictor"], reversed(self.seen["target_projector"]), strict=True):
-            s = F.normalize(p, dim=1) @ F.normalize(y, dim=1).T
+            s = F.normalize(p, dim=1) @ F.normalize(y, dim=1).T  # N×N; p and y are N×D
             other = s[~torch.eye(len(s), dtype=torch.bool)]
             centred = p - p.mean(0), y - y.mean(0)
             values = {
@@ -110,17 +89,20 @@ class Pairs:
         return totals
 
 
-def rate(step: int, steps: int) -> float:
-    """Return the learning rate at a step: linear warm-up, then 3e-3, near the end a fifth of it, and a fifth again."""
-    dropped = sum(step >= share * steps for share in DROPS)
-    return LR * min(1.0, (step + 1) / max(1, min(WARMUP, steps // 8))) * 0.2**dropped
+def rates(steps: int) -> Callable[[int], float]:
+    """Return the function step ↦ learning rate of a run."""
+    warmup = max(1, min(WARMUP, steps // 8))
+    schedule = ScheduleSettings(
+        name="step", warmup_steps=warmup, warmup_ratio=1 / warmup, milestones=MILESTONES, gamma=0.2
+    )
+    return learning_rate(schedule, LR, steps, steps)
 
 
 def train(method: str, root: Path, dataset: str, steps: int, batch: int, seed: int) -> dict[str, Any]:
     """Train one method and return its curve, a reading of means each hundred steps, and its neighbours' accuracy."""
     start = time.perf_counter()
     training, validation = (index(dataset, root, split) for split in ("train", "val"))
-    objective = build({"name": "two_loss", **HEADS, **METHODS[method]}, Narrow(seed)).train()
+    objective = build({"name": "two_loss", **HEADS, **METHODS[method]}, CanaryEncoder(seed, small=True)).train()
     views = small_views(objective.views(32), 32, "two_loss")
     resident = Resident(training, views, seed, torch.device("cpu"))
     before = accuracy(objective, training, validation, seed)
@@ -129,7 +111,7 @@ def train(method: str, root: Path, dataset: str, steps: int, batch: int, seed: i
         OptimizerSettings(name="adam", lr=LR, lr_batch=None, weight_decay=1e-6, decay="all"),
         batch,
     )
-    pairs, curve = Pairs(objective.train()), []
+    pairs, curve, rate = Pairs(objective.train()), [], rates(steps)
     sums: dict[str, float] = {}
     batches = resident.batches(DrawSampler(len(resident), batch, seed))
     for step, images in zip(range(steps), batches, strict=False):
@@ -138,7 +120,7 @@ def train(method: str, root: Path, dataset: str, steps: int, batch: int, seed: i
         terms = objective(images.to("cpu"))
         optimizer.zero_grad(set_to_none=True)
         terms["loss"].backward()
-        set_rates(optimizer, rate(step, steps), LR)
+        set_rates(optimizer, rate(step), LR)
         optimizer.step()
         objective.after_step(step / steps)
         for name, value in ({k: v.item() for k, v in terms.items()} | pairs.measure()).items():

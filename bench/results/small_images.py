@@ -39,6 +39,7 @@ TITLES = {
     "mini": "Small images, profile mini",
     "smoke": "Small images, profile smoke (rendered scenes; no evidence)",
 }
+EPOCHS, BACKBONE = 3, 4  # their places among a row's leading texts
 _ANY = ("", "")  # the column of all data sets that were measured in one way
 
 
@@ -104,9 +105,6 @@ def _section(
 
 
 # -------------------------------------------------------------------------------------------- rows
-
-
-EPOCHS = 3  # its place among a row's leading texts
 
 
 def _lines(records: Sequence[Record]) -> list[_Line]:
@@ -232,7 +230,9 @@ def _best(rows: Sequence[Row]) -> list[Row]:
     untrained = [i for i, row in enumerate(rows) if row.leading[EPOCHS] == "0"]
     for group in _groups(rows).values():
         first = rows[group[0]].leading
-        beside = [i for i in untrained if rows[i].leading[:2] == first[:2] and rows[i].leading[4] == first[4]]
+        beside = [
+            i for i in untrained if rows[i].leading[:2] == first[:2] and rows[i].leading[BACKBONE] == first[BACKBONE]
+        ]
         own = list(dict.fromkeys([*group, *beside]))
         for place in range(len(rows[0].cells) - len(SMALL_LOSSES)):
             shown = {i: round(cell.summary.mean, 2) for i in own if (cell := rows[i].cells[place]) is not None}

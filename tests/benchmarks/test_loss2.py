@@ -11,6 +11,9 @@ import pytest
 import torch
 from small_images import write_png
 
+from bench.recipe import load_recipe
+from bench.train.schedule import learning_rate
+
 STEPS = 4
 
 
@@ -59,6 +62,12 @@ def test_a_method_that_is_none_is_refused(root: Path, monkeypatch: pytest.Monkey
     assert refused.value.code == 2
 
 
-def test_the_learning_rate_rises_and_falls() -> None:
-    rates = [loss2.rate(step, 8000) for step in (0, 499, 4000, 7600, 7799, 7800)]
-    assert rates == pytest.approx([3e-3 / 500, 3e-3, 3e-3, 6e-4, 6e-4, 1.2e-4])
+def test_the_learning_rate_is_that_of_the_recipe() -> None:
+    """Whose 97,000 steps are a thousand epochs; of a run as long, each step has the same rate."""
+    recipe, total = load_recipe("cifar10_byol_two_loss"), 97_000
+    assert recipe.optimizer is not None
+    theirs, ours = learning_rate(recipe.schedule, recipe.optimizer.lr, total, 97), loss2.rates(total)
+    for step in (0, 1, 250, 499, 500, 50_000, 92_149, 92_150, 94_574, 94_575, total - 1):
+        assert ours(step) == pytest.approx(theirs(step))
+    assert ours(0) == pytest.approx(3e-3 / 500)
+    assert loss2.rates(STEPS)(0) == pytest.approx(3e-3)
