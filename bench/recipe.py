@@ -26,7 +26,8 @@ Profile = Literal["full", "mini", "smoke"]
 # none: nothing is read, as for random init. Pretraining on stl10 sees its images without labels, too.
 Dataset = Literal["coco", "imagenet", "imagenet100", "clips", "cifar10", "cifar100", "stl10", "none"]
 Labelled = Literal["imagenet", "imagenet100", "cifar10", "cifar100", "stl10"]
-Precision = Literal["float32", "bf16"]
+# `auto`: bf16 where the machine that runs a stage multiplies it natively, else float32 (bench/train/precision.py).
+Precision = Literal["auto", "float32", "bf16"]
 PackUsage = Literal["auto", "off"]  # whether a pack that is there is read (bench data pack)
 TrunkForm = Literal["autocast", "folded"]
 # What stands before the first block: 7×7 of stride 2 and a max-pool; or 3×3 of stride 1, with (`stl`) and without it.
@@ -160,7 +161,7 @@ class Recipe(Frozen):
     epochs: int = Field(ge=0)
     batch_size: int = Field(default=256, gt=0)  # of one optimizer step, over all ranks and accumulated parts
     accumulate: int = Field(default=1, gt=0)
-    precision: Precision = "bf16"
+    precision: Precision = "auto"
     channels_last: bool = True
     sync_bn: bool = True
     compile: bool = Field(default=False, json_schema_extra=LATER)  # the networks, by torch.compile
@@ -223,7 +224,7 @@ class SegmentationTask(_Task):
     lr: float | None = Field(default=None, gt=0)
     validate_every: int | None = Field(default=None, gt=0)  # iterations
     subset: int | None = Field(default=None, gt=0)  # training images
-    precision: Precision = "float32"
+    precision: Precision = "auto"
     channels_last: bool = False
     evaluation_precision: Precision | None = Field(default=None, json_schema_extra=LATER)  # None: that of training
     fast: tuple[FastStep, ...] = Field(default=get_args(FastStep), json_schema_extra=LATER)  # (): as mmseg computes
@@ -252,7 +253,7 @@ class LinearTask(_FrozenTask):
     resize: int = Field(default=256, ge=32)
     view_backend: ViewBackend = Field(default="reference", json_schema_extra=LATER)  # of the training views
     subset: int | None = Field(default=None, gt=0)
-    precision: Precision = "bf16"
+    precision: Precision = "auto"
     # `folded`: batch norms folded into the convolutions, weights of that precision, pooled in float32; bf16 features
     # differ from `autocast`'s by rounding. `compile_trunk` (None: where there are enough images) is for it alone.
     trunk: TrunkForm = Field(default="autocast", json_schema_extra=LATER)
@@ -287,7 +288,7 @@ class KnnTask(_FrozenTask):
     size: int = Field(default=224, ge=32)
     resize: int = Field(default=256, ge=32)
     subset: int | None = Field(default=None, gt=0)
-    precision: Precision = "bf16"
+    precision: Precision = "auto"
     # `folded`: batch norms folded into the convolutions, weights of that precision, pooled in float32; bf16 features
     # differ from `autocast`'s by rounding. `compile_trunk` (None: where there are enough images) is for it alone.
     trunk: TrunkForm = Field(default="autocast", json_schema_extra=LATER)
@@ -444,11 +445,15 @@ def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
+# Bare keys of --set that mean both sides of a grid.
+BOTH = frozenset({"precision"})
+
+
 def route(assignments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split --set values into those for pretraining and those for downstream configs.
 
-    `pretrain.key` and `downstream.key` say it; a bare key goes where the schema has it. A key that both have
-    must say it; a key that neither has is an error that names the nearest.
+    `pretrain.key` and `downstream.key` say it; a bare key goes where the schema has it, and a bare `precision` to both.
+    Another key that both have must say it; a key that neither has is an error that names the nearest.
     """
     schemas = {"pretrain": schema_keys(Recipe)}
     schemas["downstream"] = set().union(*(schema_keys(kind) for kind in get_args(Task)))
@@ -462,9 +467,10 @@ def route(assignments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
         if not homes:
             known = sorted(schemas["pretrain"] | schemas["downstream"])
             raise BadInput(f"Unknown key {key!r} in --set{nearest(head, known) or '; bench show NAME lists the keys.'}")
-        if len(homes) == 2:
+        if len(homes) == 2 and key not in BOTH:
             raise BadInput(f"--set {key} could mean either side: say pretrain.{key} or downstream.{key}.")
-        sides[homes[0]][key] = value
+        for side in homes:
+            sides[side][key] = value
     return nest(sides["pretrain"]), nest(sides["downstream"])
 
 

@@ -93,6 +93,8 @@ class Record(_Frozen):
     # stage -> the most memory that its first process held, without the loader's workers; "<stage> gpu": the most that
     # torch had allocated on its device
     peak_memory_mib: dict[str, float] = {}
+    # stage -> what it computed in: `float32` or `bf16`. Not there in older records, whose settings say it
+    precision: dict[str, str] = {}
     weights: str | None = None  # of the trunk, relative to the work folder
     images_skipped: int = Field(default=0, ge=0)
     command: str | None = None

@@ -190,6 +190,7 @@ def test_routing_sends_a_key_where_the_schema_has_it() -> None:
         {"iterations": 3},
     )
     assert route({"pretrain.epochs": 1, "downstream.epochs": 2}) == ({"epochs": 1}, {"epochs": 2})
+    assert route({"precision": "bf16"}) == ({"precision": "bf16"}, {"precision": "bf16"})
     with pytest.raises(BadInput, match=r"could mean either side: say pretrain\.epochs or downstream\.epochs"):
         route({"epochs": 1})
     with pytest.raises(BadInput, match=r"Unknown key 'iteration' in --set; did you mean iterations"):

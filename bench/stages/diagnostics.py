@@ -32,6 +32,7 @@ from bench.stages.job import Job
 from bench.stages.pretrain import start
 from bench.train.checkpoint import LAST, read
 from bench.train.diagnostics import measures
+from bench.train.precision import is_bf16
 
 if TYPE_CHECKING:
     from bench.objectives.base import Objective
@@ -135,7 +136,7 @@ def _outputs(
                 if not len(pixels):
                     continue
                 images = normalised(pixels.to(device), torch.channels_last)
-                with torch.autocast(device.type, torch.bfloat16, enabled=task.precision == "bf16"):
+                with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16(task.precision)):
                     outputs = objective.outputs(images)
                 for name, z in outputs.items():
                     parts.setdefault(name, [[] for _ in range(views)])[view].append(z.float().cpu())

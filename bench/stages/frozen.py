@@ -39,6 +39,7 @@ from bench.recipe import KnnTask, LinearTask, Precision, TrunkForm
 from bench.stages.feature_cache import FeatureCache
 from bench.stages.job import Job
 from bench.train.distributed import Ranks
+from bench.train.precision import is_bf16
 from bench.train.signals import shielded
 
 FOLDED = 1e-4  # largest difference of the folded copy's maps in float32, relative to the largest value
@@ -63,13 +64,13 @@ class FrozenTrunk:
     def __init__(
         self,
         folder: Path,
-        precision: Precision = "bf16",
+        precision: Precision = "float32",
         device: torch.device | None = None,
         form: TrunkForm = "autocast",
     ) -> None:
         trunk = load_proven(folder)
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.precision = precision
+        self.precision, self.bf16 = precision, is_bf16(precision)
         self.form: TrunkForm = form
         self.hash = trunk.hash
         encoder = build_encoder(trunk.arch, seed=0, stem=trunk.stem)
@@ -94,7 +95,7 @@ class FrozenTrunk:
     @property
     def dtype(self) -> torch.dtype:
         """The type of a folded trunk's weights and maps."""
-        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+        return torch.bfloat16 if self.bf16 else torch.float32
 
     @property
     def words(self) -> dict[str, str]:
@@ -145,7 +146,7 @@ class FrozenTrunk:
         """
         if self.folded is not None:
             return self._folded_features(images)
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16"):
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             images = normalised(images.to(self.device, non_blocking=True), torch.channels_last)
             features = self.encoder(images)
         return features.to(torch.float32, copy=True)  # a copy made here is no inference tensor: a head may train on it

@@ -26,6 +26,7 @@ from bench.stages.segmentation_metric import ExactIoU
 from bench.stages.segmentation_model import build_model
 from bench.stages.segmentation_runner import CHECKPOINT, Draws, Keep, QuietRunner, Show, Skipped, Start
 from bench.train.distributed import Ranks, ranks_of
+from bench.train.precision import is_bf16
 from bench.train.signals import StopRequest
 
 
@@ -81,7 +82,7 @@ def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: l
     """Build the Runner from the adapted config, with our model, loaders, evaluator and hooks."""
     config, world, device_type = plan.config, ranks.world, ranks.device.type
     work_dir = job.folder / "mmengine"
-    bf16 = task.precision == "bf16"
+    bf16 = is_bf16(task.precision)
     optimisation = dict(config.optim_wrapper) | {"type": "Bf16OptimWrapper" if bf16 else "OptimWrapper"}
     for key in ("loss_scale", "dtype", "use_fsdp"):  # of mmengine's own mixed precision
         optimisation.pop(key, None)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bench.recipe import Precision
 from bench.stages.segmentation_fast import LeanEncoderDecoder
+from bench.train.precision import is_bf16
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -52,7 +53,7 @@ def evaluation_copy(model: Any, precision: Precision) -> Any:
     difference = float((found - expected).norm() / expected.norm())
     if not difference < 1e-3:
         raise RuntimeError(f"folding batch norms changes the scores by a relative {difference:.1e}")
-    if precision == "bf16":
+    if is_bf16(precision):
         for name, part in folded.named_children():
             if name != "data_preprocessor":
                 part.to(torch.bfloat16)
@@ -90,7 +91,7 @@ def compiling_pays() -> bool:
 
 def casting(precision: Precision, device: torch.device) -> Any:
     """Return the context in which a network computes in a precision."""
-    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+    return torch.autocast(device.type, torch.bfloat16) if is_bf16(precision) else nullcontext()
 
 
 @LOOPS.register_module()

@@ -31,6 +31,7 @@ from bench.nn.diagnostics import (
 from bench.recipe import DiagnosticsSettings, Recipe
 from bench.train.distributed import Ranks
 from bench.train.metrics_log import FILE, read_metrics
+from bench.train.precision import is_bf16
 
 if TYPE_CHECKING:
     from bench.objectives.base import Objective
@@ -146,7 +147,7 @@ class Diagnostics:
 
     def _outputs(self, images: Tensor) -> dict[str, Tensor]:
         """The objective's outputs by name, N×D float32 on the CPU."""
-        device, wide = self.ranks.device, self.recipe.precision == "bf16"
+        device, wide = self.ranks.device, is_bf16(self.recipe.precision)
         layout = torch.channels_last if self.recipe.channels_last else None
         parts: dict[str, list[Tensor]] = {}
         for piece in images.split(AT_ONCE):

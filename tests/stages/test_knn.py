@@ -211,7 +211,7 @@ def test_the_shipped_config(tmp_path: Path, trunk_folder: Path, imagenet: Path) 
     mini = load_task("imagenet_knn", "mini")
     assert isinstance(mini, KnnTask)
     assert mini.k == 20
-    smoke = load_task("imagenet_knn", "smoke", {"workers": 0})
+    smoke = load_task("imagenet_knn", "smoke", {"workers": 0, "precision": "bf16", "search": "bf16"})
     job = make_job(tmp_path / "a", trunk_folder, imagenet)
     metrics = run(Job(config=smoke, seed=0, folder=job.folder, inputs=job.inputs, data_roots=job.data_roots))
     assert metrics["top1_percent"] > 50

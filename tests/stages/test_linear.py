@@ -418,6 +418,6 @@ def test_full_configs_are_mocos_protocol(name: str) -> None:
     "name", ["imagenet_linear", "imagenet_linear_sweep", "imagenet_linear_cached", "imagenet100_linear"]
 )
 def test_shipped_configs_take_a_step(name: str, tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
-    task = load_task(name, "smoke", {"batch_size": 6, "workers": 0})
+    task = load_task(name, "smoke", {"batch_size": 6, "workers": 0, "precision": "bf16"})
     assert isinstance(task, LinearTask)
     assert run(make_job(tmp_path / "a", trunk_folder, imagenet, task))["top5_percent"] == 100.0

@@ -60,6 +60,7 @@ def recipe(objective: str = "byol", **values: Any) -> Recipe:
         "view_size": 32,
         "epochs": 2,
         "batch_size": 4,
+        "precision": "float32",
         "optimizer": {"name": "lars", "lr": 0.2, "weight_decay": 1e-6},
         "checkpoint": {"keep_every_epochs": 1},
         "log_every": 1,
