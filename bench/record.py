@@ -20,8 +20,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
 
+from bench.config.recipe import Profile
 from bench.errors import BadInput
-from bench.recipe import Profile
 
 Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12,64}$")]
 Metric = int | FiniteFloat | dict[str, FiniteFloat | None]  # one number, or one a class (None: it never occurred)

@@ -15,8 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from bench.config.files import config_files, read
+from bench.config.load import load_recipe
+from bench.config.recipe import Recipe
 from bench.errors import BadInput
-from bench.recipe import Recipe, config_files, load_recipe, read
 from bench.signature import Domain, class_of, domains, locate, objectives, parameters
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,9 +11,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from bench.config.files import config_files
+from bench.config.load import load_recipe, load_task
 from bench.execute.inventory import inventory
 from bench.plan import Planner, protocol_hash
-from bench.recipe import config_files, load_recipe, load_task
 
 FILE = Path(__file__).with_suffix(".json").with_name("frozen_plan.json")
 PROFILES = ("full", "mini", "smoke")

@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 from pydantic import Field
 
+from bench.config.load import load_recipe, load_task
+from bench.config.recipe import LATER, Recipe
+from bench.config.tasks import KnnTask, Task
 from bench.errors import BadInput
 from bench.plan import Planner, Stage, hashed, protocol_hash, settings, states
-from bench.recipe import LATER, KnnTask, Recipe, Task, load_recipe, load_task
 from bench.signature import later, objectives, parameters
 
 

@@ -8,21 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.config.files import config_files, mmseg_configs
+from bench.config.load import load_recipe, load_task, load_tasks, nest, overlay, parse_assignments, route
+from bench.config.tasks import KnnTask, LinearTask, SegmentationTask
 from bench.errors import BadInput
-from bench.recipe import (
-    KnnTask,
-    LinearTask,
-    SegmentationTask,
-    config_files,
-    load_recipe,
-    load_task,
-    load_tasks,
-    mmseg_configs,
-    nest,
-    overlay,
-    parse_assignments,
-    route,
-)
 
 DECK_ROWS = [
     "coco",
@@ -224,7 +213,7 @@ def test_imagenet_linear_is_the_moco_protocol() -> None:
 
 def test_loading_configs_leaves_torch_alone() -> None:
     code = (
-        "import sys; from bench.recipe import load_recipe, load_task\n"
+        "import sys; from bench.config.load import load_recipe, load_task\n"
         "load_recipe('coco_two_loss'); load_task('cityscapes_pspnet')\n"
         "heavy = {'torch', 'mmseg', 'pandas'} & set(sys.modules); assert not heavy, heavy"
     )

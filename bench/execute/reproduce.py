@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.config.recipe import Profile
 from bench.errors import BadInput, MoreToDo, StageFailed, nearest
 from bench.execute import local
 from bench.execute.grid import Grid, Request, plan_grid
@@ -27,7 +28,6 @@ from bench.execute.speed import (
 )
 from bench.execute.studies import STUDIES, Part, Study
 from bench.plan import Stage
-from bench.recipe import Profile
 
 UNKNOWN = "unknown before the first step"
 

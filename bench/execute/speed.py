@@ -14,7 +14,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.data.layouts import pretraining_index
+from bench.config.recipe import CheckpointSettings, DiagnosticsSettings, Recipe, ScheduleSettings
+from bench.data.sets import pretraining_index
 from bench.errors import BadInput, Interrupted
 from bench.execute import local
 from bench.execute.grid import Grid
@@ -23,7 +24,6 @@ from bench.execute.stage import EXIT_INTERRUPTED
 from bench.execute.stage_file import write_stage
 from bench.files import write_text
 from bench.plan import Stage, digest, hashed
-from bench.recipe import CheckpointSettings, DiagnosticsSettings, Recipe, ScheduleSettings
 
 FILE = "speeds.json"
 STEPS = 30  # that are timed

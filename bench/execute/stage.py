@@ -23,6 +23,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bench import allocator
+from bench.config.load import load_recipe, load_task, parse_assignments
+from bench.config.recipe import Recipe
+from bench.config.tasks import Task
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.execute.stage_file import (
     STAGE,
@@ -36,13 +39,13 @@ from bench.execute.stage_file import (
 )
 from bench.files import write_text
 from bench.plan import settings
-from bench.recipe import Recipe, Task, load_recipe, load_task, parse_assignments
 from bench.record import Fingerprints, Record, environment
 from bench.record import read_file as read_record
 from bench.record import write as write_record
 from bench.stages.job import Job
 
 EXIT_INTERRUPTED = 130
+RUNS = {"segmentation": "bench.stages.segmentation.finetune"}  # where `run` is, unless in the file of the kind's name
 RECORD = "record.json"  # in a stage's folder: a copy of what went to the results
 NO_LOSS = frozenset({"steps", "epochs", "images_skipped"})  # the numbers of a pretraining that are no term of its loss
 
@@ -129,7 +132,7 @@ def _run(folder: Path, stage: StageFile) -> None:
     )
     started = time.monotonic()
     try:
-        metrics = importlib.import_module(f"bench.stages.{stage.kind}").run(job)
+        metrics = importlib.import_module(RUNS.get(stage.kind, f"bench.stages.{stage.kind}")).run(job)
     except (BadInput, StageFailed, Interrupted, KeyboardInterrupt):
         raise
     except Exception as error:

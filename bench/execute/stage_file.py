@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.data.manifest import PackUse
+from bench.config.recipe import Recipe
+from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask, SegmentationTask
+from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput
 from bench.files import write_text
 from bench.plan import OUTPUTS, Kind, Stage, protocol_hash
-from bench.recipe import DiagnosticsTask, KnnTask, LinearTask, Recipe, SegmentationTask
 
 STAGE, DONE = "stage.json", "done.json"
 

@@ -7,7 +7,7 @@ from itertools import combinations
 from typing import Any, Literal
 
 from bench.record import Record
-from bench.results.load import column_key
+from bench.results.frame import column_key
 from bench.results.sections import Cell, Column, Row
 from bench.results.statistics import compare
 

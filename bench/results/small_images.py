@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.record import Record
-from bench.results.load import SMALL_LEADING, SMALL_LOSSES, published_small_images
+from bench.results.frame import SMALL_LEADING, SMALL_LOSSES, published_small_images
 from bench.results.notes import describe, distinguishable, precision_words, seeds_of, skipped_images
 from bench.results.sections import Cell, Column, Row, Section
 from bench.results.statistics import compare, summarise

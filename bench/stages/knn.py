@@ -19,12 +19,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.data.layouts import Index, index
+from bench.config.tasks import KnnTask
+from bench.data.sets import Index, index
 from bench.errors import StageFailed
 from bench.nn.collectives import gather
 from bench.nn.neighbours import Bank, euclidean, over_ranks, search, vote
-from bench.recipe import KnnTask
-from bench.stages.frozen import FrozenTrunk, evaluated, subset
+from bench.stages.frozen_trunk import FrozenTrunk, evaluated, subset
 from bench.stages.job import Job
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.precision import is_bf16

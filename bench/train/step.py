@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.recipe import Recipe
+from bench.config.recipe import Recipe
 from bench.train.distributed import Ranks
 from bench.train.optim import build_optimizer, check_coverage, set_rates
 from bench.train.precision import is_bf16

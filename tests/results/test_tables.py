@@ -14,8 +14,8 @@ import pytest
 
 from bench.errors import BadInput
 from bench.record import Record, write
-from bench.results.load import published_small_images, published_transfer
-from bench.results.render import render
+from bench.results.formats import render
+from bench.results.frame import published_small_images, published_transfer
 from bench.results.sections import Row, Section
 from bench.results.tables import build_tables, check_tables, render_tables, write_tables
 

@@ -7,7 +7,9 @@ from types import ModuleType
 
 import pytest
 
-from bench.recipe import Recipe, Task, load_recipe, load_task
+from bench.config.load import load_recipe, load_task
+from bench.config.recipe import Recipe
+from bench.config.tasks import Task
 from bench.stages import knn, linear, pretrain
 from bench.stages.job import Job
 

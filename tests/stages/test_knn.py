@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.data.layouts import index
+from bench.config.load import load_task
+from bench.config.tasks import KnnTask
+from bench.data.sets import index
 from bench.errors import BadInput, StageFailed
 from bench.nn.neighbours import Bank, euclidean
-from bench.recipe import KnnTask, load_task
-from bench.stages.frozen import FrozenTrunk
+from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.knn import classify, extract, nearest, run, vote
 

@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.config.load import load_task
+from bench.config.tasks import LinearTask
 from bench.errors import BadInput, Interrupted, StageFailed
-from bench.recipe import LinearTask, load_task
 from bench.stages import linear
-from bench.stages.frozen import FrozenTrunk
+from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.linear import HEADS, Heads, best, run
 

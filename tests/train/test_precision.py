@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.recipe import KnnTask, LinearTask, Recipe, load_recipe, load_task
+from bench.config.load import load_recipe, load_task
+from bench.config.recipe import Recipe
+from bench.config.tasks import KnnTask, LinearTask
 from bench.train import precision
 from bench.train.precision import automatic, is_bf16, native_bf16, settle
 
