@@ -22,6 +22,7 @@ from bench.config.load import load_recipe
 from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Profile, Recipe
 from bench.config.tasks import SegmentationTask, Task
 from bench.data.packs.manifest import PackUse
+from bench.data.sets import short_name
 from bench.errors import BadInput
 from bench.signature import portable, without_later
 
@@ -104,6 +105,7 @@ def digest(value: Any) -> str:
 def settings(config: Recipe | Task) -> dict[str, Any]:
     """Return the part of a config that decides its result, as plain JSON-able values."""
     values = {k: v for k, v in config.model_dump(mode="json").items() if k not in NOT_IN_FINGERPRINT}
+    values["dataset"] = short_name(config.dataset)
     return values | ({"objective": portable(config.objective)} if isinstance(config, Recipe) else {})
 
 
@@ -193,9 +195,10 @@ class Planner:
             init = {"epoch": recipe.init.epoch, "of": parents["init"].fingerprint}
         elif recipe.init is not None and recipe.init.checkpoint is not None:
             init = {"checkpoint": _file_hash(recipe.init.checkpoint, recipe.source)}
-        body = [values, init, data]
+        named = _by_short_name(data)
+        body = [values, init, named]
         # Without the seed: what the rows of a table share.
-        shared = digest([VERSIONS["pretrain"], values, parents["init"].recipe_fingerprint if parents else init, data])
+        shared = digest([VERSIONS["pretrain"], values, parents["init"].recipe_fingerprint if parents else init, named])
         stage = Stage(
             kind="pretrain",
             label=f"{recipe.name}-s{seed}",
@@ -240,7 +243,7 @@ class Planner:
         data, packs = self._data(task)
         if id(task) not in self._protocols:
             self._protocols[id(task)] = _task_settings(task)
-        body = [recipe.name, task.name, self._protocols[id(task)], data, trunk.fingerprint]
+        body = [recipe.name, task.name, self._protocols[id(task)], _by_short_name(data), trunk.fingerprint]
         return self._add(
             Stage(
                 kind=task.kind,
@@ -295,6 +298,11 @@ class Planner:
 
     def _add(self, stage: Stage) -> Stage:
         return self.stages.setdefault(stage.fingerprint, stage)
+
+
+def _by_short_name(data: Mapping[str, str]) -> dict[str, str]:
+    """Fingerprints of data by names that have no path of this machine."""
+    return {short_name(name): value for name, value in data.items()}
 
 
 def _file_hash(path: str, source: str) -> str:

@@ -2,14 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
+
+from bench.data.sets import DATA_SETS, DataSet, full_name, get, known_names
+from bench.errors import nearest
 
 Profile = Literal["full", "mini", "smoke"]
-# none: nothing is read, as for random init. Pretraining on stl10 sees its images without labels, too.
-Dataset = Literal["coco", "imagenet", "imagenet100", "clips", "cifar10", "cifar100", "stl10", "none"]
-Labelled = Literal["imagenet", "imagenet100", "cifar10", "cifar100", "stl10"]
+
+
+def _data_set(fits: Callable[[DataSet], bool], *others: str) -> AfterValidator:
+    """Check the name of a data set: one of those that fit, one from outside of this package that fits, or `others`.
+
+    A file's path is taken from the folder of the config, and made absolute.
+    """
+
+    def check(name: str, info: ValidationInfo) -> str:
+        if name in others:
+            return name
+        folder = Path(info.data["source"]).parent if info.data.get("source") else None
+        if (":" in name or name in known_names()) and fits(get(name, folder)):
+            return full_name(name, folder)
+        known = [one for one in known_names() if one not in DATA_SETS or fits(DATA_SETS[one])] + [*others]
+        choices = f"{', '.join(map(repr, known[:-1]))} or {known[-1]!r}"
+        raise PydanticCustomError("data_set", "{choices}", {"choices": choices + nearest(name, known).rstrip("?")})
+
+    return AfterValidator(check)
+
+
+# What pretraining reads; none: nothing, as for random init. Pretraining on stl10 sees its images without labels, too.
+Dataset = Annotated[str, _data_set(lambda data_set: data_set.pretrains, "none")]
+Labelled = Annotated[str, _data_set(lambda data_set: data_set.labelled)]
+ImageSet = Annotated[str, _data_set(lambda data_set: data_set.pretrains and not data_set.video)]
 # `auto`: bf16 where the machine that runs a stage multiplies it natively, else float32 (bench/train/precision.py).
 Precision = Literal["auto", "float32", "bf16"]
 PackUsage = Literal["auto", "off"]  # whether a pack that is there is read (bench data pack)
@@ -151,7 +179,7 @@ class Recipe(Frozen):
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
         if (self.dataset == "none") != (self.epochs == 0):
             raise ValueError("dataset 'none' and epochs 0 go together: set both, or neither")
-        if self.augmentation != "own" and self.dataset == "clips":
+        if self.augmentation != "own" and self.dataset != "none" and get(self.dataset).video:
             raise ValueError(f"augmentation={self.augmentation!r} is for images, not for clips; set it to 'own'")
         if self.cuda_graphs and not self.compile:
             raise ValueError("cuda_graphs records what compile makes; set compile=True with it, or cuda_graphs=False")

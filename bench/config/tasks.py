@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from bench.config.recipe import (
     LATER,
     Frozen,
+    ImageSet,
     Labelled,
     PackUsage,
     Precision,
@@ -140,7 +141,7 @@ class DiagnosticsTask(_FrozenTask):
     """How a pretraining's representation spreads over its dimensions: of the trunk, and of what its loss sees."""
 
     kind: Literal["diagnostics"]
-    dataset: Literal["coco", Labelled]  # its validation images; coco's have no classes
+    dataset: ImageSet  # its validation images; coco's have no classes
     images: int | None = Field(default=None, ge=2)  # drawn once, the same for every pretraining and seed; None: all
     pairs: int = Field(default=2048, ge=2)  # images whose two views alignment is of
     neighbours: int = Field(default=20, gt=0)

@@ -19,7 +19,8 @@ from torch.utils.data import Dataset
 from bench.data.decode import Undecodable, read_array, reason
 from bench.data.images import Backend, Sample, Unreadable, UnreadableImage
 from bench.data.sampler import chosen
-from bench.data.sets import Index, frames_of
+from bench.data.sets import Index
+from bench.data.sets.base import image_names
 from bench.data.views import Drawn, View, apply, box, draw
 from bench.data.views import opencv as fast_views
 from bench.errors import BadInput
@@ -33,7 +34,7 @@ def read_frames(path: Path, numbers: Sequence[int]) -> list[np.ndarray]:
     A video file is decoded from its start: of long videos, folders of frames are read sooner. Raises Undecodable.
     """
     if path.is_dir():
-        files = frames_of(path)
+        files = image_names(path)
         return [read_array(path / files[number]) for number in numbers]
     wanted, found = set(numbers), {}
     for number, frame in enumerate(_decoded(path)):
@@ -49,7 +50,7 @@ def read_frames(path: Path, numbers: Sequence[int]) -> list[np.ndarray]:
 def count_frames(path: Path) -> int:
     """Return how many frames a clip has. Raises Undecodable."""
     if path.is_dir():
-        return len(frames_of(path))
+        return len(image_names(path))
     import av
 
     try:

@@ -17,7 +17,7 @@ from bench.data.decode import Undecodable, read_array, read_rgb
 from bench.data.maps import MapKind, Maps, cut
 from bench.data.sampler import chosen
 from bench.data.sets import Index
-from bench.data.sets.binary import Pixels
+from bench.data.sets.base import Pixels
 from bench.data.views import Batch, BoxRow, Interpolation, View, apply, draw_all, make_test_view, stack
 from bench.data.views import opencv as fast_views
 from bench.data.views.device import Drawing, collate_drawings

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from bench.data.sets import Index
+from bench.data.sets.coco import annotation_file
 from bench.errors import BadInput
 
 MapKind = Literal["objects", "segments", "saliency"]
@@ -133,7 +134,7 @@ class _Instances:
     @classmethod
     def of(cls, index: Index) -> _Instances:
         """Read the annotations of a split; BadInput where they are missing or are not COCO's."""
-        file = index.root / "annotations" / f"instances_{index.split}2017.json"
+        file = annotation_file(index.root, index.split)
         if index.dataset != "coco":
             raise BadInput(
                 f"Maps of objects need COCO's annotations, which {index.dataset} has not; take the data set coco, or "

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from platformdirs import user_config_path
 
+from bench.data.sets import DATA_SETS, find, known_names
 from bench.errors import BadInput, nearest
 
-DATASETS = ("coco", "imagenet", "imagenet100", "cityscapes", "clips", "cifar10", "cifar100", "stl10")
 VARIABLE = "BENCH_DATA_ROOT"
 FILE = "bench.toml"
 
@@ -48,13 +48,17 @@ class Roots:
 
         ImageNet-100 is read from `imagenet` where it has no folder of its own.
         """
-        place, source = self._locate(dataset)
+        data_set = find(dataset)
+        if data_set is not None:
+            dataset = data_set.name
+        place, source = self._locate(dataset, data_set.serves_from if data_set is not None else ())
         if place is None:
-            given = sorted({name for source in self.given for name in source.named} - {*DATASETS})
+            names = known_names()
+            others = sorted({name for source in self.given for name in source.named} - {*names})
             parents = [str(parent) for source in self.given for parent in source.parents]
             looked = f" (looked into {', '.join(parents)})" if parents else ""
-            looked += f" ({', '.join(given)} was given)" if given and dataset in DATASETS else ""
-            hint = "" if dataset in DATASETS else nearest(dataset, [*DATASETS, *given])
+            looked += f" ({', '.join(others)} was given)" if others and data_set is not None else ""
+            hint = "" if data_set is not None else nearest(dataset, [*names, *others])
             raise BadInput(
                 f"No data root for {dataset}{looked}{hint + ' Give' if hint else '; give'} --data-root {dataset}=DIR, "
                 f"or a common parent that holds {dataset}/, or set {VARIABLE} or [data_roots] in {FILE} to the same."
@@ -65,16 +69,17 @@ class Roots:
 
     def sources(self) -> list[tuple[str, Path | None, str]]:
         """Return (data set, its folder or None, where that came from) of each data set that is known by name."""
-        found = []
-        for dataset in DATASETS:
-            place, source = self._locate(dataset)
+        rows = []
+        for dataset in known_names():
+            place, source = self._locate(dataset, DATA_SETS[dataset].serves_from if dataset in DATA_SETS else ())
             if place is not None and not place.is_dir():
                 place, source = None, f"{source}: {place} is no folder"
-            found.append((dataset, place, source))
-        return found
+            rows.append((dataset, place, source))
+        return rows
 
-    def _locate(self, dataset: str) -> tuple[Path | None, str]:
-        for name in (dataset, "imagenet") if dataset == "imagenet100" else (dataset,):
+    def _locate(self, dataset: str, others: Sequence[str]) -> tuple[Path | None, str]:
+        """The folder given for a data set, else for one of the others that hold it, and where that was given."""
+        for name in (dataset, *others):
             for source in self.given:
                 place = source.find(name)
                 if place is not None:
@@ -126,7 +131,7 @@ def _file(file: Path) -> Source:
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8")).get("data_roots", {})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadInput(f"{file} is not readable TOML: {' '.join(str(error).split())}; mend the file.") from error
+        raise BadInput(f"{file} is not readable TOML: {' '.join(str(error).split())}; correct the file.") from error
     if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
         raise BadInput(f'{file}: [data_roots] takes lines like coco = "DIR" and parent = "DIR"; correct it.')
     folders = {name.lower(): _absolute(value, file.parent) for name, value in table.items()}

@@ -26,6 +26,7 @@ from bench import allocator
 from bench.config.load import load_recipe, load_task, parse_assignments
 from bench.config.recipe import Recipe
 from bench.config.tasks import Task
+from bench.data.sets import short_name
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.execute.stage_file import (
     STAGE,
@@ -233,17 +234,17 @@ def _record(stage: StageFile, done: Done, work_dir: Path) -> Record:
         upstream["init"]["checkpoint"] = Path(upstream["init"]["checkpoint"]).name
     return Record(
         pretrain=stage.recipe.name,
-        pretrain_set=stage.recipe.dataset,
+        pretrain_set=short_name(stage.recipe.dataset),
         arch=stage.recipe.arch,
         task=task.name,
         kind=task.kind,
-        dataset=task.dataset,
+        dataset=short_name(task.dataset),
         profile=task.profile,
         seed=stage.seed,
         metrics=metrics,
         pretrain_metrics=losses,
         fingerprints=Fingerprints(stage=stage.fingerprint, recipe=stage.recipe_fingerprint, protocol=stage.protocol),
-        data=stage.lineage_data,
+        data={short_name(name): value for name, value in stage.lineage_data.items()},
         settings={"pretrain": upstream, "downstream": downstream},
         wall_seconds=seconds,
         peak_memory_mib=memory,

@@ -23,7 +23,7 @@ from bench.data.clips import ClipDataset
 from bench.data.held_out import held_out
 from bench.data.images import ViewDataset, loader
 from bench.data.sampler import DrawSampler, steps_per_epoch
-from bench.data.sets import Index, pretraining_index
+from bench.data.sets import Index, get, pretraining_index
 from bench.data.views import Batch, View, small_views
 from bench.data.views.resident import Resident
 from bench.errors import BadInput
@@ -198,21 +198,22 @@ def _dataset(
     objective: Objective, recipe: Recipe, job: Job, images: Index, ranks: Ranks
 ) -> ViewDataset | ClipDataset | Resident:
     views, clip = views_of(objective, recipe), objective.video()
-    if clip is not None and recipe.dataset != "clips":
+    is_video = get(recipe.dataset).video
+    if clip is not None and not is_video:
         raise BadInput(
             f"The objective {recipe.objective['name']} learns from videos, but dataset is {recipe.dataset!r}; set "
             "dataset='clips' (bench show names a config that does)."
         )
     if recipe.view_backend == "resident":
-        if recipe.dataset == "clips" or objective.map is not None:
-            what = "clips" if recipe.dataset == "clips" else f"maps of {objective.map}"
+        if is_video or objective.map is not None:
+            what = "clips" if is_video else f"maps of {objective.map}"
             raise BadInput(
                 f"view_backend 'resident' makes views of images alone, and {what} are read by the loader's workers; "
                 "set view_backend='fast'."
             )
         sharing = 1 if ranks.device.type == "cuda" else ranks.local_world
         return Resident(images, views, job.seed, ranks.device, recipe.subset, recipe.compile, sharing)
-    if recipe.dataset == "clips":
+    if is_video:
         return ClipDataset(
             images, views, job.seed, clip, job.unreadable, subset=recipe.subset, backend=recipe.view_backend
         )

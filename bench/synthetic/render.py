@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from bench.data.sets import IMAGE_END, MASK_END, UNLABELLED
 from bench.errors import BadInput
 from bench.randomness import generator
 from bench.synthetic.canvas import KIND_NAMES, KINDS, Canvas
@@ -28,6 +27,7 @@ from bench.synthetic.things import OBJECTS, paint_object
 
 VERSION = 1  # raise it when the pictures change: those of another version are rendered anew
 MARK = ".rendered.json"
+UNLABELLED = "unlabeled"  # STL-10's folder of images without classes
 
 COCO = {"train2017": 24, "val2017": 8}
 IMAGENET = {"train": 12, "val": 4}  # of each class
@@ -256,10 +256,10 @@ def _cityscapes(folder: Path, seed: int, count: Callable[[], None]) -> None:
         for number in range(images):
             canvas, image = cityscapes_scene(seed, split, number)
             stem = f"{city}_{number:06d}_000019"
-            image.save(pictures / f"{stem}{IMAGE_END}")
+            image.save(pictures / f"{stem}_leftImg8bit.png")
             ids = label_ids(canvas)
             Image.fromarray(ids).save(labels / f"{stem}_gtFine_labelIds.png")
-            Image.fromarray(train_ids(ids)).save(labels / f"{stem}{MASK_END}")
+            Image.fromarray(train_ids(ids)).save(labels / f"{stem}_gtFine_labelTrainIds.png")
             Image.fromarray(instance_ids(canvas)).save(labels / f"{stem}_gtFine_instanceIds.png")
             count()
 

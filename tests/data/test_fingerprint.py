@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-import bench.data.sets as layouts
+import bench.data.sets.fingerprints as fingerprints
 from bench.data.sets import fingerprint
 from bench.errors import BadInput
 
@@ -50,7 +50,7 @@ def test_label_maps_are_part_of_cityscapes(cityscapes: Path) -> None:
 
 
 def test_only_evenly_spaced_files_are_read(coco: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(layouts, "SAMPLED", 2)  # of 13: the first and the seventh
+    monkeypatch.setattr(fingerprints, "SAMPLED", 2)  # of 13: the first and the seventh
     before = fingerprint("coco", coco)
 
     def spoil(name: str, more: bytes = b"") -> str:
@@ -76,8 +76,8 @@ def test_the_second_call_reads_nothing(imagenet: Path, tmp_path: Path, monkeypat
     first = fingerprint("imagenet", imagenet, cache)
     assert first == fingerprint("imagenet", imagenet)
     with monkeypatch.context() as patched:
-        patched.setattr(layouts.hashlib, "file_digest", refuse)
-        patched.setattr(layouts.os, "scandir", refuse)
+        patched.setattr(fingerprints.hashlib, "file_digest", refuse)
+        patched.setattr(fingerprints.os, "scandir", refuse)
         assert fingerprint("imagenet", imagenet, cache) == first
     assert [file.name for file in cache.parent.iterdir()] == ["data.json"]  # written whole, nothing left over
 

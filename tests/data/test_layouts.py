@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import bench.data.sets
-from bench.data.sets import imagenet100_classes, index, splits
+from bench.data.sets import index, splits
+from bench.data.sets.imagenet import imagenet100_classes
 from bench.errors import BadInput
 
 Paint = Callable[..., Path]

@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 import bench.synthetic.render as rendering
-from bench.data.sets import imagenet100_classes, index
+from bench.data.sets import index
 from bench.data.sets.check import check
+from bench.data.sets.imagenet import imagenet100_classes
 from bench.errors import BadInput
 from bench.randomness import generator
 from bench.synthetic import traffic

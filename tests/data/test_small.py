@@ -14,14 +14,13 @@ import torchvision.datasets
 from PIL import Image
 from small_images import CLASSES, pickled, write_binary, write_png
 
-from bench.data import sets as layouts
 from bench.data.held_out import held_out
 from bench.data.images import EvalDataset, ViewDataset, collate, in_order, loader
 from bench.data.packs.manifest import Form
 from bench.data.packs.writing import pack
 from bench.data.sampler import DrawSampler
-from bench.data.sets import check_pretraining, fingerprint, index, part, pretraining_index, splits
-from bench.data.sets.binary import Joined
+from bench.data.sets import check_pretraining, fingerprint, fingerprints, index, part, pretraining_index, splits
+from bench.data.sets.base import Joined
 from bench.data.sets.check import check
 from bench.data.small import load_pixels
 from bench.data.views import SIMCLR_VIEWS
@@ -282,7 +281,7 @@ def test_a_cached_fingerprint_sees_a_change_and_is_not_taken_twice(
     for root in both("stl10"):
         first = fingerprint("stl10", root, cache)
         with monkeypatch.context() as patched:
-            patched.setattr(layouts, "_all_files", None)  # nothing can be listed
+            patched.setattr(fingerprints, "_all_files", None)  # nothing can be listed
             assert fingerprint("stl10", root, cache) == first
         for more in ("stl10_binary/unlabeled_X.bin", "unlabeled"):
             if (root / more).exists():

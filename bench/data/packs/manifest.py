@@ -26,7 +26,6 @@ VARIABLE = "BENCH_PACK_DIR"
 FOLDER = ".bench-pack"
 MANIFEST, INDEX, NAMES = "manifest.json", "index.bin", "names.npy"
 PARTIAL = ".partial"
-PACKABLE = ("coco", "imagenet", "imagenet100")  # Cityscapes is read at its full size, and the rest is small
 
 Format = Literal["jpeg", "uint8"]
 Purpose = Literal["training", "evaluation"]

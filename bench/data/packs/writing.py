@@ -37,7 +37,6 @@ from bench.data.packs.manifest import (
     INDEX,
     MANIFEST,
     NAMES,
-    PACKABLE,
     PARTIAL,
     VARIABLE,
     Form,
@@ -47,7 +46,7 @@ from bench.data.packs.manifest import (
     folder_name,
 )
 from bench.data.packs.reading import ROW, Pack, open_pack, sha256, source_hash
-from bench.data.sets import SMALL, fingerprint, index
+from bench.data.sets import DATA_SETS, fingerprint, get, index
 from bench.errors import BadInput, StageFailed
 from bench.progress import Progress
 
@@ -190,10 +189,12 @@ def pack(
     Raises BadInput for wrong data, a folder that cannot be written, too small a disk, or data that change meanwhile.
     """
     names = index(dataset, root, split).files
-    if dataset in SMALL:
+    data_set = get(dataset)
+    if data_set.one_size:
         raise BadInput(f"{dataset}'s images are small already, and no pack is read for them; train without one.")
-    if dataset not in PACKABLE:
-        raise BadInput(f"{dataset} is read at its full size, which no pack holds; pack {', '.join(PACKABLE)}.")
+    if not data_set.packable or dataset != data_set.name:  # what is named by its path is looked for by no plan
+        packable = ", ".join(name for name, one in DATA_SETS.items() if one.packable)
+        raise BadInput(f"{dataset} is read at its full size, which no pack holds; pack {packable}.")
     place = (to or root / FOLDER).absolute()
     known = place / ".fingerprints.json"
     try:

@@ -21,7 +21,7 @@ from torch import Tensor
 from bench.data.decode import Undecodable, read_array
 from bench.data.sampler import DrawSampler, chosen
 from bench.data.sets import Index, part
-from bench.data.sets.binary import Pixels
+from bench.data.sets.base import Pixels
 from bench.data.small import load_pixels
 from bench.data.views import Batch, View, normalised
 from bench.data.views.batch_draw import draw_batch, numbers, split

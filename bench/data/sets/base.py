@@ -1,0 +1,221 @@
+"""What a data set is: `DataSet`, from which each derives, and `Index`, the list of a split's images that it returns.
+
+This module does not import torch.
+"""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from bench.errors import BadInput
+from bench.plugins import Source
+
+SPLITS = ("train", "val")
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
+
+
+class Joined:
+    """Arrays of images one after another, as one N×H×W×3 uint8; a copy is made only of what is asked for."""
+
+    def __init__(self, parts: Sequence[np.ndarray]) -> None:
+        self.parts = tuple(parts)
+        self._starts = np.cumsum([0, *map(len, parts)])
+        self.shape = (int(self._starts[-1]), *parts[0].shape[1:])
+        self.dtype = parts[0].dtype
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        """Return the image at a position (H×W×3), or those of a slice or an array of positions (M×H×W×3)."""
+        if isinstance(key, int | np.integer):
+            position = range(len(self))[int(key)]
+            which = int(np.searchsorted(self._starts, position, side="right")) - 1
+            return self.parts[which][position - int(self._starts[which])]
+        positions = np.arange(len(self))[key]
+        images = np.empty((len(positions), *self.shape[1:]), self.dtype)
+        for part, start in zip(self.parts, self._starts[:-1], strict=True):
+            here = (positions >= start) & (positions < start + len(part))
+            images[here] = part[positions[here] - start]
+        return images
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """Return all as one array."""
+        return self[:].astype(dtype or self.dtype, copy=False)
+
+
+Pixels = np.ndarray | Joined
+
+
+@dataclass(frozen=True)
+class Index:
+    """The files of one split, relative to `root` with forward slashes, sorted.
+
+    `labels` are positions in `classes`, one for each file (None where images have no class); `masks` are label maps,
+    one for each file (empty where there are none). `pixels` are the images, N×H×W×3 uint8, where many lie in one file,
+    which may be mapped; `files` are then names that say where an image lies in it. None where each is a file.
+    """
+
+    dataset: str
+    root: Path
+    split: str
+    files: tuple[str, ...]
+    labels: tuple[int, ...] | None = None
+    classes: tuple[str, ...] = ()
+    masks: tuple[str, ...] = ()
+    pixels: Pixels | None = field(default=None, compare=False, repr=False)
+
+
+def part(index: Index, chosen: Sequence[int] | np.ndarray) -> Index:
+    """Return the index of some of its images, in the order of the data set; all classes stay."""
+    kept = sorted(int(position) for position in chosen)
+    return replace(
+        index,
+        files=tuple(index.files[i] for i in kept),
+        labels=None if index.labels is None else tuple(index.labels[i] for i in kept),
+        masks=tuple(index.masks[i] for i in kept) if index.masks else (),
+        pixels=None if index.pixels is None else index.pixels[np.asarray(kept, np.int64)],
+    )
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What `bench data check` looks at in a split, and what it can say before it has decoded a file."""
+
+    counts: Mapping[str, int]  # images of each class (of each group, see DataSet.groups); {"": n} where there is none
+    images: Sequence[str]  # files to decode, relative to the root
+    masks: Mapping[str, str] = field(default_factory=dict)  # image -> its label map
+    missing: Sequence[str] = ()  # what should be there and is not, and who asks for it
+
+
+class DataSet(ABC):
+    """A data set: everything that `bench` knows of it. A subclass sets `name` and `layout` and defines `index`.
+
+    The methods get the folder of the data set, which exists. An OSError that they let pass becomes BadInput.
+    """
+
+    name: ClassVar[str]  # in configs, records, --data-root NAME=DIR
+    layout: ClassVar[str]  # the files that its folder should hold, in words
+    labelled: ClassVar[bool] = True  # whether each image has a class: linear and kNN tasks, supervised pretraining
+    pretrains: ClassVar[bool] = True  # whether pretraining may read it
+    video: ClassVar[bool] = False  # whether the files of an index are clips
+    packable: ClassVar[bool] = False  # whether `bench data pack` may shrink its images
+    one_size: ClassVar[bool] = False  # small images of one size, which need no pack
+    groups: ClassVar[str] = "classes"  # what `bench data check` counts images by
+    needs: ClassVar[tuple[str, ...]] = SPLITS  # the splits that must be there
+    serves_from: ClassVar[tuple[str, ...]] = ()  # data sets whose folder holds it, too
+    mask_classes: ClassVar[tuple[str, ...]] = ()  # of its label maps, by value; 255 is none
+    unlabelled_split: ClassVar[str | None] = None  # images without labels that pretraining reads with `train`
+
+    source: Source | None = None  # where a data set from outside of this package is defined
+
+    @abstractmethod
+    def index(self, root: Path, split: str) -> Index:
+        """List a split, `train` or `val`. Raises BadInput that says what is missing and what to do."""
+
+    def splits(self, root: Path) -> tuple[str, ...]:
+        """Return which of `train` and `val` the folder has, complete or not."""
+        return tuple(split for split in SPLITS if (root / split).is_dir())
+
+    # What pretraining reads.
+
+    def pretraining_index(self, root: Path) -> Index:
+        """List what pretraining sees: `train`, with the images without labels where the data set has some.
+
+        The two together have no labels and no classes. Raises BadInput where one of them is missing: pretraining on the
+        rest would be another thing by the same name.
+        """
+        train = self.index(root, "train")
+        if self.unlabelled_split is None:
+            return train
+        more = self.unlabelled(root)
+        pixels: Pixels | None = None
+        if train.pixels is not None and more.pixels is not None:
+            pixels = Joined((np.asanyarray(train.pixels), np.asanyarray(more.pixels)))
+        return Index(self.name, root, f"train+{more.split}", (*train.files, *more.files), pixels=pixels)
+
+    def unlabelled(self, root: Path) -> Index:
+        """List the images without labels beside the splits, where `unlabelled_split` names them."""
+        raise NotImplementedError
+
+    def has_unlabelled(self, root: Path) -> bool:
+        """Whether the folder has these images, complete or not."""
+        return self.unlabelled_split is not None and (root / self.unlabelled_split).is_dir()
+
+    # What its fingerprint reads.
+
+    def files(self, index: Index) -> Sequence[str]:
+        """Return the files that hold what an index lists, relative to the root."""
+        return [*index.files, *index.masks]
+
+    def more_files(self, root: Path) -> Sequence[str]:  # noqa: ARG002 - of subclasses
+        """Return files that count besides those of the splits, such as the names of the classes."""
+        return ()
+
+    # What its check looks at.
+
+    def contents(self, root: Path, split: str) -> Contents:
+        """Return what there is to check of a split."""
+        listed = self.index(root, split)
+        images = () if listed.pixels is not None else listed.files  # pixels were looked at when they were read
+        if listed.labels is None:
+            return Contents({"": len(listed.files)}, images)
+        per_label = Counter(listed.labels)
+        counts = {listed.classes[label]: number for label, number in sorted(per_label.items())}
+        missing = [f"{split}/{name} (train has it)" for name in listed.classes if name not in counts]
+        return Contents(counts, images, missing=missing)
+
+    # What its messages say.
+
+    def no_folder(self, root: Path) -> BadInput:
+        """Return the error that its folder does not exist."""
+        return BadInput(f"{root} is no folder; give --data-root {self.name}=DIR, where DIR holds {self.layout}.")
+
+    def wrong_layout(self, root: Path, looked_for: str, remedy: str = "it") -> BadInput:
+        """Return the error that a folder is not laid out as this data set."""
+        return BadInput(
+            f"{root} is not laid out as {self.name}: there is no {looked_for}; {remedy} should hold {self.layout}."
+        )
+
+
+@contextmanager
+def reading(data_set: DataSet, root: Path) -> Iterator[None]:
+    """Raise BadInput where a data set's folder is missing, or something in it cannot be read while the block runs."""
+    if not root.is_dir():
+        raise data_set.no_folder(root)
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(error) from error
+
+
+def unreadable(error: OSError) -> BadInput:
+    """Return the error that a file or folder cannot be read."""
+    return BadInput(f"Cannot read {error.filename}: {error.strerror}; check its permissions.")
+
+
+def image_names(folder: Path) -> list[str]:
+    """Return the names of the images in a folder, sorted; hidden files are left out."""
+    with os.scandir(folder) as entries:
+        return sorted(
+            entry.name
+            for entry in entries
+            if not entry.name.startswith(".")
+            and os.path.splitext(entry.name)[1].lower() in SUFFIXES  # noqa: PTH122 - a million times
+            and entry.is_file()
+        )
+
+
+def folder_names(folder: Path) -> list[str]:
+    """Return the names of the folders in a folder, sorted; hidden ones are left out."""
+    with os.scandir(folder) as entries:
+        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())
