@@ -27,9 +27,8 @@ from bench.canary.training import CanaryEncoder, neighbours
 from bench.config.recipe import OptimizerSettings, ScheduleSettings
 from bench.data.sampler import DrawSampler
 from bench.data.sets import Index, index, part
-from bench.data.small import load_pixels
 from bench.data.views import normalised, small_views
-from bench.data.views.resident import Resident
+from bench.data.views.resident import Resident, load_pixels
 from bench.losses.logistic import least_squares, logistic
 from bench.objectives import build
 from bench.objectives.base import Objective

@@ -256,8 +256,8 @@ def device(files: list[str], count: int, device: str, map: str | None = None) ->
     dataset = _dataset(files, "device", None if map is None else Map(Path(map)))
     take = _endless(len(files), count)
     batch = collate([dataset[position, draw] for draw, position in enumerate(take())])
-    assert batch.undone is not None
-    batch.undone = batch.undone.to(device)
+    assert batch.pending is not None
+    batch.pending = batch.pending.to(device)
 
     def sample() -> int:
         views = batch.to(device, memory_format=torch.channels_last).views

@@ -21,8 +21,10 @@ from bench.data.images import Backend, Sample, Unreadable, UnreadableImage
 from bench.data.sampler import chosen
 from bench.data.sets import Index
 from bench.data.sets.base import image_names
-from bench.data.views import Drawn, View, apply, box, draw
+from bench.data.views import View
 from bench.data.views import opencv as fast_views
+from bench.data.views.draw import Drawn, box, draw
+from bench.data.views.pillow import apply
 from bench.errors import BadInput
 from bench.nn.clip import Clip
 from bench.randomness import generator

@@ -18,9 +18,12 @@ from bench.data.maps import MapKind, Maps, cut
 from bench.data.sampler import chosen
 from bench.data.sets import Index
 from bench.data.sets.base import Pixels
-from bench.data.views import Batch, BoxRow, Interpolation, View, apply, draw_all, make_test_view, stack
+from bench.data.views import Batch, Interpolation, View
 from bench.data.views import opencv as fast_views
+from bench.data.views.batch import stack
 from bench.data.views.device import Drawing, collate_drawings
+from bench.data.views.draw import BoxRow, draw_all
+from bench.data.views.pillow import apply, make_test_view
 from bench.errors import BadInput
 from bench.randomness import generator
 
@@ -256,7 +259,7 @@ class EvalDataset(Dataset[Sample]):
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Return samples as one batch, views in uint8 or undone, without those that are left out; N may be 0."""
+    """Return samples as one batch, views in uint8 or pending, without those that are left out; N may be 0."""
     shown = [sample for sample in samples if sample.shown]
     n, some = len(shown), shown or samples[:1]  # where none is shown, one gives the shapes
     labels = [sample.label for sample in some if sample.label is not None]
@@ -268,7 +271,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         labels=torch.tensor(labels, dtype=torch.int64)[:n] if labels else None,
         indices=torch.tensor([sample.index for sample in some], dtype=torch.int64)[:n],
         skipped=sum(sample.skipped for sample in samples),
-        undone=collate_drawings(drawings) if drawings else None,
+        pending=collate_drawings(drawings) if drawings else None,
         flows=[torch.from_numpy(np.stack(flow))[:n] for flow in zip(*(one.flows for one in some), strict=True)] or None,
         masks=[torch.from_numpy(np.stack(masks))[:n] for masks in zip(*(sample.masks for sample in some), strict=True)]
         or None,

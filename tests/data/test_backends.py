@@ -23,10 +23,13 @@ from bench.data.decode import Undecodable, read_array, read_rgb
 from bench.data.images import EvalDataset, ViewDataset, in_order, loader
 from bench.data.sampler import DrawSampler
 from bench.data.sets import Index, index
-from bench.data.views import BYOL_VIEWS, JITTERS, SUPERVISED_VIEW, Drawn, View, apply, draw, make_test_view, normalise
+from bench.data.views import BYOL_VIEWS, SUPERVISED_VIEW, View
 from bench.data.views import device as device_views
 from bench.data.views import opencv as fast_views
+from bench.data.views.batch import normalise
 from bench.data.views.device import Drawing, collate_drawings
+from bench.data.views.draw import Drawn, draw
+from bench.data.views.pillow import JITTERS, apply, make_test_view
 from bench.randomness import generator
 
 Paint = Callable[..., Path]
@@ -162,16 +165,17 @@ import bench, bench.cli, bench.data.views.opencv as fast_views, numpy as np
 assert "numba" not in sys.modules, "importing bench imports numba"
 made = fast_views.recolour(np.full((5, 7, 3), 100, np.uint8), ((0, 1.2),))
 assert (made == 120).all(), made
-from bench.data import colour_kernels
+from bench.data.views import colour_kernels
 print(colour_kernels.recolour._cache.cache_path if hasattr(colour_kernels.recolour._cache, "cache_path") else None)
 """
 
 
+@pytest.mark.slow
 def test_kernels_work_where_nothing_can_be_cached() -> None:
     """And numba is imported by the first view alone."""
     # Numba is told to look for folders in a place of its own (in a zip file) only: there is none, whoever runs this.
     no_folder = "import numba.core.caching as c; c.CacheImpl._locator_classes = []\n"
-    where = dict(os.environ, PYTHONPATH=str(Path(fast_views.__file__).parents[2]))
+    where = dict(os.environ, PYTHONPATH=str(Path(fast_views.__file__).parents[3]))
     start, rest = ALONE.split("made = ", 1)
     done = subprocess.run(
         [sys.executable, "-c", f"{start}{no_folder}made = {rest}"], env=where, capture_output=True, text=True

@@ -13,7 +13,9 @@ from bench.data.images import ViewDataset, loader
 from bench.data.maps import Maps, covered, cut, instance_mask, run_lengths, saliency, segments
 from bench.data.sampler import DrawSampler
 from bench.data.sets import index
-from bench.data.views import BYOL_VIEWS, View, apply, draw, draw_all, draw_crop, overlap
+from bench.data.views import BYOL_VIEWS, View
+from bench.data.views.draw import draw, draw_all, draw_crop, overlap
+from bench.data.views.pillow import apply
 from bench.errors import BadInput
 from bench.randomness import generator
 

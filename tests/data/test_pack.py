@@ -33,7 +33,8 @@ from bench.data.packs.writing import shrink
 from bench.data.sampler import DrawSampler
 from bench.data.sets import fingerprint, index
 from bench.data.sets.check import check
-from bench.data.views import BYOL_VIEWS, make_test_view
+from bench.data.views import BYOL_VIEWS
+from bench.data.views.pillow import make_test_view
 from bench.errors import BadInput
 
 Paint = Callable[..., Path]

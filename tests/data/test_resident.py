@@ -17,23 +17,12 @@ from torch import Tensor
 
 from bench.data.sampler import DrawSampler
 from bench.data.sets import Index
-from bench.data.views import (
-    BYOL_VIEWS,
-    LOCAL_CROPS,
-    MOCO_VIEWS,
-    SUPERVISED_VIEW,
-    Batch,
-    Drawn,
-    View,
-    apply,
-    draw,
-    draw_all,
-    overlap,
-    resident,
-)
+from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, MOCO_VIEWS, SUPERVISED_VIEW, Batch, View, resident
 from bench.data.views.batch_draw import Draws, box_radii, draw_batch, numbers
 from bench.data.views.device import Drawing, collate_drawings, make, row
-from bench.data.views.opencv import HUE, box_radius
+from bench.data.views.draw import HUE, Drawn, draw, draw_all, overlap
+from bench.data.views.opencv import box_radius
+from bench.data.views.pillow import apply
 from bench.data.views.resident import Resident
 from bench.errors import BadInput
 from bench.randomness import generator

@@ -22,8 +22,8 @@ from bench.data.sampler import DrawSampler
 from bench.data.sets import check_pretraining, fingerprint, fingerprints, index, part, pretraining_index, splits
 from bench.data.sets.base import Joined
 from bench.data.sets.check import check
-from bench.data.small import load_pixels
 from bench.data.views import SIMCLR_VIEWS
+from bench.data.views.resident import load_pixels
 from bench.errors import BadInput
 
 SMALL = ("cifar10", "cifar100", "stl10")

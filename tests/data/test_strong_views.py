@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from bench.data.views import BYOL_VIEWS, Drawn, View, apply, draw, draw_all
+from bench.data.views import BYOL_VIEWS, View
 from bench.data.views import opencv as fast_views
 from bench.data.views.device import Drawing, collate_drawings
+from bench.data.views.draw import Drawn, draw, draw_all
+from bench.data.views.pillow import apply
 from bench.data.views.strong import POOL, draw_strong, strengthen
 
 SIZE = 48

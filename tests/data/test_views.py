@@ -12,21 +12,10 @@ from PIL import Image
 from scipy.stats import ks_2samp
 from torchvision import transforms
 
-from bench.data.views import (
-    BYOL_VIEWS,
-    MEAN,
-    STD,
-    SUPERVISED_VIEW,
-    Batch,
-    Drawn,
-    View,
-    apply,
-    draw,
-    draw_crop,
-    make_test_view,
-    make_views,
-    normalise,
-)
+from bench.data.views import BYOL_VIEWS, MEAN, STD, SUPERVISED_VIEW, Batch, View
+from bench.data.views.batch import normalise
+from bench.data.views.draw import Drawn, draw, draw_crop
+from bench.data.views.pillow import apply, make_test_view, make_views
 from bench.randomness import generator
 
 PLAIN = View(size=24, flip=0.0, jitter=None, grey=0.0, blur=0.0)

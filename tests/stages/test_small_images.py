@@ -14,7 +14,8 @@ from PIL import Image
 from bench.config.load import load_recipe, load_task
 from bench.config.recipe import Recipe
 from bench.config.tasks import KnnTask, LinearTask, SegmentationTask
-from bench.data.views import SMALL_VIEW, Batch, View, make_test_view
+from bench.data.views import SMALL_VIEW, Batch, View
+from bench.data.views.pillow import make_test_view
 from bench.errors import BadInput
 from bench.nn.encoder import build_encoder
 from bench.objectives import OBJECTIVES, build

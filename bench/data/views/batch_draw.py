@@ -1,4 +1,4 @@
-"""Views of a whole batch drawn at once: what `bench.data.views.draw` draws for one image, for N images in tensors.
+"""Views of a whole batch drawn at once: what `bench.data.views.draw.draw` draws for one image, for N images in tensors.
 
 The laws are those of `draw`: its ranges, its rates, its order of colour steps; only where the numbers come from
 differs. Each image has a row of uniform numbers in [0, 1), from which all else follows without a loop over images, a
@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.data.views import ATTEMPTS, View
-from bench.data.views.opencv import HUE
+from bench.data.views.draw import ATTEMPTS, HUE
+from bench.data.views.spec import View
 
 # Numbers for a crop: area and aspect of each attempt, top, left.
 CROP = 2 * ATTEMPTS + 2
@@ -28,13 +28,13 @@ STEPS = 14
 
 @dataclass
 class Draws:
-    """All that is random about one view of N images but strong steps: `bench.data.views.Drawn` in tensors."""
+    """All that is random about one view of N images but strong steps: `bench.data.views.draw.Drawn` in tensors."""
 
     crop: Tensor  # N×4 float32: left, top, width, height in pixels
     flip: Tensor  # N bool
     jitter: Tensor  # N bool: whether there is any
-    factors: Tensor  # N×4 float32, by position in JITTERS
-    order: Tensor  # N×4 int64: positions in JITTERS, in the order in which they are done
+    factors: Tensor  # N×4 float32, brightness, contrast, saturation, hue
+    order: Tensor  # N×4 int64: BRIGHTNESS … HUE, in the order in which they are done
     grey: Tensor  # N bool
     blur: Tensor  # N float32: standard deviation in pixels, 0 where there is none
     solarize: Tensor  # N bool
@@ -112,7 +112,7 @@ def draw_batch(view: View, uniform: Tensor, width: int, height: int, first: Tens
 
 
 def draw_crops(uniform: Tensor, view: View, width: int, height: int) -> Tensor:
-    """Return crops N×4 (left, top, width, height) from uniform numbers N×22, as `bench.data.views.draw_crop` does."""
+    """Return crops N×4 (left, top, width, height) from uniform numbers N×22, as `draw.draw_crop` does."""
     area = width * height * _between(uniform[:, :ATTEMPTS], *view.scale)
     low, high = view.ratio
     aspect = _between(uniform[:, ATTEMPTS : 2 * ATTEMPTS], math.log(low), math.log(high)).exp()

@@ -22,7 +22,7 @@ import numba
 import numpy as np
 from numba import float32, int32, uint8
 
-BRIGHTNESS, CONTRAST, SATURATION, HUE, GREY = range(5)  # the first four are the positions in JITTERS
+BRIGHTNESS, CONTRAST, SATURATION, HUE, GREY = range(5)  # the first four as in bench.data.views.draw
 
 TO_SIXTH, TO_STEPS = float32(0.6621727347373962), float32(64.18264770507812)
 ZERO, HALF, ONE, FULL = float32(0), float32(0.5), float32(1), float32(255)

@@ -23,9 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.data.views import Drawn, Interpolation, View
-from bench.data.views.opencv import HUE, box_radius
+from bench.data.views.draw import BRIGHTNESS, CONTRAST, HUE, SATURATION, Drawn
+from bench.data.views.opencv import box_radius
 from bench.data.views.opencv import resize as shrink
+from bench.data.views.spec import Interpolation, View
 from bench.data.views.strong import StrongStep, strengthen_batch
 
 LONGEST = 640  # pixels of a side, after the views' rectangle was cut out; COCO's images are no longer
@@ -43,7 +44,8 @@ LAST_BITS = {torch.float32: 1e-3, torch.float16: 0.06}
 CROP, FLIP, BEFORE, SHIFT, TURNED, AFTER, GREY, RADIUS, SOLARIZE = 0, 4, 5, 14, 15, 16, 25, 26, 27
 WIDTH = 28
 NO_MAP = (1.0, 0.0, 0.0)
-TOWARDS = {0: (0.0, 0.0), 1: (0.0, 1.0), 2: (1.0, 0.0)}  # position in JITTERS -> (a, b): black, mean grey, own grey
+# (a, b) of each map: towards black, the mean grey, the pixel's grey.
+TOWARDS = {BRIGHTNESS: (0.0, 0.0), CONTRAST: (0.0, 1.0), SATURATION: (1.0, 0.0)}
 
 
 def row(drawn: Drawn) -> list[float]:

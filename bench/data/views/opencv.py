@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from bench.data.views import BoxRow, Drawn, Interpolation, View, box
+from bench.data.views.draw import HUE, BoxRow, Drawn, box
+from bench.data.views.spec import Interpolation, View
 from bench.data.views.strong import strengthen_pixels
 
 cv2.setNumThreads(0)  # DataLoader's workers are the parallelism
 
-HUE = 3  # position in JITTERS
 GREY = (4, 0.0)  # a step after them, without a factor
 NEGLIGIBLE = 1e-3  # weight at a kernel's ends: a quarter of a grey level at most
 
@@ -53,7 +53,7 @@ def apply(image: np.ndarray, view: View, drawn: Drawn) -> np.ndarray:
 def make_test_view(
     image: np.ndarray, size: int, resize_to: int, interpolation: Interpolation = "bilinear"
 ) -> tuple[np.ndarray, BoxRow]:
-    """Return what `bench.data.views.make_test_view` does, of an array."""
+    """Return what `bench.data.views.pillow.make_test_view` does, of an array."""
     height, width = image.shape[:2]
     short = min(height, width)
     width, height = int(resize_to * width / short), int(resize_to * height / short)
@@ -75,7 +75,7 @@ def resize(image: np.ndarray, width: int, height: int, interpolation: Interpolat
 
 
 def recolour(pixels: np.ndarray, steps: tuple[tuple[int, float], ...]) -> np.ndarray:
-    """Do steps of colour jitter, (position in JITTERS, factor), and GREY in this order; h×w×3 uint8."""
+    """Do steps of colour jitter, (BRIGHTNESS … HUE, factor), and GREY in this order; h×w×3 uint8."""
     from bench.data.views import colour_kernels  # not at the top: it loads numba
 
     pixels = np.require(pixels, requirements=["C", "W"])  # compiled for memory that may be written

@@ -10,8 +10,12 @@ as with the other back ends.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +26,17 @@ from bench.data.decode import Undecodable, read_array
 from bench.data.sampler import DrawSampler, chosen
 from bench.data.sets import Index, part
 from bench.data.sets.base import Pixels
-from bench.data.small import load_pixels
-from bench.data.views import Batch, View, normalised
+from bench.data.views.batch import Batch, normalised
 from bench.data.views.batch_draw import draw_batch, numbers, split
 from bench.data.views.device import make, precision
-from bench.data.views.opencv import HUE
+from bench.data.views.draw import HUE
+from bench.data.views.spec import View
 from bench.data.views.strong import StrongStep, draw_strong, strengthen_batch
 from bench.errors import BadInput
+from bench.progress import Progress
 from bench.randomness import generator
 
-CHUNK = 4096  # images that are copied to the device at once
+CHUNK = 4096  # images that are read, or copied to the device, at once
 # Values of the images that a CPU makes views of at once, so that what it reads next is still in its cache.
 CACHED = 128 * 3 * 32 * 32
 SHARE = 0.5  # of the free memory that images may take
@@ -98,9 +103,9 @@ class Resident:
             size = len(share.images) // accumulate
             for number in range(accumulate):
                 own = slice(number * size, (number + 1) * size)
-                yield self._undone(share.images[own], uniform[own], share.draws[own])
+                yield self._pending(share.images[own], uniform[own], share.draws[own])
 
-    def _undone(self, images: np.ndarray, uniform: np.ndarray, draws: np.ndarray) -> Batch:
+    def _pending(self, images: np.ndarray, uniform: np.ndarray, draws: np.ndarray) -> Batch:
         strong = [
             [draw_strong(view.strong, generator(self.seed, "strong", number, int(draw))) for draw in draws]
             if view.strong
@@ -213,3 +218,64 @@ def free_bytes(device: torch.device) -> int:
         return torch.cuda.mem_get_info(device)[0]
     with Path("/proc/meminfo").open(encoding="ascii") as lines:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+
+
+# -------------------------------------------------------------------------------------------- reading
+
+
+def load_pixels(index: Index) -> np.ndarray:
+    """Return all images of a split in its order, N×H×W×3 uint8 in one piece of memory, with a progress display.
+
+    What lies in one piece already is returned as it is, and may be read-only.
+
+    Raises BadInput when images differ in size, one cannot be read, or there is none.
+    """
+    if isinstance(index.pixels, np.ndarray) and index.pixels.flags.c_contiguous:
+        return index.pixels
+    count = len(index.files)
+    if not count:
+        raise BadInput(f"{index.split} of {index.dataset} at {index.root} has no images; add them.")
+    pixels: np.ndarray | None = None
+    done = 0
+    with Progress(f"{index.dataset} {index.split}", count, "images") as progress:
+        for images in _copied(index) if index.pixels is not None else _decoded(index):
+            if pixels is None:
+                pixels = np.empty((count, *images[0].shape), np.uint8)
+            for image in images:
+                if image.shape != pixels.shape[1:]:
+                    raise BadInput(_sizes(index, done, image.shape, pixels.shape[1:]))
+                pixels[done] = image
+                done += 1
+            progress.update(len(images))
+    assert pixels is not None
+    return pixels
+
+
+def _copied(index: Index) -> Iterator[np.ndarray | list[np.ndarray]]:
+    assert index.pixels is not None
+    for start in range(0, len(index.pixels), CHUNK):
+        yield index.pixels[start : start + CHUNK]
+
+
+def _decoded(index: Index) -> Iterator[np.ndarray | list[np.ndarray]]:
+    rest = iter(index.files)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        while chunk := list(islice(rest, CHUNK)):
+            yield list(pool.map(partial(_read, index.root), chunk))
+
+
+def _read(root: Path, file: str) -> np.ndarray:
+    try:
+        return read_array(root / file)
+    except Undecodable as error:
+        raise BadInput(
+            f"Cannot read {root / file} ({error}); mend or remove it (bench data check lists all such files)."
+        ) from error
+
+
+def _sizes(index: Index, position: int, shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    return (
+        f"{index.root / index.files[position]} has {shape[1]}×{shape[0]} pixels, but {index.files[0]} has "
+        f"{expected[1]}×{expected[0]}; images that lie in memory together must have one size: resize them, or set "
+        "view_backend to 'fast'."
+    )

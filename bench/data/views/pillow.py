@@ -1,0 +1,54 @@
+"""The back end `reference`: views made with Pillow and torchvision, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageFilter, ImageOps
+from torchvision.transforms import functional as TF
+
+from bench.data.views.draw import BoxRow, Drawn, box, draw_all
+from bench.data.views.spec import Interpolation, View
+from bench.data.views.strong import strengthen
+
+RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+JITTERS = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)  # as draw.BRIGHTNESS … HUE
+
+
+def apply(image: Image.Image, view: View, drawn: Drawn) -> Image.Image:
+    """Return a view of an RGB image, size×size pixels."""
+    left, top, width, height = drawn.crop
+    image = image.crop((left, top, left + width, top + height))
+    image = image.resize((view.size, view.size), RESAMPLING[view.interpolation])
+    if drawn.flip:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    for step, factor in drawn.jitter:
+        image = JITTERS[step](image, factor)
+    if drawn.grey:
+        image = image.convert("L").convert("RGB")
+    if drawn.blur is not None:
+        image = image.filter(ImageFilter.GaussianBlur(drawn.blur))
+    if drawn.solarize:
+        image = ImageOps.solarize(image, 128)
+    return strengthen(image, drawn.strong)
+
+
+def make_views(
+    image: Image.Image, views: Sequence[View], rng: np.random.Generator
+) -> tuple[list[np.ndarray], list[BoxRow]]:
+    """Return the views of one RGB image, h×w×3 uint8, and the box of each; `rng` alone decides them."""
+    drawn, boxes = draw_all(views, image.width, image.height, rng)
+    return [np.asarray(apply(image, view, one)) for view, one in drawn], boxes
+
+
+def make_test_view(
+    image: Image.Image, size: int, resize: int, interpolation: Interpolation = "bilinear"
+) -> tuple[np.ndarray, BoxRow]:
+    """Return the centre size×size×3 (uint8) of an RGB image whose short side is resized to `resize`, and its box."""
+    short = min(image.size)
+    width, height = (int(resize * side / short) for side in image.size)  # cut off, as in torchvision
+    image = image.resize((width, height), RESAMPLING[interpolation])
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    pixels = np.asarray(image.crop((left, top, left + size, top + size)))
+    return pixels, box((left, top, size, size), False, width, height)
