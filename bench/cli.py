@@ -491,7 +491,7 @@ def data_pack_command(
 ) -> None:
     """Shrink a data set's images once, into few large files that training then reads instead."""
     from bench.data.packs.manifest import Form
-    from bench.data.packs.writing import pack, told
+    from bench.data.packs.writing import pack, summary
     from bench.data.roots import resolve_roots
     from bench.data.sets import splits
 
@@ -506,7 +506,7 @@ def data_pack_command(
             made, there = pack(dataset, root, name, form, to=to, workers=workers, unreadable=unreadable.value)
         except KeyboardInterrupt as error:  # which the parser would turn into an exit without a word
             raise Interrupted(f"Packing {dataset} {name} was interrupted; what was packed stays.") from error
-        print(told(made, there), flush=True)
+        print(summary(made, there), flush=True)
     if to is not None and os.environ.get("BENCH_PACK_DIR") != str(to):
         print(f"So that plan and run find it, set BENCH_PACK_DIR={to.absolute()}", flush=True)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.config.recipe import Recipe
 from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask, SegmentationTask, Task
-from bench.data.packs.manifest import Found, PackUse, evaluation_packs, find_packs, training_pack
+from bench.data.packs.manifest import PackUse, StoredPack, evaluation_packs, find_packs, training_pack
 
 PACKED_BACKENDS = frozenset({"fast", "device"})
 
@@ -23,7 +23,7 @@ class Packs:
     def __init__(self, roots: Mapping[str, str], fingerprints: Mapping[str, str]) -> None:
         self.roots, self.fingerprints = roots, fingerprints
         self.notes: list[str] = []  # on packs that lie there and are not used
-        self._found: dict[str, list[Found]] = {}
+        self._found: dict[str, list[StoredPack]] = {}
 
     def __call__(self, config: Recipe | Task) -> tuple[PackUse, ...]:
         """Return the packs that a pretraining or a task reads."""
@@ -38,7 +38,7 @@ class Packs:
             uses += [one.use("evaluation") for one in evaluation_packs(found, config.resize)]
         return tuple(uses)
 
-    def _of(self, dataset: str) -> list[Found]:
+    def _of(self, dataset: str) -> list[StoredPack]:
         if dataset not in self._found:
             found, refused = find_packs(dataset, Path(self.roots[dataset]), self.fingerprints[dataset])
             self._found[dataset] = found

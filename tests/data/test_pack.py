@@ -22,14 +22,16 @@ import torch
 from PIL import Image
 from torch._utils import ExceptionWrapper
 
+import bench.data.packs.encoding as encoding
 import bench.data.packs.manifest as manifests
+import bench.data.packs.unfinished as unfinished
 import bench.data.packs.writing as packing
 from bench.cli import run
 from bench.data.decode import Undecodable, read_rgb
 from bench.data.images import Batch, EvalDataset, ViewDataset, in_order, loader
+from bench.data.packs.encoding import shrink
 from bench.data.packs.manifest import MANIFEST, Form, find_packs
 from bench.data.packs.reading import DamagedPack, Pack, open_pack, verify
-from bench.data.packs.writing import shrink
 from bench.data.sampler import DrawSampler
 from bench.data.sets import fingerprint, index
 from bench.data.sets.check import check
@@ -128,7 +130,7 @@ def test_equal_files_are_stored_once(photos: Path) -> None:
 
 def test_many_data_files(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = made(photos)
-    monkeypatch.setattr(packing, "FILE_BYTES", 9000)
+    monkeypatch.setattr(unfinished, "FILE_BYTES", 9000)
     parts = made(photos, to=photos / "elsewhere")
     assert len(parts.manifest.data_bytes) > 5
     assert all(size <= 9000 for size in parts.manifest.data_bytes if size != 192 * 24 * 3)  # alone more
@@ -269,8 +271,9 @@ def test_a_file_that_cannot_be_opened_is_no_unreadable_image(photos: Path, monke
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+import bench.data.packs.unfinished as unfinished
 import bench.data.packs.writing as packing
-packing.COMMIT_IMAGES, packing.FILE_BYTES = 4, 9000
+unfinished.COMMIT_IMAGES, unfinished.FILE_BYTES = 4, 9000
 for point in range(40):
     child = os.fork()
     if child == 0:
@@ -290,10 +293,11 @@ for point in range(40):
 """
 
 
+@pytest.mark.slow
 def test_an_interrupt_at_any_moment_changes_no_byte(photos: Path, tmp_path: Path, monkeypatch: Any) -> None:
     mark = fingerprint("coco", photos)
-    monkeypatch.setattr(packing, "COMMIT_IMAGES", 4)
-    monkeypatch.setattr(packing, "FILE_BYTES", 9000)
+    monkeypatch.setattr(unfinished, "COMMIT_IMAGES", 4)
+    monkeypatch.setattr(unfinished, "FILE_BYTES", 9000)
     wanted = tree(made(photos, to=tmp_path / "undisturbed").folder)
     killed = tmp_path / "killed"
     subprocess.run([sys.executable, "-c", KILLED, str(photos), str(killed)], check=True, capture_output=True)
@@ -322,7 +326,7 @@ def test_an_interrupt_at_any_moment_changes_no_byte(photos: Path, tmp_path: Path
 
 
 def test_what_an_interrupt_left_is_not_gone_on_with_for_other_data(photos: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(packing, "COMMIT_IMAGES", 4)
+    monkeypatch.setattr(unfinished, "COMMIT_IMAGES", 4)
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
@@ -332,7 +336,7 @@ def test_what_an_interrupt_left_is_not_gone_on_with_for_other_data(photos: Path,
         with pytest.raises(KeyboardInterrupt):
             made(photos)
     (partial,) = (photos / ".bench-pack").glob("*/train.partial")
-    flip(partial / "index.bin", 12 * packing.ROW.itemsize + 3)  # a torn row: all from there on is done again
+    flip(partial / "index.bin", 12 * unfinished.ROW.itemsize + 3)  # a torn row: all from there on is done again
     assert len(packing._whole_rows(partial / "index.bin")) == 12
     with (partial / "data-00000.bin").open("r+b") as opened:
         opened.truncate(100)  # the disk lost what the rows speak of: all is done again
@@ -341,8 +345,9 @@ def test_what_an_interrupt_left_is_not_gone_on_with_for_other_data(photos: Path,
     assert tree(pack.folder) == tree(made(photos, to=photos / "other").folder)
 
 
+@pytest.mark.slow
 def test_the_number_of_processes_changes_no_byte(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packing, "CHUNK", 4)
+    monkeypatch.setattr(encoding, "CHUNK", 4)
     alone = made(photos, JPEG, workers=1)
     together = made(photos, JPEG, workers=3, to=photos / "other")
     assert together.folder != alone.folder
@@ -357,6 +362,7 @@ def runs(process: int) -> bool:
         return False
 
 
+@pytest.mark.slow
 def test_processes_end_when_the_one_that_writes_is_killed(photos: Path, tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; import bench.data.packs.writing as packing\n"
@@ -557,7 +563,7 @@ def test_bad_input_in_one_sentence(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(packing, "_sync", full)
+    monkeypatch.setattr(unfinished, "_sync", full)
     assert "No space left on device" in refused(capsys, "coco", *here)
     monkeypatch.undo()
     assert run(["data", "pack", "coco", *here]) == 0

@@ -98,7 +98,7 @@ class PackUse(_Frozen):
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredPack:
     """A whole pack and where it lies."""
 
     folder: Path
@@ -173,13 +173,13 @@ def folder_name(dataset: str, fingerprint: str, form: Form) -> str:
 
 def find_packs(
     dataset: str, root: Path, fingerprint: str, environ: Mapping[str, str] | None = None
-) -> tuple[list[Found], list[str]]:
+) -> tuple[list[StoredPack], list[str]]:
     """Return the whole packs of a data set as it is now, and a sentence on each other one that lies there.
 
     A pack of another state of the data is refused, as is one that is unfinished or damaged. Only manifests and sizes of
     files are looked at.
     """
-    found: list[Found] = []
+    whole: list[StoredPack] = []
     refused: list[str] = []
     for place in places(root, environ):
         for folder in _folders(place, f"{dataset}-"):
@@ -197,8 +197,8 @@ def find_packs(
                 except BadInput as error:
                     refused.append(f"Not used: {error}")
                 else:
-                    found.append(Found(split, manifest))
-    return found, refused
+                    whole.append(StoredPack(split, manifest))
+    return whole, refused
 
 
 def check_fingerprint(folder: Path, manifest: Manifest, fingerprint: str) -> None:
@@ -222,12 +222,12 @@ def _folders(place: Path, start: str = "") -> list[Path]:
 # ------------------------------------------------------------------------------------------------ which
 
 
-def training_pack(found: Iterable[Found], size: int) -> Found | None:
+def training_pack(packs: Iterable[StoredPack], size: int) -> StoredPack | None:
     """Return the pack that training views of `size` pixels are drawn from: raw before JPEG, then the larger one.
 
     None where none has a short side of at least `size`.
     """
-    fitting = [one for one in found if one.manifest.split == "train" and one.manifest.form.short_side >= size]
+    fitting = [one for one in packs if one.manifest.split == "train" and one.manifest.form.short_side >= size]
     return max(fitting, key=lambda one: _rank(one.manifest.form), default=None)
 
 
@@ -235,14 +235,14 @@ def _rank(form: Form) -> tuple[bool, int, int]:
     return form.format == "uint8", form.short_side, form.quality or 0
 
 
-def evaluation_packs(found: Sequence[Found], resize: int) -> list[Found]:
+def evaluation_packs(packs: Sequence[StoredPack], resize: int) -> list[StoredPack]:
     """Return, for each split, the pack that gives an evaluation the very bits that the originals give, if there is one.
 
     It holds raw pixels, shrunk to the side that the evaluation resizes to (bilinearly, as it does), decoded by the
     libraries that are here now.
     """
-    same: dict[str, Found] = {}
-    for one in found:
+    same: dict[str, StoredPack] = {}
+    for one in packs:
         form = one.manifest.form
         if form.format == "uint8" and form.short_side == resize and one.manifest.decoders == decoders():
             same.setdefault(one.manifest.split, one)
