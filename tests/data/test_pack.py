@@ -337,7 +337,7 @@ def test_what_an_interrupt_left_is_not_gone_on_with_for_other_data(photos: Path,
             made(photos)
     (partial,) = (photos / ".bench-pack").glob("*/train.partial")
     flip(partial / "index.bin", 12 * unfinished.ROW.itemsize + 3)  # a torn row: all from there on is done again
-    assert len(packing._whole_rows(partial / "index.bin")) == 12
+    assert len(unfinished._whole_rows(partial / "index.bin")) == 12
     with (partial / "data-00000.bin").open("r+b") as opened:
         opened.truncate(100)  # the disk lost what the rows speak of: all is done again
     pack = made(photos)
