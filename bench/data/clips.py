@@ -1,7 +1,7 @@
 """Clips: some frames of a video, one after another, as folders of frames or as video files.
 
 Below `train/` (and `val/`) a folder that holds images is a clip, its frames in the order of their names; so is a video
-file. Where clips lie in folders of their own kind (`train/<class>/<clip>`), that is their class.
+file. Where clips lie in folders of one kind (`train/<class>/<clip>`), that is their class.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ def read_frames(path: Path, numbers: Sequence[int]) -> list[np.ndarray]:
     if path.is_dir():
         files = image_names(path)
         return [read_array(path / files[number]) for number in numbers]
-    wanted, found = set(numbers), {}
+    wanted, frames = set(numbers), {}
     for number, frame in enumerate(_decoded(path)):
         if number in wanted:
-            found[number] = frame.to_ndarray(format="rgb24")
+            frames[number] = frame.to_ndarray(format="rgb24")
         if number >= max(wanted):
             break
-    if len(found) < len(wanted):
+    if len(frames) < len(wanted):
         raise Undecodable("it ends before its last frame")
-    return [found[number] for number in numbers]
+    return [frames[number] for number in numbers]
 
 
 def count_frames(path: Path) -> int:

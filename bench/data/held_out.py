@@ -28,7 +28,7 @@ SEED = 0  # of the choice and of the views, whatever the seed of the run
 
 @dataclass(frozen=True)
 class HeldOut:
-    """N images, uint8, each also as two views of its own; with labels, a bank of M others of the same classes."""
+    """N images, uint8, each also as two views; with labels, a bank of M others of the same classes."""
 
     images: Tensor  # N×3×s×s, the centre of each image
     views: tuple[Tensor, Tensor]  # N×3×s×s each
@@ -55,9 +55,9 @@ def held_out(train: Index, size: int, images: int, classes: int, bank: int) -> H
     centre = _centre(shown, size)
     pair = ViewDataset(shown, SIMCLR_VIEWS(size, 0.5), SEED, unreadable="skip")
     v1, v2 = _read(pair, [(i, i) for i in range(len(chosen))]).views
-    found = HeldOut(centre.views[0], (v1, v2), centre.labels)
+    held = HeldOut(centre.views[0], (v1, v2), centre.labels)
     if shown.labels is None or not bank:
-        return found
+        return held
     among = set(shown.labels)
     used = set(shown.files) if source.split == train.split else set()
     if train.labels is None:  # as where STL-10's images without labels are trained on, too
@@ -65,12 +65,12 @@ def held_out(train: Index, size: int, images: int, classes: int, bank: int) -> H
     assert train.labels is not None
     rest = [i for i, label in enumerate(train.labels) if label in among and train.files[i] not in used]
     if not rest:
-        return found
+        return held
     unread = replace(train, pixels=None)  # what is not chosen need not be copied
     some = _chosen(part(unread, rest), bank, len(among))
     others = part(train, [rest[i] for i in some])
     batch = _centre(others, size)
-    return replace(found, bank=batch.views[0], bank_labels=batch.labels)
+    return replace(held, bank=batch.views[0], bank_labels=batch.labels)
 
 
 def _source(train: Index) -> Index:

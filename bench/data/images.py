@@ -299,5 +299,5 @@ def loader(dataset: Dataset[Any], sampler: Iterable[list[Any]], workers: int = 0
         collate_fn=collate,
         persistent_workers=workers > 0,
         pin_memory=pin,
-        generator=torch.Generator(),  # its own: starting to iterate must not move the global one
+        generator=torch.Generator(),  # starting to iterate must not move the global one
     )

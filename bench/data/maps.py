@@ -1,6 +1,6 @@
 """Maps of an image: its objects, its segments or its saliency, cut and flipped exactly as its views are.
 
-A map is H×W uint8 at a size of its own, which need not be the image's. It has no part in what is drawn at random unless
+A map is H×W uint8 whose size need not be the image's. It has no part in what is drawn at random unless
 a view asks for it (`View.salient`).
 """
 
@@ -144,10 +144,10 @@ class _Instances:
             content = json.loads(file.read_bytes())
             sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
             names = {image["file_name"]: image["id"] for image in content["images"]}
-            found: dict[int, list[Any]] = {key: [] for key in sizes}
+            shapes: dict[int, list[Any]] = {key: [] for key in sizes}
             for one in content["annotations"]:
                 if not one.get("iscrowd"):
-                    found[one["image_id"]].append((one["area"], one["segmentation"]))
+                    shapes[one["image_id"]].append((one["area"], one["segmentation"]))
         except FileNotFoundError as error:
             raise BadInput(
                 f"{file} is missing; unpack COCO's annotations_trainval2017.zip there, or use segments instead of "
@@ -158,7 +158,7 @@ class _Instances:
         packed = []
         for name in index.files:
             image = names.get(name.rpartition("/")[2])
-            largest_first = sorted(found.get(image, []), key=lambda one: -one[0]) if image is not None else []
+            largest_first = sorted(shapes.get(image, []), key=lambda one: -one[0]) if image is not None else []
             entry = [sizes.get(image, (0, 0)), [segmentation for _, segmentation in largest_first]]
             packed.append(zlib.compress(json.dumps(entry).encode(), 1))
         return cls(packed)
@@ -166,12 +166,12 @@ class _Instances:
     def map(self, position: int, width: int, height: int) -> np.ndarray:
         """Return the instances of an image, at the size that its annotations are for (else at width×height)."""
         start, end = self._ends[position : position + 2]
-        (own_width, own_height), shapes = json.loads(zlib.decompress(self._bytes[start:end].tobytes()))
+        (full_width, full_height), shapes = json.loads(zlib.decompress(self._bytes[start:end].tobytes()))
         if not shapes:
             return np.zeros((height, width), np.uint8)
-        whole = np.zeros((own_height, own_width), np.uint8)
+        whole = np.zeros((full_height, full_width), np.uint8)
         for number, shape in enumerate(shapes, 1):
-            whole[instance_mask(shape, own_width, own_height)] = min(number, MOST)
+            whole[instance_mask(shape, full_width, full_height)] = min(number, MOST)
         return whole
 
 

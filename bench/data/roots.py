@@ -46,7 +46,7 @@ class Roots:
     def find(self, dataset: str) -> Path:
         """Return the folder of a data set; BadInput with the remedy when there is none.
 
-        ImageNet-100 is read from `imagenet` where it has no folder of its own.
+        ImageNet-100 is read from `imagenet` where it has no folder.
         """
         data_set = find(dataset)
         if data_set is not None:
@@ -98,7 +98,7 @@ def resolve_roots(
             `BENCH_DATA_ROOT_COCO` the folder of one data set.
         cwd: instead of the working directory. Relative folders are relative to it, in a file to the file.
 
-    Raises BadInput for words and files that cannot be understood; that a folder is missing is found when it is wanted.
+    Raises BadInput for words and files that cannot be understood; that a folder is missing is said when it is needed.
     """
     environ = os.environ if environ is None else environ
     cwd = (cwd or Path.cwd()).absolute()

@@ -1,4 +1,4 @@
-"""Tiny data sets, drawn here: procedural scenes in the exact layouts of COCO, ImageNet and Cityscapes, clips, and
+"""Tiny data sets, drawn here: procedural scenes in the layouts of COCO, ImageNet and Cityscapes, clips, and
 shapes in folders of PNG for CIFAR-10, CIFAR-100 and STL-10.
 
 They let everything run without a download, through the readers that serve the originals. This module does not import
@@ -93,10 +93,10 @@ def render(root: Path, seed: int = 0, progress: Progress | None = None) -> dict[
 
 def _whole(place: Path, mark: str, write: Callable[[Path], None]) -> None:
     """Fill a folder beside `place` and rename it, unless `place` has the mark already."""
-    found = _mark(place)
-    if found == mark:
+    present = _mark(place)
+    if present == mark:
         return
-    if found is None and place.exists() and any(place.iterdir()):
+    if present is None and place.exists() and any(place.iterdir()):
         raise BadInput(f"{place} exists and was not rendered by bench; choose another folder, or move it away.")
     fresh = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
     try:
@@ -168,7 +168,7 @@ def _coco_scene(seed: int, number: int) -> tuple[Canvas, Image.Image]:
 
 def coco_annotations(canvas: Canvas, image: int) -> list[dict[str, Any]]:
     """Return COCO's instance annotations of what can be seen, masks as uncompressed run lengths down the columns."""
-    found = []
+    annotations = []
     for number, kind in enumerate(canvas.instances, 1):
         mask = canvas.instance == number
         category = KINDS[kind][1]
@@ -178,7 +178,7 @@ def coco_annotations(canvas: Canvas, image: int) -> list[dict[str, Any]]:
         flat = np.concatenate([[False], mask.T.ravel()])
         changes = np.flatnonzero(flat[1:] != flat[:-1])
         runs = np.diff(np.concatenate([[0], changes, [mask.size]]))
-        found.append(
+        annotations.append(
             {
                 "id": image * 1000 + number,
                 "image_id": image,
@@ -189,7 +189,7 @@ def coco_annotations(canvas: Canvas, image: int) -> list[dict[str, Any]]:
                 "iscrowd": 0,
             }
         )
-    return found
+    return annotations
 
 
 # ------------------------------------------------------------------------------- images in classes, and Cityscapes

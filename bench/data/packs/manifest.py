@@ -2,7 +2,7 @@
 
 A pack holds the images of one split, shrunk, in few large files, which `writing` writes and `reading` reads. It lies
 in DIR/<data set>-<8 digits of the data's fingerprint>-<form>/<split>/, where DIR is `.bench-pack` in the data root
-(hidden, so that no layout and no fingerprint sees it) or what `BENCH_PACK_DIR` names. A folder is a pack once it has
+(hidden, so that no layout and no fingerprint has it) or what `BENCH_PACK_DIR` names. A folder is a pack once it has
 that name: while it is written, it is called <split>.partial.
 
 Planning imports this module, so that it imports neither torch nor numpy, and an image library only when it must.

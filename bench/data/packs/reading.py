@@ -114,12 +114,12 @@ class Pack:
         if np.array_equal(names, self.names):
             return np.arange(len(names))
         order = np.argsort(self.names, kind="stable")
-        found = order[np.searchsorted(self.names, names, sorter=order).clip(max=len(order) - 1)]
-        wrong = np.flatnonzero(self.names[found] != names)
+        places = order[np.searchsorted(self.names, names, sorter=order).clip(max=len(order) - 1)]
+        wrong = np.flatnonzero(self.names[places] != names)
         if len(wrong):
             name = os.fsdecode(bytes(names[wrong[0]]))
             raise BadInput(f"{self.folder} lacks {name}, so that it is of other data; remove it and pack again.")
-        return found
+        return places
 
     def problems(self, position: int, root: Path | None = None) -> str | None:
         """Return what is wrong with an image's record (and, with `root`, with its file since then), or None."""
@@ -146,7 +146,7 @@ def open_pack(folder: Path, identity: str | None = None, *, fingerprint: str | N
 
     Args:
         folder: of the split, as `find_packs` returns it.
-        identity: what planning found there.
+        identity: what planning expects there.
         fingerprint: the data set's, as it is now.
 
     Raises BadInput where there is no whole pack, or another one than was asked for.
@@ -170,10 +170,10 @@ def verify(pack: Pack, root: Path, workers: int = 2) -> list[str]:
     """Look at every record of a pack, and at the files that it was made of; return what is wrong, one sentence each."""
     numbers = range(len(pack))
     title = f"check {pack.manifest.dataset} {pack.manifest.split} pack"
-    found = []
+    wrong: list[str] = []
     with ThreadPoolExecutor(max(1, workers)) as pool, Progress(title, len(pack), "images") as progress:
         for start in range(0, len(pack), VERIFIED):
             for problem in pool.map(lambda position: pack.problems(position, root), numbers[start : start + VERIFIED]):
-                found += [problem] if problem is not None else []
-                progress.update(1, damaged=str(len(found)))
-    return found
+                wrong += [problem] if problem is not None else []
+                progress.update(1, damaged=str(len(wrong)))
+    return wrong

@@ -19,8 +19,8 @@ difference / its 99th percentile in grey levels, on smooth images and on noise a
 | all of it, every step done       | 0.45 / 3  | 1.5 / 8   |
 | strong, of the same pixels       | 0         | 0         |
 
-The hue's of `device` is Pillow's own: it keeps hue and saturation in 8 bits, fractions cut off. The blur's of `fast` is
-at edges. tests/data/test_backends.py holds both to that.
+The difference in hue of `device` comes from Pillow, which keeps hue and saturation in 8 bits, fractions cut off. That
+in blur of `fast` is at edges. tests/data/test_backends.py holds both to that.
 
 A fourth, `resident`, has the split on the device and draws there, too (`batch_draw`), by the laws of `draw` but from
 other random numbers: other views than those, with the pixels of `device` for equal parameters.

@@ -55,7 +55,7 @@ class Draws:
         slot = torch.arange(3, device=self.order.device)
         step = torch.where(slot < place, self.order[:, :3], self.order[:, 1:])  # the three maps in their order, N×3
         maps = [self.factors.gather(1, step), (step == 2).to(torch.float32), (step == 1).to(torch.float32)]
-        chosen = torch.stack(maps, 2)  # N×3×(factor, own grey, mean grey)
+        chosen = torch.stack(maps, 2)  # N×3×(factor, grey of the pixel, mean grey)
         nothing = torch.zeros_like(chosen)
         nothing[:, :, 0] = 1.0
         early = slot < (place if hue else 3)
@@ -130,7 +130,7 @@ def draw_crops(uniform: Tensor, view: View, width: int, height: int) -> Tensor:
         whole_w = round(height * high)
     fallback = ((width - whole_w) // 2, (height - whole_h) // 2, whole_w, whole_h)
     return torch.stack(
-        [torch.where(some, own, float(other)) for own, other in zip((left, top, w, h), fallback, strict=True)], 1
+        [torch.where(some, drawn, float(other)) for drawn, other in zip((left, top, w, h), fallback, strict=True)], 1
     )
 
 
@@ -169,5 +169,5 @@ def _whole(uniform: Tensor, most: Tensor) -> Tensor:
 def _first(mask: Tensor) -> Tensor:
     """The first true column of each row of N×M, 0 where there is none."""
     column = torch.arange(mask.shape[1], device=mask.device)
-    found = torch.where(mask, column, mask.shape[1]).amin(1)
-    return torch.where(found < mask.shape[1], found, 0)
+    first = torch.where(mask, column, mask.shape[1]).amin(1)
+    return torch.where(first < mask.shape[1], first, 0)

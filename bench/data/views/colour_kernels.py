@@ -70,7 +70,7 @@ def _blend(planes: Any, factor: Any, level: Any) -> None:
 
 @compiled("void(uint8[:,::1], float32)")
 def _saturate(planes: Any, factor: Any) -> None:
-    """Go from the pixel's own grey towards its colour, or beyond it."""
+    """Go from the pixel's grey towards its colour, or beyond it."""
     red, green, blue = planes[0], planes[1], planes[2]
     for i in range(red.size):
         r, g, b = float32(red[i]), float32(green[i]), float32(blue[i])
@@ -113,7 +113,7 @@ def _turn(planes: Any, shift: Any) -> None:
         hue = np.trunc(hue + FULL if hue < ZERO else hue) + shift
         hue = (hue - float32(256) if hue >= float32(256) else hue) * float32(6)  # 0…1530
         saturation = np.trunc(chroma / (value if value > ONE else ONE) * FULL) * OF_PRODUCT
-        # What each channel lacks of the brightest is its distance from the channel's own third of the circle.
+        # What each channel lacks of the brightest is its distance from the channel's third of the circle.
         away = _within(float32(510) - abs(hue - float32(765)))
         red[i] = uint8(int32(value * (ONE - saturation * away) + HALF))
         away = _within(abs(hue - float32(510)) - FULL)

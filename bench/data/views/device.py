@@ -110,7 +110,7 @@ class Drawings:
         images = self.pixels.permute(0, 3, 1, 2).to(
             precision(self.pixels.device), memory_format=torch.contiguous_format
         )
-        made = [make(images, view, own) for view, own in zip(self.declared, self.parameters, strict=True)]
+        made = [make(images, view, rows) for view, rows in zip(self.declared, self.parameters, strict=True)]
         return [strengthen_batch(view, steps) for view, steps in zip(made, self.strong, strict=True)]
 
 
@@ -187,12 +187,12 @@ def resample(images: Tensor, across: Tensor, down: Tensor) -> Tensor:
 
 def _maps(pixels: Tensor, parameters: Tensor) -> Tensor:
     """Three maps f·x + (1 − f)·(a·grey(x) + b·mean grey), with parameters N×9 of (f, a, b)."""
-    for factor, own, mean in (parameters[:, start : start + 3].unbind(1) for start in (0, 3, 6)):
+    for factor, pixel, mean in (parameters[:, start : start + 3].unbind(1) for start in (0, 3, 6)):
         grey = luma(pixels)  # N×1×h×w
         level = (grey.mean((2, 3), keepdim=True, dtype=torch.float32) + 0.5).floor()
         f = _each(factor)
         shift = (1 - f) * _each(mean) * level + LAST_BITS[pixels.dtype]
-        towards = ((1 - f) * _each(own)).to(pixels.dtype) * grey + shift.to(pixels.dtype)
+        towards = ((1 - f) * _each(pixel)).to(pixels.dtype) * grey + shift.to(pixels.dtype)
         pixels = (f.to(pixels.dtype) * pixels + towards).floor_().clamp_(0, 255)  # cut off, as in Pillow
     return pixels
 

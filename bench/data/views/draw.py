@@ -77,14 +77,14 @@ def _best_crop(
     How good one is: what it has of what is asked for, at most 1, where two things are asked for the lesser of both.
     """
 
-    def quality(own: Crop) -> float:
+    def quality(candidate: Crop) -> float:
         shares = [1.0]
         if view.overlap > 0 and first is not None:
-            shares.append(overlap(own, first) / view.overlap)
+            shares.append(overlap(candidate, first) / view.overlap)
         if view.salient > 0:
             if saliency is None:
                 raise ValueError("a view with `salient` needs the image's saliency; make the data set with that map")
-            shares.append(covered(saliency, own, width, height) / view.salient)
+            shares.append(covered(saliency, candidate, width, height) / view.salient)
         return min(shares)
 
     best, highest = crop, quality(crop)
@@ -92,8 +92,8 @@ def _best_crop(
         if highest >= 1.0:
             break
         other = draw_crop(width, height, view.scale, view.ratio, rng)
-        if (found := quality(other)) > highest:
-            best, highest = other, found
+        if (reached := quality(other)) > highest:
+            best, highest = other, reached
     return best
 
 

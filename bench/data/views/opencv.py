@@ -64,12 +64,12 @@ def make_test_view(
 
 def resize(image: np.ndarray, width: int, height: int, interpolation: Interpolation) -> np.ndarray:
     """Return an image H×W×3 uint8 (of any strides) resampled to height×width×3, antialiased where it shrinks."""
-    own = np.array(image, order="C")  # a crop's rows apart cost more, and torch wants memory that may be written
-    if own.shape[:2] == (height, width):
-        return own
+    copied = np.array(image, order="C")  # a crop's rows apart cost more, and torch wants memory that may be written
+    if copied.shape[:2] == (height, width):
+        return copied
     # The batch dimension comes first: were its stride not the image's size, torch would answer channels-first, and
     # putting the colours together again would take longer than the resampling.
-    batch = torch.from_numpy(own)[None].permute(0, 3, 1, 2)
+    batch = torch.from_numpy(copied)[None].permute(0, 3, 1, 2)
     resized = F.interpolate(batch, size=(height, width), mode=interpolation, antialias=True)
     return np.ascontiguousarray(resized[0].permute(1, 2, 0).numpy())
 

@@ -102,8 +102,8 @@ class Resident:
             uniform = rng.random((sampler.batch_size, columns), dtype=np.float32)[share.places]
             size = len(share.images) // accumulate
             for number in range(accumulate):
-                own = slice(number * size, (number + 1) * size)
-                yield self._pending(share.images[own], uniform[own], share.draws[own])
+                rows = slice(number * size, (number + 1) * size)
+                yield self._pending(share.images[rows], uniform[rows], share.draws[rows])
 
     def _pending(self, images: np.ndarray, uniform: np.ndarray, draws: np.ndarray) -> Batch:
         strong = [
@@ -143,8 +143,8 @@ class Resident:
         views: list[Tensor] = []
         boxes: list[Tensor] = []
         first: Tensor | None = None
-        for view, own in zip(self.views, split(uniform, self.views), strict=True):
-            drawn = draw_batch(view, own, width, height, first)
+        for view, rows in zip(self.views, split(uniform, self.views), strict=True):
+            drawn = draw_batch(view, rows, width, height, first)
             first = drawn.crop if first is None else first
             turns = view.jitter is not None and view.jitter[HUE] > 0
             views.append(make(images, view, drawn.parameters(turns)))
@@ -174,10 +174,10 @@ class ResidentBatch(Batch):
         assert self.resident is not None
         assert self.places is not None
         assert self.uniform is not None
-        own = self.resident.device
-        if torch.device(device).type != own.type:
-            raise ValueError(f"the images of this batch lie on {own}; it cannot be made on {device}")
-        places, uniform = (one.to(own, non_blocking=non_blocking) for one in (self.places, self.uniform))
+        here = self.resident.device
+        if torch.device(device).type != here.type:
+            raise ValueError(f"the images of this batch lie on {here}; it cannot be made on {device}")
+        places, uniform = (one.to(here, non_blocking=non_blocking) for one in (self.places, self.uniform))
         views, boxes, indices, labels = self.resident.made(places, uniform, self.strong)
         return Batch([normalised(view, memory_format) for view in views], boxes, labels, indices)
 
@@ -190,8 +190,8 @@ def _placed(pixels: Pixels, device: torch.device) -> Tensor:
     n, height, width, colours = pixels.shape
     placed = torch.empty(n, colours, height, width, dtype=torch.uint8, device=device)
     for start in range(0, n, CHUNK):
-        own = torch.from_numpy(np.array(pixels[start : start + CHUNK]))  # a copy: what is read may be write-protected
-        placed[start : start + CHUNK] = own.to(device).permute(0, 3, 1, 2)
+        part = torch.from_numpy(np.array(pixels[start : start + CHUNK]))  # a copy: what is read may be write-protected
+        placed[start : start + CHUNK] = part.to(device).permute(0, 3, 1, 2)
     return placed
 
 

@@ -115,8 +115,8 @@ def small_views(views: Sequence[View], size: int, name: str) -> tuple[View, ...]
         size: side of its global views in pixels.
         name: of the objective.
 
-    Raises BadInput where a view is special: in its own colours, with strong steps, bound to another view or to a map,
-    or a piece of the image that is cut further (square, or of at least half of it).
+    Raises BadInput where a view is special: without colour jitter, with strong steps, bound to another view or a
+    map, or a piece of the image that is cut further (square, or of at least half of it).
     """
     small, replaced = SMALL_VIEW(size), []
     for view in views:
@@ -125,7 +125,7 @@ def small_views(views: Sequence[View], size: int, name: str) -> tuple[View, ...]
         crop = view.size < size and view.scale[1] < 1.0
         if not (plain and (whole or crop)):
             raise BadInput(
-                f"The objective {name} needs views of its own kind, which augmentation='small' would take away; set "
+                f"The objective {name} needs special views, which augmentation='small' would take away; set "
                 "augmentation='own'."
             )
         replaced.append(

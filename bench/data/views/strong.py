@@ -67,7 +67,7 @@ def strengthen_pixels(pixels: np.ndarray, steps: Sequence[StrongStep]) -> np.nda
 
 def strengthen_batch(images: Tensor, steps: Sequence[Sequence[StrongStep]]) -> Tensor:
     """Return images N×3×H×W uint8, on any device, with each one's steps done; without any they stay where they are."""
-    chosen = [number for number, own in enumerate(steps) if own]
+    chosen = [number for number, some in enumerate(steps) if some]
     if not chosen:
         return images
     pixels = images[chosen].permute(0, 2, 3, 1).contiguous().cpu().numpy()
