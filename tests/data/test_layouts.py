@@ -101,6 +101,7 @@ def test_imagenet100_is_filtered_from_imagenet(imagenet: Path) -> None:
         ("imagenet", "train/"),
         ("imagenet100", "train/"),
         ("cityscapes", "leftImg8bit/train/"),
+        *((name, "train/") for name in ("clips", "cifar10", "cifar100", "stl10")),
     ],
 )
 def test_a_missing_layout_is_described(tmp_path: Path, dataset: str, looked_for: str) -> None:

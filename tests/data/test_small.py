@@ -215,16 +215,6 @@ def test_pretraining_on_stl_without_its_unlabelled_images_is_refused(both: Both)
         assert [line for line in report.missing if line.startswith("unlabeled (")]
 
 
-@pytest.mark.parametrize("dataset", SMALL)
-def test_a_missing_layout_is_described(dataset: str, tmp_path: Path) -> None:
-    with pytest.raises(
-        BadInput, match=rf"not laid out as {dataset}: there is no train/; it should hold {FOLDERS[dataset]}"
-    ):
-        index(dataset, tmp_path, "train")
-    with pytest.raises(BadInput, match=rf"nowhere is no folder; give --data-root {dataset}=DIR"):
-        index(dataset, tmp_path / "nowhere", "train")
-
-
 # --------------------------------------------------------------------------------- check, pack, fingerprint
 
 

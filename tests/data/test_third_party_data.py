@@ -13,6 +13,8 @@ from subprocess import CompletedProcess
 import pytest
 
 from bench.config.load import load_recipe, load_task
+from bench.data.packs.manifest import Form
+from bench.data.packs.writing import pack
 from bench.data.roots import resolve_roots
 from bench.data.sets import fingerprint, index, pretraining_index, short_name
 from bench.data.sets.check import check
@@ -89,6 +91,13 @@ def test_it_is_listed_checked_and_fingerprinted_by_any_name(name: str, installed
     before = fingerprint(name, birds)
     (birds / "val.txt").write_text("heron/000.jpg\nrobin/001.jpg\n")
     assert fingerprint(name, birds) != before
+
+
+def test_a_pack_is_made_under_a_name_alone_and_where_the_class_allows_it(installed: Path, birds: Path) -> None:
+    with pytest.raises(BadInput, match=r"Packs are found by name, .* is none; name birds by an entry point"):
+        pack(f"{installed}/birds.py:Birds", birds, "train", Form())
+    with pytest.raises(BadInput, match="birds is read at its full size, which no pack holds; pack coco, imagenet"):
+        pack("birds", birds, "train", Form())
 
 
 def test_an_edit_of_its_source_is_another_data_set_and_a_move_is_not(mine: Path, birds: Path, tmp_path: Path) -> None:

@@ -48,7 +48,9 @@ def pack(
     data_set = get(dataset)
     if data_set.one_size:
         raise BadInput(f"{dataset}'s images are small already, and no pack is read for them; train without one.")
-    if not data_set.packable or dataset != data_set.name:  # what is named by its path is looked for by no plan
+    if dataset != data_set.name:  # no plan looks for it
+        raise BadInput(f"Packs are found by name, and {dataset} is none; name {data_set.name} by an entry point.")
+    if not data_set.packable:
         packable = ", ".join(name for name, one in DATA_SETS.items() if one.packable)
         raise BadInput(f"{dataset} is read at its full size, which no pack holds; pack {packable}.")
     place = (to or root / FOLDER).absolute()
