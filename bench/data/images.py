@@ -27,18 +27,6 @@ from bench.data.views.pillow import apply, make_test_view
 from bench.errors import BadInput
 from bench.randomness import generator
 
-__all__ = [
-    "Batch",
-    "EvalDataset",
-    "Packed",
-    "Sample",
-    "UnreadableImage",
-    "ViewDataset",
-    "collate",
-    "in_order",
-    "loader",
-]
-
 Unreadable = Literal["fail", "skip"]
 Backend = Literal["reference", "fast", "device"]
 

@@ -125,7 +125,7 @@ def small_views(views: Sequence[View], size: int, name: str) -> tuple[View, ...]
         crop = view.size < size and view.scale[1] < 1.0
         if not (plain and (whole or crop)):
             raise BadInput(
-                f"The objective {name} needs special views, which augmentation='small' would take away; set "
+                f"The objective {name} needs views of its own kind, which augmentation='small' would take away; set "
                 "augmentation='own'."
             )
         replaced.append(
