@@ -11,37 +11,37 @@ import pytest
 
 
 @pytest.fixture(scope="module")
-def rendered(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(photographs, "FOLDER", tmp_path_factory.mktemp("rendered"))
-        yield photographs.photographs(8)
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rendered")
+    photographs.render(folder / "train2017", 8)
+    return folder
 
 
-def test_size_and_weight_of_files(rendered):
-    shapes = [cv2.imread(str(file)).shape for file in rendered]
+def test_size_and_weight_of_files(folder):
+    files = photographs.listed(folder)
+    shapes = [cv2.imread(str(file)).shape for file in files]
     assert shapes[0] == (375, 500, 3)
     assert shapes[3] == (500, 375, 3)  # every fourth is upright
     assert shapes.count((500, 375, 3)) == 2
-    assert 70_000 < statistics.median(file.stat().st_size for file in rendered) < 120_000
-    assert photographs.about(rendered).startswith("8 JPEG files, rendered with the entropy of photographs, median ")
+    assert 70_000 < statistics.median(file.stat().st_size for file in files) < 120_000
 
 
-def test_the_same_number_gives_the_same_pixels(rendered):
-    again = photographs.photograph(2, 375, 500)
-    assert np.array_equal(photographs.photograph(2, 375, 500), again)
-    assert not np.array_equal(photographs.photograph(3, 375, 500), again)
-    before = {file: file.stat().st_mtime_ns for file in rendered}
-    assert photographs.photographs(8) == rendered
-    assert {file: file.stat().st_mtime_ns for file in rendered} == before  # rendered once
+def test_the_same_number_gives_the_same_pixels(folder):
+    assert np.array_equal(photographs.photograph(2, 375, 500), photographs.photograph(2, 375, 500))
+    assert not np.array_equal(photographs.photograph(3, 375, 500), photographs.photograph(2, 375, 500))
+    before = {file: file.stat().st_mtime_ns for file in photographs.listed(folder)}
+    photographs.render(folder / "train2017", 8)
+    assert {file: file.stat().st_mtime_ns for file in photographs.listed(folder)} == before  # rendered once
 
 
-def test_given_files_are_taken_in_order_and_again(tmp_path, rendered):
-    folder = tmp_path / "given"
-    (folder / "deep").mkdir(parents=True)
-    for name, file in zip(("b.jpg", "deep/a.JPEG", "c.png"), rendered, strict=False):
-        (folder / name).write_bytes(file.read_bytes())
-    found = photographs.photographs(5, folder)
-    assert [file.relative_to(folder).as_posix() for file in found] == ["b.jpg", "deep/a.JPEG"] * 2 + ["b.jpg"]
-    with pytest.raises(SystemExit) as end:
-        photographs.photographs(1, tmp_path / "empty")
-    assert end.value.code == 2
+def test_given_files_are_taken_in_order(tmp_path, folder):
+    given = tmp_path / "given"
+    (given / "deep").mkdir(parents=True)
+    for name, file in zip(("b.jpg", "deep/a.JPEG", "c.png"), photographs.listed(folder), strict=False):
+        (given / name).write_bytes(file.read_bytes())
+    values, notes = photographs.prepare(False, given, tmp_path)
+    laid_out = photographs.listed(values["folder"])
+    assert [file.read_bytes() for file in laid_out] == [
+        (given / name).read_bytes() for name in ("b.jpg", "deep/a.JPEG")
+    ]
+    assert notes[0].startswith("Images: 2 JPEG files, given photographs, median ")
