@@ -185,13 +185,7 @@ def whole(
 
 
 def knn(
-    bank: int,
-    queries: int,
-    k: int,
-    temperature: float,
-    device: str = "cpu",
-    dim: int = 2048,
-    search: str = "bf16",
+    bank: int, queries: int, k: int, temperature: float, device: str = "cpu", dim: int = 2048, search: str = "bf16"
 ) -> Sample:
     """Weighted votes of the k nearest rows of a bank.
 

@@ -227,11 +227,10 @@ def exponent(heights: pd.Series) -> Exponent | None:
     if len(points) < 2:
         return None
     x, y = np.log(points.index.to_numpy(float)), np.log(points.to_numpy(float))
-    slope, start = np.polyfit(x, y, 1)
-    if len(x) == 2:
-        return Exponent(float(slope), None)
-    residue = ((y - start - slope * x) ** 2).sum() / (len(x) - 2)
-    return Exponent(float(slope), float(np.sqrt(residue / ((x - x.mean()) ** 2).sum())))
+    x, y = x - x.mean(), y - y.mean()
+    slope = (x * y).sum() / (x**2).sum()
+    error = np.sqrt(((y - slope * x) ** 2).sum() / (len(x) - 2) / (x**2).sum()) if len(x) > 2 else None
+    return Exponent(float(slope), None if error is None else float(error))
 
 
 # ---------------------------------------------------------------------------------------------- writing

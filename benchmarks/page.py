@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import pandas as pd
 from comparisons import COMPARISONS
 from measurements import ROOT, Compared, Curve, Figures, Measurement, exponent, read
 
@@ -69,6 +70,7 @@ NO_GPU = (
     'images of 32 pixels (BYOL, ResNet-18, two views, `view_backend="resident"`) in less than 3 s on an H200, 5 times '
     "lightly's loop or more."
 )
+VERDICTS = {None: "–", True: "met", False: "**missed**"}
 REPEATED_NO_MORE = f"The scripts of these are not kept; they are in the repository's history, at commit {ONCE}."
 NOTHING = "Nothing has been measured yet: `make bench` does it."
 
@@ -106,16 +108,6 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> 
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rules, *rows))
 
 
-def bullets(items: Iterable[str]) -> str:
-    """Write sentences as a list."""
-    return "\n".join(f"- {escaped(item)}" for item in items)
-
-
-def verdict(met: bool | None) -> str:
-    """Say whether a goal was met."""
-    return {None: "–", True: "met", False: "**missed**"}[met]
-
-
 def provenance(measurement: Measurement) -> str:
     """Say when, where and with what something was measured."""
     taken = measurement.taken
@@ -132,17 +124,6 @@ def provenance(measurement: Measurement) -> str:
 def versions(packages: dict[str, str | None]) -> str:
     """List the versions of packages; that of the project itself is its commit."""
     return ", ".join(f"{name} {version}" for name, version in packages.items() if version and name != "bench")
-
-
-def check_words(measurement: Measurement) -> list[str]:
-    """Write the goals that are no ratios as sentences."""
-    return [
-        f"Goal: {check.what}, {'at most' if check.at_most else 'at least'} "
-        + f"{number(check.goal)} {check.unit}".rstrip()
-        + f": {'met' if check.met else 'missed'}, {number(check.value)} {check.unit}".rstrip()
-        + "."
-        for check in measurement.checks
-    ]
 
 
 # ------------------------------------------------------------------------------------------ comparisons
@@ -184,11 +165,23 @@ def memory_is_known(comparison: Compared) -> bool:
     return not alike and comparison.benchmark.removeprefix("gpu_") not in STARTS_OTHERS
 
 
-def comparison_text(comparison: Compared) -> str:
+def section(measurement: Measurement, head: Sequence[str], rows: Iterable[Sequence[str]], notes: Iterable[str]) -> str:
+    """Write a measurement: its table, its goals that are no ratios, notes, and where it was measured."""
+    goals = [
+        f"Goal: {check.what}, {'at most' if check.at_most else 'at least'} "
+        + f"{number(check.goal)} {check.unit}".rstrip()
+        + f": {'met' if check.met else 'missed'}, {number(check.value)} {check.unit}".rstrip()
+        + "."
+        for check in measurement.checks
+    ]
+    items = "\n".join(f"- {escaped(item)}" for item in (*goals, *notes, provenance(measurement)))
+    return "\n\n".join([f"### {escaped(measurement.title)}", table(list(map(escaped, head)), rows), items])
+
+
+def compared(comparison: Compared) -> str:
     """Write one comparison."""
     lines, known = [Line(comparison, name) for name in comparison.contenders], memory_is_known(comparison)
     on_device = any(line.result.peak_device_mib for line in lines)
-    head = ["contender", f"{comparison.unit}/s", "× baseline", "× best peer", "goal", "", "memory, MiB"]
     rows = [
         [
             line.title,
@@ -196,48 +189,38 @@ def comparison_text(comparison: Compared) -> str:
             spread(line.to_base, times),
             "–" if line.to_peer is None else spread(line.to_peer, times),
             line.aims,
-            verdict(line.met),
+            VERDICTS[line.met],
             f"{line.result.peak_mib:,.0f}" if known else "–",
             *([f"{line.result.peak_device_mib:,.0f}"] if on_device else []),
             f"{line.result.ready_seconds:.1f}",
         ]
         for line in lines
     ]
-    rounds = len(lines[0].rate)
-    notes = [
-        *check_words(comparison),
-        *(f"{line.name}: {line.result.about}" for line in lines if line.result.about),
-        *comparison.notes,
-        *([] if known else ["Memory is not shown: what was kept is not that of the work."]),
-        f"{rounds} round{'s' if rounds > 1 else ''}. {provenance(comparison)}",
-    ]
+    head = ["contender", f"{comparison.unit}/s", "× baseline", "× best peer", "goal", "", "memory, MiB"]
     head += [*(["GPU memory, MiB"] if on_device else []), "ready, s"]
-    return "\n\n".join([f"### {escaped(comparison.title)}", table(head, rows), bullets(notes)])
+    notes = [f"{line.name}: {line.result.about}" for line in lines if line.result.about] + comparison.notes
+    notes += [] if known else ["Memory is not shown: what was kept is not that of the work."]
+    return section(comparison, head, rows, [*notes, f"Rounds: {len(lines[0].rate)}."])
 
 
-def curve_text(curve: Curve) -> str:
+def curve(measurement: Curve) -> str:
     """Write one growth curve, sizes downwards, with the exponent of each series below."""
-    axes, heights = curve.curve, curve.curve.heights()
+    axes, heights = measurement.curve, measurement.curve.heights()
     rows = [[f"{x:,.12g}", *("–" if y != y else number(y) for y in row)] for x, row in heights.iterrows()]
     slopes = {name: exponent(heights[name]) for name in heights}
     rows.append(["**exponent**", *(f"**{slope}**" if slope else "–" for slope in slopes.values())])
-    head = [escaped(text) for text in (axes.x, *(f"{name}, {axes.y}" for name in heights))]
     steep = [name for name, slope in slopes.items() if slope is not None and slope.certainly_above(1)]
     above = [f"Above linear: {', '.join(steep)}."] if steep and axes.y == "seconds" else []
-    notes = [*check_words(curve), *above, *curve.notes, provenance(curve)]
-    return "\n\n".join([f"### {escaped(curve.title)}", table(head, rows, left=0), bullets(notes)])
+    return section(
+        measurement, [axes.x, *(f"{name}, {axes.y}" for name in heights)], rows, [*above, *measurement.notes]
+    )
 
 
-def figures_text(measurement: Figures) -> str:
+def figures(measurement: Figures) -> str:
     """Write figures as a table."""
-    columns = list(dict.fromkeys(name for row in measurement.figures.values() for name in row))
-    rows = [
-        [escaped(name), *("–" if (value := row.get(column)) is None else f"{value:.4g}" for column in columns)]
-        for name, row in measurement.figures.items()
-    ]
-    notes = [*check_words(measurement), *measurement.notes, provenance(measurement)]
-    head = ["", *map(escaped, columns)]
-    return "\n\n".join([f"### {escaped(measurement.title)}", table(head, rows), bullets(notes)])
+    frame = pd.DataFrame(measurement.figures).T
+    rows = [[escaped(str(name)), *("–" if y != y else f"{y:.4g}" for y in row)] for name, row in frame.iterrows()]
+    return section(measurement, ["", *frame], rows, measurement.notes)
 
 
 # ------------------------------------------------------------------------------------------------- page
@@ -246,8 +229,8 @@ def figures_text(measurement: Figures) -> str:
 def text(measurement: Measurement) -> str:
     """Write one measurement."""
     if isinstance(measurement, Compared):
-        return comparison_text(measurement)
-    return curve_text(measurement) if isinstance(measurement, Curve) else figures_text(measurement)
+        return compared(measurement)
+    return curve(measurement) if isinstance(measurement, Curve) else figures(measurement)
 
 
 def short(measurements: Sequence[Measurement]) -> list[str]:
@@ -259,13 +242,13 @@ def short(measurements: Sequence[Measurement]) -> list[str]:
                 ratios = [line.to_base.median(), None if line.to_peer is None else line.to_peer.median()]
                 ratios += [line.memory if memory_is_known(comparison) else None]
                 words = ["–" if ratio is None else times(ratio) for ratio in ratios]
-                rows.append([escaped(comparison.title), escaped(line.name), *words, line.aims, verdict(line.met)])
+                rows.append([escaped(comparison.title), escaped(line.name), *words, line.aims, VERDICTS[line.met]])
     checks = [
         [
             escaped(check.what),
             f"{number(check.value)} {check.unit}".rstrip(),
             f"{'≤' if check.at_most else '≥'} {number(check.goal)}",
-            verdict(check.met),
+            VERDICTS[check.met],
         ]
         for measurement in measurements
         for check in measurement.checks
@@ -283,13 +266,7 @@ def render(results: Path) -> str:
     gpu = [one for one in all_of if one.benchmark.startswith("gpu_")]
     once = [one for one in all_of if one not in gpu and one.benchmark not in PLACES]
     here = [one for one in all_of if one not in gpu]
-    sections = {
-        "Comparisons": [one for one in here if isinstance(one, Compared) and one not in once],
-        "Growth": [one for one in here if isinstance(one, Curve) and one not in once],
-    }
-    parts = [INTRO, "## In short", *short(here)]
-    for heading, measurements in sections.items():
-        parts += [f"## {heading}", *map(text, measurements)] if measurements else []
+    parts = [INTRO, "## In short", *short(here), "## Comparisons", *(text(one) for one in here if one not in once)]
     parts += ["## Measured once", REPEATED_NO_MORE, *map(text, once)] if once else []
     parts += ["## On a GPU", *(map(text, gpu) if gpu else [NO_GPU]), SOLO_LEARN]
     return "\n\n".join(parts) + "\n"

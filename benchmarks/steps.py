@@ -106,13 +106,7 @@ def from_files(batch: int, size: int, folder: str, device: str = "cpu", **settin
 
 
 def small(
-    batch: int,
-    size: int,
-    images: int,
-    backend: Any = "resident",
-    steps: int = 1,
-    device: str = "cpu",
-    **settings: Any,
+    batch: int, size: int, images: int, backend: Any = "resident", steps: int = 1, device: str = "cpu", **settings: Any
 ) -> Sample:
     """`steps` steps a sample on 32×32 images, as the recipe of CIFAR-10 has them, with BYOL's own views."""
     torch.backends.cudnn.benchmark = device == "cuda"

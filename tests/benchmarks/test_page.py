@@ -46,7 +46,8 @@ def test_figures_of_a_comparison(rendered):
     assert "- ours: What it is." in text
     assert "- A note \\| with a bar." in text
     assert "Memory is not shown" not in text
-    assert "3 rounds. Measured 2026-01-02 at commit 0123456789ab on A CPU, 2 cores, 8 GiB (avx2);" in text
+    assert "- Rounds: 3." in text
+    assert "- Measured 2026-01-02 at commit 0123456789ab on A CPU, 2 cores, 8 GiB (avx2);" in text
     assert "python 3.11.1, torch 2.0; peers: lightly 1.6.0." in text
 
 
