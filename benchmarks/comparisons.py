@@ -17,64 +17,36 @@ Rates = Mapping[str, float]  # contender -> units a second, in one round
 
 @dataclass(frozen=True)
 class Goal:
-    """A goal that is no ratio to the baseline or the best peer.
+    """A goal that is no ratio to the baseline or the best peer."""
 
-    Args:
-        what: is measured.
-        value: from the rates of one round; the median over the rounds counts.
-        goal: to be reached at least, or at most.
-        unit: of both.
-        at_most: see `goal`.
-    """
-
-    what: str
-    value: Callable[[Rates], float]
+    what: str  # is measured
+    value: Callable[[Rates], float]  # of one round; the median over the rounds counts
     goal: float
     unit: str
-    at_most: bool = True
+    at_most: bool = True  # else at least
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One question and those who answer it.
+    """One question and those who answer it."""
 
-    Args:
-        name: of the file in results/benchmarks/.
-        area: `--only` takes it, and names, too.
-        question: the title on the page; {size} and other common arguments are filled in.
-        sample: what one sample is.
-        unit: what a sample counts; rates are in unit/s.
-        seconds: the time that it may take, preparation included; an area's comparisons share theirs.
-        rounds: samples of each contender.
-        contenders: the baseline first.
-        common: arguments of all contenders; "{folder}" and the like are filled in from what was prepared.
-        quick: arguments that a quick run has instead.
-        prepare: "module:function" that makes what the contenders read, see photographs.prepare.
-        threads: of each contender; None leaves it to torch.
-        warmup: samples of each contender that are thrown away.
-        resident: whether all contenders fit into memory together.
-        device: cpu or cuda; contenders of the latter take an argument `device`.
-        notes: sentences for the reader.
-        goals: that are no ratios.
-    """
-
-    name: str
-    area: str
-    question: str
-    sample: str
-    unit: str
-    seconds: float
-    rounds: int
-    contenders: tuple[Contender, ...]
-    common: Mapping[str, Any] = field(default_factory=dict)
-    quick: Mapping[str, Any] = field(default_factory=dict)
-    prepare: str | None = None
-    threads: int | None = 2
-    warmup: int = 1
-    resident: bool = True
-    device: str = "cpu"
-    notes: tuple[str, ...] = ()
-    goals: tuple[Goal, ...] = ()
+    name: str  # of the file in results/benchmarks/
+    area: str  # several comparisons; `--only` takes areas and names
+    question: str  # the title on the page; {size} and other common arguments are filled in
+    sample: str  # what one sample is
+    unit: str  # what a sample counts: rates are in unit/s
+    seconds: float  # that it may take, preparation included; an area's comparisons share theirs
+    rounds: int  # samples of each contender
+    contenders: tuple[Contender, ...]  # the baseline first
+    common: Mapping[str, Any] = field(default_factory=dict)  # arguments; "{folder}" is filled in from what was prepared
+    quick: Mapping[str, Any] = field(default_factory=dict)  # arguments that a quick run has instead
+    prepare: str | None = None  # "module:function" that makes what contenders read, see photographs.prepare
+    threads: int | None = 2  # of each contender; None leaves it to torch
+    warmup: int = 1  # samples of each contender that are thrown away
+    resident: bool = True  # whether all contenders fit into memory together
+    device: str = "cpu"  # or cuda, whose contenders take an argument `device`
+    notes: tuple[str, ...] = ()  # sentences for the reader
+    goals: tuple[Goal, ...] = ()  # that are no ratios
 
 
 TUNED: dict[str, Any] = {"bf16": True, "channels_last": True}

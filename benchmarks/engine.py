@@ -33,30 +33,20 @@ CLOSING_SECONDS = 10  # for a process to end by itself
 class Contender:
     """One way to do the work.
 
-    Args:
-        name: as the page shows it.
-        target: "module:function" below benchmarks/; `function(**arguments)` returns a callable that does one sample's
-            work and returns how many units (images, steps, queries) it was.
-        arguments: JSON-able; added to those of the comparison.
-        about: what this is, in a few words.
-        peer: whether the peers' environment runs it.
-        threads: threads of OpenMP and torch; None takes the comparison's number.
-        warmup: samples that are thrown away before the first round; None takes the comparison's number.
-        goal: the ratio to the baseline that is aimed at.
-        goal_best_peer: the ratio to the fastest peer that is aimed at.
-        quick: whether `--quick` tries it, too.
+    `target` is "module:function" below benchmarks/; `function(**arguments)` returns a callable that does one sample's
+    work and returns how many units (images, steps, queries) it was.
     """
 
-    name: str
+    name: str  # as the page shows it
     target: str
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    about: str = ""
-    peer: bool = False
-    threads: int | None = None
-    warmup: int | None = None
-    goal: float | None = None
-    goal_best_peer: float | None = None
-    quick: bool = True
+    arguments: Mapping[str, Any] = field(default_factory=dict)  # JSON-able; added to those of the comparison
+    about: str = ""  # what this is, in a few words
+    peer: bool = False  # whether the peers' environment runs it
+    threads: int | None = None  # of OpenMP and torch; None takes the comparison's number
+    warmup: int | None = None  # samples that are thrown away; None takes the comparison's number
+    goal: float | None = None  # the ratio to the baseline that is aimed at
+    goal_best_peer: float | None = None  # the ratio to the fastest peer that is aimed at
+    quick: bool = True  # whether `--quick` tries it, too
 
 
 class NoSample(Exception):

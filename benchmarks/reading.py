@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import photographs
 
-from bench.data.decode import read_rgb
+from bench.data.decode import read_array, read_rgb
 from bench.data.manifest import Form
 from bench.data.pack import open_pack
 from bench.data.packing import pack
@@ -38,19 +37,13 @@ def read(passes: int, folder: str, how: str) -> Callable[[], int]:
         how: by pillow or opencv (files, at their full size), or pack (at the size that was packed).
     """
     cv2.setNumThreads(1)
-    one: Callable[[int], Any]
     if how == "pack":
         opened = open_pack(Path(folder))
         count, one = len(opened), opened.read
     else:
         files = photographs.listed(folder)
-        count = len(files)
-
-        def one(number: int) -> Any:
-            if how == "pillow":
-                return np.asarray(read_rgb(files[number]))
-            pixels = cv2.imread(str(files[number]), cv2.IMREAD_COLOR)
-            return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+        decode = read_array if how == "opencv" else lambda file: np.asarray(read_rgb(file))
+        count, one = len(files), lambda number: decode(files[number])
 
     buffer = np.empty(max(one(number).size for number in range(count)), np.uint8)
 

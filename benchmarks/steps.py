@@ -9,25 +9,22 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+from photographs import FOLDER
+from views import dataset, index
+
 from bench.allocator import settle
-
-settle()  # before the first large allocation, as a stage does; BENCH_ALLOCATOR chooses
-
-import torch  # noqa: E402
-from photographs import FOLDER  # noqa: E402
-from views import dataset, index  # noqa: E402
-
-from bench.data.images import ViewDataset, loader  # noqa: E402
-from bench.data.resident import Resident  # noqa: E402
-from bench.data.sampler import DrawSampler  # noqa: E402
-from bench.data.views import Batch  # noqa: E402
-from bench.nn.encoder import build_encoder  # noqa: E402
-from bench.objectives import build  # noqa: E402
-from bench.recipe import Recipe, load_recipe  # noqa: E402
-from bench.train.distributed import Ranks  # noqa: E402
-from bench.train.feed import to_device  # noqa: E402
-from bench.train.state import State  # noqa: E402
-from bench.train.step import Step  # noqa: E402
+from bench.data.images import ViewDataset, loader
+from bench.data.resident import Resident
+from bench.data.sampler import DrawSampler
+from bench.data.views import Batch
+from bench.nn.encoder import build_encoder
+from bench.objectives import build
+from bench.recipe import Recipe, load_recipe
+from bench.train.distributed import Ranks
+from bench.train.feed import to_device
+from bench.train.state import State
+from bench.train.step import Step
 
 Sample = Callable[[], float]
 LR = 0.06
@@ -35,6 +32,7 @@ LR = 0.06
 
 def byol(batch: int, device: str, **settings: Any) -> Step:
     """Return the step of `bench.train` of a ResNet-50, as a recipe with these settings has it."""
+    settle()  # the allocator, as a stage does before its first large allocation
     values: dict[str, Any] = {"name": "byol", "summary": "", "source": "", "profile": "full", "dataset": "coco"}
     values |= {"objective": {"name": "byol"}, "epochs": 1, "batch_size": batch, "optimizer": {"name": "sgd", "lr": LR}}
     values |= {"precision": "bf16"}
@@ -109,6 +107,7 @@ def small(
     batch: int, size: int, images: int, backend: Any = "resident", steps: int = 1, device: str = "cpu", **settings: Any
 ) -> Sample:
     """`steps` steps a sample on 32×32 images, as the recipe of CIFAR-10 has them, with BYOL's own views."""
+    settle()
     torch.backends.cudnn.benchmark = device == "cuda"
     recipe = load_recipe("cifar10_byol_loss1").model_copy(update={"batch_size": batch, "precision": "bf16", **settings})
     objective = build(recipe.objective, build_encoder(recipe.arch, 0, recipe.stem), 0)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
+
+import cv2
 import evaluation
 import features
 import numpy as np
@@ -19,6 +22,29 @@ def prepared(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(photographs, "FOLDER", place)
         yield reading.prepare(True, None, place)
+
+
+def test_rendered_files_are_like_imagenets_and_the_same_each_time(prepared):
+    files = photographs.listed(prepared[0]["folder"])
+    shapes = [cv2.imread(str(file)).shape for file in files]
+    assert shapes == [(500, 375, 3) if number % 4 == 3 else (375, 500, 3) for number in range(8)]
+    assert 70_000 < statistics.median(file.stat().st_size for file in files) < 120_000
+    pixels = photographs.photograph(2, 75, 100)
+    assert np.array_equal(pixels, photographs.photograph(2, 75, 100))
+    assert not np.array_equal(pixels, photographs.photograph(3, 75, 100))
+    before = {file: file.stat().st_mtime_ns for file in files}
+    photographs.render(files[0].parent, 8)
+    assert {file: file.stat().st_mtime_ns for file in files} == before
+
+
+def test_given_files_are_taken_in_order(tmp_path):
+    given = tmp_path / "photos"
+    (given / "deep").mkdir(parents=True)
+    for name in ("b.jpg", "deep/a.JPEG", "c.png"):
+        (given / name).write_text(name)
+    values, notes = photographs.prepare(False, given, tmp_path)
+    assert [file.read_text() for file in photographs.listed(values["folder"])] == ["b.jpg", "deep/a.JPEG"]
+    assert notes[0].startswith("Images: 2 JPEG files, given photographs, median ")
 
 
 def test_images_and_features_are_the_same_in_every_process():
