@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import engine
 import pytest
@@ -75,8 +77,13 @@ def test_who_is_too_slow_is_left_out_and_ended(tmp_path):
     assert not left_out["slow"].fault
 
 
-def test_no_round_begins_after_the_deadline(tmp_path):
-    assert measure([worker(tmp_path / "taken", "a")], 2, deadline=time.monotonic() - 1)[0] == {}
+def test_no_round_begins_that_would_end_after_the_deadline(tmp_path, monkeypatch):
+    # Every look at the clock is 10 s later: ready at 0, the first round from 10 to 30, the next would end at 60.
+    clock = SimpleNamespace(monotonic=itertools.count(0, 10).__next__, sleep=time.sleep)
+    monkeypatch.setattr(engine, "time", clock)
+    measured, left_out = measure([worker(tmp_path / "taken", "a")], 5, deadline=55)
+    assert len(measured["a"].samples) == 1
+    assert not left_out
 
 
 def test_what_a_contender_starts_ends_with_it(tmp_path, monkeypatch):
