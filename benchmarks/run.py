@@ -90,14 +90,16 @@ def run(
             prepared, notes = getattr(importlib.import_module(module), function)(quick, images, Path(place))
         contenders = ready(comparison, prepared, device, quick)
         measured, left_out = measure(contenders, rounds, deadline=deadline, resident=comparison.resident)
-    problems = [f"{key}: {reason}" for key, reason in left_out.items()]
-    failed = [f"{comparison.name}, {key}: {reason}" for key, reason in left_out.items() if reason.fault]
+    problems = [f"{name}: {reason}" for name, reason in left_out.items()]
+    failed = [f"{comparison.name}, {name}: {reason}" for name, reason in left_out.items() if reason.fault]
     if not measured:
         return problems, failed
     done = len(next(iter(measured.values())).samples)
     if done < rounds:
         problems.append(f"{rounds - done} of {rounds} rounds: no time was left")
-    notes += [f"Left out: {problem}." for problem in problems]
+    # Errors name files of this machine: they are printed, and stay out of the results.
+    notes += [f"Left out: {name}: {'it failed' if reason.fault else reason}." for name, reason in left_out.items()]
+    notes += [f"Left out: {rounds - done} of {rounds} rounds."] if done < rounds else []
     save(summary(comparison, measured, notes, device, quick), results)
     return problems, failed
 
@@ -108,6 +110,8 @@ def summary(
     """Return what the file of a comparison holds, and print its rates."""
     common = {**comparison.common, **(comparison.quick if quick else {})}
     aims = [] if quick else [one for one in comparison.contenders if one.name in measured]
+    baseline = next(iter(measured))
+    same = baseline == comparison.contenders[0].name  # goals are ratios to the baseline that was meant
     compared = Compared(
         benchmark=comparison.name,
         title=comparison.question.format_map(common),
@@ -115,8 +119,8 @@ def summary(
         taken=taken(),
         device=about(device) if comparison.device == "cuda" else {},
         unit=comparison.unit,
-        baseline=next(iter(measured)),
-        goals={one.name: one.goal for one in aims if one.goal},
+        baseline=baseline,
+        goals={one.name: one.goal for one in aims if one.goal and same},
         goals_best_peer={one.name: one.goal_best_peer for one in aims if one.goal_best_peer},
         contenders=measured,
     )

@@ -1,4 +1,4 @@
-"""Contenders that make two BYOL views of each image: this project's back ends, and torchvision's own transforms."""
+"""Contenders that make two BYOL views of each image by this project's back ends."""
 
 from __future__ import annotations
 

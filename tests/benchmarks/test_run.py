@@ -63,7 +63,16 @@ def test_the_others_run_when_some_fail(table, tmp_path, capfd):
     page = (tmp_path / "docs" / "performance.md").read_text()
     assert "### Title of good" in page
     assert "- A sample: a line." in page
-    assert "- Left out: frail: ValueError: the disk is full." in page
+    assert "- Left out: frail: it failed." in page
+    assert "- Left out: lightly: the peers' environment is missing; run make peers." in page
+
+
+def test_without_the_baseline_no_goal_is_judged_by_it(table, tmp_path):
+    failing = dataclasses.replace(table[1], contenders=(table[1].contenders[2], *table[1].contenders[:2]))
+    assert run.main(["--only", "good"], [failing]) == 1
+    content = json.loads((tmp_path / "results" / "good.json").read_text())
+    assert content["baseline"] == "other"
+    assert content["goals"] == {}
 
 
 def test_a_quick_run_has_its_sizes_and_overwrites_nothing(table, tmp_path):
