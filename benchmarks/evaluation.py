@@ -97,6 +97,7 @@ def step(
         precision: float32 or bf16; what is plain is float32.
         device: cpu or cuda.
     """
+    torch.backends.cudnn.benchmark = device == "cuda"
     rng = torch.Generator().manual_seed(0)
     labels = torch.randint(classes, (batch,), generator=rng).to(device)
     if form == "plain":

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
-from comparisons import COMPARISONS
+from comparisons import COMPARISONS, CPU, GPU
 from measurements import ROOT, Compared, Curve, Figures, Measurement, exponent, read
 
 from bench.errors import BadInput
@@ -29,14 +29,16 @@ STARTS_OTHERS = ("ranks", "harness_commands", "harness_starts")
 # The commit that has the scripts of what was measured once and is not repeated.
 ONCE = "5830159"
 
-INTRO = """# Performance
+MINUTES = {name: round(sum(one.seconds for one in part) / 60) for name, part in (("cpu", CPU), ("cuda", GPU))}
+
+INTRO = f"""# Performance
 
 Derived from `results/benchmarks/*.json` by `benchmarks/page.py`; never edited.
 
-    make bench                                       # all comparisons on the CPU and this page; about 20 minutes
+    make bench                                       # all on the CPU, and this page; {MINUTES["cpu"]} minutes at most
     make bench ARGS="--only views knn"               # some areas or comparisons
     make bench ARGS="--images DIR"                   # your photographs instead of rendered ones
-    .venv/bin/python benchmarks/run.py --device cuda # the same on a GPU, in nine minutes at most
+    .venv/bin/python benchmarks/run.py --device cuda # the same on a GPU; {MINUTES["cuda"]} minutes at most
 
 `make peers`, which `make bench` runs first, installs the peers into an environment of their own (`.venv-peers`, pinned
 and hashed in `benchmarks/peers.lock`). What is compared is a table: `benchmarks/comparisons.py`.

@@ -1,7 +1,7 @@
 """`make bench`: all comparisons on the CPU, one after the other, then the page docs/performance.md.
 
     python benchmarks/run.py [--only NAME …] [--images DIR] [--quick]     # NAME: an area or a comparison
-    python benchmarks/run.py --device cuda [--only NAME …]                # on a GPU, in one sitting of nine minutes
+    python benchmarks/run.py --device cuda [--only NAME …]                # on a GPU
     python benchmarks/run.py --device cpu --quick                         # all of both on tiny sizes
 
 Each area ends within its time, whatever the machine: what did not fit is left out, and said so here and on the page.
