@@ -123,8 +123,8 @@ def measure(
     Args:
         contenders: with different names; `threads` and `warmup` are set.
         rounds: fewer are taken where the next one would end after the deadline.
-        deadline: by time.monotonic(). Whoever takes more than half of the time that is left to get ready, or for its
-            first sample, is left out, so that the others have theirs.
+        deadline: by time.monotonic(). Whoever takes more than twice its share of the time that is left to get ready, or
+            for its first sample, is left out, so that the others have theirs.
         resident: whether all processes stay alive; else each is started anew for every sample (for contenders that do
             not fit into memory together).
 
@@ -175,18 +175,26 @@ def measure(
             close(one.name)
 
     try:
-        ready = [one for one in contenders if not resident or attempt(one, begin, 0.5)]
+        ready: list[Contender] = []
+        for number, one in enumerate(contenders):
+            steps = len(ready) + 2 * (len(contenders) - number)  # until all are ready and have a sample
+            if not resident or attempt(one, begin, 2 / (steps + 1)):
+                ready.append(one)
         for number in range(rounds):
             start = time.monotonic()
             if not ready or start + longest > deadline:
                 break
             turns = [*ready[number % len(ready) :], *ready[: number % len(ready)]]
-            taken = [one for one in turns if attempt(one, take, 1.0 if number else 0.5)]
+            shares = [1.0 if number else 2 / (len(turns) - place + 1) for place in range(len(turns))]
+            taken = [one for one, share in zip(turns, shares, strict=True) if attempt(one, take, share)]
             if number and len(taken) < len(turns):
                 break
             ready = [one for one in ready if one in taken]
             longest = max(longest, time.monotonic() - start)
     finally:
+        for process in (worker.process for worker in alive.values()):
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.close()  # all at once, since ending takes a second or more
         for name in list(alive):
             close(name)
     # A contender that took part in whole rounds was not left out; only those rounds count.

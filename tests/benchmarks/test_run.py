@@ -127,6 +127,7 @@ def test_contenders_take_their_arguments(comparison, quick):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("area", dict.fromkeys(one.area for one in COMPARISONS))
 def test_every_area_runs_on_a_cpu_with_tiny_sizes(area, table, tmp_path):
-    assert run.main(["--quick", "--device", "cpu", "--only", area]) == 0
+    patient = [dataclasses.replace(one, seconds=3600) for one in COMPARISONS]
+    assert run.main(["--quick", "--device", "cpu", "--only", area], patient) == 0
     files = {file.stem for file in (tmp_path / "scratch" / "quick").glob("*.json")}
     assert files == {one.name for one in COMPARISONS if one.area == area}
