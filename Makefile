@@ -54,7 +54,7 @@ check-tables: install
 	$(BIN)/bench table --check
 
 check-performance: install
-	$(BIN)/python benchmarks/render.py --check
+	$(BIN)/python benchmarks/page.py --check
 
 check-docs: install
 	$(BIN)/python docs/objectives.py --check
@@ -75,12 +75,12 @@ $(PEERS)/.installed: benchmarks/peers.lock benchmarks/sololearn.lock | install
 		--require-hashes --target $(PEERS)/sololearn --requirements benchmarks/sololearn.lock
 	touch $@
 
-# All CPU benchmarks, one after the other, and the page derived from them. ARGS: --only NAME …, --images DIR, --quick.
+# All comparisons on the CPU, one after the other, and the page. ARGS: --only NAME …, --images DIR, --quick.
 bench: install peers
-	$(BIN)/python benchmarks/all.py $(ARGS)
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 performance: install
-	$(BIN)/python benchmarks/render.py
+	$(BIN)/python benchmarks/page.py
 
 # docs/objectives.md, from docstrings, constructors, configs and the names of tests.
 docs: install
