@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from bench.config.objective_settings import portable, without_later
 from bench.data.manifest import PackUse
 from bench.errors import BadInput
 from bench.recipe import (
@@ -30,7 +31,6 @@ from bench.recipe import (
     load_recipe,
     read,
 )
-from bench.signature import portable, without_later
 
 Kind = Literal["pretrain", "convert", "segmentation", "linear", "knn", "diagnostics"]
 

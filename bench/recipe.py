@@ -19,8 +19,8 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from bench.config.objective_settings import check_arguments
 from bench.errors import BadInput, nearest
-from bench.signature import check_arguments
 
 Profile = Literal["full", "mini", "smoke"]
 # none: nothing is read, as for random init. Pretraining on stl10 sees its images without labels, too.

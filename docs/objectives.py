@@ -15,9 +15,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from bench.config.objective_settings import Setting, settings_of
+from bench.config.objective_source import classes_of, locate, objectives
 from bench.errors import BadInput
 from bench.recipe import Recipe, config_files, load_recipe, read
-from bench.signature import Domain, class_of, domains, locate, objectives, parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "objectives.md"
@@ -71,9 +72,13 @@ def _dedented(lines: Sequence[str]) -> str:
     return "\n".join([lines[0], *(line[shared:].rstrip() for line in lines[1:])]).strip()
 
 
-def terms(found: ast.ClassDef) -> str:
-    """Return what `forward` returns, by its docstring's `Terms:`, or else by the dictionaries that it returns."""
-    forward = next((n for n in found.body if isinstance(n, ast.FunctionDef) and n.name == "forward"), None)
+def terms(*classes: ast.ClassDef) -> str:
+    """Return what `forward` returns, by its docstring's `Terms:`, or else by the dictionaries that it returns.
+
+    The first that has it, of a class and those that it derives from.
+    """
+    body = [node for each in classes for node in each.body]
+    forward = next((node for node in body if isinstance(node, ast.FunctionDef) and node.name == "forward"), None)
     if forward is None:
         return ""
     said = re.search(r"Terms?:\s*(.+?)(?:\n\s*\n|$)", ast.get_docstring(forward) or "", re.DOTALL)
@@ -198,26 +203,23 @@ def section(name: str, tests: Sequence[str]) -> list[str]:
             parts.append(f"Equation:\n\n```text\n{fields[field]}\n```")
         elif field in fields:
             parts.append(f"**{SHOWN.get(field, field)}:** {escape(' '.join(fields[field].split()))}")
-    if returned := terms(class_of(name)):
+    if returned := terms(*(node for node, _ in classes_of(name))):
         parts.append(f"**Terms:** {escape(returned)}")
-    settings = parameters(name)
-    if settings:
-        admitted = domains(name)
-        rows = [f"| `{key}` | {takes(admitted[key])} | `{value!r}` |" for key, (_, value) in settings.items()]
+    if settings := settings_of(name):
+        rows = [f"| `{key}` | {takes(each)} | `{each.default!r}` |" for key, each in settings.items()]
         parts.append("\n".join(["| setting | type | default |", "|---|---|---|", *rows]))
     parts += [described(recipe) for recipe in recipes().get(name, [])]
     parts.append("Tested:\n\n" + _bullets(tests) if tests else "Tested: what is tested of every objective.")
     return parts
 
 
-def takes(admitted: Sequence[Domain]) -> str:
+def takes(setting: Setting) -> str:
     """Return what a setting may be: its type, and the range or the choices that a plan holds it to."""
-    words = [f"`{' | '.join(domain.type for domain in admitted)}`".replace("|", chr(92) + "|")]
-    for domain in admitted:
-        if domain.within is not None:
-            words.append(str(domain.within).removeprefix("to "))
-        if domain.choices is not None:
-            words.append("of " + ", ".join(f"`{choice}`" for choice in domain.choices))
+    words = [f"`{setting.type_name}`".replace("|", r"\|")]
+    if setting.range:
+        words.append(setting.range.removeprefix("to "))
+    if setting.choices:
+        words.append("of " + ", ".join(f"`{choice}`" for choice in setting.choices))
     return ", ".join(words)
 
 
@@ -250,11 +252,6 @@ def described(recipe: Recipe) -> str:
     text = f"**Recipe** [`{recipe.name}`](../pretrain_configs/{recipe.name}.py): {escape('; '.join(words))}."
     expected = re.search(r"^Expected:\s*(.*?)(?=^\S|\Z)", read(file)[1], re.MULTILINE | re.DOTALL)
     return text + (f" **Expected:** {escape(' '.join(expected[1].split()))}" if expected else "")
-
-
-def _row(key: str, kind: str, value: object) -> str:
-    cells = (f"`{text}`".replace("|", r"\|") for text in (key, kind or "any", repr(value)))
-    return f"| {' | '.join(cells)} |"
 
 
 def _bullets(lines: Iterable[str]) -> str:

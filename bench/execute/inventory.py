@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.config.objective_source import classes_of, objectives, plugins
 from bench.errors import BadInput, nearest
 from bench.recipe import (
     Profile,
@@ -20,7 +21,6 @@ from bench.recipe import (
     read,
     route,
 )
-from bench.signature import class_of, objectives, plugins
 
 
 def inventory() -> dict[str, dict[str, str]]:
@@ -34,7 +34,7 @@ def inventory() -> dict[str, dict[str, str]]:
 
 def _objective(name: str) -> str:
     try:
-        return (ast.get_docstring(class_of(name)) or "").split("\n")[0]
+        return (ast.get_docstring(classes_of(name)[0][0]) or "").split("\n")[0]
     except BadInput:
         return "(not readable)"
 

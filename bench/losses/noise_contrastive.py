@@ -7,12 +7,15 @@ Non-Parametric Instance Discrimination" (CVPR 2018), eq. 4 to 8, with a normalis
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from bench.losses.precision import exact
+
+BankLoss = Literal["nce", "softmax"]  # `nce`, or `first_of`
 
 
 @exact

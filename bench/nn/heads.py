@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput
 from bench.nn.encoder import Encoder
 from bench.nn.seeding import seeded
 
-PROJECTORS = ("mlp", "linear", "diagonal", "low_rank", "none")
+Projector = Literal["mlp", "linear", "diagonal", "low_rank", "none"]
 
 
 def mlp(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
@@ -101,7 +102,7 @@ class FixedLowRank(nn.Module):
 
 
 def simclr_projector(
-    encoder: Encoder, kind: str, *, layers: int, hidden_dim: int, projection_dim: int, rank: int
+    encoder: Encoder, kind: Projector, *, layers: int, hidden_dim: int, projection_dim: int, rank: int
 ) -> nn.Module:
     """Return what stands between an encoder's features and a contrastive loss, N×F -> N×D, from the encoder's seed.
 
@@ -115,15 +116,8 @@ def simclr_projector(
         projection_dim: D of `mlp` and `linear`.
         rank: of `low_rank`.
 
-    Raises BadInput for an unknown kind and for sizes out of range.
+    Raises BadInput for a rank that the features do not have.
     """
-    if kind not in PROJECTORS:
-        hint = nearest(kind, PROJECTORS) or f"; known: {', '.join(PROJECTORS)}."
-        raise BadInput(f"Unknown objective.projector {kind!r}{hint}")
-    sizes = {"projector_layers": layers, "hidden_dim": hidden_dim, "projection_dim": projection_dim}
-    for name, value in sizes.items():
-        if value < 1:
-            raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
     features = encoder.feature_dim
     if kind == "low_rank" and not 1 <= rank <= features:
         raise BadInput(f"objective.projector_rank is {rank}; set it within 1 and the {features} features.")

@@ -1,4 +1,4 @@
-"""Views of several resolutions through one network, and what small crops may be.
+"""Views of several resolutions through one network.
 
 Source: Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments" (SwAV, NeurIPS
 2020), section 3.2: a few full views, and small crops that cost a fraction of one.
@@ -11,10 +11,6 @@ from itertools import groupby
 
 import torch
 from torch import Tensor
-
-from bench.errors import BadInput
-
-SMALLEST = 32  # pixels: one position of C5
 
 
 def by_resolution(network: Callable[[Tensor], Tensor], views: Sequence[Tensor], parts: int = 1) -> list[Tensor]:
@@ -30,21 +26,3 @@ def by_resolution(network: Callable[[Tensor], Tensor], views: Sequence[Tensor], 
         found = [network(torch.cat(part)).chunk(len(same)) for part in zip(*same, strict=True)]
         outputs += [torch.cat(of_view) for of_view in zip(*found, strict=True)]
     return outputs
-
-
-def check_crops(crops: int, size: int, scale: Sequence[float]) -> None:
-    """Refuse settings `crops`, `crop_size` and `crop_scale` that no small crop can have. Raises BadInput."""
-    if crops < 0:
-        raise BadInput(f"objective.crops is {crops}; set it to 0 (no small crops) or more.")
-    if size < SMALLEST:
-        raise BadInput(f"objective.crop_size is {size}; set it to {SMALLEST} pixels or more.")
-    if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
-        raise BadInput(f"objective.crop_scale is {tuple(scale)}; give two ascending shares of the area in (0, 1].")
-
-
-def check_smaller(crops: int, size: int, view_size: int) -> None:
-    """Refuse crops that are not smaller than the full views: they would go through networks with them. BadInput."""
-    if crops and size >= view_size:
-        raise BadInput(
-            f"objective.crop_size is {size}, no smaller than the views; set it below view_size, {view_size}."
-        )

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bench.config.setting_types import Count, Positive
 from bench.data.views import Batch, View
 from bench.errors import BadInput
 from bench.losses.location_nce import location_nce, location_scores
@@ -33,7 +34,6 @@ from bench.nn.heads import per_position
 from bench.nn.residual_head import ResidualHead
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count, Positive
 
 PENALTY = 0.05  # of the mean squared score
 
@@ -43,10 +43,6 @@ class AMDIM(Objective):
 
     def __init__(self, encoder: Encoder, *, rkhs_dim: Count = 2560, clip: Positive = 20.0) -> None:
         super().__init__(encoder)
-        if rkhs_dim < 1:
-            raise BadInput(f"objective.rkhs_dim is {rkhs_dim}; set it to 1 or more.")
-        if clip <= 0:
-            raise BadInput(f"objective.clip is {clip}; set it above 0.")
         self.clip = clip
         c4 = [m for m in encoder.layer3[-1].children() if isinstance(m, _BatchNorm)][-1].num_features
         with seeded(encoder.seed, "amdim heads"):

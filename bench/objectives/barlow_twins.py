@@ -14,21 +14,24 @@ Departs from it: projections are gathered and standardised by every rank (there:
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
-from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
+from bench.config.setting_types import Count, Weight
+from bench.data.views import BYOL_VIEWS, Batch, View
 from bench.errors import BadInput
 from bench.losses.barlow import view_terms
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective, ParamGroup
-from bench.settings import Count, CropSize, Weight, Whole
+from bench.objectives.base import ParamGroup
+from bench.objectives.small_crops import SmallCrops
 
 
-class BarlowTwins(Objective):
+class BarlowTwins(SmallCrops):
     """Barlow Twins: the cross-correlation of two views' embeddings is pulled to the identity."""
 
     def __init__(
@@ -38,27 +41,16 @@ class BarlowTwins(Objective):
         projection_dim: Count = 8192,
         weight: Weight = 0.0051,  # λ
         bias_rate: Weight = 0.024,  # of biases and norms, times that of weights: 0.0048 / 0.2
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        if projection_dim < 1:
-            raise BadInput(f"objective.projection_dim is {projection_dim}; set it to 1 or more.")
-        if weight < 0:
-            raise BadInput(f"objective.weight is {weight}; set it to 0 or more.")
-        if bias_rate < 0:
-            raise BadInput(f"objective.bias_rate is {bias_rate}; set it to 0 or more.")
+        super().__init__(encoder, **small_crops)
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, *[projection_dim] * 3), bias=False)
         self.weight, self.bias_rate = weight, bias_rate
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
         """BYOL's two views, as in the paper, then the small crops."""
-        return (*BYOL_VIEWS(size), *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
+        return (*BYOL_VIEWS(size), *self.small_crops(View()))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch of one image, which has no correlation."""

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from bench.config.setting_types import Count
 from bench.data.views import SUPERVISED_VIEW, Batch, View
 from bench.errors import BadInput
 from bench.losses.adversarial import discrimination
@@ -26,7 +27,6 @@ from bench.nn.encoder import Encoder
 from bench.nn.frozen import frozen_call
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count
 
 
 class BiGAN(Objective):
@@ -42,9 +42,6 @@ class BiGAN(Objective):
         hidden_dim: Count = 1024,
     ) -> None:
         super().__init__(encoder)
-        for key, value in (("latent_dim", latent_dim), ("width", width), ("hidden_dim", hidden_dim)):
-            if value < 1:
-                raise BadInput(f"objective.{key} is {value}; set it to 1 or more.")
         self.latent_dim, self.image_size = latent_dim, image_size
         with seeded(encoder.seed, "code, generator, discriminator"):
             self.projector = nn.Linear(encoder.feature_dim, latent_dim)

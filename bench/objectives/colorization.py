@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.config.setting_types import Count, Rate
 from bench.data.views import SUPERVISED_VIEW, Batch, View
 from bench.errors import BadInput
 from bench.losses.soft_bins import soft_cross_entropy
@@ -29,7 +30,6 @@ from bench.nn.encoder import Encoder, check_stride
 from bench.nn.map_decoder import map_decoder
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count, Rate
 
 
 class Colorization(Objective):
@@ -42,10 +42,6 @@ class Colorization(Objective):
         self, encoder: Encoder, *, hidden_dim: Count = 256, rebalance: bool = True, prior_momentum: Rate = 0.99
     ) -> None:
         super().__init__(encoder)
-        if hidden_dim < 1:
-            raise BadInput(f"objective.hidden_dim is {hidden_dim}; set it to 1 or more.")
-        if not 0.0 <= prior_momentum < 1.0:
-            raise BadInput(f"objective.prior_momentum is {prior_momentum}; set it within 0 and below 1.")
         self.rebalance, self.prior_momentum = rebalance, prior_momentum
         bins = gamut_bins()  # Q×2
         self.register_buffer("bins", bins)

@@ -17,9 +17,13 @@ Departs from it: the trunk is a ResNet; C5, pooled to 4×4, goes through the pap
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from bench.config.setting_types import Count, Positive, Whole
 from bench.data.views import SUPERVISED_VIEW, Batch, View
 from bench.errors import BadInput
 from bench.losses.adversarial import discrimination, fooling
@@ -30,7 +34,6 @@ from bench.nn.encoder import Encoder
 from bench.nn.frozen import frozen_call
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective, ParamGroup
-from bench.settings import Count, Positive, Whole
 
 
 class ChannelwiseLinear(nn.Module):
@@ -59,17 +62,15 @@ class ContextEncoder(Objective):
         overlap: Whole = 7,
         overlap_weight: Positive = 10.0,
         generator_rate: Positive = 10.0,
-        image_size: Count = 64,
-        width: int = 64,
+        image_size: Annotated[int, Field(ge=8)] = 64,
+        width: Count = 64,
     ) -> None:
         super().__init__(encoder)
-        if image_size < 8 or not 0 <= 2 * overlap < image_size:
+        if 2 * overlap >= image_size:
             raise BadInput(
-                f"objective.overlap {overlap} leaves no hole in objective.image_size {image_size}; set image_size to "
-                "8, 16, 32, … and overlap below half of it."
+                f"objective.overlap {overlap} leaves no hole in objective.image_size {image_size}; set overlap below "
+                "half of it."
             )
-        if min(reconstruction_weight, adversarial_weight, generator_rate, overlap_weight) <= 0:
-            raise BadInput("The weights and the rate of context_encoder must be positive; set each above 0.")
         self.reconstruction_weight, self.adversarial_weight = reconstruction_weight, adversarial_weight
         self.overlap, self.overlap_weight, self.image_size = overlap, overlap_weight, image_size
         self.generator_rate = generator_rate

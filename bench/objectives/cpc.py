@@ -18,10 +18,14 @@ Departs from it: the trunk is a ResNet-50 with batch norm, so that it converts a
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from bench.config.setting_types import Count
 from bench.data.views import PATCH_VIEW, Batch, View
 from bench.errors import BadInput
 from bench.losses.patch_nce import position_nce
@@ -31,7 +35,6 @@ from bench.nn.patches import Grid, unmoved_statistics, with_one_colour
 from bench.nn.row_context import RowContext
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count
 
 
 class CPC(Objective):
@@ -41,25 +44,21 @@ class CPC(Objective):
         self,
         encoder: Encoder,
         *,
-        patch_size: int = 64,
+        patch_size: Count = 64,
         first_offset: Count = 2,
         last_offset: Count = 5,
-        directions: Count = 4,
+        directions: Annotated[int, Field(ge=1, le=4)] = 4,
         target_dim: Count = 64,
         context_dim: Count = 256,
         context_blocks: Count = 5,
         drop_colours: bool = True,
     ) -> None:
         super().__init__(encoder)
-        if not 1 <= directions <= 4:
-            raise BadInput(f"objective.directions is {directions}; set it to 1 (down), 2, 3 or 4.")
-        if not 1 <= first_offset <= last_offset:
+        if first_offset > last_offset:
             raise BadInput(
-                f"objective.first_offset is {first_offset} and objective.last_offset {last_offset}; set the first to 1 "
-                "or more, and the last to no less."
+                f"objective.first_offset is {first_offset} and objective.last_offset {last_offset}; set the last to no "
+                "less than the first."
             )
-        if min(target_dim, context_dim, context_blocks) < 1:
-            raise BadInput("A dimension of the context or its blocks is below 1; set each to 1 or more.")
         self.patch_size, self.offsets = patch_size, range(first_offset, last_offset + 1)
         self.drop_colours = drop_colours
         width = encoder.feature_dim

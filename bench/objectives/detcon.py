@@ -20,13 +20,14 @@ Departs from it: the target starts as a copy of the online network; `objects` ha
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
-from bench.errors import BadInput, nearest
+from bench.config.setting_types import Count, Positive, Share
+from bench.data.views import SIMCLR_VIEWS, Batch, View
+from bench.errors import BadInput
 from bench.losses.detcon import detcon, detcon_crop
 from bench.losses.multi_crop import with_crops
 from bench.nn import draws
@@ -35,15 +36,12 @@ from bench.nn.collectives import gather, rank
 from bench.nn.ema import follow, target_rate
 from bench.nn.encoder import Encoder
 from bench.nn.heads import mlp
-from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Positive, Share, Whole
-
-MASKS, VARIANTS = ("segments", "objects"), ("b", "s")
+from bench.objectives.small_crops import SmallCrops
 
 
-class DetCon(Objective):
+class DetCon(SmallCrops):
     """DetCon: contrast the regions of an image, by masks that are there or found from colours alone."""
 
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
@@ -52,48 +50,34 @@ class DetCon(Objective):
         self,
         encoder: Encoder,
         *,
-        variant: Annotated[str, VARIANTS] = "b",
-        masks: Annotated[str, MASKS] = "segments",
+        variant: Literal["b", "s"] = "b",
+        masks: Literal["segments", "objects"] = "segments",
         regions: Count = 16,
         hidden_dim: Count = 4096,
         projection_dim: Count = 256,
         temperature: Positive = 0.1,
         tau0: Share = 0.996,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        for name, value, known in (("variant", variant, VARIANTS), ("masks", masks, MASKS)):
-            if value not in known:
-                raise BadInput(
-                    f"Unknown objective.{name} {value!r}{nearest(value, known) or '; use ' + ' or '.join(known) + '.'}"
-                )
-        if regions < 1:
-            raise BadInput(f"objective.regions is {regions}; set it to 1 or more.")
-        if temperature <= 0:
-            raise BadInput(f"objective.temperature is {temperature}; set it above 0.")
+        super().__init__(encoder, **small_crops)
         if variant == "b":
-            networks = bootstrap_networks(encoder, hidden_dim, projection_dim, tau0)
+            networks = bootstrap_networks(encoder, hidden_dim, projection_dim)
             self.projector, self.predictor, self.target_encoder, self.target_projector = networks
         else:
             with seeded(encoder.seed, "heads"):
                 self.projector = mlp(encoder.feature_dim, hidden_dim, projection_dim)
-        self.map = "objects" if masks == "objects" else "segments"
+        self.map = masks
         self.variant, self.regions, self.temperature, self.tau0 = variant, regions, temperature, tau0
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
         """Two views of SimCLR, then the small crops, drawn alike."""
         pair = SIMCLR_VIEWS(size)
-        return (*pair, *LOCAL_CROPS(pair[0], self.crops, self.crop_size, self.crop_scale))
+        return (*pair, *self.small_crops(pair[0]))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose map is a single position: it has one region; and crops that are not smaller."""
         super().check(batch_size, view_size)
-        check_smaller(self.crops, self.crop_size, view_size)
+        self.check_smaller(view_size)
         if view_size < (least := 2 * self.encoder.stride):
             raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to {least} or more.")
 

@@ -21,13 +21,15 @@ Departs from it: the encoder is a ResNet of frames, so that it transfers as any 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
+from bench.config.setting_types import Count, Positive
 from bench.data.views import Batch, View
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput
 from bench.losses.pairwise import given_triplets, triplet
 from bench.nn import draws
 from bench.nn.clip import Clip, motion_gate, scaled_flow, spatial_warp
@@ -36,11 +38,8 @@ from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Positive, Within
 
 KNOTS = 5  # of the warp, in each direction
-
-NEGATIVES, GATES = ("flow", "shift"), ("none", "consistent", "inconsistent")
 
 
 class DSM(Objective):
@@ -50,30 +49,19 @@ class DSM(Objective):
         self,
         encoder: Encoder,
         *,
-        frames: Annotated[int, Within(2)] = 8,
-        stride: int = 2,
-        negative: Annotated[str, NEGATIVES] = "flow",
+        frames: Annotated[int, Field(ge=2)] = 8,  # motion is between frames
+        stride: Count = 2,
+        negative: Literal["flow", "shift"] = "flow",
         flow_scale: tuple[float, float] = (1.5, 3.0),
         shift: int = 4,
         warp: float = 0.1,
         margin: float = 0.5,
-        gate: Annotated[str, GATES] = "none",
+        gate: Literal["none", "consistent", "inconsistent"] = "none",
         gate_temperature: Positive = 1.0,
-        hidden_dim: int = 512,
-        projection_dim: int = 128,
+        hidden_dim: Count = 512,
+        projection_dim: Count = 128,
     ) -> None:
         super().__init__(encoder)
-        for name, value, known in (
-            ("negative", negative, NEGATIVES),
-            ("gate", gate, GATES),
-        ):
-            if value not in known:
-                hint = nearest(value, known) or f"; known: {', '.join(known)}."
-                raise BadInput(f"Unknown objective.{name} {value!r}{hint}")
-        if frames < 2:
-            raise BadInput(f"objective.frames is {frames}; set it to 2 or more, since motion is between frames.")
-        if gate_temperature <= 0:
-            raise BadInput(f"objective.gate_temperature is {gate_temperature}; set it above 0.")
         if negative == "shift" and shift < 1:
             raise BadInput(f"objective.shift is {shift}; set it to 1 frame or more.")
         self.frames, self.stride, self.negative, self.shift = frames, stride, negative, shift

@@ -13,13 +13,13 @@ Departs from it: tiles as in the paper (64 pixels in cells of 75, each normalise
 
 from __future__ import annotations
 
-import math
 from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor, nn
 
+from bench.config.setting_types import Count, Share, Whole
 from bench.data.views import PATCH_VIEW, Batch, View
-from bench.errors import BadInput
 from bench.losses.classification import cross_entropy, top1_percent
 from bench.nn import draws
 from bench.nn.encoder import Encoder
@@ -27,7 +27,6 @@ from bench.nn.patches import Grid, features_of, in_order, sometimes_grey, standa
 from bench.nn.permutations import far_permutations
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count, Share, Whole, Within
 
 
 class Jigsaw(Objective):
@@ -39,7 +38,7 @@ class Jigsaw(Objective):
         self,
         encoder: Encoder,
         *,
-        permutations: Annotated[int, Within(2)] = 1000,
+        permutations: Annotated[int, Field(ge=2, le=362_880)] = 1000,  # to 9!
         patch_size: Count = 64,
         gap: Whole = 11,
         jitter: Whole = 5,
@@ -49,12 +48,6 @@ class Jigsaw(Objective):
         image_statistics: bool = True,
     ) -> None:
         super().__init__(encoder)
-        if not 2 <= permutations <= math.factorial(9):
-            raise BadInput(f"objective.permutations is {permutations}; set it within 2 and {math.factorial(9)}.")
-        if patch_dim < 1:
-            raise BadInput(f"objective.patch_dim is {patch_dim}; set it to 1 or more.")
-        if not 0.0 <= grey <= 1.0:
-            raise BadInput(f"objective.grey is {grey}, but is a probability; set it within 0 and 1.")
         self.grid = Grid(3, patch_size, gap, jitter)
         self.grey, self.standardise, self.image_statistics = grey, standardise, image_statistics
         self.register_buffer("orders", far_permutations(permutations))  # K×9

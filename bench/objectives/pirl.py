@@ -16,16 +16,14 @@ Departs from it: h is that of the reference, with a constant Z for each term, fi
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 from torch import Tensor, nn
 
+from bench.config.setting_types import Count, Portion, Positive, Rate
 from bench.data.views import Batch, View
 from bench.errors import BadInput
-from bench.losses.noise_contrastive import first_of, log_constant, nce, scores
+from bench.losses.noise_contrastive import BankLoss, first_of, log_constant, nce, scores
 from bench.nn import draws
-from bench.nn.bank_settings import LOSSES, check_bank
 from bench.nn.constant import LogConstant
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
@@ -33,7 +31,6 @@ from bench.nn.jigsaw import GRID, PATCHES, patches
 from bench.nn.memory_bank import MemoryBank
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count, Portion, Positive, Rate
 
 JITTER = (0.4, 0.4, 0.4, 0.2)
 
@@ -53,13 +50,10 @@ class PIRL(Objective):
         puzzle_size: Count = 255,
         patch_size: Count = 64,
         dim: Count = 128,
-        loss: Annotated[str, LOSSES] = "nce",
+        loss: BankLoss = "nce",
     ) -> None:
         super().__init__(encoder)
-        check_bank(negatives, temperature, dim, loss)
-        if not 0.0 < patch_weight <= 1.0:
-            raise BadInput(f"objective.patch_weight is {patch_weight}; it is λ, set it above 0 and to 1 at most.")
-        if not 1 <= patch_size <= puzzle_size // GRID:
+        if patch_size > puzzle_size // GRID:
             raise BadInput(
                 f"objective.patch_size is {patch_size}, but a cell of objective.puzzle_size {puzzle_size} has "
                 f"{puzzle_size // GRID} pixels; set patch_size to that or less."

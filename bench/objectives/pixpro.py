@@ -20,29 +20,28 @@ Departs from it: the target moves after the step, by the rate of that step; a la
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
-from bench.errors import BadInput, nearest
+from bench.config.setting_types import Count, Positive, Share
+from bench.data.views import BYOL_VIEWS, Batch, View
+from bench.errors import BadInput
 from bench.losses.dense import dense_contrast, dense_similarity
 from bench.losses.multi_crop import with_crops
 from bench.losses.precision import exact
 from bench.nn.ema import follow, target_of, target_rate
 from bench.nn.encoder import Encoder
 from bench.nn.heads import per_position, projection_mlp
-from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Positive, Share, Whole, Within
-
-LOSSES = ("pixpro", "pixcontrast")
+from bench.objectives.small_crops import SmallCrops
 
 
-class PixPro(Objective):
+class PixPro(SmallCrops):
     """PixPro: each position, smoothed by those that look like it, predicts the other view's same spot."""
 
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
@@ -51,37 +50,31 @@ class PixPro(Objective):
         self,
         encoder: Encoder,
         *,
-        loss: Annotated[str, LOSSES] = "pixpro",
+        loss: Literal["pixpro", "pixcontrast"] = "pixpro",
         hidden_dim: Count = 4096,
         projection_dim: Count = 256,
-        gamma: Annotated[float, Within(1)] = 2.0,
+        gamma: Annotated[float, Field(ge=1)] = 2.0,  # below 1 the gradient has no bound at 0
         ratio: Positive = 0.7,
         temperature: Positive = 0.3,
         tau0: Share = 0.99,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        _check(loss, hidden_dim, projection_dim, gamma, ratio, temperature, tau0)
+        super().__init__(encoder, **small_crops)
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, hidden_dim, projection_dim))
             if loss == "pixpro":
                 self.transform = nn.Linear(projection_dim, projection_dim)
         self.target_encoder, self.target_projector = target_of(encoder), target_of(self.projector)
         self.loss, self.gamma, self.ratio, self.temperature, self.tau0 = loss, gamma, ratio, temperature, tau0
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
         """The two views of BYOL, then the small crops."""
-        return (*BYOL_VIEWS(size), *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
+        return (*BYOL_VIEWS(size), *self.small_crops(View()))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose map is a single position, and crops that are not smaller than the views."""
         super().check(batch_size, view_size)
-        check_smaller(self.crops, self.crop_size, view_size)
+        self.check_smaller(view_size)
         if view_size < (least := 2 * self.encoder.stride):
             raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to {least} or more.")
 
@@ -125,21 +118,3 @@ def propagate(x: Tensor, values: Tensor, gamma: float) -> Tensor:
     unit = F.normalize(x.flatten(1, 2), dim=2)  # N×S×D
     attention = (unit @ unit.transpose(1, 2)).clamp(min=0.0) ** gamma  # N×S×S
     return (attention @ F.normalize(values.flatten(1, 2), dim=2)).view_as(values)
-
-
-def _check(
-    loss: str, hidden_dim: int, projection_dim: int, gamma: float, ratio: float, temperature: float, tau0: float
-) -> None:
-    if loss not in LOSSES:
-        hint = nearest(loss, LOSSES) or f"; known: {', '.join(LOSSES)}."
-        raise BadInput(f"Unknown objective.loss {loss!r}{hint}")
-    for name, value in (("hidden_dim", hidden_dim), ("projection_dim", projection_dim)):
-        if value < 1:
-            raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
-    if gamma < 1:
-        raise BadInput(f"objective.gamma is {gamma}; below 1 the gradient has no bound at 0, set it to 1 or more.")
-    for name, number in (("ratio", ratio), ("temperature", temperature)):
-        if number <= 0:
-            raise BadInput(f"objective.{name} is {number}; set it above 0.")
-    if not 0.0 <= tau0 <= 1.0:
-        raise BadInput(f"objective.tau0 is {tau0}; it is the target's rate at the start, set it within 0 and 1.")

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.config.setting_types import Count
 from bench.data.views import SUPERVISED_VIEW, Batch, View
 from bench.errors import BadInput
 from bench.losses.classification import cross_entropy
@@ -28,7 +29,6 @@ from bench.nn.encoder import Encoder, check_stride
 from bench.nn.map_decoder import map_decoder
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count
 
 LIGHTNESS_BINS = 100  # one unit of L each
 MIDDLE = 50.0  # the lightness of an image that shows ab alone
@@ -41,8 +41,6 @@ class SplitBrain(Objective):
 
     def __init__(self, encoder: Encoder, *, hidden_dim: Count = 256) -> None:
         super().__init__(encoder)
-        if hidden_dim < 1:
-            raise BadInput(f"objective.hidden_dim is {hidden_dim}; set it to 1 or more.")
         bins = gamut_bins()  # Q×2
         self.register_buffer("bins", bins)
         with seeded(encoder.seed, "split-brain decoders"):

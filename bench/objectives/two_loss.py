@@ -24,13 +24,14 @@ Departs from it: as `byol` does. That loss2 is `logistic` is a reading: its floo
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
-from bench.errors import BadInput, nearest
+from bench.config.setting_types import Count, Share, Weight
+from bench.data.views import BYOL_VIEWS, Batch, View
+from bench.errors import BadInput
 from bench.losses.dense import dense_regression
 from bench.losses.logistic import least_squares, logistic
 from bench.losses.regression import multi_crop_regression
@@ -41,17 +42,18 @@ from bench.nn.collectives import gather, rank
 from bench.nn.ema import follow, target_of, target_rate
 from bench.nn.encoder import Encoder
 from bench.nn.heads import mlp, per_position
-from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Share, Weight, Whole
+from bench.objectives.small_crops import SmallCrops
 
-SLOT = ("logistic", "logistic_centred", "least_squares", "dense_byol", "align_uniform", "variance_covariance")
+SecondLoss = Literal[
+    "logistic", "logistic_centred", "least_squares", "dense_byol", "align_uniform", "variance_covariance"
+]
 # Of predictions and targets.
 PAIRWISE = {"logistic": logistic, "logistic_centred": logistic, "least_squares": least_squares}
 
 
-class TwoLoss(Objective):
+class TwoLoss(SmallCrops):
     """Two losses at once: BYOL's regression, and a second term from a slot (logistic by default)."""
 
     later: ClassVar[tuple[str, ...]] = ("loss2_weight", "crops", "crop_size", "crop_scale")
@@ -60,32 +62,20 @@ class TwoLoss(Objective):
         self,
         encoder: Encoder,
         *,
-        loss2: Annotated[str, SLOT] = "logistic",
+        loss2: SecondLoss = "logistic",
         loss1_weight: Weight = 1.0,
         loss2_weight: Weight = 1.0,
         hidden_dim: Count = 4096,
         projection_dim: Count = 256,
         tau0: Share = 0.99,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        if loss2 not in SLOT:
-            hint = nearest(loss2, SLOT) or f"; known: {', '.join(SLOT)}."
-            raise BadInput(f"Unknown objective.loss2 {loss2!r}{hint}")
-        if loss1_weight < 0:
-            raise BadInput(f"objective.loss1_weight is {loss1_weight}; set it to 0 (loss2 alone) or more.")
-        if loss2_weight < 0:
-            raise BadInput(f"objective.loss2_weight is {loss2_weight}; set it to 0 (loss2 is only logged) or more.")
+        super().__init__(encoder, **small_crops)
         if loss1_weight == loss2_weight == 0:
             raise BadInput("objective.loss1_weight and objective.loss2_weight are both 0; set one of them above 0.")
-        networks = bootstrap_networks(encoder, hidden_dim, projection_dim, tau0)
+        networks = bootstrap_networks(encoder, hidden_dim, projection_dim)
         self.projector, self.predictor, self.target_encoder, self.target_projector = networks
         self.loss2, self.loss1_weight, self.loss2_weight, self.tau0 = loss2, loss1_weight, loss2_weight, tau0
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
         if loss2 == "dense_byol":
             with seeded(encoder.seed, "dense heads"):
                 self.dense_projector = mlp(encoder.feature_dim, hidden_dim, projection_dim)
@@ -94,7 +84,7 @@ class TwoLoss(Objective):
 
     def views(self, size: int) -> tuple[View, ...]:
         """The two views of BYOL, then the small crops."""
-        return (*BYOL_VIEWS(size), *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
+        return (*BYOL_VIEWS(size), *self.small_crops(View()))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss1 and loss2 (before their weights)."""

@@ -12,13 +12,14 @@ Departs from it: the encoder is the trunk with a linear layer on its pooled feat
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from bench.config.setting_types import Count, Positive, Weight
 from bench.data.views import SUPERVISED_VIEW, Batch, View
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput
 from bench.losses.reconstruction import bernoulli_nll, gaussian_nll
 from bench.losses.variational import gaussian_kl
 from bench.nn import draws
@@ -27,9 +28,7 @@ from bench.nn.decoder import small_rgb, vector_decoder
 from bench.nn.encoder import Encoder
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count, Positive, Weight
 
-LIKELIHOODS = ("gaussian", "bernoulli")
 LOGVAR = (-20.0, 10.0)  # σ from 5e-5 to 150
 ACTIVE = 0.01  # nats; a dimension below that tells the decoder nothing
 
@@ -41,7 +40,7 @@ class VAE(Objective):
         self,
         encoder: Encoder,
         *,
-        likelihood: Annotated[str, LIKELIHOODS] = "gaussian",
+        likelihood: Literal["gaussian", "bernoulli"] = "gaussian",
         latent_dim: Count = 200,
         sigma: Positive = 0.1,
         beta: Weight = 1.0,
@@ -49,14 +48,6 @@ class VAE(Objective):
         width: Count = 64,
     ) -> None:
         super().__init__(encoder)
-        if likelihood not in LIKELIHOODS:
-            hint = nearest(likelihood, LIKELIHOODS) or f"; known: {', '.join(LIKELIHOODS)}."
-            raise BadInput(f"Unknown objective.likelihood {likelihood!r}{hint}")
-        for key, value in (("latent_dim", latent_dim), ("sigma", sigma), ("width", width)):
-            if value <= 0:
-                raise BadInput(f"objective.{key} is {value}; set it above 0.")
-        if beta < 0:
-            raise BadInput(f"objective.beta is {beta}; set it to 0 or more (1 is the paper's).")
         self.likelihood, self.sigma, self.beta, self.image_size = likelihood, sigma, beta, image_size
         with seeded(encoder.seed, "posterior and decoder"):
             self.posterior = nn.Linear(encoder.feature_dim, 2 * latent_dim)

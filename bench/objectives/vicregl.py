@@ -16,25 +16,25 @@ Departs from it: covariances of matches are exact (there, a fast form overwrites
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
+from bench.config.setting_types import Count, Share, Weight
+from bench.data.views import BYOL_VIEWS, Batch, View
 from bench.errors import BadInput
 from bench.losses.dense import centres
 from bench.losses.vicreg import at, distances, matched_terms, nearest, view_terms
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
 from bench.nn.heads import per_position, projection_mlp
-from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Share, Weight, Whole
+from bench.objectives.small_crops import SmallCrops
 
 
-class VICRegL(Objective):
+class VICRegL(SmallCrops):
     """VICRegL: VICReg of whole views, and of positions that match."""
 
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
@@ -46,37 +46,22 @@ class VICRegL(Objective):
         projection_dim: Count = 8192,
         local_dim: Count = 512,
         alpha: Share = 0.9,
-        matches: tuple[int, int] = (20, 4),
+        matches: tuple[Count, Count] = (20, 4),
         invariance_weight: Weight = 25.0,
         variance_weight: Weight = 25.0,
         covariance_weight: Weight = 1.0,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        for name, value in (("projection_dim", projection_dim), ("local_dim", local_dim)):
-            if value < 1:
-                raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
-        if not 0 <= alpha <= 1:
-            raise BadInput(f"objective.alpha is {alpha}, the share of the global loss; set it within 0 and 1.")
-        if len(matches) != 2 or min(matches) < 1:
-            raise BadInput(f"objective.matches is {tuple(matches)}; give two numbers of 1 or more.")
+        super().__init__(encoder, **small_crops)
         self.weights = (invariance_weight, variance_weight, covariance_weight)
-        for name, weight in zip(("invariance", "variance", "covariance"), self.weights, strict=True):
-            if weight < 0:
-                raise BadInput(f"objective.{name}_weight is {weight}; set it to 0 or more.")
         self.alpha, self.matches = alpha, tuple(matches)
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, *[projection_dim] * 3), bias=False)
             self.local_projector = projection_mlp((encoder.feature_dim, *[local_dim] * 3), bias=False)
 
     def views(self, size: int) -> tuple[View, ...]:
         """BYOL's two views, then the small crops."""
-        return (*BYOL_VIEWS(size), *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
+        return (*BYOL_VIEWS(size), *self.small_crops(View()))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch of one image, which has no variance."""
