@@ -102,7 +102,7 @@ def test_planning_a_negative_temperature(plan: Any, capsys: pytest.CaptureFixtur
     assert line == f"bench: objective.temperature in {folder}/mine.py is -0.1; set it above 0."
     folder = plan("patch_byol")
     line = one_sentence(capsys, folder, "objective.gate_temperature=0")
-    assert line == f"bench: objective.gate_temperature in {folder}/mine.py is 0; set it above 0."
+    assert line == f"bench: objective.gate_temperature in {folder}/mine.py is 0; set it above 0, or to None."
     line = one_sentence(capsys, folder, "objective.patch_scale=[0.1]")
     assert line.endswith("is [0.1], but should be tuple[float, float].")
     line = one_sentence(capsys, folder, "objective.patch_scale=[0.3,0.1]")

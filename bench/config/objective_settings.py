@@ -106,7 +106,8 @@ class Setting:
         if fault := kinds.get("value_error"):
             raise BadInput(f"{key}{where} is {value}; {fault['ctx']['error']}.")
         if any(kind.startswith(("greater_than", "less_than")) for kind in kinds):
-            raise BadInput(f"{key}{where} is {value}; set it {self.range}.")
+            them, nothing = "each" if faults[0]["loc"] else "it", {"type": "null"} in self.alternatives
+            raise BadInput(f"{key}{where} is {value}; set {them} {self.range}{', or to None' * nothing}.")
         raise BadInput(f"Key '{key}'{where} is {value!r}, but should be {self.type_name}.")
 
 

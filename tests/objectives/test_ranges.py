@@ -53,7 +53,7 @@ class Plain(Objective):
         (MoCoV2, {"momentum": 2.0}, "objective.momentum is 2.0; set it within 0 and 1."),  # MoCo's
         (MoCoV2, {"crop_scale": (0.2, 0.1)}, "objective.crop_scale is (0.2, 0.1); give two ascending shares"),
         (Plain, {"width": "1"}, "Key 'objective.width' is '1', but should be int."),
-        (Plain, {"depth": 1}, "Unknown key 'objective.depth'; known: width, free."),
+        (Plain, {"qqq": 1}, "Unknown key 'objective.qqq'; known: width, free."),
     ],
 )
 def test_a_constructor_refuses_a_wrong_value_in_the_words_of_a_plan(make, settings, sentence):
