@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.losses.precision import exact
+from bench.losses.precision import at_least_float32
 
 
-@exact
+@at_least_float32
 def regression_rows(p: Tensor, z: Tensor) -> Tensor:
     """Return ‖n(p) − n(sg z)‖² = 2 − 2·cos(p, z) of each row, n(x) = x/‖x‖: p …×D, z …×D -> …; each in [0, 4].
 

@@ -20,9 +20,19 @@ from torch import Tensor
 
 from bench.errors import BadInput, nearest
 from bench.losses.contrastive import info_nce
-from bench.losses.decoupled import decoupled, mises_fisher_weights
-from bench.losses.hardness import hard, simple
-from bench.losses.pairs import EVERY, Pairs, joined, pairs, queue_pairs, softmax_loss, two_view_pairs
+from bench.losses.pairs import (
+    EVERY,
+    Pairs,
+    decoupled,
+    hard,
+    joined,
+    mises_fisher_weights,
+    queue_pairs,
+    simple,
+    softmax_loss,
+    two_view_pairs,
+    view_pairs,
+)
 from bench.losses.uniformity import align_uniform
 
 VIEWS = ("nt_xent", "dcl", "dclw", "simple", "hard", "align_uniform", "cross_view")
@@ -82,7 +92,7 @@ class Contrast:
         if self.loss == "align_uniform":
             return align_uniform(z1, z2, self.t, self.align_weight, self.uniform_weight)
         if self.loss == "cross_view":
-            return self._of(joined(pairs(z1, z2, (z2,), own), pairs(z2, z1, (z1,), own)))
+            return self._of(joined(view_pairs(z1, z2, (z2,), own), view_pairs(z2, z1, (z1,), own)))
         weights = mises_fisher_weights(z1, z2, self.sigma)[own].repeat(2) if self.loss == "dclw" else None
         return self._of(two_view_pairs(z1, z2, own), weights)
 
@@ -97,7 +107,7 @@ class Contrast:
         losses = []
         for z in (z1, z2):
             weights = mises_fisher_weights(c, z, self.sigma)[own] if self.loss == "dclw" else None
-            losses.append(self._of(pairs(c, z, (z,) if self.loss == "cross_view" else (z1, z2), own), weights))
+            losses.append(self._of(view_pairs(c, z, (z,) if self.loss == "cross_view" else (z1, z2), own), weights))
         return torch.stack(losses).mean()
 
     def check_queue(self) -> None:
@@ -118,11 +128,11 @@ class Contrast:
             return info_nce(q, k, negatives, self.temperature)  # the same value, and the bits of MoCo's runs
         return self._of(queue_pairs(q, k, negatives))
 
-    def _of(self, found: Pairs, weights: Tensor | None = None) -> Tensor:
+    def _of(self, pairs: Pairs, weights: Tensor | None = None) -> Tensor:
         if self.loss in ("dcl", "dclw"):
-            return decoupled(found, self.temperature, weights)
+            return decoupled(pairs, self.temperature, weights)
         if self.loss == "simple":
-            return simple(found, self.negative_weight)
+            return simple(pairs, self.negative_weight)
         if self.loss == "hard":
-            return hard(found, self.temperature, self.hard_share)
-        return softmax_loss(found, self.temperature)
+            return hard(pairs, self.temperature, self.hard_share)
+        return softmax_loss(pairs, self.temperature)

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.losses.precision import exact
+from bench.losses.precision import at_least_float32
 
 
-@exact
+@at_least_float32
 def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> Tensor:
     """Return the mean of ‖n(x) − n(y)‖^α over rows: N×D, N×D -> scalar in [0, 2^α]. Gradients reach both."""
     if x.shape != y.shape:
@@ -25,7 +25,7 @@ def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> Tensor:
     return squared.mean() if alpha == 2.0 else squared.clamp(min=1e-12).pow(alpha / 2).mean()
 
 
-@exact
+@at_least_float32
 def uniformity(x: Tensor, t: float = 2.0) -> Tensor:
     """Return log mean exp(−t·‖n(x_i) − n(x_j)‖²) over distinct pairs i ≠ j: N×D -> scalar in [−4t, 0].
 

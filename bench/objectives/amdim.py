@@ -17,15 +17,17 @@ Departs from it: the trunk is a ResNet-50, so that it converts as any other: 1 i
 
 from __future__ import annotations
 
+import math
 from itertools import permutations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.data.views import Batch, View
 from bench.errors import BadInput
-from bench.losses.location_nce import location_nce, location_scores
+from bench.losses.precision import at_least_float32
 from bench.nn import draws
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
@@ -36,6 +38,32 @@ from bench.objectives.base import Objective
 from bench.settings import Count, Positive
 
 PENALTY = 0.05  # of the mean squared score
+
+
+@at_least_float32
+def location_scores(source: Tensor, target: Tensor) -> Tensor:
+    """Return the scores r_srcᵀ·r_trg/√D: n×D, N×L×D -> n×N×L."""
+    return torch.einsum("nd,mld->nml", source, target) / math.sqrt(source.shape[1])
+
+
+@at_least_float32
+def location_nce(scores: Tensor, clip: float, first: int = 0) -> Tensor:
+    """Return the mean over images i and locations l of −log [e^{s_iil} / (e^{s_iil} + Σ_{j≠i,m} e^{s_ijm})].
+
+    s = c·tanh(score/c). Other locations of the same image are neither positives of the term nor negatives.
+
+    Args:
+        scores: n×N×L, this rank's images against the locations of all ranks' images.
+        clip: c.
+        first: the image of the N that is the first of the n.
+    """
+    n = len(scores)
+    s = clip * torch.tanh(scores / clip)
+    own = torch.zeros(s.shape[:2], dtype=torch.bool, device=s.device)
+    own[:, first : first + n].fill_diagonal_(True)
+    positive = s[own]  # n×L
+    negatives = s.masked_fill(own[..., None], -math.inf).flatten(1).logsumexp(1, keepdim=True)  # n×1
+    return F.softplus(negatives - positive).mean()
 
 
 class AMDIM(Objective):

@@ -18,12 +18,13 @@ Departs from it: the trunk is a ResNet; C5, pooled to 4×4, goes through the pap
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.data.views import SUPERVISED_VIEW, Batch, View
 from bench.errors import BadInput
-from bench.losses.adversarial import discrimination, fooling
-from bench.losses.reconstruction import banded_squared_error
+from bench.losses.adversarial import discrimination
+from bench.losses.precision import at_least_float32
 from bench.nn.decoder import doublings, map_decoder, small_rgb
 from bench.nn.discriminator import Discriminator
 from bench.nn.encoder import Encoder
@@ -45,6 +46,24 @@ class ChannelwiseLinear(nn.Module):
         """Mix the 16 positions of each channel."""
         mixed = torch.einsum("ncp,cpq->ncq", x.flatten(2), self.weight) + self.bias[:, None]
         return mixed.view(x.shape)
+
+
+@at_least_float32
+def fooling(fake: Tensor) -> Tensor:
+    """Return mean −log σ(fake) of logits of any shape -> scalar: steep where the discriminator is not fooled."""
+    return F.softplus(-fake).mean()
+
+
+@at_least_float32
+def banded_squared_error(y: Tensor, x: Tensor, band: int, band_weight: float) -> Tensor:
+    """Return the mean over images and values of w·(x − y)², w = band_weight in the outer band, 1 inside: N×C×S×S.
+
+    Source: Pathak et al., "Context Encoders" (CVPR 2016), section 3.2, and the reference implementation (a mean).
+    """
+    size = x.shape[-1]
+    weight = torch.full((size, size), band_weight, dtype=x.dtype, device=x.device)
+    weight[band : size - band, band : size - band] = 1.0
+    return (weight * (x - y).square()).mean()
 
 
 class ContextEncoder(Objective):

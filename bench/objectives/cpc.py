@@ -19,12 +19,13 @@ Departs from it: the trunk is a ResNet-50 with batch norm, so that it converts a
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from bench.data.views import PATCH_VIEW, Batch, View
 from bench.errors import BadInput
-from bench.losses.patch_nce import position_nce
+from bench.losses.precision import at_least_float32
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
 from bench.nn.patches import Grid, unmoved_statistics, with_one_colour
@@ -32,6 +33,18 @@ from bench.nn.row_context import RowContext
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 from bench.settings import Count
+
+
+@at_least_float32
+def position_nce(predictions: Tensor, targets: Tensor, positives: Tensor) -> Tensor:
+    """Return the mean over predictions of −log softmax(predictions·targets) at each one's positive.
+
+    Args:
+        predictions: M×D, W_k·c of this rank.
+        targets: T×D, z of all positions of all images of all ranks: all but the positive are negatives.
+        positives: M int64, rows of targets.
+    """
+    return F.cross_entropy(predictions @ targets.T, positives)
 
 
 class CPC(Objective):

@@ -19,10 +19,9 @@ from typing import Annotated
 from torch import Tensor
 
 from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
-from bench.losses.decoupled import decoupled
-from bench.losses.multi_crop import with_crops
-from bench.losses.pairs import crop_pairs, two_view_pairs
+from bench.losses.pairs import crop_pairs, decoupled, two_view_pairs
 from bench.losses.slot import Contrast
+from bench.losses.small_crops import with_crops
 from bench.nn.collectives import gather, own_rows
 from bench.nn.encoder import Encoder
 from bench.nn.heads import PROJECTORS, simclr_projector

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
 from bench.errors import BadInput
-from bench.losses.precision import exact
+from bench.losses.precision import at_least_float32
 from bench.losses.swapped import prototype_scores, swapped_prediction
 from bench.nn.collectives import sum_over_ranks, world
 from bench.nn.ema import follow, target_of, target_rate
@@ -123,7 +123,7 @@ class DINO(Objective):
         )
 
 
-@exact
+@at_least_float32
 def sharpened(outputs: Tensor, center: Tensor, temperature: Tensor) -> Tensor:
     """Return softmax((z′ − c)/τ_t): N×C, C -> N×C."""
     return torch.softmax((outputs - center) / temperature, dim=1)

@@ -23,12 +23,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from bench.data.views import Batch, View
 from bench.errors import BadInput, nearest
-from bench.losses.pairwise import given_triplets, triplet
+from bench.losses.pairwise import triplet
+from bench.losses.precision import at_least_float32
 from bench.nn import draws
 from bench.nn.clip import Clip, motion_gate, scaled_flow, spatial_warp
 from bench.nn.collectives import gather, rank
@@ -41,6 +43,13 @@ from bench.settings import Positive, Within
 KNOTS = 5  # of the warp, in each direction
 
 NEGATIVES, GATES = ("flow", "shift"), ("none", "consistent", "inconsistent")
+
+
+@at_least_float32
+def given_triplets(x: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+    """Return the mean over rows of max(0, ‖x − x⁺‖ − ‖x − x⁻‖ + α): N×D each -> scalar; α where x⁻ is as near as x⁺."""
+    near, far = (torch.linalg.vector_norm(x - other, dim=1) for other in (positive, negative))  # N
+    return (near - far + margin).clamp(min=0.0).mean()
 
 
 class DSM(Objective):

@@ -23,7 +23,8 @@ from torch import Tensor, nn
 
 from bench.data.views import Batch, View
 from bench.errors import BadInput
-from bench.losses.noise_contrastive import first_of, log_constant, nce, scores
+from bench.losses.contrastive import first_of
+from bench.losses.noise_contrastive import log_constant, nce, scores
 from bench.nn import draws
 from bench.nn.bank_settings import LOSSES, check_bank
 from bench.nn.constant import LogConstant

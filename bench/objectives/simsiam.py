@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bench.data.views import LOCAL_CROPS, MOCO_V2_VIEWS, Batch, View
 from bench.errors import BadInput
-from bench.losses.precision import exact
+from bench.losses.precision import at_least_float32
 from bench.losses.regression import multi_crop_regression
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
@@ -84,7 +84,7 @@ class SimSiam(Objective):
         return groups
 
 
-@exact
+@at_least_float32
 def spread(z: Tensor) -> Tensor:
     """Return √D times the mean over d of the standard deviation of n(z)_d: N×D, all ranks' rows -> scalar.
 

@@ -11,12 +11,23 @@ from lightly.loss.directclr_loss import DirectCLRLoss
 from lightly.loss.hypersphere_loss import HypersphereLoss
 
 from bench.errors import BadInput
-from bench.losses.contrastive import cross_view_nce, info_nce, nt_xent
-from bench.losses.decoupled import decoupled, mises_fisher_weights
-from bench.losses.hardness import hard, simple
-from bench.losses.pairs import pairs, queue_pairs, softmax_loss, two_view_pairs
+from bench.losses.contrastive import cross_view_nce, info_nce
+from bench.losses.pairs import (
+    decoupled,
+    hard,
+    mises_fisher_weights,
+    queue_pairs,
+    simple,
+    softmax_loss,
+    two_view_pairs,
+    view_pairs,
+)
 from bench.losses.slot import QUEUE, VIEWS, Contrast
 from bench.losses.uniformity import alignment
+
+
+def nt_xent(z1, z2, tau):
+    return softmax_loss(two_view_pairs(z1, z2), tau)
 
 
 def cos(a, b):
@@ -153,7 +164,7 @@ def test_simple_and_hard_are_the_formula_with_a_quantile_of_each_row(draw, same,
 def test_a_quantile_is_of_each_row_by_itself():
     """One anchor's negatives all harder than the other's: each still keeps one."""
     z1 = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1]], dtype=torch.float64)
-    found = pairs(z1, z1, (z1,)).keep_hardest(0.5)
+    found = view_pairs(z1, z1, (z1,)).keep_hardest(0.5)
     assert (~found.excluded).sum(1).tolist() == [1, 1, 1]
 
 

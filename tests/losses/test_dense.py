@@ -6,7 +6,8 @@ import pytest
 import torch
 from lightly.loss import NegativeCosineSimilarity
 
-from bench.losses.dense import centres, dense_regression, matches
+from bench.losses.dense import centres, matches
+from bench.objectives.two_loss import dense_regression
 
 WHOLE = (0.0, 0.0, 1.0, 1.0, 0.0)
 FLIPPED = (0.0, 0.0, 1.0, 1.0, 1.0)

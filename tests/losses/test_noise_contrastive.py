@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from bench.losses.noise_contrastive import first_of, log_constant, nce, scores
+from bench.losses.contrastive import first_of
+from bench.losses.noise_contrastive import log_constant, nce, scores
 
 
 def by_hand(logits, z, images):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from bench.losses.variational import gaussian_kl
+from bench.objectives.vae import gaussian_kl
 
 
 def test_equals_torch_distributions_in_every_dimension(draw, same):
