@@ -22,7 +22,7 @@ from itertools import permutations
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.data.views import Batch, View
@@ -32,7 +32,6 @@ from bench.nn import draws
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
 from bench.nn.heads import per_position
-from bench.nn.residual_head import ResidualHead
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 from bench.settings import Count, Positive
@@ -64,6 +63,24 @@ def location_nce(scores: Tensor, clip: float, first: int = 0) -> Tensor:
     positive = s[own]  # n×L
     negatives = s.masked_fill(own[..., None], -math.inf).flatten(1).logsumexp(1, keepdim=True)  # n×1
     return F.softplus(negatives - positive).mean()
+
+
+class ResidualHead(nn.Module):
+    """N×in_dim -> N×out_dim: BN(W₂·ReLU(W₁x) + Wₛx), a hidden layer beside a linear one, no other norm.
+
+    Source: Bachman et al. 2019, the reference implementation's embedding into its RKHS.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(in_dim, out_dim, bias=False)
+        self.out = nn.Linear(out_dim, out_dim, bias=False)
+        self.straight = nn.Linear(in_dim, out_dim, bias=False)
+        self.out_norm = nn.BatchNorm1d(out_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the embeddings of features N×in_dim."""
+        return self.out_norm(self.out(F.relu(self.hidden(x))) + self.straight(x))
 
 
 class AMDIM(Objective):

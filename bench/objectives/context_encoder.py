@@ -26,9 +26,8 @@ from bench.errors import BadInput
 from bench.losses.adversarial import discrimination
 from bench.losses.precision import at_least_float32
 from bench.nn.decoder import doublings, map_decoder, small_rgb
-from bench.nn.discriminator import Discriminator
+from bench.nn.discriminator import discriminator_tower, frozen_call
 from bench.nn.encoder import Encoder
-from bench.nn.frozen import frozen_call
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective, ParamGroup
 from bench.settings import Count, Positive, Whole
@@ -64,6 +63,19 @@ def banded_squared_error(y: Tensor, x: Tensor, band: int, band_weight: float) ->
     weight = torch.full((size, size), band_weight, dtype=x.dtype, device=x.device)
     weight[band : size - band, band : size - band] = 1.0
     return (weight * (x - y).square()).mean()
+
+
+class Discriminator(nn.Module):
+    """Logits N of images N×3×size×size: positive for real ones. `size` is 4 times a power of two, 8 or more."""
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.tower, channels = discriminator_tower(size, width)
+        self.score = nn.Conv2d(channels, 1, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return N logits."""
+        return self.score(self.tower(x)).flatten()
 
 
 class ContextEncoder(Objective):

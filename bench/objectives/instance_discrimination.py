@@ -26,11 +26,9 @@ from bench.data.views import LOCAL_CROPS, MOCO_VIEWS, Batch, View
 from bench.losses.contrastive import first_of
 from bench.losses.noise_contrastive import log_constant, nce, scores
 from bench.nn import draws
-from bench.nn.bank_settings import LOSSES, check_bank
-from bench.nn.constant import LogConstant
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.memory_bank import MemoryBank
+from bench.nn.memory_bank import LOSSES, LogConstant, MemoryBank, check_bank
 from bench.nn.multi_crop import by_resolution, check_crops
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective

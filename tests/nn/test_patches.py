@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from bench.errors import BadInput
-from bench.nn.patches import Grid, in_order, sometimes_grey, standardised, unmoved_statistics, with_one_colour
+from bench.nn.patches import Grid, unmoved_statistics, with_one_colour
+from bench.objectives.jigsaw import in_order, sometimes_grey, standardised
 
 
 def places(n, size):

@@ -10,7 +10,7 @@ from lightly.utils.debug import std_of_l2_normalized
 from torch import Tensor
 
 from bench.losses.uniformity import uniformity
-from bench.nn.diagnostics import (
+from bench.nn.representation import (
     centred,
     deviation,
     effective_rank,
