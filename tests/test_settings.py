@@ -112,7 +112,7 @@ def test_reading_values_imports_no_torch() -> None:
     code = (
         "import sys; from pathlib import Path; from bench.signature import check_arguments, objectives\n"
         "for name in objectives(): check_arguments({'name': name}, Path('x'))\n"
-        "assert 'torch' not in sys.modules and 'bench.losses.slot' not in sys.modules"
+        "assert 'torch' not in sys.modules and 'bench.losses.contrast_by_name' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -139,7 +139,7 @@ THEIRS = """
 from typing import TYPE_CHECKING, Annotated
 from bench.settings import Count, Positive as Above, Within
 if TYPE_CHECKING:
-    from bench.losses.slot import QUEUE
+    from bench.losses.contrast_by_name import QUEUE
 A, B = ("one", "two"), 3
 C = tuple(A)
 

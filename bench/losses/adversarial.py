@@ -1,7 +1,6 @@
-"""What a discriminator minimises, and what is minimised against it.
+"""What a discriminator minimises.
 
-Source: Goodfellow et al., "Generative Adversarial Nets" (NeurIPS 2014), eq. 1, and section 3 for the generator's
-non-saturating form.
+Source: Goodfellow et al., "Generative Adversarial Nets" (NeurIPS 2014), eq. 1.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ def nce(logits: Tensor, log_z: Tensor, images: int) -> Tensor:
 
 @at_least_float32
 def scores(z: Tensor, rows: Tensor, temperature: float) -> Tensor:
-    """Return n(z)·row/τ for each row's own candidates: z n×D, rows n×C×D of unit vectors -> n×C."""
+    """Return n(z)·row/τ of each row and its candidates: z n×D, rows n×C×D of unit vectors -> n×C."""
     return torch.einsum("nd,ncd->nc", F.normalize(z, dim=1), rows) / temperature
 
 

@@ -10,9 +10,9 @@ max(s⁻_max − s⁺, 0)/τ, a triplet loss without a margin. For large τ it i
 simple loss, M the number of negatives. Its gradient has the factor 1 − P⁺ = Σ e^{s⁻/τ} / (e^{s⁺/τ} + Σ e^{s⁻/τ}), which
 goes to 0 for easy positives and few negatives; the decoupled loss has no such factor, and can be negative.
 
-A loss over a batch on several ranks takes all ranks' rows and `own`, the rows of this rank: each rank has the anchors
-of its images and all candidates, n×N cosines instead of N×N, and the mean of the ranks' losses is the loss of the
-batch.
+On several ranks, a loss takes the embeddings of all ranks and `rows`, which of them are this rank's: each rank has the
+anchors of its images and all candidates, n×N cosines instead of N×N, and the mean of the ranks' losses is the loss of
+the batch.
 
 Source: Yeh et al., "Decoupled Contrastive Learning" (ECCV 2022); Wang and Liu, "Understanding the Behaviour of
 Contrastive Loss" (CVPR 2021). Values and gradients of `decoupled` agree with lightly's DCLLoss and DCLWLoss.
@@ -84,33 +84,33 @@ def paired_cosines(x: Tensor, y: Tensor) -> Tensor:
     return (F.normalize(x, dim=1) * F.normalize(y, dim=1)).sum(1)
 
 
-def view_pairs(anchors: Tensor, positives: Tensor, candidates: tuple[Tensor, ...], own: slice = EVERY) -> Pairs:
+def view_pairs(anchors: Tensor, positives: Tensor, candidates: tuple[Tensor, ...], rows: slice = EVERY) -> Pairs:
     """Return the pairs of anchors with views of the same image (positives) and of other images (negatives).
 
     Args:
         anchors: N×D, all ranks' rows; row i is image i's in all of these.
         positives: N×D, of another view.
         candidates: views, each N×D; the negatives are their rows of other images, (N − 1) from each.
-        own: the rows of this rank, n of N.
+        rows: the rows of this rank, n of N.
     """
     n = len(anchors)
-    positive = paired_cosines(anchors[own], positives[own])  # n
-    others = cosines(anchors[own], torch.cat(candidates))  # n×(V·N)
-    same = torch.eye(n, dtype=torch.bool, device=anchors.device)[own]  # n×N
+    positive = paired_cosines(anchors[rows], positives[rows])  # n
+    others = cosines(anchors[rows], torch.cat(candidates))  # n×(V·N)
+    same = torch.eye(n, dtype=torch.bool, device=anchors.device)[rows]  # n×N
     return Pairs(positive, others, same.repeat(1, len(candidates)), len(candidates) * (n - 1))
 
 
-def two_view_pairs(z1: Tensor, z2: Tensor, own: slice = EVERY) -> Pairs:
+def two_view_pairs(z1: Tensor, z2: Tensor, rows: slice = EVERY) -> Pairs:
     """Return the pairs of NT-Xent: each view's rows (N×D) with the other's, and 2N − 2 negatives of both views."""
-    return joined(view_pairs(z1, z2, (z1, z2), own), view_pairs(z2, z1, (z1, z2), own))
+    return joined(view_pairs(z1, z2, (z1, z2), rows), view_pairs(z2, z1, (z1, z2), rows))
 
 
-def crop_pairs(c: Tensor, z1: Tensor, z2: Tensor, own: slice = EVERY) -> Pairs:
+def crop_pairs(c: Tensor, z1: Tensor, z2: Tensor, rows: slice = EVERY) -> Pairs:
     """Return the pairs of small crops (N×D, one of each image) as anchors: with view 1, then with view 2 as positive.
 
     Negatives are the 2N − 2 rows of other images in both views; a crop is never a positive or a negative.
     """
-    return joined(view_pairs(c, z1, (z1, z2), own), view_pairs(c, z2, (z1, z2), own))
+    return joined(view_pairs(c, z1, (z1, z2), rows), view_pairs(c, z2, (z1, z2), rows))
 
 
 def joined(*several: Pairs) -> Pairs:

@@ -37,8 +37,8 @@ def uniformity(x: Tensor, t: float = 2.0) -> Tensor:
         raise ValueError("uniformity needs at least two rows: it is over pairs of different ones")
     unit = F.normalize(x, dim=1)
     exponents = 2.0 * t * (unit @ unit.T - 1.0)
-    own = torch.eye(n, dtype=torch.bool, device=x.device)
-    return torch.logsumexp(exponents.masked_fill(own, -math.inf).flatten(), dim=0) - math.log(n * (n - 1))
+    itself = torch.eye(n, dtype=torch.bool, device=x.device)
+    return torch.logsumexp(exponents.masked_fill(itself, -math.inf).flatten(), dim=0) - math.log(n * (n - 1))
 
 
 def align_uniform(

@@ -1,7 +1,7 @@
 """The networks of momentum contrast: a head on the encoder, and slowly moving copies of both that make keys.
 
-Every such objective gives them the same names (`encoder`, `projector`, `key_encoder`, `key_projector`), so that one can
-go on from the checkpoint of another with all of them.
+Every such objective gives them the same names (`encoder`, `projector`, `key_encoder`, `key_projector`), so that a
+checkpoint of one can start another.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench.nn.seeding import seeded
 
 
 class KeyNetworks(NamedTuple):
-    """What stands beside the query's encoder."""
+    """The networks beside the query's encoder."""
 
     projector: nn.Sequential  # feature_dim -> D
     key_encoder: Encoder
@@ -44,7 +44,7 @@ def key_networks(encoder: Encoder, mlp: bool, dim: int) -> KeyNetworks:
 
 
 def check_contrast(momentum: float, temperature: float) -> None:
-    """Refuse a momentum outside [0, 1] and a temperature that is not above 0."""
+    """Raise BadInput for a momentum outside [0, 1] and a temperature that is not above 0."""
     if not 0.0 <= momentum <= 1.0:
         raise BadInput(f"objective.momentum is {momentum}; it is the key network's, set it within 0 and 1.")
     if temperature <= 0:

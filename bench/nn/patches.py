@@ -70,7 +70,7 @@ class Grid:
             )
 
     def cut(self, images: Tensor) -> Tensor:
-        """Return the patches, row by row: N×3×H×H -> N×side²×3×size×size. The very pixels, nothing interpolated."""
+        """Return the patches, row by row: N×3×H×H -> N×side²×3×size×size. Nothing is interpolated."""
         n, side = len(images), self.side
         index = torch.arange(side, device=images.device)
         corner = (images.shape[-1] - self.extent) // 2 + index * (self.size + self.gap)  # side
@@ -104,8 +104,9 @@ def with_one_colour(patches: Tensor) -> Tensor:
 
 @contextmanager
 def unmoved_statistics(module: nn.Module) -> Iterator[None]:
-    """Inside the block, batch norms in train mode normalise by their batches as ever, but their running statistics
-    stay: those are for whole images, which is what a downstream task shows the network.
+    """Inside the block, batch norms in train mode normalise by their batches, but their running statistics stay.
+
+    Those are for whole images, which is what a downstream task shows the network.
     """
     norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
     before = [norm.momentum for norm in norms]
@@ -123,9 +124,9 @@ def features_of(encoder: nn.Module, patches: Tensor, images: Tensor | None) -> T
 
     Args:
         encoder: N×3×h×w -> N×F.
-        patches: what it sees with gradients.
-        images: N×3×H×H. What its running statistics are taken from instead, in a forward of its own without gradient:
-            those of patches, with zeros padded all around, serve a frozen trunk badly. None takes those of patches.
+        patches: the input with gradients.
+        images: N×3×H×H, from which its running statistics are taken, in a second forward without gradient: those of
+            patches, with zeros padded all around, serve a frozen trunk badly. None takes those of patches.
     """
     n, count = patches.shape[:2]
     flat = patches.flatten(0, 1)  # NP×3×s×s

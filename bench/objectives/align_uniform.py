@@ -24,7 +24,7 @@ from torch import Tensor
 
 from bench.data.views import LOCAL_CROPS, MOCO_VIEWS, Batch, View
 from bench.errors import BadInput
-from bench.losses.slot import Contrast
+from bench.losses.contrast_by_name import Contrast
 from bench.losses.uniformity import alignment, uniformity
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder

@@ -25,8 +25,8 @@ from bench.losses.soft_bins import soft_cross_entropy
 from bench.nn.collectives import sum_over_ranks, world
 from bench.nn.colour import from_lab, lab
 from bench.nn.colour_bins import NEIGHBOURS, gamut_bins, soft_labels
+from bench.nn.decoder import decoder_to_stride4
 from bench.nn.encoder import Encoder, check_stride
-from bench.nn.map_decoder import map_decoder
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 from bench.settings import Count, Rate
@@ -73,7 +73,7 @@ class Colorization(Objective):
         self.register_buffer("bins", bins)
         self.register_buffer("prior", torch.full((len(bins),), 1 / len(bins)))
         with seeded(encoder.seed, "colour decoder"):
-            self.decoder = map_decoder(encoder.feature_dim, hidden_dim, len(bins))
+            self.decoder = decoder_to_stride4(encoder.feature_dim, hidden_dim, len(bins))
 
     def views(self, size: int) -> tuple[View, ...]:
         """One crop in its true colours, sometimes mirrored."""

@@ -49,7 +49,10 @@ class ChannelwiseLinear(nn.Module):
 
 @at_least_float32
 def fooling(fake: Tensor) -> Tensor:
-    """Return mean −log σ(fake) of logits of any shape -> scalar: steep where the discriminator is not fooled."""
+    """Return mean −log σ(fake) of logits of any shape -> scalar: steep where the discriminator is not fooled.
+
+    Source: Goodfellow et al., "Generative Adversarial Nets" (NeurIPS 2014), section 3, the non-saturating form.
+    """
     return F.softplus(-fake).mean()
 
 

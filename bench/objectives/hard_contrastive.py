@@ -19,8 +19,8 @@ from typing import Annotated
 from torch import Tensor
 
 from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
+from bench.losses.contrast_by_name import Contrast
 from bench.losses.pairs import crop_pairs, hard, two_view_pairs
-from bench.losses.slot import Contrast
 from bench.losses.small_crops import with_crops
 from bench.nn.collectives import gather, own_rows
 from bench.nn.encoder import Encoder

@@ -11,6 +11,7 @@ from lightly.loss.directclr_loss import DirectCLRLoss
 from lightly.loss.hypersphere_loss import HypersphereLoss
 
 from bench.errors import BadInput
+from bench.losses.contrast_by_name import QUEUE, VIEWS, Contrast
 from bench.losses.contrastive import cross_view_nce, info_nce
 from bench.losses.pairs import (
     decoupled,
@@ -22,7 +23,6 @@ from bench.losses.pairs import (
     two_view_pairs,
     view_pairs,
 )
-from bench.losses.slot import QUEUE, VIEWS, Contrast
 from bench.losses.uniformity import alignment
 
 

@@ -13,8 +13,8 @@ from torch import nn
 
 from bench.data.views import View
 from bench.errors import BadInput
+from bench.losses.contrast_by_name import VIEWS, Contrast
 from bench.losses.pairs import softmax_loss, two_view_pairs
-from bench.losses.slot import VIEWS, Contrast
 from bench.losses.uniformity import align_uniform
 from bench.nn.encoder import build_encoder
 from bench.nn.heads import Diagonal, FixedLowRank

@@ -1,4 +1,4 @@
-"""Contrastive losses that can stand in each other's place, by name: over two views, or with a queue.
+"""Contrastive losses to choose from by name, over two views or with a queue.
 
 | name          | loss                                              | settings                        | with a queue |
 |---------------|---------------------------------------------------|---------------------------------|--------------|
@@ -41,7 +41,7 @@ QUEUE = ("nt_xent", "dcl", "simple", "hard")
 
 @dataclass(frozen=True)
 class Contrast:
-    """A loss of the table above with its settings; a loss looks only at those that it has.
+    """A loss of the table above with its settings; a loss reads only those of its row.
 
     Args:
         loss: its name.
@@ -77,26 +77,26 @@ class Contrast:
             raise BadInput(f"objective.hard_share is {self.hard_share}; set it within 0 (excluded) and 1 (all).")
 
     def check_batch(self, batch_size: int) -> None:
-        """Refuse a batch (of all ranks) without negatives."""
+        """Raise BadInput for a batch (of all ranks) without negatives."""
         if batch_size < 2:
             raise BadInput(
                 f"A contrastive loss needs negatives, which are other images, but batch_size is {batch_size} (of a "
                 "micro-batch); set it to 2 or more."
             )
 
-    def views(self, z1: Tensor, z2: Tensor, own: slice = EVERY) -> Tensor:
-        """Return the loss of two views, N×D each, all ranks' rows; `own` are those of this rank.
+    def views(self, z1: Tensor, z2: Tensor, rows: slice = EVERY) -> Tensor:
+        """Return the loss of two views, N×D each, all ranks' rows; `rows` are those of this rank.
 
         A mean over both views as anchors; the mean over ranks is the loss of the batch.
         """
         if self.loss == "align_uniform":
             return align_uniform(z1, z2, self.t, self.align_weight, self.uniform_weight)
         if self.loss == "cross_view":
-            return self._of(joined(view_pairs(z1, z2, (z2,), own), view_pairs(z2, z1, (z1,), own)))
-        weights = mises_fisher_weights(z1, z2, self.sigma)[own].repeat(2) if self.loss == "dclw" else None
-        return self._of(two_view_pairs(z1, z2, own), weights)
+            return self._of(joined(view_pairs(z1, z2, (z2,), rows), view_pairs(z2, z1, (z1,), rows)))
+        weights = mises_fisher_weights(z1, z2, self.sigma)[rows].repeat(2) if self.loss == "dclw" else None
+        return self._of(two_view_pairs(z1, z2, rows), weights)
 
-    def crops(self, c: Tensor, z1: Tensor, z2: Tensor, own: slice = EVERY) -> Tensor:
+    def crops(self, c: Tensor, z1: Tensor, z2: Tensor, rows: slice = EVERY) -> Tensor:
         """Return the loss of one small crop of each image as anchors (N×D), a mean over both views as positives.
 
         The negatives are those that `views` has for an anchor. Raises BadInput for `align_uniform`, whose uniformity
@@ -106,12 +106,12 @@ class Contrast:
             raise BadInput("align_uniform has no anchors, and small crops are nothing else; set objective.crops to 0.")
         losses = []
         for z in (z1, z2):
-            weights = mises_fisher_weights(c, z, self.sigma)[own] if self.loss == "dclw" else None
-            losses.append(self._of(view_pairs(c, z, (z,) if self.loss == "cross_view" else (z1, z2), own), weights))
+            weights = mises_fisher_weights(c, z, self.sigma)[rows] if self.loss == "dclw" else None
+            losses.append(self._of(view_pairs(c, z, (z,) if self.loss == "cross_view" else (z1, z2), rows), weights))
         return torch.stack(losses).mean()
 
     def check_queue(self) -> None:
-        """Refuse a loss that has no form with a queue."""
+        """Raise BadInput for a loss that has no form with a queue."""
         if self.loss not in QUEUE:
             raise BadInput(
                 f"objective.loss {self.loss!r} has no form with a queue; set objective.loss to one of "
