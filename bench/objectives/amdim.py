@@ -27,6 +27,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.data.views import Batch, View
 from bench.errors import BadInput
+from bench.losses.pairwise import same_image
 from bench.losses.precision import at_least_float32
 from bench.nn import draws
 from bench.nn.collectives import gather, rank
@@ -56,12 +57,10 @@ def location_nce(scores: Tensor, clip: float, first: int = 0) -> Tensor:
         clip: c.
         first: the image of the N that is the first of the n.
     """
-    n = len(scores)
     s = clip * torch.tanh(scores / clip)
-    own = torch.zeros(s.shape[:2], dtype=torch.bool, device=s.device)
-    own[:, first : first + n].fill_diagonal_(True)
-    positive = s[own]  # n×L
-    negatives = s.masked_fill(own[..., None], -math.inf).flatten(1).logsumexp(1, keepdim=True)  # n×1
+    same = same_image(s, s[0], first)  # n×N
+    positive = s[same]  # n×L
+    negatives = s.masked_fill(same[..., None], -math.inf).flatten(1).logsumexp(1, keepdim=True)  # n×1
     return F.softplus(negatives - positive).mean()
 
 

@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
 from bench.errors import BadInput, nearest
 from bench.losses.dense import cosines_and_matches
+from bench.losses.pairwise import same_image
 from bench.losses.precision import at_least_float32
 from bench.losses.regression import multi_crop_regression
 from bench.losses.uniformity import align_uniform
@@ -92,8 +93,7 @@ def _balanced(
     if total < 2:
         raise ValueError("a loss over pairs needs at least two images: its negative pairs are of different images")
     s = F.normalize(p, dim=1) @ F.normalize(z.detach(), dim=1).T
-    same = torch.zeros_like(s, dtype=torch.bool)
-    same[:, first : first + n].fill_diagonal_(True)
+    same = same_image(p, z, first)
     positive = near(s[same]).mean()
     negative = far(s).masked_fill(same, 0.0).sum() / (n * (total - 1))
     return 0.5 * (positive + negative)

@@ -70,9 +70,9 @@ def test_a_histogram_is_the_mean_soft_label_in_any_order():
     for pixel in range(24):
         for k in range(5):
             expected[nearest.flatten(2)[0, k, pixel]] += shares.flatten(2)[0, k, pixel] / 24
-    found = histogram(nearest, shares, 7)
-    torch.testing.assert_close(found.float(), expected, atol=1e-5, rtol=0)
-    assert torch.equal(histogram(nearest.flip(3), shares.flip(3), 7), found)
+    prior = histogram(nearest, shares, 7)
+    torch.testing.assert_close(prior.float(), expected, atol=1e-5, rtol=0)
+    assert torch.equal(histogram(nearest.flip(3), shares.flip(3), 7), prior)
 
 
 def test_rare_bins_weigh_more_and_the_mean_weight_is_one():
