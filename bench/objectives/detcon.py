@@ -5,7 +5,7 @@ Paper:     Hénaff et al., "Efficient Visual Pretraining with Contrastive Detect
 Equation:  of each view 16 regions are sampled; h_r = the mean of C5 over the positions of region r.
            loss = the mean over images and regions of view 1 of −log softmax of cos(p_r, z_s)/τ, τ = .1, s the same
            region of view 2, among all regions of all images in both views but r itself in its own; plus the same with
-           the views exchanged. Weights for regions that were sampled several times are in `detcon` below.
+           the views exchanged. Weights for regions that were sampled several times are in bench/objectives/detcon.py.
            variant b: p = q(g(h)) of the online network, z = g′(h′) of a target that follows as BYOL's does, τ₀ = .996.
            variant s: p = z = g(h), as SimCLR.
            A position of C5 belongs to the region that most of its pixels have; regions are drawn with replacement,

@@ -15,7 +15,7 @@ Equation:  loss = loss1_weight·loss1 + loss2_weight·loss2; loss1 is BYOL's, 4 
            With small crops (0 by default) loss1 is BYOL's with them, and the first three of the slot are means over the
            same pairs of a prediction and a target: each crop predicts both views' targets. No crop goes through the
            target. The other losses of the slot see the two full views alone.
-Papers:    Grill et al. 2020 (BYOL); for loss2 see the functions below.
+Papers:    Grill et al. 2020 (BYOL); for loss2 see bench/objectives/two_loss.py.
 Reference: google-deepmind/deepmind-research, byol/, for loss1; none for the sum.
 Departs from it: as `byol` does. That loss2 is `logistic` is a reading: its floor, .5032 at orthogonal negatives, and
            its independence of batch size and width fit those reports. With gradient accumulation, terms across
