@@ -27,7 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.losses.precision import at_least_float32
+from bench.losses.float32 import at_least_float32
 
 EVERY = slice(None)  # all rows: a single process, or the loss of the whole batch
 

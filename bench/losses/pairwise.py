@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor
 
-from bench.losses.precision import at_least_float32
+from bench.losses.float32 import at_least_float32
 
 
 @at_least_float32

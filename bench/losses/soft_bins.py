@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.losses.precision import at_least_float32
+from bench.losses.float32 import at_least_float32
 
 
 @at_least_float32

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.losses.classification import distribution_cross_entropy
-from bench.losses.precision import at_least_float32
+from bench.losses.float32 import at_least_float32
 
 
 @at_least_float32

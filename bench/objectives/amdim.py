@@ -27,8 +27,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.data.views import Batch, View
 from bench.errors import BadInput
+from bench.losses.float32 import at_least_float32
 from bench.losses.pairwise import same_image
-from bench.losses.precision import at_least_float32
 from bench.nn import draws
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
 from bench.errors import BadInput
-from bench.losses.precision import at_least_float32
+from bench.losses.float32 import at_least_float32
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp

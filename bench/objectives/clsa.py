@@ -28,7 +28,7 @@ from bench.data.views import MOCO_V2_VIEWS, Batch, View
 from bench.errors import BadInput
 from bench.losses.classification import distribution_cross_entropy
 from bench.losses.contrastive import own_candidate
-from bench.losses.precision import at_least_float32
+from bench.losses.float32 import at_least_float32
 from bench.nn.collectives import gather, rank
 from bench.nn.ema import follow
 from bench.nn.encoder import Encoder

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from bench.data.views import SUPERVISED_VIEW, Batch, View
 from bench.errors import BadInput
 from bench.losses.adversarial import discrimination
-from bench.losses.precision import at_least_float32
+from bench.losses.float32 import at_least_float32
 from bench.nn.decoder import doublings, map_decoder, small_rgb
 from bench.nn.discriminator import discriminator_tower, frozen_call
 from bench.nn.encoder import Encoder

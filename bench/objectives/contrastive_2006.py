@@ -23,8 +23,8 @@ from torch import Tensor
 
 from bench.data.views import LOCAL_CROPS, MOCO_V2_VIEWS, Batch, View
 from bench.errors import BadInput
+from bench.losses.float32 import at_least_float32
 from bench.losses.pairwise import distances, same_image
-from bench.losses.precision import at_least_float32
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp

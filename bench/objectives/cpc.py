@@ -25,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 
 from bench.data.views import PATCH_VIEW, Batch, View
 from bench.errors import BadInput
-from bench.losses.precision import at_least_float32
+from bench.losses.float32 import at_least_float32
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
 from bench.nn.patches import Grid, unmoved_statistics, with_one_colour

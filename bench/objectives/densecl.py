@@ -26,7 +26,7 @@ from torch import Tensor
 from bench.data.views import LOCAL_CROPS, MOCO_V2_VIEWS, Batch, View
 from bench.errors import BadInput
 from bench.losses.contrastive import info_nce
-from bench.losses.precision import at_least_float32
+from bench.losses.float32 import at_least_float32
 from bench.nn.ema import follow, target_of
 from bench.nn.encoder import Encoder
 from bench.nn.heads import per_position, projection_mlp

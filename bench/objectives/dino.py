@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
 from bench.errors import BadInput
-from bench.losses.precision import at_least_float32
+from bench.losses.float32 import at_least_float32
 from bench.losses.swapped import prototype_scores, swapped_prediction
 from bench.nn.collectives import sum_over_ranks, world
 from bench.nn.ema import follow, target_of, target_rate

@@ -29,8 +29,8 @@ from torch import Tensor
 
 from bench.data.views import Batch, View
 from bench.errors import BadInput, nearest
+from bench.losses.float32 import at_least_float32
 from bench.losses.pairwise import triplet
-from bench.losses.precision import at_least_float32
 from bench.nn import draws
 from bench.nn.clip import Clip
 from bench.nn.collectives import gather, rank

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
 from bench.errors import BadInput, nearest
 from bench.losses.dense import cosines_and_matches
-from bench.losses.precision import at_least_float32
+from bench.losses.float32 import at_least_float32
 from bench.losses.small_crops import with_crops
 from bench.nn.ema import follow, target_of, target_rate
 from bench.nn.encoder import Encoder

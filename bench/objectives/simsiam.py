@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bench.data.views import LOCAL_CROPS, MOCO_V2_VIEWS, Batch, View
 from bench.errors import BadInput
-from bench.losses.precision import at_least_float32
+from bench.losses.float32 import at_least_float32
 from bench.losses.regression import multi_crop_regression
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
 from bench.errors import BadInput
-from bench.losses.precision import at_least_float32
+from bench.losses.float32 import at_least_float32
 from bench.losses.swapped import prototype_scores, swapped_prediction
 from bench.nn.collectives import gather, rank, world
 from bench.nn.encoder import Encoder

@@ -34,8 +34,8 @@ from torch import Tensor, nn
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
 from bench.errors import BadInput, nearest
 from bench.losses.dense import cosines_and_matches
+from bench.losses.float32 import at_least_float32
 from bench.losses.pairwise import same_image
-from bench.losses.precision import at_least_float32
 from bench.losses.regression import multi_crop_regression
 from bench.losses.uniformity import align_uniform
 from bench.losses.variance_covariance import covariance, variance

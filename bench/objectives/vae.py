@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from bench.data.views import SUPERVISED_VIEW, Batch, View
 from bench.errors import BadInput, nearest
-from bench.losses.precision import at_least_float32
+from bench.losses.float32 import at_least_float32
 from bench.losses.reconstruction import bernoulli_nll, squared_error
 from bench.nn import draws
 from bench.nn.collectives import sum_over_ranks, world

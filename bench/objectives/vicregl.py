@@ -25,8 +25,8 @@ from torch import Tensor
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
 from bench.errors import BadInput
 from bench.losses.dense import centres
+from bench.losses.float32 import at_least_float32
 from bench.losses.pairwise import distances
-from bench.losses.precision import at_least_float32
 from bench.losses.variance_covariance import view_terms
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
