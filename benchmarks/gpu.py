@@ -145,7 +145,7 @@ def frozen(
     encoder: Any = build_encoder(arch, seed=0).requires_grad_(False).eval()
     kind = torch.bfloat16 if precision == "bf16" and how != "plain" else torch.float32
     if how != "plain":
-        from bench.nn.folding import fold
+        from bench.stages.folded_trunk import fold
 
         encoder = fold(encoder)
     layout = torch.contiguous_format if how == "plain" and precision == "float32" else torch.channels_last
@@ -153,7 +153,7 @@ def frozen(
     images = torch.randn(batch, 3, size, size).to(device=device, dtype=kind, memory_format=layout)
     run = encoder
     if how == "compiled":
-        from bench.nn.compilation import compile_frozen
+        from bench.stages.compiled_trunk import compile_frozen
 
         run = compile_frozen(encoder, images)
         if run is None:

@@ -29,9 +29,9 @@ from bench.data.resident import Resident
 from bench.data.sampler import DrawSampler
 from bench.data.small import load_pixels
 from bench.data.views import normalised, small_views
-from bench.losses.logistic import least_squares, logistic
 from bench.objectives import build
 from bench.objectives.base import Objective
+from bench.objectives.two_loss import least_squares, logistic
 from bench.randomness import reseed
 from bench.recipe import OptimizerSettings, ScheduleSettings
 from bench.train.optim import build_optimizer, set_rates

@@ -115,7 +115,7 @@ def test_reading_values_imports_no_torch() -> None:
         "import sys; from pathlib import Path; from bench.config.objective_settings import check_arguments\n"
         "from bench.config.objective_source import objectives\n"
         "for name in objectives(): check_arguments({'name': name}, Path('x'))\n"
-        "assert 'torch' not in sys.modules and 'bench.losses.slot' not in sys.modules"
+        "assert 'torch' not in sys.modules and 'bench.losses.contrast_by_name' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -157,7 +157,7 @@ from pydantic import Field
 from bench.config.setting_types import Count, Positive as Above
 from bench.objectives import moco
 if TYPE_CHECKING:
-    from bench.losses.slot import QueueLoss
+    from bench.losses.contrast_by_name import QueueLoss
 A = Literal["one", "two"]
 C = tuple(A)
 WIDE: typing.TypeAlias = Annotated[int, Field(ge=8)]

@@ -1,7 +1,7 @@
 """The networks of a bootstrap method (BYOL and what builds on it).
 
 Every such objective gives them the same names (`encoder`, `projector`, `predictor`, `target_encoder`,
-`target_projector`), so that one can go on from the checkpoint of another with all of them.
+`target_projector`), so that a checkpoint of one can start another.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bench.nn.seeding import seeded
 
 
 class BootstrapNetworks(NamedTuple):
-    """What stands beside an encoder f: heads g and q, and the target's f′ and g′."""
+    """The networks beside an encoder f: heads g and q, and the target's f′ and g′."""
 
     projector: nn.Sequential  # g: feature_dim -> D
     predictor: nn.Sequential  # q: D -> D

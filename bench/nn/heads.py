@@ -87,7 +87,7 @@ class Diagonal(nn.Module):
 class FixedLowRank(nn.Module):
     """A fixed linear map onto r random orthonormal directions: N×D -> N×r; nothing in it is trained.
 
-    Cosines are those after a D×D map of rank r with singular values of 1: what turns the r dimensions does not matter.
+    Cosines are those after a D×D map of rank r with singular values of 1: a rotation of the r dimensions changes none.
     """
 
     weight: Tensor
@@ -104,10 +104,10 @@ class FixedLowRank(nn.Module):
 def simclr_projector(
     encoder: Encoder, kind: Projector, *, layers: int, hidden_dim: int, projection_dim: int, rank: int
 ) -> nn.Module:
-    """Return what stands between an encoder's features and a contrastive loss, N×F -> N×D, from the encoder's seed.
+    """Return the projector between an encoder's features and a contrastive loss, N×F -> N×D, from the encoder's seed.
 
     Args:
-        encoder: it stands on.
+        encoder: whose features it takes.
         kind: `mlp` is SimCLR's head: `layers` linear layers with a batch norm after each, a ReLU after each but the
             last, whose norm has no shift. `linear` is one matrix without bias; `diagonal` one weight a dimension
             (D = F); `low_rank` a fixed map of that rank; `none` the features themselves. These four are the projectors

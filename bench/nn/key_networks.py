@@ -1,7 +1,7 @@
 """The networks of momentum contrast: a head on the encoder, and slowly moving copies of both that make keys.
 
-Every such objective gives them the same names (`encoder`, `projector`, `key_encoder`, `key_projector`), so that one can
-go on from the checkpoint of another with all of them.
+Every such objective gives them the same names (`encoder`, `projector`, `key_encoder`, `key_projector`), so that a
+checkpoint of one can start another.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bench.nn.seeding import seeded
 
 
 class KeyNetworks(NamedTuple):
-    """What stands beside the query's encoder."""
+    """The networks beside the query's encoder."""
 
     projector: nn.Sequential  # feature_dim -> D
     key_encoder: Encoder

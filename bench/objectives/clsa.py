@@ -27,7 +27,9 @@ from torch import Tensor, nn
 
 from bench.config.setting_types import Count, Positive, Share, Weight, Whole
 from bench.data.views import MOCO_V2_VIEWS, Batch, View
-from bench.losses.distributions import candidate_logits, distributional, own_candidate
+from bench.losses.classification import distribution_cross_entropy
+from bench.losses.contrastive import own_candidate
+from bench.losses.float32 import at_least_float32
 from bench.nn.collectives import gather, rank
 from bench.nn.ema import follow
 from bench.nn.encoder import Encoder
@@ -38,6 +40,22 @@ from bench.objectives.base import Objective
 
 # Sides of strong crops, as shares of the view's, and the least share of the area.
 CROPS = ((224 / 224, 0.2), (192 / 224, 0.172), (160 / 224, 0.143), (128 / 224, 0.114), (96 / 224, 0.086))
+
+
+@at_least_float32
+def candidate_logits(q: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """Return n(q)·[n(keys); n(queue)]/τ: queries n×D, keys N×D, queue K×D -> n×(N+K)."""
+    candidates = torch.cat([F.normalize(keys, dim=1), F.normalize(queue, dim=1)])
+    return F.normalize(q, dim=1) @ candidates.T / temperature
+
+
+@at_least_float32
+def distributional(weak: Tensor, strong: Tensor) -> Tensor:
+    """Return the mean over rows of −Σ_k p_k·log q_k, p = softmax(sg weak), q = softmax(strong): n×C, n×C -> scalar.
+
+    No gradient reaches the weak view. From log-softmax, so that a candidate out of reach costs much, not infinity.
+    """
+    return distribution_cross_entropy(strong, F.softmax(weak, dim=1))
 
 
 class CLSA(Objective):

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 
 from bench.config.setting_types import Count, Positive, Rate
 from bench.data.views import MEAN, STD, Batch, View
-from bench.losses.noise_contrastive import BankLoss, first_of, log_constant, nce, scores
+from bench.losses.contrastive import first_of
+from bench.losses.noise_contrastive import log_constant, nce, scores
 from bench.nn import draws
 from bench.nn.colour import lab
-from bench.nn.constant import LogConstant
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.memory_bank import MemoryBank
+from bench.nn.memory_bank import BankLoss, LogConstant, MemoryBank
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 

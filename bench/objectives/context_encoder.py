@@ -20,18 +20,18 @@ from __future__ import annotations
 from typing import Annotated
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
 from bench.config.setting_types import Count, Positive, Whole
 from bench.data.views import SUPERVISED_VIEW, Batch, View
 from bench.errors import BadInput
-from bench.losses.adversarial import discrimination, fooling
-from bench.losses.reconstruction import banded_squared_error
+from bench.losses.adversarial import discrimination
+from bench.losses.float32 import at_least_float32
 from bench.nn.decoder import doublings, map_decoder, small_rgb
-from bench.nn.discriminator import Discriminator
+from bench.nn.discriminator import discriminator_tower, frozen_call
 from bench.nn.encoder import Encoder
-from bench.nn.frozen import frozen_call
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective, ParamGroup
 
@@ -48,6 +48,40 @@ class ChannelwiseLinear(nn.Module):
         """Mix the 16 positions of each channel."""
         mixed = torch.einsum("ncp,cpq->ncq", x.flatten(2), self.weight) + self.bias[:, None]
         return mixed.view(x.shape)
+
+
+@at_least_float32
+def fooling(fake: Tensor) -> Tensor:
+    """Return mean −log σ(fake) of logits of any shape -> scalar: steep where the discriminator is not fooled.
+
+    Source: Goodfellow et al., "Generative Adversarial Nets" (NeurIPS 2014), section 3, the non-saturating form.
+    """
+    return F.softplus(-fake).mean()
+
+
+@at_least_float32
+def banded_squared_error(y: Tensor, x: Tensor, band: int, band_weight: float) -> Tensor:
+    """Return the mean over images and values of w·(x − y)², w = band_weight in the outer band, 1 inside: N×C×S×S.
+
+    Source: Pathak et al., "Context Encoders" (CVPR 2016), section 3.2, and the reference implementation (a mean).
+    """
+    size = x.shape[-1]
+    weight = torch.full((size, size), band_weight, dtype=x.dtype, device=x.device)
+    weight[band : size - band, band : size - band] = 1.0
+    return (weight * (x - y).square()).mean()
+
+
+class Discriminator(nn.Module):
+    """Logits N of images N×3×size×size: positive for real ones. `size` is 4 times a power of two, 8 or more."""
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.tower, channels = discriminator_tower(size, width)
+        self.score = nn.Conv2d(channels, 1, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return N logits."""
+        return self.score(self.tower(x)).flatten()
 
 
 class ContextEncoder(Objective):

@@ -24,13 +24,34 @@ from torch import Tensor
 from bench.config.setting_types import Count, Positive
 from bench.data.views import MOCO_V2_VIEWS, Batch, View
 from bench.errors import BadInput
-from bench.losses.pairwise import dissimilar, similar
+from bench.losses.float32 import at_least_float32
+from bench.losses.pairwise import distances, same_image
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
 from bench.objectives.small_crops import SmallCrops
+
+
+@at_least_float32
+def similar(x: Tensor, y: Tensor) -> Tensor:
+    """Return ½·D² of similar pairs, a mean over rows: n×D, n×D -> scalar."""
+    return 0.5 * (x - y).square().sum(1).mean()
+
+
+@at_least_float32
+def dissimilar(x: Tensor, y: Tensor, margin: float, first: int = 0) -> Tensor:
+    """Return ½·max(0, m − D)² of dissimilar pairs, a mean over all (i, j) of different images: n×D, N×D -> scalar.
+
+    Args:
+        x: n×D, this rank's rows.
+        y: N×D, all ranks' rows of the other view.
+        margin: m, beyond which a pair has no part in the loss.
+        first: the row of y that belongs to the first row of x.
+    """
+    short = (margin - distances(x, y)).clamp(min=0.0).masked_fill(same_image(x, y, first), 0.0)
+    return 0.5 * short.square().sum() / (len(x) * (len(y) - 1))
 
 
 class Contrastive2006(SmallCrops):

@@ -19,8 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from bench.config.setting_types import Positive
-from bench.losses.decoupled import decoupled
-from bench.losses.pairs import Pairs
+from bench.losses.pairs import Pairs, decoupled
 from bench.nn.encoder import Encoder
 from bench.objectives.two_view_contrast import TwoViewContrast
 

@@ -21,8 +21,7 @@ import torch
 from torch import Tensor
 
 from bench.config.setting_types import Positive
-from bench.losses.decoupled import decoupled, mises_fisher_weights
-from bench.losses.pairs import crop_pairs, two_view_pairs
+from bench.losses.pairs import crop_pairs, decoupled, mises_fisher_weights, two_view_pairs
 from bench.nn.encoder import Encoder
 from bench.objectives.two_view_contrast import TwoViewContrast
 

@@ -20,18 +20,30 @@ Departs from it: the key networks move after the step, not before the next forwa
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bench.config.setting_types import AreaRange, Count, CropSize, Positive, Rate, Share, Whole
 from bench.data.views import MOCO_V2_VIEWS, Batch, View
 from bench.losses.contrastive import info_nce
-from bench.losses.dense import most_similar
+from bench.losses.float32 import at_least_float32
 from bench.nn.ema import follow, target_of
 from bench.nn.encoder import Encoder
 from bench.nn.heads import per_position, projection_mlp
 from bench.nn.queue import Queue
 from bench.nn.seeding import seeded
 from bench.objectives.small_crops import SmallCrops
+
+
+@torch.no_grad()
+@at_least_float32
+def most_similar(x: Tensor, y: Tensor) -> Tensor:
+    """Return for each position of one map the position of the other with the highest cosine: N×C×…, N×C×… -> N×S.
+
+    Positions (int64) are counted row by row; S are those of x.
+    """
+    x, y = F.normalize(x.flatten(2), dim=1), F.normalize(y.flatten(2), dim=1)  # N×C×S, N×C×S′
+    return (x.transpose(1, 2) @ y).argmax(dim=2)
 
 
 class DenseCL(SmallCrops):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from bench.config.setting_types import AreaRange, Count, Positive, Share, Whole
 from bench.data.views import BYOL_VIEWS, Batch, View
-from bench.losses.precision import exact
+from bench.losses.float32 import at_least_float32
 from bench.losses.swapped import prototype_scores, swapped_prediction
 from bench.nn.collectives import sum_over_ranks, world
 from bench.nn.ema import follow, target_of, target_rate
@@ -111,7 +111,7 @@ class DINO(SmallCrops):
         )
 
 
-@exact
+@at_least_float32
 def sharpened(outputs: Tensor, center: Tensor, temperature: Tensor) -> Tensor:
     """Return softmax((z′ − c)/τ_t): N×C, C -> N×C."""
     return torch.softmax((outputs - center) / temperature, dim=1)

@@ -19,8 +19,7 @@ from typing import Any
 from torch import Tensor
 
 from bench.config.setting_types import Portion, Positive
-from bench.losses.hardness import hard
-from bench.losses.pairs import Pairs
+from bench.losses.pairs import Pairs, hard
 from bench.nn.encoder import Encoder
 from bench.objectives.two_view_contrast import TwoViewContrast
 

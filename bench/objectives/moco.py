@@ -7,7 +7,7 @@ Equation:  loss = −log [exp(q·k⁺/τ) / (exp(q·k⁺/τ) + Σ_i exp(q·k_i/�
            k⁺ = n(g_k(f_k(v₂))) without gradient, k_i the K keys of the queue as it was before this batch.
            After the loss k⁺ takes the place of the oldest keys. θ_k ← m·θ_k + (1 − m)·θ_q, m constant.
            Other losses stand in this one's place by name, with the queue as the only negatives: see
-           `bench/losses/slot.py`.
+           `bench/losses/contrast_by_name.py`.
            With C small crops a direction's loss is the mean over its 1 + C queries, the crops having the same k⁺.
            `symmetric` adds the other direction, a sum; both views' keys then enter the queue.
 Reference: facebookresearch/moco.
@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from bench.config.setting_types import Count, Portion, Positive, Share, Weight
 from bench.data.views import MOCO_VIEWS, Batch, View
-from bench.losses.slot import Contrast, QueueLoss
+from bench.losses.contrast_by_name import Contrast, QueueLoss
 from bench.nn.ema import follow
 from bench.nn.encoder import Encoder
 from bench.nn.key_networks import key_networks

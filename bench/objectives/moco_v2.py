@@ -7,7 +7,7 @@ Equation:  as `moco`: loss = −log [exp(q·k⁺/τ) / (exp(q·k⁺/τ) + Σ_i e
            (2048-2048-128, ReLU, no norms), τ = 0.2, and views are blurred, too. After the loss k⁺ takes the place
            of the oldest keys. θ_k ← m·θ_k + (1 − m)·θ_q, m constant.
            Other losses stand in this one's place by name, with the queue as the only negatives: see
-           `bench/losses/slot.py`.
+           `bench/losses/contrast_by_name.py`.
            With C small crops a direction's loss is the mean over its 1 + C queries, the crops having the same k⁺.
            `symmetric` adds the other direction, a sum; both views' keys then enter the queue. It costs about what
            twice as many epochs do.

@@ -22,17 +22,38 @@ from torch import Tensor, nn
 from bench.config.setting_types import Count, Portion, Positive, Rate
 from bench.data.views import Batch, View
 from bench.errors import BadInput
-from bench.losses.noise_contrastive import BankLoss, first_of, log_constant, nce, scores
+from bench.losses.contrastive import first_of
+from bench.losses.noise_contrastive import log_constant, nce, scores
 from bench.nn import draws
-from bench.nn.constant import LogConstant
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.jigsaw import GRID, PATCHES, patches
-from bench.nn.memory_bank import MemoryBank
+from bench.nn.memory_bank import BankLoss, LogConstant, MemoryBank
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 
+GRID = 3
+PATCHES = GRID * GRID
+
+
 JITTER = (0.4, 0.4, 0.4, 0.2)
+
+
+def patches(images: Tensor, size: int) -> Tensor:
+    """Cut images N×3×H×H into cells, and a patch out of each at a random place: N×9×3×size×size, row by row.
+
+    Raises ValueError for patches larger than a cell.
+    """
+    n, cell = len(images), images.shape[-1] // GRID
+    if size > cell:
+        raise ValueError(f"patches of {size} pixels do not fit into cells of {cell}")
+    corner = draws.integers(n, PATCHES, 2, high=cell - size + 1, device=images.device)  # row, column in the cell
+    place = torch.arange(size, device=images.device)
+    first = torch.arange(PATCHES, device=images.device)
+    row = (first // GRID * cell + corner[..., 0])[..., None] + place  # N×9×size
+    column = (first % GRID * cell + corner[..., 1])[..., None] + place
+    which = torch.arange(n, device=images.device)[:, None, None, None]
+    cut = images.permute(0, 2, 3, 1)[which, row[..., :, None], column[..., None, :]]  # N×9×size×size×3
+    return cut.permute(0, 1, 4, 2, 3)
 
 
 class PIRL(Objective):

@@ -24,7 +24,7 @@ from torch import Tensor
 from bench.config.setting_types import Count
 from bench.data.views import SIMCLR_VIEWS, SUPERVISED_VIEW, Batch, View
 from bench.errors import BadInput
-from bench.losses.autoregressive import bits_per_dim, pixel_nll
+from bench.losses.reconstruction import bits_per_dim, pixel_nll
 from bench.nn.autoregressive import PixelNetwork
 from bench.nn.colour import unnormalised
 from bench.nn.encoder import Encoder

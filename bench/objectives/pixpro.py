@@ -30,15 +30,42 @@ from torch import Tensor, nn
 from bench.config.setting_types import Count, Positive, Share
 from bench.data.views import BYOL_VIEWS, Batch, View
 from bench.errors import BadInput
-from bench.losses.dense import dense_contrast, dense_similarity
-from bench.losses.multi_crop import with_crops
-from bench.losses.precision import exact
+from bench.losses.dense import cosines_and_matches
+from bench.losses.float32 import at_least_float32
+from bench.losses.small_crops import with_crops
 from bench.nn.ema import follow, target_of, target_rate
 from bench.nn.encoder import Encoder
 from bench.nn.heads import per_position, projection_mlp
 from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
 from bench.objectives.small_crops import SmallCrops
+
+
+@at_least_float32
+def dense_similarity(p: Tensor, z: Tensor, boxes_p: Tensor, boxes_z: Tensor, ratio: float = 0.7) -> Tensor:
+    """Return the mean over images of the mean cos(p_i, sg z_j) over matches, as PixPro has it; scalar in [−1, 1].
+
+    Arguments are as in `cosines_and_matches`. An image whose views share no spot adds 0 and stays in the mean.
+    """
+    cosine, matched = cosines_and_matches(p, z.detach(), boxes_p, boxes_z, ratio)  # N×S×S′
+    return ((cosine * matched).sum((1, 2)) / matched.sum((1, 2)).clamp(min=1.0)).mean()
+
+
+@at_least_float32
+def dense_contrast(
+    p: Tensor, z: Tensor, boxes_p: Tensor, boxes_z: Tensor, temperature: float, ratio: float = 0.7
+) -> Tensor:
+    """Return PixContrast (Xie et al. 2021, eq. 2): −log of the share of matches in Σ_j exp(cos(p_i, sg z_j)/τ).
+
+    j runs over all positions of the same image's other view. A mean over the positions that have a match, then over
+    images; arguments and images without a match are as in `dense_similarity`.
+    """
+    cosine, matched = cosines_and_matches(p, z.detach(), boxes_p, boxes_z, ratio)  # N×S×S′
+    logits, own = cosine / temperature, matched > 0
+    positive = logits.masked_fill(~own, torch.finfo(logits.dtype).min)
+    rows = logits.logsumexp(2) - positive.logsumexp(2)  # N×S
+    some = own.any(2)
+    return (torch.where(some, rows, 0.0).sum(1) / some.sum(1).clamp(min=1)).mean()
 
 
 class PixPro(SmallCrops):
@@ -112,7 +139,7 @@ class PixPro(SmallCrops):
         follow(self.target_projector, self.projector, tau)
 
 
-@exact
+@at_least_float32
 def propagate(x: Tensor, values: Tensor, gamma: float) -> Tensor:
     """Return y_i = Σ_j max(cos(x_i, x_j), 0)^γ · n(values_j) over the positions of one view: N×h×w×D -> N×h×w×D."""
     unit = F.normalize(x.flatten(1, 2), dim=2)  # N×S×D

@@ -7,7 +7,7 @@ Equation:  ℓ_ij = −log e^{s_ij/τ} / Σ_{k≠i} e^{s_ik/τ} over the 2N rows
            loss = the mean of ℓ over all 2N rows with their other view, negatives from all ranks with gradient.
            With C small crops: (loss + Σ_c ℓ_c) / (1 + C); ℓ_c has the crop as the anchor, a global view of the same
            image as the positive (a mean over both), and the 2N − 2 global views of other images as negatives.
-           Other losses stand in this one's place by name: see `bench/losses/slot.py`.
+           Other losses stand in this one's place by name: see `bench/losses/contrast_by_name.py`.
 Reference: google-research/simclr. Its loss is the sum of the two views' means: twice this value, which is the paper's.
 Departs from it: with gradient accumulation a batch's negatives are those of the micro-batch; SimCLR has no small crops.
            A crop is never a positive or a negative.
@@ -20,7 +20,7 @@ from torch import Tensor
 from bench.config.setting_types import AreaRange, Count, CropSize, Portion, Positive, Weight, Whole
 from bench.data.views import SIMCLR_VIEWS, View
 from bench.errors import BadInput
-from bench.losses.slot import Contrast, ViewsLoss
+from bench.losses.contrast_by_name import Contrast, ViewsLoss
 from bench.nn.encoder import Encoder
 from bench.nn.heads import Projector
 from bench.objectives.two_view_contrast import TwoViewContrast

@@ -20,8 +20,7 @@ from typing import Any
 from torch import Tensor
 
 from bench.config.setting_types import Portion, Weight
-from bench.losses.hardness import simple
-from bench.losses.pairs import Pairs
+from bench.losses.pairs import Pairs, simple
 from bench.nn.encoder import Encoder
 from bench.objectives.two_view_contrast import TwoViewContrast
 

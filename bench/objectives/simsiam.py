@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bench.config.setting_types import Count
 from bench.data.views import MOCO_V2_VIEWS, Batch, View
-from bench.losses.precision import exact
+from bench.losses.float32 import at_least_float32
 from bench.losses.regression import multi_crop_regression
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
@@ -77,7 +77,7 @@ class SimSiam(SmallCrops):
         return groups
 
 
-@exact
+@at_least_float32
 def spread(z: Tensor) -> Tensor:
     """Return √D times the mean over d of the standard deviation of n(z)_d: N×D, all ranks' rows -> scalar.
 

@@ -25,8 +25,8 @@ from bench.losses.classification import cross_entropy
 from bench.losses.soft_bins import soft_cross_entropy
 from bench.nn.colour import from_lab, lab
 from bench.nn.colour_bins import gamut_bins, soft_labels
+from bench.nn.decoder import decoder_to_stride4
 from bench.nn.encoder import Encoder, check_stride
-from bench.nn.map_decoder import map_decoder
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 
@@ -44,8 +44,8 @@ class SplitBrain(Objective):
         bins = gamut_bins()  # Q×2
         self.register_buffer("bins", bins)
         with seeded(encoder.seed, "split-brain decoders"):
-            self.colour_decoder = map_decoder(encoder.feature_dim, hidden_dim, len(bins))
-            self.lightness_decoder = map_decoder(encoder.feature_dim, hidden_dim, LIGHTNESS_BINS)
+            self.colour_decoder = decoder_to_stride4(encoder.feature_dim, hidden_dim, len(bins))
+            self.lightness_decoder = decoder_to_stride4(encoder.feature_dim, hidden_dim, LIGHTNESS_BINS)
 
     def views(self, size: int) -> tuple[View, ...]:
         """One crop in its true colours, sometimes mirrored."""

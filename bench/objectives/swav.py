@@ -25,7 +25,8 @@ from torch import Tensor, nn
 from bench.config.setting_types import AreaRange, Count, Positive, Share, Whole
 from bench.data.views import SIMCLR_VIEWS, Batch, View
 from bench.errors import BadInput
-from bench.losses.swapped import prototype_scores, sinkhorn, swapped_prediction
+from bench.losses.float32 import at_least_float32
+from bench.losses.swapped import prototype_scores, swapped_prediction
 from bench.nn.collectives import gather, rank, world
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
@@ -33,6 +34,27 @@ from bench.nn.multi_crop import by_resolution
 from bench.nn.queue import Queue
 from bench.nn.seeding import seeded
 from bench.objectives.small_crops import SmallCrops
+
+
+@torch.no_grad()
+@at_least_float32
+def sinkhorn(scores: Tensor, epsilon: float, iterations: int = 3) -> Tensor:
+    """Return the codes Q of images that share the prototypes equally: scores N×C -> N×C, rows sum to 1, no gradient.
+
+    Q starts as exp(scores/ε). Each iteration gives every prototype the same total over the images, then every image
+    the total 1 (Sinkhorn and Knopp's iterations, as in Cuturi, "Sinkhorn Distances", 2013; values agree with
+    lightly's). This is done on logarithms, so that nothing overflows or vanishes, however small ε is.
+
+    Args:
+        scores: of all ranks' images, or the partition is not of the whole batch.
+        epsilon: ε, the smaller, the harder the codes.
+        iterations: 0 gives a softmax of scores/ε, which is no equal partition.
+    """
+    log_q = scores / epsilon
+    for _ in range(iterations):
+        log_q = log_q - log_q.logsumexp(0, keepdim=True)
+        log_q = log_q - log_q.logsumexp(1, keepdim=True)
+    return log_q.softmax(1)
 
 
 class SwAV(SmallCrops):

@@ -12,6 +12,7 @@ Departs from it: the encoder is the trunk with a linear layer on its pooled feat
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -20,8 +21,8 @@ from torch import Tensor, nn
 from bench.config.setting_types import Count, Positive, Weight
 from bench.data.views import SUPERVISED_VIEW, Batch, View
 from bench.errors import BadInput
-from bench.losses.reconstruction import bernoulli_nll, gaussian_nll
-from bench.losses.variational import gaussian_kl
+from bench.losses.float32 import at_least_float32
+from bench.losses.reconstruction import bernoulli_nll, squared_error
 from bench.nn import draws
 from bench.nn.collectives import sum_over_ranks, world
 from bench.nn.decoder import small_rgb, vector_decoder
@@ -31,6 +32,22 @@ from bench.objectives.base import Objective
 
 LOGVAR = (-20.0, 10.0)  # σ from 5e-5 to 150
 ACTIVE = 0.01  # nats; a dimension below that tells the decoder nothing
+
+
+@at_least_float32
+def gaussian_nll(y: Tensor, x: Tensor, sigma: float) -> Tensor:
+    """Return the mean over images of −log N(x; y, σ²·1), its constant included: N×…, N×… -> scalar, in nats."""
+    constant = math.log(sigma) + 0.5 * math.log(2 * math.pi)
+    return 0.5 * squared_error(y, x) / sigma**2 + constant * x[0].numel()
+
+
+@at_least_float32
+def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
+    """Return KL(N(μ, σ²)‖N(0, 1)) = ½(μ² + σ² − 1 − log σ²) of each image and dimension, in nats: N×D, N×D -> N×D.
+
+    log σ² is what comes in. It should be clamped: σ² overflows float32 from 88 on.
+    """
+    return 0.5 * (mu.square() + logvar.exp() - 1.0 - logvar)
 
 
 class VAE(Objective):

@@ -20,7 +20,7 @@ from torch import Tensor
 from bench.config.setting_types import Count, Weight
 from bench.data.views import BYOL_VIEWS, Batch, View
 from bench.errors import BadInput
-from bench.losses.vicreg import view_terms
+from bench.losses.variance_covariance import view_terms
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp

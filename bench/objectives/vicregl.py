@@ -19,19 +19,61 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bench.config.setting_types import Count, Share, Weight
 from bench.data.views import BYOL_VIEWS, Batch, View
 from bench.errors import BadInput
 from bench.losses.dense import centres
-from bench.losses.vicreg import at, distances, matched_terms, nearest, view_terms
+from bench.losses.float32 import at_least_float32
+from bench.losses.pairwise import distances
+from bench.losses.variance_covariance import view_terms
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
 from bench.nn.heads import per_position, projection_mlp
 from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
 from bench.objectives.small_crops import SmallCrops
+
+
+@at_least_float32
+def matched_terms(x: Tensor, y: Tensor) -> Tensor:
+    """Return invariance, variance and covariance of matched positions, all ranks' rows: N×M×D, N×M×D -> 3.
+
+    The m-th matches of all images are one sample: variance and covariance are over images, and means over m and both
+    sides.
+    """
+    sides = torch.stack([x, y])  # 2×N×M×D
+    n, d = x.shape[0], x.shape[-1]
+    spread = F.relu(1.0 - torch.sqrt(sides.var(dim=1) + 1e-4)).mean()
+    centred = (sides - sides.mean(dim=1, keepdim=True)).transpose(1, 2)  # 2×M×N×D
+    matrices = centred.transpose(2, 3) @ centred / (n - 1)  # 2×M×D×D
+    own = torch.eye(d, dtype=torch.bool, device=x.device)
+    redundancy = matrices.square().masked_fill(own, 0.0).sum((2, 3)).mean() / d
+    return torch.stack([F.mse_loss(x, y), spread, redundancy])
+
+
+@torch.no_grad()
+def nearest(distance: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return (positions, their nearest on the other side) of the `count` closest pairs, closest first.
+
+    Args:
+        distance: N×S×S′ between positions of two maps.
+        count: M; all S where there are fewer.
+
+    Returns:
+        N×M each, int64. Each position of the first map has its nearest in the second, and the M with the smallest
+        distance stay.
+    """
+    smallest, partner = distance.min(dim=2)  # N×S
+    positions = smallest.topk(min(count, distance.shape[1]), dim=1, largest=False).indices  # N×M
+    return positions, partner.gather(1, positions)
+
+
+def at(maps: Tensor, positions: Tensor) -> Tensor:
+    """Return the vectors at positions: N×S×D, N×M -> N×M×D."""
+    return maps.gather(1, positions[:, :, None].expand(-1, -1, maps.shape[2]))
 
 
 class VICRegL(SmallCrops):

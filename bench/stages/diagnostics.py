@@ -24,7 +24,7 @@ from bench.data.images import EvalDataset, ViewDataset, in_order
 from bench.data.layouts import index, pretraining_index
 from bench.data.views import SIMCLR_VIEWS, normalised
 from bench.errors import BadInput, StageFailed
-from bench.nn.diagnostics import spectrum
+from bench.nn.representation import spectrum
 from bench.progress import Progress
 from bench.recipe import DiagnosticsTask
 from bench.stages.frozen import loaded, subset

@@ -12,7 +12,7 @@ from narrow import NarrowEncoder
 
 from bench.errors import BadInput
 from bench.nn.colour import unnormalised
-from bench.nn.frozen import frozen_call
+from bench.nn.discriminator import frozen_call
 from bench.objectives import build
 
 SMALL = {

@@ -10,8 +10,8 @@ from torch import nn
 
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, View
 from bench.errors import BadInput
-from bench.losses.barlow import cross_correlation, to_identity
 from bench.objectives import build
+from bench.objectives.barlow_twins import cross_correlation, to_identity
 from bench.recipe import load_recipe
 from bench.train.optim import build_optimizer, set_rates
 

@@ -11,8 +11,9 @@ from skimage.color import rgb2lab
 
 from bench.errors import BadInput
 from bench.nn.colour import MEAN, STD, from_lab, lab
-from bench.nn.colour_bins import gamut_bins, rarity_weights
+from bench.nn.colour_bins import gamut_bins
 from bench.objectives import build
+from bench.objectives.colorization import rarity_weights
 
 
 def objective(name="colorization", **more):

@@ -9,8 +9,8 @@ from narrow import NarrowEncoder
 
 from bench.errors import BadInput
 from bench.nn.patches import Grid
-from bench.nn.permutations import far_permutations
 from bench.objectives import build
+from bench.objectives.jigsaw import far_permutations
 
 SMALL = {"name": "jigsaw", "permutations": 7, "patch_size": 32, "gap": 8, "jitter": 3, "patch_dim": 6}
 VIEW = 118

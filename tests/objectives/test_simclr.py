@@ -13,8 +13,8 @@ from torch import nn
 
 from bench.data.views import View
 from bench.errors import BadInput
-from bench.losses.contrastive import nt_xent
-from bench.losses.slot import VIEWS, Contrast
+from bench.losses.contrast_by_name import VIEWS, Contrast
+from bench.losses.pairs import softmax_loss, two_view_pairs
 from bench.losses.uniformity import align_uniform
 from bench.nn.encoder import build_encoder
 from bench.nn.heads import Diagonal, FixedLowRank
@@ -40,8 +40,8 @@ def embedded(objective, data):
 @pytest.mark.parametrize(
     ("name", "settings", "expected"),
     [
-        ("simclr", {}, lambda x, y: nt_xent(x, y, 0.1)),
-        ("simclr", {"temperature": 0.5}, lambda x, y: nt_xent(x, y, 0.5)),
+        ("simclr", {}, lambda x, y: softmax_loss(two_view_pairs(x, y), 0.1)),
+        ("simclr", {"temperature": 0.5}, lambda x, y: softmax_loss(two_view_pairs(x, y), 0.5)),
         *[("simclr", {"loss": loss}, Contrast(loss).views) for loss in VIEWS],
         ("dcl", {"temperature": 0.2}, Contrast("dcl", 0.2).views),
         ("dclw", {"sigma": 0.3}, Contrast("dclw", 0.1, 0.3).views),

@@ -13,8 +13,9 @@ from narrow import NarrowEncoder
 
 from bench.data.views import LOCAL_CROPS, View
 from bench.errors import BadInput
-from bench.losses.swapped import prototype_scores, sinkhorn, swapped_prediction
+from bench.losses.swapped import prototype_scores, swapped_prediction
 from bench.objectives import build
+from bench.objectives.swav import sinkhorn
 from bench.recipe import load_recipe
 
 

@@ -8,12 +8,10 @@ import torch
 
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, View
 from bench.errors import BadInput
-from bench.losses.dense import dense_regression
-from bench.losses.logistic import least_squares, logistic
 from bench.losses.regression import symmetric_regression
 from bench.losses.uniformity import align_uniform
-from bench.losses.variance_covariance import variance_covariance
 from bench.nn.heads import per_position
+from bench.objectives.two_loss import dense_regression, least_squares, logistic, variance_covariance
 
 
 def outputs(objective, data):

@@ -11,9 +11,10 @@ from torch import nn
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, View
 from bench.errors import BadInput
 from bench.losses.dense import centres
-from bench.losses.vicreg import at, distances, matched_terms, nearest, view_terms
+from bench.losses.variance_covariance import view_terms
 from bench.nn.heads import per_position
 from bench.objectives import build
+from bench.objectives.vicregl import at, distances, matched_terms, nearest
 from bench.recipe import load_recipe
 
 
