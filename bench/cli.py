@@ -461,8 +461,8 @@ def data_check_command(
     data_root: DataRoot = [],  # noqa: B006
 ) -> None:
     """Count a data set's files, and name those that are missing or unreadable."""
-    from bench.data.check import check
     from bench.data.roots import resolve_roots
+    from bench.data.sets.check import check
 
     root = resolve_roots(data_root).find(dataset)
     report = check(dataset, root)
@@ -490,10 +490,10 @@ def data_pack_command(
     unreadable: UnreadableOption = Unreadable.fail,
 ) -> None:
     """Shrink a data set's images once, into few large files that training then reads instead."""
-    from bench.data.layouts import splits
-    from bench.data.manifest import Form
-    from bench.data.packing import pack, told
+    from bench.data.packs.manifest import Form
+    from bench.data.packs.writing import pack, told
     from bench.data.roots import resolve_roots
+    from bench.data.sets import splits
 
     if quality is not None and format != PackFormat.jpeg:
         raise BadInput("--quality is of JPEG; leave it out with --format uint8.")
@@ -517,8 +517,8 @@ def data_render_command(
     seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
 ) -> None:
     """Render tiny procedural data sets in the layouts of the originals."""
-    from bench.data.render import render
     from bench.execute.stage_file import make_folder
+    from bench.synthetic.render import render
 
     make_folder(folder, "DIR")
     for name, place in render(folder, seed).items():

@@ -17,20 +17,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from bench.config.files import find_mmseg, read
+from bench.config.load import load_recipe
 from bench.config.objective_settings import portable, without_later
-from bench.data.manifest import PackUse
+from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Profile, Recipe
+from bench.config.tasks import SegmentationTask, Task
+from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput
-from bench.recipe import (
-    LATER,
-    NOT_IN_FINGERPRINT,
-    Profile,
-    Recipe,
-    SegmentationTask,
-    Task,
-    find_mmseg,
-    load_recipe,
-    read,
-)
 
 Kind = Literal["pretrain", "convert", "segmentation", "linear", "knn", "diagnostics"]
 

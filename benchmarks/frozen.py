@@ -79,7 +79,7 @@ def _trunk(form: str, size: int, batch: int, device: str) -> Callable[[Any], Any
     import torch
 
     from bench.nn.encoder import build_encoder
-    from bench.stages.frozen import FrozenTrunk
+    from bench.stages.frozen_trunk import FrozenTrunk
 
     if form.startswith("float32"):
         encoder = build_encoder("resnet50", 0).eval().requires_grad_(False).to(device)
@@ -166,8 +166,8 @@ def image_folder(per_class: int, images: Path | None) -> Path:
 
 def evaluation(data: str, config: dict[str, Any], epochs: int = EPOCHS, kept: str = "features") -> Callable[[], float]:
     """Our linear stage from files to top-1; a sample is one evaluation, in images that `augmented` goes through."""
-    from bench.data.layouts import index
-    from bench.recipe import load_task
+    from bench.config.load import load_task
+    from bench.data.sets import index
     from bench.stages import linear
     from bench.stages.job import Job
 

@@ -63,9 +63,9 @@ def device_views(files: list[str], count: int, device: str = "cuda") -> Callable
 
     import numpy as np
 
-    from bench.data import device_views as made
     from bench.data.decode import read_rgb
     from bench.data.views import BYOL_VIEWS, draw
+    from bench.data.views import device as made
 
     drawings = []
     for number in range(count):

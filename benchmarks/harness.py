@@ -49,10 +49,10 @@ def training(save: str, batch: int, size: int, steps: int) -> Callable[[], float
     """A sample: `steps` BYOL steps of a ResNet-50 after a save that is `none`, `inline` or `background`."""
     import torch
 
+    from bench.config.load import load_recipe
     from bench.data.views import Batch
     from bench.nn.encoder import build_encoder
     from bench.objectives import build
-    from bench.recipe import load_recipe
     from bench.train.distributed import Ranks
     from bench.train.optim import build_optimizer
     from bench.train.state import State
@@ -104,10 +104,10 @@ def grid_words(data: Path, work: Path, seeds: int) -> list[str]:
 
 def finish_grid(data: Path, work: Path, seeds: int) -> int:
     """Finish a grid without running it, by the files that its stages would leave; return its cells."""
+    from bench.config.recipe import Recipe
     from bench.execute.grid import Request, plan_grid
     from bench.execute.stage_file import Done, write_done, write_stage
     from bench.plan import settings
-    from bench.recipe import Recipe
     from bench.record import Fingerprints, Record, environment, write
 
     grid = plan_grid(
@@ -392,7 +392,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", choices=["commands", "starts", "checkpoints", "tables", "plans"])
     given = parser.parse_args(arguments)
     rounds = 1 if given.quick else given.rounds
-    from bench.data.render import render
+    from bench.synthetic.render import render
 
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)

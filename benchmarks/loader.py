@@ -45,8 +45,8 @@ def ours(files: Sequence[str], workers: int, batch: int, batches: int) -> Callab
         batches: in a sample.
     """
     from bench.data.images import ViewDataset, loader
-    from bench.data.layouts import Index
     from bench.data.sampler import DrawSampler
+    from bench.data.sets import Index
     from bench.data.views import BYOL_VIEWS
 
     index = Index("coco", Path("/"), "train", tuple(file.lstrip("/") for file in files))

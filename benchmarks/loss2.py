@@ -24,16 +24,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.canary.training import CanaryEncoder, neighbours
-from bench.data.layouts import Index, index, part
-from bench.data.resident import Resident
+from bench.config.recipe import OptimizerSettings, ScheduleSettings
 from bench.data.sampler import DrawSampler
+from bench.data.sets import Index, index, part
 from bench.data.small import load_pixels
 from bench.data.views import normalised, small_views
+from bench.data.views.resident import Resident
 from bench.objectives import build
 from bench.objectives.base import Objective
 from bench.objectives.two_loss import least_squares, logistic
 from bench.randomness import reseed
-from bench.recipe import OptimizerSettings, ScheduleSettings
 from bench.train.optim import build_optimizer, set_rates
 from bench.train.schedule import learning_rate
 

@@ -68,7 +68,7 @@ def files_by_opencv(files: Sequence[str], passes: int) -> Callable[[], int]:
 def pack(folder: str, passes: int) -> Callable[[], int]:
     import cv2
 
-    from bench.data.pack import open_pack
+    from bench.data.packs.reading import open_pack
 
     cv2.setNumThreads(1)
     opened = open_pack(Path(folder))
@@ -90,8 +90,8 @@ def data_set(root: Path, files: Sequence[Path], count: int) -> Path:
 
 def packed(root: Path, to: Path, name: str, workers: int = 1) -> tuple[float, int, Path]:
     """Pack a data set and return (seconds, bytes of the pack, its folder)."""
-    from bench.data.manifest import Form
-    from bench.data.packing import pack as write
+    from bench.data.packs.manifest import Form
+    from bench.data.packs.writing import pack as write
 
     shutil.rmtree(to, ignore_errors=True)
     start = time.perf_counter()

@@ -72,10 +72,10 @@ def rank(address: str, folder: str, batch: int, size: int, steps: int, sync_bn: 
     """One rank: train until nobody says go any more."""
     import torch
 
+    from bench.config.recipe import Recipe
     from bench.data.views import Batch
     from bench.nn.encoder import build_encoder
     from bench.objectives import build
-    from bench.recipe import Recipe
     from bench.train.distributed import ranks_of
     from bench.train.loop import fit
 

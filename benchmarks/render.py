@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from report import RESULTS, Exponent, best_peer, exponent, height, is_peer, rates, ratios
 
 from bench.errors import BadInput
-from bench.results.render import escape_markdown
+from bench.results.formats import escape_markdown
 
 DOCS = ROOT / "docs"
 PAGE, FIGURES = "performance.md", "performance"  # a file and a folder below docs/

@@ -168,8 +168,8 @@ def evaluation(
     import torch
     from mmseg.evaluation import IoUMetric
 
-    from bench.stages.segmentation_evaluation import casting, compile_scorer, compiling_pays, evaluation_copy
-    from bench.stages.segmentation_metric import ExactIoU
+    from bench.stages.segmentation.evaluation import casting, compile_scorer, compiling_pays, evaluation_copy
+    from bench.stages.segmentation.metric import ExactIoU
 
     model, _ = build(how, config, crop, channels_last, device)
     model.eval()
@@ -197,9 +197,9 @@ def build(how: str, config: str, crop: list[int], channels_last: bool, device: s
     """Return the model, and its mmseg config: of mmseg alone, or with all steps of ours."""
     import torch
 
-    from bench.recipe import SegmentationTask
-    from bench.stages.segmentation_config import adapt
-    from bench.stages.segmentation_model import build_model
+    from bench.config.tasks import SegmentationTask
+    from bench.stages.segmentation.mmseg_config import adapt
+    from bench.stages.segmentation.model import build_model
 
     warnings.simplefilter("ignore")
     task = SegmentationTask(

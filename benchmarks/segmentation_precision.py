@@ -45,9 +45,10 @@ def main(arguments: list[str] | None = None) -> None:
     words = parser.parse_args(arguments)
     import report
 
-    from bench.recipe import SegmentationTask, load_task
+    from bench.config.load import load_task
+    from bench.config.tasks import SegmentationTask
     from bench.stages.job import Job
-    from bench.stages.segmentation import run
+    from bench.stages.segmentation.finetune import run
 
     extra = {"iterations": words.iterations, "validate_every": words.iterations, "workers": 1}
     task = load_task("cityscapes_pspnet", "mini", extra)

@@ -39,7 +39,7 @@ def pixels(count: int) -> Any:
 
 def index(count: int) -> Any:
     """Return the same as a split of this project."""
-    from bench.data.layouts import Index
+    from bench.data.sets import Index
 
     names = tuple(f"image:{number}" for number in range(count))
     return Index("cifar10", Path(), "train", names, (0,) * count, ("one",), pixels=pixels(count))
@@ -115,9 +115,9 @@ def resident_views(count: int, device: str = "cpu", compiled: bool = False) -> S
     """Two views of batches of `count` images that lie on the device, drawn, made and normalised there."""
     import torch
 
-    from bench.data.resident import Resident
     from bench.data.sampler import DrawSampler
     from bench.data.views import BYOL_VIEWS
+    from bench.data.views.resident import Resident
 
     split = Resident(index(4 * count), BYOL_VIEWS(SIZE), 0, torch.device(device), compiled=compiled)
     batches = split.batches(DrawSampler(len(split), count, 0))
@@ -202,12 +202,12 @@ def our_loop(
     settle()
     import torch
 
+    from bench.config.load import load_recipe
     from bench.data.images import ViewDataset, loader
-    from bench.data.resident import Resident
     from bench.data.sampler import DrawSampler
+    from bench.data.views.resident import Resident
     from bench.nn.encoder import build_encoder
     from bench.objectives import build
-    from bench.recipe import load_recipe
     from bench.train.distributed import Ranks
     from bench.train.feed import to_device
     from bench.train.step import Step

@@ -91,9 +91,9 @@ def our_step(device: str, batch: int, switches: dict[str, Any]) -> tuple[Any, Ca
     """The step of `bench.train`, as a recipe with these switches has it."""
     import torch
 
+    from bench.config.recipe import Recipe
     from bench.nn.encoder import build_encoder
     from bench.objectives.byol import BYOL
-    from bench.recipe import Recipe
     from bench.train.distributed import Ranks
     from bench.train.step import Step
 
@@ -183,8 +183,8 @@ def ours_from_files(
     import torch
 
     from bench.data.images import ViewDataset, loader
-    from bench.data.layouts import Index
     from bench.data.sampler import DrawSampler
+    from bench.data.sets import Index
     from bench.train.feed import to_device
 
     work, step = our_step(device, batch, switches)

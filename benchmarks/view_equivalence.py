@@ -61,9 +61,9 @@ def run(words: argparse.Namespace, backend: str, seed: int) -> float:
     import torch
     from torch.nn import functional as F
 
+    from bench.config.recipe import Recipe
     from bench.data.images import EvalDataset, in_order, loader
-    from bench.data.layouts import index
-    from bench.recipe import Recipe
+    from bench.data.sets import index
     from bench.stages.job import Job
     from bench.stages.pretrain import run as pretrain
     from bench.train.checkpoint import read

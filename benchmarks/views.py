@@ -126,7 +126,7 @@ def _folder(files: list[Path], kind: str) -> Path:
 
 def _shrunk(file: Path) -> Any:
     from bench.data.decode import read_array
-    from bench.data.fast_views import resize
+    from bench.data.views.opencv import resize
 
     pixels = read_array(file)
     height, width = pixels.shape[:2]
@@ -222,7 +222,7 @@ def torchvision_v2(files: list[str], count: int) -> Callable[[], int]:
 
 def _dataset(files: list[str], backend: Any, pack: Any = None) -> Any:
     from bench.data.images import ViewDataset
-    from bench.data.layouts import Index
+    from bench.data.sets import Index
     from bench.data.views import BYOL_VIEWS
 
     root = Path(os.path.commonpath([str(Path(file).parent) for file in files]))

@@ -15,10 +15,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from bench.config.files import config_files, read
+from bench.config.load import load_recipe
 from bench.config.objective_settings import Setting, settings_of
 from bench.config.objective_source import classes_of, locate, objectives
+from bench.config.recipe import Recipe
 from bench.errors import BadInput
-from bench.recipe import Recipe, config_files, load_recipe, read
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "objectives.md"

@@ -29,7 +29,6 @@ profiles = dict(
         crop=(192, 256),
         scale=(320, 240),
         validate_every=90,
-        precision="bf16",
         channels_last=True,
     ),
     smoke=dict(
@@ -38,7 +37,6 @@ profiles = dict(
         crop=(64, 128),
         scale=(256, 128),
         validate_every=4,
-        precision="bf16",
         channels_last=True,
     ),
 )

@@ -20,9 +20,8 @@ temperature = 0.07
 batch_size = 256
 size = 224
 resize = 256
-precision = "bf16"
 trunk = "folded"
-search = "bf16"
+search = "auto"
 
 profiles = dict(
     mini=dict(k=20, batch_size=64, size=128, resize=146),

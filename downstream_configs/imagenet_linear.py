@@ -31,7 +31,6 @@ schedule = "step"
 milestones = (0.6, 0.8)
 size = 224
 resize = 256
-precision = "bf16"
 trunk = "folded"
 
 profiles = dict(

@@ -15,7 +15,6 @@ arch = "resnet50"
 view_size = 224
 epochs = 100
 batch_size = 4096
-precision = "bf16"
 objective = dict(name="moco_v3")
 optimizer = dict(name="lars", lr=0.6, lr_batch=256, momentum=0.9, weight_decay=1e-6, trust_coefficient=0.001)
 schedule = dict(name="cosine", warmup_epochs=10)

@@ -15,7 +15,6 @@ arch = "resnet50"
 view_size = 224
 epochs = 90
 batch_size = 256
-precision = "bf16"
 objective = dict(name="supervised")
 optimizer = dict(name="sgd", lr=0.1, lr_batch=256, momentum=0.9, weight_decay=1e-4)
 schedule = dict(name="step", warmup_epochs=5, milestones=(30 / 90, 60 / 90, 80 / 90))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.data.render import render
+from bench.synthetic.render import render
 
 # Set before torch is imported. One thread a test process, as tests run side by side; no spinning in those they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

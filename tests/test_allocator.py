@@ -10,11 +10,9 @@ from typing import Any
 import pytest
 
 from bench import allocator
-from bench.allocator import VARIABLE, chosen, find_jemalloc, started_with
+from bench.allocator import VARIABLE, chosen, started_with
 from bench.errors import BadInput
 from bench.execute import doctor, local, stage
-
-GLIBC = platform.libc_ver()[0] == "glibc"
 
 # Faults of touching 256 MiB that were allocated, touched and freed before.
 PROGRAM = """
@@ -43,7 +41,6 @@ def settled(**environ: str) -> tuple[str, int]:
     return words, int(faults)
 
 
-@pytest.mark.skipif(not GLIBC, reason="another C library")
 def test_freed_memory_is_used_again_without_page_faults() -> None:
     words, faults = settled()
     assert words == "glibc, keeping freed memory"
@@ -51,15 +48,6 @@ def test_freed_memory_is_used_again_without_page_faults() -> None:
     words, faults = settled(**{VARIABLE: "default"})
     assert words == "glibc's default"
     assert faults > 1000  # each page of 4 KiB, or more where huge pages are on
-
-
-@pytest.mark.skipif(find_jemalloc() is None, reason="jemalloc is not installed")
-def test_jemalloc_is_preloaded_and_left_alone() -> None:
-    given = started_with({VARIABLE: "jemalloc"})
-    words, faults = settled(**given)
-    assert words == "jemalloc (preloaded)"
-    assert faults < 100
-    assert started_with(given) == given  # once, however often a launcher starts a launcher
 
 
 def test_an_allocator_that_cannot_be_had_is_refused(tmp_path: Path) -> None:

@@ -121,10 +121,10 @@ def test_the_page_is_made_without_torch() -> None:
 def test_the_example_of_the_guide_trains(tmp_path: Path) -> None:
     import torch
 
+    from bench.config.load import load_recipe
     from bench.data.views import Batch
     from bench.nn.encoder import build_encoder
     from bench.objectives import build
-    from bench.recipe import load_recipe
 
     text = (ROOT / "docs" / "adding_an_objective.md").read_text(encoding="utf-8")
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):

@@ -12,18 +12,20 @@ import torch
 from pydantic import Field
 
 import bench.data.images as images
-import bench.data.manifest as manifests
+import bench.data.packs.manifest as manifests
 import bench.execute.grid as grid
-from bench.data.layouts import fingerprint, index
-from bench.data.manifest import Form, PackUse, find_packs, training_pack
-from bench.data.packing import pack
+from bench.config.load import load_recipe, load_task
+from bench.config.recipe import LATER, Profile, Recipe
+from bench.config.tasks import KnnTask, LinearTask
+from bench.data.packs.manifest import Form, PackUse, find_packs, training_pack
+from bench.data.packs.writing import pack
+from bench.data.sets import fingerprint, index
 from bench.errors import BadInput
 from bench.execute.grid import Grid, Request, plan_grid
-from bench.execute.packs import Packs
+from bench.execute.pack_choice import Packs
 from bench.execute.stage_file import read_stage, write_stage
 from bench.plan import Planner, Stage
-from bench.recipe import LATER, KnnTask, LinearTask, Profile, Recipe, load_recipe, load_task
-from bench.stages.frozen import evaluated
+from bench.stages.frozen_trunk import evaluated
 from bench.stages.job import Job
 
 JPEG, RAW = Form(short_side=64), Form(format="uint8", short_side=64, quality=None)
@@ -247,7 +249,7 @@ def test_a_record_names_the_data_of_its_task_as_they_were_read(tmp_path: Path) -
 
 def test_packs_are_looked_for_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    monkeypatch.setattr("bench.execute.packs.find_packs", lambda name, *_: (calls.append(name), ([], []))[1])
+    monkeypatch.setattr("bench.execute.pack_choice.find_packs", lambda name, *_: (calls.append(name), ([], []))[1])
     packs = Packs({"imagenet": str(data / "imagenet")}, {"imagenet": "0" * 16})
     for name in ("imagenet_knn", "imagenet_linear"):
         assert packs(load_task(name, "smoke")) == ()

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from pydantic import Field
 
+from bench.config.load import load_recipe, load_task
 from bench.config.objective_settings import later, settings_of
 from bench.config.objective_source import objectives
+from bench.config.recipe import LATER, Recipe
+from bench.config.tasks import KnnTask, Task
 from bench.errors import BadInput
 from bench.plan import Planner, Stage, hashed, protocol_hash, settings, states
-from bench.recipe import LATER, KnnTask, Recipe, Task, load_recipe, load_task
 
 
 def planned(
@@ -215,7 +217,8 @@ BEFORE_CROPS = {
 
 @pytest.mark.parametrize("name", BEFORE_CROPS)
 def test_an_objectives_later_setting_leaves_earlier_fingerprints_as_they_were(name: str) -> None:
-    (stage, _) = Planner(lambda data: f"data of {data}").grid([load_recipe(name)], [], [0])
+    recipe = load_recipe(name, extra={"precision": "bf16"})  # the default of then
+    (stage, _) = Planner(lambda data: f"data of {data}").grid([recipe], [], [0])
     assert stage.fingerprint == BEFORE_CROPS[name]
 
 

@@ -8,21 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.config.files import config_files, mmseg_configs
+from bench.config.load import load_recipe, load_task, load_tasks, nest, overlay, parse_assignments, route
+from bench.config.tasks import KnnTask, LinearTask, SegmentationTask
 from bench.errors import BadInput
-from bench.recipe import (
-    KnnTask,
-    LinearTask,
-    SegmentationTask,
-    config_files,
-    load_recipe,
-    load_task,
-    load_tasks,
-    mmseg_configs,
-    nest,
-    overlay,
-    parse_assignments,
-    route,
-)
 
 DECK_ROWS = [
     "coco",
@@ -125,7 +114,7 @@ def test_unknown_config_names_the_nearest() -> None:
         ("init=dict(recipe='coco', epoch=1, checkpoint='x')\n", r"either recipe .* or checkpoint, not both"),
         ("objective=dict(name='byoll')\n", r"Unknown objective 'byoll' in .*; did you mean byol"),
         ("objective=dict(name='two_loss', los2='logistic')\n", r"Unknown key 'objective\.los2' .*; did you mean loss2"),
-        ("objective=dict(name='two_loss', loss2=3)\n", r"Key 'objective\.loss2' in .* is 3, but should be str"),
+        ("objective=dict(name='two_loss', loss2=3)\n", r"Unknown objective\.loss2 3 in .*; known: logistic, "),
         ("x = 1 / 0\n", r"mine\.py is not a readable config: division by zero; mend the file"),
         ("this is no python\n", r"mine\.py is not a readable config: "),
     ],
@@ -190,6 +179,7 @@ def test_routing_sends_a_key_where_the_schema_has_it() -> None:
         {"iterations": 3},
     )
     assert route({"pretrain.epochs": 1, "downstream.epochs": 2}) == ({"epochs": 1}, {"epochs": 2})
+    assert route({"precision": "bf16"}) == ({"precision": "bf16"}, {"precision": "bf16"})
     with pytest.raises(BadInput, match=r"could mean either side: say pretrain\.epochs or downstream\.epochs"):
         route({"epochs": 1})
     with pytest.raises(BadInput, match=r"Unknown key 'iteration' in --set; did you mean iterations"):
@@ -223,7 +213,7 @@ def test_imagenet_linear_is_the_moco_protocol() -> None:
 
 def test_loading_configs_leaves_torch_alone() -> None:
     code = (
-        "import sys; from bench.recipe import load_recipe, load_task\n"
+        "import sys; from bench.config.load import load_recipe, load_task\n"
         "load_recipe('coco_two_loss'); load_task('cityscapes_pspnet')\n"
         "heavy = {'torch', 'mmseg', 'pandas'} & set(sys.modules); assert not heavy, heavy"
     )

@@ -12,11 +12,11 @@ from subprocess import CompletedProcess
 
 import pytest
 
+from bench.config.load import load_recipe
 from bench.errors import BadInput
 from bench.execute.grid import Request, plan_grid
 from bench.objectives import build
 from bench.plan import Planner, hashed, settings
-from bench.recipe import load_recipe
 
 Run = Callable[..., "CompletedProcess[str]"]
 
@@ -118,7 +118,7 @@ def test_planning_imports_neither_it_nor_torch(mine: Path) -> None:
     (mine / "package" / "pull.py").write_text("raise RuntimeError('imported')\n" + OBJECTIVE)
     config = named(mine, "package.pull:Pull")
     program = (
-        "import sys\nfrom bench.plan import Planner\nfrom bench.recipe import load_recipe\n"
+        "import sys\nfrom bench.plan import Planner\nfrom bench.config.load import load_recipe\n"
         f"Planner(str).grid([load_recipe({config!r})], [], [0])\n"
         "assert 'torch' not in sys.modules and 'package' not in sys.modules\nprint('planned')"
     )

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.data.objects import OBJECTS, paint_object
 from bench.randomness import generator
+from bench.synthetic.things import OBJECTS, paint_object
 
 VERSION = 1  # raise it when the pictures change
 SIDE = 80  # pixels

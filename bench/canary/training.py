@@ -15,11 +15,11 @@ from torchvision.models.resnet import BasicBlock
 
 from bench.canary.cases import Canary
 from bench.canary.images import COUNTS
+from bench.config.recipe import OptimizerSettings
 from bench.data.clips import ClipDataset
 from bench.data.images import EvalDataset, Sample, ViewDataset, collate, in_order, loader
-from bench.data.layouts import Index, index
-from bench.data.objects import OBJECTS
 from bench.data.sampler import DrawSampler
+from bench.data.sets import Index, index
 from bench.data.views import Batch, View
 from bench.nn.encoder import Encoder
 from bench.nn.representation import centred, deviation, effective_rank, singular_values
@@ -27,7 +27,7 @@ from bench.nn.seeding import seeded
 from bench.objectives import build
 from bench.objectives.base import Objective
 from bench.randomness import reseed
-from bench.recipe import OptimizerSettings
+from bench.synthetic.things import OBJECTS
 from bench.train.optim import build_optimizer, set_rates
 
 WINDOWS = 8  # parts of the run that the loss is averaged over

@@ -1,1 +1,1 @@
-"""Configs: what a pretraining, a task and an objective may be set to, and reading that without torch."""
+"""The config dialect: config files become frozen, validated types, once. Nothing here imports torch."""

@@ -16,12 +16,12 @@ import numpy as np
 from PIL import Image
 from torch.utils.data import Dataset
 
-from bench.data import fast_views
 from bench.data.decode import Undecodable, read_array, reason
 from bench.data.images import Backend, Sample, Unreadable, UnreadableImage
-from bench.data.layouts import Index, frames_of
 from bench.data.sampler import chosen
+from bench.data.sets import Index, frames_of
 from bench.data.views import Drawn, View, apply, box, draw
+from bench.data.views import opencv as fast_views
 from bench.errors import BadInput
 from bench.nn.clip import Clip
 from bench.randomness import generator

@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from bench.data.images import EvalDataset, ViewDataset, collate
-from bench.data.layouts import Index, index, part, splits
+from bench.data.sets import Index, index, part, splits
 from bench.data.views import SIMCLR_VIEWS, Batch
 from bench.errors import BadInput
 from bench.randomness import generator

@@ -13,14 +13,14 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from bench.data import fast_views
-from bench.data.binary import Pixels
 from bench.data.decode import Undecodable, read_array, read_rgb
-from bench.data.device_views import Drawing, collate_drawings
-from bench.data.layouts import Index
 from bench.data.maps import MapKind, Maps, cut
 from bench.data.sampler import chosen
+from bench.data.sets import Index
+from bench.data.sets.binary import Pixels
 from bench.data.views import Batch, BoxRow, Interpolation, View, apply, draw_all, make_test_view, stack
+from bench.data.views import opencv as fast_views
+from bench.data.views.device import Drawing, collate_drawings
 from bench.errors import BadInput
 from bench.randomness import generator
 
@@ -41,7 +41,7 @@ Backend = Literal["reference", "fast", "device"]
 
 
 class Packed(Protocol):
-    """Images of a split that need no more than little decoding, as bench.data.pack.Pack has them."""
+    """Images of a split that need no more than little decoding, as bench.data.packs.reading.Pack has them."""
 
     def positions(self, names: np.ndarray) -> np.ndarray:
         """Return where the files of these names (bytes) lie."""

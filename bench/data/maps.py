@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args
 import cv2
 import numpy as np
 
-from bench.data.layouts import Index
+from bench.data.sets import Index
 from bench.errors import BadInput
 
 MapKind = Literal["objects", "segments", "saliency"]

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.data.decode import Undecodable, read_array
-from bench.data.layouts import Index
+from bench.data.sets import Index
 from bench.errors import BadInput
 from bench.progress import Progress
 

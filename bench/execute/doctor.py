@@ -40,6 +40,7 @@ def diagnose(data_root: Sequence[str] = ()) -> int:
     import torch
 
     print(f"cpu          {os.cpu_count()} cores, {torch.get_num_threads()} threads, {_cpu_features()}")
+    print(f"precision    auto is {_automatic()}")
     print(f"allocator    {_allocator()}")
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
@@ -57,6 +58,16 @@ def diagnose(data_root: Sequence[str] = ()) -> int:
         else:
             print(f"data         {dataset}: {place} (from {source})")
     return missing
+
+
+def _automatic() -> str:
+    """What `precision=auto` is on this machine, and why."""
+    from bench.train.precision import native_bf16, this_device
+
+    device = this_device()
+    if native_bf16(device):
+        return f"bf16 here, which {'the GPU' if device.type == 'cuda' else 'this processor'} multiplies natively"
+    return f"float32 here, as {'the GPU' if device.type == 'cuda' else 'this processor'} would only emulate bf16"
 
 
 def _allocator() -> str:

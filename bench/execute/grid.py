@@ -11,23 +11,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.data.layouts import check_pretraining, fingerprint
+from bench.config.load import load_recipe, load_tasks, nest, overlay, parse_assignments, route, schema_keys
+from bench.config.recipe import Profile, Recipe
 from bench.data.roots import Roots, resolve_roots
+from bench.data.sets import check_pretraining, fingerprint
 from bench.errors import BadInput
-from bench.execute.packs import Packs
+from bench.execute.pack_choice import Packs
 from bench.execute.stage_file import make_folder, read_done
 from bench.plan import Planner, Stage, State, states
-from bench.recipe import (
-    Profile,
-    Recipe,
-    load_recipe,
-    load_tasks,
-    nest,
-    overlay,
-    parse_assignments,
-    route,
-    schema_keys,
-)
 
 
 @dataclass(frozen=True)
@@ -243,7 +234,7 @@ def _roots(request: Request, act: bool) -> Roots:
     if request.smoke and not words:
         rendered = request.work_dir / "rendered"
         if act:
-            from bench.data.render import render
+            from bench.synthetic.render import render
 
             render(rendered)
         words = [str(rendered)]

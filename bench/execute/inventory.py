@@ -7,20 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.config.files import config_files, find, mmseg_config, read
+from bench.config.load import load_recipe, load_task, nest, parse_assignments, route
 from bench.config.objective_source import classes_of, objectives, plugins
+from bench.config.recipe import Profile
 from bench.errors import BadInput, nearest
-from bench.recipe import (
-    Profile,
-    config_files,
-    find,
-    load_recipe,
-    load_task,
-    mmseg_config,
-    nest,
-    parse_assignments,
-    read,
-    route,
-)
 
 
 def inventory() -> dict[str, dict[str, str]]:

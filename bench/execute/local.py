@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -20,6 +21,9 @@ from bench.execute.stage_file import write_stage
 PATIENCE_SECONDS = 120  # for a stage to write its last checkpoint after Ctrl-C
 OVER = 75  # EX_TEMPFAIL: not failed, to be tried again
 LEAST_SECONDS = 5.0  # that must be left for another stage to start
+POLL_SECONDS = 0.1  # between two looks at the clock
+
+clock = time.monotonic  # seconds; what `until` is measured by
 
 
 def run_grid(
@@ -27,7 +31,7 @@ def run_grid(
 ) -> None:
     """Run every stage that is to do, in order; stages that do not hang on a failed one still run.
 
-    `until`, by time.monotonic(), is when the stage at hand is stopped as by Ctrl-C, and no further one starts.
+    `until`, by `clock`, is when the stage at hand is stopped as by Ctrl-C, and no further one starts.
 
     Raises StageFailed (or BadInput, if only bad input was met) at the end, Interrupted on Ctrl-C or SIGTERM, and
     MoreToDo when the time was over before all was done.
@@ -49,7 +53,7 @@ def run_grid(
             print(f"{title}: not run, {broken.kind} {broken.label} failed", flush=True)
             failed[stage.fingerprint] = failed[broken.fingerprint]
             continue
-        if until is not None and until - time.monotonic() < LEAST_SECONDS:
+        if until is not None and until - clock() < LEAST_SECONDS:
             raise MoreToDo(f"The time is over before {stage.kind} {stage.label}.")
         print(title, flush=True)
         code = run_folder(folders[stage.fingerprint], gpus, until)
@@ -78,10 +82,10 @@ def run_folder(folder: Path, gpus: int, until: float | None = None) -> int:
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
-        return process.wait(None if until is None else max(0.0, until - time.monotonic()))
-    except subprocess.TimeoutExpired:
-        code = _stop(process)
-        return OVER if code else 0  # it may have ended by itself meanwhile
+        while until is None or clock() < until:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(None if until is None else POLL_SECONDS)
+        return OVER if _stop(process) else 0  # it may have ended by itself meanwhile
     except KeyboardInterrupt:
         _stop(process)
         return EXIT_INTERRUPTED

@@ -5,12 +5,13 @@ Each part of a study is a request as `bench run` has it; what is new here is the
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.config.recipe import Profile
 from bench.errors import BadInput, MoreToDo, StageFailed, nearest
+from bench.execute import local
 from bench.execute.grid import Grid, Request, plan_grid
 from bench.execute.local import LEAST_SECONDS, run_grid
 from bench.execute.speed import (
@@ -27,7 +28,6 @@ from bench.execute.speed import (
 )
 from bench.execute.studies import STUDIES, Part, Study
 from bench.plan import Stage
-from bench.recipe import Profile
 
 UNKNOWN = "unknown before the first step"
 
@@ -105,7 +105,7 @@ class StudyPlan:
     options: Options
     grids: list[Grid]
     runs: list[Run]
-    until: float | None  # by time.monotonic()
+    until: float | None  # by local.clock()
 
     @property
     def results_dir(self) -> Path:
@@ -158,7 +158,7 @@ def plan_study(name: str, options: Options, *, act: bool) -> StudyPlan:
 
     Raises BadInput for an unknown study or data set, and whatever `plan_grid` refuses, before anything runs.
     """
-    began = time.monotonic()
+    began = local.clock()
     study = find_study(name)
     if options.minutes is not None and options.minutes <= 0:
         raise BadInput(f"--minutes is {options.minutes:g}; give a time above 0, or leave it out.")
@@ -248,13 +248,13 @@ def _time(plan: StudyPlan) -> None:
     Of a sitting, at most a third is spent on it.
     """
     timed: dict[str, Speed] = {}
-    stop = float("inf") if plan.until is None else time.monotonic() + (plan.until - time.monotonic()) / 3
+    stop = float("inf") if plan.until is None else local.clock() + (plan.until - local.clock()) / 3
     for run in plan.runs:
         if run.speed is not None or not run.images_left():
             continue
         key = key_of(run.pretrain.recipe)
         if key not in timed:
-            seconds = min(MOST_SECONDS, stop - time.monotonic())
+            seconds = min(MOST_SECONDS, stop - local.clock())
             if seconds < LEAST_SECONDS:
                 return
             print(f"timing {run.pretrain.label}", flush=True)

@@ -8,21 +8,22 @@ from __future__ import annotations
 import json
 import math
 import shutil
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.data.layouts import pretraining_index
+from bench.config.recipe import CheckpointSettings, DiagnosticsSettings, Recipe, ScheduleSettings
+from bench.data.sets import pretraining_index
 from bench.errors import BadInput, Interrupted
+from bench.execute import local
 from bench.execute.grid import Grid
 from bench.execute.local import OVER, run_folder
 from bench.execute.stage import EXIT_INTERRUPTED
-from bench.execute.stage_file import write_stage, write_text
+from bench.execute.stage_file import write_stage
+from bench.files import write_text
 from bench.plan import Stage, digest, hashed
-from bench.recipe import CheckpointSettings, DiagnosticsSettings, Recipe, ScheduleSettings
 
 FILE = "speeds.json"
 STEPS = 30  # that are timed
@@ -139,7 +140,7 @@ def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_S
     place = grid.work_dir / "timing"
     folder = write_stage(own, place, grid.roots, grid.results_dir, "fail")
     try:
-        code = run_folder(folder, gpus, time.monotonic() + most_seconds)
+        code = run_folder(folder, gpus, local.clock() + most_seconds)
         if code == EXIT_INTERRUPTED:
             raise Interrupted(f"Timing {recipe.name} was interrupted; nothing had begun.")
         if code not in {0, OVER}:
@@ -184,4 +185,4 @@ def _stored(file: Path) -> dict[str, Any]:
 def _store(file: Path, machine: str, key: str, speed: Speed) -> None:
     content = _stored(file)
     content.setdefault(machine, {})[key] = {"images_per_second": speed.images_per_second, "words": speed.words}
-    write_text(file, json.dumps(content, indent=1))
+    write_text(file, json.dumps(content, indent=1) + "\n")

@@ -23,6 +23,9 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from bench import allocator
+from bench.config.load import load_recipe, load_task, parse_assignments
+from bench.config.recipe import Recipe
+from bench.config.tasks import Task
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.execute.stage_file import (
     STAGE,
@@ -33,16 +36,16 @@ from bench.execute.stage_file import (
     read_done,
     read_stage,
     write_done,
-    write_text,
 )
+from bench.files import write_text
 from bench.plan import settings
-from bench.recipe import Recipe, Task, load_recipe, load_task, parse_assignments
 from bench.record import Fingerprints, Record, environment
 from bench.record import read_file as read_record
 from bench.record import write as write_record
 from bench.stages.job import Job
 
 EXIT_INTERRUPTED = 130
+RUNS = {"segmentation": "bench.stages.segmentation.finetune"}  # where `run` is, unless in the file of the kind's name
 RECORD = "record.json"  # in a stage's folder: a copy of what went to the results
 NO_LOSS = frozenset({"steps", "epochs", "images_skipped"})  # the numbers of a pretraining that are no term of its loss
 
@@ -73,10 +76,11 @@ def run_stage(folder: Path, gpus: int = 1, wait: bool = True) -> None:
         print(f"{stage.kind} {stage.label}: waiting for {holder}, which runs it already", flush=True)
         lock.acquire()
     try:
-        write_text(folder / "holder", f"process {os.getpid()} on {socket.gethostname()}")
+        write_text(folder / "holder", f"process {os.getpid()} on {socket.gethostname()}\n")
         if read_done(folder, stage.fingerprint) is not None and _recorded(folder, stage):
             print(f"{stage.kind} {stage.label}: done already", flush=True)
         elif gpus > 1 and stage.kind in {"pretrain", "segmentation", "knn"}:
+            settled(stage, folder)
             _torchrun(folder, stage, gpus)
         else:
             _run(folder, stage)
@@ -113,8 +117,9 @@ def _run(folder: Path, stage: StageFile) -> None:
         _finished(place)
     if stage.task is not None:
         make_folder(Path(stage.results_dir) / "records", "--results-dir")
+    config = settled(stage, folder)
     job = Job(
-        config=stage.task or stage.recipe,
+        config=config,
         seed=stage.seed,
         folder=folder,
         inputs=inputs,
@@ -127,12 +132,12 @@ def _run(folder: Path, stage: StageFile) -> None:
     )
     started = time.monotonic()
     try:
-        metrics = importlib.import_module(f"bench.stages.{stage.kind}").run(job)
+        metrics = importlib.import_module(RUNS.get(stage.kind, f"bench.stages.{stage.kind}")).run(job)
     except (BadInput, StageFailed, Interrupted, KeyboardInterrupt):
         raise
     except Exception as error:
         report = folder / "error.log"
-        write_text(report, traceback.format_exc())
+        write_text(report, traceback.format_exc() + "\n")
         reason = " ".join(str(error).split())[:300]
         raise StageFailed(
             f"{stage.kind} {stage.label}: {type(error).__name__}: {reason} (traceback: {report})"
@@ -141,6 +146,7 @@ def _run(folder: Path, stage: StageFile) -> None:
         done = Done(
             fingerprint=stage.fingerprint,
             metrics=plain(metrics),
+            precision=_computed_in(stage.kind, config),
             wall_seconds=round(time.monotonic() - started, 3),
             peak_memory_mib=peak_memory_mib(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -150,6 +156,25 @@ def _run(folder: Path, stage: StageFile) -> None:
             write_record(record, Path(stage.results_dir) / "records")
             write_text(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")
         write_done(folder, done)
+
+
+def settled(stage: StageFile, folder: Path) -> Recipe | Task:
+    """Return a stage's config with what `auto` means on this machine; ranks take what their launcher settled.
+
+    Conversion computes in float32, whatever the recipe says.
+    """
+    config = stage.task or stage.recipe
+    if stage.kind == "convert":
+        return config
+    from bench.train.precision import settle
+
+    return settle(config, folder, starting=not under_torchrun())
+
+
+def _computed_in(kind: str, config: Recipe | Task) -> str | None:
+    """The precision for the record; None where nothing was computed in one that could have been another."""
+    untrained = isinstance(config, Recipe) and config.epochs == 0
+    return None if kind == "convert" or untrained else config.precision
 
 
 def _torchrun(folder: Path, stage: StageFile, processes: int) -> None:
@@ -186,12 +211,14 @@ def _record(stage: StageFile, done: Done, work_dir: Path) -> Record:
     converted = _finished(trunk)
     seconds = {"convert": converted.wall_seconds, task.kind: done.wall_seconds}
     memory = _by_stage("convert", converted) | _by_stage(task.kind, done)
+    precision: dict[str, str | None] = {task.kind: done.precision}
     skipped = int(metrics.pop("images_skipped", 0))
     losses: dict[str, float] = {}
     if (pretrain / STAGE).is_file():  # people delete training states once the trunk is there
         trained = _finished(pretrain)
         seconds = {"pretrain": trained.wall_seconds} | seconds
         memory = _by_stage("pretrain", trained) | memory
+        precision = {"pretrain": trained.precision} | precision
         skipped += int(trained.metrics.get("images_skipped", 0))
         losses = {
             name: float(value)
@@ -220,6 +247,7 @@ def _record(stage: StageFile, done: Done, work_dir: Path) -> Record:
         settings={"pretrain": upstream, "downstream": downstream},
         wall_seconds=seconds,
         peak_memory_mib=memory,
+        precision={kind: value for kind, value in precision.items() if value is not None},
         weights=stage.inputs["convert"] + "/trunk.safetensors",
         images_skipped=skipped,
         command=command_of(stage.recipe, task, stage.seed),

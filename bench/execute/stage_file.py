@@ -12,10 +12,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from bench.data.manifest import PackUse
+from bench.config.recipe import Recipe
+from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask, SegmentationTask
+from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput
+from bench.files import write_text
 from bench.plan import OUTPUTS, Kind, Stage, protocol_hash
-from bench.recipe import DiagnosticsTask, KnnTask, LinearTask, Recipe, SegmentationTask
 
 STAGE, DONE = "stage.json", "done.json"
 
@@ -48,6 +50,7 @@ class Done(BaseModel):
     fingerprint: str
     metrics: dict[str, Any]
     wall_seconds: float
+    precision: str | None = None  # that it computed in; None: nothing was computed, or it was not kept
     peak_memory_mib: dict[str, float] = {}  # "process", and "gpu" where there is one
     finished: str  # UTC, ISO 8601
 
@@ -76,7 +79,7 @@ def write_stage(
     )
     folder = work_dir / stage.folder
     make_folder(folder, "--work-dir")
-    write_text(folder / STAGE, content.model_dump_json(indent=1))
+    write_text(folder / STAGE, content.model_dump_json(indent=1) + "\n")
     return folder
 
 
@@ -104,14 +107,7 @@ def read_done(folder: Path, fingerprint: str) -> Done | None:
 
 def write_done(folder: Path, done: Done) -> None:
     """Mark a stage as finished; the last thing that it does."""
-    write_text(folder / DONE, done.model_dump_json(indent=1))
-
-
-def write_text(file: Path, text: str) -> None:
-    """Write a small file whole or not at all."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(file)
+    write_text(folder / DONE, done.model_dump_json(indent=1) + "\n")
 
 
 def make_folder(folder: Path, option: str) -> None:

@@ -42,7 +42,7 @@ class Objective(nn.Module, ABC):
     map: MapKind | None = None  # what `Batch.masks` has of each view; a setting may choose it
 
     # Settings that were added after results had been recorded, as literals: at its default, which means what was done
-    # before, such a setting is in no fingerprint. Read from the source by `bench.signature`.
+    # before, such a setting is in no fingerprint. Read from the source, a base class's where a class has none.
     later: ClassVar[tuple[str, ...]] = ()
 
     def __new__(cls, *_arguments: Any, **settings: Any) -> Self:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 from bench.record import Record
-from bench.results.load import column_key
+from bench.results.frame import column_key
 from bench.results.sections import Cell, Column, Row
 from bench.results.statistics import compare
 
@@ -29,6 +29,8 @@ def section_notes(
         notes += seeds_of(rows)
         notes += distinguishable(columns, rows)
         notes += _protocols(records, columns)
+        if pretrained := precision_words(records, "pretrain").strip():
+            notes.append(pretrained)
         notes += skipped_images(records)
         if any(column.protocol and not column.metric.endswith("_percent") for column in columns):
             notes.append(
@@ -103,8 +105,31 @@ def _protocols(records: Sequence[Record], columns: Sequence[Column]) -> list[str
         lines.append(
             f"{headers}: {key[0]}, protocol {key[1]} ({describe(record.settings.get('downstream', {}))}), "
             f"on {record.dataset}, data {key[2] or 'without a fingerprint'}."
+            + precision_words([other for other in records if column_key(other) == key], "downstream")
         )
     return lines
+
+
+def precision_words(records: Sequence[Record], side: Literal["pretrain", "downstream"]) -> str:
+    """Return what `precision=auto` was on the machines that ran one side of these records; "" where none said auto."""
+    if all(record.settings.get(side, {}).get("precision") != "auto" for record in records):
+        return ""
+    groups: dict[str, list[str]] = {}
+    for record in records:
+        if (precision := precision_of(record, side)) is not None:
+            groups.setdefault(precision, []).append(f"{record.pretrain} seed {record.seed}")
+    verb = "Pretrained" if side == "pretrain" else "Computed"
+    if len(groups) < 2:
+        return "".join(f" {verb} in {precision}." for precision in groups)
+    parts = (f"in {precision}: {', '.join(sorted(set(rows)))}" for precision, rows in sorted(groups.items()))
+    return f" Mixed precision: {verb.lower()} {'; '.join(parts)}."
+
+
+def precision_of(record: Record, side: Literal["pretrain", "downstream"]) -> str | None:
+    """Return what one side of a record was computed in; None where nothing was trained, or it is not known."""
+    setting = record.settings.get(side, {}).get("precision")
+    kept = record.precision.get("pretrain" if side == "pretrain" else record.kind)
+    return kept or (setting if setting != "auto" and (side == "downstream" or record.pretrain_set != "none") else None)
 
 
 def describe(settings: dict[str, Any]) -> str:

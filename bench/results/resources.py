@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.record import Record
-from bench.results.load import column_key, protocol_suffix, without_repeats
+from bench.results.frame import column_key, protocol_suffix, without_repeats
 from bench.results.sections import TITLES, Cell, Column, Row, Section
 from bench.results.statistics import Summary, summarise
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.record import Record
-from bench.results.load import SMALL_LEADING, SMALL_LOSSES, published_small_images
-from bench.results.notes import describe, distinguishable, seeds_of, skipped_images
+from bench.results.frame import SMALL_LEADING, SMALL_LOSSES, published_small_images
+from bench.results.notes import describe, distinguishable, precision_words, seeds_of, skipped_images
 from bench.results.sections import Cell, Column, Row, Section
 from bench.results.statistics import compare, summarise
 
@@ -389,7 +389,11 @@ def _measured_notes(records: Sequence[Record], rows: Sequence[Row], columns: Seq
         first.setdefault((record.task, record.fingerprints.protocol, _data(record)), record)
     for (task, protocol, data), record in first.items():
         what = describe(record.settings.get("downstream", {}))
-        notes.append(f"{task}: protocol {protocol} ({what}), data {data or 'without a fingerprint'}.")
+        same = [r for r in records if (r.task, r.fingerprints.protocol, _data(r)) == (task, protocol, data)]
+        computed = precision_words(same, "downstream")
+        notes.append(f"{task}: protocol {protocol} ({what}), data {data or 'without a fingerprint'}.{computed}")
+    if pretrained := precision_words(records, "pretrain").strip():
+        notes.append(pretrained)
     names = dict.fromkeys(f"{row.leading[0]} {row.label}: {row.name}" for row in rows if row.label != row.name)
     if names:
         notes.append(f"Configs: {'; '.join(names)}.")

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BadInput, nearest
 from bench.record import Record, read_all
-from bench.results.load import (
+from bench.results.formats import RESOURCES, SMALL, SUFFIXES, TRANSFER, Heading, render
+from bench.results.frame import (
     PublishedRow,
     long_frame,
     protocol_suffix,
@@ -25,7 +26,6 @@ from bench.results.load import (
     without_repeats,
 )
 from bench.results.notes import section_notes
-from bench.results.render import RESOURCES, SMALL, SUFFIXES, TRANSFER, Heading, render
 from bench.results.resources import build_resources
 from bench.results.sections import TITLES, Cell, Column, Row, Section
 from bench.results.small_images import build_small_images, is_small

@@ -15,15 +15,15 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from bench.config.recipe import Recipe
 from bench.convert.dialects import load_trunk, to_mmseg, to_timm, to_torchvision
 from bench.convert.proof import load_strictly, prove, write_proof
 from bench.convert.reading import read_checkpoint
 from bench.convert.trunk import TRUNK, Trunk, read_trunk, save_trunk
 from bench.errors import BadInput, StageFailed
 from bench.nn.encoder import Encoder, build_encoder
-from bench.recipe import Recipe
 from bench.stages.job import Job
-from bench.stages.segmentation_model import build_backbone
+from bench.stages.segmentation.model import build_backbone
 
 CHECKPOINT = "last.ckpt"
 

@@ -18,20 +18,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from bench.config.tasks import DiagnosticsTask
 from bench.convert.matching import trunk_hash
 from bench.convert.proof import load_proven
 from bench.data.images import EvalDataset, ViewDataset, in_order
-from bench.data.layouts import index, pretraining_index
+from bench.data.sets import index, pretraining_index
 from bench.data.views import SIMCLR_VIEWS, normalised
 from bench.errors import BadInput, StageFailed
 from bench.nn.representation import spectrum
 from bench.progress import Progress
-from bench.recipe import DiagnosticsTask
-from bench.stages.frozen import loaded, subset
+from bench.stages.frozen_trunk import loaded, subset
 from bench.stages.job import Job
 from bench.stages.pretrain import start
 from bench.train.checkpoint import LAST, read
-from bench.train.diagnostics import measures
+from bench.train.monitor import measures
+from bench.train.precision import is_bf16
 
 if TYPE_CHECKING:
     from bench.objectives.base import Objective
@@ -135,7 +136,7 @@ def _outputs(
                 if not len(pixels):
                     continue
                 images = normalised(pixels.to(device), torch.channels_last)
-                with torch.autocast(device.type, torch.bfloat16, enabled=task.precision == "bf16"):
+                with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16(task.precision)):
                     outputs = objective.outputs(images)
                 for name, z in outputs.items():
                     parts.setdefault(name, [[] for _ in range(views)])[view].append(z.float().cpu())

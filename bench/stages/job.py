@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from bench.data.manifest import PackUse, Purpose
-from bench.data.pack import Pack, open_pack
+from bench.config.recipe import Recipe
+from bench.config.tasks import Task
+from bench.data.packs.manifest import PackUse, Purpose
+from bench.data.packs.reading import Pack, open_pack
 from bench.errors import BadInput
-from bench.recipe import Recipe, Task
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.data.layouts import Index, index
+from bench.config.tasks import KnnTask
+from bench.data.sets import Index, index
 from bench.errors import StageFailed
 from bench.nn.collectives import gather
 from bench.nn.neighbours import Bank, euclidean, over_ranks, search, vote
-from bench.recipe import KnnTask
-from bench.stages.frozen import FrozenTrunk, evaluated, subset
+from bench.stages.frozen_trunk import FrozenTrunk, evaluated, subset
 from bench.stages.job import Job
 from bench.train.distributed import Ranks, ranks_of
+from bench.train.precision import is_bf16
 
 CHUNK = 16_384  # rows of the bank that are scored at once in float32
 
@@ -61,7 +62,7 @@ def run(job: Job) -> dict[str, Any]:
         if k < task.k and ranks.first:
             print(f"{task.name}: k is {k}, not {task.k}, as the bank holds no more images", flush=True)
         bank: Bank | Tensor = rows
-        if task.search == "bf16":
+        if is_bf16(task.search):
             bank = Bank(rows, ranks.device, offset=sum(sizes[: ranks.rank]))
         temperature = task.temperature if task.vote == "weighted" else None
         ranked = classify(
@@ -93,7 +94,7 @@ def extract(
     rows = -(-len(images.files) // (task.batch_size * ranks.world)) * task.batch_size
     rows = min(rows, len(images.files))
     place = trunk.device
-    if task.search == "bf16" and place.type == "cuda" and 2 * 6 * rows * trunk.feature_dim > free_memory(place):
+    if is_bf16(task.search) and place.type == "cuda" and 2 * 6 * rows * trunk.feature_dim > free_memory(place):
         place = torch.device("cpu")
     features = torch.empty(rows, trunk.feature_dim, device=place)  # ImageNet: 10 GiB, only once
     labels: list[Tensor] = []

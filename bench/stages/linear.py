@@ -27,16 +27,17 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from bench.config.recipe import MACHINE_KEYS, ScheduleSettings
+from bench.config.tasks import LinearTask
 from bench.data.images import Batch, ViewDataset
-from bench.data.layouts import Index, index
-from bench.data.resident import Resident
 from bench.data.sampler import DrawSampler, steps_per_epoch
+from bench.data.sets import Index, index
 from bench.data.views import SUPERVISED_VIEW
+from bench.data.views.resident import Resident
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.progress import Progress
 from bench.randomness import derive, generator
-from bench.recipe import MACHINE_KEYS, LinearTask, ScheduleSettings
-from bench.stages.frozen import FrozenTrunk, evaluated, hold_out, loaded, subset
+from bench.stages.frozen_trunk import FrozenTrunk, evaluated, hold_out, loaded, subset
 from bench.stages.job import Job
 from bench.train.schedule import factor
 from bench.train.signals import StopRequest

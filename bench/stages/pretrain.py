@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from bench.config.recipe import Recipe
 from bench.convert.dialects import load_trunk
 from bench.convert.matching import match_shapes
 from bench.convert.proof import load_strictly
@@ -21,15 +22,14 @@ from bench.convert.reading import read_checkpoint
 from bench.data.clips import ClipDataset
 from bench.data.held_out import held_out
 from bench.data.images import ViewDataset, loader
-from bench.data.layouts import Index, pretraining_index
-from bench.data.resident import Resident
 from bench.data.sampler import DrawSampler, steps_per_epoch
+from bench.data.sets import Index, pretraining_index
 from bench.data.views import Batch, View, small_views
+from bench.data.views.resident import Resident
 from bench.errors import BadInput
 from bench.nn.encoder import build_encoder
 from bench.objectives import build
 from bench.randomness import reseed
-from bench.recipe import Recipe
 from bench.stages.job import Job
 from bench.train.checkpoint import LAST, epoch_file, is_ours, write
 from bench.train.distributed import Ranks, ranks_of

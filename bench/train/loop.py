@@ -12,15 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.config.recipe import Recipe
 from bench.errors import Interrupted
 from bench.progress import Progress
 from bench.randomness import reseed
-from bench.recipe import Recipe
 from bench.train.checkpoint import LAST
-from bench.train.diagnostics import Diagnostics
 from bench.train.distributed import Ranks
 from bench.train.feed import Feed, Source, micro_batch, to_device
 from bench.train.metrics_log import MetricsLog
+from bench.train.monitor import Diagnostics
 from bench.train.schedule import learning_rate, peak_rate
 from bench.train.signals import StopRequest
 from bench.train.state import State, identity

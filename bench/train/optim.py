@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from bench.config.recipe import OptimizerSettings
 from bench.errors import BadInput
-from bench.recipe import OptimizerSettings
 from bench.train.schedule import peak_rate
 
 

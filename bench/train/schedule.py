@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from bench.recipe import OptimizerSettings, ScheduleSettings
+from bench.config.recipe import OptimizerSettings, ScheduleSettings
 
 
 def peak_rate(settings: OptimizerSettings, batch_size: int) -> float:

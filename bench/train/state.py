@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.config.recipe import Recipe
 from bench.errors import BadInput, StageFailed
-from bench.recipe import Recipe
 from bench.train.background import Writer
 from bench.train.checkpoint import LAST, assert_finite, epoch_file, read
 from bench.train.distributed import Ranks

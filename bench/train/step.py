@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.recipe import Recipe
+from bench.config.recipe import Recipe
 from bench.train.distributed import Ranks
 from bench.train.optim import build_optimizer, check_coverage, set_rates
+from bench.train.precision import is_bf16
 from bench.train.schedule import peak_rate
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Step:
         self._part += 1
         last = self._part == recipe.accumulate
         with nullcontext() if last else _no_sync(self.model):
-            with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
+            with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=is_bf16(recipe.precision)):
                 terms: dict[str, Tensor] = self.model(batch)
             (terms["loss"] / recipe.accumulate).backward()
         return terms

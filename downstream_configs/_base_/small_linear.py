@@ -12,7 +12,6 @@ selection_share = 0.1
 momentum = 0.9
 schedule = "step"
 milestones = (0.6, 0.8)
-precision = "bf16"
 trunk = "folded"
 
 profiles = dict(

@@ -8,7 +8,6 @@ arch = "resnet50"
 view_size = 224
 epochs = 100
 batch_size = 64
-precision = "bf16"
 optimizer = dict(name="sgd", lr=0.03, lr_batch=256, momentum=0.9, weight_decay=1e-4)
 schedule = dict(name="cosine", warmup_epochs=5)
 checkpoint = dict(keep_every_epochs=20)

@@ -10,7 +10,6 @@ arch = "resnet50"
 view_size = 224
 epochs = 80
 batch_size = 512
-precision = "bf16"
 optimizer = dict(name="sgd", lr=0.4, lr_batch=512, momentum=0.9, weight_decay=1e-4)
 schedule = dict(name="cosine", warmup_epochs=4)
 checkpoint = dict(keep_every_epochs=20)

@@ -9,7 +9,6 @@ arch = "resnet50"
 view_size = 224
 epochs = 800
 batch_size = 256
-precision = "bf16"
 optimizer = dict(name="sgd", lr=0.3, lr_batch=256, momentum=0.9, weight_decay=1e-4, decay="all")
 schedule = dict(name="cosine")
 checkpoint = dict(keep_every_epochs=100)

@@ -13,7 +13,6 @@ arch = "resnet50"
 view_size = 224
 epochs = 80
 batch_size = 512
-precision = "bf16"
 optimizer = dict(name="lars", lr=0.45, lr_batch=256, momentum=0.9, weight_decay=1e-6, trust_coefficient=0.001)
 schedule = dict(name="cosine", warmup_epochs=10)
 checkpoint = dict(keep_every_epochs=20)

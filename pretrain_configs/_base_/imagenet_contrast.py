@@ -11,7 +11,6 @@ arch = "resnet50"
 view_size = 224
 epochs = 200
 batch_size = 256
-precision = "bf16"
 sync_bn = False
 optimizer = dict(name="sgd", lr=0.03, lr_batch=256, momentum=0.9, weight_decay=1e-4, decay="all")
 schedule = dict(name="step", warmup_epochs=0, milestones=(120 / 200, 160 / 200))

@@ -8,7 +8,6 @@ arch = "resnet50"
 view_size = 224
 epochs = 100
 batch_size = 256
-precision = "bf16"
 optimizer = dict(name="adam", lr=1e-3, lr_batch=None)
 schedule = dict(name="cosine", warmup_epochs=5)
 checkpoint = dict(keep_every_epochs=25)

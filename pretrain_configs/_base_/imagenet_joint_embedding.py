@@ -7,7 +7,6 @@ norms over all GPUs. Optimizer, schedule, batch and epochs are each config's own
 dataset = "imagenet"
 arch = "resnet50"
 view_size = 224
-precision = "bf16"
 sync_bn = True
 checkpoint = dict(keep_every_epochs=100)
 

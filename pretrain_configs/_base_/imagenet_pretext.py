@@ -3,7 +3,6 @@
 dataset = "imagenet"
 arch = "resnet50"
 view_size = 224
-precision = "bf16"
 optimizer = dict(name="sgd", lr=0.1, lr_batch=256, momentum=0.9, weight_decay=1e-4)
 checkpoint = dict(keep_every_epochs=20)
 

@@ -15,7 +15,6 @@ as all others do (there: as torch starts it).
 arch = "resnet18"
 augmentation = "small"
 view_backend = "resident"
-precision = "bf16"
 objective = dict(hidden_dim=1024, tau0=0.99)
 optimizer = dict(name="adam", lr_batch=None, weight_decay=1e-6, decay="all")
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from small_images import write_png
 
-from bench.recipe import load_recipe
+from bench.config.load import load_recipe
 from bench.train.schedule import learning_rate
 
 STEPS = 4

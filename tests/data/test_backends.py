@@ -18,13 +18,15 @@ import torch
 from PIL import Image
 from torchvision.transforms import functional as TF
 
-from bench.data import decode, device_views, fast_views, images
+from bench.data import decode, images
 from bench.data.decode import Undecodable, read_array, read_rgb
-from bench.data.device_views import Drawing, collate_drawings
 from bench.data.images import EvalDataset, ViewDataset, in_order, loader
-from bench.data.layouts import Index, index
 from bench.data.sampler import DrawSampler
+from bench.data.sets import Index, index
 from bench.data.views import BYOL_VIEWS, JITTERS, SUPERVISED_VIEW, Drawn, View, apply, draw, make_test_view, normalise
+from bench.data.views import device as device_views
+from bench.data.views import opencv as fast_views
+from bench.data.views.device import Drawing, collate_drawings
 from bench.randomness import generator
 
 Paint = Callable[..., Path]
@@ -77,7 +79,7 @@ CASES: dict[str, Callable[[Any], Drawn]] = {
     "chain": lambda rng: draw(replace(ALL, jitter_p=1.0, blur=1.0, solarize=0.2), 160, 120, rng),
 }
 
-# (mean absolute difference, its 99th percentile) in grey levels; bench/data/views.py states the same.
+# (mean absolute difference, its 99th percentile) in grey levels; bench/data/views/__init__.py states the same.
 EXACT = (0.02, 1.0)
 SAME = (0.0, 0.0)
 COLOURS = {"hue": (1.5, 8.0), "chain": (1.5, 8.0)}
@@ -156,7 +158,7 @@ def test_a_chain_of_colours_is_pillows_to_the_last_bit() -> None:
 
 ALONE = """
 import sys
-import bench, bench.cli, bench.data.fast_views as fast_views, numpy as np
+import bench, bench.cli, bench.data.views.opencv as fast_views, numpy as np
 assert "numba" not in sys.modules, "importing bench imports numba"
 made = fast_views.recolour(np.full((5, 7, 3), 100, np.uint8), ((0, 1.2),))
 assert (made == 120).all(), made

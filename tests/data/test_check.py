@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.data.check import check
+from bench.data.sets.check import check
 from bench.errors import BadInput
 
 Paint = Callable[..., Path]

@@ -7,7 +7,7 @@ from PIL import Image
 
 from bench.data.clips import ClipDataset, count_frames, optical_flow, read_frames
 from bench.data.images import UnreadableImage, collate
-from bench.data.layouts import fingerprint, index
+from bench.data.sets import fingerprint, index
 from bench.data.views import View
 from bench.errors import BadInput
 from bench.nn.clip import Clip

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import bench.data.layouts as layouts
-from bench.data.layouts import fingerprint
+import bench.data.sets as layouts
+from bench.data.sets import fingerprint
 from bench.errors import BadInput
 
 Paint = Callable[..., Path]

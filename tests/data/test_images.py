@@ -16,8 +16,8 @@ from PIL import Image
 
 from bench.data.decode import Undecodable, read_rgb
 from bench.data.images import Batch, EvalDataset, Sample, ViewDataset, collate, in_order, loader
-from bench.data.layouts import Index, index
 from bench.data.sampler import DrawSampler
+from bench.data.sets import Index, index
 from bench.data.views import BYOL_VIEWS, SUPERVISED_VIEW, View
 from bench.errors import BadInput
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-import bench.data.layouts
-from bench.data.layouts import imagenet100_classes, index, splits
+import bench.data.sets
+from bench.data.sets import imagenet100_classes, index, splits
 from bench.errors import BadInput
 
 Paint = Callable[..., Path]
@@ -73,7 +73,7 @@ def test_imagenet100_is_the_published_list() -> None:
     classes = imagenet100_classes()
     assert len(classes) == len(set(classes)) == 100
     assert (classes[0], classes[-1]) == ("n02869837", "n02090622")
-    content = (Path(bench.data.layouts.__file__).parent / "imagenet100.txt").read_bytes()
+    content = (Path(bench.data.sets.__file__).parent / "imagenet100.txt").read_bytes()
     assert hashlib.md5(content).hexdigest() == "9974508e5d4cc0098b70e8b6a0fe6067"
 
 

@@ -10,9 +10,9 @@ import torch
 from PIL import Image
 
 from bench.data.images import ViewDataset, loader
-from bench.data.layouts import index
 from bench.data.maps import Maps, covered, cut, instance_mask, run_lengths, saliency, segments
 from bench.data.sampler import DrawSampler
+from bench.data.sets import index
 from bench.data.views import BYOL_VIEWS, View, apply, draw, draw_all, draw_crop, overlap
 from bench.errors import BadInput
 from bench.randomness import generator

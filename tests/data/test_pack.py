@@ -22,17 +22,17 @@ import torch
 from PIL import Image
 from torch._utils import ExceptionWrapper
 
-import bench.data.manifest as manifests
-import bench.data.packing as packing
+import bench.data.packs.manifest as manifests
+import bench.data.packs.writing as packing
 from bench.cli import run
-from bench.data.check import check
 from bench.data.decode import Undecodable, read_rgb
 from bench.data.images import Batch, EvalDataset, ViewDataset, in_order, loader
-from bench.data.layouts import fingerprint, index
-from bench.data.manifest import MANIFEST, Form, find_packs
-from bench.data.pack import DamagedPack, Pack, open_pack, verify
-from bench.data.packing import shrink
+from bench.data.packs.manifest import MANIFEST, Form, find_packs
+from bench.data.packs.reading import DamagedPack, Pack, open_pack, verify
+from bench.data.packs.writing import shrink
 from bench.data.sampler import DrawSampler
+from bench.data.sets import fingerprint, index
+from bench.data.sets.check import check
 from bench.data.views import BYOL_VIEWS, make_test_view
 from bench.errors import BadInput
 
@@ -268,7 +268,7 @@ def test_a_file_that_cannot_be_opened_is_no_unreadable_image(photos: Path, monke
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import bench.data.packing as packing
+import bench.data.packs.writing as packing
 packing.COMMIT_IMAGES, packing.FILE_BYTES = 4, 9000
 for point in range(40):
     child = os.fork()
@@ -358,7 +358,7 @@ def runs(process: int) -> bool:
 
 def test_processes_end_when_the_one_that_writes_is_killed(photos: Path, tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; import bench.data.packing as packing\n"
+        "import sys, time; from pathlib import Path; import bench.data.packs.writing as packing\n"
         "def hang(*_): print('here', flush=True); time.sleep(60)\n"
         "packing.Writer._add = hang\n"
         "if __name__ == '__main__':\n"

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import bench.data.render as rendering
-from bench.data import traffic
-from bench.data.canvas import KIND_NAMES, KINDS, Canvas, Colour
-from bench.data.check import check
-from bench.data.layouts import imagenet100_classes, index
-from bench.data.objects import OBJECTS
-from bench.data.render import (
+import bench.synthetic.render as rendering
+from bench.data.sets import imagenet100_classes, index
+from bench.data.sets.check import check
+from bench.errors import BadInput
+from bench.randomness import generator
+from bench.synthetic import traffic
+from bench.synthetic.canvas import KIND_NAMES, KINDS, Canvas, Colour
+from bench.synthetic.render import (
     PAIRS,
     cityscapes_scene,
     coco_annotations,
@@ -26,10 +27,9 @@ from bench.data.render import (
     render,
     train_ids,
 )
-from bench.data.scenes import paint_still_life, paint_street
-from bench.data.street import Street
-from bench.errors import BadInput
-from bench.randomness import generator
+from bench.synthetic.scenes import paint_still_life, paint_street
+from bench.synthetic.street import Street
+from bench.synthetic.things import OBJECTS
 
 FOLDERS = ("coco", "imagenet", "cityscapes", "clips", "cifar10", "cifar100", "stl10")
 

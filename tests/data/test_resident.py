@@ -15,13 +15,8 @@ from PIL import Image
 from scipy.stats import ks_2samp
 from torch import Tensor
 
-from bench.data import resident
-from bench.data.batch_draws import Draws, box_radii, draw_batch, numbers
-from bench.data.device_views import Drawing, collate_drawings, make, row
-from bench.data.fast_views import HUE, box_radius
-from bench.data.layouts import Index
-from bench.data.resident import Resident
 from bench.data.sampler import DrawSampler
+from bench.data.sets import Index
 from bench.data.views import (
     BYOL_VIEWS,
     LOCAL_CROPS,
@@ -34,7 +29,12 @@ from bench.data.views import (
     draw,
     draw_all,
     overlap,
+    resident,
 )
+from bench.data.views.batch_draw import Draws, box_radii, draw_batch, numbers
+from bench.data.views.device import Drawing, collate_drawings, make, row
+from bench.data.views.opencv import HUE, box_radius
+from bench.data.views.resident import Resident
 from bench.errors import BadInput
 from bench.randomness import generator
 
@@ -113,7 +113,7 @@ def test_pixels_are_the_devices_and_near_the_references(name: str) -> None:
     ).views()
     error = (theirs[0].int() - made.int()).abs().float()
     assert error.mean() < 0.01
-    # The reference, within what is stated of `device` in bench/data/views.py.
+    # The reference, within what is stated of `device` in bench/data/views/__init__.py.
     truth = [
         np.asarray(apply(Image.fromarray(image), view, one)) for image, one in zip(images.pixels, drawn, strict=True)
     ]

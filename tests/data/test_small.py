@@ -14,15 +14,15 @@ import torchvision.datasets
 from PIL import Image
 from small_images import CLASSES, pickled, write_binary, write_png
 
-from bench.data import layouts
-from bench.data.binary import Joined
-from bench.data.check import check
+from bench.data import sets as layouts
 from bench.data.held_out import held_out
 from bench.data.images import EvalDataset, ViewDataset, collate, in_order, loader
-from bench.data.layouts import check_pretraining, fingerprint, index, part, pretraining_index, splits
-from bench.data.manifest import Form
-from bench.data.packing import pack
+from bench.data.packs.manifest import Form
+from bench.data.packs.writing import pack
 from bench.data.sampler import DrawSampler
+from bench.data.sets import check_pretraining, fingerprint, index, part, pretraining_index, splits
+from bench.data.sets.binary import Joined
+from bench.data.sets.check import check
 from bench.data.small import load_pixels
 from bench.data.views import SIMCLR_VIEWS
 from bench.errors import BadInput

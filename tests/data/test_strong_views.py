@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from bench.data import fast_views
-from bench.data.device_views import Drawing, collate_drawings
-from bench.data.strong_views import POOL, draw_strong, strengthen
 from bench.data.views import BYOL_VIEWS, Drawn, View, apply, draw, draw_all
+from bench.data.views import opencv as fast_views
+from bench.data.views.device import Drawing, collate_drawings
+from bench.data.views.strong import POOL, draw_strong, strengthen
 
 SIZE = 48
 VIEW = View(size=SIZE, jitter=None, grey=0.0, blur=0.0, strong=5)

@@ -13,14 +13,14 @@ import torch
 from narrow import NarrowEncoder
 from PIL import Image
 
+from bench.config.recipe import Recipe
 from bench.data.clips import ClipDataset
 from bench.data.images import ViewDataset, collate
-from bench.data.layouts import index
+from bench.data.sets import index
 from bench.data.views import Batch
 from bench.nn.encoder import Encoder
 from bench.objectives import build
 from bench.objectives.base import Objective
-from bench.recipe import Recipe
 
 N = 4
 

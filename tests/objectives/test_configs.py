@@ -9,8 +9,9 @@ import pytest
 import torch
 from narrow import NarrowEncoder
 
+from bench.config.files import config_files, read
+from bench.config.load import load_recipe
 from bench.objectives import OBJECTIVES, build
-from bench.recipe import config_files, load_recipe, read
 
 CONFIGS = config_files("pretrain_configs")
 

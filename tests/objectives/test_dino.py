@@ -12,11 +12,11 @@ from lightly.models.modules import DINOProjectionHead
 from narrow import NarrowEncoder
 from torch import nn
 
+from bench.config.load import load_recipe
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, View
 from bench.errors import BadInput
 from bench.objectives import build
 from bench.objectives.dino import sharpened
-from bench.recipe import load_recipe
 
 
 def small(**settings):

@@ -11,6 +11,7 @@ from cases import images_batch, load
 from narrow import NarrowEncoder
 from torch import nn
 
+from bench.config.load import load_recipe
 from bench.data.views import View
 from bench.errors import BadInput
 from bench.losses.contrast_by_name import VIEWS, Contrast
@@ -19,7 +20,6 @@ from bench.losses.uniformity import align_uniform
 from bench.nn.encoder import build_encoder
 from bench.nn.heads import Diagonal, FixedLowRank
 from bench.objectives import build
-from bench.recipe import load_recipe
 
 CASES = load()
 HEADS = {"hidden_dim": 12, "projection_dim": 6}

@@ -9,11 +9,11 @@ from lightly.loss import NegativeCosineSimilarity
 from narrow import NarrowEncoder
 from torch import nn
 
+from bench.config.load import load_recipe
 from bench.data.views import MOCO_V2_VIEWS
 from bench.errors import BadInput
 from bench.objectives import build
 from bench.objectives.simsiam import spread
-from bench.recipe import load_recipe
 from bench.train.optim import build_optimizer, set_rates
 
 

@@ -11,12 +11,12 @@ from lightly.loss.swav_loss import sinkhorn as lightly_sinkhorn
 from lightly.models.modules import SwaVPrototypes
 from narrow import NarrowEncoder
 
+from bench.config.load import load_recipe
 from bench.data.views import LOCAL_CROPS, View
 from bench.errors import BadInput
 from bench.losses.swapped import prototype_scores, swapped_prediction
 from bench.objectives import build
 from bench.objectives.swav import sinkhorn
-from bench.recipe import load_recipe
 
 
 def small(**settings):

@@ -8,6 +8,7 @@ from lightly.loss import VICRegLLoss, VICRegLoss
 from narrow import NarrowEncoder
 from torch import nn
 
+from bench.config.load import load_recipe
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, View
 from bench.errors import BadInput
 from bench.losses.dense import centres
@@ -15,7 +16,6 @@ from bench.losses.variance_covariance import view_terms
 from bench.nn.heads import per_position
 from bench.objectives import build
 from bench.objectives.vicregl import at, distances, matched_terms, nearest
-from bench.recipe import load_recipe
 
 
 def small(name="vicreg", **settings):

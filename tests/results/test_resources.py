@@ -12,7 +12,7 @@ import pytest
 
 from bench.cli import run
 from bench.record import Hardware, Record, write
-from bench.results.render import RESOURCES, render
+from bench.results.formats import RESOURCES, render
 from bench.results.resources import build_resources
 from bench.results.tables import check_tables, write_tables
 

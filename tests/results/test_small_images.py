@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.record import Record, write
-from bench.results.render import render
+from bench.results.formats import render
 from bench.results.sections import Section
 from bench.results.tables import build_tables, check_tables, write_tables
 

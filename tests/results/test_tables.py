@@ -14,8 +14,8 @@ import pytest
 
 from bench.errors import BadInput
 from bench.record import Record, write
-from bench.results.load import published_small_images, published_transfer
-from bench.results.render import render
+from bench.results.formats import render
+from bench.results.frame import published_small_images, published_transfer
 from bench.results.sections import Row, Section
 from bench.results.tables import build_tables, check_tables, render_tables, write_tables
 
@@ -108,6 +108,29 @@ def test_the_notes_say_what_can_be_told_apart() -> None:
     protocol = THREE[0].fingerprints.protocol
     assert any(f"protocol {protocol} (About cityscapes_pspnet; epochs=4)" in note for note in section.notes)
     assert any(f"data {'d' * 16}" in note for note in section.notes)
+
+
+def computed(pretrain: str, seed: int, trained_in: str, measured_in: str) -> Record:
+    """A record whose settings leave the precision to the machine."""
+    settings = {"pretrain": {"precision": "auto"}, "downstream": {"summary": "About.", "precision": "auto"}}
+    precision = {"pretrain": trained_in, "segmentation": measured_in} if pretrain != "random_init" else {}
+    return pspnet(pretrain, seed, 60.0 + seed, settings=settings, precision=precision | {"segmentation": measured_in})
+
+
+def test_notes_say_what_precision_auto_was() -> None:
+    (section,) = build_tables([computed("coco", 0, "bf16", "bf16"), computed("random_init", 0, "", "bf16")], NONE)
+    (protocol,) = [note for note in section.notes if "protocol" in note]
+    assert "precision=auto" in protocol
+    assert protocol.endswith(f"data {'d' * 16}. Computed in bf16.")
+    assert "Pretrained in bf16." in section.notes
+
+
+def test_notes_say_which_rows_of_a_column_mix_precisions() -> None:
+    records = [computed("coco", 0, "bf16", "bf16"), computed("coco", 1, "float32", "float32")]
+    (section,) = build_tables([*records, computed("random_init", 0, "", "float32")], NONE)
+    (protocol,) = [note for note in section.notes if "protocol" in note]
+    assert "Mixed precision: computed in bf16: coco seed 0; in float32: coco seed 1, random_init seed 0." in protocol
+    assert "Mixed precision: pretrained in bf16: coco seed 0; in float32: coco seed 1." in section.notes
 
 
 def test_one_seed_is_never_judged() -> None:

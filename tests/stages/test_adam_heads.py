@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
+from bench.config.tasks import LinearTask
 from bench.errors import Interrupted
-from bench.recipe import LinearTask
 from bench.stages import linear
 from bench.stages.job import Job
 from bench.stages.linear import HEADS, AdamHeads, Centre, rate_factor, run
@@ -110,7 +110,7 @@ def test_classes_that_a_line_separates_are_all_found(
 
 
 def empty(imagenet: Path) -> Any:
-    from bench.data.layouts import index
+    from bench.data.sets import index
 
     return index("imagenet", imagenet, "train")
 

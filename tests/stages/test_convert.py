@@ -12,14 +12,14 @@ import torch
 from mmseg.models.backbones import ResNet, ResNetV1c
 from torch import Tensor
 
+from bench.config.recipe import Recipe
 from bench.convert.matching import trunk_hash
 from bench.convert.proof import load_proven
 from bench.convert.trunk import save_trunk
 from bench.errors import BadInput, StageFailed
 from bench.nn.encoder import Encoder, build_encoder
-from bench.recipe import Recipe
 from bench.stages import convert
-from bench.stages.frozen import FrozenTrunk
+from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 
 

@@ -14,13 +14,15 @@ import pytest
 import torch
 from PIL import Image
 
+from bench.config.load import load_recipe, load_task
+from bench.config.recipe import Recipe
+from bench.config.tasks import DiagnosticsTask
 from bench.convert.proof import prove, write_proof
 from bench.convert.trunk import TRUNK, save_trunk
 from bench.errors import BadInput, StageFailed
 from bench.nn.encoder import Encoder, build_encoder
 from bench.nn.representation import rankme, spectrum, tolerance
 from bench.plan import Planner
-from bench.recipe import DiagnosticsTask, Recipe, load_recipe, load_task
 from bench.stages.diagnostics import at_powers_of_two, plot, restored, run
 from bench.stages.job import Job
 from bench.stages.pretrain import start

@@ -14,11 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.config.tasks import KnnTask, LinearTask
 from bench.errors import StageFailed
-from bench.recipe import KnnTask, LinearTask
 from bench.stages import knn, linear
 from bench.stages.feature_cache import ABOUT, FEATURES, FeatureCache, clean
-from bench.stages.frozen import FrozenTrunk
+from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 
 COMMON: dict[str, Any] = {"name": "t", "summary": "", "source": "", "profile": "smoke", "dataset": "imagenet"}

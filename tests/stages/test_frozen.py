@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.config.load import load_task
 from bench.errors import StageFailed
 from bench.plan import hashed, protocol_hash
-from bench.recipe import load_task
-from bench.stages import frozen
+from bench.stages import frozen_trunk as frozen
 from bench.stages.compiled_trunk import compile_frozen
 from bench.stages.folded_trunk import FoldedEncoder
-from bench.stages.frozen import FrozenTrunk
+from bench.stages.frozen_trunk import FrozenTrunk
 
 IMAGES = torch.randn(19, 3, 32, 32, generator=torch.Generator().manual_seed(0))
 

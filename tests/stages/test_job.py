@@ -7,11 +7,19 @@ from types import ModuleType
 
 import pytest
 
-from bench.recipe import Recipe, Task, load_recipe, load_task
+from bench.config.load import load_recipe, load_task
+from bench.config.recipe import Recipe
+from bench.config.tasks import Task
 from bench.stages import knn, linear, pretrain
 from bench.stages.job import Job
 
-TINY = {"arch": "resnet18", "view_size": 32, "batch_size": 2, "objective": {"hidden_dim": 16, "projection_dim": 8}}
+SETTLED = {"precision": "float32"}
+TINY = SETTLED | {
+    "arch": "resnet18",
+    "view_size": 32,
+    "batch_size": 2,
+    "objective": {"hidden_dim": 16, "projection_dim": 8},
+}
 
 
 class Asked(BaseException):
@@ -22,8 +30,8 @@ class Asked(BaseException):
     ("stage", "config", "dataset", "purpose"),
     [
         (pretrain, load_recipe("imagenet_0", "smoke", TINY), "imagenet", "training"),
-        (linear, load_task("imagenet_linear", "smoke"), "imagenet", "training"),
-        (knn, load_task("imagenet_knn", "smoke"), "imagenet", "evaluation"),
+        (linear, load_task("imagenet_linear", "smoke", SETTLED), "imagenet", "training"),
+        (knn, load_task("imagenet_knn", "smoke", SETTLED | {"search": "float32"}), "imagenet", "evaluation"),
     ],
 )
 def test_training_asks_for_one_to_train_from_and_evaluation_for_one_to_evaluate(

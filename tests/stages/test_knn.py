@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.data.layouts import index
+from bench.config.load import load_task
+from bench.config.tasks import KnnTask
+from bench.data.sets import index
 from bench.errors import BadInput, StageFailed
 from bench.nn.neighbours import Bank, euclidean
-from bench.recipe import KnnTask, load_task
-from bench.stages.frozen import FrozenTrunk
+from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.knn import classify, extract, nearest, run, vote
 
@@ -211,7 +212,7 @@ def test_the_shipped_config(tmp_path: Path, trunk_folder: Path, imagenet: Path) 
     mini = load_task("imagenet_knn", "mini")
     assert isinstance(mini, KnnTask)
     assert mini.k == 20
-    smoke = load_task("imagenet_knn", "smoke", {"workers": 0})
+    smoke = load_task("imagenet_knn", "smoke", {"workers": 0, "precision": "bf16", "search": "bf16"})
     job = make_job(tmp_path / "a", trunk_folder, imagenet)
     metrics = run(Job(config=smoke, seed=0, folder=job.folder, inputs=job.inputs, data_roots=job.data_roots))
     assert metrics["top1_percent"] > 50

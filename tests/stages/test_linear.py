@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bench.config.load import load_task
+from bench.config.tasks import LinearTask
 from bench.errors import BadInput, Interrupted, StageFailed
-from bench.recipe import LinearTask, load_task
 from bench.stages import linear
-from bench.stages.frozen import FrozenTrunk
+from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.linear import HEADS, Heads, best, run
 
@@ -418,6 +419,6 @@ def test_full_configs_are_mocos_protocol(name: str) -> None:
     "name", ["imagenet_linear", "imagenet_linear_sweep", "imagenet_linear_cached", "imagenet100_linear"]
 )
 def test_shipped_configs_take_a_step(name: str, tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
-    task = load_task(name, "smoke", {"batch_size": 6, "workers": 0})
+    task = load_task(name, "smoke", {"batch_size": 6, "workers": 0, "precision": "bf16"})
     assert isinstance(task, LinearTask)
     assert run(make_job(tmp_path / "a", trunk_folder, imagenet, task))["top5_percent"] == 100.0

@@ -18,11 +18,11 @@ import torchvision
 from PIL import Image
 from torch import Tensor
 
+from bench.config.recipe import Recipe
 from bench.convert.dialects import load_trunk
 from bench.errors import BadInput, Interrupted
 from bench.nn.encoder import build_encoder
 from bench.objectives.byol import BYOL
-from bench.recipe import Recipe
 from bench.stages.job import Job
 from bench.stages.pretrain import run, start, starting_file
 from bench.train.checkpoint import read
@@ -60,6 +60,7 @@ def recipe(objective: str = "byol", **values: Any) -> Recipe:
         "view_size": 32,
         "epochs": 2,
         "batch_size": 4,
+        "precision": "float32",
         "optimizer": {"name": "lars", "lr": 0.2, "weight_decay": 1e-6},
         "checkpoint": {"keep_every_epochs": 1},
         "log_every": 1,
@@ -222,7 +223,8 @@ def test_two_ranks_compute_what_one_does(roots: dict[str, Path], tmp_path: Path)
     run(job(config, tmp_path / "one", roots))
     (tmp_path / "two").mkdir()
     program = (
-        "import sys\nfrom pathlib import Path\nfrom bench.recipe import Recipe\nfrom bench.stages.job import Job\n"
+        "import sys\nfrom pathlib import Path\nfrom bench.config.recipe import Recipe\n"
+        "from bench.stages.job import Job\n"
         "from bench.stages.pretrain import run\n"
         "config, folder, root = sys.argv[1:]\n"
         "run(Job(Recipe.model_validate_json(config), 0, Path(folder), data_roots={'coco': Path(root)}))\n"

@@ -21,20 +21,20 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchmetrics.functional.classification import multiclass_accuracy, multiclass_jaccard_index
 
+from bench.config.tasks import SegmentationTask
 from bench.convert.matching import match_contents
 from bench.convert.proof import load_strictly, prove, write_proof
 from bench.convert.trunk import TRUNK, read_trunk, save_trunk
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.nn.encoder import build_encoder
-from bench.recipe import SegmentationTask
-from bench.stages import segmentation
 from bench.stages.job import Job
-from bench.stages.segmentation_config import adapt
-from bench.stages.segmentation_data import DrawSampler, _start_worker
-from bench.stages.segmentation_evaluation import LeanValLoop
-from bench.stages.segmentation_metric import ExactIoU
-from bench.stages.segmentation_model import build_backbone, build_model
-from bench.stages.segmentation_runner import CHECKPOINT, Draws, Keep
+from bench.stages.segmentation import finetune as segmentation
+from bench.stages.segmentation.evaluation import LeanValLoop
+from bench.stages.segmentation.metric import ExactIoU
+from bench.stages.segmentation.mmseg_config import adapt
+from bench.stages.segmentation.model import build_backbone, build_model
+from bench.stages.segmentation.runner import CHECKPOINT, Draws, Keep
+from bench.stages.segmentation.samples import DrawSampler, _start_worker
 from bench.train import background
 from bench.train.checkpoint import write
 
@@ -555,7 +555,7 @@ def test_two_processes_share_the_batch_and_its_statistics(
     script.write_text(
         "from pathlib import Path\n"
         "import torch\n"
-        "from bench.recipe import SegmentationTask\n"
+        "from bench.config.tasks import SegmentationTask\n"
         "from bench.stages import segmentation\n"
         "from bench.stages.job import Job\n"
         "torch.set_num_threads(1)\n"

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bench.errors import Interrupted, StageFailed
-from bench.stages.segmentation_runner import CHECKPOINT, Keep, Skipped
+from bench.stages.segmentation.runner import CHECKPOINT, Keep, Skipped
 from bench.train import background
 from bench.train.checkpoint import write
 from bench.train.distributed import Ranks

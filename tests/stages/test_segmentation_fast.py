@@ -21,15 +21,13 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
+from bench.config.load import load_task
+from bench.config.tasks import FastStep, SegmentationTask
 from bench.plan import hashed
-from bench.recipe import FastStep, SegmentationTask, load_task
-from bench.stages import segmentation_evaluation, segmentation_fast
-from bench.stages.segmentation_evaluation import (
-    LeanValLoop,
-    compile_scorer,
-    evaluation_copy,
-)
-from bench.stages.segmentation_fast import (
+from bench.stages.segmentation import evaluation as segmentation_evaluation
+from bench.stages.segmentation import fast as segmentation_fast
+from bench.stages.segmentation.evaluation import LeanValLoop, compile_scorer, evaluation_copy
+from bench.stages.segmentation.fast import (
     LeanEncoderDecoder,
     SplitPSPHead,
     accuracy,
@@ -38,8 +36,8 @@ from bench.stages.segmentation_fast import (
     resized_argmax,
     split_psp,
 )
-from bench.stages.segmentation_metric import ExactIoU
-from bench.stages.segmentation_model import build_model
+from bench.stages.segmentation.metric import ExactIoU
+from bench.stages.segmentation.model import build_model
 
 ALL: tuple[FastStep, ...] = get_args(FastStep)
 NORM = {"type": "BN"}

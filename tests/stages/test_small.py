@@ -10,9 +10,10 @@ import pytest
 import torch
 from small_images import write_binary, write_png
 
-from bench.data.layouts import fingerprint
+from bench.config.recipe import OptimizerSettings, Recipe
+from bench.config.tasks import KnnTask, LinearTask
+from bench.data.sets import fingerprint
 from bench.errors import BadInput
-from bench.recipe import KnnTask, LinearTask, OptimizerSettings, Recipe
 from bench.stages import knn, linear, pretrain
 from bench.stages.job import Job
 

@@ -11,12 +11,14 @@ import pytest
 import torch
 from PIL import Image
 
+from bench.config.load import load_recipe, load_task
+from bench.config.recipe import Recipe
+from bench.config.tasks import KnnTask, LinearTask, SegmentationTask
 from bench.data.views import SMALL_VIEW, Batch, View, make_test_view
 from bench.errors import BadInput
 from bench.nn.encoder import build_encoder
 from bench.objectives import OBJECTIVES, build
 from bench.objectives.base import Objective
-from bench.recipe import KnnTask, LinearTask, Recipe, SegmentationTask, load_recipe, load_task
 from bench.stages import convert, knn, linear, pretrain
 from bench.stages.job import Job
 from bench.stages.linear import rate_factor

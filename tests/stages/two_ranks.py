@@ -15,8 +15,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from bench.config.tasks import KnnTask
 from bench.nn.neighbours import Bank, search
-from bench.recipe import KnnTask
 from bench.stages import knn
 from bench.stages.job import Job
 

@@ -23,8 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from bench.config.load import parse_assignments
+from bench.config.recipe import Recipe
 from bench.randomness import derive, generator
-from bench.recipe import Recipe, parse_assignments
 from bench.train.checkpoint import LAST, read
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.feed import Parts, Source

@@ -19,15 +19,15 @@ from PIL import Image
 from stand_in import LENGTH, StandIn, assert_same_run, lines, recipe, same, source
 from torch import Tensor
 
+from bench.config.recipe import MACHINE_KEYS, DiagnosticsSettings, Recipe
 from bench.data.held_out import HeldOut, held_out
-from bench.data.layouts import index
+from bench.data.sets import index
 from bench.data.views import normalised
 from bench.errors import StageFailed
-from bench.recipe import MACHINE_KEYS, DiagnosticsSettings, Recipe
 from bench.train.checkpoint import LAST, read
-from bench.train.diagnostics import ROW, interval, measures, undisturbed
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.loop import fit
+from bench.train.monitor import ROW, interval, measures, undisturbed
 
 NAMES = {"std_sqrt_dim", "effective_rank", "rankme", "uniformity", "alignment", "tolerance", "knn_percent"}
 

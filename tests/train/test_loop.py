@@ -17,8 +17,8 @@ from stand_in import StandIn, lines, recipe, source, train
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench.config.recipe import Recipe
 from bench.errors import BadInput, StageFailed
-from bench.recipe import Recipe
 from bench.train.checkpoint import LAST, read
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.feed import Parts, micro_batch

@@ -7,8 +7,8 @@ import torch
 from stand_in import StandIn
 from torch import Tensor, nn
 
+from bench.config.recipe import OptimizerSettings
 from bench.errors import BadInput
-from bench.recipe import OptimizerSettings
 from bench.train.optim import build_optimizer, check_coverage, set_rates
 
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bench.recipe import OptimizerSettings, ScheduleSettings
+from bench.config.recipe import OptimizerSettings, ScheduleSettings
 from bench.train.schedule import learning_rate, peak_rate
 
 

@@ -14,11 +14,11 @@ from stand_in import lines, recipe, train
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench.config.recipe import OptimizerSettings, Recipe
 from bench.data.views import Batch
 from bench.errors import BadInput
 from bench.nn.encoder import build_encoder
 from bench.objectives.byol import BYOL
-from bench.recipe import OptimizerSettings, Recipe
 from bench.train import feed
 from bench.train.checkpoint import LAST, read
 from bench.train.distributed import Ranks

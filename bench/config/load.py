@@ -1,0 +1,214 @@
+"""From a config's name to a `Recipe` or a `Task`: the file, a profile over it, and `--set` over both.
+
+A *profile* (`full`, `mini`, `smoke`) is a named overlay in the file. Nothing edits a config after it is loaded.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from bench.config.files import find, read
+from bench.config.objective_settings import check_arguments
+from bench.config.recipe import Profile, Recipe
+from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask, SegmentationTask, Task
+from bench.errors import BadInput, nearest
+
+_TASK: TypeAdapter[Task] = TypeAdapter(Annotated[Task, Field(discriminator="kind")])
+
+
+# ------------------------------------------------------------------------------------------ overlaying
+
+
+def parse_assignments(items: Sequence[str]) -> dict[str, Any]:
+    """Return {dotted key: value} of `key=value` words; values are Python literals, else plain strings."""
+    values: dict[str, Any] = {}
+    for item in items:
+        key, separator, text = item.partition("=")
+        if not separator or not key:
+            raise BadInput(f"--set takes key=value, not {item!r}.")
+        try:
+            values[key] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            values[key] = {"true": True, "false": False, "none": None}.get(text.lower(), text)
+    return values
+
+
+def overlay(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `extra` over it: dictionaries are merged (unless `_delete_`), all else is replaced."""
+    merged = dict(base)
+    for key, value in extra.items():
+        below = merged.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping) and not value.get("_delete_"):
+            merged[key] = overlay(below, value)
+        elif isinstance(value, Mapping):
+            merged[key] = {k: v for k, v in value.items() if k != "_delete_"}
+        else:
+            merged[key] = value
+    return merged
+
+
+def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return {"a": {"b": 1}} for {"a.b": 1}."""
+    tree: dict[str, Any] = {}
+    for key, value in dotted.items():
+        *parents, last = key.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise BadInput(f"--set {key}: {parent!r} is given both a value and keys below it.")
+        node[last] = value
+    return tree
+
+
+# Bare keys of --set that mean both sides of a grid.
+BOTH = frozenset({"precision"})
+
+
+def route(assignments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split --set values into those for pretraining and those for downstream configs.
+
+    `pretrain.key` and `downstream.key` say it; a bare key goes where the schema has it, and a bare `precision` to both.
+    Another key that both have must say it; a key that neither has is an error that names the nearest.
+    """
+    schemas = {"pretrain": schema_keys(Recipe)}
+    schemas["downstream"] = set().union(*(schema_keys(kind) for kind in get_args(Task)))
+    sides: dict[str, dict[str, Any]] = {"pretrain": {}, "downstream": {}}
+    for key, value in assignments.items():
+        head, _, rest = key.partition(".")
+        if head in sides and rest:
+            sides[head][rest] = value
+            continue
+        homes = [side for side, keys in schemas.items() if head in keys]
+        if not homes:
+            known = sorted(schemas["pretrain"] | schemas["downstream"])
+            raise BadInput(f"Unknown key {key!r} in --set{nearest(head, known) or '; bench show NAME lists the keys.'}")
+        if len(homes) == 2 and key not in BOTH:
+            raise BadInput(f"--set {key} could mean either side: say pretrain.{key} or downstream.{key}.")
+        for side in homes:
+            sides[side][key] = value
+    return nest(sides["pretrain"]), nest(sides["downstream"])
+
+
+def schema_keys(model: type[BaseModel]) -> set[str]:
+    """Return the keys that a config file of this kind may set."""
+    return set(model.model_fields) - {"name", "summary", "source", "profile"}
+
+
+# ------------------------------------------------------------------------------------------- loading
+
+
+def load_recipe(name: str, profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> Recipe:
+    """Load the pretraining config `name` (or path) under a profile, with `extra` values over it.
+
+    Raises BadInput for an unknown name, key, profile or a wrong type.
+    """
+    file = find("pretrain_configs", name)
+    values = _resolve(file, profile, extra or {})
+    recipe: Recipe = _validate(TypeAdapter(Recipe), values, file)
+    objective = check_arguments(recipe.objective, file)
+    return recipe.model_copy(update={"objective": objective})
+
+
+def load_task(name: str, profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> Task:
+    """Load the downstream config `name`: one of ours, a path, or the name or path of an mmseg config."""
+    file = find("downstream_configs", name)
+    if _is_mmseg(file):
+        values = {"kind": "segmentation", "config": str(file) if Path(name).is_file() else file.stem}
+        values |= {"name": file.stem, "summary": f"mmseg's {file.stem}", "source": str(file), "profile": profile}
+        values["dataset"] = _mmseg_dataset(file)
+        values = overlay(values, extra or {})
+    else:
+        values = _resolve(file, profile, extra or {})
+    return _validate(_TASK, values, file)
+
+
+def load_tasks(names: Sequence[str], profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> list[Task]:
+    """Load several downstream configs; a key of `extra` goes to each task whose kind has it.
+
+    Raises BadInput for a key that none of them has, besides what `load_task` raises.
+    """
+    extra = extra or {}
+    tasks = [load_task(name, profile) for name in names]
+    known = set().union(*(schema_keys(type(task)) for task in tasks))
+    for key in extra:
+        if key not in known:
+            hint = nearest(key, known) or "; bench show NAME lists the keys."
+            raise BadInput(f"No downstream config of this run has the key {key!r}{hint}")
+    fitting = [{key: value for key, value in extra.items() if key in schema_keys(type(task))} for task in tasks]
+    return [
+        load_task(name, profile, own) if own else task for name, task, own in zip(names, tasks, fitting, strict=True)
+    ]
+
+
+def _resolve(file: Path, profile: Profile, extra: Mapping[str, Any]) -> dict[str, Any]:
+    values, docstring = read(file)
+    profiles = values.pop("profiles", {})
+    if profile != "full" and profile not in profiles:
+        have = ", ".join(["full", *profiles])
+        raise BadInput(f"{file} has no profile {profile!r}; it has {have}.")
+    values = overlay(overlay(values, profiles.get(profile, {})), extra)
+    summary = docstring.strip().splitlines()[0] if docstring.strip() else ""
+    return values | {"name": file.stem, "summary": summary, "source": str(file), "profile": profile}
+
+
+def _is_mmseg(file: Path) -> bool:
+    """An mmseg config says `model` (or inherits it); ours say `kind`."""
+    return "kind" not in read(file)[0]
+
+
+def _mmseg_dataset(file: Path) -> str:
+    """The data root that an mmseg config wants: `cityscapes` for CityscapesDataset."""
+    kind = read(file)[0].get("dataset_type", "cityscapes")
+    return str(kind).removesuffix("Dataset").lower()
+
+
+def _validate(adapter: TypeAdapter[Any], values: Mapping[str, Any], file: Path) -> Any:
+    try:
+        return adapter.validate_python(values)
+    except ValidationError as error:
+        raise BadInput(_sentence(error, file)) from error
+
+
+def _sentence(error: ValidationError, file: Path) -> str:
+    """Word pydantic's first complaint as one sentence with the remedy."""
+    first = error.errors()[0]
+    kinds: dict[str, type[BaseModel]] = {"segmentation": SegmentationTask, "linear": LinearTask, "knn": KnnTask}
+    kinds["diagnostics"] = DiagnosticsTask
+    where = [str(part) for part in first["loc"]]
+    models: list[type[BaseModel]] = [kinds[where.pop(0)]] if where and where[0] in kinds else [Recipe]
+    key = ".".join(where)
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(models, where[:-1])
+        hint = nearest(where[-1], known) or f"; known: {', '.join(known)}."
+        return f"Unknown key {key!r} in {file}{hint}"
+    if first["type"] == "missing":
+        return f"{file} lacks the key {key!r}; add it."
+    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if first["type"] == "value_error":
+        return f"{file}: {reason}."
+    return f"Key {key!r} in {file} is {first['input']!r}, but should be {reason}."
+
+
+def _keys_at(models: Sequence[type[BaseModel]], where: Sequence[str]) -> list[str]:
+    """The keys that these schemas have below `where`."""
+    keys: set[str] = set()
+    for model in models:
+        for below in _walk(model, where):
+            keys |= schema_keys(below)
+    return sorted(keys)
+
+
+def _walk(model: type[BaseModel], where: Sequence[str]) -> Iterator[type[BaseModel]]:
+    if not where:
+        yield model
+    elif where[0] in model.model_fields:
+        annotation = model.model_fields[where[0]].annotation
+        for kind in (annotation, *get_args(annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from _walk(kind, where[1:])

@@ -1,0 +1,173 @@
+"""What a pretraining config may say: a `Recipe`, frozen and validated, with all that belongs to it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Profile = Literal["full", "mini", "smoke"]
+# none: nothing is read, as for random init. Pretraining on stl10 sees its images without labels, too.
+Dataset = Literal["coco", "imagenet", "imagenet100", "clips", "cifar10", "cifar100", "stl10", "none"]
+Labelled = Literal["imagenet", "imagenet100", "cifar10", "cifar100", "stl10"]
+# `auto`: bf16 where the machine that runs a stage multiplies it natively, else float32 (bench/train/precision.py).
+Precision = Literal["auto", "float32", "bf16"]
+PackUsage = Literal["auto", "off"]  # whether a pack that is there is read (bench data pack)
+TrunkForm = Literal["autocast", "folded"]
+# What stands before the first block: 7×7 of stride 2 and a max-pool; or 3×3 of stride 1, with (`stl`) and without it.
+Stem = Literal["imagenet", "cifar", "stl"]
+Augmentation = Literal["own", "small"]  # the objective's own views, or those of runs on small images in their place
+# What makes views: Pillow, OpenCV, or the training device, of images that workers send or that lie there (`resident`).
+ViewBackend = Literal["reference", "fast", "device", "resident"]
+
+# Marks a field that was added after results had been recorded: at its default, which means what was done before, it is
+# in no fingerprint.
+LATER: dict[str, Any] = {"later": True}
+
+
+class Frozen(BaseModel):
+    """Immutable, and closed: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OptimizerSettings(Frozen):
+    """`lr` is multiplied by batch_size / lr_batch (the linear scaling rule) unless `lr_batch` is None."""
+
+    name: Literal["sgd", "lars", "adam", "adamw"] = "sgd"
+    lr: float = Field(gt=0)
+    lr_batch: int | None = Field(default=256, gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    nesterov: bool = False
+    weight_decay: float = Field(default=0.0, ge=0)
+    trust_coefficient: float = Field(default=0.001, gt=0)  # LARS's eta
+    betas: tuple[float, float] = (0.9, 0.999)
+    # `all` lets biases and norms decay, too, as MoCo and SimSiam do.
+    decay: Literal["weights", "all"] = Field(default="weights", json_schema_extra=LATER)
+    clip_norm: float | None = Field(default=None, gt=0, json_schema_extra=LATER)  # of the whole gradient
+
+
+class ScheduleSettings(Frozen):
+    """Learning rate per step: linear warm-up from 0, then cosine (or steps of ×0.1, or constant)."""
+
+    name: Literal["cosine", "step", "constant"] = "cosine"
+    warmup_epochs: float = Field(default=0.0, ge=0)
+    final_ratio: float = Field(default=0.0, ge=0, le=1)
+    milestones: tuple[float, ...] = ()  # fractions of the run, for `step`
+    gamma: float = Field(default=0.1, gt=0, le=1, json_schema_extra=LATER)  # factor at a milestone
+    warmup_ratio: float = Field(default=0.0, ge=0, le=1, json_schema_extra=LATER)  # of the peak, where it starts
+    warmup_steps: int | None = Field(default=None, ge=0, json_schema_extra=LATER)  # instead of warmup_epochs
+
+    @model_validator(mode="after")
+    def _one_warmup(self) -> ScheduleSettings:
+        if self.warmup_steps is not None and self.warmup_epochs:
+            raise ValueError("schedule has both warmup_epochs and warmup_steps; set one of them")
+        return self
+
+
+class Init(Frozen):
+    """Where the weights start: another recipe's checkpoint after an epoch (0-based), or a file."""
+
+    recipe: str | None = None
+    epoch: int | None = Field(default=None, ge=0)
+    checkpoint: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Init:
+        if (self.recipe is None) == (self.checkpoint is None):
+            raise ValueError("init needs either recipe (with epoch) or checkpoint, not both")
+        if self.recipe is not None and self.epoch is None:
+            raise ValueError("init.recipe needs init.epoch, the 0-based epoch whose checkpoint to start from")
+        return self
+
+
+class CheckpointSettings(Frozen):
+    """When the training state is written, and which states are kept."""
+
+    every_steps: int | None = Field(default=None, gt=0)  # None: at the end of each epoch
+    keep_every_epochs: int | None = Field(default=None, gt=0)  # besides the last: kept for ever
+    background: bool = True  # written by a thread while training goes on
+
+
+class DiagnosticsSettings(Frozen):
+    """What is looked at on held-out images while a recipe trains; no result depends on it.
+
+    The default costs about a hundredth of a training: 256 images as they are and as two views, and 512 for a bank of
+    neighbours, are 1,280 forward passes, where an epoch of ImageNet has 7.7 million.
+    """
+
+    images: int = Field(default=256, ge=0)  # 0: nothing is looked at
+    # None: after so many whole epochs that looking costs a hundredth of the training. After the last step always.
+    every_steps: int | None = Field(default=None, gt=0)
+    classes: int = Field(default=16, gt=0)  # that the images come from, where there are labels
+    bank: int = Field(default=512, ge=0)  # training images that neighbours come from, where there are labels
+    neighbours: int = Field(default=20, gt=0)
+    # A collapse is seen on the projector's outputs (the backbone's, where there is none), `patience` checks in a row.
+    guard: Literal["warn", "stop", "off"] = "warn"
+    patience: int = Field(default=3, gt=0)
+    # Of std·√D, whose square is about 1 less the mean cosine of two images: 0.02 is a mean cosine of 0.9996.
+    # A ResNet-50 without training has 0.16 to 0.20 on rendered scenes, and 0.04 before its norms have seen an image.
+    min_std: float = Field(default=0.02, ge=0)
+    min_rank: float = Field(default=2.0, ge=0)  # effective rank: below 2, hardly more than one direction is in use
+
+
+class Recipe(Frozen):
+    """A pretraining: data, objective, optimisation."""
+
+    name: str
+    summary: str
+    source: str  # the file it came from
+    profile: Profile
+    dataset: Dataset
+    subset: int | None = Field(default=None, gt=0)  # use only this many images, drawn once by the seed
+    objective: dict[str, Any]
+    arch: Literal["resnet18", "resnet50"] = "resnet50"
+    stem: Stem = Field(default="imagenet", json_schema_extra=LATER)
+    view_size: int = Field(default=224, ge=32)
+    augmentation: Augmentation = Field(default="own", json_schema_extra=LATER)
+    view_backend: ViewBackend = Field(default="reference", json_schema_extra=LATER)
+    epochs: int = Field(ge=0)
+    batch_size: int = Field(default=256, gt=0)  # of one optimizer step, over all ranks and accumulated parts
+    accumulate: int = Field(default=1, gt=0)
+    precision: Precision = "auto"
+    channels_last: bool = True
+    sync_bn: bool = True
+    compile: bool = Field(default=False, json_schema_extra=LATER)  # the networks, by torch.compile
+    cuda_graphs: bool = Field(default=False, json_schema_extra=LATER)  # with compile; of no effect on a CPU
+    checkpoint_activations: bool = False  # less memory, a third more computing; equal results
+    lars: Literal["foreach", "timm"] = "foreach"  # how LARS is computed; equal results
+    optimizer: OptimizerSettings | None = None  # None only where nothing is trained
+    schedule: ScheduleSettings = ScheduleSettings()
+    init: Init | None = None
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    workers: int | None = Field(default=None, ge=0)  # None: chosen by the machine. Results do not depend on it
+    pack: PackUsage = "auto"
+    log_every: int = Field(default=10, gt=0)
+    diagnostics: DiagnosticsSettings = DiagnosticsSettings()
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> Recipe:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
+        if (self.dataset == "none") != (self.epochs == 0):
+            raise ValueError("dataset 'none' and epochs 0 go together: set both, or neither")
+        if self.augmentation != "own" and self.dataset == "clips":
+            raise ValueError(f"augmentation={self.augmentation!r} is for images, not for clips; set it to 'own'")
+        if self.cuda_graphs and not self.compile:
+            raise ValueError("cuda_graphs records what compile makes; set compile=True with it, or cuda_graphs=False")
+        if self.compile and self.checkpoint_activations:
+            raise ValueError("compile and checkpoint_activations exclude each other; set one of them to False")
+        if self.optimizer is None and self.epochs > 0:
+            raise ValueError("a recipe that trains needs an optimizer; add optimizer=dict(name=..., lr=...)")
+        return self
+
+
+# Keys that say how a machine runs the job and cannot change its result: no fingerprint has them. (`pack` can change it
+# only by the pack that is then read, and that is in the fingerprint of the data.)
+MACHINE_KEYS = frozenset(
+    {
+        *("workers", "log_every", "checkpoint", "checkpoint_activations", "lars", "diagnostics"),
+        *("pack", "compile_trunk", "reuse_features"),
+    }
+)
+NOT_IN_FINGERPRINT = MACHINE_KEYS | {"name", "summary", "source", "profile"}

@@ -1,0 +1,46 @@
+"""Which packs the stages of a grid read: found once for each data set, decided by rule, never by chance.
+
+- Evaluations read a pack only where it gives the very bits that the originals give; then no fingerprint knows of it.
+- Training views of the back ends `fast` and `device` read a pack that is there, and its identity becomes part of the
+  fingerprint of the stage's data. Those of `reference` always read the originals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.config.recipe import Recipe
+from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask, SegmentationTask, Task
+from bench.data.packs.manifest import Found, PackUse, evaluation_packs, find_packs, training_pack
+
+PACKED_BACKENDS = frozenset({"fast", "device"})
+
+
+class Packs:
+    """Answers which packs a config's stage reads, given the folders and fingerprints of the data sets found so far."""
+
+    def __init__(self, roots: Mapping[str, str], fingerprints: Mapping[str, str]) -> None:
+        self.roots, self.fingerprints = roots, fingerprints
+        self.notes: list[str] = []  # on packs that lie there and are not used
+        self._found: dict[str, list[Found]] = {}
+
+    def __call__(self, config: Recipe | Task) -> tuple[PackUse, ...]:
+        """Return the packs that a pretraining or a task reads."""
+        if isinstance(config, SegmentationTask) or config.pack == "off" or config.dataset not in self.roots:
+            return ()
+        uses: list[PackUse] = []
+        found = self._of(config.dataset)
+        if found and not isinstance(config, KnnTask | DiagnosticsTask) and config.view_backend in PACKED_BACKENDS:
+            chosen = training_pack(found, config.view_size if isinstance(config, Recipe) else config.size)
+            uses += [] if chosen is None else [chosen.use("training")]
+        if found and isinstance(config, LinearTask | KnnTask | DiagnosticsTask):
+            uses += [one.use("evaluation") for one in evaluation_packs(found, config.resize)]
+        return tuple(uses)
+
+    def _of(self, dataset: str) -> list[Found]:
+        if dataset not in self._found:
+            found, refused = find_packs(dataset, Path(self.roots[dataset]), self.fingerprints[dataset])
+            self._found[dataset] = found
+            self.notes += refused
+        return self._found[dataset]

@@ -1,0 +1,1 @@
+"""Semantic segmentation by mmseg. Only this package imports mmseg and mmengine's Runner."""

@@ -1,0 +1,164 @@
+"""Segmentation: fine-tune an mmseg model with our trunk in its backbone, and measure it.
+
+mmengine's Runner trains; this stage gives it the mmseg config with the task's changes, the trunk (loaded strictly,
+under its load proof) and data drawn by (seed, draw), and reads the scores. Only `segmentation*.py` know mmseg.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from contextlib import ExitStack
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.evaluator import Evaluator
+
+from bench.config.tasks import SegmentationTask
+from bench.convert.proof import load_proven
+from bench.errors import BadInput
+from bench.randomness import derive
+from bench.stages.job import Job
+from bench.stages.segmentation.evaluation import LeanValLoop  # noqa: F401 - registers it
+from bench.stages.segmentation.metric import ExactIoU
+from bench.stages.segmentation.mmseg_config import Plan, adapt
+from bench.stages.segmentation.model import build_model
+from bench.stages.segmentation.runner import CHECKPOINT, Draws, Keep, QuietRunner, Show, Skipped, Start
+from bench.stages.segmentation.samples import training_loader, validation_loader
+from bench.train.distributed import Ranks, ranks_of
+from bench.train.precision import is_bf16
+from bench.train.signals import StopRequest
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Fine-tune and evaluate; goes on from the folder's `last.ckpt` if there is one.
+
+    Returns, unrounded, {"aacc_percent", "miou_percent", "macc_percent", "iou_percent": {class: percent, or None where
+    the class never occurs}, "iterations", "tensors_matched", "images_skipped"}.
+
+    Raises BadInput for weights without a valid load proof, a config that cannot take them, and data that is not there;
+    StageFailed when the loss is lost; Interrupted when a signal stopped it.
+    """
+    task = job.config
+    assert isinstance(task, SegmentationTask)
+    trunk = load_proven(job.inputs["convert"])
+    if trunk.stem != "imagenet":
+        raise BadInput(
+            f"mmseg's ResNet has the stem 'imagenet', and this trunk {trunk.stem!r}; pretrain with that one."
+        )
+    with ExitStack() as stack:
+        ranks = stack.enter_context(ranks_of())
+        stop = stack.enter_context(StopRequest())
+        several_gpus = ranks.world > 1 and ranks.device.type == "cuda"
+        root = job.data_root(task.dataset)
+        plan = adapt(task, trunk.arch, root, world=ranks.world, synchronise=several_gpus)
+        skipped = Skipped(ranks)
+        start = Start(trunk, job.seed, job.folder / CHECKPOINT, skipped)
+        show = Show(task.name, stack)
+        keep = stack.enter_context(Keep(job.folder / CHECKPOINT, plan.validate_every, trunk.hash, ranks, stop, skipped))
+        with warnings.catch_warnings():  # about numbers of threads and names that mmengine is about to change
+            warnings.simplefilter("ignore")
+            runner = _runner(job, task, plan, ranks, [start, skipped, Draws(job.seed, ranks.rank), keep, show])
+        try:
+            runner.train()
+            if show.scored_at != plan.iterations:  # the run had ended before its last validation did
+                runner.val()
+            images_skipped = len(skipped.everywhere())
+        except BadInput as error:
+            raise _plain(error) from error
+    scores = show.scores
+    return {
+        "aacc_percent": scores["aAcc"],
+        "miou_percent": scores["mIoU"],
+        "macc_percent": scores["mAcc"],
+        "iou_percent": scores["IoU"],
+        "iterations": plan.iterations,
+        "tensors_matched": start.matched,
+        "images_skipped": images_skipped,
+    }
+
+
+def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: list[Any]) -> QuietRunner:
+    """Build the Runner from the adapted config, with our model, loaders, evaluator and hooks."""
+    config, world, device_type = plan.config, ranks.world, ranks.device.type
+    work_dir = job.folder / "mmengine"
+    bf16 = is_bf16(task.precision)
+    optimisation = dict(config.optim_wrapper) | {"type": "Bf16OptimWrapper" if bf16 else "OptimWrapper"}
+    for key in ("loss_scale", "dtype", "use_fsdp"):  # of mmengine's own mixed precision
+        optimisation.pop(key, None)
+    if "fused_sgd" in task.fast and optimisation["optimizer"]["type"] == "SGD":
+        optimisation["optimizer"] = {"fused": True, **optimisation["optimizer"]}
+    work_dir.mkdir(parents=True, exist_ok=True)
+    if ranks.first:
+        (work_dir / "config.json").write_text(json.dumps(config.to_dict(), indent=1, default=str), encoding="utf-8")
+    # Runner formats its whole config four times, a second in all: it gets what it looks up there and no more.
+    wrapper = {
+        "type": "MMDistributedDataParallel",
+        "device_ids": [ranks.device.index] if device_type == "cuda" else None,
+        "broadcast_buffers": False,
+        "find_unused_parameters": config.get("find_unused_parameters", False),
+    }
+    looked_up = {key: config[key] for key in ("activation_checkpointing", "efficient_conv_bn_eval") if key in config}
+    shipped_metric = dict(config.val_evaluator) if isinstance(config.get("val_evaluator"), dict) else {}
+    metric = ExactIoU(ignore_index=shipped_metric.get("ignore_index", 255))
+    metric.collect_dir = str(work_dir / "collect")  # else mmengine collects in the working directory
+    visualizer = dict(config.get("visualizer") or {"type": "Visualizer"})
+    visualizer |= {"name": str(work_dir), "save_dir": str(work_dir), "vis_backends": [{"type": "LocalVisBackend"}]}
+    logger = (config.get("default_hooks") or {}).get("logger", {"type": "LoggerHook"})
+    return QuietRunner(
+        model=build_model(
+            config.model,
+            job.seed,
+            synchronise=world > 1,
+            device_type=device_type,
+            channels_last=task.channels_last,
+            fast=task.fast,
+        ),
+        work_dir=str(work_dir),
+        train_dataloader=training_loader(
+            config.train_dataloader,
+            seed=job.seed,
+            batch_size=plan.batch_size // world,
+            subset=task.subset,
+            rank=ranks.rank,
+            world=world,
+            workers=_workers(task, config.train_dataloader, device_type),
+            unreadable=job.unreadable,
+        ),
+        val_dataloader=validation_loader(
+            config.val_dataloader, seed=job.seed, workers=_workers(task, config.val_dataloader, device_type)
+        ),
+        train_cfg=config.train_cfg,
+        val_cfg={
+            "type": "LeanValLoop",
+            "precision": task.evaluation_precision or task.precision,
+            "fold": "folded_norms" in task.fast,
+            "compile": "compiled_evaluation" in task.fast,
+        },
+        val_evaluator=Evaluator(metric),
+        optim_wrapper=optimisation,
+        param_scheduler=config.param_scheduler,
+        # Ours write the checkpoints and seed the draws.
+        default_hooks={"checkpoint": None, "sampler_seed": None, "logger": logger},
+        custom_hooks=[*(config.get("custom_hooks") or []), *hooks],
+        launcher="pytorch" if world > 1 else "none",
+        env_cfg=config.get("env_cfg") or {},
+        log_processor=config.get("log_processor"),
+        visualizer=visualizer,
+        default_scope="mmseg",
+        randomness={"seed": derive(job.seed, "segmentation") % 2**31},
+        experiment_name=task.name,
+        cfg=Config({"model_wrapper_cfg": wrapper, **looked_up}),
+    )
+
+
+def _workers(task: SegmentationTask, settings: Any, device_type: str) -> int:
+    """Loader processes: the task's; else as shipped beside a GPU, and none where training itself fills the cores."""
+    if task.workers is not None:
+        return task.workers
+    return int(settings.get("num_workers", 0)) if device_type == "cuda" else 0
+
+
+def _plain(error: BadInput) -> BadInput:
+    """Take a message out of the traceback that torch wraps around it when a loader process raises."""
+    return BadInput(str(error).rpartition("bench.errors.BadInput: ")[2].strip())

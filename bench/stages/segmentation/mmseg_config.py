@@ -1,0 +1,165 @@
+"""An mmseg config with a task's settings laid over it; whatever the task leaves as None stays as shipped."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.config.files import find_mmseg
+from bench.config.tasks import SegmentationTask
+from bench.errors import BadInput
+from bench.stages.segmentation.model import depth_of
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from mmengine.config import Config
+    from mmengine.config.utils import MODULE2PACKAGE
+
+# `_base_ = "mmseg::…"` asks for the distribution by the name that it had upstream.
+MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the stage runs, read off the adapted config."""
+
+    config: Config
+    iterations: int
+    batch_size: int  # images of one iteration, over all processes
+    validate_every: int  # iterations
+
+
+def adapt(task: SegmentationTask, arch: str, root: Path, *, world: int, synchronise: bool) -> Plan:
+    """Return the task's mmseg config, made ready for a trunk of `arch` and the data set at `root`.
+
+    Args:
+        task: what to change in the shipped config; its `overrides` go first.
+        arch: of the trunk, e.g. "resnet50"; the config's backbone must be of that depth.
+        root: takes the place of every `data_root`.
+        world: the number of processes; the batch is divided among them.
+        synchronise: keep SyncBN layers as they are (several GPUs); else they become plain batch norms.
+
+    Raises BadInput when the config cannot take the trunk, or is not one of segmentation by iterations.
+    """
+    file = find_mmseg(task.config)
+    try:
+        config = Config.fromfile(file)
+        config.merge_from_dict(dict(task.overrides))
+    except Exception as error:  # whatever a config's Python raises, the remedy is the same
+        raise BadInput(
+            f"{file} is not a readable mmseg config ({_short(error)}); mend it, or the overrides."
+        ) from error
+    name = file.stem
+    for key in ("model", "train_dataloader", "val_dataloader", "train_cfg", "optim_wrapper", "param_scheduler"):
+        if config.get(key) is None:
+            raise BadInput(f"mmseg config {name} has no {key}; give the config of a whole training.")
+    _set_backbone(config.model, arch, name)
+    if not synchronise:
+        for node in _dicts(config.model):
+            if node.get("type") == "SyncBN":
+                node["type"] = "BN"
+    for node in _dicts([config.train_dataloader, config.val_dataloader]):
+        if "data_root" in node:
+            node["data_root"] = str(root)
+            node["serialize_data"] = False  # a list of file names needs no packing, which takes half a second
+    if task.crop is not None:
+        _set_crop(config, task.crop)
+    if task.scale is not None:
+        for node in _dicts([config.train_dataloader, config.val_dataloader]):
+            if node.get("type") in {"RandomResize", "Resize"} and node.get("scale") is not None:
+                node["scale"] = task.scale
+    iterations = _set_schedule(config, task, name)
+    every = task.validate_every or int(config.train_cfg.get("val_interval", iterations))
+    config.train_cfg["val_interval"] = every = min(every, iterations)
+    return Plan(config, iterations, _batch_size(config, task, name, world), every)
+
+
+def _set_backbone(model: Any, arch: str, name: str) -> None:
+    """Give the model a plain ResNet of the trunk's depth, without weights from elsewhere."""
+    backbone: Any = model.get("backbone") or {}
+    kind = str(backbone.get("type"))
+    if kind not in {"ResNet", "ResNetV1c"}:
+        raise BadInput(
+            f"mmseg config {name} has the backbone {kind}, which takes no ResNet trunk; choose one with ResNet."
+        )
+    if backbone.get("depth") != depth_of(arch):
+        raise BadInput(
+            f"mmseg config {name} has a ResNet of depth {backbone.get('depth')}, but the trunk is a {arch}; "
+            f"choose a config of depth {depth_of(arch)} (r{depth_of(arch)} in its name)."
+        )
+    if backbone.get("style", "pytorch") != "pytorch":
+        raise BadInput(
+            f"mmseg config {name} has its strides in other layers (style={backbone.style!r}), so that the trunk would "
+            "compute something else; choose one with style='pytorch'."
+        )
+    # ResNetV1c differs by its deep 3×3 stem alone; the trunk has the 7×7 stem.
+    backbone["type"] = "ResNet"
+    for holder in (model, backbone):
+        for key in ("pretrained", "init_cfg"):
+            holder.pop(key, None)
+
+
+def _set_crop(config: Any, crop: tuple[int, int]) -> None:
+    """Set the size of training crops, and of sliding windows (which move by two thirds) where a model is tested so."""
+    config.model.data_preprocessor["size"] = crop
+    for node in _dicts(config.train_dataloader):
+        if node.get("type") == "RandomCrop":
+            node["crop_size"] = crop
+    test = config.model.get("test_cfg") or {}
+    if test.get("mode") == "slide":
+        test["crop_size"] = crop
+        test["stride"] = tuple(max(1, side * 2 // 3) for side in crop)
+
+
+def _set_schedule(config: Any, task: SegmentationTask, name: str) -> int:
+    """Scale the schedule to the task's iterations and learning rate; return the iterations."""
+    shipped = config.train_cfg.get("max_iters")
+    if config.train_cfg.get("type") != "IterBasedTrainLoop" or not shipped:
+        raise BadInput(f"mmseg config {name} trains by epochs; choose one with IterBasedTrainLoop.")
+    iterations = task.iterations or int(shipped)
+    optimizer = config.optim_wrapper.optimizer
+    factor = 1.0 if task.lr is None else task.lr / optimizer.lr
+    optimizer["lr"] = optimizer.lr if task.lr is None else task.lr
+    schedulers = config.param_scheduler if isinstance(config.param_scheduler, list) else [config.param_scheduler]
+    for scheduler in schedulers:
+        if scheduler.get("by_epoch", True):
+            raise BadInput(f"mmseg config {name} has a schedule by epochs; choose one with by_epoch=False throughout.")
+        for key in ("begin", "end", "T_max", "total_iters", "step_size"):
+            if isinstance(scheduler.get(key), int):
+                scheduler[key] = round(scheduler[key] * iterations / shipped)
+        if "milestones" in scheduler:
+            scheduler["milestones"] = [round(step * iterations / shipped) for step in scheduler.milestones]
+        if scheduler.get("eta_min"):
+            scheduler["eta_min"] = scheduler.eta_min * factor  # so that the curve keeps its shape
+    # A warm-up that a short schedule rounds to nothing would divide by zero.
+    config.param_scheduler = [s for s in schedulers if s.get("end") is None or s["end"] > s.get("begin", 0)]
+    config.train_cfg["max_iters"] = iterations
+    return iterations
+
+
+def _batch_size(config: Any, task: SegmentationTask, name: str, world: int) -> int:
+    """Images of one iteration: the task's, else as the config's name says (4xb2 is 8), else a GPU's times GPUs."""
+    per_process = int(config.train_dataloader.get("batch_size", 1))
+    said = re.search(r"(?:^|_)(\d+)xb(\d+)", name)
+    batch_size = task.batch_size or (int(said[1]) * int(said[2]) if said else per_process * world)
+    if batch_size % world:
+        raise BadInput(f"batch_size {batch_size} does not divide among {world} processes; choose a multiple.")
+    return batch_size
+
+
+def _dicts(node: Any) -> Iterator[Any]:
+    """Yield every dictionary in a tree of dictionaries and sequences."""
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    if isinstance(node, (list, tuple)):
+        for child in node:
+            yield from _dicts(child)
+
+
+def _short(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,87 @@
+"""In which precision a stage computes: `auto` becomes bf16 where this machine multiplies it natively, else float32.
+
+Without hardware for it, bf16 is emulated: on a processor with AVX2 alone a training step took 14 times as long as in
+float32, and a product of two 2048×2048 matrices 600 times. So `auto` is settled when a stage begins, on the machine
+that runs it, and kept with the stage's files: what began in one precision goes on in it.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import torch
+from pydantic import BaseModel
+
+from bench.files import write_text
+
+Concrete = Literal["float32", "bf16"]
+Config = TypeVar("Config", bound=BaseModel)
+
+FILE = "precision.json"
+# What a stage goes on from after an interruption. Without one of these it begins anew, whatever it began in before.
+PROGRESS = ("last.ckpt", "heads.safetensors")
+KEYS = ("precision", "evaluation_precision", "search")
+
+
+def native_bf16(device: torch.device) -> bool:
+    """Whether a device multiplies bf16 in hardware: x86 with AVX512-BF16 or AMX, Arm with BF16, CUDA from 8.0 on."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    # oneDNN's answer heeds ONEDNN_MAX_CPU_ISA; on x86 it is yes for any AVX-512, though, which then emulates bf16.
+    if device.type != "cpu" or not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return False
+    x86 = platform.machine().lower() in {"x86_64", "amd64"}
+    return not x86 or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def this_device() -> torch.device:
+    """The kind of device that stages of this process compute on."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def automatic(device: torch.device) -> Concrete:
+    """What `auto` means on a device."""
+    return "bf16" if native_bf16(device) else "float32"
+
+
+def is_bf16(precision: str) -> bool:
+    """Whether to compute in bf16. Raises ValueError for `auto`, which must be settled before anything is computed."""
+    if precision not in ("float32", "bf16"):
+        raise ValueError(f"precision {precision!r} is not settled")
+    return precision == "bf16"
+
+
+def settle(config: Config, folder: Path, *, starting: bool = True) -> Config:
+    """Return the config of a stage with `float32` or `bf16` in the place of every `auto`.
+
+    The choice is kept in the stage's folder, and taken from there if there is progress to go on from. A bf16 that was
+    asked for is obeyed, with one warning where it is emulated.
+
+    Args:
+        config: of the stage.
+        folder: of the stage.
+        starting: whether this process begins the stage. Otherwise it is one rank, and takes what was chosen for all.
+    """
+    settings = {key: getattr(config, key) for key in KEYS if hasattr(config, key)}
+    begun = any((folder / name).is_file() for name in PROGRESS)
+    kept = _kept(folder) if begun or not starting else None
+    choice = kept or automatic(this_device())
+    changed = {key: choice for key, value in settings.items() if value == "auto"}
+    if changed and starting:
+        write_text(folder / FILE, json.dumps({"auto": choice}) + "\n")
+    if starting and "bf16" in (settings | changed).values() and not native_bf16(this_device()):
+        reason = "it began in bf16 and goes on in it" if changed else "precision=auto takes float32 here"
+        print(f"warning: this machine emulates bf16, which takes 10 times as long as float32; {reason}", flush=True)
+    return config.model_copy(update=changed)
+
+
+def _kept(folder: Path) -> Concrete | None:
+    """What `auto` was when the stage began, or None if that was not kept."""
+    try:
+        choice = json.loads((folder / FILE).read_text(encoding="utf-8"))["auto"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return choice if choice in ("float32", "bf16") else None

@@ -1,0 +1,145 @@
+"""What `precision=auto` becomes, on which machine, and that a run goes on in what it began in."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.config.load import load_recipe, load_task
+from bench.config.recipe import Recipe
+from bench.config.tasks import KnnTask, LinearTask
+from bench.train import precision
+from bench.train.precision import automatic, is_bf16, native_bf16, settle
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def recipe() -> Recipe:
+    return load_recipe("coco", "smoke")
+
+
+def on_a_machine(monkeypatch: pytest.MonkeyPatch, *, native: bool) -> None:
+    monkeypatch.setattr(precision, "native_bf16", lambda device: native)
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bf16"), (False, "float32")])
+def test_auto_follows_the_machine(
+    recipe: Recipe, native: bool, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_machine(monkeypatch, native=native)
+    assert recipe.precision == "auto"
+    assert settle(recipe, tmp_path).precision == expected
+    knn = load_task("imagenet_knn", "smoke")
+    assert isinstance(knn, KnnTask)
+    chosen = settle(knn, tmp_path)
+    assert (chosen.precision, chosen.search) == (expected, expected)
+
+
+@pytest.mark.parametrize("begun_in", ["bf16", "float32"])
+def test_a_run_goes_on_in_what_it_began_in(
+    recipe: Recipe, begun_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_a_machine(monkeypatch, native=begun_in == "bf16")
+    settle(recipe, tmp_path)
+    on_a_machine(monkeypatch, native=begun_in != "bf16")
+    other = {"bf16": "float32", "float32": "bf16"}[begun_in]
+    assert settle(recipe, tmp_path).precision == other  # nothing had been trained: it begins anew
+    on_a_machine(monkeypatch, native=begun_in == "bf16")
+    settle(recipe, tmp_path)
+    (tmp_path / "last.ckpt").touch()
+    on_a_machine(monkeypatch, native=begun_in != "bf16")
+    capsys.readouterr()
+    assert settle(recipe, tmp_path).precision == begun_in
+    assert ("it began in bf16" in capsys.readouterr().out) == (begun_in == "bf16")
+
+
+def test_ranks_take_what_their_launcher_settled(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_a_machine(monkeypatch, native=True)
+    settle(recipe, tmp_path)
+    on_a_machine(monkeypatch, native=False)
+    assert settle(recipe, tmp_path, starting=False).precision == "bf16"
+    assert capsys.readouterr().out == ""  # the launcher has said it
+    (tmp_path / precision.FILE).write_text("{")
+    assert settle(recipe, tmp_path, starting=False).precision == "float32"
+
+
+def test_bf16_that_is_asked_for_is_obeyed_with_one_warning_where_it_is_emulated(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = recipe.model_copy(update={"precision": "bf16"})
+    on_a_machine(monkeypatch, native=False)
+    assert settle(asked, tmp_path).precision == "bf16"
+    assert capsys.readouterr().out.count("takes 10 times as long as float32; precision=auto takes float32 here") == 1
+    assert not (tmp_path / precision.FILE).exists()
+    on_a_machine(monkeypatch, native=True)
+    assert settle(asked, tmp_path).precision == "bf16"
+    assert settle(recipe.model_copy(update={"precision": "float32"}), tmp_path).precision == "float32"
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("onednn", "avx512_bf16", "amx", "machine", "expected"),
+    [
+        (True, True, False, "x86_64", True),
+        (True, False, True, "AMD64", True),
+        (True, False, False, "x86_64", False),  # any AVX-512: oneDNN takes bf16, and emulates it
+        (False, True, True, "x86_64", False),  # ONEDNN_MAX_CPU_ISA forbids it
+        (True, False, False, "aarch64", True),
+        (False, False, False, "aarch64", False),
+    ],
+)
+def test_which_processors_multiply_bf16(
+    onednn: bool, avx512_bf16: bool, amx: bool, machine: str, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: onednn)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512_bf16)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(precision.platform, "machine", lambda: machine)
+    assert native_bf16(CPU) is expected
+    assert automatic(CPU) == ("bf16" if expected else "float32")
+
+
+@pytest.mark.parametrize(("capability", "expected"), [((7, 5), False), ((8, 0), True), ((9, 0), True)])
+def test_which_gpus_multiply_bf16(capability: tuple[int, int], expected: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert native_bf16(torch.device("cuda", 0)) is expected
+
+
+def test_a_processor_that_is_held_to_avx2_has_no_bf16() -> None:
+    words = "import torch; from bench.train.precision import automatic; print(automatic(torch.device('cpu')))"
+    environ = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    done = subprocess.run([sys.executable, "-c", words], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "float32"
+
+
+def test_nothing_computes_in_a_precision_that_is_not_settled() -> None:
+    assert (is_bf16("bf16"), is_bf16("float32")) == (True, False)
+    with pytest.raises(ValueError, match="'auto' is not settled"):
+        is_bf16("auto")
+
+
+def test_the_choice_is_kept_in_the_stages_folder(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_machine(monkeypatch, native=True)
+    settle(recipe, tmp_path)
+    assert json.loads((tmp_path / precision.FILE).read_text()) == {"auto": "bf16"}
+    assert [file.name for file in tmp_path.iterdir()] == [precision.FILE]
+
+
+def test_configs_leave_it_to_the_machine_unless_they_say_why_not() -> None:
+    linear = load_task("imagenet_linear")
+    assert isinstance(linear, LinearTask)
+    assert linear.precision == load_task("cityscapes_pspnet").precision == "auto"
+    # The authors lost a point in half precision; a published protocol on small images; a spectrum shows the rounding.
+    for config in (load_recipe("imagenet_cmc"), load_task("cifar10_knn5"), load_task("diagnostics")):
+        assert config.precision == "float32"
