@@ -139,5 +139,10 @@ def test_the_example_of_the_guide_trains(tmp_path: Path) -> None:
     terms["loss"].backward()
     assert objective.encoder.conv1.weight.grad is not None
     assert set(objective.outputs(torch.randn(2, 3, 64, 64))) == {"backbone", "projector"}
+    variant = build({"name": f"{tmp_path / 'narrow_byol.py'}:NarrowBYOL", "tau0": 0.9}, build_encoder("resnet18", 0))
+    assert (variant.projector[0].out_features, variant.tau0) == (1024, 0.9)
+    settings = {"hidden_dim": 1024, "projection_dim": 256, "tau0": 0.99}
+    read = settings_of(f"{tmp_path / 'narrow_byol.py'}:NarrowBYOL")
+    assert {key: read[key].default for key in settings} == settings
     for word in ("OBJECTIVES", "tests/objectives/families/", "bench.objectives", "make docs"):
         assert word in text
