@@ -101,13 +101,13 @@ def terms(*classes: ast.ClassDef) -> str:
 @cache
 def recipes() -> dict[str, list[Recipe]]:
     """Return {objective: the recipes of the shipped configs}."""
-    found: dict[str, list[Recipe]] = {}
+    by_objective: dict[str, list[Recipe]] = {}
     shipped = ROOT / "pretrain_configs"
     for name, file in config_files("pretrain_configs").items():
         if file.resolve().parent == shipped:  # not what lies in some working directory
             recipe = load_recipe(name)
-            found.setdefault(str(recipe.objective["name"]), []).append(recipe)
-    return found
+            by_objective.setdefault(str(recipe.objective["name"]), []).append(recipe)
+    return by_objective
 
 
 @cache
@@ -123,7 +123,7 @@ def tests_of(objective: str, files: Mapping[str, ast.Module], names: Iterable[st
     """
     names = list(names)
     module = f"bench.objectives.{objective}"
-    found: list[str] = []
+    sentences: list[str] = []
     for stem, tree in files.items():
         if stem in GENERIC or stem == "test_contract":
             continue
@@ -137,8 +137,8 @@ def tests_of(objective: str, files: Mapping[str, ast.Module], names: Iterable[st
         }
         for test in _tests(tree):
             if owner == objective or (owner is None and _mentions(test, objective, imported)):
-                found.append(sentence(test.name))
-    return list(dict.fromkeys(found))
+                sentences.append(sentence(test.name))
+    return list(dict.fromkeys(sentences))
 
 
 def _tests(tree: ast.Module) -> list[ast.FunctionDef]:
@@ -277,10 +277,10 @@ def difference(wanted: str, file: Path) -> str:
     """Say how a file differs from what it should hold; empty if it doesn't."""
     if not file.is_file():
         return f"{file} is missing"
-    found = file.read_bytes().decode("utf-8", "replace")
-    if found == wanted:
+    written = file.read_bytes().decode("utf-8", "replace")
+    if written == wanted:
         return ""
-    pairs = zip(found.splitlines(), wanted.splitlines(), strict=False)
+    pairs = zip(written.splitlines(), wanted.splitlines(), strict=False)
     line = next((number for number, (a, b) in enumerate(pairs, 1) if a != b), "after the last")
     return f"{file} differs from what the objectives give (line {line})"
 
@@ -300,9 +300,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.page.write_bytes(wanted.encode())
         print(f"wrote {options.page}")
         return 0
-    if found := difference(wanted, options.page):
-        print(f"{found}\nRun make docs and commit what it writes.", file=sys.stderr)
-    return 1 if found else 0
+    if fault := difference(wanted, options.page):
+        print(f"{fault}\nRun make docs and commit what it writes.", file=sys.stderr)
+    return 1 if fault else 0
 
 
 if __name__ == "__main__":

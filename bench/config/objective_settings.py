@@ -192,8 +192,8 @@ def _inherited(constructors: Sequence[Mapping[str, Setting]]) -> dict[str, Setti
     What a class adds stands before what it takes over; a default that it changes stays in its place.
     """
     settings: dict[str, Setting] = {}
-    for own in reversed(constructors):
-        settings = {key: one for key, one in own.items() if key not in settings} | settings | dict(own)
+    for keywords in reversed(constructors):
+        settings = {key: one for key, one in keywords.items() if key not in settings} | settings | dict(keywords)
     return settings
 
 

@@ -50,8 +50,8 @@ def cross_correlation(z1: Tensor, z2: Tensor, eps: float = 1e-5) -> Tensor:
 @at_least_float32
 def to_identity(c: Tensor) -> Tensor:
     """Return Σ_i (1 − C_ii)² and Σ_{i≠j} C_ij² of D×D: what is not invariant, and what is redundant. Of shape 2."""
-    own = torch.eye(len(c), dtype=torch.bool, device=c.device)
-    return torch.stack([(1.0 - c.diagonal()).square().sum(), c.square().masked_fill(own, 0.0).sum()])
+    diagonal = torch.eye(len(c), dtype=torch.bool, device=c.device)
+    return torch.stack([(1.0 - c.diagonal()).square().sum(), c.square().masked_fill(diagonal, 0.0).sum()])
 
 
 def view_terms(z1: Tensor, z2: Tensor, crops: Sequence[Tensor]) -> Tensor:

@@ -35,12 +35,12 @@ class DCLW(TwoViewContrast):
         super().__init__(encoder, **settings)
         self.temperature, self.sigma = temperature, sigma
 
-    def loss_of_views(self, z1: Tensor, z2: Tensor, own: slice) -> Tensor:
+    def loss_of_views(self, z1: Tensor, z2: Tensor, rows: slice) -> Tensor:
         """Return the loss of both views as anchors, whose positives have the same weights: N×D each."""
-        w = mises_fisher_weights(z1, z2, self.sigma)[own]  # n
-        return decoupled(two_view_pairs(z1, z2, own), self.temperature, w.repeat(2))
+        w = mises_fisher_weights(z1, z2, self.sigma)[rows]  # n
+        return decoupled(two_view_pairs(z1, z2, rows), self.temperature, w.repeat(2))
 
-    def loss_of_crop(self, c: Tensor, z1: Tensor, z2: Tensor, own: slice) -> Tensor:
+    def loss_of_crop(self, c: Tensor, z1: Tensor, z2: Tensor, rows: slice) -> Tensor:
         """Return ℓ_c, with the weights of the crop's two positives: N×D each."""
-        w = torch.cat([mises_fisher_weights(c, z, self.sigma)[own] for z in (z1, z2)])  # 2n
-        return decoupled(crop_pairs(c, z1, z2, own), self.temperature, w)
+        w = torch.cat([mises_fisher_weights(c, z, self.sigma)[rows] for z in (z1, z2)])  # 2n
+        return decoupled(crop_pairs(c, z1, z2, rows), self.temperature, w)

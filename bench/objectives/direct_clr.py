@@ -64,11 +64,11 @@ class DirectCLR(SmallCrops):
         # Two views n×3×H×W, in one forward; C crops n×3×h×w, in another: n×F each.
         features = by_resolution(self.encoder, batch.views)
         z1, z2, *crops = (r[:, : self.d0] for r in features)  # n×d₀; the loss normalises what is left
-        own, tau = own_rows(len(z1)), self.temperature
+        rows, tau = own_rows(len(z1)), self.temperature
         y1, y2 = gather(z1), gather(z2)  # N×d₀, all ranks'
-        ell_12 = cross_view_nce(y1[own], y2, tau, own.start)
-        ell_21 = cross_view_nce(y2[own], y1, tau, own.start)
-        small = [0.5 * (cross_view_nce(c, y1, tau, own.start) + cross_view_nce(c, y2, tau, own.start)) for c in crops]
+        ell_12 = cross_view_nce(y1[rows], y2, tau, rows.start)
+        ell_21 = cross_view_nce(y2[rows], y1, tau, rows.start)
+        small = [0.5 * (cross_view_nce(c, y1, tau, rows.start) + cross_view_nce(c, y2, tau, rows.start)) for c in crops]
         return with_crops(0.5 * (ell_12 + ell_21), small)
 
     def outputs(self, images: Tensor) -> dict[str, Tensor]:

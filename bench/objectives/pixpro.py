@@ -61,10 +61,10 @@ def dense_contrast(
     images; arguments and images without a match are as in `dense_similarity`.
     """
     cosine, matched = cosines_and_matches(p, z.detach(), boxes_p, boxes_z, ratio)  # N×S×S′
-    logits, own = cosine / temperature, matched > 0
-    positive = logits.masked_fill(~own, torch.finfo(logits.dtype).min)
+    logits, matching = cosine / temperature, matched > 0
+    positive = logits.masked_fill(~matching, torch.finfo(logits.dtype).min)
     rows = logits.logsumexp(2) - positive.logsumexp(2)  # N×S
-    some = own.any(2)
+    some = matching.any(2)
     return (torch.where(some, rows, 0.0).sum(1) / some.sum(1).clamp(min=1)).mean()
 
 

@@ -73,10 +73,10 @@ class SimCLR(TwoViewContrast):
         pair = SIMCLR_VIEWS(size, self.jitter_strength)
         return (*pair, *self.small_crops(pair[0]))
 
-    def loss_of_views(self, z1: Tensor, z2: Tensor, own: slice) -> Tensor:
+    def loss_of_views(self, z1: Tensor, z2: Tensor, rows: slice) -> Tensor:
         """Return the loss in the slot, of views N×D each."""
-        return self.contrast.views(z1, z2, own)
+        return self.contrast.views(z1, z2, rows)
 
-    def loss_of_crop(self, c: Tensor, z1: Tensor, z2: Tensor, own: slice) -> Tensor:
+    def loss_of_crop(self, c: Tensor, z1: Tensor, z2: Tensor, rows: slice) -> Tensor:
         """Return the loss in the slot with small crops as anchors, N×D each."""
-        return self.contrast.crops(c, z1, z2, own)
+        return self.contrast.crops(c, z1, z2, rows)

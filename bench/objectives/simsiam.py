@@ -66,11 +66,11 @@ class SimSiam(SmallCrops):
 
     def param_groups(self) -> list[ParamGroup]:
         """As everywhere, and the predictor's apart: their rate stays at its peak."""
-        own = {id(parameter) for parameter in self.predictor.parameters()}
+        predictors = {id(parameter) for parameter in self.predictor.parameters()}
         groups: list[ParamGroup] = []
         for group in super().param_groups():
             for constant in (False, True):
-                params = [p for p in group["params"] if (id(p) in own) == constant]
+                params = [p for p in group["params"] if (id(p) in predictors) == constant]
                 groups.append(
                     {"params": params, "decay": group["decay"], "adapt": group["adapt"], "constant": constant}
                 )

@@ -127,14 +127,14 @@ class SwAV(SmallCrops):
     def _codes(self, z: Tensor, view: int) -> Tensor:
         """The codes of this rank's embeddings z N×D of a full view: N×C; they join that view's queue afterwards."""
         c, everyone = self.prototypes.weight, gather(z)  # all ranks' rows
-        own = slice(rank() * len(z), (rank() + 1) * len(z))
+        rows = slice(rank() * len(z), (rank() + 1) * len(z))
         scores = prototype_scores(everyone, c)
-        q = sinkhorn(scores, self.epsilon, self.iterations)[own]
+        q = sinkhorn(scores, self.epsilon, self.iterations)[rows]
         if not self.queue_size:
             return q
         queue = self._queue(view)
         past = prototype_scores(queue.keys, c)  # K×C, by the prototypes as they are now
-        with_queue = sinkhorn(torch.cat([scores, past]), self.epsilon, self.iterations)[own]  # the queue's codes go
+        with_queue = sinkhorn(torch.cat([scores, past]), self.epsilon, self.iterations)[rows]  # the queue's codes go
         queue.push(F.normalize(z, dim=1))
         return torch.where(self.queue_on & (self.queued >= self.queue_size), with_queue, q)
 

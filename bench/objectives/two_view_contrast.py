@@ -54,16 +54,16 @@ class TwoViewContrast(SmallCrops):
         """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""
         # Two views n×3×H×W, in one forward: batch norm sees them together; C crops n×3×h×w, in another.
         z1, z2, *crops = (gather(z) for z in by_resolution(self._project, batch.views))  # N×D, all ranks'
-        own = own_rows(len(batch.views[0]))
-        return with_crops(self.loss_of_views(z1, z2, own), [self.loss_of_crop(c, z1, z2, own) for c in crops])
+        rows = own_rows(len(batch.views[0]))
+        return with_crops(self.loss_of_views(z1, z2, rows), [self.loss_of_crop(c, z1, z2, rows) for c in crops])
 
-    def loss_of_views(self, z1: Tensor, z2: Tensor, own: slice) -> Tensor:
-        """Return the loss with both views as anchors: N×D each, all ranks' rows; `own` are those of this rank."""
-        return self.loss_of_pairs(two_view_pairs(z1, z2, own))
+    def loss_of_views(self, z1: Tensor, z2: Tensor, rows: slice) -> Tensor:
+        """Return the loss with both views as anchors: N×D each, all ranks' rows; `rows` are those of this rank."""
+        return self.loss_of_pairs(two_view_pairs(z1, z2, rows))
 
-    def loss_of_crop(self, c: Tensor, z1: Tensor, z2: Tensor, own: slice) -> Tensor:
+    def loss_of_crop(self, c: Tensor, z1: Tensor, z2: Tensor, rows: slice) -> Tensor:
         """Return ℓ_c, the loss with a small crop of each image as the anchor: N×D each."""
-        return self.loss_of_pairs(crop_pairs(c, z1, z2, own))
+        return self.loss_of_pairs(crop_pairs(c, z1, z2, rows))
 
     def loss_of_pairs(self, pairs: Pairs) -> Tensor:
         """Return the loss of anchors with their positives and negatives, a mean over anchors."""
