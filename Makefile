@@ -7,11 +7,12 @@ VENV   ?= .venv
 PEERS   = .venv-peers
 BIN     = $(VENV)/bin
 
-.PHONY: help install demo test lint types contracts check-tables check-performance check-docs check peers bench \
+.PHONY: help install demo test test-fast lint types contracts check-tables check-performance check-docs check peers bench \
 	performance docs lock clean
 
 help:
-	@echo "make demo | test | check (lint, types, contracts, tests, tables, pages) | lint | types | contracts"
+	@echo "make demo | test | test-fast (not the slow ones) | check (lint, types, contracts, tests, tables, pages)"
+	@echo "     lint | types | contracts"
 	@echo "     bench (measures against the peers) | performance, docs (their pages alone) | peers | lock | clean"
 
 install: $(VENV)/.installed
@@ -31,9 +32,13 @@ demo: install
 	$(BIN)/bench run --smoke --pretrain coco_two_loss random_init --downstream cityscapes_pspnet imagenet_linear \
 		--work-dir runs/demo
 
-# Tests run side by side, one thread each.
+# Two tests at a time, one thread each. The slowest are listed at the end.
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 25
+
+# What one runs after every edit: all but the tests that are marked as slow.
+test-fast: install
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 lint: install
 	$(BIN)/ruff check .
