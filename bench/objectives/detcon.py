@@ -30,7 +30,7 @@ from torch import Tensor
 from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
 from bench.errors import BadInput, nearest
 from bench.losses.float32 import at_least_float32
-from bench.losses.small_crops import with_crops
+from bench.losses.mean_over_crops import with_crops
 from bench.nn import draws
 from bench.nn.bootstrap import bootstrap_networks
 from bench.nn.collectives import gather, rank

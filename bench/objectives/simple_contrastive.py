@@ -21,8 +21,8 @@ from torch import Tensor
 
 from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
 from bench.losses.contrast_by_name import Contrast
+from bench.losses.mean_over_crops import with_crops
 from bench.losses.pairs import crop_pairs, simple, two_view_pairs
-from bench.losses.small_crops import with_crops
 from bench.nn.collectives import gather, own_rows
 from bench.nn.encoder import Encoder
 from bench.nn.heads import PROJECTORS, simclr_projector
