@@ -31,7 +31,7 @@ from bench.config.setting_types import Count, Positive, Share
 from bench.data.views import SIMCLR_VIEWS, Batch, View
 from bench.errors import BadInput
 from bench.losses.float32 import at_least_float32
-from bench.losses.small_crops import with_crops
+from bench.losses.mean_over_crops import with_crops
 from bench.nn import draws
 from bench.nn.bootstrap import bootstrap_networks
 from bench.nn.collectives import gather, rank

@@ -24,7 +24,7 @@ from bench.data.views import SIMCLR_VIEWS, Batch, View
 from bench.errors import BadInput
 from bench.losses.contrast_by_name import Contrast
 from bench.losses.contrastive import cross_view_nce
-from bench.losses.small_crops import with_crops
+from bench.losses.mean_over_crops import with_crops
 from bench.nn.collectives import gather, own_rows
 from bench.nn.encoder import Encoder
 from bench.nn.multi_crop import by_resolution

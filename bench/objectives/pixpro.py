@@ -32,7 +32,7 @@ from bench.data.views import BYOL_VIEWS, Batch, View
 from bench.errors import BadInput
 from bench.losses.dense import cosines_and_matches
 from bench.losses.float32 import at_least_float32
-from bench.losses.small_crops import with_crops
+from bench.losses.mean_over_crops import with_crops
 from bench.nn.ema import follow, target_of, target_rate
 from bench.nn.encoder import Encoder
 from bench.nn.heads import per_position, projection_mlp

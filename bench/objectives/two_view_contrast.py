@@ -13,8 +13,8 @@ from torch import Tensor
 from bench.config.setting_types import Count
 from bench.data.views import SIMCLR_VIEWS, Batch, View
 from bench.losses.contrast_by_name import Contrast
+from bench.losses.mean_over_crops import with_crops
 from bench.losses.pairs import Pairs, crop_pairs, two_view_pairs
-from bench.losses.small_crops import with_crops
 from bench.nn.collectives import gather, own_rows
 from bench.nn.encoder import Encoder
 from bench.nn.heads import Projector, simclr_projector
