@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from bench import cli
+from bench.config.objective_settings import settings_of
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute import local, reproduce, speed
 from bench.execute.local import OVER
@@ -21,10 +22,11 @@ from bench.execute.reproduce import Options, StudyPlan, duration, plan_study, ru
 from bench.execute.stage import EXIT_INTERRUPTED
 from bench.execute.stage_file import Done, read_stage, write_done
 from bench.execute.studies import STUDIES, Part, Study
-from bench.objectives.two_loss import SLOT
 from bench.plan import OUTPUTS, record_name
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+SLOT = settings_of("two_loss")["loss2"].choices or ()
 
 # cifar10's own recipe, in steps of four images.
 TINY = ("pretrain.batch_size=4", "pretrain.subset=8", "pretrain.precision=float32", "log_every=1")
