@@ -20,7 +20,6 @@ from bench.execute.local import OVER
 from bench.execute.reproduce import Options, StudyPlan, duration, plan_study, run_study
 from bench.execute.stage import EXIT_INTERRUPTED
 from bench.execute.stage_file import Done, read_stage, write_done
-from bench.execute.studies import STUDIES, Part, Study
 from bench.objectives.two_loss import SLOT
 from bench.plan import OUTPUTS, record_name
 
@@ -44,19 +43,29 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def study(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A study of two pretrainings and two tasks in two parts, in place of a long one."""
-    parts = (
-        Part("cifar10", ("cifar10_byol_loss1",), ("cifar10_linear_adam", "cifar10_knn5"), (*TINY, "pretrain.epochs=4")),
-        Part("cifar10", ("cifar10_byol_two_loss",), ("cifar10_knn5",), (*TINY, "pretrain.epochs=4")),
+def options(tmp_path: Path, data: Path) -> Options:
+    return Options(data_root=[str(data)], work_dir=tmp_path / "runs", results_dir=tmp_path / "results")
+
+
+def write_study(results: Path, name: str, epochs: int, *parts: tuple[str, ...]) -> None:
+    """Write a study file into a results folder; a part is a pretraining and what is measured of it."""
+    settings = [*TINY, f"pretrain.epochs={epochs}"]
+    listed = [{"dataset": "cifar10", "pretrain": [first], "downstream": list(others)} for first, *others in parts]
+    # What is made of words and lists is written alike in TOML and in JSON, but for the sign between key and value.
+    inline = ["{" + ", ".join(f"{key} = {json.dumps(value)}" for key, value in part.items()) + "}" for part in listed]
+    (results / "reference").mkdir(parents=True)
+    (results / "reference" / f"{name}.toml").write_text(
+        f'source = "tests"\n[studies.{name}]\nsummary = "for tests"\nset = {json.dumps(settings)}\n'
+        f"smoke = {inline[0]}\nparts = [{', '.join(inline)}]\n"
     )
-    monkeypatch.setitem(STUDIES, "tiny", Study("for tests", parts, parts[0]))
-    return "tiny"
 
 
 @pytest.fixture
-def options(tmp_path: Path, data: Path) -> Options:
-    return Options(data_root=[str(data)], work_dir=tmp_path / "runs", results_dir=tmp_path / "results")
+def study(tmp_path: Path) -> str:
+    """A study of two pretrainings and two tasks in two parts, in a file of the results folder."""
+    first = ("cifar10_byol_loss1", "cifar10_linear_adam", "cifar10_knn5")
+    write_study(tmp_path / "results", "tiny", 4, first, ("cifar10_byol_two_loss", "cifar10_knn5"))
+    return "tiny"
 
 
 class Pretended:
@@ -293,11 +302,10 @@ def test_a_sitting_that_leaves_something_ends_with_75(
 
 @pytest.mark.timeout(600)
 def test_a_real_sitting_leaves_a_checkpoint_that_the_next_goes_on_from(
-    options: Options, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The clock counts steps that are logged, not seconds: a slow machine sits longer."""
-    part = Part("cifar10", ("cifar10_byol_loss1",), ("cifar10_knn5",), (*TINY, "pretrain.epochs=100000"))
-    monkeypatch.setitem(STUDIES, "endless", Study("for tests", (part,), part))
+    write_study(tmp_path / "results", "endless", 100000, ("cifar10_byol_loss1", "cifar10_knn5"))
     (run,) = plan_study("endless", options, act=True).runs
 
     def steps() -> int:

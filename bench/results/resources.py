@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.record import Record
-from bench.results.frame import column_key, protocol_suffix, without_repeats
+from bench.results.frame import way_of, way_suffix, without_repeats
 from bench.results.sections import TITLES, Cell, Column, Row, Section
 from bench.results.statistics import Summary, summarise
 
@@ -70,7 +70,7 @@ def _section(title: str, profile: str, records: Sequence[Record]) -> Section:
 
 def _amounts(record: Record) -> list[_Amount]:
     """All that a record says of its stages."""
-    own = column_key(record)
+    own = way_of(record)
     found = []
     for kind in (*UPSTREAM, record.kind):
         place = own if kind == record.kind else (kind, "", "")
@@ -93,7 +93,7 @@ def _columns(places: set[Place], known: set[tuple[Place, What]]) -> dict[tuple[P
                 continue
             task, protocol, data = place
             several = [(p, d) for t, p, d in order if t == task and p]
-            header = f"{task}{protocol_suffix(protocol, data, several) if protocol else ''}, {what}"
+            header = f"{task}{way_suffix(protocol, data, several) if protocol else ''}, {what}"
             columns[place, what] = Column(header, task, what, protocol, data, 1 if what == "s" else 0, amount=True)
     return columns
 
