@@ -114,10 +114,10 @@ def _measured(
     columns: int,
 ) -> list[Line]:
     """One line per pretraining and recipe (and data set), before differences."""
-    first: dict[tuple[str, str, str], Record] = {}
-    for record in sorted(records, key=lambda record: record.seed):
-        dataset = record.dataset if table.datasets else ""
-        first.setdefault((dataset, record.pretrain, record.fingerprints.recipe), record)
+    first: dict[tuple[str, str, str], Record] = {}  # of each row, that of the lowest seed
+    for record in records:
+        key = record.dataset if table.datasets else "", record.pretrain, record.fingerprints.recipe
+        first[key] = min(first.get(key, record), record, key=lambda one: one.seed)
     texts = {key: _texts(record, table) for key, record in first.items()}
     names = {key: [text[field] for field in fields] if table.datasets else [key[1]] for key, text in texts.items()}
     same = Counter(map(tuple, names.values()))
