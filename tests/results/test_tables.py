@@ -6,11 +6,11 @@ import csv
 import io
 import subprocess
 import sys
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+from example_records import lines_of, make
 
 from bench.config.studies import tables_of
 from bench.errors import BadInput
@@ -22,36 +22,6 @@ from bench.results.tables import build_tables, check_tables, render_tables, writ
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 NONE = Path("no such folder")
-
-KINDS = {"cityscapes_pspnet": ("segmentation", "cityscapes"), "imagenet_knn": ("knn", "imagenet")}
-
-
-def digest(*words: object) -> str:
-    return sha256(repr(words).encode()).hexdigest()
-
-
-def make(pretrain: str, task: str, seed: int, *, recipe: str = "", protocol: str = "p", **changes: Any) -> Record:
-    kind, dataset = KINDS.get(task, ("linear", "imagenet"))
-    data = changes.pop("data", {dataset: "d" * 16})
-    values: dict[str, Any] = {
-        "pretrain": pretrain,
-        "pretrain_set": "none" if pretrain == "random_init" else "coco",
-        "arch": "resnet50",
-        "task": task,
-        "kind": kind,
-        "dataset": dataset,
-        "profile": "mini",
-        "seed": seed,
-        "fingerprints": {
-            "stage": digest(pretrain, task, seed, recipe, protocol, data, changes.get("profile")),
-            "recipe": digest("recipe", pretrain, recipe),
-            "protocol": digest("protocol", task, protocol)[:12],
-        },
-        "data": data,
-        "settings": {"pretrain": {}, "downstream": {"summary": f"About {task}.", "epochs": 4, "subset": None}},
-        "created": "2025-01-01T00:00:00+00:00",
-    }
-    return Record(**(values | changes))
 
 
 def pspnet(pretrain: str, seed: int, miou: float, **changes: Any) -> Record:
@@ -69,12 +39,9 @@ def linear(pretrain: str, seed: int, top1: float, **changes: Any) -> Record:
     return make(pretrain, task, seed, metrics={"top1_percent": top1, "top5_percent": 99.0, "best_lr": 30.0}, **changes)
 
 
-def cells(sections: list[Section], key: str = "mini", format: str = "markdown") -> dict[str, dict[str, str]]:
-    """{row: {column: text}} of a section's Markdown table."""
-    section = next(s for s in sections if s.key == key)
-    lines = [line for line in render([section], format).splitlines() if line.startswith("|")]
-    split = [[word.strip() for word in line.strip("|").split(" | ")] for line in lines]
-    return {line[1]: dict(zip(split[0], line, strict=True)) for line in split[2:]}
+def cells(sections: list[Section], key: str = "mini") -> dict[str, dict[str, str]]:
+    """{row: {column: text}} of a section."""
+    return {line["Pretrain"]: line for line in lines_of(sections, key)}
 
 
 THREE = [
@@ -414,7 +381,7 @@ def test_tables_do_without_torch(results: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_each_cell_of_a_sweep_has_a_row_of_its_own(tmp_path):
+def test_each_cell_of_a_sweep_has_a_row_for_itself(tmp_path: Path) -> None:
     for temperature, top1 in ((0.07, 60.0), (0.3, 62.0)):
         for seed in (0, 1):
             record = linear(f"imagenet_simclr[temperature={temperature}]", seed, top1 + seed, recipe=str(temperature))
