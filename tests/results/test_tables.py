@@ -101,6 +101,17 @@ def test_notes_say_which_rows_of_a_column_mix_precisions() -> None:
     assert "Mixed precision: pretrained in bf16: coco seed 0; in float32: coco seed 1." in section.notes
 
 
+@pytest.mark.parametrize("format", ["markdown", "csv", "latex", "html"])
+def test_the_header_of_a_column_says_that_it_mixes_precisions(format: str) -> None:
+    mixed = [computed("coco", 0, "bf16", "bf16"), computed("coco", 1, "bf16", "float32")]
+    assert "mIoU (mixed precision)" in render(build_tables(mixed, NONE), format)
+    assert "(mixed precision)" not in render(build_tables(mixed[:1], NONE), format)
+    # Records whose config names the precision have columns by protocol, with their headers as they were.
+    settings = {"pretrain": {}, "downstream": {"precision": "bf16"}}
+    chosen = [record.model_copy(update={"settings": settings}) for record in mixed]
+    assert "(mixed precision)" not in render(build_tables(chosen, NONE), format)
+
+
 def test_one_seed_is_never_judged() -> None:
     (section,) = build_tables([pspnet("coco", 0, 65.0), pspnet("random_init", 0, 60.0)], NONE)
     assert cells([section])["coco"]["mIoU"] == "**65.00** (1) +5.00 ?"
