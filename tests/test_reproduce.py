@@ -25,7 +25,7 @@ from bench.plan import OUTPUTS, record_name
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
-# cifar10's own recipe, in steps of four images.
+# The recipe for cifar10 in steps of four images.
 TINY = ("pretrain.batch_size=4", "pretrain.subset=8", "pretrain.precision=float32", "log_every=1")
 
 
@@ -113,7 +113,7 @@ def test_the_decks_table_in_its_order(tmp_path: Path) -> None:
     methods = ("byol_loss1", "byol_two_loss", "byol_loss2")
     assert first[:6] == [f"{dataset}_{method}" for dataset in ("cifar10", "cifar100") for method in methods]
     assert first[6:9] == ["stl10_byol_loss1", "stl10_byol_two_loss", "cifar10_byol_loss1"]
-    # Every loss of the slot, with loss1 and alone, beside BYOL at the same schedule.
+    # Every loss of the slot, with loss1 and alone, after BYOL at the same schedule.
     assert first[9:] == [f"cifar10_{method}[loss2={name}]" for method in methods[1:] for name in SLOT]
     assert {run.pretrain.recipe.epochs for run in plan.runs[8 : len(first)]} == {200}
     assert [run.pretrain.recipe.epochs for run in plan.runs[:8]] == [1000] * 6 + [2000] * 2
@@ -214,16 +214,16 @@ def test_a_few_steps_are_timed_and_kept(
     monkeypatch.setattr(speed, "EVERY", 2)
     plan = plan_study(study, replace(options, timing=True), act=True)
     reproduce._time(plan)
-    found = plan.runs[0].speed
-    assert found is not None
-    assert found.images_per_second is not None
-    assert found.images_per_second > 0
-    assert found.words == "from 4 steps of cifar10_byol_loss1 timed here"
-    assert plan.runs[1].speed == found  # alike but for the objective: not timed again
+    timed = plan.runs[0].speed
+    assert timed is not None
+    assert timed.images_per_second is not None
+    assert timed.images_per_second > 0
+    assert timed.words == "from 4 steps of cifar10_byol_loss1 timed here"
+    assert plan.runs[1].speed == timed  # alike but for the objective: not timed again
     assert capsys.readouterr().out.count("timing ") == 1
     assert not (options.work_dir / "timing").exists()
     assert not (options.work_dir / "pretrain").exists()
-    assert plan_study(study, options, act=True).runs[0].speed == found
+    assert plan_study(study, options, act=True).runs[0].speed == timed
 
 
 def test_what_takes_too_long_to_time_stays_unknown(
@@ -300,6 +300,7 @@ def test_a_sitting_that_leaves_something_ends_with_75(
     assert cli.run(words) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_real_sitting_leaves_a_checkpoint_that_the_next_goes_on_from(
     tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
@@ -324,6 +325,7 @@ def test_a_real_sitting_leaves_a_checkpoint_that_the_next_goes_on_from(
     assert run.images_left() == (200000 - reached[2]) * 4
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_smoke_does_one_data_set_whole_and_again_does_nothing(
     bench: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

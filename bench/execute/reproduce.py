@@ -1,6 +1,6 @@
-"""A whole study, such as the deck's first table: planned, told with the time it will take, run in sittings.
+"""A whole study, such as that of a published table: planned, with the time that it will take, and run in sittings.
 
-Each part of a study is a request as `bench run` has it; what is new here is their order, the time, and when to stop.
+Each part of a study is a request as `bench run` has it. A study adds their order, the time, and when to stop.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Run:
         return [task for task in self.tasks if self.grid.states[task.fingerprint] != "recorded"]
 
     def images_left(self) -> int | None:
-        """How many images are still to be trained; None where the data were not found."""
+        """How many images are still to be trained; None where the data are missing."""
         if self.state in {"recorded", "trained"}:
             return 0
         length = length_of(self.pretrain, self.grid.roots)

@@ -11,12 +11,14 @@ from bench.results.sections import Cell, Row, Section
 from bench.results.statistics import summarise
 
 
-def build_gap(rows: Rows, table: Table, published: Sequence[PublishedRow], title: str, key: str) -> Section | None:
+def build_gap(rows: Rows, name: str, table: Table, published: Sequence[PublishedRow]) -> Section | None:
     """Return each measured row less the published one of its name (and data set); None if there is no such pair.
 
-    `table` is the published one, whose columns may be some of the section's. Of several published rows that match, the
-    one with most leading texts in common is subtracted.
+    `table` is the published one, called `name`, whose columns may be some of the section's. Of several published rows
+    that match, the one with most leading texts in common is subtracted.
     """
+    if not table.gap:
+        return None
     matched: tuple[RowField, ...] = ("dataset", "method") if rows.table.datasets else ("pretrain",)
     candidates: dict[tuple[str, ...], list[PublishedRow]] = {}
     for row in published:
@@ -35,10 +37,8 @@ def build_gap(rows: Rows, table: Table, published: Sequence[PublishedRow], title
         ]
         if any(cell is not None for cell in cells):
             less.append(Row(tuple(leading), cells, name=line.row.name, label=line.row.label))
-    if not less:
-        return None
-    columns = tuple(rows.columns)
-    return Section(title, key, rows.leading, columns, tuple(less), table.gap_notes, named=rows.named)
+    title = f"{table.title or name}: measured less published"
+    return rows.section(title, f"{name}_gap", less, table.gap_notes) if less else None
 
 
 def _less(cell: Cell | None, value: float | None) -> Cell | None:

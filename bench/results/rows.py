@@ -18,7 +18,7 @@ from bench.results.columns import Place, columns_of
 from bench.results.differences import base_of, best_marked, compared, to_baseline
 from bench.results.frame import RECIPE, WAY, long_frame
 from bench.results.published import PublishedRow
-from bench.results.sections import Cell, Column, Line, Row
+from bench.results.sections import Cell, Column, Line, Row, Section
 from bench.results.statistics import summarise
 
 if TYPE_CHECKING:
@@ -38,15 +38,11 @@ class Rows:
     published: list[Line]
     base: Row | None
 
-    @property
-    def leading(self) -> tuple[str, ...]:
-        """Headers of the leading texts."""
-        return tuple(field.replace("_", " ").capitalize() for field in self.fields)
-
-    @property
-    def named(self) -> int:
-        """Which of them names the run."""
-        return self.fields.index("method" if self.table.datasets else "pretrain")
+    def section(self, title: str, key: str, rows: Sequence[Row], notes: tuple[str, ...]) -> Section:
+        """Return a section with these columns."""
+        leading = tuple(field.replace("_", " ").capitalize() for field in self.fields)
+        named = self.fields.index("method" if self.table.datasets else "pretrain")
+        return Section(title, key, leading, tuple(self.columns), tuple(rows), notes, named)
 
     def in_order(self) -> list[Row]:
         """Published rows below measured ones; in a table with data sets each above what was measured of it."""
@@ -80,15 +76,15 @@ def build_rows(
     if table.datasets and any(record.settings.get("pretrain", {}).get("subset") for record in records):
         fields = (*fields, "subset")
     measured = _measured(table, fields, records, _cells(frame, places, table), len(columns))
-    theirs = [_published(row, fields, columns, table) for row in published]
+    printed = [_published(row, fields, columns, table) for row in published]
     if table.datasets:
-        measured, theirs = to_baseline(measured, columns, table), to_baseline(theirs, columns, table)
-        return Rows(table, fields, columns, best_marked(measured, columns), theirs, None)
+        measured, printed = to_baseline(measured, columns, table), to_baseline(printed, columns, table)
+        return Rows(table, fields, columns, best_marked(measured, columns), printed, None)
     measured.sort(key=lambda line: (line.row.leading[0] != "none", line.row.leading))
     base = base_of([line.row for line in measured], baseline)
     if base is not None:
         measured = [replace(line, row=compared(line.row, base, columns)) for line in measured]
-    return Rows(table, fields, columns, best_marked(measured, columns), theirs, base)
+    return Rows(table, fields, columns, best_marked(measured, columns), printed, base)
 
 
 def _cells(frame: pd.DataFrame, places: dict[Place, int], table: Table) -> dict[tuple[Any, ...], Cell]:
@@ -152,7 +148,7 @@ def _texts(record: Record, table: Table) -> dict[RowField, str]:
 
 
 def _method(record: Record, table: Table) -> str:
-    """The study's name of a record's pretraining; its own where it continues another, or is of another data set."""
+    """The study's name of a record's pretraining; its config's where it continues another, or is of other data."""
     settings = record.settings.get("pretrain", {})
     if record.pretrain_set != record.dataset or settings.get("init"):
         return record.pretrain

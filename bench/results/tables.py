@@ -6,7 +6,7 @@ transfer table. Within a section, protocols never mix: see `columns`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,12 +18,13 @@ from bench.results.formats import RESOURCES, SUFFIXES, TRANSFER, Heading, render
 from bench.results.frame import without_repeats
 from bench.results.gap import build_gap
 from bench.results.notes import section_notes
-from bench.results.published import PublishedRow, read_published
+from bench.results.published import read_published
 from bench.results.resources import build_resources
 from bench.results.rows import build_rows
 from bench.results.sections import TITLES, Section
 
-SUFFIX_OF_TITLE = {"full": "", "mini": ", profile mini", "smoke": ", profile smoke (rendered scenes; no evidence)"}
+TRANSFER_TABLE = ""  # stands for its name
+TITLE_ENDS = {"full": "", "mini": ", profile mini", "smoke": ", profile smoke (rendered scenes; no evidence)"}
 
 
 def build_tables(records: Sequence[Record], reference: Path, baseline: str | None = None) -> list[Section]:
@@ -36,67 +37,52 @@ def build_tables(records: Sequence[Record], reference: Path, baseline: str | Non
     counted = without_repeats(records)
     tables = tables_of(reference)
     published = {name: read_published(table, reference) for name, table in tables.items()}
-    sections = _transfer(records, counted, tables, published, baseline)
-    for name, table in tables.items():
-        for profile in TITLES if table.datasets else ():
-            chosen = [record for record in counted if record.profile == profile and _belongs(record, table)]
-            shown = published[name] if profile == "full" else []
+    belongs = {id(record): _table_of(record, tables) for record in records}
+    joined = [name for name, table in tables.items() if not table.datasets]  # to the transfer table
+    sections, known = [], set()
+    for name in [TRANSFER_TABLE, *(name for name, table in tables.items() if table.datasets)]:
+        for profile in TITLES:
+            chosen = [record for record in counted if record.profile == profile and belongs[id(record)] == name]
+            sources = joined if name == TRANSFER_TABLE else [name]
+            shown = {source: published[source] for source in sources if published[source] and profile == "full"}
             if not chosen and not shown:
                 continue
-            rows = build_rows(table, chosen, shown)
-            key = name if profile == "full" else f"{name}_{profile}"
-            title = table.title + SUFFIX_OF_TITLE[profile] + ("" if chosen else " (published)")
-            notes = section_notes(chosen, rows)
-            sections.append(
-                Section(title, key, rows.leading, tuple(rows.columns), tuple(rows.in_order()), notes, rows.named)
-            )
-            if table.gap and (
-                gap := build_gap(rows, table, shown, f"{table.title}: measured less published", f"{name}_gap")
-            ):
-                sections.append(gap)
-    return sections
-
-
-def _belongs(record: Record, table: Table) -> bool:
-    """Whether a record stands in a table that has data sets."""
-    return record.dataset in table.datasets and (not table.kinds or record.kind in table.kinds)
-
-
-def _transfer(
-    records: Sequence[Record],
-    counted: Sequence[Record],
-    tables: dict[str, Table],
-    published: dict[str, list[PublishedRow]],
-    baseline: str | None,
-) -> list[Section]:
-    """The sections of results that belong to no table with data sets."""
-    joined = {name: table for name, table in tables.items() if not table.datasets}
-    columns = {column.key: column for table in joined.values() for column in table.columns}
-    sections, known = [], set()
-    for profile, title in TITLES.items():
-        mine = [
-            [r for r in some if r.profile == profile and not any(_belongs(r, table) for table in tables.values())]
-            for some in (records, counted)
-        ]
-        chosen = mine[1]
-        shown = {name: published[name] if profile == "full" else [] for name in joined}
-        if not chosen and not any(shown.values()):
-            continue
-        notes = tuple(note for name, table in joined.items() if shown[name] for note in table.published_notes)
-        layout = Table.model_construct(rows=(), columns=tuple(columns.values()), published_notes=notes)
-        rows = build_rows(layout, chosen, [row for some in shown.values() for row in some], baseline)
-        known |= {word for line in rows.measured for word in (line.row.name, line.row.label)}
-        lines = section_notes(chosen, rows, len(mine[0]) - len(chosen))
-        sections.append(
-            Section(title, profile, rows.leading, tuple(rows.columns), tuple(rows.in_order()), lines, rows.named)
-        )
-        for name, table in joined.items():
-            title_of_gap = f"{table.title or title}: measured less published"
-            if table.gap and (gap := build_gap(rows, table, shown[name], title_of_gap, f"{name}_gap")):
-                sections.append(gap)
+            if name == TRANSFER_TABLE:
+                table = _transfer_table({source: tables[source] for source in joined}, shown)
+                key, title = profile, TITLES[profile]
+                repeats = sum(record.profile == profile and belongs[id(record)] == name for record in records)
+                repeats -= len(chosen)
+            else:
+                table, repeats = tables[name], 0
+                key = name if profile == "full" else f"{name}_{profile}"
+                title = table.title + TITLE_ENDS[profile] + ("" if chosen else " (published)")
+            rows = build_rows(table, chosen, [row for some in shown.values() for row in some], baseline)
+            sections.append(rows.section(title, key, rows.in_order(), section_notes(chosen, rows, repeats)))
+            sections += [
+                gap for source, some in shown.items() if (gap := build_gap(rows, source, tables[source], some))
+            ]
+            if name == TRANSFER_TABLE:
+                known |= {word for line in rows.measured for word in (line.row.name, line.row.label)}
     if baseline is not None and baseline not in known:
         raise BadInput(f"No measured row {baseline!r} to take as baseline{nearest(baseline, known) or '.'}")
     return sections
+
+
+def _table_of(record: Record, tables: dict[str, Table]) -> str:
+    """The name of the table with data sets that a record stands in; that of the transfer table where there is none."""
+    fitting = (
+        name
+        for name, table in tables.items()
+        if record.dataset in table.datasets and (not table.kinds or record.kind in table.kinds)
+    )
+    return next(fitting, TRANSFER_TABLE)
+
+
+def _transfer_table(joined: dict[str, Table], shown: Container[str]) -> Table:
+    """The columns of all tables without data sets, and the notes of those whose rows are shown."""
+    columns = {column.key: column for table in reversed(joined.values()) for column in reversed(table.columns)}
+    notes = tuple(note for name, table in joined.items() if name in shown for note in table.published_notes)
+    return Table.model_construct(rows=(), columns=tuple(reversed(columns.values())), published_notes=notes)
 
 
 # ------------------------------------------------------------------------------------------- the folder
@@ -118,7 +104,7 @@ class Page:
 def pages_of(results_dir: Path, baseline: str | None = None) -> tuple[Page, Page]:
     """The pages of a folder: `transfer` (how good) and `resources` (at what cost).
 
-    One without a reference of its own shows published rows beside full rows only.
+    Where the published rows are the shipped ones, they are shown only if something was measured in profile full.
     """
     records = read_all(results_dir / "records")
     reference = reference_folder(results_dir)
@@ -138,7 +124,8 @@ def study_sections(results_dir: Path) -> str:
     transfer, _ = pages_of(results_dir)
     texts = []
     for name, table in tables_of(reference_folder(results_dir)).items():
-        sections = [section for section in transfer.sections if table.datasets and section.key.startswith(name)]
+        keys = {name, *(f"{name}_{end}" for end in ("mini", "smoke", "gap"))} if table.datasets else set()
+        sections = [section for section in transfer.sections if section.key in keys]
         if any(not row.published for section in sections for row in section.rows):
             heading = Heading(f"Results on {table.title[0].lower()}{table.title[1:]}", TRANSFER.legend)
             texts.append(render(sections, "markdown", heading))
