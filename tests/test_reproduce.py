@@ -207,6 +207,7 @@ def test_the_plan_says_what_it_knows_of_the_time(
     assert "2 of 2 evaluations to do, about 2 min" in line(plan, 1)  # each took 60 s before
 
 
+@pytest.mark.slow
 def test_a_few_steps_are_timed_and_kept(
     study: str, options: Options, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from bench.config.files import PACKAGE
 from bench.config.recipe import Frozen
@@ -61,9 +61,28 @@ class Unusual(Frozen):
     """What is added to a method's name where a setting is not as usual."""
 
     setting: str
-    words: str  # with {value}
+    words: str  # with {value}, or {value:g} for a number
     unless: Any = None  # a value that is not said
     only: Any = None  # the one value that is said; None: any
+
+    @field_validator("words")
+    @classmethod
+    def _formats(cls, words: str) -> str:
+        try:
+            words.format(value=1)
+        except (ValueError, LookupError, AttributeError) as error:
+            raise ValueError(f"{words!r} is no text with {{value}} in it ({error}); mend it") from error
+        return words
+
+    def said(self, settings: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+        """Return the words for an objective's settings, or "" where there are none."""
+        value = settings.get(self.setting)
+        if value == usual.get(self.setting) or value == self.unless or (self.only is not None and value != self.only):
+            return ""
+        try:
+            return self.words.format(value=value)
+        except (ValueError, TypeError):  # a number was expected
+            return f"{self.setting}={value}"
 
 
 class Table(Frozen):
@@ -121,13 +140,7 @@ class Table(Frozen):
         ]
         if not fitting:
             return None
-        words = [
-            unusual.words.format(value=value)
-            for unusual in self.unusual
-            if (value := settings.get(unusual.setting)) != self.usual.get(unusual.setting)
-            and (unusual.only is None or value == unusual.only)
-            and (unusual.unless is None or value != unusual.unless)
-        ]
+        words = [words for unusual in self.unusual if (words := unusual.said(settings, self.usual))]
         name = max(fitting, key=lambda method: len(method.objective)).name
         return f"{name} ({', '.join(words)})" if words else name
 

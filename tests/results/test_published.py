@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
-from example_records import make
+from example_records import lines_of, make
 
 from bench.config.studies import studies_of, tables_of
 from bench.errors import BadInput
@@ -13,6 +14,8 @@ from bench.record import Record, write
 from bench.results.formats import render
 from bench.results.published import read_published
 from bench.results.tables import build_tables, study_sections
+
+REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 
 STUDY = """
 source = "a report on flowers, 2020"
@@ -30,6 +33,8 @@ columns = [
   { column = "bits", metric = "loss", header = "bits", decimals = 1 },
 ]
 methods = [{ name = "plain", objective = { name = "simclr" } }]
+usual = { temperature = 0.1 }
+unusual = [{ setting = "temperature", words = "τ = {value:g}" }]
 baseline = "plain"
 """
 PUBLISHED = "# A comment.\nset,how,net,hits,bits\nflowers,plain,vgg,0.25,3.5\nflowers,other #2,vgg,,4\n"
@@ -117,6 +122,7 @@ def test_a_results_folder_brings_its_tables(tmp_path: Path) -> None:
         ('"method"', '"run"', r"tables\.flowers\.rows\.1\.field: Input should be 'dataset'"),
         ('column = "net"', 'column = "how"', r"column 'how' is named twice"),
         ('"{dataset}_linear"', '"flowers_linear"', r"task 'flowers_linear' of column 'hits' .* begins with {dataset}_"),
+        ("{value:g}", "{value:", r"tables\.flowers\.unusual\.0\.words: .* is no text with {value} in it"),
         ("decimals = 1", 'against = "los"', r"against = 'los' is no column of this table"),
         ('datasets = ["flowers"]', "", r"a table without datasets has the row fields pretrain_set, pretrain, backbone"),
         ('title = "Flowers"', "", r"needs a title"),
@@ -147,6 +153,27 @@ def test_a_broken_csv_file_is_named(tmp_path: Path, table: str, sentence: str) -
     with pytest.raises(BadInput, match=sentence) as error:
         read_published(tables_of(tmp_path)["flowers"], tmp_path)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("objective", "name"),
+    [
+        ({"name": "simclr"}, "plain"),
+        ({"name": "simclr", "temperature": 0.25}, "plain (τ = 0.25)"),
+        ({"name": "simclr", "temperature": "learned"}, "plain (temperature=learned)"),
+        ({"name": "byol", "temperature": 0.25}, None),
+    ],
+)
+def test_methods_are_named_by_their_settings(tmp_path: Path, objective: dict[str, Any], name: str | None) -> None:
+    assert tables_of(reference(tmp_path, "flowers", STUDY, PUBLISHED))["flowers"].method(objective) == name
+
+
+def test_the_study_file_in_the_readme_works_as_it_stands(tmp_path: Path) -> None:
+    _, after = (REFERENCE / "README.md").read_text(encoding="utf-8").split("```toml\n")
+    reference(tmp_path, "flowers", after.partition("```")[0], "set,how,net,accuracy\nflowers,plain,vgg,0.5\n")
+    record = flower(0, 20.0).model_copy(update={"metrics": {"top1_percent": 51.0}})
+    _, gap = build_tables([record], tmp_path)
+    assert [line["top-1"] for line in lines_of([gap], "flowers_gap")] == ["+1.00 (1)"]
 
 
 def test_shipped_studies_have_their_names(tmp_path: Path) -> None:

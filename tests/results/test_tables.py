@@ -233,6 +233,7 @@ def test_published_rows_stand_beside_measured_ones_and_do_not_compete() -> None:
     records = [pspnet("coco", s, 20.0 + s, profile="full") for s in (0, 1)]
     records.append(pspnet("random_init", 0, 10.0, profile="full"))
     sections = build_tables(records, REFERENCE)
+    assert [section.key for section in sections] == ["full", "small_images"]  # nothing is subtracted from transfer rows
     table = cells(sections, "full")
     assert table["coco †"]["mIoU"] == "64.97"
     assert table["coco †"]["ImageNet acc"] == "42.14"
