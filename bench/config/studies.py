@@ -75,7 +75,7 @@ class Unusual(Frozen):
         return words
 
     def said(self, settings: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
-        """Return the words for an objective's settings, or "" where there are none."""
+        """Return the words for an objective with these settings; "" where the setting is as usual, or is not said."""
         value = settings.get(self.setting)
         if value == usual.get(self.setting) or value == self.unless or (self.only is not None and value != self.only):
             return ""
@@ -123,6 +123,13 @@ class Table(Frozen):
                 f"a table without datasets has the row fields {', '.join(TRANSFER_FIELDS)}, and must have pretrain, "
                 f"which does not fit {min(wrong)!r}; give datasets, or other rows"
             )
+        needless = [
+            name
+            for name in ("kinds", "methods", "usual", "unusual", "baseline", "measured_notes")
+            if getattr(self, name) and not self.datasets
+        ]
+        if needless:
+            raise ValueError(f"{needless[0]} is for tables with datasets; leave it out, or give datasets")
         for column in self.columns:
             task = column.task
             if (task and not task.startswith("{dataset}_")) if self.datasets else (not task or "{" in task):

@@ -176,5 +176,11 @@ def test_the_study_file_in_the_readme_works_as_it_stands(tmp_path: Path) -> None
     assert [line["top-1"] for line in lines_of([gap], "flowers_gap")] == ["+1.00 (1)"]
 
 
+def test_what_only_a_table_with_datasets_has_is_refused(tmp_path: Path) -> None:
+    reference(tmp_path, "roads", TRANSFER + 'baseline = "coco"\n', "weights,iou\n")
+    with pytest.raises(BadInput, match=r"tables\.roads: baseline is for tables with datasets; leave it out"):
+        tables_of(tmp_path)
+
+
 def test_shipped_studies_have_their_names(tmp_path: Path) -> None:
     assert list(studies_of(tmp_path)) == ["deck-small", "loss2-short"]

@@ -1,4 +1,4 @@
-"""The table of small images: which record becomes which row, differences within and across, by hand."""
+"""The deck's table of small images: which record becomes which row, and differences worked out by hand."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_the_decks_table_by_hand() -> None:
     assert alone["acc"] == "91.33 ± 1.04 (3) (+0.33 ≈)"
     assert both["acc kNN"] == "**88.50** ± 0.00 (3) (+0.50 ?)"
     assert both["acc 5"] == "**99.10** ± 0.10 (3) (0.00 ≈)"
-    # BYOL logs one loss; loss1 beside another is held against it, sums are not.
+    # BYOL logs one loss; loss1 of two losses is compared with it, sums are not.
     assert (loss1["loss"], loss1["loss1"]) == ("0.2500 ± 0.0000 (3)", "–")
     assert both["loss"] == "0.7800 ± 0.0000 (3)"
     assert both["loss1"] == "0.2700 ± 0.0000 (3) (+0.0200 ?)"
@@ -143,7 +143,7 @@ def test_measured_rows_stand_below_the_published_ones_and_have_a_table_less_thos
     assert any("the deck states neither its evaluation protocol" in note for note in sections[-1].notes)
 
 
-def test_other_schedules_are_never_held_against_each_other() -> None:
+def test_other_schedules_are_never_compared() -> None:
     records = [*cell(LOSS1, 0, 90.0, 88.0, {}, epochs=200), *cell(TWO, 0, 91.0, 88.0, {}, epochs=1000)]
     rows = table(build_tables(records, NONE))
     assert rows["cifar10", "byol+two-loss", "1000"]["acc"] == "91.00 (1)"

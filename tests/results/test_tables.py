@@ -1,56 +1,29 @@
-"""Tables from records: the deck's layout, goldens by hand, protocols that never mix."""
+"""The transfer table: values worked out by hand, protocols that never mix, published rows, the folder of tables."""
 
 from __future__ import annotations
 
-import csv
-import io
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-from example_records import lines_of, make
+from example_records import THREE, linear, lines_of, make, pspnet
 
 from bench.config.studies import tables_of
 from bench.errors import BadInput
 from bench.record import Record, write
 from bench.results.formats import render
 from bench.results.published import read_published
-from bench.results.sections import Row, Section
+from bench.results.sections import Section
 from bench.results.tables import build_tables, check_tables, render_tables, write_tables
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 NONE = Path("no such folder")
 
 
-def pspnet(pretrain: str, seed: int, miou: float, **changes: Any) -> Record:
-    metrics = {
-        "aacc_percent": 90.0,
-        "miou_percent": miou,
-        "macc_percent": 50.0,
-        "iou_percent": {"road": 1.0, "bus": None},
-    }
-    return make(pretrain, "cityscapes_pspnet", seed, metrics=metrics, **changes)
-
-
-def linear(pretrain: str, seed: int, top1: float, **changes: Any) -> Record:
-    task = changes.pop("task", "imagenet_linear")
-    return make(pretrain, task, seed, metrics={"top1_percent": top1, "top5_percent": 99.0, "best_lr": 30.0}, **changes)
-
-
 def cells(sections: list[Section], key: str = "mini") -> dict[str, dict[str, str]]:
     """{row: {column: text}} of a section."""
     return {line["Pretrain"]: line for line in lines_of(sections, key)}
-
-
-THREE = [
-    *(pspnet("random_init", s, v) for s, v in enumerate((60.0, 61.0, 62.0))),
-    *(pspnet("coco", s, v) for s, v in enumerate((64.0, 65.0, 66.0))),
-    *(pspnet("coco_two_loss", s, v) for s, v in enumerate((64.5, 65.5, 65.6))),
-    linear("coco", 0, 42.125),
-    linear("random_init", 0, 10.0),
-]
 
 
 def test_a_table_by_hand() -> None:
@@ -259,63 +232,6 @@ def test_the_full_section_stands_without_measured_rows_and_small_images_have_the
         "| stl10     | 96           | byol+two-loss † | 2000     | resnet18   | 4096         |  91.08 (−0.66) |" in text
     )
     assert "probably a copy error" in text
-
-
-# -------------------------------------------------------------------------------------------- text
-
-
-HOSTILE = "a|b_*c*&<x>$%_{~}\\"
-
-
-def hostile() -> list[Section]:
-    section = build_tables([linear("coco", 0, 40.0)], NONE)[0]
-    row = section.rows[0]
-    return [
-        Section(HOSTILE, "mini", section.leading, section.columns, (Row(("s", HOSTILE, "r"), row.cells),), (HOSTILE,))
-    ]
-
-
-def test_markdown_escapes_what_would_break_the_table() -> None:
-    text = render(hostile(), "markdown")
-    assert r"a\|b\_\*c\*&\<x>$%\_{\~}\\" in text
-    row = next(line for line in text.splitlines() if line.startswith("| s"))
-    assert row.replace(r"\|", "").count("|") == 5
-
-
-def test_names_with_underscores_stay_readable_in_markdown() -> None:
-    assert "| coco_two_loss |" in render(build_tables([linear("coco_two_loss", 0, 1.0)], NONE), "markdown")
-
-
-def test_latex_escapes() -> None:
-    text = render(hostile(), "latex")
-    assert r"a|b\_*c*\&$<$x$>$\$\%\_\{\textasciitilde{}\}\textbackslash{}" in text
-    plain = render(build_tables(THREE, NONE), "latex")
-    assert r"\textbf{65.20} $\pm$ 0.61 (3) +4.20 $\uparrow$" in plain
-    assert r"coco\_two\_loss" in plain
-    body = "\n".join(line for line in plain.splitlines() if not line.startswith("%"))
-    assert body.isascii()
-
-
-def test_html_escapes() -> None:
-    text = render(hostile(), "html")
-    assert "&lt;x&gt;" in text
-    assert "<x>" not in text
-    assert "<strong>65.20</strong> ± 0.61 (3)" in render(build_tables(THREE, NONE), "html")
-
-
-def test_csv_is_for_programs() -> None:
-    lines = list(csv.DictReader(io.StringIO(render(build_tables(THREE, REFERENCE), "csv"))))
-    row = next(line for line in lines if line["section"] == "mini" and line["Pretrain"] == "coco")
-    assert (row["mIoU"], row["mIoU std"], row["mIoU n"]) == ("65.0", "1.0", "3")
-    assert (row["mIoU difference"], row["mIoU verdict"]) == ("4.0", "higher")
-    assert row["mIoU protocol"] == THREE[0].fingerprints.protocol
-    published = next(line for line in lines if line["published"] == "yes" and line["Pretrain"] == "coco")
-    assert (published["section"], published["mIoU"], published["mIoU n"]) == ("full", "64.97", "")
-
-
-def test_an_unknown_format_is_refused() -> None:
-    with pytest.raises(BadInput, match="'markdwon'; did you mean markdown"):
-        render([], "markdwon")
 
 
 # ------------------------------------------------------------------------------------------ folders
