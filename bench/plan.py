@@ -19,11 +19,11 @@ from pydantic import BaseModel
 
 from bench.config.files import find_mmseg, read
 from bench.config.load import load_recipe
+from bench.config.objective_settings import portable, without_later
 from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Profile, Recipe
 from bench.config.tasks import SegmentationTask, Task
 from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput
-from bench.signature import portable, without_later
 
 Kind = Literal["pretrain", "convert", "segmentation", "linear", "knn", "diagnostics"]
 

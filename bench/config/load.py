@@ -13,10 +13,10 @@ from typing import Annotated, Any, get_args
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from bench.config.files import find, read
+from bench.config.objective_settings import check_arguments
 from bench.config.recipe import Profile, Recipe
 from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask, SegmentationTask, Task
 from bench.errors import BadInput, nearest
-from bench.signature import check_arguments
 
 _TASK: TypeAdapter[Task] = TypeAdapter(Annotated[Task, Field(discriminator="kind")])
 

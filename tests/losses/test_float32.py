@@ -6,11 +6,9 @@ import pytest
 import torch
 
 from bench.losses.classification import cross_entropy
-from bench.losses.dense import dense_regression
-from bench.losses.logistic import logistic
 from bench.losses.regression import regression
 from bench.losses.uniformity import align_uniform
-from bench.losses.variance_covariance import variance_covariance
+from bench.objectives.two_loss import dense_regression, logistic, variance_covariance
 
 BOXES = torch.tensor([[0.0, 0.0, 1.0, 1.0, 0.0]]).expand(8, 5)
 LABELS = torch.arange(8)

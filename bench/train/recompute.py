@@ -1,8 +1,8 @@
-"""Activation checkpointing: a residual block keeps its input alone, and is computed again when its gradient is due.
+"""Activation checkpointing: only a residual block's input is kept, and the block is computed again for its gradient.
 
-Source: Chen et al., "Training Deep Nets with Sublinear Memory Cost" (2016). The second computation gives the very same
-values, so that gradients are those of the plain step; the running statistics of batch norms take part in the first one
-only, as they would otherwise be moved twice.
+Source: Chen et al., "Training Deep Nets with Sublinear Memory Cost" (2016). The second computation gives the same
+values to the bit, so that gradients are those of the plain step. Only the first one moves the running statistics of
+batch norms, which would otherwise move twice.
 """
 
 from __future__ import annotations

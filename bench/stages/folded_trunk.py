@@ -26,7 +26,7 @@ class FoldedEncoder(Encoder):
 
 
 def fold(encoder: Encoder) -> FoldedEncoder:
-    """Return a copy in eval mode whose convolutions have taken in their batch norms; the encoder stays as it is.
+    """Return a copy in eval mode with batch norms folded into convolutions; the encoder itself stays as it is.
 
     The products are taken in float64 and rounded once, so that in float32 both compute the same within rounding.
 

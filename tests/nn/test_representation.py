@@ -10,7 +10,7 @@ from lightly.utils.debug import std_of_l2_normalized
 from torch import Tensor
 
 from bench.losses.uniformity import uniformity
-from bench.nn.diagnostics import (
+from bench.nn.representation import (
     centred,
     deviation,
     effective_rank,
@@ -138,17 +138,17 @@ def test_tolerance_is_the_mean_over_pairs_of_one_class_without_an_image_and_itse
     cosines = [
         float(unit[i] @ unit[j]) for i in range(12) for j in range(12) if i != j and bool(labels[i] == labels[j])
     ]
-    found = tolerance(z, labels)
-    assert found is not None
-    assert found.item() == pytest.approx(sum(cosines) / len(cosines), rel=1e-10)
+    value = tolerance(z, labels)
+    assert value is not None
+    assert value.item() == pytest.approx(sum(cosines) / len(cosines), rel=1e-10)
 
 
 @pytest.mark.parametrize("classes", [2, 10])
 def test_tolerance_does_not_shrink_with_the_number_of_classes(classes: int) -> None:
     labels = torch.arange(classes).repeat(10)
-    found = tolerance(torch.eye(classes).double()[labels], labels)
-    assert found is not None
-    assert found.item() == pytest.approx(1.0)  # an unconditional mean would say 1 / classes
+    value = tolerance(torch.eye(classes).double()[labels], labels)
+    assert value is not None
+    assert value.item() == pytest.approx(1.0)  # an unconditional mean would say 1 / classes
 
 
 def test_tolerance_needs_two_images_of_a_class() -> None:
@@ -177,12 +177,12 @@ def test_neighbours_vote_as_in_a_naive_loop() -> None:
             tally = [sum(math.exp(s / 0.07) for s, label in scores if label == c) for c in range(3)]
             right += tally.index(max(tally)) == int(labels[i])
         if own is None:
-            found = knn_percent(z[:10], labels[:10], bank, theirs, k=5)
-            assert found == pytest.approx(10.0 * right)
+            percent = knn_percent(z[:10], labels[:10], bank, theirs, k=5)
+            assert percent == pytest.approx(10.0 * right)
         else:
-            found = knn_percent(z, labels, None, None, k=5, chunk=7)
-            assert found == pytest.approx(2.5 * right)
-        assert 40 < found < 100
+            percent = knn_percent(z, labels, None, None, k=5, chunk=7)
+            assert percent == pytest.approx(2.5 * right)
+        assert 40 < percent < 100
 
 
 def test_an_image_does_not_vote_for_itself() -> None:

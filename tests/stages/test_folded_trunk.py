@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from bench.nn import compilation
-from bench.nn.compilation import compile_frozen, pays
 from bench.nn.encoder import Encoder, build_encoder
-from bench.nn.folding import fold
+from bench.stages import compiled_trunk
+from bench.stages.compiled_trunk import compile_frozen, pays
+from bench.stages.folded_trunk import fold
 
 
 def trained(arch: str) -> Encoder:
@@ -68,13 +68,13 @@ def test_only_constants_fold():
 
 def test_whether_compiling_pays_depends_on_the_work(monkeypatch):
     cpu = torch.device("cpu")
-    monkeypatch.setattr(compilation, "amx", lambda: False)
-    enough = compilation.BREAK_EVEN["cpu"]
+    monkeypatch.setattr(compiled_trunk, "amx", lambda: False)
+    enough = compiled_trunk.BREAK_EVEN["cpu"]
     assert pays("resnet50", enough, 224, cpu)
     assert not pays("resnet50", enough - 1, 224, cpu)
     assert not pays("resnet50", enough, 128, cpu)
     assert not pays("resnet18", enough, 224, cpu)
-    monkeypatch.setattr(compilation, "amx", lambda: True)
+    monkeypatch.setattr(compiled_trunk, "amx", lambda: True)
     assert pays("resnet50", enough // 10, 224, cpu)
     assert not pays("resnet50", 10**9, 224, torch.device("meta"))
 

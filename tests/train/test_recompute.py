@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from bench.nn.encoder import build_encoder
-from bench.nn.recompute import recompute_blocks
+from bench.train.recompute import recompute_blocks
 
 
 def run(arch: str, recompute: bool, bf16: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -1,4 +1,4 @@
-"""Contrastive losses that can stand in each other's place, by name: over two views, or with a queue.
+"""Contrastive losses to choose from by name, over two views or with a queue.
 
 | name          | loss                                              | settings                        | with a queue |
 |---------------|---------------------------------------------------|---------------------------------|--------------|
@@ -14,24 +14,36 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput
 from bench.losses.contrastive import info_nce
-from bench.losses.decoupled import decoupled, mises_fisher_weights
-from bench.losses.hardness import hard, simple
-from bench.losses.pairs import EVERY, Pairs, joined, pairs, queue_pairs, softmax_loss, two_view_pairs
+from bench.losses.pairs import (
+    EVERY,
+    Pairs,
+    decoupled,
+    hard,
+    joined,
+    mises_fisher_weights,
+    queue_pairs,
+    simple,
+    softmax_loss,
+    two_view_pairs,
+    view_pairs,
+)
 from bench.losses.uniformity import align_uniform
 
-VIEWS = ("nt_xent", "dcl", "dclw", "simple", "hard", "align_uniform", "cross_view")
-QUEUE = ("nt_xent", "dcl", "simple", "hard")
+ViewsLoss = Literal["nt_xent", "dcl", "dclw", "simple", "hard", "align_uniform", "cross_view"]
+QueueLoss = Literal["nt_xent", "dcl", "simple", "hard"]
+VIEWS, QUEUE = get_args(ViewsLoss), get_args(QueueLoss)
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """A loss of the table above with its settings; a loss looks only at those that it has.
+    """A loss of the table above with its settings; a loss reads only those of its row.
 
     Args:
         loss: its name.
@@ -40,8 +52,6 @@ class Contrast:
         negative_weight: λ of `simple`.
         hard_share: α of `hard`.
         align_weight, uniform_weight, t: of `align_uniform`.
-
-    Raises BadInput for an unknown name, and for values out of range, named as settings of an objective.
     """
 
     loss: str = "nt_xent"
@@ -53,40 +63,28 @@ class Contrast:
     uniform_weight: float = 1.0
     t: float = 2.0
 
-    def __post_init__(self) -> None:
-        if self.loss not in VIEWS:
-            hint = nearest(self.loss, VIEWS) or f"; known: {', '.join(VIEWS)}."
-            raise BadInput(f"Unknown objective.loss {self.loss!r}{hint}")
-        for name in ("temperature", "sigma", "t"):
-            if getattr(self, name) <= 0:
-                raise BadInput(f"objective.{name} is {getattr(self, name)}; set it above 0.")
-        for name in ("negative_weight", "align_weight", "uniform_weight"):
-            if getattr(self, name) < 0:
-                raise BadInput(f"objective.{name} is {getattr(self, name)}; set it to 0 or more.")
-        if not 0 < self.hard_share <= 1:
-            raise BadInput(f"objective.hard_share is {self.hard_share}; set it within 0 (excluded) and 1 (all).")
-
-    def check_batch(self, batch_size: int) -> None:
-        """Refuse a batch (of all ranks) without negatives."""
+    @staticmethod
+    def check_batch(batch_size: int) -> None:
+        """Raise BadInput for a batch (of all ranks) without negatives."""
         if batch_size < 2:
             raise BadInput(
                 f"A contrastive loss needs negatives, which are other images, but batch_size is {batch_size} (of a "
                 "micro-batch); set it to 2 or more."
             )
 
-    def views(self, z1: Tensor, z2: Tensor, own: slice = EVERY) -> Tensor:
-        """Return the loss of two views, N×D each, all ranks' rows; `own` are those of this rank.
+    def views(self, z1: Tensor, z2: Tensor, rows: slice = EVERY) -> Tensor:
+        """Return the loss of two views, N×D each, all ranks' rows; `rows` are those of this rank.
 
         A mean over both views as anchors; the mean over ranks is the loss of the batch.
         """
         if self.loss == "align_uniform":
             return align_uniform(z1, z2, self.t, self.align_weight, self.uniform_weight)
         if self.loss == "cross_view":
-            return self._of(joined(pairs(z1, z2, (z2,), own), pairs(z2, z1, (z1,), own)))
-        weights = mises_fisher_weights(z1, z2, self.sigma)[own].repeat(2) if self.loss == "dclw" else None
-        return self._of(two_view_pairs(z1, z2, own), weights)
+            return self._of(joined(view_pairs(z1, z2, (z2,), rows), view_pairs(z2, z1, (z1,), rows)))
+        weights = mises_fisher_weights(z1, z2, self.sigma)[rows].repeat(2) if self.loss == "dclw" else None
+        return self._of(two_view_pairs(z1, z2, rows), weights)
 
-    def crops(self, c: Tensor, z1: Tensor, z2: Tensor, own: slice = EVERY) -> Tensor:
+    def crops(self, c: Tensor, z1: Tensor, z2: Tensor, rows: slice = EVERY) -> Tensor:
         """Return the loss of one small crop of each image as anchors (N×D), a mean over both views as positives.
 
         The negatives are those that `views` has for an anchor. Raises BadInput for `align_uniform`, whose uniformity
@@ -96,12 +94,12 @@ class Contrast:
             raise BadInput("align_uniform has no anchors, and small crops are nothing else; set objective.crops to 0.")
         losses = []
         for z in (z1, z2):
-            weights = mises_fisher_weights(c, z, self.sigma)[own] if self.loss == "dclw" else None
-            losses.append(self._of(pairs(c, z, (z,) if self.loss == "cross_view" else (z1, z2), own), weights))
+            weights = mises_fisher_weights(c, z, self.sigma)[rows] if self.loss == "dclw" else None
+            losses.append(self._of(view_pairs(c, z, (z,) if self.loss == "cross_view" else (z1, z2), rows), weights))
         return torch.stack(losses).mean()
 
     def check_queue(self) -> None:
-        """Refuse a loss that has no form with a queue."""
+        """Raise BadInput for a loss that has no form with a queue."""
         if self.loss not in QUEUE:
             raise BadInput(
                 f"objective.loss {self.loss!r} has no form with a queue; set objective.loss to one of "
@@ -118,11 +116,11 @@ class Contrast:
             return info_nce(q, k, negatives, self.temperature)  # the same value, and the bits of MoCo's runs
         return self._of(queue_pairs(q, k, negatives))
 
-    def _of(self, found: Pairs, weights: Tensor | None = None) -> Tensor:
+    def _of(self, pairs: Pairs, weights: Tensor | None = None) -> Tensor:
         if self.loss in ("dcl", "dclw"):
-            return decoupled(found, self.temperature, weights)
+            return decoupled(pairs, self.temperature, weights)
         if self.loss == "simple":
-            return simple(found, self.negative_weight)
+            return simple(pairs, self.negative_weight)
         if self.loss == "hard":
-            return hard(found, self.temperature, self.hard_share)
-        return softmax_loss(found, self.temperature)
+            return hard(pairs, self.temperature, self.hard_share)
+        return softmax_loss(pairs, self.temperature)

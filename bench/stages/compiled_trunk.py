@@ -18,7 +18,7 @@ BREAK_EVEN = {"amx": 1_300, "cpu": 16_000, "cuda": 300_000}
 
 
 def amx() -> bool:
-    """Whether this CPU multiplies bf16 matrices in tiles."""
+    """Return whether this CPU multiplies bf16 matrices in tiles (AMX)."""
     probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
     return bool(probe and probe())
 
@@ -33,7 +33,7 @@ def pays(arch: str, images: int, size: int, device: torch.device, stem: str = "i
 
 
 def compile_frozen(network: nn.Module, example: Tensor) -> Callable[[Tensor], Tensor] | None:
-    """Return the network as a program for inputs shaped like `example`, or None, said in one sentence, if that fails.
+    """Return the network compiled for inputs shaped like `example`; None if that fails, which a printed line says.
 
     The weights become constants of the program (`freezing`), laid out as its kernels want them: a later change of the
     network does not reach it.

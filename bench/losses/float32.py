@@ -12,8 +12,8 @@ from torch import Tensor
 P = ParamSpec("P")
 
 
-def exact(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Let a loss see its half-precision arguments as float32, and switch autocast off inside.
+def at_least_float32(loss: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Decorate a loss: it gets half-precision tensors as float32 (float64 stays), and runs without autocast.
 
     Otherwise autocast would round its inner products to bf16 again: with about three digits, 1 − cos is mostly noise
     when the cosine is close to 1.

@@ -1,4 +1,4 @@
-"""How a representation looks from outside: does it spread, over how many dimensions, and do classes lie together?
+"""Measures of a representation: does it spread, over how many dimensions, and do classes lie together?
 
     deviation        mean over dimensions of std(n(z)): 1/√D where it spreads over the sphere, 0 where it collapsed
     spectrum         singular values of the centred covariance of n(z) (Jing et al. 2022)
@@ -7,8 +7,8 @@
     tolerance        mean cosine of two images of one class (Wang and Liu 2021)
     knn_percent      how often the nearest neighbours vote for the right class (Wu et al. 2018)
 
-Alignment and uniformity are in `bench/losses/uniformity.py`. n(z) = z/‖z‖. All is computed in float64: small singular
-values are what is looked for, and float32 would drown them. Nothing here carries a gradient.
+Alignment and uniformity are in `bench/losses/uniformity.py`. n(z) = z/‖z‖. All is computed in float64, as float32 would
+round the small singular values away. Nothing here carries a gradient.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def deviation(z: Tensor) -> Tensor:
 def singular_values(z: Tensor) -> Tensor:
     """Return the min(N, D) singular values of a matrix N×D, the largest first, float64.
 
-    A tall matrix is reduced first, some rows at a time, to the triangle R of its QR decomposition, whose singular
-    values are its own.
+    A tall matrix is reduced first, some rows at a time, to the triangle R of its QR decomposition, which has the same
+    singular values.
     """
     n, d = z.shape
     rows = z.detach()
@@ -114,15 +114,15 @@ def tolerance(z: Tensor, labels: Tensor) -> Tensor | None:
 
 
 def log_uniformity(z: Tensor, t: float = 2.0, chunk: int = 1024) -> float:
-    """Return what `uniformity` returns, `chunk` rows at a time: memory is N × chunk."""
+    """Return the same as `uniformity` for N×D, `chunk` rows at a time: memory is N × chunk."""
     unit, total = _unit(z), -torch.inf
     n = len(unit)
     if n < 2:
         raise ValueError("uniformity needs at least two rows: it is over pairs of different ones")
     for start in range(0, n, chunk):
         exponents = 2.0 * t * (unit[start : start + chunk] @ unit.t() - 1.0)
-        own = torch.arange(len(exponents), device=unit.device)
-        exponents[own, start + own] = -torch.inf
+        row = torch.arange(len(exponents), device=unit.device)
+        exponents[row, start + row] = -torch.inf  # a row with itself
         total = float(torch.logaddexp(torch.tensor(total, dtype=torch.float64), exponents.logsumexp(dim=(0, 1)).cpu()))
     return total - math.log(n * (n - 1))
 
@@ -156,8 +156,8 @@ def knn_percent(
     for start in range(0, len(unit), chunk):
         scores = unit[start : start + chunk] @ rows.t()
         if bank is None:
-            own = torch.arange(len(scores), device=scores.device)
-            scores[own, start + own] = -torch.inf
+            row = torch.arange(len(scores), device=scores.device)
+            scores[row, start + row] = -torch.inf
         best, positions = scores.topk(k, dim=1)
         ranked = vote(best, votes[positions], classes, temperature)
         right += int((ranked[:, 0] == labels[start : start + chunk]).sum())
