@@ -298,7 +298,8 @@ def reproduce_command(
 
 def _print_small_images(results_dir: Path) -> None:
     """Regenerate the tables, and print the sections of small images, if there is a record of any."""
-    from bench.results.tables import small_image_sections, write_tables
+    from bench.results.tables import study_sections as small_image_sections
+    from bench.results.tables import write_tables
 
     if text := small_image_sections(results_dir):
         print(f"\n{text}", flush=True)

@@ -21,14 +21,13 @@ from bench.execute.local import OVER
 from bench.execute.reproduce import Options, StudyPlan, duration, plan_study, run_study
 from bench.execute.stage import EXIT_INTERRUPTED
 from bench.execute.stage_file import Done, read_stage, write_done
-from bench.execute.studies import STUDIES, Part, Study
 from bench.plan import OUTPUTS, record_name
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 SLOT = settings_of("two_loss")["loss2"].choices or ()
 
-# cifar10's own recipe, in steps of four images.
+# The recipe for cifar10 in steps of four images.
 TINY = ("pretrain.batch_size=4", "pretrain.subset=8", "pretrain.precision=float32", "log_every=1")
 
 
@@ -46,19 +45,29 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def study(monkeypatch: pytest.MonkeyPatch) -> str:
-    """A study of two pretrainings and two tasks in two parts, in place of a long one."""
-    parts = (
-        Part("cifar10", ("cifar10_byol_loss1",), ("cifar10_linear_adam", "cifar10_knn5"), (*TINY, "pretrain.epochs=4")),
-        Part("cifar10", ("cifar10_byol_two_loss",), ("cifar10_knn5",), (*TINY, "pretrain.epochs=4")),
+def options(tmp_path: Path, data: Path) -> Options:
+    return Options(data_root=[str(data)], work_dir=tmp_path / "runs", results_dir=tmp_path / "results")
+
+
+def write_study(results: Path, name: str, epochs: int, *parts: tuple[str, ...]) -> None:
+    """Write a study file into a results folder; a part is a pretraining and what is measured of it."""
+    settings = [*TINY, f"pretrain.epochs={epochs}"]
+    listed = [{"dataset": "cifar10", "pretrain": [first], "downstream": list(others)} for first, *others in parts]
+    # What is made of words and lists is written alike in TOML and in JSON, but for the sign between key and value.
+    inline = ["{" + ", ".join(f"{key} = {json.dumps(value)}" for key, value in part.items()) + "}" for part in listed]
+    (results / "reference").mkdir(parents=True)
+    (results / "reference" / f"{name}.toml").write_text(
+        f'source = "tests"\n[studies.{name}]\nsummary = "for tests"\nset = {json.dumps(settings)}\n'
+        f"smoke = {inline[0]}\nparts = [{', '.join(inline)}]\n"
     )
-    monkeypatch.setitem(STUDIES, "tiny", Study("for tests", parts, parts[0]))
-    return "tiny"
 
 
 @pytest.fixture
-def options(tmp_path: Path, data: Path) -> Options:
-    return Options(data_root=[str(data)], work_dir=tmp_path / "runs", results_dir=tmp_path / "results")
+def study(tmp_path: Path) -> str:
+    """A study of two pretrainings and two tasks in two parts, in a file of the results folder."""
+    first = ("cifar10_byol_loss1", "cifar10_linear_adam", "cifar10_knn5")
+    write_study(tmp_path / "results", "tiny", 4, first, ("cifar10_byol_two_loss", "cifar10_knn5"))
+    return "tiny"
 
 
 class Pretended:
@@ -106,7 +115,7 @@ def test_the_decks_table_in_its_order(tmp_path: Path) -> None:
     methods = ("byol_loss1", "byol_two_loss", "byol_loss2")
     assert first[:6] == [f"{dataset}_{method}" for dataset in ("cifar10", "cifar100") for method in methods]
     assert first[6:9] == ["stl10_byol_loss1", "stl10_byol_two_loss", "cifar10_byol_loss1"]
-    # Every loss of the slot, with loss1 and alone, beside BYOL at the same schedule.
+    # Every loss of the slot, with loss1 and alone, after BYOL at the same schedule.
     assert first[9:] == [f"cifar10_{method}[loss2={name}]" for method in methods[1:] for name in SLOT]
     assert {run.pretrain.recipe.epochs for run in plan.runs[8 : len(first)]} == {200}
     assert [run.pretrain.recipe.epochs for run in plan.runs[:8]] == [1000] * 6 + [2000] * 2
@@ -200,6 +209,7 @@ def test_the_plan_says_what_it_knows_of_the_time(
     assert "2 of 2 evaluations to do, about 2 min" in line(plan, 1)  # each took 60 s before
 
 
+@pytest.mark.slow
 def test_a_few_steps_are_timed_and_kept(
     study: str, options: Options, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -207,16 +217,16 @@ def test_a_few_steps_are_timed_and_kept(
     monkeypatch.setattr(speed, "EVERY", 2)
     plan = plan_study(study, replace(options, timing=True), act=True)
     reproduce._time(plan)
-    found = plan.runs[0].speed
-    assert found is not None
-    assert found.images_per_second is not None
-    assert found.images_per_second > 0
-    assert found.words == "from 4 steps of cifar10_byol_loss1 timed here"
-    assert plan.runs[1].speed == found  # alike but for the objective: not timed again
+    timed = plan.runs[0].speed
+    assert timed is not None
+    assert timed.images_per_second is not None
+    assert timed.images_per_second > 0
+    assert timed.words == "from 4 steps of cifar10_byol_loss1 timed here"
+    assert plan.runs[1].speed == timed  # alike but for the objective: not timed again
     assert capsys.readouterr().out.count("timing ") == 1
     assert not (options.work_dir / "timing").exists()
     assert not (options.work_dir / "pretrain").exists()
-    assert plan_study(study, options, act=True).runs[0].speed == found
+    assert plan_study(study, options, act=True).runs[0].speed == timed
 
 
 def test_what_takes_too_long_to_time_stays_unknown(
@@ -293,13 +303,13 @@ def test_a_sitting_that_leaves_something_ends_with_75(
     assert cli.run(words) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_real_sitting_leaves_a_checkpoint_that_the_next_goes_on_from(
-    options: Options, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, options: Options, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The clock counts steps that are logged, not seconds: a slow machine sits longer."""
-    part = Part("cifar10", ("cifar10_byol_loss1",), ("cifar10_knn5",), (*TINY, "pretrain.epochs=100000"))
-    monkeypatch.setitem(STUDIES, "endless", Study("for tests", (part,), part))
+    write_study(tmp_path / "results", "endless", 100000, ("cifar10_byol_loss1", "cifar10_knn5"))
     (run,) = plan_study("endless", options, act=True).runs
 
     def steps() -> int:
@@ -318,6 +328,7 @@ def test_a_real_sitting_leaves_a_checkpoint_that_the_next_goes_on_from(
     assert run.images_left() == (200000 - reached[2]) * 4
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_smoke_does_one_data_set_whole_and_again_does_nothing(
     bench: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 from pydantic import Field, model_validator
@@ -154,3 +155,23 @@ class DiagnosticsTask(_FrozenTask):
 
 
 Task = SegmentationTask | LinearTask | KnnTask | DiagnosticsTask
+
+
+_METRICS: dict[str, dict[str, str]] = {
+    "segmentation": {"aacc_percent": "aAcc", "miou_percent": "mIoU", "macc_percent": "mAcc"},
+    "linear": {"top1_percent": "top-1"},
+    "knn": {"top1_percent": "top-1"},
+    "diagnostics": {
+        "backbone_rankme": "backbone RankMe",
+        "backbone_uniformity": "backbone uniformity",
+        "backbone_tolerance": "backbone tolerance",
+        "backbone_knn_percent": "backbone kNN",
+        "projector_rankme": "projector RankMe",
+        "projector_effective_rank": "projector effective rank",
+    },
+}
+
+
+def metrics_of(kind: str) -> Mapping[str, str]:
+    """Return {metric: column header} of a kind of task, in the order of a table's columns; {} for an unknown kind."""
+    return _METRICS.get(kind, {})

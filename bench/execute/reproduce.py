@@ -1,6 +1,6 @@
-"""A whole study, such as the deck's first table: planned, told with the time it will take, run in sittings.
+"""A whole study, such as that of a published table: planned, with the time that it will take, and run in sittings.
 
-Each part of a study is a request as `bench run` has it; what is new here is their order, the time, and when to stop.
+Each part of a study is a request as `bench run` has it. A study adds their order, the time, and when to stop.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.config.recipe import Profile
+from bench.config.studies import Part, Study, reference_folder, studies_of
 from bench.errors import BadInput, MoreToDo, StageFailed, nearest
 from bench.execute import local
 from bench.execute.grid import Grid, Request, plan_grid
@@ -26,7 +27,6 @@ from bench.execute.speed import (
     task_seconds,
     time_steps,
 )
-from bench.execute.studies import STUDIES, Part, Study
 from bench.plan import Stage
 
 UNKNOWN = "unknown before the first step"
@@ -75,7 +75,7 @@ class Run:
         return [task for task in self.tasks if self.grid.states[task.fingerprint] != "recorded"]
 
     def images_left(self) -> int | None:
-        """How many images are still to be trained; None where the data were not found."""
+        """How many images are still to be trained; None where the data are missing."""
         if self.state in {"recorded", "trained"}:
             return 0
         length = length_of(self.pretrain, self.grid.roots)
@@ -145,12 +145,13 @@ class StudyPlan:
         return lines
 
 
-def find_study(name: str) -> Study:
-    """Return a study by name; BadInput names the nearest."""
-    if name not in STUDIES:
-        hint = nearest(name, STUDIES) or f"; known: {', '.join(STUDIES)}."
+def find_study(name: str, results_dir: Path | None) -> Study:
+    """Return a study by name, shipped or of the results folder; BadInput names the nearest."""
+    studies = studies_of(reference_folder(results_dir or Path("results")))
+    if name not in studies:
+        hint = nearest(name, studies) or f"; known: {', '.join(studies)}."
         raise BadInput(f"No study {name!r}{hint}")
-    return STUDIES[name]
+    return studies[name]
 
 
 def plan_study(name: str, options: Options, *, act: bool) -> StudyPlan:
@@ -159,13 +160,13 @@ def plan_study(name: str, options: Options, *, act: bool) -> StudyPlan:
     Raises BadInput for an unknown study or data set, and whatever `plan_grid` refuses, before anything runs.
     """
     began = local.clock()
-    study = find_study(name)
+    study = find_study(name, options.results_dir)
     if options.minutes is not None and options.minutes <= 0:
         raise BadInput(f"--minutes is {options.minutes:g}; give a time above 0, or leave it out.")
     grids, runs = [], []
     for seed in dict.fromkeys(options.seeds):
         for part in _parts(name, study, options):
-            grid = plan_grid(_request(part, seed, options), act=act)
+            grid = plan_grid(_request(part, (*study.set, *part.set), seed, options), act=act)
             grids.append(grid)
             runs += _runs(grid)
     for run in runs:
@@ -186,14 +187,14 @@ def _parts(name: str, study: Study, options: Options) -> list[Part]:
     return [part for part in parts if not options.only or part.dataset in options.only]
 
 
-def _request(part: Part, seed: int, options: Options) -> Request:
+def _request(part: Part, settings: Sequence[str], seed: int, options: Options) -> Request:
     return Request(
         pretrain=part.pretrain,
         downstream=part.downstream,
         seeds=(seed,),
         profile=options.profile,
         smoke=options.profile == "smoke",
-        assignments=part.assignments if options.profile == "full" else (),
+        assignments=settings if options.profile == "full" else (),
         sweep=part.sweep,
         data_root=options.data_root,
         work_dir=options.work_dir,

@@ -33,7 +33,6 @@ TRANSFER = Heading(
     "not corrected for many pairs), ≈ these runs cannot tell the two apart, ? cannot be judged (one seed, or no "
     "spread). Bold: highest measured mean of a column. † published, not measured here. – no value.",
 )
-SMALL = Heading("Results on small images", TRANSFER.legend)
 RESOURCES = Heading(
     "Time and memory",
     "What each stage took. s: wall seconds, mean ± sample standard deviation over seeds (number of seeds). MiB: the "
@@ -100,16 +99,11 @@ def _grid(section: Section, format: _Format) -> str:
     for row in section.rows:
         leading = [format.escape(text) for text in row.leading]
         if row.published:
-            leading[_named(section)] += format.escape(" †")
+            leading[section.named] += format.escape(" †")
         pairs = zip(row.cells, section.columns, strict=True)
         lines.append([*leading, *(cell_text(cell, column, format.bold, format.escape) for cell, column in pairs)])
     align = ["left"] * len(section.leading) + ["right"] * len(section.columns)
     return tabulate(lines, head, tablefmt=format.table, disable_numparse=True, colalign=align if lines else None)
-
-
-def _named(section: Section) -> int:
-    """Which leading column gets the mark of published rows: the one that names the run."""
-    return next((i for i, name in enumerate(section.leading) if name in {"Pretrain", "Method"}), 0)
 
 
 # ------------------------------------------------------------------------------------------- languages

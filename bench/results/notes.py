@@ -7,7 +7,9 @@ from itertools import combinations
 from typing import Any, Literal
 
 from bench.record import Record
-from bench.results.frame import column_key
+from bench.results.differences import groups_of
+from bench.results.frame import precision_of, way_of
+from bench.results.rows import Rows
 from bench.results.sections import Cell, Column, Row
 from bench.results.statistics import compare
 
@@ -16,44 +18,74 @@ ALL_PAIRS = 20  # rows up to which each pair of them is compared
 _LEFT_OUT = frozenset({"name", "summary", "source", "profile", "workers", "kind", "dataset"})
 
 
-def section_notes(
-    records: Sequence[Record], columns: Sequence[Column], rows: Sequence[Row], baseline: Row | None, repeats: int
-) -> tuple[str, ...]:
-    """Return the notes of one section; `records` are those that its measured rows come from."""
-    notes = []
-    if records:
-        if baseline is None:
-            notes.append("No differences: there is no baseline row here.")
-        elif sum(not row.published for row in rows) > 1:
-            notes.append(f"Differences are to {baseline.label}.")
-        notes += seeds_of(rows)
-        notes += distinguishable(columns, rows)
-        notes += _protocols(records, columns)
-        if pretrained := precision_words(records, "pretrain").strip():
+def section_notes(records: Sequence[Record], rows: Rows, repeats: int = 0) -> tuple[str, ...]:
+    """Return the notes of one section; `records` are those that its measured rows come from.
+
+    `repeats` is how many older records of a seed were left out.
+    """
+    notes: list[str] = []
+    measured = [line.row for line in rows.measured]
+    if measured:
+        notes += rows.table.measured_notes or _differences(rows)
+        notes += _seeds(measured)
+        notes += _by_group(rows) if rows.table.datasets else _distinguishable(_decisive(rows.columns), measured)
+        logged = [column.header for column in rows.columns if not column.task]
+        if any(record.pretrain_metrics for record in records) and logged:
+            verb = "are means" if len(logged) > 1 else "is a mean"
+            notes.append(f"{_listed(logged)} {verb} over the last logged steps of the pretraining.")
+        notes += _protocols(records, rows)
+        if pretrained := _precision(records, "pretrain").strip():
             notes.append(pretrained)
-        notes += skipped_images(records)
-        if any(column.protocol and not column.metric.endswith("_percent") for column in columns):
+        if rows.table.datasets:
+            names = [(line.fields["dataset"], line.row) for line in rows.measured if line.row.label != line.row.name]
+            if names:
+                configs = dict.fromkeys(f"{dataset} {row.label}: {row.name}" for dataset, row in names)
+                notes.append(f"Configs: {'; '.join(configs)}.")
+        skipped = [f"{r.pretrain} {r.task} seed {r.seed}: {r.images_skipped}" for r in records if r.images_skipped]
+        notes += [f"Unreadable images that were skipped: {', '.join(skipped)}."] if skipped else []
+        if any(column.protocol and not column.metric.endswith("_percent") for column in rows.columns):
             notes.append(
                 "Not in percent: RankMe and effective rank, in dimensions; uniformity, a logarithm (lower spreads "
                 "more); tolerance, a cosine. Higher is not better there, and nothing is bold."
             )
     if repeats:
         notes.append(f"{repeats} older records of a seed that was measured again in the same cell are left out.")
-    if any(row.published for row in rows):
-        notes.append(
-            "† Published in 2021 in a slide deck, not measured here: protocol, schedule and number of seeds are not "
-            "stated. No difference is computed between these rows and measured ones, and they do not compete for best."
-        )
-    return tuple(notes)
+    return (*notes, *(rows.table.published_notes if rows.published else ()))
 
 
-def distinguishable(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
-    """Return which pairs of measured rows can be told apart, by each mIoU column, or else by the first column."""
+def _differences(rows: Rows) -> list[str]:
+    """To which row differences are."""
+    if rows.table.datasets and rows.table.baseline:
+        return [f"In brackets with a sign: the difference to the {rows.table.baseline} row that differs in that alone."]
+    if rows.base is None:
+        return ["No differences: there is no baseline row here."]
+    return [f"Differences are to {rows.base.label}."] if len(rows.measured) > 1 else []
+
+
+def _decisive(columns: Sequence[Column]) -> dict[int, str]:
+    """{place: header} of the columns that pairs of rows are judged by: each mIoU, or else the first."""
     chosen = [i for i, column in enumerate(columns) if column.metric == "miou_percent" and column.protocol]
-    chosen = chosen or [i for i, column in enumerate(columns) if column.protocol or column.mixed][:1]
+    chosen = chosen or [i for i, column in enumerate(columns) if column.protocol][:1]
+    return {i: columns[i].header for i in chosen}
+
+
+def _by_group(rows: Rows) -> list[str]:
+    """Which pairs can be told apart among rows that differ in their method alone, by the table's first column."""
+    first = rows.table.columns[0].key
+    notes = []
+    for group in groups_of(rows.measured):
+        fields = group[0].fields
+        where = f" on {fields['dataset']}" + (f", {fields['epochs']} epochs" if "epochs" in fields else "")
+        chosen = {i: c.header + where for i, c in enumerate(rows.columns) if (c.task, c.metric) == first}
+        notes += _distinguishable(chosen, [line.row for line in group])
+    return notes
+
+
+def _distinguishable(chosen: dict[int, str], rows: Sequence[Row]) -> list[str]:
+    """Which pairs of measured rows can be told apart, by each of the chosen columns {place: header}."""
     lines = []
-    for index in chosen:
-        cells = [(row.label, cell) for row in rows if (cell := row.cells[index]) is not None and not cell.published]
+    for place, header in chosen.items():
+        cells = [(row.label, cell) for row in rows if (cell := row.cells[place]) is not None]
         if len(cells) < 2:
             continue
         apart: list[str] = []
@@ -76,7 +108,7 @@ def distinguishable(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]
             which = "no pair" if len(unjudged) == len(pairs) else f"{len(unjudged)} pairs not"
             parts.append(f"{which} judged, as that takes two seeds of both rows and some spread")
         against = "" if len(cells) <= ALL_PAIRS else f" ({len(cells)} rows, each against the highest alone)"
-        lines.append(f"By {columns[index].header}{against}: {'; '.join(parts)}.")
+        lines.append(f"By {header}{against}: {'; '.join(parts)}.")
     return lines
 
 
@@ -86,32 +118,38 @@ def _to_the_best(cells: Sequence[tuple[str, Cell]]) -> list[tuple[tuple[str, Cel
     return [(best, one) for one in cells if one is not best]
 
 
-def seeds_of(rows: Sequence[Row]) -> list[str]:
-    """Return how many seeds the measured cells of these rows have; there must be such a cell."""
-    counts = {cell.summary.n for row in rows for cell in row.cells if cell is not None and not cell.published}
+def _seeds(rows: Sequence[Row]) -> list[str]:
+    """How many seeds the cells of these rows have."""
+    counts = {cell.summary.n for row in rows for cell in row.cells if cell is not None}
+    if not counts:
+        return []
     if counts == {1}:
         return ["One seed a cell: no spread is known, so that no difference here can be believed or dismissed."]
     return [f"Seeds a cell: {min(counts)}." if len(counts) == 1 else f"Seeds a cell: {min(counts)} to {max(counts)}."]
 
 
-def _protocols(records: Sequence[Record], columns: Sequence[Column]) -> list[str]:
-    first: dict[tuple[str, str, str], Record] = {}
+def _protocols(records: Sequence[Record], rows: Rows) -> list[str]:
+    """A line for each way in which something was measured: in the order of columns, or of tasks."""
+    of_way: dict[tuple[str, str, str], list[Record]] = {}
     for record in records:
-        first.setdefault(column_key(record), record)
+        of_way.setdefault(way_of(record), []).append(record)
+    headers: dict[tuple[str, str, str], list[str]] = {}
+    for column in rows.columns:
+        headers.setdefault((column.task, column.protocol, column.data), []).append(column.header)
     lines = []
-    for key in dict.fromkeys((column.task, column.protocol, column.data) for column in columns if column.protocol):
-        record = first[key]
-        headers = ", ".join(column.header for column in columns if (column.task, column.protocol, column.data) == key)
-        lines.append(
-            f"{headers}: {key[0]}, protocol {key[1]} ({describe(record.settings.get('downstream', {}))}), "
-            f"on {record.dataset}, data {key[2] or 'without a fingerprint'}."
-            + precision_words([other for other in records if column_key(other) == key], "downstream")
-        )
+    for way in sorted(of_way) if rows.table.datasets else [way for way in headers if way in of_way]:
+        (task, protocol, data), first = way, of_way[way][0]
+        what = f"protocol {protocol} ({describe(first.settings.get('downstream', {}))})"
+        data = f"data {data or 'without a fingerprint'}.{_precision(of_way[way], 'downstream')}"
+        if rows.table.datasets:
+            lines.append(f"{task}: {what}, {data}")
+        else:
+            lines.append(f"{', '.join(headers[way])}: {task}, {what}, on {first.dataset}, {data}")
     return lines
 
 
-def precision_words(records: Sequence[Record], side: Literal["pretrain", "downstream"]) -> str:
-    """Return what `precision=auto` was on the machines that ran one side of these records; "" where none said auto."""
+def _precision(records: Sequence[Record], side: Literal["pretrain", "downstream"]) -> str:
+    """What `precision=auto` was on the machines that ran one side of these records; "" where none said auto."""
     if all(record.settings.get(side, {}).get("precision") != "auto" for record in records):
         return ""
     groups: dict[str, list[str]] = {}
@@ -125,13 +163,6 @@ def precision_words(records: Sequence[Record], side: Literal["pretrain", "downst
     return f" Mixed precision: {verb.lower()} {'; '.join(parts)}."
 
 
-def precision_of(record: Record, side: Literal["pretrain", "downstream"]) -> str | None:
-    """Return what one side of a record was computed in; None where nothing was trained, or it is not known."""
-    setting = record.settings.get(side, {}).get("precision")
-    kept = record.precision.get("pretrain" if side == "pretrain" else record.kind)
-    return kept or (setting if setting != "auto" and (side == "downstream" or record.pretrain_set != "none") else None)
-
-
 def describe(settings: dict[str, Any]) -> str:
     """Return a protocol in one line: what its config says of itself, then the settings that are set."""
     values = [
@@ -143,7 +174,5 @@ def describe(settings: dict[str, Any]) -> str:
     return "; ".join(part for part in (summary, " ".join(values)) if part) or "settings not recorded"
 
 
-def skipped_images(records: Sequence[Record]) -> list[str]:
-    """Return which stages met unreadable images, and how many."""
-    found = [f"{r.pretrain} {r.task} seed {r.seed}: {r.images_skipped}" for r in records if r.images_skipped]
-    return [f"Unreadable images that were skipped: {', '.join(found)}."] if found else []
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]

@@ -1,109 +1,94 @@
 """What results cost: seconds and peak memory of each stage, from the records.
 
 One row is one (pretraining by name, fingerprint of its recipe, machine); seeds of a row share a cell. The pretraining
-and the conversion that several tasks share count once a seed. A task's own stage has a column for each way it was
+and the conversion that several tasks share count once a seed. A task's stage has a column for each way in which it was
 measured, as in the transfer tables.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from bench.record import Record
-from bench.results.frame import column_key, protocol_suffix, without_repeats
+from bench.results.frame import RECIPE, WAY, way_of, way_suffix, without_repeats
 from bench.results.sections import TITLES, Cell, Column, Row, Section
 from bench.results.statistics import Summary, summarise
 
 LEADING = ("Pretrain set", "Pretrain", "Backbone", "Machine")
 UPSTREAM = ("pretrain", "convert")
 
-What = Literal["s", "MiB", "GPU MiB"]
-WHATS: tuple[What, ...] = ("s", "MiB", "GPU MiB")
-Place = tuple[str, str, str]  # task, protocol, data; a stage that tasks share has its kind and nothing else
-
-
-@dataclass(frozen=True)
-class _Amount:
-    """What one stage took."""
-
-    place: Place
-    what: What
-    value: float
+Unit = Literal["s", "MiB", "GPU MiB"]
+UNITS: tuple[Unit, ...] = ("s", "MiB", "GPU MiB")
+ROW = [*RECIPE, "machine"]
+Amount = tuple[str, str, str, Unit]  # task, protocol, data, unit; a stage that tasks share has its kind as task alone
 
 
 def build_resources(records: Sequence[Record]) -> list[Section]:
     """Return a section for each profile that has records, with a column for each stage and what is known of it."""
-    kept = without_repeats(records)
-    sections = []
-    for profile, title in TITLES.items():
-        chosen = [record for record in kept if record.profile == profile]
-        if chosen:
-            sections.append(_section(title, profile, chosen))
-    return sections
+    kept = sorted(without_repeats(records), key=lambda record: (record.created, record.fingerprints.stage))
+    by_profile = {profile: [record for record in kept if record.profile == profile] for profile in TITLES}
+    return [_section(profile, chosen) for profile, chosen in by_profile.items() if chosen]
 
 
-def _section(title: str, profile: str, records: Sequence[Record]) -> Section:
-    # row -> (place, what) -> seed -> value. A later record of a seed overrules: it is of the stage as it is now.
-    found: dict[tuple[str, str, str], dict[tuple[Place, What], dict[int, float]]] = {}
-    leading: dict[tuple[str, str, str], tuple[str, str]] = {}
-    for record in sorted(records, key=lambda r: (r.created, r.fingerprints.stage)):
-        row = record.pretrain, record.fingerprints.recipe, machine(record)
-        leading[row] = record.pretrain_set, record.arch
-        amounts = found.setdefault(row, {})
-        for amount in _amounts(record):
-            amounts.setdefault((amount.place, amount.what), {})[record.seed] = amount.value
-    places = {place for amounts in found.values() for place, _ in amounts}
-    columns = _columns(places, {key for amounts in found.values() for key in amounts})
-    recipes = Counter(pretrain for pretrain, _ in {row[:2] for row in found})
+def _section(profile: str, records: Sequence[Record]) -> Section:
+    """The section of one profile's records, oldest first: a later one of a seed is of the stage as it is now."""
+    import pandas as pd
+
+    frame = pd.DataFrame(_lines(records), columns=[*ROW, *WAY, "unit", "seed", "value"])
+    frame = frame.drop_duplicates([*ROW, *WAY, "unit", "seed"], keep="last").sort_values("seed", kind="stable")
+    values = frame.groupby([*ROW, *WAY, "unit"])["value"].agg(list).to_dict()
+    columns = _columns(set(frame[[*WAY, "unit"]].itertuples(index=False, name=None)))
+    latest = {(record.pretrain, record.fingerprints.recipe, machine(record)): record for record in records}
+    recipes = Counter(pretrain for pretrain, _ in {key[:2] for key in latest})
     rows = []
-    for row, amounts in found.items():
-        pretrain, recipe, where = row
-        label = f"{pretrain} @{recipe[:8]}" if recipes[pretrain] > 1 else pretrain
-        cells = tuple(_cell(amounts.get(key), key[1]) for key in columns)
-        rows.append(Row((leading[row][0], label, leading[row][1], where), cells, name=pretrain, label=label))
+    for key, record in latest.items():
+        label = f"{record.pretrain} @{key[1][:8]}" if recipes[record.pretrain] > 1 else record.pretrain
+        cells = tuple(_cell(values.get((*key, *amount)), amount[-1]) for amount in columns)
+        rows.append(Row((record.pretrain_set, label, record.arch, key[2]), cells, name=record.pretrain, label=label))
     rows.sort(key=lambda row: (row.leading[0] != "none", row.leading))
-    return Section(title, profile, LEADING, tuple(columns.values()), tuple(rows), _notes(records))
+    return Section(TITLES[profile], profile, LEADING, tuple(columns.values()), tuple(rows), _notes(records), named=1)
 
 
-def _amounts(record: Record) -> list[_Amount]:
-    """All that a record says of its stages."""
-    own = column_key(record)
-    found = []
-    for kind in (*UPSTREAM, record.kind):
-        place = own if kind == record.kind else (kind, "", "")
-        values: dict[What, float | None] = {
-            "s": record.wall_seconds.get(kind),
-            "MiB": record.peak_memory_mib.get(kind),
-            "GPU MiB": record.peak_memory_mib.get(f"{kind} gpu"),
-        }
-        found += [_Amount(place, what, value) for what, value in values.items() if value is not None]
-    return found
+def _lines(records: Sequence[Record]) -> Iterator[tuple[str | int | float, ...]]:
+    """One line for each amount that a record knows."""
+    for record in records:
+        row = record.pretrain, record.fingerprints.recipe, machine(record)
+        for stage in (*UPSTREAM, record.kind):
+            way = way_of(record) if stage == record.kind else (stage, "", "")
+            amounts = (
+                ("s", record.wall_seconds.get(stage)),
+                ("MiB", record.peak_memory_mib.get(stage)),
+                ("GPU MiB", record.peak_memory_mib.get(f"{stage} gpu")),
+            )
+            for unit, value in amounts:
+                if value is not None:
+                    yield (*row, *way, unit, record.seed, value)
 
 
-def _columns(places: set[Place], known: set[tuple[Place, What]]) -> dict[tuple[Place, What], Column]:
+def _columns(amounts: set[Amount]) -> dict[Amount, Column]:
     """The columns that have a value: seconds of each stage, then memory; stages in the order that they run in."""
-    order = sorted(places, key=lambda place: (UPSTREAM.index(place[0]) if not place[1] else len(UPSTREAM), place))
+
+    def order(amount: Amount) -> tuple[int, int, tuple[str, str, str]]:
+        task, protocol, data, unit = amount
+        return UNITS.index(unit), len(UPSTREAM) if protocol else UPSTREAM.index(task), (task, protocol, data)
+
+    ways = sorted({amount[:3] for amount in amounts if amount[1]})
     columns = {}
-    for what in WHATS:
-        for place in order:
-            if (place, what) not in known:
-                continue
-            task, protocol, data = place
-            several = [(p, d) for t, p, d in order if t == task and p]
-            header = f"{task}{protocol_suffix(protocol, data, several) if protocol else ''}, {what}"
-            columns[place, what] = Column(header, task, what, protocol, data, 1 if what == "s" else 0, amount=True)
+    for amount in sorted(amounts, key=order):
+        task, protocol, data, unit = amount
+        suffix = way_suffix(protocol, data, [way[1:] for way in ways if way[0] == task]) if protocol else ""
+        header, decimals = f"{task}{suffix}, {unit}", 1 if unit == "s" else 0
+        columns[amount] = Column(header, task, unit, protocol, data, decimals, amount=True)
     return columns
 
 
-def _cell(values: dict[int, float] | None, what: What) -> Cell | None:
+def _cell(values: list[float] | None, unit: Unit) -> Cell | None:
     """Seconds as their mean; memory as the most that any seed took, since a machine must have that."""
     if values is None:
         return None
-    kept = tuple(value for _, value in sorted(values.items()))
-    return Cell(kept, summarise(kept) if what == "s" else Summary(max(kept), None, len(kept)))
+    return Cell(tuple(values), summarise(values) if unit == "s" else Summary(max(values), None, len(values)))
 
 
 def machine(record: Record) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
+from bench.config.studies import RowField
+from bench.record import Record
 from bench.results.statistics import Summary, Verdict
 
 TITLES = {"full": "Full schedules", "mini": "Profile mini", "smoke": "Profile smoke (rendered scenes; no evidence)"}
@@ -21,6 +24,9 @@ class Column:
     decimals: int = 2
     mixed: bool = False  # several data sets, each by a protocol of its own, which its cells name
     amount: bool = False  # what a stage took, and not how good its result is: nothing is compared
+    published: bool = False  # whether published values stand here
+    compared: bool = True  # whether a difference to the baseline row means something
+    against: tuple[str, str] | None = None  # (task, metric) of the baseline row that it is to; None is this one
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,7 @@ class Cell:
     published: bool = False
     best: bool = False
     difference: float | None = None  # of means, to the baseline
-    protocol: str = ""  # hash, where the column does not have it
+    protocol: str = ""  # hash
     signed: bool = False  # a difference itself
     verdict: Verdict | None = None
 
@@ -49,12 +55,33 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Line:
+    """One row, with what it comes from."""
+
+    row: Row
+    fields: dict[RowField, str]  # its leading texts
+    record: Record | None = None  # the first of its records; None for a published row
+
+    @property
+    def others(self) -> dict[str, Any]:
+        """The pretraining's settings without the objective: what a comparison of objectives keeps equal."""
+        settings = self.record.settings.get("pretrain", {}) if self.record is not None else {}
+        return {key: value for key, value in settings.items() if key != "objective"}
+
+    @property
+    def alike(self) -> tuple[str, ...]:
+        """What rows of a group share: all leading texts but the method."""
+        return tuple(text for field, text in self.fields.items() if field != "method")
+
+
+@dataclass(frozen=True)
 class Section:
     """One table with its heading and the notes below it."""
 
     title: str
-    key: str  # full, mini, smoke, small_images
+    key: str  # full, mini, smoke, or the name of a study's table
     leading: tuple[str, ...]
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    named: int = 0  # which leading text names the run; published rows are marked there

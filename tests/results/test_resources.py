@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
+from example_records import digest, lines_of, make
 
 from bench.cli import run
 from bench.record import Hardware, Record, write
@@ -20,51 +20,22 @@ CPU = Hardware(cpu="EPYC", cores=2, memory_gib=23.5)
 GPU = Hardware(cpu="EPYC", cores=16, memory_gib=128, gpus=("H100", "H100"))
 
 
-def digest(*words: object) -> str:
-    return sha256(repr(words).encode()).hexdigest()
-
-
-def make(task: str, seed: int, seconds: dict[str, float], memory: dict[str, float], **changes: Any) -> Record:
-    pretrain, recipe = changes.get("pretrain", "coco"), changes.pop("recipe", "")
-    protocol = digest(changes.pop("protocol", ""), task)[:12]
-    prints = {"stage": digest(task, seed, protocol, pretrain, recipe), "recipe": digest(pretrain, recipe)}
-    values: dict[str, Any] = {
-        "pretrain": pretrain,
-        "pretrain_set": "coco",
-        "arch": "resnet50",
-        "task": task,
-        "kind": "knn" if "knn" in task else "linear",
-        "dataset": "imagenet",
-        "profile": "mini",
-        "seed": seed,
-        "metrics": {"top1_percent": 50.0},
-        "fingerprints": prints | {"protocol": protocol},
-        "data": {"imagenet": "d" * 16},
-        "settings": {"pretrain": {}, "downstream": {}},
-        "hardware": CPU,
-        "wall_seconds": seconds,
-        "peak_memory_mib": memory,
-        "created": "2025-01-01T00:00:00+00:00",
-    }
-    return Record(**(values | changes))
+def took(task: str, seed: int, seconds: dict[str, float], memory: dict[str, float], **changes: Any) -> Record:
+    return make("coco", task, seed, wall_seconds=seconds, peak_memory_mib=memory, **({"hardware": CPU} | changes))
 
 
 def rows(records: list[Record], profile: str = "mini") -> list[dict[str, str]]:
-    """The lines of the Markdown table, by column."""
-    section = next(s for s in build_resources(records) if s.key == profile)
-    lines = [line for line in render([section], "markdown", RESOURCES).splitlines() if line.startswith("|")]
-    split = [[word.strip() for word in line.strip("|").split(" | ")] for line in lines]
-    return [dict(zip(split[0], line, strict=True)) for line in split[2:]]
+    return lines_of(build_resources(records), profile, RESOURCES)
 
 
 TWO_SEEDS = [
-    make(
+    took(
         "a_knn", 0, {"pretrain": 100.0, "convert": 5.0, "knn": 20.0}, {"pretrain": 900.0, "convert": 300.0, "knn": 80}
     ),
-    make(
+    took(
         "a_knn", 1, {"pretrain": 104.0, "convert": 5.0, "knn": 26.0}, {"pretrain": 950.4, "convert": 301.0, "knn": 70}
     ),
-    make("a_linear", 0, {"pretrain": 100.0, "convert": 5.0, "linear": 40.0}, {"pretrain": 900.0, "linear": 500.0}),
+    took("a_linear", 0, {"pretrain": 100.0, "convert": 5.0, "linear": 40.0}, {"pretrain": 900.0, "linear": 500.0}),
 ]
 
 
@@ -88,8 +59,8 @@ def test_a_row_by_hand() -> None:
     ]
 
 
-def test_machines_do_not_mix_and_gpus_have_their_own_column() -> None:
-    there = make("a_knn", 2, {"knn": 2.0}, {"knn": 1500.0, "knn gpu": 700.5}, hardware=GPU)
+def test_machines_do_not_mix_and_gpus_have_a_column() -> None:
+    there = took("a_knn", 2, {"knn": 2.0}, {"knn": 1500.0, "knn gpu": 700.5}, hardware=GPU)
     by_machine = {row["Machine"]: row for row in rows([*TWO_SEEDS, there])}
     assert by_machine["EPYC, 2 cores, 24 GiB"]["a_knn, s"] == "23.0 ± 4.2 (2)"
     assert by_machine["EPYC, 2 cores, 24 GiB"]["a_knn, GPU MiB"] == "–"
@@ -98,27 +69,27 @@ def test_machines_do_not_mix_and_gpus_have_their_own_column() -> None:
     assert by_machine["2 × H100"]["pretrain, s"] == "–"
 
 
-def test_a_later_record_of_a_seed_tells_of_its_pretraining() -> None:
-    again = make("a_linear", 1, {"pretrain": 110.0}, {}, created="2025-01-02T00:00:00+00:00")
+def test_a_later_record_of_a_seed_has_the_time_of_its_pretraining() -> None:
+    again = took("a_linear", 1, {"pretrain": 110.0}, {}, created="2025-01-02T00:00:00+00:00")
     assert rows([again, *TWO_SEEDS])[0]["pretrain, s"] == "105.0 ± 7.1 (2)"
 
 
-def test_a_record_that_was_replaced_tells_nothing() -> None:
-    old = make("a_knn", 0, {"knn": 99.0}, {"knn gpu": 70.0}, created="2024-01-01T00:00:00+00:00")
+def test_a_record_that_was_replaced_counts_for_nothing() -> None:
+    old = took("a_knn", 0, {"knn": 99.0}, {"knn gpu": 70.0}, created="2024-01-01T00:00:00+00:00")
     stage = old.fingerprints.model_copy(update={"stage": digest("of an older conversion")})
     assert rows([old.model_copy(update={"fingerprints": stage}), *TWO_SEEDS]) == rows(TWO_SEEDS)
 
 
-def test_protocols_have_columns_and_recipes_and_profiles_rows_of_their_own() -> None:
-    longer = make("a_knn", 0, {"knn": 90.0}, {}, protocol="longer")
-    other = make("a_knn", 0, {"knn": 30.0}, {}, recipe="other")
-    smoke = make("a_knn", 0, {"knn": 1.0}, {}, profile="smoke", recipe="smoke")
-    found = rows([*TWO_SEEDS, longer, other, smoke])
-    assert {row["Pretrain"] for row in found} == {f"coco @{digest('coco', which)[:8]}" for which in ("", "other")}
-    own = next(row for row in found if row["Pretrain"].endswith(digest("coco", "")[:8]))
-    names = {name: digest(name, "a_knn")[:12] for name in ("", "longer")}
-    assert own[rf"a_knn \[{names['']}\], s"] == "23.0 ± 4.2 (2)"
-    assert own[rf"a_knn \[{names['longer']}\], s"] == "90.0 (1)"
+def test_protocols_have_columns_and_recipes_and_profiles_rows() -> None:
+    longer = took("a_knn", 0, {"knn": 90.0}, {}, protocol="longer")
+    other = took("a_knn", 0, {"knn": 30.0}, {}, recipe="other")
+    smoke = took("a_knn", 0, {"knn": 1.0}, {}, profile="smoke", recipe="smoke")
+    lines = {row["Pretrain"]: row for row in rows([*TWO_SEEDS, longer, other, smoke])}
+    first, second = (f"coco @{record.fingerprints.recipe[:8]}" for record in (TWO_SEEDS[0], other))
+    assert set(lines) == {first, second}
+    short, long = (record.fingerprints.protocol for record in (TWO_SEEDS[0], longer))
+    assert lines[first][rf"a_knn \[{short}\], s"] == "23.0 ± 4.2 (2)"
+    assert lines[first][rf"a_knn \[{long}\], s"] == "90.0 (1)"
     assert rows([*TWO_SEEDS, smoke], "smoke")[0]["a_knn, s"] == "1.0 (1)"
 
 
@@ -126,14 +97,14 @@ def test_protocols_have_columns_and_recipes_and_profiles_rows_of_their_own() -> 
     ("records", "note"),
     [
         (TWO_SEEDS, None),
-        ([*TWO_SEEDS, make("a_knn", 3, {"knn": 1.0}, {})], "1 records here do not have peak memory"),
-        ([make("a_knn", 3, {"knn": 1.0}, {})], "None of the records here has peak memory"),
+        ([*TWO_SEEDS, took("a_knn", 3, {"knn": 1.0}, {})], "1 records here do not have peak memory"),
+        ([took("a_knn", 3, {"knn": 1.0}, {})], "None of the records here has peak memory"),
     ],
 )
-def test_records_without_memory_are_told(records: list[Record], note: str | None) -> None:
+def test_notes_count_records_without_memory(records: list[Record], note: str | None) -> None:
     (section,) = build_resources(records)
-    told = [line for line in section.notes if "peak memory" in line]
-    assert (not told) if note is None else (note in told[0])
+    sentences = [line for line in section.notes if "peak memory" in line]
+    assert (not sentences) if note is None else (note in sentences[0])
 
 
 def test_programs_get_value_spread_and_number() -> None:

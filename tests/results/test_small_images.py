@@ -1,14 +1,15 @@
-"""The table of small images: which record becomes which row, differences within and across, by hand."""
+"""The deck's table of small images: which record becomes which row, and differences worked out by hand."""
 
 from __future__ import annotations
 
 import csv
 import io
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import example_records
 import pytest
+from example_records import lines_of
 
 from bench.record import Record, write
 from bench.results.formats import render
@@ -39,26 +40,19 @@ def make(
     values = {"objective": objective, "view_size": 32, "epochs": 1000, "batch_size": 512, "subset": None, "init": None}
     values |= {"stem": "cifar"} | settings
     pretrain = pretrain or f"{dataset}_{objective['name']}_{objective.get('loss1_weight')}"
-    hashed = sha256(repr((objective, settings)).encode()).hexdigest()
-    return Record(
-        pretrain=pretrain,
+    return example_records.make(
+        pretrain,
+        f"{dataset}_{task}",
+        seed,
+        recipe=repr((objective, settings)),
+        protocol=protocol,
         pretrain_set="none" if pretrain == "random_init" else dataset,
         arch="resnet18",
-        task=f"{dataset}_{task}",
-        kind="knn" if "knn" in task else "linear",
         dataset=dataset,
-        profile=profile,  # type: ignore[arg-type]
-        seed=seed,
+        profile=profile,
         metrics=metrics,
         pretrain_metrics=losses or {},
-        fingerprints={  # type: ignore[arg-type]
-            "stage": sha256(repr((pretrain, task, seed, hashed, protocol, profile)).encode()).hexdigest(),
-            "recipe": hashed,
-            "protocol": sha256(f"{task} {protocol}".encode()).hexdigest()[:12],
-        },
-        data={dataset: "d" * 16},
         settings={"pretrain": values, "downstream": {"epochs": 500, "size": 32}},
-        created="2025-01-01T00:00:00+00:00",
     )
 
 
@@ -87,11 +81,8 @@ THREE = [
 
 
 def table(sections: list[Section], key: str = "small_images") -> dict[tuple[str, str, str], dict[str, str]]:
-    """{(data set, method, epochs): {column: text}} of a section's Markdown table."""
-    section = next(s for s in sections if s.key == key)
-    lines = [line for line in render([section], "markdown").splitlines() if line.startswith("|")]
-    split = [[word.strip() for word in line.strip("|").split(" | ")] for line in lines]
-    return {(line[0], line[2], line[3]): dict(zip(split[0], line, strict=True)) for line in split[2:]}
+    """{(data set, method, epochs): {column: text}} of a section."""
+    return {(line["Dataset"], line["Method"], line["Epochs"]): line for line in lines_of(sections, key)}
 
 
 def test_the_decks_table_by_hand() -> None:
@@ -109,7 +100,7 @@ def test_the_decks_table_by_hand() -> None:
     assert alone["acc"] == "91.33 ± 1.04 (3) (+0.33 ≈)"
     assert both["acc kNN"] == "**88.50** ± 0.00 (3) (+0.50 ?)"
     assert both["acc 5"] == "**99.10** ± 0.10 (3) (0.00 ≈)"
-    # BYOL logs one loss; loss1 beside another is held against it, sums are not.
+    # BYOL logs one loss; loss1 of two losses is compared with it, sums are not.
     assert (loss1["loss"], loss1["loss1"]) == ("0.2500 ± 0.0000 (3)", "–")
     assert both["loss"] == "0.7800 ± 0.0000 (3)"
     assert both["loss1"] == "0.2700 ± 0.0000 (3) (+0.0200 ?)"
@@ -152,7 +143,7 @@ def test_measured_rows_stand_below_the_published_ones_and_have_a_table_less_thos
     assert any("the deck states neither its evaluation protocol" in note for note in sections[-1].notes)
 
 
-def test_other_schedules_are_never_held_against_each_other() -> None:
+def test_other_schedules_are_never_compared() -> None:
     records = [*cell(LOSS1, 0, 90.0, 88.0, {}, epochs=200), *cell(TWO, 0, 91.0, 88.0, {}, epochs=1000)]
     rows = table(build_tables(records, NONE))
     assert rows["cifar10", "byol+two-loss", "1000"]["acc"] == "91.00 (1)"

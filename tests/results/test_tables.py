@@ -1,88 +1,29 @@
-"""Tables from records: the deck's layout, goldens by hand, protocols that never mix."""
+"""The transfer table: values worked out by hand, protocols that never mix, published rows, the folder of tables."""
 
 from __future__ import annotations
 
-import csv
-import io
 import subprocess
 import sys
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import pytest
+from example_records import THREE, linear, lines_of, make, pspnet
 
+from bench.config.studies import tables_of
 from bench.errors import BadInput
 from bench.record import Record, write
 from bench.results.formats import render
-from bench.results.frame import published_small_images, published_transfer
-from bench.results.sections import Row, Section
+from bench.results.published import read_published
+from bench.results.sections import Section
 from bench.results.tables import build_tables, check_tables, render_tables, write_tables
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 NONE = Path("no such folder")
 
-KINDS = {"cityscapes_pspnet": ("segmentation", "cityscapes"), "imagenet_knn": ("knn", "imagenet")}
 
-
-def digest(*words: object) -> str:
-    return sha256(repr(words).encode()).hexdigest()
-
-
-def make(pretrain: str, task: str, seed: int, *, recipe: str = "", protocol: str = "p", **changes: Any) -> Record:
-    kind, dataset = KINDS.get(task, ("linear", "imagenet"))
-    data = changes.pop("data", {dataset: "d" * 16})
-    values: dict[str, Any] = {
-        "pretrain": pretrain,
-        "pretrain_set": "none" if pretrain == "random_init" else "coco",
-        "arch": "resnet50",
-        "task": task,
-        "kind": kind,
-        "dataset": dataset,
-        "profile": "mini",
-        "seed": seed,
-        "fingerprints": {
-            "stage": digest(pretrain, task, seed, recipe, protocol, data, changes.get("profile")),
-            "recipe": digest("recipe", pretrain, recipe),
-            "protocol": digest("protocol", task, protocol)[:12],
-        },
-        "data": data,
-        "settings": {"pretrain": {}, "downstream": {"summary": f"About {task}.", "epochs": 4, "subset": None}},
-        "created": "2025-01-01T00:00:00+00:00",
-    }
-    return Record(**(values | changes))
-
-
-def pspnet(pretrain: str, seed: int, miou: float, **changes: Any) -> Record:
-    metrics = {
-        "aacc_percent": 90.0,
-        "miou_percent": miou,
-        "macc_percent": 50.0,
-        "iou_percent": {"road": 1.0, "bus": None},
-    }
-    return make(pretrain, "cityscapes_pspnet", seed, metrics=metrics, **changes)
-
-
-def linear(pretrain: str, seed: int, top1: float, **changes: Any) -> Record:
-    task = changes.pop("task", "imagenet_linear")
-    return make(pretrain, task, seed, metrics={"top1_percent": top1, "top5_percent": 99.0, "best_lr": 30.0}, **changes)
-
-
-def cells(sections: list[Section], key: str = "mini", format: str = "markdown") -> dict[str, dict[str, str]]:
-    """{row: {column: text}} of a section's Markdown table."""
-    section = next(s for s in sections if s.key == key)
-    lines = [line for line in render([section], format).splitlines() if line.startswith("|")]
-    split = [[word.strip() for word in line.strip("|").split(" | ")] for line in lines]
-    return {line[1]: dict(zip(split[0], line, strict=True)) for line in split[2:]}
-
-
-THREE = [
-    *(pspnet("random_init", s, v) for s, v in enumerate((60.0, 61.0, 62.0))),
-    *(pspnet("coco", s, v) for s, v in enumerate((64.0, 65.0, 66.0))),
-    *(pspnet("coco_two_loss", s, v) for s, v in enumerate((64.5, 65.5, 65.6))),
-    linear("coco", 0, 42.125),
-    linear("random_init", 0, 10.0),
-]
+def cells(sections: list[Section], key: str = "mini") -> dict[str, dict[str, str]]:
+    """{row: {column: text}} of a section."""
+    return {line["Pretrain"]: line for line in lines_of(sections, key)}
 
 
 def test_a_table_by_hand() -> None:
@@ -131,6 +72,17 @@ def test_notes_say_which_rows_of_a_column_mix_precisions() -> None:
     (protocol,) = [note for note in section.notes if "protocol" in note]
     assert "Mixed precision: computed in bf16: coco seed 0; in float32: coco seed 1, random_init seed 0." in protocol
     assert "Mixed precision: pretrained in bf16: coco seed 0; in float32: coco seed 1." in section.notes
+
+
+@pytest.mark.parametrize("format", ["markdown", "csv", "latex", "html"])
+def test_the_header_of_a_column_says_that_it_mixes_precisions(format: str) -> None:
+    mixed = [computed("coco", 0, "bf16", "bf16"), computed("coco", 1, "bf16", "float32")]
+    assert "mIoU (mixed precision)" in render(build_tables(mixed, NONE), format)
+    assert "(mixed precision)" not in render(build_tables(mixed[:1], NONE), format)
+    # Records whose config names the precision have columns by protocol, with their headers as they were.
+    settings = {"pretrain": {}, "downstream": {"precision": "bf16"}}
+    chosen = [record.model_copy(update={"settings": settings}) for record in mixed]
+    assert "(mixed precision)" not in render(build_tables(chosen, NONE), format)
 
 
 def test_one_seed_is_never_judged() -> None:
@@ -235,23 +187,26 @@ def test_further_tasks_get_columns_after_the_decks() -> None:
 
 
 def test_published_values_are_the_decks() -> None:
-    rows = {row.pretrain: row for row in published_transfer(REFERENCE)}
+    tables = tables_of(REFERENCE)
+    rows = {row.texts["pretrain"]: row.values for row in read_published(tables["transfer"], REFERENCE)}
     assert len(rows) == 7
-    assert rows["coco_two_loss"].values["cityscapes_pspnet", "miou_percent"] == 65.19
-    assert rows["imagenet_1"].values["imagenet100_linear", "top1_percent"] == pytest.approx(78.28)
-    assert ("imagenet_linear", "top1_percent") not in rows["imagenet_1"].values
-    small = published_small_images(REFERENCE)
+    assert rows["coco_two_loss"]["cityscapes_pspnet", "miou_percent"] == 65.19
+    assert rows["imagenet_1"]["imagenet100_linear", "top1_percent"] == pytest.approx(78.28)
+    assert ("imagenet_linear", "top1_percent") not in rows["imagenet_1"]
+    small = read_published(tables["small_images"], REFERENCE)
     assert len(small) == 8
     # The deck's total is the plain sum of its two losses.
-    for leading, values in small:
-        if "loss1" in values:
-            assert values["loss1"] + values["loss2"] == pytest.approx(values["loss"], abs=1.1e-4), leading
+    for row in small:
+        if ("", "loss1") in row.values:
+            loss, loss1, loss2 = (row.values["", name] for name in ("loss", "loss1", "loss2"))
+            assert loss1 + loss2 == pytest.approx(loss, abs=1.1e-4), row.texts
 
 
 def test_published_rows_stand_beside_measured_ones_and_do_not_compete() -> None:
     records = [pspnet("coco", s, 20.0 + s, profile="full") for s in (0, 1)]
     records.append(pspnet("random_init", 0, 10.0, profile="full"))
     sections = build_tables(records, REFERENCE)
+    assert [section.key for section in sections] == ["full", "small_images"]  # nothing is subtracted from transfer rows
     table = cells(sections, "full")
     assert table["coco †"]["mIoU"] == "64.97"
     assert table["coco †"]["ImageNet acc"] == "42.14"
@@ -277,69 +232,6 @@ def test_the_full_section_stands_without_measured_rows_and_small_images_have_the
         "| stl10     | 96           | byol+two-loss † | 2000     | resnet18   | 4096         |  91.08 (−0.66) |" in text
     )
     assert "probably a copy error" in text
-
-
-def test_a_changed_reference_file_is_named(tmp_path: Path) -> None:
-    (tmp_path / "deck_transfer.csv").write_text("pretrain,miou\ncoco,1\n")
-    with pytest.raises(BadInput, match=r"deck_transfer.csv has other columns"):
-        published_transfer(tmp_path)
-
-
-# -------------------------------------------------------------------------------------------- text
-
-
-HOSTILE = "a|b_*c*&<x>$%_{~}\\"
-
-
-def hostile() -> list[Section]:
-    section = build_tables([linear("coco", 0, 40.0)], NONE)[0]
-    row = section.rows[0]
-    return [
-        Section(HOSTILE, "mini", section.leading, section.columns, (Row(("s", HOSTILE, "r"), row.cells),), (HOSTILE,))
-    ]
-
-
-def test_markdown_escapes_what_would_break_the_table() -> None:
-    text = render(hostile(), "markdown")
-    assert r"a\|b\_\*c\*&\<x>$%\_{\~}\\" in text
-    row = next(line for line in text.splitlines() if line.startswith("| s"))
-    assert row.replace(r"\|", "").count("|") == 5
-
-
-def test_names_with_underscores_stay_readable_in_markdown() -> None:
-    assert "| coco_two_loss |" in render(build_tables([linear("coco_two_loss", 0, 1.0)], NONE), "markdown")
-
-
-def test_latex_escapes() -> None:
-    text = render(hostile(), "latex")
-    assert r"a|b\_*c*\&$<$x$>$\$\%\_\{\textasciitilde{}\}\textbackslash{}" in text
-    plain = render(build_tables(THREE, NONE), "latex")
-    assert r"\textbf{65.20} $\pm$ 0.61 (3) +4.20 $\uparrow$" in plain
-    assert r"coco\_two\_loss" in plain
-    body = "\n".join(line for line in plain.splitlines() if not line.startswith("%"))
-    assert body.isascii()
-
-
-def test_html_escapes() -> None:
-    text = render(hostile(), "html")
-    assert "&lt;x&gt;" in text
-    assert "<x>" not in text
-    assert "<strong>65.20</strong> ± 0.61 (3)" in render(build_tables(THREE, NONE), "html")
-
-
-def test_csv_is_for_programs() -> None:
-    lines = list(csv.DictReader(io.StringIO(render(build_tables(THREE, REFERENCE), "csv"))))
-    row = next(line for line in lines if line["section"] == "mini" and line["Pretrain"] == "coco")
-    assert (row["mIoU"], row["mIoU std"], row["mIoU n"]) == ("65.0", "1.0", "3")
-    assert (row["mIoU difference"], row["mIoU verdict"]) == ("4.0", "higher")
-    assert row["mIoU protocol"] == THREE[0].fingerprints.protocol
-    published = next(line for line in lines if line["published"] == "yes" and line["Pretrain"] == "coco")
-    assert (published["section"], published["mIoU"], published["mIoU n"]) == ("full", "64.97", "")
-
-
-def test_an_unknown_format_is_refused() -> None:
-    with pytest.raises(BadInput, match="'markdwon'; did you mean markdown"):
-        render([], "markdwon")
 
 
 # ------------------------------------------------------------------------------------------ folders
@@ -417,7 +309,7 @@ def test_tables_do_without_torch(results: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_each_cell_of_a_sweep_has_a_row_of_its_own(tmp_path):
+def test_each_cell_of_a_sweep_has_a_row_for_itself(tmp_path: Path) -> None:
     for temperature, top1 in ((0.07, 60.0), (0.3, 62.0)):
         for seed in (0, 1):
             record = linear(f"imagenet_simclr[temperature={temperature}]", seed, top1 + seed, recipe=str(temperature))
