@@ -17,44 +17,23 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
-from bench.config.files import find_mmseg, read
+from bench.config.kinds import Convert, Pretrain
 from bench.config.load import load_recipe
 from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Profile, Recipe
-from bench.config.tasks import SegmentationTask, Task
+from bench.config.tasks import Task, portable_kind, stage_kind
 from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput
 from bench.signature import portable, without_later
 
-Kind = Literal["pretrain", "convert", "segmentation", "linear", "knn", "diagnostics"]
-
-# Raise a number when a stage's code changes what it computes; its results are then computed anew.
-VERSIONS: dict[Kind, int] = {
-    "pretrain": 1,
-    "convert": 1,
-    "segmentation": 1,
-    "linear": 1,
-    "knn": 1,
-    "diagnostics": 1,
-}
-
-# Likewise when a back end makes other pixels: what uses it is computed anew. The other back ends never changed.
+# Raised when a back end makes other pixels: what uses it is computed anew. The other back ends never changed.
 VIEW_VERSIONS = {"fast": 2}
-
-OUTPUTS: dict[Kind, tuple[str, ...]] = {
-    "pretrain": ("last.ckpt",),
-    "convert": ("trunk.safetensors", "proof.json"),
-    "segmentation": (),
-    "linear": (),
-    "knn": (),
-    "diagnostics": ("spectrum.json", "spectrum.svg"),
-}
 
 
 @dataclass(frozen=True)
 class Stage:
     """One job: what it is, what it reads, and the fingerprint of all of that."""
 
-    kind: Kind
+    kind: str
     label: str  # for people: coco-s0, coco--cityscapes_pspnet-s0
     seed: int
     config: Recipe | Task
@@ -68,17 +47,17 @@ class Stage:
     @property
     def folder(self) -> str:
         """Where its files lie, relative to the work folder."""
-        return f"{self.kind}/{self.label}-{self.fingerprint[:12]}"
+        return f"{self.kind.replace(':', '.')}/{self.label}-{self.fingerprint[:12]}"
 
     @property
     def is_task(self) -> bool:
         """Whether its result is a record."""
-        return self.kind not in {"pretrain", "convert"}
+        return isinstance(self.config, Task)
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """The files that it must leave in its folder, besides `done.json`."""
-        return OUTPUTS[self.kind]
+        return stage_kind(self.kind, self.config).outputs
 
     @property
     def record_name(self) -> str:
@@ -104,7 +83,9 @@ def digest(value: Any) -> str:
 def settings(config: Recipe | Task) -> dict[str, Any]:
     """Return the part of a config that decides its result, as plain JSON-able values."""
     values = {k: v for k, v in config.model_dump(mode="json").items() if k not in NOT_IN_FINGERPRINT}
-    return values | ({"objective": portable(config.objective)} if isinstance(config, Recipe) else {})
+    return values | (
+        portable_kind(config.kind) if isinstance(config, Task) else {"objective": portable(config.objective)}
+    )
 
 
 def hashed(config: Recipe | Task) -> dict[str, Any]:
@@ -121,10 +102,10 @@ def hashed(config: Recipe | Task) -> dict[str, Any]:
 def _without_later(config: BaseModel, values: dict[str, Any]) -> dict[str, Any]:
     kept = {}
     for name, value in values.items():
-        field, own = type(config).model_fields[name], getattr(config, name)
-        if field.json_schema_extra == LATER and own == field.default:
+        field, setting = type(config).model_fields.get(name), getattr(config, name, None)
+        if field is not None and field.json_schema_extra == LATER and setting == field.default:
             continue
-        kept[name] = _without_later(own, value) if isinstance(own, BaseModel) else value
+        kept[name] = _without_later(setting, value) if isinstance(setting, BaseModel) else value
     if isinstance(config, Recipe):
         kept["objective"] = without_later(kept["objective"])
     return kept
@@ -132,15 +113,12 @@ def _without_later(config: BaseModel, values: dict[str, Any]) -> dict[str, Any]:
 
 def protocol_hash(task: Task) -> str:
     """Return 12 hex digits that two results share exactly when they were measured the same way."""
-    return digest([task.kind, VERSIONS[task.kind], _task_settings(task)])[:12]
+    return digest([portable_kind(task.kind)["kind"], task.version, _measured(task)])[:12]
 
 
-def _task_settings(task: Task) -> dict[str, Any]:
-    values = hashed(task)
-    if isinstance(task, SegmentationTask):
-        # The mmseg config by content: a name can mean other numbers in another release.
-        values["config"] = digest(read(find_mmseg(task.config))[0])
-    return values
+def _measured(task: Task) -> dict[str, Any]:
+    """What a fingerprint hashes of a task: its settings, and files that they name by content."""
+    return hashed(task) | {key: digest(content) for key, content in task.file_contents().items()}
 
 
 # --------------------------------------------------------------------------------------------- planning
@@ -195,7 +173,7 @@ class Planner:
             init = {"checkpoint": _file_hash(recipe.init.checkpoint, recipe.source)}
         body = [values, init, data]
         # Without the seed: what the rows of a table share.
-        shared = digest([VERSIONS["pretrain"], values, parents["init"].recipe_fingerprint if parents else init, data])
+        shared = digest([Pretrain.version, values, parents["init"].recipe_fingerprint if parents else init, data])
         stage = Stage(
             kind="pretrain",
             label=f"{recipe.name}-s{seed}",
@@ -203,7 +181,7 @@ class Planner:
             config=recipe,
             recipe=recipe,
             recipe_fingerprint=shared,
-            fingerprint=digest(["pretrain", VERSIONS["pretrain"], seed, body]),
+            fingerprint=digest(["pretrain", Pretrain.version, seed, body]),
             parents=parents,
             data=data,
             packs=packs,
@@ -222,7 +200,7 @@ class Planner:
                 config=recipe,
                 recipe=recipe,
                 recipe_fingerprint=parent.recipe_fingerprint,
-                fingerprint=digest(["convert", VERSIONS["convert"], parent.fingerprint]),
+                fingerprint=digest(["convert", Convert.version, parent.fingerprint]),
                 parents={"pretrain": parent},
             )
         )
@@ -232,26 +210,23 @@ class Planner:
 
         The names are hashed too: two recipes with equal content share a trunk, but each gets its row.
         """
-        if task.kind == "segmentation" and recipe.stem != "imagenet":
-            raise BadInput(
-                f"{task.name} takes trunks with the stem 'imagenet', which mmseg's ResNet has, but {recipe.name} has "
-                f"{recipe.stem!r}; leave one of the two out."
-            )
+        task.check_recipe(recipe)
         data, packs = self._data(task)
         if id(task) not in self._protocols:
-            self._protocols[id(task)] = _task_settings(task)
+            self._protocols[id(task)] = _measured(task)
+        kind = portable_kind(task.kind)["kind"]
+        available = {"convert": trunk, **trunk.parents}
         body = [recipe.name, task.name, self._protocols[id(task)], data, trunk.fingerprint]
         return self._add(
             Stage(
-                kind=task.kind,
+                kind=kind,
                 label=f"{recipe.name}--{task.name}-s{seed}",
                 seed=seed,
                 config=task,
                 recipe=recipe,
                 recipe_fingerprint=trunk.recipe_fingerprint,
-                fingerprint=digest([task.kind, VERSIONS[task.kind], seed, body]),
-                # Diagnostics look at the projector, too, which only the training state has.
-                parents={"convert": trunk} | (dict(trunk.parents) if task.kind == "diagnostics" else {}),
+                fingerprint=digest([kind, task.version, seed, body]),
+                parents={role: available[role] for role in task.parents},
                 data=data,
                 packs=packs,
             )

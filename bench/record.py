@@ -95,6 +95,8 @@ class Record(_Frozen):
     peak_memory_mib: dict[str, float] = {}
     # stage -> what it computed in: `float32` or `bf16`. Not there in older records, whose settings say it
     precision: dict[str, str] = {}
+    # metric -> header of its column, where the kind of task is not ours and may not be installed where tables are made
+    columns: dict[str, str] = Field(default={}, exclude_if=lambda columns: not columns)
     weights: str | None = None  # of the trunk, relative to the work folder
     images_skipped: int = Field(default=0, ge=0)
     command: str | None = None

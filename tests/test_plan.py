@@ -94,7 +94,7 @@ def test_data_seed_and_code_version_are_in_the_fingerprint(monkeypatch: pytest.M
     val = prints(planned([recipe()], [task()], data=lambda name: "new" if name == "imagenet" else f"data of {name}"))
     assert [name for name in before if before[name] != val[name]] == ["knn coco--imagenet_knn-s0"]
     assert not set(before.values()) & set(prints(planned([recipe()], [task()], (1,))).values())
-    monkeypatch.setitem(__import__("bench.plan", fromlist=["VERSIONS"]).VERSIONS, "knn", 99)
+    monkeypatch.setattr(KnnTask, "version", 99)
     version = prints(planned([recipe()], [task()]))
     assert [name for name in before if before[name] != version[name]] == ["knn coco--imagenet_knn-s0"]
 

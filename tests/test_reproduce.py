@@ -22,7 +22,7 @@ from bench.execute.stage import EXIT_INTERRUPTED
 from bench.execute.stage_file import Done, read_stage, write_done
 from bench.execute.studies import STUDIES, Part, Study
 from bench.objectives.two_loss import SLOT
-from bench.plan import OUTPUTS, record_name
+from bench.plan import record_name
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -71,7 +71,7 @@ class Pretended:
         self.ran.append(f"{stage.kind} {stage.label}")
         if code := self.ends.pop(0) if self.ends else 0:
             return code
-        for name in OUTPUTS[stage.kind]:
+        for name in stage.stage_kind.outputs:
             (folder / name).touch()
         if stage.task is not None:
             name = record_name(stage.recipe.name, stage.task.name, stage.seed, stage.fingerprint)

@@ -6,19 +6,19 @@ A *profile* (`full`, `mini`, `smoke`) is a named overlay in the file. Nothing ed
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from bench.config.files import find, read
 from bench.config.recipe import Profile, Recipe
-from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask, SegmentationTask, Task
+from bench.config.tasks import KINDS, Task, full_kind, task_class
 from bench.errors import BadInput, nearest
 from bench.signature import check_arguments
 
-_TASK: TypeAdapter[Task] = TypeAdapter(Annotated[Task, Field(discriminator="kind")])
+Model = TypeVar("Model", bound=BaseModel)
 
 
 # ------------------------------------------------------------------------------------------ overlaying
@@ -70,14 +70,15 @@ def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
 BOTH = frozenset({"precision"})
 
 
-def route(assignments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def route(assignments: Mapping[str, Any], kinds: Iterable[type[Task]] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split --set values into those for pretraining and those for downstream configs.
 
     `pretrain.key` and `downstream.key` say it; a bare key goes where the schema has it, and a bare `precision` to both.
-    Another key that both have must say it; a key that neither has is an error that names the nearest.
+    Another key that both have must say it; a key that neither has is an error that names the nearest. `kinds` are those
+    of this run's tasks that are not ours.
     """
     schemas = {"pretrain": schema_keys(Recipe)}
-    schemas["downstream"] = set().union(*(schema_keys(kind) for kind in get_args(Task)))
+    schemas["downstream"] = set().union(*(schema_keys(kind) for kind in {*KINDS.values(), *kinds}))
     sides: dict[str, dict[str, Any]] = {"pretrain": {}, "downstream": {}}
     for key, value in assignments.items():
         head, _, rest = key.partition(".")
@@ -110,7 +111,7 @@ def load_recipe(name: str, profile: Profile = "full", extra: Mapping[str, Any] |
     """
     file = find("pretrain_configs", name)
     values = _resolve(file, profile, extra or {})
-    recipe: Recipe = _validate(TypeAdapter(Recipe), values, file)
+    recipe = _validate(Recipe, values, file)
     objective = check_arguments(recipe.objective, file)
     return recipe.model_copy(update={"objective": objective})
 
@@ -125,7 +126,12 @@ def load_task(name: str, profile: Profile = "full", extra: Mapping[str, Any] | N
         values = overlay(values, extra or {})
     else:
         values = _resolve(file, profile, extra or {})
-    return _validate(_TASK, values, file)
+    try:
+        values["kind"] = full_kind(str(values["kind"]), file.parent)
+        kind = task_class(values["kind"])
+    except BadInput as error:
+        raise BadInput(f"{file}: {error}") from error
+    return _validate(kind, values, file)
 
 
 def load_tasks(names: Sequence[str], profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> list[Task]:
@@ -168,23 +174,20 @@ def _mmseg_dataset(file: Path) -> str:
     return str(kind).removesuffix("Dataset").lower()
 
 
-def _validate(adapter: TypeAdapter[Any], values: Mapping[str, Any], file: Path) -> Any:
+def _validate(model: type[Model], values: Mapping[str, Any], file: Path) -> Model:
     try:
-        return adapter.validate_python(values)
+        return model.model_validate(values)
     except ValidationError as error:
-        raise BadInput(_sentence(error, file)) from error
+        raise BadInput(_sentence(error, model, file)) from error
 
 
-def _sentence(error: ValidationError, file: Path) -> str:
+def _sentence(error: ValidationError, model: type[BaseModel], file: Path) -> str:
     """Word pydantic's first complaint as one sentence with the remedy."""
     first = error.errors()[0]
-    kinds: dict[str, type[BaseModel]] = {"segmentation": SegmentationTask, "linear": LinearTask, "knn": KnnTask}
-    kinds["diagnostics"] = DiagnosticsTask
     where = [str(part) for part in first["loc"]]
-    models: list[type[BaseModel]] = [kinds[where.pop(0)]] if where and where[0] in kinds else [Recipe]
     key = ".".join(where)
     if first["type"] == "extra_forbidden":
-        known = _keys_at(models, where[:-1])
+        known = sorted(set().union(*map(schema_keys, _walk(model, where[:-1]))))
         hint = nearest(where[-1], known) or f"; known: {', '.join(known)}."
         return f"Unknown key {key!r} in {file}{hint}"
     if first["type"] == "missing":
@@ -195,16 +198,8 @@ def _sentence(error: ValidationError, file: Path) -> str:
     return f"Key {key!r} in {file} is {first['input']!r}, but should be {reason}."
 
 
-def _keys_at(models: Sequence[type[BaseModel]], where: Sequence[str]) -> list[str]:
-    """The keys that these schemas have below `where`."""
-    keys: set[str] = set()
-    for model in models:
-        for below in _walk(model, where):
-            keys |= schema_keys(below)
-    return sorted(keys)
-
-
 def _walk(model: type[BaseModel], where: Sequence[str]) -> Iterator[type[BaseModel]]:
+    """The schemas that a schema has below these keys."""
     if not where:
         yield model
     elif where[0] in model.model_fields:

@@ -123,7 +123,7 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
         states=states(
             stages,
             lambda stage: (records / stage.record_name).is_file(),
-            lambda stage: read_done(request.work_dir / stage.folder, stage.fingerprint) is not None,
+            lambda stage: read_done(request.work_dir / stage.folder, stage.fingerprint, stage.outputs) is not None,
         ),
         roots=found,
         problems=problems,

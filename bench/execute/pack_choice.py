@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.config.recipe import Recipe
-from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask, SegmentationTask, Task
+from bench.config.tasks import Task
 from bench.data.packs.manifest import Found, PackUse, evaluation_packs, find_packs, training_pack
 
 PACKED_BACKENDS = frozenset({"fast", "device"})
@@ -27,15 +27,16 @@ class Packs:
 
     def __call__(self, config: Recipe | Task) -> tuple[PackUse, ...]:
         """Return the packs that a pretraining or a task reads."""
-        if isinstance(config, SegmentationTask) or config.pack == "off" or config.dataset not in self.roots:
+        settings = dict(config)
+        if settings.get("pack", "off") == "off" or config.dataset not in self.roots:
             return ()
         uses: list[PackUse] = []
-        found = self._of(config.dataset)
-        if found and not isinstance(config, KnnTask | DiagnosticsTask) and config.view_backend in PACKED_BACKENDS:
-            chosen = training_pack(found, config.view_size if isinstance(config, Recipe) else config.size)
+        packs = self._of(config.dataset)
+        if packs and settings.get("view_backend") in PACKED_BACKENDS:
+            chosen = training_pack(packs, config.view_size if isinstance(config, Recipe) else settings["size"])
             uses += [] if chosen is None else [chosen.use("training")]
-        if found and isinstance(config, LinearTask | KnnTask | DiagnosticsTask):
-            uses += [one.use("evaluation") for one in evaluation_packs(found, config.resize)]
+        if packs and "resize" in settings:
+            uses += [pack.use("evaluation") for pack in evaluation_packs(packs, settings["resize"])]
         return tuple(uses)
 
     def _of(self, dataset: str) -> list[Found]:

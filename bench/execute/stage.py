@@ -17,15 +17,17 @@ import subprocess
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from bench import allocator
+from bench.config.kinds import StageKind
 from bench.config.load import load_recipe, load_task, parse_assignments
 from bench.config.recipe import Recipe
-from bench.config.tasks import Task
+from bench.config.tasks import KINDS, Task
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.execute.stage_file import (
     STAGE,
@@ -45,7 +47,6 @@ from bench.record import write as write_record
 from bench.stages.job import Job
 
 EXIT_INTERRUPTED = 130
-RUNS = {"segmentation": "bench.stages.segmentation.finetune"}  # where `run` is, unless in the file of the kind's name
 RECORD = "record.json"  # in a stage's folder: a copy of what went to the results
 NO_LOSS = frozenset({"steps", "epochs", "images_skipped"})  # the numbers of a pretraining that are no term of its loss
 
@@ -77,9 +78,9 @@ def run_stage(folder: Path, gpus: int = 1, wait: bool = True) -> None:
         lock.acquire()
     try:
         write_text(folder / "holder", f"process {os.getpid()} on {socket.gethostname()}\n")
-        if read_done(folder, stage.fingerprint) is not None and _recorded(folder, stage):
+        if read_done(folder, stage.fingerprint, stage.stage_kind.outputs) is not None and _recorded(folder, stage):
             print(f"{stage.kind} {stage.label}: done already", flush=True)
-        elif gpus > 1 and stage.kind in {"pretrain", "segmentation", "knn"}:
+        elif gpus > 1 and stage.stage_kind.several_gpus:
             settled(stage, folder)
             _torchrun(folder, stage, gpus)
         else:
@@ -132,7 +133,7 @@ def _run(folder: Path, stage: StageFile) -> None:
     )
     started = time.monotonic()
     try:
-        metrics = importlib.import_module(RUNS.get(stage.kind, f"bench.stages.{stage.kind}")).run(job)
+        metrics = _function(stage.stage_kind)(job)
     except (BadInput, StageFailed, Interrupted, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -146,7 +147,7 @@ def _run(folder: Path, stage: StageFile) -> None:
         done = Done(
             fingerprint=stage.fingerprint,
             metrics=plain(metrics),
-            precision=_computed_in(stage.kind, config),
+            precision=_computed_in(stage.stage_kind, config),
             wall_seconds=round(time.monotonic() - started, 3),
             peak_memory_mib=peak_memory_mib(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -158,23 +159,26 @@ def _run(folder: Path, stage: StageFile) -> None:
         write_done(folder, done)
 
 
-def settled(stage: StageFile, folder: Path) -> Recipe | Task:
-    """Return a stage's config with what `auto` means on this machine; ranks take what their launcher settled.
+def _function(kind: type[StageKind]) -> Callable[[Job], dict[str, Any]]:
+    """What runs stages of a kind."""
+    module, colon, name = kind.run.partition(":")
+    return getattr(importlib.import_module(module if colon else kind.__module__), name if colon else kind.run)
 
-    Conversion computes in float32, whatever the recipe says.
-    """
+
+def settled(stage: StageFile, folder: Path) -> Recipe | Task:
+    """Return a stage's config with what `auto` means on this machine; ranks take what their launcher settled."""
     config = stage.task or stage.recipe
-    if stage.kind == "convert":
+    if not stage.stage_kind.auto_precision:
         return config
     from bench.train.precision import settle
 
     return settle(config, folder, starting=not under_torchrun())
 
 
-def _computed_in(kind: str, config: Recipe | Task) -> str | None:
+def _computed_in(kind: type[StageKind], config: Recipe | Task) -> str | None:
     """The precision for the record; None where nothing was computed in one that could have been another."""
     untrained = isinstance(config, Recipe) and config.epochs == 0
-    return None if kind == "convert" or untrained else config.precision
+    return None if untrained or not kind.auto_precision else getattr(config, "precision", None)
 
 
 def _torchrun(folder: Path, stage: StageFile, processes: int) -> None:
@@ -188,7 +192,7 @@ def _torchrun(folder: Path, stage: StageFile, processes: int) -> None:
         except KeyboardInterrupt:  # the ranks have heard it too, and write their last checkpoint
             process.wait()
             raise
-    if code or read_done(folder, stage.fingerprint) is None:
+    if code or read_done(folder, stage.fingerprint, stage.stage_kind.outputs) is None:
         raise StageFailed(f"{stage.kind} {stage.label} failed in one of {processes} processes (exit code {code}).")
 
 
@@ -209,9 +213,9 @@ def _record(stage: StageFile, done: Done, work_dir: Path) -> Record:
     convert = read_stage(trunk)
     pretrain = work_dir / convert.inputs["pretrain"]
     converted = _finished(trunk)
-    seconds = {"convert": converted.wall_seconds, task.kind: done.wall_seconds}
-    memory = _by_stage("convert", converted) | _by_stage(task.kind, done)
-    precision: dict[str, str | None] = {task.kind: done.precision}
+    seconds = {"convert": converted.wall_seconds, stage.kind: done.wall_seconds}
+    memory = _by_stage("convert", converted) | _by_stage(stage.kind, done)
+    precision: dict[str, str | None] = {stage.kind: done.precision}
     skipped = int(metrics.pop("images_skipped", 0))
     losses: dict[str, float] = {}
     if (pretrain / STAGE).is_file():  # people delete training states once the trunk is there
@@ -227,8 +231,8 @@ def _record(stage: StageFile, done: Done, work_dir: Path) -> Record:
         }
     upstream, downstream = settings(stage.recipe), settings(task)
     # Paths would be of this machine; the fingerprints know the contents.
-    if "config" in downstream:
-        downstream["config"] = Path(downstream["config"]).name
+    for key in task.file_contents():
+        downstream[key] = Path(downstream[key]).name
     if upstream["init"] is not None and upstream["init"]["checkpoint"] is not None:
         upstream["init"]["checkpoint"] = Path(upstream["init"]["checkpoint"]).name
     return Record(
@@ -236,7 +240,8 @@ def _record(stage: StageFile, done: Done, work_dir: Path) -> Record:
         pretrain_set=stage.recipe.dataset,
         arch=stage.recipe.arch,
         task=task.name,
-        kind=task.kind,
+        kind=stage.kind,
+        columns={} if task.kind in KINDS else dict(task.metrics),
         dataset=task.dataset,
         profile=task.profile,
         seed=stage.seed,
@@ -278,7 +283,8 @@ def _changed(key: str, own: Any, base: Any) -> list[str]:
 
 
 def _finished(folder: Path) -> Done:
-    done = read_done(folder, read_stage(folder).fingerprint)
+    stage = read_stage(folder)
+    done = read_done(folder, stage.fingerprint, stage.stage_kind.outputs)
     if done is None:
         raise BadInput(f"{folder} is not finished; run it first: bench stage {folder}")
     return done

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from bench.config.kinds import StageKind
 from bench.config.recipe import Recipe
-from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask, SegmentationTask
+from bench.config.tasks import AnyTask, stage_kind
 from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput
 from bench.files import write_text
-from bench.plan import OUTPUTS, Kind, Stage, protocol_hash
+from bench.plan import Stage, protocol_hash
 
 STAGE, DONE = "stage.json", "done.json"
 
@@ -27,13 +29,13 @@ class StageFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Kind
+    kind: str
     label: str
     seed: int
     fingerprint: str
     recipe_fingerprint: str
     recipe: Recipe
-    task: SegmentationTask | LinearTask | KnnTask | DiagnosticsTask | None = Field(default=None, discriminator="kind")
+    task: AnyTask | None = None
     protocol: str | None  # of a task
     inputs: dict[str, str]  # role -> folder, relative to the work folder
     data: dict[str, str]  # data set -> fingerprint
@@ -42,6 +44,11 @@ class StageFile(BaseModel):
     results_dir: str
     unreadable: Literal["fail", "skip"]
     packs: tuple[PackUse, ...] = ()
+
+    @property
+    def stage_kind(self) -> type[StageKind]:
+        """What its kind says of itself."""
+        return stage_kind(self.kind, self.task)
 
 
 class Done(BaseModel):
@@ -94,13 +101,12 @@ def read_stage(folder: Path) -> StageFile:
         raise BadInput(f"{file} is not a stage of this version of bench; start it again with bench run.") from error
 
 
-def read_done(folder: Path, fingerprint: str) -> Done | None:
-    """Return what a finished stage left, or None if it has not finished or left something of another plan."""
+def read_done(folder: Path, fingerprint: str, outputs: Iterable[str]) -> Done | None:
+    """Return what a finished stage left; None if it has not finished, lacks an output, or is of another plan."""
     try:
         done = Done.model_validate_json((folder / DONE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    outputs = next((names for kind, names in OUTPUTS.items() if kind == folder.parent.name), ())
     complete = all((folder / name).is_file() for name in outputs)
     return done if complete and done.fingerprint == fingerprint else None
 

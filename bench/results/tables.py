@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +82,7 @@ def build_tables(records: Sequence[Record], reference_dir: Path, baseline: str |
         if not chosen and not beside:
             continue
         frame = long_frame(chosen)
-        columns = _columns(frame, beside)
+        columns = _columns(frame, beside, {record.kind: record.columns for record in chosen})
         measured = _measured(frame, columns)
         known |= {word for row in measured for word in (row.name, row.label)}
         base = _baseline(measured, baseline)
@@ -96,7 +96,9 @@ def build_tables(records: Sequence[Record], reference_dir: Path, baseline: str |
     return [*sections, *build_small_images(counted, reference_dir)]
 
 
-def _columns(frame: pd.DataFrame, published: Sequence[PublishedRow]) -> tuple[Column, ...]:
+def _columns(
+    frame: pd.DataFrame, published: Sequence[PublishedRow], declared: Mapping[str, Mapping[str, str]]
+) -> tuple[Column, ...]:
     """The columns that have a value, in the deck's order, then by task."""
     kinds = dict(zip(frame["task"], frame["kind"], strict=True))
     measured: dict[str, dict[tuple[str, str], list[str]]] = {}  # task -> (protocol, data) -> metrics
@@ -108,9 +110,11 @@ def _columns(frame: pd.DataFrame, published: Sequence[PublishedRow]) -> tuple[Co
         keys = measured.get(task, {})
         for (protocol, data), found in keys.items():
             others = sorted(name for name in found if name.endswith("_percent"))
-            for metric in METRICS.get(kinds[task], others):
+            headers = declared[kinds[task]]
+            for metric in headers or METRICS.get(kinds[task], others):
                 if metric in found:
-                    header = _header(task, metric) + protocol_suffix(protocol, data, list(keys))
+                    name = f"{task} {headers[metric]}" if headers else _header(task, metric)
+                    header = name + protocol_suffix(protocol, data, list(keys))
                     columns.append(Column(header, task, metric, protocol, data))
         if len(keys) != 1:  # with exactly one protocol, published values stand in its column
             several = " [published]" if keys else ""
