@@ -18,7 +18,6 @@ from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 
 if TYPE_CHECKING:
     from bench.execute.grid import Grid, Request
-    from bench.plan import Stage
 
 app = typer.Typer(
     name="bench",
@@ -196,7 +195,7 @@ def run_command(
         pretrain, downstream, seeds, profile, smoke, assignments, sweep, data_root, work_dir, results_dir, unreadable
     )
     if dry_run:
-        _print_plan(plan_grid(request, act=False), gpus)
+        print("\n".join(plan_grid(request, act=False).lines(gpus)))
         return
     if allocator is not None:
         os.environ["BENCH_ALLOCATOR"] = allocator.value  # stages inherit it
@@ -228,7 +227,7 @@ def plan_command(
     request = _request(
         pretrain, downstream, seeds, profile, smoke, assignments, sweep, data_root, work_dir, results_dir
     )
-    _print_plan(plan_grid(request, act=False), gpus)
+    print("\n".join(plan_grid(request, act=False).lines(gpus)))
 
 
 @app.command("stage")
@@ -333,40 +332,6 @@ def _request(
         results_dir=results_dir,
         unreadable=unreadable.value,
     )
-
-
-def _print_plan(grid: Grid, gpus: int) -> None:
-    for stage in grid.stages:
-        state = grid.states[stage.fingerprint]
-        needs = [f"{role}: {parent.kind} {parent.label}" for role, parent in stage.parents.items()]
-        needs += [
-            f"data: {name}" + (" (missing)" if name in grid.problems else "") + _packed(stage, name)
-            for name in stage.data
-        ]
-        made = str(grid.work_dir / stage.folder)
-        if stage.is_task:
-            made = str(grid.results_dir / "records" / stage.record_name)
-        elif stage.outputs:
-            made += "/" + (stage.outputs[0] if len(stage.outputs) == 1 else "{" + ",".join(stage.outputs) + "}")
-        print(f"{state:<10} {stage.kind} {stage.label}")
-        print(f"           needs     {'; '.join(needs) or 'nothing'}")
-        print(f"           produces  {made}")
-        print(f"           command   {stage.command(grid.work_dir, gpus)}")
-    counts = {state: list(grid.states.values()).count(state) for state in dict.fromkeys(grid.states.values())}
-    print(f"{len(grid.stages)} stages: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
-    for problem in grid.problems.values():
-        print(f"missing: {problem}")
-    for note in grid.notes:
-        print(f"note: {note}")
-
-
-def _packed(stage: Stage, dataset: str) -> str:
-    """Say which packs of a data set a stage reads."""
-    words: dict[str, str] = {}
-    for use in stage.packs:
-        if use.dataset == dataset:
-            words[use.purpose] = f"{'packed' if use.purpose == 'training' else 'evaluated from a pack'}: {use.words}"
-    return f" ({'; '.join(words.values())})" if words else ""
 
 
 def _print_results(grid: Grid) -> None:

@@ -18,8 +18,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from bench.config.kinds import Convert, Pretrain
-from bench.config.load import load_recipe
-from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Profile, Recipe
+from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Recipe
 from bench.config.tasks import Task, portable_kind, stage_kind
 from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput
@@ -127,24 +126,23 @@ def _measured(task: Task) -> dict[str, Any]:
 class Planner:
     """Builds the stages of a grid, each only once.
 
-    `data_fingerprint(name)` returns the fingerprint of a data set. `load_parent(name)` returns the recipe that
-    `init.recipe` names, under the same profile and overrides as its child. `packs(config)` returns the packs that a
-    stage reads; one that is trained from is part of the fingerprint of its data.
+    Args:
+        data_fingerprint: returns the fingerprint of a data set by its name.
+        recipes: by name, those that an `init.recipe` names.
+        packs: returns the packs that a stage reads; one that is trained from is part of the fingerprint of its data.
     """
 
     def __init__(
         self,
         data_fingerprint: Callable[[str], str],
-        load_parent: Callable[[str], Recipe] | None = None,
-        profile: Profile = "full",
+        recipes: Mapping[str, Recipe] | None = None,
         packs: Callable[[Recipe | Task], Sequence[PackUse]] = lambda _config: (),
     ) -> None:
         self.packs = packs
         self.data_fingerprint = data_fingerprint
-        self.load_parent = load_parent or (lambda name: load_recipe(name, profile))
+        self.recipes = recipes or {}
         self.stages: dict[str, Stage] = {}  # by fingerprint, parents first
         self._protocols: dict[int, dict[str, Any]] = {}
-        self._recipes: dict[str, Recipe] = {}
         self._pretrained: dict[tuple[int, int], Stage] = {}
 
     def grid(self, recipes: Sequence[Recipe], tasks: Sequence[Task], seeds: Sequence[int]) -> list[Stage]:
@@ -247,9 +245,7 @@ class Planner:
         name, epoch = recipe.init.recipe, recipe.init.epoch
         assert name is not None
         assert epoch is not None
-        if name not in self._recipes:
-            self._recipes[name] = self.load_parent(name)
-        parent = self._recipes[name]
+        parent = self.recipes[name]
         if epoch >= parent.epochs:
             raise BadInput(
                 f"{recipe.name} starts from epoch {epoch} of {name}, which under profile {recipe.profile} ends with "

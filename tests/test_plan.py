@@ -15,6 +15,7 @@ from bench.config.load import load_recipe, load_task
 from bench.config.recipe import LATER, Recipe
 from bench.config.tasks import KnnTask, Task
 from bench.errors import BadInput
+from bench.execute.resolve import with_parents
 from bench.plan import Planner, Stage, hashed, protocol_hash, settings, states
 from bench.signature import later, objectives, parameters
 
@@ -25,7 +26,8 @@ def planned(
     seeds: tuple[int, ...] = (0,),
     data: Callable[[str], str] = lambda name: f"data of {name}",
 ) -> list[Stage]:
-    return Planner(data, lambda name: load_recipe(name, "smoke"), "smoke").grid(recipes, tasks, seeds)
+    by_name = with_parents(recipes, lambda name: load_recipe(name, "smoke"))
+    return Planner(data, by_name).grid(recipes, tasks, seeds)
 
 
 def recipe(name: str = "coco", **extra: Any) -> Recipe:
@@ -132,15 +134,15 @@ def test_continuing_from_an_epoch_that_is_not_there_is_refused() -> None:
         planned([recipe("coco_4_1finetune_79_4p", init={"epoch": 5})], [])
     child = load_recipe("coco_4_1finetune_79_4p", "full", {"init": {"epoch": 40}})
     with pytest.raises(BadInput, match=r"does not keep that checkpoint; set checkpoint\.keep_every_epochs"):
-        Planner(lambda name: name).grid([child], [], [0])
+        Planner(lambda name: name, with_parents([child], load_recipe)).grid([child], [], [0])
     kept = load_recipe("coco_4_1finetune_79_4p", "full", {"init": {"epoch": 39}})
-    assert len(Planner(lambda name: name).grid([kept], [], [0])) == 3
+    assert len(Planner(lambda name: name, with_parents([kept], load_recipe)).grid([kept], [], [0])) == 3
 
 
 def test_a_circle_of_inits_is_refused() -> None:
     child = recipe(init={"recipe": "coco", "epoch": 0})
     with pytest.raises(BadInput, match=r"init goes in a circle: coco -> coco"):
-        Planner(lambda name: name, lambda _: child).grid([child], [], [0])
+        Planner(lambda name: name, {"coco": child}).grid([child], [], [0])
 
 
 def test_a_checkpoint_is_known_by_its_content(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_an_entry_point_names_a_kind(bench: Run, mine: Path, tmp_path: Path) -> 
     (installed / "entry_points.txt").write_text(f"[bench.tasks]\n{points}")
     path = os.pathsep.join([str(mine), os.environ.get("PYTHONPATH", str(ROOT))])
     words = ("run", "--smoke", "--pretrain", "random_init", "--downstream", named(mine, "count"))
-    done = bench(*words, "--set", "arch=resnet18", "downstream.step=3", PYTHONPATH=path)
+    done = bench(*words, "--set", "arch=resnet18", "step=3", PYTHONPATH=path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "other images" in done.stdout
     (file,) = tmp_path.glob("runs/smoke/results/records/*.json")
@@ -126,7 +126,7 @@ def test_a_version_makes_other_stages_and_a_setting_of_its_own_can_be_set(mine: 
     before = planned()
     (mine / "count.py").write_text(KIND.replace("    step", "    version = 2\n    step"))
     assert planned() != before
-    request = Request(["random_init"], [str(mine / "counted.py")], profile="smoke", assignments=["downstream.step=5"])
+    request = Request(["random_init"], [str(mine / "counted.py")], profile="smoke", assignments=["step=5"])
     (*_, stage) = plan_grid(request, act=False).stages
     assert dict(stage.config)["step"] == 5
 

@@ -7,6 +7,7 @@ then among the shipped ones; a path works, too.
 from __future__ import annotations
 
 import ast
+import copy
 import importlib.util
 from functools import cache
 from pathlib import Path
@@ -65,10 +66,15 @@ def find_mmseg(name: str) -> Path:
 
 
 def read(file: Path) -> tuple[dict[str, Any], str]:
-    """Return (values, docstring) of one config file in mmengine's dialect.
+    """Return (values, docstring) of one config file in mmengine's dialect; each version of a file is read once.
 
     Raises BadInput when the file cannot be read as a config.
     """
+    return copy.deepcopy(_read(file, file.absolute(), file.stat().st_mtime_ns))
+
+
+@cache
+def _read(file: Path, _place: Path, _changed: int) -> tuple[dict[str, Any], str]:
     from mmengine.config import Config  # 0.2 s, hence not at the top
 
     try:

@@ -111,7 +111,7 @@ def _columns(
         for (protocol, data), found in keys.items():
             others = sorted(name for name in found if name.endswith("_percent"))
             headers = declared[kinds[task]]
-            for metric in headers or METRICS.get(kinds[task], others):
+            for metric in list(headers) or METRICS.get(kinds[task], others):
                 if metric in found:
                     name = f"{task} {headers[metric]}" if headers else _header(task, metric)
                     header = name + protocol_suffix(protocol, data, list(keys))
