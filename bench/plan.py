@@ -44,6 +44,11 @@ class Stage:
     packs: tuple[PackUse, ...] = ()  # that it reads instead of the originals
 
     @property
+    def title(self) -> str:
+        """Its name for people."""
+        return f"{self.kind} {self.label}"
+
+    @property
     def folder(self) -> str:
         """Where its files lie, relative to the work folder."""
         return f"{self.kind.replace(':', '.')}/{self.label}-{self.fingerprint[:12]}"
@@ -213,7 +218,6 @@ class Planner:
         if id(task) not in self._protocols:
             self._protocols[id(task)] = _measured(task)
         kind = portable_kind(task.kind)["kind"]
-        available = {"convert": trunk, **trunk.parents}
         body = [recipe.name, task.name, self._protocols[id(task)], data, trunk.fingerprint]
         return self._add(
             Stage(
@@ -224,7 +228,7 @@ class Planner:
                 recipe=recipe,
                 recipe_fingerprint=trunk.recipe_fingerprint,
                 fingerprint=digest([kind, task.version, seed, body]),
-                parents={role: available[role] for role in task.parents},
+                parents={"convert": trunk} | (dict(trunk.parents) if task.reads_training_state else {}),
                 data=data,
                 packs=packs,
             )

@@ -52,9 +52,7 @@ class Task(StageKind, Frozen):
         kind: str
         dataset: str
 
-    parents: ClassVar[tuple[str, ...]] = (
-        "convert",
-    )  # what it reads: the trunk, and with "pretrain" the training state
+    reads_training_state: ClassVar[bool] = False  # besides the trunk; then its folder is `job.inputs["pretrain"]`
     metrics: ClassVar[Mapping[str, str]] = {}  # metric -> header of its column in the tables, in their order
 
     name: str
@@ -204,7 +202,7 @@ class DiagnosticsTask(TrunkTask):
     """How a pretraining's representation spreads over its dimensions: of the trunk, and of what its loss sees."""
 
     outputs: ClassVar = ("spectrum.json", "spectrum.svg")
-    parents: ClassVar = ("convert", "pretrain")  # the projector is in the training state alone
+    reads_training_state: ClassVar = True  # the projector is there alone
     metrics: ClassVar = {
         "backbone_rankme": "backbone RankMe",
         "backbone_uniformity": "backbone uniformity",

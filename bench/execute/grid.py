@@ -38,7 +38,7 @@ class Grid:
         """Return the plan for people: what each stage needs and produces, its command, and what is missing."""
         lines: list[str] = []
         for stage in self.stages:
-            needs = [f"{role}: {parent.kind} {parent.label}" for role, parent in stage.parents.items()]
+            needs = [f"{role}: {parent.title}" for role, parent in stage.parents.items()]
             needs += [
                 f"data: {name}" + (" (missing)" if name in self.problems else "") + _packed(stage, name)
                 for name in stage.data
@@ -49,7 +49,7 @@ class Grid:
             elif stage.outputs:
                 made += "/" + (stage.outputs[0] if len(stage.outputs) == 1 else "{" + ",".join(stage.outputs) + "}")
             lines += [
-                f"{self.states[stage.fingerprint]:<10} {stage.kind} {stage.label}",
+                f"{self.states[stage.fingerprint]:<10} {stage.title}",
                 f"           needs     {'; '.join(needs) or 'nothing'}",
                 f"           produces  {made}",
                 f"           command   {stage.command(self.work_dir, gpus)}",

@@ -13,7 +13,7 @@ class Request:
     """A grid: pretrainings × downstream tasks × seeds, with what is laid over their configs."""
 
     pretrain: Sequence[str]
-    downstream: Sequence[str]
+    downstream: Sequence[str] = ()
     seeds: Sequence[int] = (0,)
     profile: Literal["full", "mini", "smoke"] = "full"
     smoke: bool = False

@@ -1,16 +1,19 @@
-"""`stage.json`, which tells a process all that it needs to run one stage, and `done.json`, which says it ran.
+"""A stage's folder: `stage.json`, which is all that a process needs to run it, `done.json`, which says it ran, a lock.
 
-Both are written whole or not at all. Paths of parents are relative to the work folder, so that it can be moved.
+Both files are written whole or not at all. Paths of parents are relative to the work folder, so that it can be moved.
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.config.kinds import StageKind
@@ -44,6 +47,11 @@ class StageFile(BaseModel):
     results_dir: str
     unreadable: Literal["fail", "skip"]
     packs: tuple[PackUse, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Its name for people."""
+        return f"{self.kind} {self.label}"
 
     @property
     def stage_kind(self) -> type[StageKind]:
@@ -111,9 +119,40 @@ def read_done(folder: Path, fingerprint: str, outputs: Iterable[str]) -> Done | 
     return done if complete and done.fingerprint == fingerprint else None
 
 
+def finished(folder: Path) -> Done:
+    """Return what a stage left in its folder; BadInput when it is not finished."""
+    stage = read_stage(folder)
+    done = read_done(folder, stage.fingerprint, stage.stage_kind.outputs)
+    if done is None:
+        raise BadInput(f"{folder} is not finished; run it first: bench stage {folder}")
+    return done
+
+
 def write_done(folder: Path, done: Done) -> None:
     """Mark a stage as finished; the last thing that it does."""
     write_text(folder / DONE, done.model_dump_json(indent=1) + "\n")
+
+
+@contextmanager
+def held(folder: Path, stage: StageFile, wait: bool) -> Iterator[None]:
+    """Hold a stage's folder, so that one process at a time runs it.
+
+    Where another process holds it, wait for that one, or raise BadInput if `wait` is False.
+    """
+    lock, holder = FileLock(folder / "lock"), folder / "holder"
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        name = holder.read_text(encoding="utf-8").strip() if holder.is_file() else "another process"
+        if not wait:
+            raise BadInput(f"{stage.label} is being run by {name}; wait for it, or leave out --no-wait.") from None
+        print(f"{stage.title}: waiting for {name}, which runs it already", flush=True)
+        lock.acquire()
+    try:
+        write_text(holder, f"process {os.getpid()} on {socket.gethostname()}\n")
+        yield
+    finally:
+        lock.release()
 
 
 def make_folder(folder: Path, option: str) -> None:
@@ -132,12 +171,12 @@ def make_folder(folder: Path, option: str) -> None:
 
 def _lineage_data(stage: Stage) -> dict[str, str]:
     """The stage's own data under their names, those that an ancestor read in another form beside them."""
-    found = dict(stage.data)
+    data = dict(stage.data)
     for parent in stage.parents.values():
         for name, value in _lineage_data(parent).items():
-            while found.setdefault(name, value) != value:
+            while data.setdefault(name, value) != value:
                 name += " (upstream)"
-    return found
+    return data
 
 
 def plain(value: Any) -> Any:
