@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -84,26 +84,27 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def settings(config: Recipe | Task) -> dict[str, Any]:
-    """Return the part of a config that decides its result, as plain JSON-able values."""
+def recorded_settings(config: Recipe | Task) -> dict[str, Any]:
+    """Return the part of a config that decides its result, as a record has it: plain JSON-able values."""
     values = {k: v for k, v in config.model_dump(mode="json").items() if k not in NOT_IN_FINGERPRINT}
-    return values | (
-        portable_kind(config.kind) if isinstance(config, Task) else {"objective": portable(config.objective)}
-    )
+    if isinstance(config, Task):
+        return values | portable_kind(config.kind)
+    return values | {"objective": portable(config.objective)}
 
 
-def hashed(config: Recipe | Task) -> dict[str, Any]:
-    """Return what a fingerprint hashes of `settings`: a switch that came later counts only where it is used.
+def hashed_settings(config: Recipe | Task) -> dict[str, Any]:
+    """Return what a fingerprint hashes of `recorded_settings`: a switch that came later counts only where it is used.
 
     Its default means what was done before it existed, so that results from then stay valid.
     """
-    values = _without_later(config, settings(config))
+    values = _without_later(config, recorded_settings(config))
     if values.get("view_backend") in VIEW_VERSIONS:
         values["view_backend"] = [values["view_backend"], VIEW_VERSIONS[values["view_backend"]]]
     return values
 
 
 def _without_later(config: BaseModel, values: dict[str, Any]) -> dict[str, Any]:
+    """`values` of a config without those that were added later (`LATER`) and are at their defaults."""
     kept = {}
     for name, value in values.items():
         field, setting = type(config).model_fields.get(name), getattr(config, name, None)
@@ -116,13 +117,13 @@ def _without_later(config: BaseModel, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def protocol_hash(task: Task) -> str:
-    """Return 12 hex digits that two results share exactly when they were measured the same way."""
+    """Return 12 hex digits that two results share if, and only if, they were measured the same way."""
     return digest([portable_kind(task.kind)["kind"], task.version, _measured(task)])[:12]
 
 
 def _measured(task: Task) -> dict[str, Any]:
     """What a fingerprint hashes of a task: its settings, and files that they name by content."""
-    return hashed(task) | {key: digest(content) for key, content in task.file_contents().items()}
+    return hashed_settings(task) | {key: digest(content) for key, content in task.file_contents().items()}
 
 
 # --------------------------------------------------------------------------------------------- planning
@@ -165,11 +166,11 @@ class Planner:
             return self._pretrained[id(recipe), seed]
         if recipe.name in lineage:
             raise BadInput(f"init goes in a circle: {' -> '.join([*lineage, recipe.name])}; break it in one of them.")
-        values, parents = hashed(recipe), {}
+        values, parents = hashed_settings(recipe), {}
         init = values.pop("init")
         data, packs = self._data(recipe)
-        if recipe.init is not None and recipe.init.recipe is not None:
-            parent = self._parent(recipe)
+        if recipe.init is not None and recipe.init.recipe is not None and recipe.init.epoch is not None:
+            parent = self._parent(recipe, recipe.init.recipe, recipe.init.epoch)
             parents["init"] = self.pretrain(parent, seed, (*lineage, recipe.name))
             init = {"epoch": recipe.init.epoch, "of": parents["init"].fingerprint}
         elif recipe.init is not None and recipe.init.checkpoint is not None:
@@ -243,12 +244,8 @@ class Planner:
         trained = [use.identity for use in packs if use.purpose == "training"]
         return {config.dataset: "+".join([value, *trained])}, packs
 
-    def _parent(self, recipe: Recipe) -> Recipe:
+    def _parent(self, recipe: Recipe, name: str, epoch: int) -> Recipe:
         """The recipe that `init` names, with a check that it keeps the checkpoint asked for."""
-        assert recipe.init is not None
-        name, epoch = recipe.init.recipe, recipe.init.epoch
-        assert name is not None
-        assert epoch is not None
         parent = self.recipes[name]
         if epoch >= parent.epochs:
             raise BadInput(
@@ -278,32 +275,3 @@ def _file_hash(path: str, source: str) -> str:
         raise BadInput(f"init.checkpoint in {source} names {path}, which is no file; give the path of a checkpoint.")
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-# ----------------------------------------------------------------------------------------------- states
-
-State = Literal["recorded", "done", "to do", "not needed"]
-
-
-def states(
-    stages: Iterable[Stage], recorded: Callable[[Stage], bool], done: Callable[[Stage], bool]
-) -> dict[str, State]:
-    """Return {fingerprint: state}. A stage is needed only by a child that is still to do.
-
-    `recorded(stage)` says whether a task's record exists, `done(stage)` whether a stage's files do.
-    """
-    ordered = list(stages)
-    has_children = {parent.fingerprint for stage in ordered for parent in stage.parents.values()}
-    wanted: set[str] = set()
-    result: dict[str, State] = {}
-    for stage in reversed(ordered):
-        if stage.is_task and recorded(stage):
-            result[stage.fingerprint] = "recorded"
-        elif not stage.is_task and done(stage):
-            result[stage.fingerprint] = "done"
-        elif stage.fingerprint in wanted or stage.fingerprint not in has_children:
-            result[stage.fingerprint] = "to do"
-            wanted |= {parent.fingerprint for parent in stage.parents.values()}
-        else:
-            result[stage.fingerprint] = "not needed"
-    return {stage.fingerprint: result[stage.fingerprint] for stage in ordered}

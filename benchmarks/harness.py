@@ -107,7 +107,7 @@ def finish_grid(data: Path, work: Path, seeds: int) -> int:
     from bench.config.recipe import Recipe
     from bench.execute.grid import Request, plan_grid
     from bench.execute.stage_file import Done, write_done, write_stage
-    from bench.plan import settings
+    from bench.plan import recorded_settings
     from bench.record import Fingerprints, Record, environment, write
 
     grid = plan_grid(
@@ -142,7 +142,7 @@ def finish_grid(data: Path, work: Path, seeds: int) -> int:
                 stage=stage.fingerprint, recipe=stage.recipe_fingerprint, protocol=_hash(stage.config.name)[:12]
             ),
             data=dict(stage.data),
-            settings={"pretrain": settings(stage.recipe), "downstream": settings(stage.config)},
+            settings={"pretrain": recorded_settings(stage.recipe), "downstream": recorded_settings(stage.config)},
             **here,
         )
         write(record, grid.results_dir / "records")

@@ -15,8 +15,9 @@ from bench.config.load import load_recipe, load_task
 from bench.config.recipe import LATER, Recipe
 from bench.config.tasks import KnnTask, Task
 from bench.errors import BadInput
+from bench.execute.grid import states
 from bench.execute.resolve import with_parents
-from bench.plan import Planner, Stage, hashed, protocol_hash, settings, states
+from bench.plan import Planner, Stage, hashed_settings, protocol_hash, recorded_settings
 from bench.signature import later, objectives, parameters
 
 
@@ -196,9 +197,9 @@ def test_a_switch_that_came_later_is_hashed_only_where_it_is_used() -> None:
 
     values = task().model_dump()
     unused, used = (Newer(**values, **extra) for extra in ({}, {"exact": False}))
-    assert hashed(unused) == hashed(task())
+    assert hashed_settings(unused) == hashed_settings(task())
     assert protocol_hash(unused) == protocol_hash(task()) != protocol_hash(used)
-    assert settings(unused)["exact"] is True  # a record says it all the same
+    assert recorded_settings(unused)["exact"] is True  # a record says it all the same
 
 
 # Of recipes as they were before their objective had small crops, on data of a made-up fingerprint.
@@ -229,11 +230,11 @@ def test_an_objectives_later_setting_counts_where_it_is_used() -> None:
     assert set(later("byol")) <= set(parameters("byol"))
     default = recipe()
     assert default.objective["crops"] == 0
-    assert set(hashed(default)["objective"]) == {"name", "hidden_dim", "projection_dim", "tau0"}
+    assert set(hashed_settings(default)["objective"]) == {"name", "hidden_dim", "projection_dim", "tau0"}
     written = recipe(objective={"crops": 0, "crop_scale": [0.05, 0.14]})
     assert prints(planned([written], [])) == prints(planned([default], []))
     used = recipe(objective={"crops": 4})
-    assert hashed(used)["objective"] == hashed(default)["objective"] | {"crops": 4}
+    assert hashed_settings(used)["objective"] == hashed_settings(default)["objective"] | {"crops": 4}
     assert prints(planned([used], [])) != prints(planned([default], []))
 
 

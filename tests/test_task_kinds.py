@@ -15,7 +15,7 @@ from bench.config.load import load_recipe, load_task
 from bench.config.tasks import metrics_of
 from bench.errors import BadInput
 from bench.execute.grid import Request, plan_grid
-from bench.plan import Planner, hashed, protocol_hash
+from bench.plan import Planner, hashed_settings, protocol_hash
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "adding_a_task.md"
@@ -108,13 +108,13 @@ def test_an_entry_point_names_a_kind(bench: Run, mine: Path, tmp_path: Path) -> 
 
 def test_an_edit_of_its_source_measures_again_and_a_move_does_not(mine: Path, tmp_path: Path) -> None:
     task = load_task(str(mine / "counted.py"))
-    before, protocol = hashed(task), protocol_hash(task)
+    before, protocol = hashed_settings(task), protocol_hash(task)
     moved = mine.rename(tmp_path / "moved")
     task = load_task(str(moved / "counted.py"))
-    assert (hashed(task), protocol_hash(task)) == (before, protocol)
+    assert (hashed_settings(task), protocol_hash(task)) == (before, protocol)
     (moved / "count.py").write_text(KIND + "# more\n")
     task = load_task(str(moved / "counted.py"))
-    assert hashed(task) != before
+    assert hashed_settings(task) != before
     assert protocol_hash(task) != protocol
 
 

@@ -26,16 +26,16 @@ def shipped(folder: str) -> Path:
 
 def config_files(folder: str) -> dict[str, Path]:
     """Return {name: file} of one folder of configs; the working directory's win over the shipped ones."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for place in (shipped(folder), Path.cwd() / folder):
         if place.is_dir():
-            found |= {file.stem: file for file in sorted(place.glob("*.py")) if not file.stem.startswith("_")}
-    return dict(sorted(found.items()))
+            files |= {file.stem: file for file in sorted(place.glob("*.py")) if not file.stem.startswith("_")}
+    return dict(sorted(files.items()))
 
 
 @cache
 def mmseg_configs() -> Path | None:
-    """Return the folder of the configs that mmseg ships, found without importing mmseg."""
+    """Return the folder of the configs that mmseg ships, without importing mmseg."""
     spec = importlib.util.find_spec("mmseg")
     if spec is None or spec.origin is None:
         return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from bench.config.recipe import Recipe
 from bench.data.roots import Roots, resolve_roots
@@ -15,7 +16,9 @@ from bench.execute.pack_choice import Packs
 from bench.execute.request import Request
 from bench.execute.resolve import Resolved, resolve
 from bench.execute.stage_file import make_folder, read_done
-from bench.plan import Planner, Stage, State, states
+from bench.plan import Planner, Stage
+
+State = Literal["recorded", "done", "to do", "not needed"]
 
 
 @dataclass(frozen=True)
@@ -99,9 +102,33 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
     return grid
 
 
+def states(
+    stages: Iterable[Stage], recorded: Callable[[Stage], bool], done: Callable[[Stage], bool]
+) -> dict[str, State]:
+    """Return {fingerprint: state}. A stage is needed only by a child that is still to do.
+
+    `recorded(stage)` says whether a task's record exists, `done(stage)` whether a stage's files do.
+    """
+    ordered = list(stages)
+    has_children = {parent.fingerprint for stage in ordered for parent in stage.parents.values()}
+    wanted: set[str] = set()
+    result: dict[str, State] = {}
+    for stage in reversed(ordered):
+        if stage.is_task and recorded(stage):
+            result[stage.fingerprint] = "recorded"
+        elif not stage.is_task and done(stage):
+            result[stage.fingerprint] = "done"
+        elif stage.fingerprint in wanted or stage.fingerprint not in has_children:
+            result[stage.fingerprint] = "to do"
+            wanted |= {parent.fingerprint for parent in stage.parents.values()}
+        else:
+            result[stage.fingerprint] = "not needed"
+    return {stage.fingerprint: result[stage.fingerprint] for stage in ordered}
+
+
 @dataclass(frozen=True)
 class Data:
-    """What was found of data sets, each by its name."""
+    """Data sets by name: where they lie, what they are, and what is wrong with them."""
 
     roots: dict[str, str] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)  # "missing NAME" where there is none
@@ -154,7 +181,7 @@ def _check_data(grid: Grid, act: bool) -> None:
 
 
 def _roots(request: Request, act: bool) -> Roots:
-    """Where the data lie; a smoke run without data roots of its own renders scenes into the work folder."""
+    """Where the data lie; a smoke run without --data-root renders scenes into the work folder."""
     words = list(request.data_root)
     if request.smoke and not words:
         rendered = request.work_dir / "rendered"

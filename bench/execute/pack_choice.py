@@ -1,4 +1,4 @@
-"""Which packs the stages of a grid read: found once for each data set, decided by rule, never by chance.
+"""Which packs the stages of a grid read: looked for once a data set, and chosen by rule.
 
 - Evaluations read a pack only where it gives the very bits that the originals give; then no fingerprint knows of it.
 - Training views of the back ends `fast` and `device` read a pack that is there, and its identity becomes part of the
@@ -18,12 +18,12 @@ PACKED_BACKENDS = frozenset({"fast", "device"})
 
 
 class Packs:
-    """Answers which packs a config's stage reads, given the folders and fingerprints of the data sets found so far."""
+    """Answers which packs a config's stage reads, given the folders and fingerprints of the data sets."""
 
     def __init__(self, roots: Mapping[str, str], fingerprints: Mapping[str, str]) -> None:
         self.roots, self.fingerprints = roots, fingerprints
         self.notes: list[str] = []  # on packs that lie there and are not used
-        self._found: dict[str, list[Found]] = {}
+        self._packs: dict[str, list[Found]] = {}
 
     def __call__(self, config: Recipe | Task) -> tuple[PackUse, ...]:
         """Return the packs that a pretraining or a task reads."""
@@ -40,8 +40,8 @@ class Packs:
         return tuple(uses)
 
     def _of(self, dataset: str) -> list[Found]:
-        if dataset not in self._found:
-            found, refused = find_packs(dataset, Path(self.roots[dataset]), self.fingerprints[dataset])
-            self._found[dataset] = found
+        if dataset not in self._packs:
+            packs, refused = find_packs(dataset, Path(self.roots[dataset]), self.fingerprints[dataset])
+            self._packs[dataset] = packs
             self.notes += refused
-        return self._found[dataset]
+        return self._packs[dataset]

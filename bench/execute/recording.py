@@ -15,7 +15,7 @@ from bench.config.recipe import Recipe
 from bench.config.tasks import KINDS, Task
 from bench.errors import BadInput
 from bench.execute.stage_file import STAGE, Done, StageFile, finished, read_stage
-from bench.plan import settings
+from bench.plan import recorded_settings
 from bench.record import Fingerprints, Record, environment
 
 NO_LOSS = frozenset({"steps", "epochs", "images_skipped"})  # the numbers of a pretraining that are no term of its loss
@@ -46,7 +46,7 @@ def record_of(stage: StageFile, done: Done, history: Mapping[str, Done]) -> Reco
     task, metrics = stage.task, dict(done.metrics)
     stages = {**history, stage.kind: done}
     trained = history["pretrain"].metrics if "pretrain" in history else {}
-    upstream, downstream = settings(stage.recipe), settings(task)
+    upstream, downstream = recorded_settings(stage.recipe), recorded_settings(task)
     # Paths would be of this machine; the fingerprints know the contents.
     for key in task.file_contents():
         downstream[key] = Path(downstream[key]).name
@@ -92,8 +92,9 @@ def command_of(recipe: Recipe, task: Task, seed: int) -> str:
     words += ["--profile", task.profile]
     changed: list[str] = []
     with contextlib.suppress(BadInput):  # a config that is no longer where it was: the settings are in the record
-        changed += _changed("pretrain", settings(recipe), settings(load_recipe(pretrain, recipe.profile)))
-        changed += _changed("downstream", settings(task), settings(load_task(downstream, task.profile)))
+        bases = {"pretrain": load_recipe(pretrain, recipe.profile), "downstream": load_task(downstream, task.profile)}
+        for side, config in (("pretrain", recipe), ("downstream", task)):
+            changed += _changed(side, recorded_settings(config), recorded_settings(bases[side]))
     return shlex.join([*words, *(["--set", *changed] if changed else [])])
 
 

@@ -22,7 +22,7 @@ from bench.execute.grid import Grid
 from bench.execute.local import OVER, run_folder
 from bench.execute.stage_file import write_stage
 from bench.files import write_text
-from bench.plan import Stage, digest, hashed
+from bench.plan import Stage, digest, hashed_settings
 
 FILE = "speeds.json"
 STEPS = 30  # that are timed
@@ -76,7 +76,7 @@ def machine(gpus: int) -> str:
 
 def key_of(recipe: Recipe) -> str:
     """Return 12 digits that pretrainings share which are taken to be equally fast."""
-    return digest({name: value for name, value in hashed(recipe).items() if name not in _LEFT_OUT})[:12]
+    return digest({name: value for name, value in hashed_settings(recipe).items() if name not in _LEFT_OUT})[:12]
 
 
 def known(recipe: Recipe, work_dir: Path, gpus: int) -> Speed | None:
