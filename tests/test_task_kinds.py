@@ -102,6 +102,12 @@ def test_an_entry_point_names_a_kind(bench: Run, mine: Path, tmp_path: Path) -> 
     record = json.loads(file.read_text())
     assert record["kind"] == "count_plugin:Count"
     assert record["settings"]["downstream"]["step"] == 3
+    # What is no metric fails the stage, not the command with a traceback.
+    (mine / "count_plugin.py").write_text(KIND.replace("    return {", '    return {"words": "many",'))
+    failed = bench(*words, "--set", "arch=resnet18", PYTHONPATH=path)
+    assert failed.returncode == 1
+    assert "ValidationError" in failed.stderr
+    assert "Traceback" not in failed.stderr
     shown = bench("show", "imagenet_knn", PYTHONPATH=path)
     assert '"k": 200' in shown.stdout  # ours comes first
 

@@ -92,9 +92,10 @@ def command_of(recipe: Recipe, task: Task, seed: int) -> str:
     words += ["--profile", task.profile]
     changed: list[str] = []
     with contextlib.suppress(BadInput):  # a config that is no longer where it was: the settings are in the record
-        bases = {"pretrain": load_recipe(pretrain, recipe.profile), "downstream": load_task(downstream, task.profile)}
-        for side, config in (("pretrain", recipe), ("downstream", task)):
-            changed += _changed(side, recorded_settings(config), recorded_settings(bases[side]))
+        shipped = recorded_settings(load_recipe(pretrain, recipe.profile))
+        changed += _changed("pretrain", recorded_settings(recipe), shipped)
+        shipped = recorded_settings(load_task(downstream, task.profile))
+        changed += _changed("downstream", recorded_settings(task), shipped)
     return shlex.join([*words, *(["--set", *changed] if changed else [])])
 
 

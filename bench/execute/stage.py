@@ -12,7 +12,8 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,32 @@ def _run(folder: Path, stage: StageFile) -> None:
         recipe=stage.recipe,
     )
     started = time.monotonic()
-    try:
+    record = None
+    with _reported(folder, stage):
         metrics = _function(stage.stage_kind)(job)
+        if int(os.environ.get("RANK", "0")) != 0:
+            return
+        done = Done(
+            fingerprint=stage.fingerprint,
+            metrics=plain(metrics),
+            precision=_computed_in(stage.stage_kind, config),
+            wall_seconds=round(time.monotonic() - started, 3),
+            peak_memory_mib=peak_memory_mib(),
+            finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        )
+        if stage.task is not None:
+            record = record_of(stage, done, history_of(stage, work_dir))
+    if record is not None:
+        write_record(record, Path(stage.results_dir) / "records")
+        write_text(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")
+    write_done(folder, done)
+
+
+@contextmanager
+def _reported(folder: Path, stage: StageFile) -> Iterator[None]:
+    """Turn an exception into StageFailed, with the traceback in a file; those with words for people pass."""
+    try:
+        yield
     except (BadInput, StageFailed, Interrupted, KeyboardInterrupt):
         raise
     except Exception as error:
@@ -119,21 +144,6 @@ def _run(folder: Path, stage: StageFile) -> None:
         write_text(report, traceback.format_exc() + "\n")
         reason = " ".join(str(error).split())[:300]
         raise StageFailed(f"{stage.title}: {type(error).__name__}: {reason} (traceback: {report})") from error
-    if int(os.environ.get("RANK", "0")) != 0:
-        return
-    done = Done(
-        fingerprint=stage.fingerprint,
-        metrics=plain(metrics),
-        precision=_computed_in(stage.stage_kind, config),
-        wall_seconds=round(time.monotonic() - started, 3),
-        peak_memory_mib=peak_memory_mib(),
-        finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    )
-    if stage.task is not None:
-        record = record_of(stage, done, history_of(stage, work_dir))
-        write_record(record, Path(stage.results_dir) / "records")
-        write_text(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")
-    write_done(folder, done)
 
 
 def _function(kind: type[StageKind]) -> Callable[[Job], dict[str, Any]]:
