@@ -105,6 +105,7 @@ def test_the_installed_package_works_outside_the_checkout(tmp_path: Path) -> Non
         (["run", "--pretrain", "coco", "--profile", "huge"], ["huge", "full"]),
         (["run", "--pretrian", "coco"], ["--pretrian", "--pretrain"]),
         (["run"], ["--pretrain"]),
+        (["data"], ["No command given", "--help"]),
         (["show", "coc"], ["'coc'", "coco"]),
         (["stage", "nowhere"], ["holds no stage.json"]),
         (["data", "check", "coco"], ["coco", "--data-root"]),

@@ -57,9 +57,12 @@ def resolve(request: Request) -> Resolved:
             values = {key: value for key, value in upstream.items() if key in {"arch", "stem"}}
         recipes += [in_cell(name, profile, values, cell) for cell in cells]
     tasks = load_tasks(task_names, profile, downstream)
-    # A parent that is itself asked for is that same recipe; --set reaches no other, --sweep no parent at all.
-    load = lambda name: load_recipe(name, profile, upstream if name in names else None)  # noqa: E731
-    return Resolved(recipes, tasks, with_parents(recipes, load))
+
+    def parent(name: str) -> Recipe:
+        """A parent that is itself asked for is that same recipe; --set reaches no other, --sweep no parent at all."""
+        return load_recipe(name, profile, upstream if name in names else None)
+
+    return Resolved(recipes, tasks, with_parents(recipes, parent))
 
 
 def with_parents(recipes: Sequence[Recipe], load: Callable[[str], Recipe]) -> dict[str, Recipe]:
