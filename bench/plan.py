@@ -18,11 +18,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from bench.config.kinds import Convert, Pretrain
+from bench.config.objective_settings import portable, without_later
 from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Recipe
 from bench.config.tasks import Task, portable_kind, stage_kind
 from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput
-from bench.signature import portable, without_later
 
 # Raised when a back end makes other pixels: what uses it is computed anew. The other back ends never changed.
 VIEW_VERSIONS = {"fast": 2}

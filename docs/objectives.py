@@ -17,9 +17,10 @@ from pathlib import Path
 
 from bench.config.files import config_files, read
 from bench.config.load import load_recipe
+from bench.config.objective_settings import Setting, settings_of
+from bench.config.objective_source import classes_of, locate, objectives
 from bench.config.recipe import Recipe
 from bench.errors import BadInput
-from bench.signature import Domain, class_of, domains, locate, objectives, parameters
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "objectives.md"
@@ -73,9 +74,13 @@ def _dedented(lines: Sequence[str]) -> str:
     return "\n".join([lines[0], *(line[shared:].rstrip() for line in lines[1:])]).strip()
 
 
-def terms(found: ast.ClassDef) -> str:
-    """Return what `forward` returns, by its docstring's `Terms:`, or else by the dictionaries that it returns."""
-    forward = next((n for n in found.body if isinstance(n, ast.FunctionDef) and n.name == "forward"), None)
+def terms(*classes: ast.ClassDef) -> str:
+    """Return what `forward` returns, by its docstring's `Terms:`, or else by the dictionaries that it returns.
+
+    The first that has it, of a class and those that it derives from.
+    """
+    body = [node for each in classes for node in each.body]
+    forward = next((node for node in body if isinstance(node, ast.FunctionDef) and node.name == "forward"), None)
     if forward is None:
         return ""
     said = re.search(r"Terms?:\s*(.+?)(?:\n\s*\n|$)", ast.get_docstring(forward) or "", re.DOTALL)
@@ -96,13 +101,13 @@ def terms(found: ast.ClassDef) -> str:
 @cache
 def recipes() -> dict[str, list[Recipe]]:
     """Return {objective: the recipes of the shipped configs}."""
-    found: dict[str, list[Recipe]] = {}
+    by_objective: dict[str, list[Recipe]] = {}
     shipped = ROOT / "pretrain_configs"
     for name, file in config_files("pretrain_configs").items():
         if file.resolve().parent == shipped:  # not what lies in some working directory
             recipe = load_recipe(name)
-            found.setdefault(str(recipe.objective["name"]), []).append(recipe)
-    return found
+            by_objective.setdefault(str(recipe.objective["name"]), []).append(recipe)
+    return by_objective
 
 
 @cache
@@ -118,7 +123,7 @@ def tests_of(objective: str, files: Mapping[str, ast.Module], names: Iterable[st
     """
     names = list(names)
     module = f"bench.objectives.{objective}"
-    found: list[str] = []
+    sentences: list[str] = []
     for stem, tree in files.items():
         if stem in GENERIC or stem == "test_contract":
             continue
@@ -132,8 +137,8 @@ def tests_of(objective: str, files: Mapping[str, ast.Module], names: Iterable[st
         }
         for test in _tests(tree):
             if owner == objective or (owner is None and _mentions(test, objective, imported)):
-                found.append(sentence(test.name))
-    return list(dict.fromkeys(found))
+                sentences.append(sentence(test.name))
+    return list(dict.fromkeys(sentences))
 
 
 def _tests(tree: ast.Module) -> list[ast.FunctionDef]:
@@ -200,26 +205,23 @@ def section(name: str, tests: Sequence[str]) -> list[str]:
             parts.append(f"Equation:\n\n```text\n{fields[field]}\n```")
         elif field in fields:
             parts.append(f"**{SHOWN.get(field, field)}:** {escape(' '.join(fields[field].split()))}")
-    if returned := terms(class_of(name)):
+    if returned := terms(*(node for node, _ in classes_of(name))):
         parts.append(f"**Terms:** {escape(returned)}")
-    settings = parameters(name)
-    if settings:
-        admitted = domains(name)
-        rows = [f"| `{key}` | {takes(admitted[key])} | `{value!r}` |" for key, (_, value) in settings.items()]
+    if settings := settings_of(name):
+        rows = [f"| `{key}` | {takes(each)} | `{each.default!r}` |" for key, each in settings.items()]
         parts.append("\n".join(["| setting | type | default |", "|---|---|---|", *rows]))
     parts += [described(recipe) for recipe in recipes().get(name, [])]
     parts.append("Tested:\n\n" + _bullets(tests) if tests else "Tested: what is tested of every objective.")
     return parts
 
 
-def takes(admitted: Sequence[Domain]) -> str:
+def takes(setting: Setting) -> str:
     """Return what a setting may be: its type, and the range or the choices that a plan holds it to."""
-    words = [f"`{' | '.join(domain.type for domain in admitted)}`".replace("|", chr(92) + "|")]
-    for domain in admitted:
-        if domain.within is not None:
-            words.append(str(domain.within).removeprefix("to "))
-        if domain.choices is not None:
-            words.append("of " + ", ".join(f"`{choice}`" for choice in domain.choices))
+    words = [f"`{setting.type_name}`".replace("|", r"\|")]
+    if setting.range:
+        words.append(setting.range.removeprefix("to "))
+    if setting.choices:
+        words.append("of " + ", ".join(f"`{choice}`" for choice in setting.choices))
     return ", ".join(words)
 
 
@@ -254,11 +256,6 @@ def described(recipe: Recipe) -> str:
     return text + (f" **Expected:** {escape(' '.join(expected[1].split()))}" if expected else "")
 
 
-def _row(key: str, kind: str, value: object) -> str:
-    cells = (f"`{text}`".replace("|", r"\|") for text in (key, kind or "any", repr(value)))
-    return f"| {' | '.join(cells)} |"
-
-
 def _bullets(lines: Iterable[str]) -> str:
     return "\n".join(f"- {escape(line)}" for line in lines)
 
@@ -280,10 +277,10 @@ def difference(wanted: str, file: Path) -> str:
     """Say how a file differs from what it should hold; empty if it doesn't."""
     if not file.is_file():
         return f"{file} is missing"
-    found = file.read_bytes().decode("utf-8", "replace")
-    if found == wanted:
+    written = file.read_bytes().decode("utf-8", "replace")
+    if written == wanted:
         return ""
-    pairs = zip(found.splitlines(), wanted.splitlines(), strict=False)
+    pairs = zip(written.splitlines(), wanted.splitlines(), strict=False)
     line = next((number for number, (a, b) in enumerate(pairs, 1) if a != b), "after the last")
     return f"{file} differs from what the objectives give (line {line})"
 
@@ -303,9 +300,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.page.write_bytes(wanted.encode())
         print(f"wrote {options.page}")
         return 0
-    if found := difference(wanted, options.page):
-        print(f"{found}\nRun make docs and commit what it writes.", file=sys.stderr)
-    return 1 if found else 0
+    if fault := difference(wanted, options.page):
+        print(f"{fault}\nRun make docs and commit what it writes.", file=sys.stderr)
+    return 1 if fault else 0
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ from types import ModuleType
 
 import pytest
 
+from bench.config.objective_settings import settings_of
+from bench.config.objective_source import objectives
 from bench.errors import BadInput
-from bench.signature import objectives, parameters
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,7 +37,7 @@ def test_every_objective_is_on_the_page_with_its_settings_and_claim(docs: Module
         assert "**Recipe**" in section, name
         assert "**Departs from the paper:**" in section, name
         assert "Departs from it" not in section
-        assert all(f"| `{key}` |" in section for key in parameters(name)), name
+        assert all(f"| `{key}` |" in section for key in settings_of(name)), name
     assert "| `tau0` | `float`, within 0 and 1 | `0.99` |" in page
     assert "| `gate_temperature` | `float \\| None`, above 0 | `None` |" in page
     assert "| `sampling` | `str`, of `grid`, `random` | `'grid'` |" in page
@@ -96,8 +97,8 @@ def test_a_file_belongs_to_the_longest_name_and_others_to_whom_they_name(docs: M
 
 def test_terms_are_the_docstrings_or_what_is_returned(docs: ModuleType) -> None:
     def terms(body: str) -> str:
-        (found,) = ast.parse(f"class A:\n    def forward(self, batch):\n{body}").body
-        return docs.terms(found)
+        preset, base = ast.parse(f"class A(B): pass\nclass B:\n    def forward(self, batch):\n{body}").body
+        return docs.terms(preset, base)
 
     assert terms('        """Terms: loss,\n        loss1 (a part).\n\n        More."""') == "loss, loss1 (a part)"
     assert terms("        if x:\n            return {'loss': a}\n        return {'loss': a, 'b': c}") == "loss, b"
@@ -106,7 +107,6 @@ def test_terms_are_the_docstrings_or_what_is_returned(docs: ModuleType) -> None:
 def test_markup_is_escaped_and_code_is_not(docs: ModuleType) -> None:
     assert docs.escape("a*b _c_ d_e `f*_g` h|i") == r"a\*b \_c\_ d_e `f*_g` h\|i"
     assert docs.escape("one ` alone") == r"one \` alone"
-    assert docs._row("a", "int | None", None) == r"| `a` | `int \| None` | `None` |"
 
 
 def test_the_page_is_made_without_torch() -> None:
@@ -139,5 +139,10 @@ def test_the_example_of_the_guide_trains(tmp_path: Path) -> None:
     terms["loss"].backward()
     assert objective.encoder.conv1.weight.grad is not None
     assert set(objective.outputs(torch.randn(2, 3, 64, 64))) == {"backbone", "projector"}
+    variant = build({"name": f"{tmp_path / 'narrow_byol.py'}:NarrowBYOL", "tau0": 0.9}, build_encoder("resnet18", 0))
+    assert (variant.projector[0].out_features, variant.tau0) == (1024, 0.9)
+    settings = {"hidden_dim": 1024, "projection_dim": 256, "tau0": 0.99}
+    read = settings_of(f"{tmp_path / 'narrow_byol.py'}:NarrowBYOL")
+    assert {key: read[key].default for key in settings} == settings
     for word in ("OBJECTIVES", "tests/objectives/families/", "bench.objectives", "make docs"):
         assert word in text

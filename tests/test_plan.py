@@ -12,13 +12,14 @@ import pytest
 from pydantic import Field
 
 from bench.config.load import load_recipe, load_task
+from bench.config.objective_settings import later, settings_of
+from bench.config.objective_source import objectives
 from bench.config.recipe import LATER, Recipe
 from bench.config.tasks import KnnTask, Task
 from bench.errors import BadInput
 from bench.execute.grid import states
 from bench.execute.resolve import with_parents
 from bench.plan import Planner, Stage, hashed_settings, protocol_hash, recorded_settings
-from bench.signature import later, objectives, parameters
 
 
 def planned(
@@ -227,7 +228,7 @@ def test_an_objectives_later_setting_leaves_earlier_fingerprints_as_they_were(na
 def test_an_objectives_later_setting_counts_where_it_is_used() -> None:
     assert later("byol") == ("crops", "crop_size", "crop_scale")
     assert later("patch_byol") == ()
-    assert set(later("byol")) <= set(parameters("byol"))
+    assert set(later("byol")) <= set(settings_of("byol"))
     default = recipe()
     assert default.objective["crops"] == 0
     assert set(hashed_settings(default)["objective"]) == {"name", "hidden_dim", "projection_dim", "tau0"}
@@ -240,7 +241,7 @@ def test_an_objectives_later_setting_counts_where_it_is_used() -> None:
 
 def test_every_later_setting_is_a_setting_of_its_objective() -> None:
     for name in objectives():
-        assert set(later(name)) <= set(parameters(name)), name
+        assert set(later(name)) <= set(settings_of(name)), name
 
 
 def test_a_stem_and_its_views_leave_earlier_fingerprints_as_they_were() -> None:

@@ -14,16 +14,18 @@ import pytest
 from PIL import Image
 
 from bench import cli
+from bench.config.objective_settings import settings_of
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute import local, reproduce, speed
 from bench.execute.local import OVER
 from bench.execute.reproduce import Options, StudyPlan, duration, plan_study, run_study
 from bench.execute.stage_file import Done, read_stage, write_done
 from bench.execute.studies import STUDIES, Part, Study
-from bench.objectives.two_loss import SLOT
 from bench.plan import record_name
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+SLOT = settings_of("two_loss")["loss2"].choices or ()
 
 # cifar10's own recipe, in steps of four images.
 TINY = ("pretrain.batch_size=4", "pretrain.subset=8", "pretrain.precision=float32", "log_every=1")

@@ -6,31 +6,32 @@ import math
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pytest
+from pydantic import Field
 
 from bench.cli import run
+from bench.config.objective_settings import Setting, check_arguments, settings_of
+from bench.config.objective_source import objectives
+from bench.config.setting_types import AreaRange, Count, Portion, Positive, Rate, Share
 from bench.errors import BadInput
-from bench.settings import Within
-from bench.signature import Domain, check_arguments, domains, objectives, parameters
 
 HERE = Path("mine.py")
-CHOICES = [(n, key, d) for n in objectives() for key, ds in domains(n).items() for d in ds if d.choices is not None]
-RANGES = [(n, key, d.within) for n in objectives() for key, ds in domains(n).items() for d in ds if d.within]
+EVERY = [(name, key, setting) for name in objectives() for key, setting in settings_of(name).items()]
+CHOICES = [(name, key, setting) for name, key, setting in EVERY if setting.choices]
 RECIPE = (
     '"""Mine."""\ndataset = "coco"\nobjective = dict(name={!r})\nepochs = 1\noptimizer = dict(name="sgd", lr=0.1)\n'
 )
 
 
-def outside(within: Within) -> list[float]:
-    """Numbers that a range leaves out, next to each end that it has."""
-    found: list[float] = []
-    if within.low is not None:
-        found.append(within.low if within.above else within.low - 1)
-    if within.high is not None:
-        found.append(within.high if within.below else within.high + 1)
-    return found
+def outside(setting: Setting) -> list[float]:
+    """Numbers that a setting's range leaves out, next to each end that it has."""
+    beyond: list[float] = []
+    for schema in setting.alternatives:
+        beyond += [schema[key] for key in ("exclusiveMinimum", "exclusiveMaximum") if key in schema]
+        beyond += [schema[key] + step for key, step in (("minimum", -1), ("maximum", 1)) if key in schema]
+    return beyond
 
 
 def one_sentence(capsys: pytest.CaptureFixture[str], folder: Path, *assignments: str) -> str:
@@ -56,44 +57,43 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return write
 
 
-@pytest.mark.parametrize(("name", "key", "domain"), CHOICES, ids=[f"{n}.{key}" for n, key, _ in CHOICES])
+@pytest.mark.parametrize(("name", "key", "setting"), CHOICES, ids=[f"{n}.{key}" for n, key, _ in CHOICES])
 def test_nonsense_for_a_choice_is_refused_while_planning(
-    name: str, key: str, domain: Domain, plan: Any, capsys: pytest.CaptureFixture[str]
+    name: str, key: str, setting: Setting, plan: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert domain.choices
-    folder, real = plan(name), domain.choices[-1]
+    folder, real = plan(name), setting.choices[-1]
     if isinstance(real, int):
         line = one_sentence(capsys, folder, f"objective.{key}=3")
         assert line == f"bench: Unknown objective.{key} 3 in {folder}/mine.py; known: 1, 2, 4, 8, 16."
         return
-    wrong = f"{real}x"
-    given = f"['{wrong}']" if domain.type.startswith("tuple") else wrong
-    line = one_sentence(capsys, folder, f"objective.{key}={given}")
+    many, wrong = setting.type_name.startswith("tuple"), f"{real}x"
+    line = one_sentence(capsys, folder, f"objective.{key}={[wrong] if many else wrong}")
     assert line.startswith(f"bench: Unknown objective.{key} {wrong!r} in {folder}/mine.py; did you mean ")
     assert real in line.partition("did you mean ")[2].rstrip("?").split(", ")
-    far = "['qqq']" if domain.type.startswith("tuple") else "qqq"
-    assert one_sentence(capsys, folder, f"objective.{key}={far}").endswith(f"; known: {', '.join(domain.choices)}.")
+    line = one_sentence(capsys, folder, f"objective.{key}={['qqq'] if many else 'qqq'}")
+    assert line.endswith(f"; known: {', '.join(setting.choices)}.")
 
 
 @pytest.mark.parametrize("name", objectives())
 def test_numbers_out_of_range_and_of_another_type_are_refused_and_defaults_are_not(name: str) -> None:
-    check_arguments({"name": name} | {key: default for key, (_, default) in parameters(name).items()}, HERE)
-    for key, admitted in domains(name).items():
-        for domain in admitted:
-            for value in outside(domain.within) if domain.within else ():
-                with pytest.raises(BadInput, match=rf"^objective\.{key} in mine\.py is {value}; set it "):
-                    check_arguments({"name": name, key: value}, HERE)
-        with pytest.raises(BadInput, match=rf"^Key 'objective\.{key}' in mine\.py is \{{\}}, but should be "):
-            check_arguments({"name": name, key: {}}, HERE)
+    settings = settings_of(name)
+    defaults = {key: setting.default for key, setting in settings.items()}
+    assert check_arguments({"name": name} | defaults, HERE) == {"name": name} | defaults
+    for key, setting in settings.items():
+        for value in outside(setting):
+            with pytest.raises(BadInput, match=rf"^objective\.{key} in mine\.py is {value}; set it "):
+                check_arguments({"name": name, key: value}, HERE)
+        for value in ({}, "", *([] if setting.type_name == "bool" else [True])):
+            with pytest.raises(BadInput, match=rf"^(Key '|Unknown )objective\.{key}'? .*(should be|known: )"):
+                check_arguments({"name": name, key: value}, HERE)
 
 
 def test_every_word_is_one_of_several_and_most_numbers_have_a_range() -> None:
     """Read from no list: a `str` that is anything, or a check of ranges that finds none, would show here."""
-    kinds = {(name, key): admitted for name in objectives() for key, admitted in domains(name).items()}
-    assert not [where for where, admitted in kinds.items() for d in admitted if "str" in d.type and d.choices is None]
-    assert not [where for where, admitted in kinds.items() for d in admitted if d.type in ("", "Annotated")]
+    assert not [(name, key) for name, key, setting in EVERY if "str" in setting.type_name and not setting.choices]
+    assert not [(name, key) for name, key, setting in EVERY if setting.annotation is Any or "any" in setting.type_name]
     assert len(CHOICES) >= 24
-    assert len(RANGES) >= 200
+    assert len([setting for *_, setting in EVERY if setting.range]) >= 200
 
 
 def test_planning_a_negative_temperature(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -102,68 +102,134 @@ def test_planning_a_negative_temperature(plan: Any, capsys: pytest.CaptureFixtur
     assert line == f"bench: objective.temperature in {folder}/mine.py is -0.1; set it above 0."
     folder = plan("patch_byol")
     line = one_sentence(capsys, folder, "objective.gate_temperature=0")
-    assert line == f"bench: objective.gate_temperature in {folder}/mine.py is 0; set it above 0."
+    assert line == f"bench: objective.gate_temperature in {folder}/mine.py is 0; set it above 0, or to None."
     line = one_sentence(capsys, folder, "objective.patch_scale=[0.1]")
     assert line.endswith("is [0.1], but should be tuple[float, float].")
+    line = one_sentence(capsys, folder, "objective.patch_scale=[0.3,0.1]")
+    assert line.endswith("mine.py is [0.3, 0.1]; give two ascending shares of the area in (0, 1].")
     check_arguments({"name": "patch_byol", "gate_temperature": None}, HERE)
 
 
 def test_reading_values_imports_no_torch() -> None:
     code = (
-        "import sys; from pathlib import Path; from bench.signature import check_arguments, objectives\n"
+        "import sys; from pathlib import Path; from bench.config.objective_settings import check_arguments\n"
+        "from bench.config.objective_source import objectives\n"
         "for name in objectives(): check_arguments({'name': name}, Path('x'))\n"
-        "assert 'torch' not in sys.modules and 'bench.losses.slot' not in sys.modules"
+        "assert 'torch' not in sys.modules and 'bench.losses.contrast_by_name' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(
-    ("within", "inside", "beyond", "words"),
+    ("annotation", "admitted", "refused", "words"),
     [
-        (Within(1), [1, 2, math.inf], [0, 0.9, math.nan], "to 1 or more"),
-        (Within(0, above=True), [1e-9], [0, -1, math.nan], "above 0"),
-        (Within(0, 1), [0, 0.5, 1], [-1e-9, 1.1, math.nan], "within 0 and 1"),
-        (Within(0, 1, above=True), [0.5, 1], [0, 1.1], "within 0 (excluded) and 1"),
-        (Within(0, 1, below=True), [0, 0.5], [-0.1, 1], "within 0 and 1 (excluded)"),
-        (Within(high=3), [3, -9], [3.1], "to 3 or less"),
-        (Within(high=3, below=True), [2.9], [3], "below 3"),
+        (Count, [1, 2], [0, 1.0, True, "1", None, math.inf], "to 1 or more"),
+        (Positive, [1e-9, 1, math.inf], [0, -1, math.nan, True, "1"], "above 0"),
+        (Share, [0, 0.5, 1], [-1e-9, 1.1, math.nan], "within 0 and 1"),
+        (Portion, [0.5, 1], [0, 1.1], "within 0 (excluded) and 1"),
+        (Rate, [0, 0.5], [-0.1, 1], "within 0 and 1 (excluded)"),
+        (Annotated[float, Field(le=3)], [3, -9], [3.1], "to 3 or less"),
+        (Annotated[float, Field(lt=3)], [2.9], [3], "below 3"),
+        (Positive | None, [None, 2], [0, "2"], "above 0"),
+        (tuple[Count, Count], [[1, 2], (1, 2)], [(0, 1), (1,), (1, 2, 3), 1], "to 1 or more"),
+        (AreaRange, [(0.1, 0.1), [0.1, 1]], [(0.2, 0.1), (0, 1), (0.5, 1.5), [0.1]], ""),
+        (Literal[1, 2], [1, 2], [3, 1.0, True, "1"], ""),
+        (tuple[Literal["a", "b"], ...], [(), ["a"], ("b", "a")], ["a", ("c",), [1]], ""),
+        (bool, [True, False], [1, 0, "true", None], ""),
     ],
 )
-def test_ranges(within: Within, inside: list[float], beyond: list[float], words: str) -> None:
-    assert all(value in within for value in inside)
-    assert not any(value in within for value in beyond)
-    assert str(within) == words
+def test_what_an_annotation_admits(annotation: Any, admitted: list[Any], refused: list[Any], words: str) -> None:
+    setting = Setting(annotation, None)
+    assert setting.range == words
+    for value in admitted:
+        setting.check("objective.x", value)
+    for value in refused:
+        with pytest.raises(BadInput, match=r"^(Key '|Unknown )?objective\.x'? "):
+            setting.check("objective.x", value)
+    with pytest.raises(BadInput, match=r"should be|known"):
+        setting.check("objective.x", {1})  # nothing that a config can say
 
 
 THEIRS = """
-from typing import TYPE_CHECKING, Annotated
-from bench.settings import Count, Positive as Above, Within
+import typing
+from typing import TYPE_CHECKING, Annotated, Literal
+from pydantic import Field
+from bench.config.setting_types import Count, Positive as Above
+from bench.objectives import moco
 if TYPE_CHECKING:
-    from bench.losses.slot import QUEUE
-A, B = ("one", "two"), 3
+    from bench.losses.contrast_by_name import QueueLoss
+A = Literal["one", "two"]
 C = tuple(A)
+WIDE: typing.TypeAlias = Annotated[int, Field(ge=8)]
 
 class Theirs:
-    def __init__(self, encoder, *, a: Annotated[str, A] = "one", q: Annotated[str, QUEUE] = "dcl", n: Count = 1,
-                 x: Above | None = None, r: Annotated[float, Within(1, high=2)] = 1.0, c: Annotated[str, C] = "",
-                 free=0, odd: "list[int]" = (), w: Annotated[int, Within(B)] = 0) -> None: ...
+    later: tuple = ("n",)
+
+    def __init__(self, encoder, *, a: A = "one", q: QueueLoss = "dcl", n: Count = 1, x: Above | None = None,
+                 r: Annotated[float, Field(ge=1, le=2)] = 1.0, c: C = "", free=0, odd: "list[int]" = (),
+                 w: typing.Literal[3] = 3, u: Nowhere = 0, v: WIDE = 8) -> None: ...
+
+class Preset(Theirs):
+    def __init__(self, encoder, *, extra: bool = False, n: Count = 5, **settings) -> None: ...
+
+class Same(Preset): ...
+
+class Closed(Preset):
+    def __init__(self, encoder, *, n: int = 7) -> None: ...
+
+class Momentum(moco.MoCo):
+    def __init__(self, encoder, *, momentum: Annotated[float, Field(ge=0.5)] = 0.5, **settings) -> None: ...
 """
 
 
-def test_annotations_of_a_file_that_is_not_ours_are_read_as_ours_are(tmp_path: Path) -> None:
-    file = tmp_path / "theirs.py"
-    file.write_text(THEIRS, encoding="utf-8")
-    name = f"{file}:Theirs"
-    found = domains(name)
-    assert found["a"] == (Domain("str", ("one", "two")),)
-    assert found["q"] == (Domain("str", ("nt_xent", "dcl", "simple", "hard")),)
-    assert found["n"] == (Domain("int", None, Within(1)),)
-    assert found["x"] == (Domain("float", None, Within(0, above=True)), Domain("None"))
-    assert found["r"] == (Domain("float", None, Within(1, 2)),)
-    assert found["c"] == (Domain("str"),)  # must run to be known: any string
-    assert found["w"] == (Domain("int"),)
-    for value in ({"x": None}, {"x": 3}, {"c": "z"}, {"free": "z"}, {"odd": {}}, {"a": "two"}):
+@pytest.fixture
+def theirs(tmp_path: Path) -> str:
+    """A file with classes that derive from each other, from ours, and from one beside it."""
+    (tmp_path / "theirs.py").write_text(THEIRS, encoding="utf-8")
+    beside = "from .theirs import Preset as Base\n\nclass Beside(Base):\n    def __init__(self, encoder, *, a: int = 2,"
+    (tmp_path / "beside.py").write_text(beside + " **settings) -> None: ...\n", encoding="utf-8")
+    return str(tmp_path / "theirs.py")
+
+
+def test_annotations_of_a_file_that_is_not_ours_are_read_as_ours_are(theirs: str) -> None:
+    name = f"{theirs}:Theirs"
+    read = {key: (setting.type_name, setting.range, setting.choices) for key, setting in settings_of(name).items()}
+    assert read == {
+        "a": ("str", "", ("one", "two")),
+        "q": ("str", "", ("nt_xent", "dcl", "simple", "hard")),
+        "n": ("int", "to 1 or more", ()),
+        "x": ("float | None", "above 0", ()),
+        "r": ("float", "within 1 and 2", ()),
+        "c": ("any", "", ()),  # must run to be known
+        "free": ("any", "", ()),
+        "odd": ("tuple[int, ...]", "", ()),
+        "w": ("int", "", (3,)),
+        "u": ("any", "", ()),
+        "v": ("int", "to 8 or more", ()),
+    }
+    for value in ({"x": None}, {"x": 3}, {"c": "z"}, {"free": "z"}, {"a": "two"}, {"odd": [1]}, {"u": {}}):
         check_arguments({"name": name, **value}, HERE)
-    for bad in ({"x": 0}, {"r": 2.5}, {"n": 1.5}, {"n": True}, {"a": "tow"}, {"q": "dclw"}, {"w": "z"}):
+    for bad in ({"x": 0}, {"r": 2.5}, {"n": 1.5}, {"n": True}, {"a": "tow"}, {"q": "dclw"}, {"w": "z"}, {"odd": {}}):
         with pytest.raises(BadInput):
             check_arguments({"name": name, **bad}, HERE)
+
+
+def test_settings_are_inherited_with_the_defaults_that_a_class_changes(theirs: str) -> None:
+    def defaults(name: str) -> dict[str, Any]:
+        return {key: setting.default for key, setting in settings_of(name).items()}
+
+    base, preset = defaults(f"{theirs}:Theirs"), defaults(f"{theirs}:Preset")
+    assert preset == base | {"n": 5, "extra": False}
+    assert list(preset) == ["extra", *base]  # what is new first, what is changed in its place
+    assert defaults(f"{theirs}:Same") == preset
+    assert defaults(f"{theirs}:Closed") == {"n": 7}
+    ours = defaults(f"{theirs}:Momentum")
+    assert ours == defaults("moco") | {"momentum": 0.5}
+    assert list(ours) == list(defaults("moco"))
+    with pytest.raises(BadInput, match=r"objective\.momentum in mine\.py is 0\.1; set it to 0\.5 or more"):
+        check_arguments({"name": f"{theirs}:Momentum", "momentum": 0.1}, HERE)
+    with pytest.raises(BadInput, match=r"objective\.temperature in mine\.py is 0; set it above 0"):
+        check_arguments({"name": f"{theirs}:Momentum", "temperature": 0}, HERE)
+    beside = settings_of(theirs.replace("theirs.py", "beside.py:Beside"))
+    assert (beside["a"].default, beside["a"].type_name) == (2, "int")
+    assert list(beside) == list(preset)

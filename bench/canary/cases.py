@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bench.signature import objectives, parameters
+from bench.config.objective_settings import settings_of
+from bench.config.objective_source import objectives
 
 SHARED: dict[str, Any] = {
     "hidden_dim": 128,
@@ -106,6 +107,6 @@ def canaries() -> dict[str, Canary]:
 
 def canary(name: str) -> Canary:
     """Return how one objective is trained."""
-    takes, own = parameters(name), dict(OWN.get(name, {}))
+    takes, own = settings_of(name), dict(OWN.get(name, {}))
     settings = {key: value for key, value in SHARED.items() if key in takes} | own.pop("settings", {})
     return replace(Canary(name, settings), **own)

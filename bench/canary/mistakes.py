@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.views import Batch
-from bench.losses.slot import Contrast
+from bench.losses.contrast_by_name import Contrast
 from bench.nn.ema import follow
 from bench.objectives.base import Objective
 

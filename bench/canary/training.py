@@ -21,8 +21,8 @@ from bench.data.images import EvalDataset, Sample, ViewDataset, collate, in_orde
 from bench.data.sampler import DrawSampler
 from bench.data.sets import Index, index
 from bench.data.views import Batch, View
-from bench.nn.diagnostics import centred, deviation, effective_rank, singular_values
 from bench.nn.encoder import Encoder
+from bench.nn.representation import centred, deviation, effective_rank, singular_values
 from bench.nn.seeding import seeded
 from bench.objectives import build
 from bench.objectives.base import Objective

@@ -13,10 +13,10 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from bench.config.files import find, read
+from bench.config.objective_settings import check_arguments
 from bench.config.recipe import Profile, Recipe
 from bench.config.tasks import KINDS, Task, full_kind, task_class
 from bench.errors import BadInput, nearest
-from bench.signature import check_arguments
 
 ABOUT = frozenset({"name", "summary", "source", "profile"})  # what a config is known by, and cannot say itself
 Model = TypeVar("Model", bound=BaseModel)

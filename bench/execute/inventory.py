@@ -9,9 +9,9 @@ from typing import Any
 
 from bench.config.files import config_files, find, mmseg_config, read
 from bench.config.load import load_recipe, load_task, nest, parse_assignments, route
+from bench.config.objective_source import classes_of, objectives, plugins
 from bench.config.recipe import Profile
 from bench.errors import BadInput, nearest
-from bench.signature import class_of, objectives, plugins
 
 
 def inventory() -> dict[str, dict[str, str]]:
@@ -25,7 +25,7 @@ def inventory() -> dict[str, dict[str, str]]:
 
 def _objective(name: str) -> str:
     try:
-        return (ast.get_docstring(class_of(name)) or "").split("\n")[0]
+        return (ast.get_docstring(classes_of(name)[0][0]) or "").split("\n")[0]
     except BadInput:
         return "(not readable)"
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.signature import domains
+from bench.config.objective_settings import settings_of
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,7 @@ def _small(dataset: str) -> tuple[str, ...]:
 
 def _candidates() -> tuple[str, ...]:
     """What a second loss may be."""
-    (found,) = (domain.choices for domain in domains("two_loss")["loss2"] if domain.choices)
-    return tuple(str(choice) for choice in found)
+    return settings_of("two_loss")["loss2"].choices
 
 
 # The deck doesn't say what its second loss was. The candidates run a fifth of the schedule, on the smallest set, beside

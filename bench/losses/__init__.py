@@ -1,1 +1,4 @@
-"""Losses as pure functions of tensors. Under autocast they compute in float32; float64 stays float64."""
+"""Losses that at least two objectives use, as pure functions of tensors.
+
+Under autocast they compute in float32; float64 stays float64.
+"""

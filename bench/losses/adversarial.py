@@ -1,7 +1,6 @@
-"""What a discriminator minimises, and what is minimised against it.
+"""What a discriminator minimises.
 
-Source: Goodfellow et al., "Generative Adversarial Nets" (NeurIPS 2014), eq. 1, and section 3 for the generator's
-non-saturating form.
+Source: Goodfellow et al., "Generative Adversarial Nets" (NeurIPS 2014), eq. 1.
 """
 
 from __future__ import annotations
@@ -9,19 +8,13 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.losses.precision import exact
+from bench.losses.float32 import at_least_float32
 
 
-@exact
+@at_least_float32
 def discrimination(real: Tensor, fake: Tensor) -> Tensor:
     """Return ½·(mean −log σ(real) + mean −log(1 − σ(fake))) of logits of any shape -> scalar; ln 2 at chance.
 
     With the two exchanged it is what fools the discriminator, with the non-saturating sign.
     """
     return 0.5 * (F.softplus(-real).mean() + F.softplus(fake).mean())
-
-
-@exact
-def fooling(fake: Tensor) -> Tensor:
-    """Return mean −log σ(fake) of logits of any shape -> scalar: steep where the discriminator is not fooled."""
-    return F.softplus(-fake).mean()

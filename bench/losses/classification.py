@@ -6,13 +6,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.losses.precision import exact
+from bench.losses.float32 import at_least_float32
 
 
-@exact
+@at_least_float32
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return mean −log softmax(logits)_label: logits N×C, labels N (int64) -> scalar."""
     return F.cross_entropy(logits, labels)
+
+
+@at_least_float32
+def distribution_cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
+    """Return mean −Σ_c shares_c·log softmax(logits)_c: N×C, N×C -> scalar. No gradient reaches the shares.
+
+    From log-softmax, so that a class that the logits rule out costs much, not infinity.
+    """
+    return -(shares.detach() * F.log_softmax(logits, dim=1)).sum(1).mean()
 
 
 @torch.no_grad()

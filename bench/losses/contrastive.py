@@ -1,7 +1,7 @@
-"""InfoNCE and its closest relatives: the right one among many candidates, by a softmax over similarities.
+"""InfoNCE: pick the positive out of many candidates by a softmax over similarities.
 
-Source: van den Oord et al., "Representation Learning with Contrastive Predictive Coding" (2018), eq. 4; in the form
-NT-Xent Chen et al., "SimCLR" (ICML 2020), eq. 1; with a queue He et al., "MoCo" (CVPR 2020), eq. 1.
+Source: van den Oord et al., "Representation Learning with Contrastive Predictive Coding" (2018), eq. 4; with a queue
+He et al., "MoCo" (CVPR 2020), eq. 1.
 """
 
 from __future__ import annotations
@@ -10,11 +10,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.losses.pairs import EVERY, softmax_loss, two_view_pairs
-from bench.losses.precision import exact
+from bench.losses.float32 import at_least_float32
 
 
-@exact
+@at_least_float32
+def first_of(logits: Tensor) -> Tensor:
+    """Return the mean over rows of −log softmax at column 0, the positive: n×C -> scalar."""
+    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
+
+
+@at_least_float32
+def own_candidate(logits: Tensor, first: int = 0) -> Tensor:
+    """Return the mean over rows i of −log softmax at column first + i, the positive: n×C -> scalar."""
+    return F.cross_entropy(logits, first + torch.arange(len(logits), device=logits.device))
+
+
+@at_least_float32
 def info_nce(q: Tensor, k: Tensor, negatives: Tensor, temperature: float) -> Tensor:
     """Return the mean over rows of −log softmax of the positive: n(q)·n(k)/τ against n(q)·n(negatives)/τ.
 
@@ -24,16 +35,15 @@ def info_nce(q: Tensor, k: Tensor, negatives: Tensor, temperature: float) -> Ten
         negatives: K×D, the same for all rows.
         temperature: τ.
 
-    Its value before anything is learnt is about ln(1 + K).
+    Before anything is learnt it is about ln(1 + K).
     """
     q, k, negatives = F.normalize(q, dim=1), F.normalize(k, dim=1), F.normalize(negatives, dim=1)
-    logits = torch.cat([(q * k).sum(1, keepdim=True), q @ negatives.T], dim=1) / temperature  # n×(1+K)
-    return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.int64, device=q.device))
+    return first_of(torch.cat([(q * k).sum(1, keepdim=True), q @ negatives.T], dim=1) / temperature)  # n×(1+K)
 
 
-@exact
+@at_least_float32
 def cross_view_nce(x: Tensor, y: Tensor, temperature: float, first: int = 0) -> Tensor:
-    """Return the mean over rows of −log softmax of the own image among all of the other view: n×D, N×D -> scalar.
+    """Return the mean over rows of −log softmax of the same image among all of the other view: n×D, N×D -> scalar.
 
     Args:
         x: n×D, this rank's rows of one view.
@@ -41,20 +51,6 @@ def cross_view_nce(x: Tensor, y: Tensor, temperature: float, first: int = 0) -> 
         temperature: τ.
         first: the row of y that belongs to the first row of x.
 
-    One direction, negatives of the other view only (N − 1 of them).
+    One direction, with the N − 1 negatives of the other view only.
     """
-    logits = F.normalize(x, dim=1) @ F.normalize(y, dim=1).T / temperature  # n×N
-    return F.cross_entropy(logits, first + torch.arange(len(x), device=x.device))
-
-
-def nt_xent(z1: Tensor, z2: Tensor, temperature: float, own: slice = EVERY) -> Tensor:
-    """Return SimCLR's loss as a mean over all 2N rows: of each −log softmax of its other view among 2N − 1 others.
-
-    Args:
-        z1, z2: both views, N×D each; all ranks' rows.
-        temperature: τ.
-        own: the rows of this rank, which are its anchors.
-
-    The reference implementation adds the two views' means up: it is twice this.
-    """
-    return softmax_loss(two_view_pairs(z1, z2, own), temperature)
+    return own_candidate(F.normalize(x, dim=1) @ F.normalize(y, dim=1).T / temperature, first)  # of n×N

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.losses.precision import exact
+from bench.losses.float32 import at_least_float32
 
 
-@exact
+@at_least_float32
 def nce(logits: Tensor, log_z: Tensor, images: int) -> Tensor:
     """Return the mean over rows of −log h(positive) − Σ over negatives of log(1 − h).
 
@@ -34,19 +34,13 @@ def nce(logits: Tensor, log_z: Tensor, images: int) -> Tensor:
     return -(F.logsigmoid(odds[:, 0]) + F.logsigmoid(-odds[:, 1:]).sum(1)).mean()
 
 
-@exact
-def first_of(logits: Tensor) -> Tensor:
-    """Return the mean over rows of −log softmax of the first column: InfoNCE with negatives of each row's own."""
-    return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
-
-
-@exact
+@at_least_float32
 def scores(z: Tensor, rows: Tensor, temperature: float) -> Tensor:
-    """Return n(z)·row/τ for each row's own candidates: z n×D, rows n×C×D of unit vectors -> n×C."""
+    """Return n(z)·row/τ of each row and its candidates: z n×D, rows n×C×D of unit vectors -> n×C."""
     return torch.einsum("nd,ncd->nc", F.normalize(z, dim=1), rows) / temperature
 
 
-@exact
+@at_least_float32
 def log_constant(logits: Tensor, images: int) -> Tensor:
     """Return log Z of logits n×C, estimated as M times the mean of exp(logit), without gradient. M = images."""
     flat = logits.detach().flatten()

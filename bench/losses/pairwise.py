@@ -1,7 +1,6 @@
-"""Losses of distances between pairs and in triplets of embeddings.
+"""Distances between embeddings, and the triplet loss.
 
-Source: Hadsell, Chopra and LeCun, "Dimensionality Reduction by Learning an Invariant Mapping" (CVPR 2006), eq. 4;
-Schroff et al., "FaceNet" (CVPR 2015), eq. 2 and section 3.2; of given triplets Wang et al., "DSM" (AAAI 2021).
+Source: Schroff et al., "FaceNet" (CVPR 2015), eq. 2 and section 3.2.
 """
 
 from __future__ import annotations
@@ -11,40 +10,24 @@ import math
 import torch
 from torch import Tensor
 
-from bench.losses.precision import exact
+from bench.losses.float32 import at_least_float32
 
 
+@at_least_float32
 def distances(x: Tensor, y: Tensor) -> Tensor:
-    """Return ‖x_i − y_j‖₂: n×D, N×D -> n×N; from differences, so that small ones are exact; gradient 0 at 0."""
+    """Return ‖x_i − y_j‖₂: …×n×D, …×N×D -> …×n×N; the gradient is 0 where the distance is.
+
+    Taken from differences: by x² + y² − 2xy small distances would be lost in rounding.
+    """
     return torch.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist")
 
 
-def _own(x: Tensor, y: Tensor, first: int) -> Tensor:
-    """Whether y_j is the other view of x_i, n×N."""
+def same_image(x: Tensor, y: Tensor, first: int) -> Tensor:
+    """Return whether y_j is the other view of x_i, for n×… and N×… -> n×N; `first` is the row of y of x_0."""
     return torch.arange(len(y), device=x.device) == first + torch.arange(len(x), device=x.device)[:, None]
 
 
-@exact
-def similar(x: Tensor, y: Tensor) -> Tensor:
-    """Return ½·D² of similar pairs, a mean over rows: n×D, n×D -> scalar."""
-    return 0.5 * (x - y).square().sum(1).mean()
-
-
-@exact
-def dissimilar(x: Tensor, y: Tensor, margin: float, first: int = 0) -> Tensor:
-    """Return ½·max(0, m − D)² of dissimilar pairs, a mean over all (i, j) of different images: n×D, N×D -> scalar.
-
-    Args:
-        x: n×D, this rank's rows.
-        y: N×D, all ranks' rows of the other view.
-        margin: m, beyond which a pair has no part in the loss.
-        first: the row of y that belongs to the first row of x.
-    """
-    short = (margin - distances(x, y)).clamp(min=0.0).masked_fill(_own(x, y, first), 0.0)
-    return 0.5 * short.square().sum() / (len(x) * (len(y) - 1))
-
-
-@exact
+@at_least_float32
 def triplet(
     x: Tensor, y: Tensor, margin: float, squared: bool = True, mining: str = "semi_hard", first: int = 0
 ) -> Tensor:
@@ -61,22 +44,15 @@ def triplet(
     """
     d = distances(x, y)
     d = d.square() if squared else d
-    own = _own(x, y, first)
+    same = same_image(x, y, first)
     positive = d.diagonal(first)[: len(x)]  # n
     if mining == "all":
-        hinge = (positive[:, None] - d + margin).clamp(min=0.0).masked_fill(own, 0.0)
+        hinge = (positive[:, None] - d + margin).clamp(min=0.0).masked_fill(same, 0.0)
         return hinge.sum() / (len(x) * (len(y) - 1))
     with torch.no_grad():
-        farther = (d > positive[:, None]) & ~own
+        farther = (d > positive[:, None]) & ~same
         nearest = d.masked_fill(~farther, math.inf).argmin(1)
-        farthest = d.masked_fill(own, -math.inf).argmax(1)
+        farthest = d.masked_fill(same, -math.inf).argmax(1)
         chosen = torch.where(farther.any(1), nearest, farthest)
     negative = d.gather(1, chosen[:, None]).squeeze(1)
     return (positive - negative + margin).clamp(min=0.0).mean()
-
-
-@exact
-def given_triplets(x: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
-    """Return the mean over rows of max(0, ‖x − x⁺‖ − ‖x − x⁻‖ + α): N×D each -> scalar; α where x⁻ is as near as x⁺."""
-    near, far = (torch.linalg.vector_norm(x - other, dim=1) for other in (positive, negative))  # N
-    return (near - far + margin).clamp(min=0.0).mean()

@@ -1,4 +1,4 @@
-"""How far a decoder's image is from the true one, in nats or squared; sums over values unless a mean is said.
+"""How far a decoder's image is from the true one, in nats or squared: sums over an image's values.
 
 Source: Vincent et al., "Extracting and Composing Robust Features with Denoising Autoencoders" (ICML 2008), section 2;
 Kingma and Welling, "Auto-Encoding Variational Bayes" (ICLR 2014), appendix C.
@@ -8,39 +8,30 @@ from __future__ import annotations
 
 import math
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.losses.precision import exact
+from bench.losses.float32 import at_least_float32
 
 
-@exact
+@at_least_float32
 def squared_error(y: Tensor, x: Tensor) -> Tensor:
     """Return the mean over images of ‖x − y‖², a sum over an image's values: N×…, N×… -> scalar."""
     return (x - y).square().flatten(1).sum(1).mean()
 
 
-@exact
+@at_least_float32
 def bernoulli_nll(logits: Tensor, x: Tensor) -> Tensor:
     """Return the mean over images of −Σ x·log σ(y) + (1 − x)·log(1 − σ(y)): logits y N×…, x N×… in [0, 1]."""
     return F.binary_cross_entropy_with_logits(logits, x, reduction="sum") / len(x)
 
 
-@exact
-def gaussian_nll(y: Tensor, x: Tensor, sigma: float) -> Tensor:
-    """Return the mean over images of −log N(x; y, σ²·1), its constant included: N×…, N×… -> scalar, in nats."""
-    constant = math.log(sigma) + 0.5 * math.log(2 * math.pi)
-    return 0.5 * squared_error(y, x) / sigma**2 + constant * x[0].numel()
+@at_least_float32
+def pixel_nll(logits: Tensor, pixels: Tensor) -> Tensor:
+    """Return the mean over images of −Σ log softmax_256, in nats: logits N×256×3×H×W, pixels N×3×H×W int64."""
+    return F.cross_entropy(logits, pixels, reduction="sum") / len(pixels)
 
 
-@exact
-def banded_squared_error(y: Tensor, x: Tensor, band: int, band_weight: float) -> Tensor:
-    """Return the mean over images and values of w·(x − y)², w = band_weight in the outer band, 1 inside: N×C×S×S.
-
-    Source: Pathak et al., "Context Encoders" (CVPR 2016), section 3.2, and the reference implementation (a mean).
-    """
-    size = x.shape[-1]
-    weight = torch.full((size, size), band_weight, dtype=x.dtype, device=x.device)
-    weight[band : size - band, band : size - band] = 1.0
-    return (weight * (x - y).square()).mean()
+def bits_per_dim(nats: Tensor, values: int) -> Tensor:
+    """Return nats of an image of so many values as bits for each; 8 where every grey level is as likely."""
+    return nats / (math.log(2) * values)

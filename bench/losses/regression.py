@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.losses.precision import exact
+from bench.losses.float32 import at_least_float32
 
 
-@exact
+@at_least_float32
 def regression_rows(p: Tensor, z: Tensor) -> Tensor:
     """Return ‖n(p) − n(sg z)‖² = 2 − 2·cos(p, z) of each row, n(x) = x/‖x‖: p …×D, z …×D -> …; each in [0, 4].
 
@@ -42,7 +42,7 @@ def symmetric_regression(p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor) -> Tens
 def multi_crop_regression(p1: Tensor, p2: Tensor, crops: Sequence[Tensor], z1: Tensor, z2: Tensor) -> Tensor:
     """Return BYOL's loss with small crops: twice the mean over (prediction, target) pairs of 2 − 2·cos, in [0, 8].
 
-    Pairs are the full views' own two, p1 with z2 and p2 with z1, and each crop with both targets. Twice, because
+    Pairs are p1 with z2 and p2 with z1 of the full views, and each crop with both targets. Twice, because
     without crops this is the sum of both directions: the loss keeps its scale, however many crops there are.
 
     Args:

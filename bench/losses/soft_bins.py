@@ -8,10 +8,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.losses.precision import exact
+from bench.losses.float32 import at_least_float32
 
 
-@exact
+@at_least_float32
 def soft_cross_entropy(logits: Tensor, classes: Tensor, shares: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return the mean over pixels of −v·Σ_k shares_k·log softmax(logits)_classes_k, v the weight of the first class.
 

@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.losses.precision import exact
+from bench.losses.float32 import at_least_float32
 
 
-@exact
+@at_least_float32
 def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> Tensor:
     """Return the mean of ‖n(x) − n(y)‖^α over rows: N×D, N×D -> scalar in [0, 2^α]. Gradients reach both."""
     if x.shape != y.shape:
@@ -25,7 +25,7 @@ def alignment(x: Tensor, y: Tensor, alpha: float = 2.0) -> Tensor:
     return squared.mean() if alpha == 2.0 else squared.clamp(min=1e-12).pow(alpha / 2).mean()
 
 
-@exact
+@at_least_float32
 def uniformity(x: Tensor, t: float = 2.0) -> Tensor:
     """Return log mean exp(−t·‖n(x_i) − n(x_j)‖²) over distinct pairs i ≠ j: N×D -> scalar in [−4t, 0].
 
@@ -37,8 +37,8 @@ def uniformity(x: Tensor, t: float = 2.0) -> Tensor:
         raise ValueError("uniformity needs at least two rows: it is over pairs of different ones")
     unit = F.normalize(x, dim=1)
     exponents = 2.0 * t * (unit @ unit.T - 1.0)
-    own = torch.eye(n, dtype=torch.bool, device=x.device)
-    return torch.logsumexp(exponents.masked_fill(own, -math.inf).flatten(), dim=0) - math.log(n * (n - 1))
+    itself = torch.eye(n, dtype=torch.bool, device=x.device)
+    return torch.logsumexp(exponents.masked_fill(itself, -math.inf).flatten(), dim=0) - math.log(n * (n - 1))
 
 
 def align_uniform(

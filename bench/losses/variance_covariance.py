@@ -1,18 +1,27 @@
-"""The two terms of VICReg that keep an embedding from collapsing.
+"""VICReg's terms: invariance of views, and the variance and covariance that keep an embedding from collapsing.
 
-Source: Bardes et al., "VICReg" (ICLR 2022), eq. 1 to 4; values agree with the authors' code.
+Source: Bardes et al., "VICReg" (ICLR 2022), eq. 1 to 6; values agree with the authors' code and lightly's.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.losses.precision import exact
+from bench.losses.float32 import at_least_float32
 
 
-@exact
+@at_least_float32
+def invariance(x: Tensor, y: Tensor) -> Tensor:
+    """Return the mean squared difference over rows and dimensions: …×D, …×D -> scalar. Gradients reach both."""
+    return F.mse_loss(x, y)
+
+
+@at_least_float32
 def variance(z: Tensor, eps: float = 1e-4) -> Tensor:
     """Return mean_d max(0, 1 − √(var_d + ε)), var unbiased over rows: N×D (not normalised) -> scalar in [0, 1].
 
@@ -22,7 +31,7 @@ def variance(z: Tensor, eps: float = 1e-4) -> Tensor:
     return F.relu(1.0 - torch.sqrt(z.var(dim=0) + eps)).mean()
 
 
-@exact
+@at_least_float32
 def covariance(z: Tensor) -> Tensor:
     """Return the sum of the squared off-diagonal entries of the covariance, over D: N×D -> scalar ≥ 0.
 
@@ -36,13 +45,15 @@ def covariance(z: Tensor) -> Tensor:
     return matrix[off_diagonal].square().sum() / d
 
 
-def variance_covariance(x: Tensor, y: Tensor, covariance_weight: float = 0.04) -> Tensor:
-    """Return ½·[var(x) + var(y)] + covariance_weight·[cov(x) + cov(y)] of two views, all ranks' rows N×D each.
+def view_terms(z: Sequence[Tensor]) -> Tensor:
+    """Return invariance, variance and covariance (shape 3) of two full views' embeddings, then small crops', N×D each.
 
-    VICReg weighs invariance, variance and covariance 25 : 25 : 1. This is its sum over 25 without the invariance, so
-    that the default has VICReg's proportions beside an invariance term of unit weight.
+    Invariance is the mean over pairs of a full view and any other, variance and covariance are means over views. All
+    ranks' rows.
     """
-    return 0.5 * (variance(x) + variance(y)) + covariance_weight * (covariance(x) + covariance(y))
+    pairs = [invariance(z[i], z[j]) for i, j in product((0, 1), range(len(z))) if i != j]
+    variances, covariances = [variance(each) for each in z], [covariance(each) for each in z]
+    return torch.stack([torch.stack(terms).mean() for terms in (pairs, variances, covariances)])
 
 
 def _check_rows(z: Tensor) -> None:

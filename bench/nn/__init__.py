@@ -1,1 +1,1 @@
-"""Encoders, heads, the moving average of weights, and what processes compute together."""
+"""Networks, and what several processes compute together, that at least two objectives or tasks use."""

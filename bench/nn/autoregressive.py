@@ -1,4 +1,4 @@
-"""Networks whose output at a value depends on earlier values alone: rows downwards, pixels rightwards, R, G, B.
+"""Networks whose output at a value depends on earlier values alone, in the order rows, pixels of a row, R, G, B.
 
 Source: van den Oord et al., "Pixel Recurrent Neural Networks" (ICML 2016), sections 3 and 4, table 1; conditions as
 biases, van den Oord et al., "Conditional Image Generation with PixelCNN Decoders" (NeurIPS 2016), eq. 3.
@@ -17,15 +17,15 @@ LEVELS = 256
 
 
 def colour_of(channels: int) -> Tensor:
-    """Return to which colour each of so many channels belongs: thirds, 0 for R, 1 for G, 2 for B."""
+    """Return which colour each channel belongs to: the first third 0 (R), then 1 (G), 2 (B)."""
     return torch.arange(channels) * 3 // channels
 
 
 class MaskedConv2d(nn.Conv2d):
-    """A convolution that sees what came before.
+    """A convolution that reads earlier values only.
 
-    That is the rows above, the pixels to the left, and of its own pixel the earlier colours under mask A (the first
-    layer, which reads values), and its own colour as well under mask B.
+    That is the rows above, the pixels to the left, and of the same pixel the earlier colours under mask A (the first
+    layer, which reads values), and the same colour as well under mask B.
 
     Args:
         before, after: channels, thirds of which belong to R, G, B; `gates` such sets one after another.
@@ -38,12 +38,12 @@ class MaskedConv2d(nn.Conv2d):
 
     def __init__(self, before: int, after: int, size: tuple[int, int], mask: Literal["A", "B"], gates: int = 1) -> None:
         super().__init__(before, after, size, padding=(size[0] // 2, size[1] // 2))
-        own, seen = colour_of(after // gates).repeat(gates)[:, None], colour_of(before)[None]
+        written, read = colour_of(after // gates).repeat(gates)[:, None], colour_of(before)[None]
         row, column = size[0] // 2, size[1] // 2
         allowed = torch.zeros(after, before, *size)
         allowed[:, :, :row] = 1.0
         allowed[:, :, row, :column] = 1.0
-        allowed[:, :, row, column] = (seen < own if mask == "A" else seen <= own).float()
+        allowed[:, :, row, column] = (read < written if mask == "A" else read <= written).float()
         self.register_buffer("mask", allowed, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class ResidualBlock(nn.Module):
 
 
 class RowLSTM(nn.Module):
-    """PixelRNN's row LSTM, from the top row down, each pixel seeing three states of the row above, plus its input.
+    """PixelRNN's row LSTM, from the top row down, each pixel reading three states of the row above, plus its input.
 
     The input-to-state convolution, 1×3, is masked (B); the state-to-state one, of size 3 along the row, need not be, as
     all of the row above came before.

@@ -2,8 +2,8 @@
 
 DistributedDataParallel averages gradients over the ranks: it minimises the mean of the ranks' losses. Each operation
 here therefore sends back the sum of all ranks' gradients, and the averaged gradient is that of one process with
-the whole batch, whether every rank computes the whole loss or only the part of its own rows. (A raw `all_reduce` or
-`all_gather` sends back a gradient for the own part of the loss alone: 1/world of it, or none.)
+the whole batch, whether every rank computes the whole loss or only the part of its rows. (A raw `all_reduce` or
+`all_gather` sends back the gradient of this rank's loss alone: 1/world of it, or none.)
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ class _Sum(torch.autograd.Function):
 def gather(x: Tensor) -> Tensor:
     """Return all ranks' rows in the order of the ranks: n×… -> (world·n)×…; x itself in a single process.
 
-    All ranks must have equally many rows. Half precision is widened to float32, since gradients are summed. Rank r's
-    own rows start at r·n.
+    All ranks must have equally many rows. Half precision is widened to float32, since gradients are summed. The rows
+    of rank r start at r·n.
     """
     if world() == 1:
         return x

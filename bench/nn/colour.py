@@ -60,4 +60,4 @@ def from_lab(lab: Tensor) -> Tensor:
         linear = torch.einsum("oc,nchw->nohw", to_rgb, xyz).clamp(0.0, 1.0)
         curve = 1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055
         rgb = torch.where(linear > 0.0031308, curve, 12.92 * linear)
-        return (rgb - _column(MEAN, rgb)) / _column(STD, rgb)
+        return normalised_rgb(rgb)

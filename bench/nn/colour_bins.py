@@ -1,6 +1,6 @@
-"""Colours as classes: bins of the ab plane, soft labels over them, and weights for rare ones.
+"""Colours as classes: bins of the ab plane, and soft labels over them.
 
-Source: Zhang, Isola and Efros, "Colorful Image Colorization" (ECCV 2016), sections 2.1 to 2.3.
+Source: Zhang, Isola and Efros, "Colorful Image Colorization" (ECCV 2016), sections 2.1 and 2.2.
 """
 
 from __future__ import annotations
@@ -14,13 +14,11 @@ from bench.nn.colour import MEAN, STD, lab
 
 GRID = 10  # units of a and b between bins
 NEIGHBOURS, SIGMA = 5, 5.0  # of the soft labels
-UNIFORM_SHARE = 0.5  # λ: how much of the uniform distribution is mixed into the prior
-COUNT_UNIT = 2**20  # shares are counted in integers, whose sum is the same in any order
 
 
 @cache
 def _gamut() -> Tensor:
-    # The colours of a solid cast the same shadow on the ab plane as its surface: six faces of the RGB cube.
+    # All colours project onto the same part of the ab plane as the six faces of the RGB cube.
     level = torch.arange(256, dtype=torch.float64) / 255
     one, other = torch.meshgrid(level, level, indexing="ij")
     mean, std = (torch.tensor(values, dtype=torch.float64).view(3, 1, 1) for values in (MEAN, STD))
@@ -59,30 +57,3 @@ def soft_labels(ab: Tensor, bins: Tensor) -> tuple[Tensor, Tensor]:
     squared, nearest = squared.topk(NEIGHBOURS, dim=1, largest=False)
     shares = torch.softmax(-squared / (2 * SIGMA**2), dim=1)
     return nearest.view(n, h, w, -1).movedim(-1, 1), shares.view(n, h, w, -1).movedim(-1, 1)
-
-
-@torch.no_grad()
-def histogram(nearest: Tensor, shares: Tensor, bins: int) -> Tensor:
-    """Return the mean soft label over all pixels: N×5×h×w, twice -> Q float64, summing to 1 but for rounding."""
-    counts = torch.zeros(bins, dtype=torch.int64, device=nearest.device)
-    counts.scatter_add_(0, nearest.flatten(), (shares.double() * COUNT_UNIT).round().long().flatten())
-    return counts.double() * (NEIGHBOURS / (COUNT_UNIT * nearest.numel()))
-
-
-@torch.no_grad()
-def rarity_weights(prior: Tensor) -> Tensor:
-    """Return w ∝ 1 / ((1 − λ)·p̃ + λ/Q) with λ = ½ and Σ p̃·w = 1: the weight of each bin, Q -> Q (eq. 4).
-
-    Args:
-        prior: p̃, the smoothed distribution of bins, summing to 1. Soft labels have smoothed it already.
-    """
-    weights = 1.0 / ((1.0 - UNIFORM_SHARE) * prior + UNIFORM_SHARE / len(prior))
-    return weights / (prior * weights).sum()
-
-
-def annealed_mean(logits: Tensor, bins: Tensor, temperature: float = 0.38) -> Tensor:
-    """Return one colour for each distribution: the mean of softmax(logits / T), N×Q×h×w -> ab N×2×h×w (eq. 5).
-
-    Towards T = 0 it is the most likely bin, which is vivid; at 1 the mean, which is greyish. 0.38 is the paper's.
-    """
-    return torch.einsum("nqhw,qc->nchw", torch.softmax(logits / temperature, dim=1), bins.to(logits))

@@ -1,4 +1,4 @@
-"""From features to images: the decoders of autoencoders and generators, and the small images that they are held to."""
+"""From features to images: the decoders of autoencoders and generators, and the small images they are compared with."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.nn.colour import unnormalised
 
 
 def doublings(start: int, size: int) -> int:
-    """Return how often `start` is doubled to reach `size`. Raises BadInput if no number of times does."""
+    """Return how often `start` is doubled to reach `size`. Raises BadInput if no doubling does."""
     times = (size // start).bit_length() - 1
     if size < start or start * 2**times != size:
         raise BadInput(
@@ -27,10 +27,26 @@ def map_decoder(in_dim: int, times: int, width: int, out_dim: int = 3) -> nn.Seq
     """
     layers: list[nn.Module] = []
     for after in [width * 2**i for i in reversed(range(times))]:
-        layers += [nn.Upsample(scale_factor=2, mode="nearest"), nn.Conv2d(in_dim, after, 3, padding=1, bias=False)]
-        layers += [nn.BatchNorm2d(after), nn.ReLU(inplace=True)]
+        layers += [nn.Upsample(scale_factor=2, mode="nearest"), *_block(in_dim, after, 3)]
         in_dim = after
     return nn.Sequential(*layers, nn.Conv2d(in_dim, out_dim, 3, padding=1))
+
+
+def decoder_to_stride4(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
+    """Return a decoder of C5 (stride 32) to every fourth pixel: N×in_dim×h×w -> N×out_dim×8h×8w.
+
+    A 1×1 convolution, three times ×2 (nearest) and a 3×3 convolution, batch norm and ReLU after each, then a 1×1
+    convolution. It reads no earlier map, so that C5 must hold all it needs.
+    """
+    layers: list[nn.Module] = [*_block(in_dim, hidden_dim, 1)]
+    for _ in range(3):
+        layers += [nn.Upsample(scale_factor=2), *_block(hidden_dim, hidden_dim, 3)]
+    return nn.Sequential(*layers, nn.Conv2d(hidden_dim, out_dim, 1))
+
+
+def _block(before: int, after: int, kernel: int) -> tuple[nn.Module, ...]:
+    convolution = nn.Conv2d(before, after, kernel, padding=kernel // 2, bias=False)
+    return convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)
 
 
 def vector_decoder(in_dim: int, size: int, width: int, out_dim: int = 3) -> nn.Sequential:

@@ -1,18 +1,21 @@
-"""Convolutional discriminators of images, alone or together with a code.
+"""What adversarial objectives share: a convolutional discriminator, and how others learn from it.
 
-Source: Radford et al., "DCGAN" (ICLR 2016), and Donahue et al., "BiGAN" (ICLR 2017), for the joint one.
+Source: Radford et al., "DCGAN" (ICLR 2016).
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from bench.nn.decoder import doublings
 
 
-def _tower(size: int, width: int) -> tuple[nn.Sequential, int]:
-    """Return N×3×size×size -> N×C×4×4 and C: strided 4×4 convolutions, no batch norm after the first."""
+def discriminator_tower(size: int, width: int) -> tuple[nn.Sequential, int]:
+    """Return a network N×3×size×size -> N×C×4×4, and C: strided 4×4 convolutions, no batch norm after the first.
+
+    Raises BadInput unless size is 4 times a power of two.
+    """
     layers: list[nn.Module] = []
     before, after = 3, width
     for number in range(doublings(4, size)):
@@ -23,30 +26,12 @@ def _tower(size: int, width: int) -> tuple[nn.Sequential, int]:
     return nn.Sequential(*layers), before
 
 
-class Discriminator(nn.Module):
-    """Logits N of images N×3×size×size: positive for real ones. `size` is 4 times a power of two, 8 or more."""
+def frozen_call(network: nn.Module, *inputs: Tensor) -> Tensor:
+    """Return network(*inputs) in its present mode; no gradient reaches its weights, and its buffers do not move.
 
-    def __init__(self, size: int, width: int) -> None:
-        super().__init__()
-        self.tower, channels = _tower(size, width)
-        self.score = nn.Conv2d(channels, 1, 4)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return N logits."""
-        return self.score(self.tower(x)).flatten()
-
-
-class JointDiscriminator(nn.Module):
-    """Logits N of pairs of images N×3×size×size and codes N×D: positive for a real image with its inferred code."""
-
-    def __init__(self, size: int, width: int, code_dim: int, hidden_dim: int) -> None:
-        super().__init__()
-        self.tower, channels = _tower(size, width)
-        self.code = nn.Sequential(nn.Linear(code_dim, hidden_dim), nn.LeakyReLU(0.2, inplace=True))
-        self.score = nn.Sequential(
-            nn.Linear(16 * channels + hidden_dim, hidden_dim), nn.LeakyReLU(0.2, inplace=True), nn.Linear(hidden_dim, 1)
-        )
-
-    def forward(self, x: Tensor, z: Tensor) -> Tensor:
-        """Return N logits."""
-        return self.score(torch.cat([self.tower(x).flatten(1), self.code(z)], dim=1)).flatten()
+    What is minimised against a discriminator goes through this. The discriminator's loss is taken by a plain call on
+    detached inputs, and one backward pass through the sum of both gives each side the gradient of its loss alone.
+    """
+    state = {name: parameter.detach() for name, parameter in network.named_parameters()}
+    state |= {name: buffer.clone() for name, buffer in network.named_buffers()}  # running statistics move on copies
+    return functional_call(network, state, inputs)

@@ -1,8 +1,8 @@
-"""What is drawn at random for each image inside an objective's forward.
+"""Random numbers for each image inside an objective's forward.
 
 All of it comes from torch's global generator of the device, which the loop reseeds at every step, so that a resumed run
-draws what an undisturbed one would. Objectives draw through these functions alone: a test can then give every image
-of a batch its own numbers, whatever rank it is on.
+draws what an uninterrupted one would. Objectives draw through these functions alone, so that a test can choose the
+numbers of each image of a batch, whatever rank it is on.
 """
 
 from __future__ import annotations

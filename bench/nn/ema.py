@@ -1,7 +1,7 @@
 """The target network: an exponential moving average of the online network's parameters.
 
 Source: Grill et al. 2020, section 3.1. As in the reference implementation the average is of the parameters only: the
-target runs in train mode and gathers batch-norm statistics of its own.
+target runs in train mode and gathers its batch-norm statistics itself.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ def target_of(online: M) -> M:
 
 @torch.no_grad()
 def follow(target: nn.Module, online: nn.Module, tau: float) -> None:
-    """Move the target's parameters in place: ξ ← τ·ξ + (1 − τ)·θ. Buffers, that is BN statistics, stay its own.
+    """Move the target's parameters in place: ξ ← τ·ξ + (1 − τ)·θ. Buffers, that is BN statistics, stay.
 
     Raises ValueError when the two have different parameters.
     """
-    own: list[Tensor] = list(target.parameters())
-    theirs: list[Tensor] = list(online.parameters())
-    if [p.shape for p in own] != [p.shape for p in theirs]:
+    moved: list[Tensor] = list(target.parameters())
+    followed: list[Tensor] = list(online.parameters())
+    if [p.shape for p in moved] != [p.shape for p in followed]:
         raise ValueError("the target network and the online network have different parameters")
-    torch._foreach_lerp_(own, theirs, 1.0 - tau)
+    torch._foreach_lerp_(moved, followed, 1.0 - tau)
 
 
 def target_rate(tau0: float, progress: float) -> float:
     """Return τ = 1 − (1 − τ₀)·(cos(π·progress) + 1)/2: τ₀ at progress 0 (the first step), 1 at progress 1.
 
-    Raises ValueError when progress lies outside [0, 1].
+    Raises ValueError for a progress outside [0, 1].
     """
     if not 0.0 <= progress <= 1.0:
         raise ValueError(f"progress is k / K and lies in [0, 1], but is {progress}")

@@ -21,7 +21,7 @@ ARCHITECTURES = {
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
 }
 
-STEMS = {  # what stands before the first block, and the stride of C2; those of C3, C4 and C5 are 2, 4 and 8 times that
+STEMS = {  # the layers before the first block, with the stride of C2; those of C3, C4 and C5 are 2, 4 and 8 times that
     "imagenet": 4,  # 7×7 convolution of stride 2, max-pool
     "stl": 2,  # 3×3 convolution of stride 1, max-pool
     "cifar": 1,  # 3×3 convolution of stride 1
@@ -98,7 +98,7 @@ def build_encoder(arch: str, seed: int, stem: str = "imagenet") -> Encoder:
 
 
 def check_stride(encoder: Encoder, name: str) -> None:
-    """Raise BadInput where the objective `name` decodes from maps of stride 32 and the encoder's are finer."""
+    """Raise BadInput if the encoder's last map has another stride than 32, which the objective `name` decodes from."""
     if encoder.stride != 32:
         raise BadInput(
             f"{name} decodes from a last map of stride 32, but with stem={encoder.stem!r} it is {encoder.stride}; set "
@@ -107,7 +107,7 @@ def check_stride(encoder: Encoder, name: str) -> None:
 
 
 def check_stem(stem: str) -> None:
-    """Raise BadInput for a stem that there is not."""
+    """Raise BadInput for an unknown stem."""
     if stem not in STEMS:
         hint = nearest(stem, STEMS) or f"; known: {', '.join(STEMS)}."
         raise BadInput(f"Unknown stem {stem!r}{hint}")

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput
 from bench.nn.encoder import Encoder
 from bench.nn.seeding import seeded
 
-PROJECTORS = ("mlp", "linear", "diagonal", "low_rank", "none")
+Projector = Literal["mlp", "linear", "diagonal", "low_rank", "none"]
 
 
 def mlp(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
@@ -86,7 +87,7 @@ class Diagonal(nn.Module):
 class FixedLowRank(nn.Module):
     """A fixed linear map onto r random orthonormal directions: N×D -> N×r; nothing in it is trained.
 
-    Cosines are those after a D×D map of rank r with singular values of 1: what turns the r dimensions does not matter.
+    Cosines are those after a D×D map of rank r with singular values of 1: a rotation of the r dimensions changes none.
     """
 
     weight: Tensor
@@ -101,12 +102,12 @@ class FixedLowRank(nn.Module):
 
 
 def simclr_projector(
-    encoder: Encoder, kind: str, *, layers: int, hidden_dim: int, projection_dim: int, rank: int
+    encoder: Encoder, kind: Projector, *, layers: int, hidden_dim: int, projection_dim: int, rank: int
 ) -> nn.Module:
-    """Return what stands between an encoder's features and a contrastive loss, N×F -> N×D, from the encoder's seed.
+    """Return the projector between an encoder's features and a contrastive loss, N×F -> N×D, from the encoder's seed.
 
     Args:
-        encoder: it stands on.
+        encoder: whose features it takes.
         kind: `mlp` is SimCLR's head: `layers` linear layers with a batch norm after each, a ReLU after each but the
             last, whose norm has no shift. `linear` is one matrix without bias; `diagonal` one weight a dimension
             (D = F); `low_rank` a fixed map of that rank; `none` the features themselves. These four are the projectors
@@ -115,15 +116,8 @@ def simclr_projector(
         projection_dim: D of `mlp` and `linear`.
         rank: of `low_rank`.
 
-    Raises BadInput for an unknown kind and for sizes out of range.
+    Raises BadInput for a rank that the features do not have.
     """
-    if kind not in PROJECTORS:
-        hint = nearest(kind, PROJECTORS) or f"; known: {', '.join(PROJECTORS)}."
-        raise BadInput(f"Unknown objective.projector {kind!r}{hint}")
-    sizes = {"projector_layers": layers, "hidden_dim": hidden_dim, "projection_dim": projection_dim}
-    for name, value in sizes.items():
-        if value < 1:
-            raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
     features = encoder.feature_dim
     if kind == "low_rank" and not 1 <= rank <= features:
         raise BadInput(f"objective.projector_rank is {rank}; set it within 1 and the {features} features.")

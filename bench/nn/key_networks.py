@@ -1,7 +1,7 @@
 """The networks of momentum contrast: a head on the encoder, and slowly moving copies of both that make keys.
 
-Every such objective gives them the same names (`encoder`, `projector`, `key_encoder`, `key_projector`), so that one can
-go on from the checkpoint of another with all of them.
+Every such objective gives them the same names (`encoder`, `projector`, `key_encoder`, `key_projector`), so that a
+checkpoint of one can start another.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from torch import nn
 
-from bench.errors import BadInput
 from bench.nn.ema import target_of
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
@@ -18,7 +17,7 @@ from bench.nn.seeding import seeded
 
 
 class KeyNetworks(NamedTuple):
-    """What stands beside the query's encoder."""
+    """The networks beside the query's encoder."""
 
     projector: nn.Sequential  # feature_dim -> D
     key_encoder: Encoder
@@ -32,20 +31,8 @@ def key_networks(encoder: Encoder, mlp: bool, dim: int) -> KeyNetworks:
         encoder: of the queries.
         mlp: a hidden layer as wide as the feature with a ReLU (MoCo v2), instead of one linear layer (v1). No norms.
         dim: D.
-
-    Raises BadInput for a dim below 1.
     """
-    if dim < 1:
-        raise BadInput(f"objective.dim is {dim}; set it to 1 or more.")
     width = encoder.feature_dim
     with seeded(encoder.seed, "heads"):
         projector = projection_mlp((width, width, dim) if mlp else (width, dim), batch_norm=False)
     return KeyNetworks(projector, target_of(encoder), target_of(projector))
-
-
-def check_contrast(momentum: float, temperature: float) -> None:
-    """Refuse a momentum outside [0, 1] and a temperature that is not above 0."""
-    if not 0.0 <= momentum <= 1.0:
-        raise BadInput(f"objective.momentum is {momentum}; it is the key network's, set it within 0 and 1.")
-    if temperature <= 0:
-        raise BadInput(f"objective.temperature is {temperature}; set it above 0.")

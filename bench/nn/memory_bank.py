@@ -1,17 +1,21 @@
-"""One vector for each image of the data set, as it was embedded when the image was last seen.
+"""A memory bank: one vector for each image of the data set, as it was embedded when the image was last seen.
 
 Source: Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination" (CVPR 2018), section 3.
 """
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import BadInput
-from bench.nn.collectives import gather
+from bench.nn.collectives import gather, sum_over_ranks, world
 from bench.nn.seeding import seeded
+
+BankLoss = Literal["nce", "softmax"]  # noise-contrastive estimation, or a softmax over the positive and the negatives
 
 
 class MemoryBank(nn.Module):
@@ -52,3 +56,27 @@ class MemoryBank(nn.Module):
         where, fresh = gather(indices), gather(F.normalize(z.detach(), dim=1)).to(self.vectors.dtype)
         mixed = self.momentum * self.vectors[where] + (1.0 - self.momentum) * fresh
         self.vectors[where] = F.normalize(mixed, dim=1)
+
+
+class LogConstant(nn.Module):
+    """log Z of noise-contrastive estimation: measured once, at the first batch of a run, and constant after it.
+
+    Z is averaged over the ranks. Part of the checkpoint.
+    """
+
+    value: Tensor
+    known: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("value", torch.zeros(()))
+        self.register_buffer("known", torch.zeros((), dtype=torch.bool))
+
+    @torch.no_grad()
+    def forward(self, fresh: Tensor) -> Tensor:
+        """Return log Z, a scalar; `fresh` is this rank's estimate from the present batch, used if it is the first."""
+        middle = sum_over_ranks(fresh) / world()  # subtracted first, so that no exponential overflows
+        mean = middle + (sum_over_ranks((fresh - middle).exp()) / world()).log()
+        self.value.copy_(torch.where(self.known, self.value, mean.to(self.value.dtype)))
+        self.known.fill_(True)
+        return self.value.clone()

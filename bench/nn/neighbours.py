@@ -1,17 +1,17 @@
-"""Exact nearest neighbours by inner product in bounded memory: coarse in half precision, float32 where needed.
+"""Nearest neighbours by inner product, as float32 gives them: a coarse search in half precision, then the candidates.
 
 A matrix product in half precision (bf16 on a CPU, float16 on a GPU) is several times as fast as in float32, but its
 scores are off by up to ε. So every row whose coarse score lies within 2ε of the k-th best coarse score c_k is scored
-again in float32: k rows have coarse scores of at least c_k, hence true ones of at least c_k − ε; whoever is among the
-true k best has a true score of at least that, and a coarse one of at least c_k − 2ε. The bound ε is proven for each
-query, not estimated:
+again in float32. No row of the true k best is lost: k rows have coarse scores of at least c_k, hence true ones of at
+least c_k − ε; a row among the true k best has a true score of at least that, and a coarse one of at least c_k − 2ε. The
+bound ε is proven for each query, not estimated:
 
     q·b − q̂·b̂ = (q − q̂)·b + q̂·(b − b̂)   ≤   ‖q − q̂‖·max‖b‖ + ‖q̂‖·max‖b − b̂‖   (Cauchy-Schwarz)
 
 plus the rounding of float32 sums. Where coarse scores themselves are rounded to bf16, that keeps their order, so that
-it costs once the rounding of c_k. A constant taken off all rows, b ← b − μ, changes each query's scores by the same q·μ
-and so no order, and makes ‖b‖, ε, and what must be scored again small: features of a network share much of their
-direction.
+it costs once the rounding of c_k. A constant subtracted from all rows, b ← b − μ, changes each query's scores by the
+same q·μ and so no order. It makes ‖b‖, ε, and the number of candidates small, as features of a network share much of
+their direction.
 
 Of equal float32 scores the lower position comes first, so that the answer depends neither on the size of a chunk nor
 on how a bank is spread over processes.
@@ -101,8 +101,8 @@ class Bank:
 def search(queries: Tensor, bank: Bank, k: int) -> tuple[Tensor, Tensor]:
     """Return (scores N×k float32, positions N×k) of the k rows with the largest inner product, best first.
 
-    What comes out is what scoring every row in float32 with `dots` would give, bit for bit: of equal scores the lower
-    position comes first. Under several processes, each with its part of the bank and the same queries, every one
+    It is bit for bit what scoring every row in float32 with `dots` would give; of equal scores the lower position comes
+    first. Under several processes, each with its part of the bank and the same queries, every one
     gets the answer over all parts; k may then be larger than a part.
     """
     here = min(k, len(bank))
@@ -111,7 +111,7 @@ def search(queries: Tensor, bank: Bank, k: int) -> tuple[Tensor, Tensor]:
 
 
 def over_ranks(scores: Tensor, positions: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Return the k best over all processes, N×k, of what each found in its part, N×(at most k); the same in each."""
+    """Return the k best over all processes, N×k, of the best in the part of each, N×(at most k); the same in each."""
     if world() == 1:
         return scores, positions
     n, missing = len(scores), k - scores.shape[1]
@@ -146,8 +146,8 @@ def _search(queries: Tensor, bank: Bank, k: int) -> tuple[Tensor, Tensor]:
             enough = coarse.shape[1] >= k
             floor = _floor(coarse.topk(k, dim=1).values[:, -1], band) if enough else torch.full_like(band, -torch.inf)
         mask = coarse >= floor.to(coarse.dtype)[:, None]
-        found, columns = _padded(mask, coarse)
-        kept, places = torch.cat([kept, found], 1), torch.cat([places, columns + start], 1)
+        candidates, columns = _padded(mask, coarse)
+        kept, places = torch.cat([kept, candidates], 1), torch.cat([places, columns + start], 1)
         if kept.shape[1] >= k and (end == len(bank) or kept.shape[1] > 3 * k):
             width = min(most + 1, kept.shape[1])
             kept, order = kept.topk(width, dim=1)
@@ -163,9 +163,9 @@ def _search(queries: Tensor, bank: Bank, k: int) -> tuple[Tensor, Tensor]:
     valid = kept.isfinite()
     places, order = places.masked_fill(~valid, len(bank)).sort(dim=1)
     valid = valid.gather(1, order)
-    exact = torch.full(kept.shape, -torch.inf, device=queries.device)
-    exact[valid] = dots(queries, bank.rows, valid.sum(1), places[valid])
-    scores, positions = best(exact, places, k)
+    full = torch.full(kept.shape, -torch.inf, device=queries.device)
+    full[valid] = dots(queries, bank.rows, valid.sum(1), places[valid])
+    scores, positions = best(full, places, k)
     again = crowded.nonzero()[:, 0]
     if len(again):
         scores[again], positions[again] = exhaustive(queries[again], bank, k)
@@ -192,11 +192,11 @@ def _padded(mask: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     counts = torch.bincount(rows, minlength=len(mask))
     width = int(counts.max()) if len(rows) else 0
     within = torch.arange(len(rows), device=rows.device) - (counts.cumsum(0) - counts)[rows]
-    found = torch.full((len(mask), width), -torch.inf, device=mask.device)
+    padded = torch.full((len(mask), width), -torch.inf, device=mask.device)
     places = torch.zeros(len(mask), width, dtype=torch.int64, device=mask.device)
-    found[rows, within] = values[rows, columns].float()
+    padded[rows, within] = values[rows, columns].float()
     places[rows, within] = columns
-    return found, places
+    return padded, places
 
 
 def exhaustive(queries: Tensor, bank: Bank, k: int, pairs: int = 2**20) -> tuple[Tensor, Tensor]:
@@ -208,8 +208,8 @@ def exhaustive(queries: Tensor, bank: Bank, k: int, pairs: int = 2**20) -> tuple
         n, m = len(queries), len(rows)
         columns = torch.arange(m, device=queries.device).repeat(n)
         counts = torch.full((n,), m, dtype=torch.int64, device=queries.device)
-        found = dots(queries, rows, counts, columns).view(n, m)
-        scores = torch.cat([scores, found], dim=1)
+        fresh = dots(queries, rows, counts, columns).view(n, m)
+        scores = torch.cat([scores, fresh], dim=1)
         positions = torch.cat([positions, columns.view(n, m) + start], dim=1)
         # Positions rise along a row wherever scores are equal, and a stable sort keeps that.
         scores, order = scores.sort(dim=1, descending=True, stable=True)
@@ -218,7 +218,7 @@ def exhaustive(queries: Tensor, bank: Bank, k: int, pairs: int = 2**20) -> tuple
 
 
 def dots(queries: Tensor, rows: Tensor, counts: Tensor, columns: Tensor) -> Tensor:
-    """Return the inner products of chosen pairs, P float32; each depends on its own two vectors alone.
+    """Return the inner products of chosen pairs, P float32; each depends on its two vectors alone.
 
     Args:
         queries: N×D float32.
@@ -228,13 +228,13 @@ def dots(queries: Tensor, rows: Tensor, counts: Tensor, columns: Tensor) -> Tens
     """
     if rows.device.type == "cpu":
         starts = torch.nn.functional.pad(counts.cumsum(0), (1, 0)).cpu()
-        with warnings.catch_warnings():  # of the sparse layouts' youth
+        with warnings.catch_warnings():  # that sparse layouts are in beta
             warnings.simplefilter("ignore", UserWarning)
             pattern = torch.sparse_csr_tensor(
                 starts, columns.cpu(), torch.zeros(len(columns)), (len(queries), len(rows)), check_invariants=False
             )
-            found = torch.sparse.sampled_addmm(pattern, queries.cpu(), rows.t(), beta=0.0).values()
-        return found.to(queries.device)
+            products = torch.sparse.sampled_addmm(pattern, queries.cpu(), rows.t(), beta=0.0).values()
+        return products.to(queries.device)
     owners = torch.arange(len(queries), device=queries.device).repeat_interleave(counts)
     parts = []
     for mine, theirs in zip(owners.split(2**14), columns.split(2**14), strict=True):
@@ -247,7 +247,8 @@ def euclidean(rows: Tensor, centre: Tensor, *, queries: bool) -> Tensor:
     """Return rows N×D as N×(D+1), so that the largest inner product of a query and a row is the least distance.
 
     −‖q − b‖²/2 = q·b − ‖b‖²/2 − ‖q‖²/2, whose last term is the same for all rows: a row gets the column −‖b‖²/2, a
-    query the column 1. The centre is taken off both first, which changes no distance and spares ‖b‖² its digits.
+    query the column 1. The centre is subtracted from both first, which changes no distance and keeps ‖b‖²
+    precise.
 
     Args:
         rows: N×D float32.

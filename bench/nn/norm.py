@@ -1,4 +1,4 @@
-"""Batch norm over the batches of all ranks, on CUDA (torch's own) and on the CPU, where torch has none.
+"""Batch norm over the batches of all ranks, on CUDA (by torch's layer) and on the CPU, where torch has none.
 
 Source: Ioffe and Szegedy 2015, with mean and variance over the global batch; as torch.nn.SyncBatchNorm, whose
 state-dict keys it shares with BatchNorm.
@@ -31,8 +31,8 @@ class GlobalBatchNorm(_BatchNorm):
         x = input if input.dtype == torch.float64 else input.float()
         over = [dim for dim in range(x.dim()) if dim != 1]
         shape = [1, -1, *([1] * (x.dim() - 2))]
-        own = x.new_full((1,), x.numel() / x.shape[1])
-        sums = sum_over_ranks(torch.cat([x.sum(over), own]))
+        positions = x.new_full((1,), x.numel() / x.shape[1])  # of this rank, for each channel
+        sums = sum_over_ranks(torch.cat([x.sum(over), positions]))
         count = sums[-1].detach()
         mean = sums[:-1] / count
         centred = x - mean.view(shape)
@@ -60,7 +60,7 @@ class GlobalBatchNorm(_BatchNorm):
 def convert_sync_batchnorm(module: nn.Module, device_type: str) -> nn.Module:
     """Replace every batch norm in `module` by one over all ranks; returns the module, or its replacement.
 
-    `cuda` gets torch.nn.SyncBatchNorm, any other device GlobalBatchNorm. Parameters and buffers are the very same
+    `cuda` gets torch.nn.SyncBatchNorm, any other device GlobalBatchNorm. Parameters and buffers are the same
     tensors, the keys of the state dict stay, and so does each layer's mode.
     """
     if device_type == "cuda":

@@ -1,9 +1,7 @@
-"""Square patches of a batch of images, cut on their device, and what is done to each so that no low-level trace of the
-whole tells where it lay.
+"""Square patches of a batch of images, cut on their device so that no low-level trace tells where a patch lay.
 
 Source: Doersch, Gupta and Efros, "Unsupervised Visual Representation Learning by Context Prediction" (ICCV 2015),
-section 3: gaps, jitter and dropped colours; Noroozi and Favaro, "Unsupervised Learning of Visual Representations by
-Solving Jigsaw Puzzles" (ECCV 2016), section 4: every patch normalised by itself.
+section 3: gaps, jitter and dropped colours.
 """
 
 from __future__ import annotations
@@ -19,9 +17,6 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.errors import BadInput
 from bench.nn import draws
-from bench.nn.colour import MEAN, STD
-
-LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's greyscale
 
 
 @dataclass(frozen=True)
@@ -75,7 +70,7 @@ class Grid:
             )
 
     def cut(self, images: Tensor) -> Tensor:
-        """Return the patches, row by row: N×3×H×H -> N×side²×3×size×size. The very pixels, nothing interpolated."""
+        """Return the patches, row by row: N×3×H×H -> N×side²×3×size×size. Nothing is interpolated."""
         n, side = len(images), self.side
         index = torch.arange(side, device=images.device)
         corner = (images.shape[-1] - self.extent) // 2 + index * (self.size + self.gap)  # side
@@ -86,7 +81,7 @@ class Grid:
         pixel = torch.arange(self.size, device=images.device)
         rows, columns = (corners[..., axis, None] + pixel for axis in (0, 1))  # N×side²×size
         image = torch.arange(n, device=images.device).view(n, 1, 1, 1)
-        # N×side²×size×size×3: an image's position, row and column are told, all of its channels are taken
+        # N×side²×size×size×3: indexed by image, row and column, with all channels
         return images[image, :, rows[..., None], columns[:, :, None]].movedim(-1, 2)
 
 
@@ -107,43 +102,11 @@ def with_one_colour(patches: Tensor) -> Tensor:
     return torch.where(keep, patches, 0.01 * spread * noise)
 
 
-def sometimes_grey(patches: Tensor, probability: float) -> Tensor:
-    """Make each patch grey with that probability, each by its own draw; normalised before and after.
-
-    Args:
-        patches: N×P×3×s×s.
-        probability: 0 returns the patches themselves.
-    """
-    if probability == 0.0:
-        return patches
-    mean, std, luma = (
-        torch.tensor(values, dtype=patches.dtype, device=patches.device).view(3, 1, 1) for values in (MEAN, STD, LUMA)
-    )
-    grey = (luma * (patches * std + mean)).sum(2, keepdim=True)  # N×P×1×s×s
-    chosen = draws.uniform(*patches.shape[:2], like=patches) < probability
-    return torch.where(chosen[..., None, None, None], (grey - mean) / std, patches)
-
-
-def standardised(patches: Tensor) -> Tensor:
-    """Give every channel of every patch mean 0 and standard deviation 1 over its pixels; a flat one becomes 0.
-
-    Args:
-        patches: …×s×s.
-    """
-    centred = patches - patches.mean(dim=(-2, -1), keepdim=True)
-    spread = centred.square().mean(dim=(-2, -1), keepdim=True).sqrt()
-    return torch.where(spread > 1e-4, centred / spread.clamp(min=1e-4), 0.0)
-
-
-def in_order(patches: Tensor, orders: Tensor) -> Tensor:
-    """Return the patches N×P×… of each image in its order N×P: place j holds patch orders[i, j]."""
-    return patches[torch.arange(len(patches), device=patches.device)[:, None], orders]
-
-
 @contextmanager
 def unmoved_statistics(module: nn.Module) -> Iterator[None]:
-    """Inside the block, batch norms in train mode normalise by their batches as ever, but their running statistics
-    stay: those are for whole images, which is what a downstream task shows the network.
+    """Inside the block, batch norms in train mode normalise by their batches, but their running statistics stay.
+
+    Those are for whole images, which is what a downstream task shows the network.
     """
     norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
     before = [norm.momentum for norm in norms]
@@ -161,9 +124,9 @@ def features_of(encoder: nn.Module, patches: Tensor, images: Tensor | None) -> T
 
     Args:
         encoder: N×3×h×w -> N×F.
-        patches: what it sees with gradients.
-        images: N×3×H×H. What its running statistics are taken from instead, in a forward of its own without gradient:
-            those of patches, with zeros padded all around, serve a frozen trunk badly. None takes those of patches.
+        patches: the input with gradients.
+        images: N×3×H×H, from which its running statistics are taken, in a second forward without gradient: those of
+            patches, with zeros padded all around, serve a frozen trunk badly. None takes those of patches.
     """
     n, count = patches.shape[:2]
     flat = patches.flatten(0, 1)  # NP×3×s×s

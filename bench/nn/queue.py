@@ -21,7 +21,7 @@ class Queue(nn.Module):
         size: K, a multiple of the number of keys that are pushed at once.
         dim: D.
         seed: of the first rows.
-        name: what a complaint calls the setting.
+        name: of the setting, for error messages.
     """
 
     keys: Tensor
@@ -38,7 +38,7 @@ class Queue(nn.Module):
         self.register_buffer("position", torch.zeros((), dtype=torch.int64))
 
     def check(self, batch_size: int, per_image: int = 1) -> None:
-        """Refuse a batch (of all ranks, as it is pushed at once) that the queue is no multiple of.
+        """Raise BadInput for a batch (of all ranks, as it is pushed at once) that the queue is no multiple of.
 
         Args:
             batch_size: images.
@@ -59,7 +59,7 @@ class Queue(nn.Module):
 
         `keys.clone()` of the queue must be what the loss saw: this changes the buffer in place.
         """
-        everyone = gather(keys).to(self.keys.dtype)  # N×D
-        places = (self.position + torch.arange(len(everyone), device=self.keys.device)) % self.size
-        self.keys[places] = everyone
-        self.position.copy_((self.position + len(everyone)) % self.size)
+        fresh = gather(keys).to(self.keys.dtype)  # N×D
+        places = (self.position + torch.arange(len(fresh), device=self.keys.device)) % self.size
+        self.keys[places] = fresh
+        self.position.copy_((self.position + len(fresh)) % self.size)

@@ -1,8 +1,8 @@
-"""Batch norm of keys over other images than those of the queries: shuffling, and statistics of parts of a batch.
+"""Shuffled batch norm: keys are normalised among other images than their queries.
 
 Source: He et al., "Momentum Contrast" (CVPR 2020), section 3.3, "Shuffling BN"; the parts stand for the processes of a
-larger machine (the authors' CIFAR notebook). A query and its key that are normalised among the same images tell each
-other by these statistics, and the loss falls without a representation.
+larger machine (the authors' CIFAR notebook). If a query and its key are normalised among the same images, the network
+can recognise the pair by these statistics, and the loss falls without a representation.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from bench.errors import BadInput
 from bench.nn import draws
-from bench.nn.collectives import gather, rank, world
+from bench.nn.collectives import gather, own_rows, world
 
 
 def in_parts(network: Callable[[Tensor], Tensor], images: Tensor, parts: int) -> Tensor:
-    """Return what a network makes of each part of the images N×…, one after another: N×D.
+    """Return the network's output N×D of images N×…, one part of the batch after another.
 
-    Each part has its own batch statistics, and moves the running ones, as on a process of its own.
+    Each part is normalised by itself, and moves the running statistics, as if a process had that part alone.
     """
     if parts == 1:
         return network(images)
@@ -29,28 +29,28 @@ def in_parts(network: Callable[[Tensor], Tensor], images: Tensor, parts: int) ->
 
 @torch.no_grad()
 def shuffled(network: Callable[[Tensor], Tensor], images: Tensor, parts: int = 1) -> Tensor:
-    """Return what a network makes of images N×…, normalised among images from all ranks and parts, without gradient.
+    """Return the network's output N×D of images N×…, normalised among images from all ranks and parts, no gradient.
 
-    The images of all ranks are put in a random order that the ranks share; each rank takes its share of it; what comes
-    out is put back, so that row i is image i's: N×D. A single process with one part has nothing to shuffle.
+    The images of all ranks are put in a random order that the ranks share, and each rank takes its share of it. The
+    outputs are put back, so that row i is image i's. A single process with one part has nothing to shuffle.
     """
     n = len(images)
-    # Each rank draws for its own images: gathered, the numbers are the same everywhere, and so is their order.
+    # Each rank draws for its images: gathered, the numbers are the same everywhere, and so is their order.
     order = gather(draws.uniform(n, like=images)).argsort(stable=True)  # all ranks' images, N·world
     if world() == 1 and parts == 1:
         return network(images)
-    own = slice(rank() * n, (rank() + 1) * n)
-    found = gather(in_parts(network, gather(images)[order[own]], parts))  # N·world × D, in that order
-    return found[order.argsort()[own]]
+    here = own_rows(n)
+    outputs = gather(in_parts(network, gather(images)[order[here]], parts))  # N·world × D, in that order
+    return outputs[order.argsort()[here]]
 
 
 def check_parts(batch_size: int, parts: int) -> None:
-    """Refuse a batch (of all ranks) that falls into no equal parts of two images or more on each rank."""
+    """Raise BadInput for a batch (of all ranks) without equal parts of two images or more on each rank."""
     if parts < 1:
         raise BadInput(f"objective.bn_splits is {parts}; set it to 1 (the whole batch of a process) or more.")
-    own = batch_size // world()
-    if own % parts or (parts > 1 and own < 2 * parts):
+    here = batch_size // world()
+    if here % parts or (parts > 1 and here < 2 * parts):
         raise BadInput(
-            f"objective.bn_splits is {parts}, but the {own} images of a process do not fall into so many equal parts "
+            f"objective.bn_splits is {parts}, but the {here} images of a process do not fall into so many equal parts "
             "of 2 or more; set it to 1, or change batch_size."
         )

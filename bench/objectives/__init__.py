@@ -10,8 +10,9 @@ from importlib.util import module_from_spec, spec_from_file_location
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import BadInput, nearest
-from bench.signature import Source, locate
+from bench.config.objective_settings import check_values, constructors, settings_of_class
+from bench.config.objective_source import Source, locate
+from bench.errors import BadInput
 
 if TYPE_CHECKING:
     from bench.nn.encoder import Encoder
@@ -78,20 +79,12 @@ def build(settings: Mapping[str, Any], encoder: Encoder, num_classes: int = 0, n
 
     Raises BadInput for an unknown name or setting, for a class that is no objective, and for values that one refuses.
     """
-    own = dict(settings)
-    name = str(own.pop("name", ""))
-    kind = _imported(locate(name))
-    takes = inspect.signature(kind).parameters
-    known = [key for key in takes if key not in ("encoder", "num_classes", "num_images")]
-    for key in own:
-        if key not in known:
-            hint = nearest(key, known) or f" for {name}; remove it."
-            raise BadInput(f"Unknown key 'objective.{key}'{hint}")
-    if "num_classes" in takes:
-        own["num_classes"] = num_classes
-    if "num_images" in takes:
-        own["num_images"] = num_images
-    return kind(encoder, **own)
+    values = {key: value for key, value in settings.items() if key != "name"}
+    kind = _imported(locate(str(settings.get("name", ""))))
+    check_values(values, settings_of_class(kind))
+    given = {"num_classes": num_classes, "num_images": num_images}
+    takes = {key for _, parameters in constructors(kind) for key in parameters}
+    return kind(encoder, **{key: value for key, value in given.items() if key in takes}, **values)
 
 
 def _imported(source: Source) -> type[Objective]:

@@ -17,25 +17,69 @@ Departs from it: the trunk is a ResNet-50, so that it converts as any other: 1 i
 
 from __future__ import annotations
 
+import math
 from itertools import permutations
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bench.config.setting_types import Count, Positive
 from bench.data.views import Batch, View
 from bench.errors import BadInput
-from bench.losses.location_nce import location_nce, location_scores
+from bench.losses.float32 import at_least_float32
+from bench.losses.pairwise import same_image
 from bench.nn import draws
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
 from bench.nn.heads import per_position
-from bench.nn.residual_head import ResidualHead
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count, Positive
 
 PENALTY = 0.05  # of the mean squared score
+
+
+@at_least_float32
+def location_scores(source: Tensor, target: Tensor) -> Tensor:
+    """Return the scores r_srcᵀ·r_trg/√D: n×D, N×L×D -> n×N×L."""
+    return torch.einsum("nd,mld->nml", source, target) / math.sqrt(source.shape[1])
+
+
+@at_least_float32
+def location_nce(scores: Tensor, clip: float, first: int = 0) -> Tensor:
+    """Return the mean over images i and locations l of −log [e^{s_iil} / (e^{s_iil} + Σ_{j≠i,m} e^{s_ijm})].
+
+    s = c·tanh(score/c). Other locations of the same image are neither positives of the term nor negatives.
+
+    Args:
+        scores: n×N×L, this rank's images against the locations of all ranks' images.
+        clip: c.
+        first: the image of the N that is the first of the n.
+    """
+    s = clip * torch.tanh(scores / clip)
+    same = same_image(s, s[0], first)  # n×N
+    positive = s[same]  # n×L
+    negatives = s.masked_fill(same[..., None], -math.inf).flatten(1).logsumexp(1, keepdim=True)  # n×1
+    return F.softplus(negatives - positive).mean()
+
+
+class ResidualHead(nn.Module):
+    """N×in_dim -> N×out_dim: BN(W₂·ReLU(W₁x) + Wₛx), a hidden layer beside a linear one, no other norm.
+
+    Source: Bachman et al. 2019, the reference implementation's embedding into its RKHS.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(in_dim, out_dim, bias=False)
+        self.out = nn.Linear(out_dim, out_dim, bias=False)
+        self.straight = nn.Linear(in_dim, out_dim, bias=False)
+        self.out_norm = nn.BatchNorm1d(out_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the embeddings of features N×in_dim."""
+        return self.out_norm(self.out(F.relu(self.hidden(x))) + self.straight(x))
 
 
 class AMDIM(Objective):
@@ -43,10 +87,6 @@ class AMDIM(Objective):
 
     def __init__(self, encoder: Encoder, *, rkhs_dim: Count = 2560, clip: Positive = 20.0) -> None:
         super().__init__(encoder)
-        if rkhs_dim < 1:
-            raise BadInput(f"objective.rkhs_dim is {rkhs_dim}; set it to 1 or more.")
-        if clip <= 0:
-            raise BadInput(f"objective.clip is {clip}; set it above 0.")
         self.clip = clip
         c4 = [m for m in encoder.layer3[-1].children() if isinstance(m, _BatchNorm)][-1].num_features
         with seeded(encoder.seed, "amdim heads"):

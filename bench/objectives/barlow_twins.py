@@ -14,21 +14,61 @@ Departs from it: projections are gathered and standardised by every rank (there:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import torch
 from torch import Tensor
 
-from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
+from bench.config.setting_types import Count, Weight
+from bench.data.views import BYOL_VIEWS, Batch, View
 from bench.errors import BadInput
-from bench.losses.barlow import view_terms
+from bench.losses.float32 import at_least_float32
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective, ParamGroup
-from bench.settings import Count, CropSize, Weight, Whole
+from bench.objectives.base import ParamGroup
+from bench.objectives.small_crops import SmallCrops
 
 
-class BarlowTwins(Objective):
+@at_least_float32
+def cross_correlation(z1: Tensor, z2: Tensor, eps: float = 1e-5) -> Tensor:
+    """Return C_ij, the correlation over images of dimension i of one view and j of the other: N×D, N×D -> D×D.
+
+    Each dimension is centred and divided by √(its biased variance + ε), as a batch norm without affine does. z1 and z2
+    must hold all ranks' rows: a mean of each rank's correlations is not that of the batch. Raises ValueError when the
+    shapes differ, and for fewer than two rows.
+    """
+    if z1.shape != z2.shape or z1.dim() != 2 or len(z1) < 2:
+        raise ValueError(f"a cross-correlation needs two N×D with N ≥ 2, got {tuple(z1.shape)} and {tuple(z2.shape)}")
+    a, b = ((z - z.mean(dim=0)) * torch.rsqrt(z.var(dim=0, correction=0) + eps) for z in (z1, z2))  # N×D
+    return a.T @ b / len(z1)
+
+
+@at_least_float32
+def to_identity(c: Tensor) -> Tensor:
+    """Return Σ_i (1 − C_ii)² and Σ_{i≠j} C_ij² of D×D: what is not invariant, and what is redundant. Of shape 2."""
+    diagonal = torch.eye(len(c), dtype=torch.bool, device=c.device)
+    return torch.stack([(1.0 - c.diagonal()).square().sum(), c.square().masked_fill(diagonal, 0.0).sum()])
+
+
+def view_terms(z1: Tensor, z2: Tensor, crops: Sequence[Tensor]) -> Tensor:
+    """Return both parts of `to_identity` (shape 2) for two full views' embeddings and C small crops', N×D each.
+
+    (terms + Σ_c terms_c) / (1 + C), terms_c the mean over the crop's two pairs, with either full view: the mean over
+    all ordered pairs of a full view and another view, of which no pair has two crops. Each pair costs a matrix D×D. All
+    ranks' rows.
+    """
+    terms = to_identity(cross_correlation(z1, z2))
+    if not crops:
+        return terms
+    small = torch.stack([to_identity(cross_correlation(c, z)) for c in crops for z in (z1, z2)]).mean(0)
+    return (terms + len(crops) * small) / (1 + len(crops))
+
+
+class BarlowTwins(SmallCrops):
     """Barlow Twins: the cross-correlation of two views' embeddings is pulled to the identity."""
 
     def __init__(
@@ -38,27 +78,16 @@ class BarlowTwins(Objective):
         projection_dim: Count = 8192,
         weight: Weight = 0.0051,  # λ
         bias_rate: Weight = 0.024,  # of biases and norms, times that of weights: 0.0048 / 0.2
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        if projection_dim < 1:
-            raise BadInput(f"objective.projection_dim is {projection_dim}; set it to 1 or more.")
-        if weight < 0:
-            raise BadInput(f"objective.weight is {weight}; set it to 0 or more.")
-        if bias_rate < 0:
-            raise BadInput(f"objective.bias_rate is {bias_rate}; set it to 0 or more.")
+        super().__init__(encoder, **small_crops)
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, *[projection_dim] * 3), bias=False)
         self.weight, self.bias_rate = weight, bias_rate
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
         """BYOL's two views, as in the paper, then the small crops."""
-        return (*BYOL_VIEWS(size), *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
+        return (*BYOL_VIEWS(size), *self.small_crops(View()))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch of one image, which has no correlation."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, Self, TypedDict
 
 from torch import Tensor, nn
 
+from bench.config.objective_settings import GIVEN, check_values, settings_of_class
 from bench.nn.encoder import Encoder
 
 if TYPE_CHECKING:
@@ -29,16 +30,26 @@ class Objective(nn.Module, ABC):
     """What a pretraining minimises, and the networks that it needs for that.
 
     A constructor takes the encoder, `num_classes` if it uses labels, `num_images` (of the pretraining set) if it keeps
-    something for each image, and its settings: keyword-only, with a plain annotation, or one of `bench.settings` that
-    says which values it takes, and a literal default, which is the paper's.
+    something for each image, and its settings: keyword-only, with an annotation that says which values it takes (see
+    `bench.config.setting_types`) and a literal default, which is the paper's. A variant of another objective names
+    what it adds or changes, and takes the rest as `**settings`, which it hands on.
+
+    Values that an annotation does not admit are refused before the constructor runs: it refuses only what depends on
+    several settings, or on the encoder.
     """
 
     encoder: Encoder  # what is converted and evaluated
     map: MapKind | None = None  # what `Batch.masks` has of each view; a setting may choose it
 
     # Settings that were added after results had been recorded, as literals: at its default, which means what was done
-    # before, such a setting is in no fingerprint. Read from the source by `bench.signature`.
+    # before, such a setting is in no fingerprint. Read from the source, a base class's where a class has none.
     later: ClassVar[tuple[str, ...]] = ()
+
+    def __new__(cls, *_arguments: Any, **settings: Any) -> Self:
+        """Raises BadInput for a setting that there is not, and for a value that it does not admit."""
+        values = {key: value for key, value in settings.items() if key not in GIVEN}
+        check_values(values, settings_of_class(cls))
+        return super().__new__(cls)
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()

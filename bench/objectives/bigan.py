@@ -14,19 +14,35 @@ Departs from it: E is the ResNet with a linear layer on its pooled feature, and 
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
+from bench.config.setting_types import Count
 from bench.data.views import SUPERVISED_VIEW, Batch, View
 from bench.errors import BadInput
 from bench.losses.adversarial import discrimination
 from bench.nn import draws
 from bench.nn.decoder import small_rgb, vector_decoder
-from bench.nn.discriminator import JointDiscriminator
+from bench.nn.discriminator import discriminator_tower, frozen_call
 from bench.nn.encoder import Encoder
-from bench.nn.frozen import frozen_call
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count
+
+
+class JointDiscriminator(nn.Module):
+    """Logits N of pairs of images N×3×size×size and codes N×D: positive for a real image with its inferred code."""
+
+    def __init__(self, size: int, width: int, code_dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.tower, channels = discriminator_tower(size, width)
+        self.code = nn.Sequential(nn.Linear(code_dim, hidden_dim), nn.LeakyReLU(0.2, inplace=True))
+        self.score = nn.Sequential(
+            nn.Linear(16 * channels + hidden_dim, hidden_dim), nn.LeakyReLU(0.2, inplace=True), nn.Linear(hidden_dim, 1)
+        )
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        """Return N logits."""
+        return self.score(torch.cat([self.tower(x).flatten(1), self.code(z)], dim=1)).flatten()
 
 
 class BiGAN(Objective):
@@ -42,9 +58,6 @@ class BiGAN(Objective):
         hidden_dim: Count = 1024,
     ) -> None:
         super().__init__(encoder)
-        for key, value in (("latent_dim", latent_dim), ("width", width), ("hidden_dim", hidden_dim)):
-            if value < 1:
-                raise BadInput(f"objective.{key} is {value}; set it to 1 or more.")
         self.latent_dim, self.image_size = latent_dim, image_size
         with seeded(encoder.seed, "code, generator, discriminator"):
             self.projector = nn.Linear(encoder.feature_dim, latent_dim)

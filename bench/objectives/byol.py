@@ -15,22 +15,22 @@ Departs from it: the target starts as a copy of the online network (there: drawn
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
+from bench.config.setting_types import Count, Share
+from bench.data.views import BYOL_VIEWS, Batch, View
 from bench.losses.regression import multi_crop_regression
 from bench.nn.bootstrap import bootstrap_networks
 from bench.nn.ema import follow, target_rate
 from bench.nn.encoder import Encoder
-from bench.nn.multi_crop import by_resolution, check_crops
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Share, Whole
+from bench.nn.multi_crop import by_resolution
+from bench.objectives.small_crops import SmallCrops
 
 
-class BYOL(Objective):
+class BYOL(SmallCrops):
     """BYOL: predict the other view's projection by a slowly moving copy of the network."""
 
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
@@ -42,20 +42,16 @@ class BYOL(Objective):
         hidden_dim: Count = 4096,
         projection_dim: Count = 256,
         tau0: Share = 0.99,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        networks = bootstrap_networks(encoder, hidden_dim, projection_dim, tau0)
+        super().__init__(encoder, **small_crops)
+        networks = bootstrap_networks(encoder, hidden_dim, projection_dim)
         self.projector, self.predictor, self.target_encoder, self.target_projector = networks
-        self.tau0, self.crops, self.crop_size = tau0, crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
+        self.tau0 = tau0
 
     def views(self, size: int) -> tuple[View, ...]:
         """Two views, the first always blurred, the second rarely, and sometimes solarized; then the small crops."""
-        return (*BYOL_VIEWS(size), *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
+        return (*BYOL_VIEWS(size), *self.small_crops(View()))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss."""

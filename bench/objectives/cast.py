@@ -27,6 +27,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.config.setting_types import Count, Positive, Share, Weight
 from bench.data.maps import SALIENT
 from bench.data.views import MOCO_V2_VIEWS, Batch, View
 from bench.errors import BadInput
@@ -38,7 +39,6 @@ from bench.nn.heads import projection_mlp
 from bench.nn.queue import Queue
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count, Positive, Share, Weight
 
 
 class CAST(Objective):
@@ -59,7 +59,8 @@ class CAST(Objective):
         momentum: Share = 0.999,
     ) -> None:
         super().__init__(encoder)
-        _check(alpha, beta, min_cover, hidden_dim, projection_dim, temperature, momentum)
+        if alpha + beta == 0:
+            raise BadInput("objective.alpha and objective.beta are both 0; set one of them above 0.")
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, hidden_dim, projection_dim), batch_norm=False)
         self.key_encoder, self.key_projector = target_of(encoder), target_of(self.projector)
@@ -141,25 +142,3 @@ def grad_cam(c5: Tensor, f: Tensor, q: Tensor, k: Tensor, temperature: float) ->
     cam = torch.einsum("nc,nchw->nhw", weights, c5.to(weights.dtype)).relu()
     cam = cam - cam.amin((1, 2), keepdim=True)
     return cam / (cam.amax((1, 2), keepdim=True) + 1e-7)
-
-
-def _check(
-    alpha: float,
-    beta: float,
-    min_cover: float,
-    hidden_dim: int,
-    projection_dim: int,
-    temperature: float,
-    momentum: float,
-) -> None:
-    if alpha < 0 or beta < 0 or alpha + beta == 0:
-        raise BadInput(f"objective.alpha is {alpha} and beta {beta}; set both to 0 or more, and one above 0.")
-    if not 0.0 <= min_cover <= 1.0:
-        raise BadInput(f"objective.min_cover is {min_cover}, a share of what is salient; set it within 0 and 1.")
-    for name, value in (("hidden_dim", hidden_dim), ("projection_dim", projection_dim)):
-        if value < 1:
-            raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
-    if temperature <= 0:
-        raise BadInput(f"objective.temperature is {temperature}; set it above 0.")
-    if not 0.0 <= momentum <= 1.0:
-        raise BadInput(f"objective.momentum is {momentum}; it is the keys' rate, set it within 0 and 1.")

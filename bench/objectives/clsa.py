@@ -22,22 +22,40 @@ from typing import Annotated
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
+from bench.config.setting_types import Count, Positive, Share, Weight, Whole
 from bench.data.views import MOCO_V2_VIEWS, Batch, View
-from bench.errors import BadInput
-from bench.losses.distributions import candidate_logits, distributional, own_candidate
+from bench.losses.classification import distribution_cross_entropy
+from bench.losses.contrastive import own_candidate
+from bench.losses.float32 import at_least_float32
 from bench.nn.collectives import gather, rank
 from bench.nn.ema import follow
 from bench.nn.encoder import Encoder
-from bench.nn.key_networks import check_contrast, key_networks
+from bench.nn.key_networks import key_networks
 from bench.nn.queue import Queue
 from bench.nn.shuffle import check_parts, in_parts, shuffled
 from bench.objectives.base import Objective
-from bench.settings import Count, Positive, Share, Weight, Whole, Within
 
 # Sides of strong crops, as shares of the view's, and the least share of the area.
 CROPS = ((224 / 224, 0.2), (192 / 224, 0.172), (160 / 224, 0.143), (128 / 224, 0.114), (96 / 224, 0.086))
+
+
+@at_least_float32
+def candidate_logits(q: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """Return n(q)·[n(keys); n(queue)]/τ: queries n×D, keys N×D, queue K×D -> n×(N+K)."""
+    candidates = torch.cat([F.normalize(keys, dim=1), F.normalize(queue, dim=1)])
+    return F.normalize(q, dim=1) @ candidates.T / temperature
+
+
+@at_least_float32
+def distributional(weak: Tensor, strong: Tensor) -> Tensor:
+    """Return the mean over rows of −Σ_k p_k·log q_k, p = softmax(sg weak), q = softmax(strong): n×C, n×C -> scalar.
+
+    No gradient reaches the weak view. From log-softmax, so that a candidate out of reach costs much, not infinity.
+    """
+    return distribution_cross_entropy(strong, F.softmax(weak, dim=1))
 
 
 class CLSA(Objective):
@@ -48,23 +66,16 @@ class CLSA(Objective):
         encoder: Encoder,
         *,
         beta: Weight = 1.0,
-        strong_crops: Annotated[int, Within(1, 5)] = 1,
+        strong_crops: Annotated[int, Field(ge=1, le=5)] = 1,
         strong_steps: Whole = 5,
         queue_size: Count = 65536,
         temperature: Positive = 0.2,
         momentum: Share = 0.999,
         dim: Count = 128,
         mlp: bool = True,
-        bn_splits: int = 1,
+        bn_splits: Count = 1,
     ) -> None:
         super().__init__(encoder)
-        check_contrast(momentum, temperature)
-        if beta < 0:
-            raise BadInput(f"objective.beta is {beta}; set it to 0 or more.")
-        if not 1 <= strong_crops <= len(CROPS):
-            raise BadInput(f"objective.strong_crops is {strong_crops}; set it within 1 and {len(CROPS)}.")
-        if strong_steps < 0:
-            raise BadInput(f"objective.strong_steps is {strong_steps}; set it to 0 (a view like the others) or more.")
         self.projector, self.key_encoder, self.key_projector = key_networks(encoder, mlp, dim)
         self.queue = Queue(queue_size, dim, encoder.seed)
         self.beta, self.strong_crops, self.strong_steps = beta, strong_crops, strong_steps

@@ -17,23 +17,21 @@ Departs from it: two whole ResNet-50 with three input channels, not two of half 
 from __future__ import annotations
 
 import copy
-from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
+from bench.config.setting_types import Count, Positive, Rate
 from bench.data.views import MEAN, STD, Batch, View
-from bench.losses.noise_contrastive import first_of, log_constant, nce, scores
+from bench.losses.contrastive import first_of
+from bench.losses.noise_contrastive import log_constant, nce, scores
 from bench.nn import draws
-from bench.nn.bank_settings import LOSSES, check_bank
 from bench.nn.colour import lab
-from bench.nn.constant import LogConstant
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.memory_bank import MemoryBank
+from bench.nn.memory_bank import BankLoss, LogConstant, MemoryBank
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count, Positive, Rate
 
 # The middle and the half range of a and b over all colours of sRGB.
 AB_CENTRE, AB_HALF = (6.025, -6.6895), (92.208, 101.1675)
@@ -51,10 +49,9 @@ class CMC(Objective):
         temperature: Positive = 0.07,
         bank_momentum: Rate = 0.5,
         dim: Count = 128,
-        loss: Annotated[str, LOSSES] = "nce",
+        loss: BankLoss = "nce",
     ) -> None:
         super().__init__(encoder)
-        check_bank(negatives, temperature, dim, loss)
         with seeded(encoder.seed, "ab"):
             self.ab_encoder = copy.deepcopy(encoder)
             for module in self.ab_encoder.modules():

@@ -19,17 +19,39 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.config.setting_types import Count, Rate
 from bench.data.views import SUPERVISED_VIEW, Batch, View
 from bench.errors import BadInput
 from bench.losses.soft_bins import soft_cross_entropy
 from bench.nn.collectives import sum_over_ranks, world
 from bench.nn.colour import from_lab, lab
-from bench.nn.colour_bins import gamut_bins, histogram, rarity_weights, soft_labels
+from bench.nn.colour_bins import NEIGHBOURS, gamut_bins, soft_labels
+from bench.nn.decoder import decoder_to_stride4
 from bench.nn.encoder import Encoder, check_stride
-from bench.nn.map_decoder import map_decoder
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count, Rate
+
+UNIFORM_SHARE = 0.5  # λ: how much of the uniform distribution is mixed into the prior
+COUNT_UNIT = 2**20  # shares are counted in integers, whose sum is the same in any order
+
+
+@torch.no_grad()
+def histogram(nearest: Tensor, shares: Tensor, bins: int) -> Tensor:
+    """Return the mean soft label over all pixels: N×5×h×w, twice -> Q float64, summing to 1 but for rounding."""
+    counts = torch.zeros(bins, dtype=torch.int64, device=nearest.device)
+    counts.scatter_add_(0, nearest.flatten(), (shares.double() * COUNT_UNIT).round().long().flatten())
+    return counts.double() * (NEIGHBOURS / (COUNT_UNIT * nearest.numel()))
+
+
+@torch.no_grad()
+def rarity_weights(prior: Tensor) -> Tensor:
+    """Return w ∝ 1 / ((1 − λ)·p̃ + λ/Q) with λ = ½ and Σ p̃·w = 1: the weight of each bin, Q -> Q (eq. 4).
+
+    Args:
+        prior: p̃, the smoothed distribution of bins, summing to 1. Soft labels have smoothed it already.
+    """
+    weights = 1.0 / ((1.0 - UNIFORM_SHARE) * prior + UNIFORM_SHARE / len(prior))
+    return weights / (prior * weights).sum()
 
 
 class Colorization(Objective):
@@ -42,16 +64,12 @@ class Colorization(Objective):
         self, encoder: Encoder, *, hidden_dim: Count = 256, rebalance: bool = True, prior_momentum: Rate = 0.99
     ) -> None:
         super().__init__(encoder)
-        if hidden_dim < 1:
-            raise BadInput(f"objective.hidden_dim is {hidden_dim}; set it to 1 or more.")
-        if not 0.0 <= prior_momentum < 1.0:
-            raise BadInput(f"objective.prior_momentum is {prior_momentum}; set it within 0 and below 1.")
         self.rebalance, self.prior_momentum = rebalance, prior_momentum
         bins = gamut_bins()  # Q×2
         self.register_buffer("bins", bins)
         self.register_buffer("prior", torch.full((len(bins),), 1 / len(bins)))
         with seeded(encoder.seed, "colour decoder"):
-            self.decoder = map_decoder(encoder.feature_dim, hidden_dim, len(bins))
+            self.decoder = decoder_to_stride4(encoder.feature_dim, hidden_dim, len(bins))
 
     def views(self, size: int) -> tuple[View, ...]:
         """One crop in its true colours, sometimes mirrored."""

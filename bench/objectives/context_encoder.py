@@ -17,20 +17,23 @@ Departs from it: the trunk is a ResNet; C5, pooled to 4×4, goes through the pap
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
+from bench.config.setting_types import Count, Positive, Whole
 from bench.data.views import SUPERVISED_VIEW, Batch, View
 from bench.errors import BadInput
-from bench.losses.adversarial import discrimination, fooling
-from bench.losses.reconstruction import banded_squared_error
+from bench.losses.adversarial import discrimination
+from bench.losses.float32 import at_least_float32
 from bench.nn.decoder import doublings, map_decoder, small_rgb
-from bench.nn.discriminator import Discriminator
+from bench.nn.discriminator import discriminator_tower, frozen_call
 from bench.nn.encoder import Encoder
-from bench.nn.frozen import frozen_call
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective, ParamGroup
-from bench.settings import Count, Positive, Whole
 
 
 class ChannelwiseLinear(nn.Module):
@@ -47,6 +50,40 @@ class ChannelwiseLinear(nn.Module):
         return mixed.view(x.shape)
 
 
+@at_least_float32
+def fooling(fake: Tensor) -> Tensor:
+    """Return mean −log σ(fake) of logits of any shape -> scalar: steep where the discriminator is not fooled.
+
+    Source: Goodfellow et al., "Generative Adversarial Nets" (NeurIPS 2014), section 3, the non-saturating form.
+    """
+    return F.softplus(-fake).mean()
+
+
+@at_least_float32
+def banded_squared_error(y: Tensor, x: Tensor, band: int, band_weight: float) -> Tensor:
+    """Return the mean over images and values of w·(x − y)², w = band_weight in the outer band, 1 inside: N×C×S×S.
+
+    Source: Pathak et al., "Context Encoders" (CVPR 2016), section 3.2, and the reference implementation (a mean).
+    """
+    size = x.shape[-1]
+    weight = torch.full((size, size), band_weight, dtype=x.dtype, device=x.device)
+    weight[band : size - band, band : size - band] = 1.0
+    return (weight * (x - y).square()).mean()
+
+
+class Discriminator(nn.Module):
+    """Logits N of images N×3×size×size: positive for real ones. `size` is 4 times a power of two, 8 or more."""
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        self.tower, channels = discriminator_tower(size, width)
+        self.score = nn.Conv2d(channels, 1, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return N logits."""
+        return self.score(self.tower(x)).flatten()
+
+
 class ContextEncoder(Objective):
     """Context encoder: fill in the middle of an image from what surrounds it, by pixels and a discriminator."""
 
@@ -59,17 +96,15 @@ class ContextEncoder(Objective):
         overlap: Whole = 7,
         overlap_weight: Positive = 10.0,
         generator_rate: Positive = 10.0,
-        image_size: Count = 64,
-        width: int = 64,
+        image_size: Annotated[int, Field(ge=8)] = 64,
+        width: Count = 64,
     ) -> None:
         super().__init__(encoder)
-        if image_size < 8 or not 0 <= 2 * overlap < image_size:
+        if 2 * overlap >= image_size:
             raise BadInput(
-                f"objective.overlap {overlap} leaves no hole in objective.image_size {image_size}; set image_size to "
-                "8, 16, 32, … and overlap below half of it."
+                f"objective.overlap {overlap} leaves no hole in objective.image_size {image_size}; set overlap below "
+                "half of it."
             )
-        if min(reconstruction_weight, adversarial_weight, generator_rate, overlap_weight) <= 0:
-            raise BadInput("The weights and the rate of context_encoder must be positive; set each above 0.")
         self.reconstruction_weight, self.adversarial_weight = reconstruction_weight, adversarial_weight
         self.overlap, self.overlap_weight, self.image_size = overlap, overlap_weight, image_size
         self.generator_rate = generator_rate

@@ -15,25 +15,46 @@ Departs from it: similar are views, not neighbours that were given; both kinds o
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.data.views import LOCAL_CROPS, MOCO_V2_VIEWS, Batch, View
+from bench.config.setting_types import Count, Positive
+from bench.data.views import MOCO_V2_VIEWS, Batch, View
 from bench.errors import BadInput
-from bench.losses.pairwise import dissimilar, similar
+from bench.losses.float32 import at_least_float32
+from bench.losses.pairwise import distances, same_image
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Positive, Whole
+from bench.objectives.small_crops import SmallCrops
 
 
-class Contrastive2006(Objective):
+@at_least_float32
+def similar(x: Tensor, y: Tensor) -> Tensor:
+    """Return ½·D² of similar pairs, a mean over rows: n×D, n×D -> scalar."""
+    return 0.5 * (x - y).square().sum(1).mean()
+
+
+@at_least_float32
+def dissimilar(x: Tensor, y: Tensor, margin: float, first: int = 0) -> Tensor:
+    """Return ½·max(0, m − D)² of dissimilar pairs, a mean over all (i, j) of different images: n×D, N×D -> scalar.
+
+    Args:
+        x: n×D, this rank's rows.
+        y: N×D, all ranks' rows of the other view.
+        margin: m, beyond which a pair has no part in the loss.
+        first: the row of y that belongs to the first row of x.
+    """
+    short = (margin - distances(x, y)).clamp(min=0.0).masked_fill(same_image(x, y, first), 0.0)
+    return 0.5 * short.square().sum() / (len(x) * (len(y) - 1))
+
+
+class Contrastive2006(SmallCrops):
     """Contrastive loss of 2006: pull two views of an image together, push other images out of a margin."""
 
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
@@ -45,26 +66,17 @@ class Contrastive2006(Objective):
         margin: Positive = 1.0,
         dim: Count = 128,
         normalise: bool = False,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        if margin <= 0:
-            raise BadInput(f"objective.margin is {margin}; set it above 0.")
-        if dim < 1:
-            raise BadInput(f"objective.dim is {dim}; set it to 1 or more.")
+        super().__init__(encoder, **small_crops)
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, dim))
         self.margin, self.normalise = margin, normalise
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
         """Two views, as MoCo v2 has them, then the small crops, drawn alike."""
         pair = MOCO_V2_VIEWS(size)
-        return (*pair, *LOCAL_CROPS(pair[0], self.crops, self.crop_size, self.crop_scale))
+        return (*pair, *self.small_crops(pair[0]))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch without dissimilar pairs."""

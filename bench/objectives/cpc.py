@@ -18,20 +18,62 @@ Departs from it: the trunk is a ResNet-50 with batch norm, so that it converts a
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import torch
+import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from bench.config.setting_types import Count
 from bench.data.views import PATCH_VIEW, Batch, View
 from bench.errors import BadInput
-from bench.losses.patch_nce import position_nce
+from bench.losses.float32 import at_least_float32
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
 from bench.nn.patches import Grid, unmoved_statistics, with_one_colour
-from bench.nn.row_context import RowContext
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count
+
+
+@at_least_float32
+def position_nce(predictions: Tensor, targets: Tensor, positives: Tensor) -> Tensor:
+    """Return the mean over predictions of −log softmax(predictions·targets) at each one's positive.
+
+    Args:
+        predictions: M×D, W_k·c of this rank.
+        targets: T×D, z of all positions of all images of all ranks: all but the positive are negatives.
+        positives: M int64, rows of targets.
+    """
+    return F.cross_entropy(predictions @ targets.T, positives)
+
+
+class RowContext(nn.Module):
+    """Residual blocks N×C×h×w -> N×C×h×w; row r of the result depends on rows 0 … r, on all of their columns.
+
+    In a block: layer norm over the channels of each position (a norm over positions would see below), ReLU, 1×1, 1×3,
+    the row itself and the one above (2×1, padded above), ReLU, 1×1.
+    """
+
+    def __init__(self, dim: int, hidden_dim: int, blocks: int) -> None:
+        super().__init__()
+        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(blocks))
+        self.before = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(dim, hidden_dim, 1), nn.Conv2d(hidden_dim, hidden_dim, (1, 3), padding=(0, 1)))
+            for _ in range(blocks)
+        )
+        self.down = nn.ModuleList(nn.Conv2d(hidden_dim, hidden_dim, (2, 1)) for _ in range(blocks))
+        self.after = nn.ModuleList(nn.Conv2d(hidden_dim, dim, 1) for _ in range(blocks))
+
+    def forward(self, z: Tensor) -> Tensor:
+        """Return the context of every position: N×C×h×w -> N×C×h×w."""
+        c = z
+        for norm, before, down, after in zip(self.norms, self.before, self.down, self.after, strict=True):
+            x = F.relu(norm(c.movedim(1, -1)).movedim(-1, 1))
+            x = down(F.pad(before(x), (0, 0, 1, 0)))  # a row of zeros above
+            c = c + after(F.relu(x))
+        return c
 
 
 class CPC(Objective):
@@ -41,25 +83,21 @@ class CPC(Objective):
         self,
         encoder: Encoder,
         *,
-        patch_size: int = 64,
+        patch_size: Count = 64,
         first_offset: Count = 2,
         last_offset: Count = 5,
-        directions: Count = 4,
+        directions: Annotated[int, Field(ge=1, le=4)] = 4,
         target_dim: Count = 64,
         context_dim: Count = 256,
         context_blocks: Count = 5,
         drop_colours: bool = True,
     ) -> None:
         super().__init__(encoder)
-        if not 1 <= directions <= 4:
-            raise BadInput(f"objective.directions is {directions}; set it to 1 (down), 2, 3 or 4.")
-        if not 1 <= first_offset <= last_offset:
+        if first_offset > last_offset:
             raise BadInput(
-                f"objective.first_offset is {first_offset} and objective.last_offset {last_offset}; set the first to 1 "
-                "or more, and the last to no less."
+                f"objective.first_offset is {first_offset} and objective.last_offset {last_offset}; set the last to no "
+                "less than the first."
             )
-        if min(target_dim, context_dim, context_blocks) < 1:
-            raise BadInput("A dimension of the context or its blocks is below 1; set each to 1 or more.")
         self.patch_size, self.offsets = patch_size, range(first_offset, last_offset + 1)
         self.drop_colours = drop_colours
         width = encoder.feature_dim

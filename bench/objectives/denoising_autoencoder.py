@@ -15,13 +15,15 @@ Departs from it: one convolutional autoencoder, trained at once, in the place of
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
+from bench.config.setting_types import Count
 from bench.data.views import SUPERVISED_VIEW, Batch, View
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput
 from bench.losses.reconstruction import bernoulli_nll, squared_error
 from bench.nn import draws
 from bench.nn.colour import normalised_rgb, unnormalised
@@ -29,11 +31,6 @@ from bench.nn.decoder import doublings, map_decoder, small_rgb
 from bench.nn.encoder import Encoder, check_stride
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Positive
-
-NOISES = ("masking", "salt_pepper", "gaussian")
-LOSSES = ("cross_entropy", "squared")
-STRIDES = (1, 2, 4, 8, 16)
 
 
 class DenoisingAutoencoder(Objective):
@@ -43,20 +40,13 @@ class DenoisingAutoencoder(Objective):
         self,
         encoder: Encoder,
         *,
-        noise: Annotated[str, NOISES] = "masking",
-        amount: Positive = 0.25,
-        reconstruction: Annotated[str, LOSSES] = "cross_entropy",
-        stride: Annotated[int, STRIDES] = 1,
-        width: int = 32,
+        noise: Literal["masking", "salt_pepper", "gaussian"] = "masking",
+        amount: Annotated[float, Field(gt=0, lt=1)] = 0.25,
+        reconstruction: Literal["cross_entropy", "squared"] = "cross_entropy",
+        stride: Literal[1, 2, 4, 8, 16] = 1,
+        width: Count = 32,
     ) -> None:
         super().__init__(encoder)
-        for key, value, known in (("noise", noise, NOISES), ("reconstruction", reconstruction, LOSSES)):
-            if value not in known:
-                raise BadInput(f"Unknown objective.{key} {value!r}{nearest(value, known) or f'; known: {known}.'}")
-        if not 0 < amount < 1:
-            raise BadInput(f"objective.amount is {amount}; set it to a share between 0 and 1.")
-        if stride not in STRIDES:
-            raise BadInput(f"objective.stride is {stride}; set it to 1, 2, 4, 8 or 16.")
         self.noise, self.amount, self.reconstruction, self.stride = noise, amount, reconstruction, stride
         with seeded(encoder.seed, "decoder"):
             self.decoder = map_decoder(encoder.feature_dim, doublings(stride, 32), width)

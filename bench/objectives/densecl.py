@@ -20,22 +20,33 @@ Departs from it: the key networks move after the step, not before the next forwa
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from bench.data.views import LOCAL_CROPS, MOCO_V2_VIEWS, Batch, View
-from bench.errors import BadInput
+from bench.config.setting_types import AreaRange, Count, CropSize, Positive, Rate, Share, Whole
+from bench.data.views import MOCO_V2_VIEWS, Batch, View
 from bench.losses.contrastive import info_nce
-from bench.losses.dense import most_similar
+from bench.losses.float32 import at_least_float32
 from bench.nn.ema import follow, target_of
 from bench.nn.encoder import Encoder
 from bench.nn.heads import per_position, projection_mlp
 from bench.nn.queue import Queue
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Positive, Rate, Share, Whole
+from bench.objectives.small_crops import SmallCrops
 
 
-class DenseCL(Objective):
+@torch.no_grad()
+@at_least_float32
+def most_similar(x: Tensor, y: Tensor) -> Tensor:
+    """Return for each position of one map the position of the other with the highest cosine: N×C×…, N×C×… -> N×S.
+
+    Positions (int64) are counted row by row; S are those of x.
+    """
+    x, y = F.normalize(x.flatten(2), dim=1), F.normalize(y.flatten(2), dim=1)  # N×C×S, N×C×S′
+    return (x.transpose(1, 2) @ y).argmax(dim=2)
+
+
+class DenseCL(SmallCrops):
     """DenseCL: MoCo v2, and the same contrast once more between positions of the feature maps."""
 
     def __init__(
@@ -51,11 +62,10 @@ class DenseCL(Objective):
         dense_weight: Rate = 0.5,
         crops: Whole = 0,
         crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        crop_scale: AreaRange = (0.05, 0.14),
         overlap: Share = 0.0,
     ) -> None:
-        super().__init__(encoder)
-        _check(hidden_dim, projection_dim, temperature, momentum, dense_weight, crops, crop_size, overlap)
+        super().__init__(encoder, crops=crops, crop_size=crop_size, crop_scale=crop_scale)
         dims = (encoder.feature_dim, hidden_dim, projection_dim)
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp(dims, batch_norm=False)
@@ -66,14 +76,12 @@ class DenseCL(Objective):
                 self.dense_projector = projection_mlp(dims, batch_norm=False)
             self.key_dense_projector = target_of(self.dense_projector)
             self.dense_queue = Queue(dense_queue_size, projection_dim, encoder.seed, "dense_queue_size")
-        self.temperature, self.momentum, self.dense_weight = temperature, momentum, dense_weight
-        self.crops, self.crop_size, self.overlap = crops, crop_size, overlap
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
+        self.temperature, self.momentum, self.dense_weight, self.overlap = temperature, momentum, dense_weight, overlap
 
     def views(self, size: int) -> tuple[View, ...]:
         """The key's view, the query's, both as in MoCo v2, and the small crops, which are drawn by the key's."""
         key, query = MOCO_V2_VIEWS(size)
-        return key, query, *LOCAL_CROPS(query, self.crops, self.crop_size, self.crop_scale, self.overlap)
+        return key, query, *self.small_crops(query, self.overlap)
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch that the queues are no multiple of."""
@@ -121,30 +129,3 @@ def _unit(keys: Tensor) -> Tensor:
     """Rows over their norm, N×D, in float32 at least."""
     wide = keys if keys.dtype == torch.float64 else keys.float()
     return torch.nn.functional.normalize(wide, dim=1)
-
-
-def _check(
-    hidden_dim: int,
-    projection_dim: int,
-    temperature: float,
-    momentum: float,
-    dense_weight: float,
-    crops: int,
-    crop_size: int,
-    overlap: float,
-) -> None:
-    for name, value in (("hidden_dim", hidden_dim), ("projection_dim", projection_dim)):
-        if value < 1:
-            raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
-    if temperature <= 0:
-        raise BadInput(f"objective.temperature is {temperature}; set it above 0.")
-    if not 0.0 <= momentum <= 1.0:
-        raise BadInput(f"objective.momentum is {momentum}; it is the keys' rate, set it within 0 and 1.")
-    if not 0.0 <= dense_weight < 1.0:
-        raise BadInput(f"objective.dense_weight is {dense_weight}; set it within 0 (MoCo v2) and below 1.")
-    if crops < 0 or crop_size < 32:
-        raise BadInput(
-            f"objective.crops is {crops}, of {crop_size} pixels; set crops to 0 or more, crop_size to 32 up."
-        )
-    if not 0.0 <= overlap <= 1.0:
-        raise BadInput(f"objective.overlap is {overlap}, a share of a crop's area; set it within 0 and 1.")

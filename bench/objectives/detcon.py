@@ -5,7 +5,7 @@ Paper:     Hénaff et al., "Efficient Visual Pretraining with Contrastive Detect
 Equation:  of each view 16 regions are sampled; h_r = the mean of C5 over the positions of region r.
            loss = the mean over images and regions of view 1 of −log softmax of cos(p_r, z_s)/τ, τ = .1, s the same
            region of view 2, among all regions of all images in both views but r itself in its own; plus the same with
-           the views exchanged. Weights for regions that were sampled several times are in bench/losses/detcon.py.
+           the views exchanged. Weights for regions that were sampled several times are in bench/objectives/detcon.py.
            variant b: p = q(g(h)) of the online network, z = g′(h′) of a target that follows as BYOL's does, τ₀ = .996.
            variant s: p = z = g(h), as SimCLR.
            A position of C5 belongs to the region that most of its pixels have; regions are drawn with replacement,
@@ -20,30 +20,122 @@ Departs from it: the target starts as a copy of the online network; `objects` ha
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+import math
+from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
-from bench.errors import BadInput, nearest
-from bench.losses.detcon import detcon, detcon_crop
-from bench.losses.multi_crop import with_crops
+from bench.config.setting_types import Count, Positive, Share
+from bench.data.views import SIMCLR_VIEWS, Batch, View
+from bench.errors import BadInput
+from bench.losses.float32 import at_least_float32
+from bench.losses.mean_over_crops import with_crops
 from bench.nn import draws
 from bench.nn.bootstrap import bootstrap_networks
 from bench.nn.collectives import gather, rank
 from bench.nn.ema import follow, target_rate
 from bench.nn.encoder import Encoder
 from bench.nn.heads import mlp
-from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Positive, Share, Whole
-
-MASKS, VARIANTS = ("segments", "objects"), ("b", "s")
+from bench.objectives.small_crops import SmallCrops
 
 
-class DetCon(Objective):
+@at_least_float32
+def detcon(
+    p1: Tensor, p2: Tensor, z1: Tensor, z2: Tensor, ids1: Tensor, ids2: Tensor, temperature: float, first: int = 0
+) -> Tensor:
+    """Return the loss of both directions, their sum; each is a mean over the n·M regions of one view.
+
+    A region r of an image is held against all regions of all images in the other view (z₂) and in its own (z₁), but for
+    those of its own image and view that have its number. Its positives are the regions of its own image in the other
+    view with its number; with several, the mean of their −log softmax counts. A region that has none adds 0; one that
+    was sampled c times in its view counts 1/c each time.
+
+    Args:
+        p1, p2: predictions from the regions of each view, n×M×D, of this rank.
+        z1, z2: targets N×M×D, of all ranks; gradients reach them unless the caller detaches them.
+        ids1, ids2: numbers of the regions, n×M, of this rank; they mean the same in both views of an image.
+        temperature: τ.
+        first: the image of z that belongs to the first of p.
+
+    Raises ValueError for shapes that do not go together.
+    """
+    n, m = ids1.shape
+    fits = p1.shape == p2.shape and z1.shape == z2.shape and p1.shape[1:] == z1.shape[1:] and ids2.shape == (n, m)
+    if not fits or p1.shape[:2] != (n, m) or not 0 <= first <= len(z1) - n:
+        shapes = [tuple(tensor.shape) for tensor in (p1, p2, z1, z2, ids1, ids2)]
+        raise ValueError(f"detcon wants n×M×D twice, N×M×D twice and n×M twice, with {first} + n ≤ N, got {shapes}")
+    p1, p2, z1, z2 = (F.normalize(x, dim=2) for x in (p1, p2, z1, z2))
+    return _direction(p1, z2, z1, ids1, ids2, temperature, first) + _direction(
+        p2, z1, z2, ids2, ids1, temperature, first
+    )
+
+
+@at_least_float32
+def detcon_crop(
+    p: Tensor,
+    z1: Tensor,
+    z2: Tensor,
+    ids: Tensor,
+    ids1: Tensor,
+    ids2: Tensor,
+    temperature: float,
+    first: int = 0,
+) -> Tensor:
+    """Return the loss of a small crop's regions: with view 1 as `detcon`'s other view, plus with view 2.
+
+    The view that has no positive then is candidate as the own view is in `detcon`: without the regions of the crop's
+    image that have the anchor's number. No region of a crop is a candidate.
+
+    Args:
+        p: predictions from the crop's regions, n×M×D, of this rank.
+        z1, z2, ids1, ids2, temperature, first: as in `detcon`.
+        ids: numbers of the crop's regions, n×M, of this rank.
+    """
+    p, z1, z2 = (F.normalize(x, dim=2) for x in (p, z1, z2))
+    return _direction(p, z1, z2, ids, ids1, temperature, first, ids2) + _direction(
+        p, z2, z1, ids, ids2, temperature, first, ids1
+    )
+
+
+def _direction(
+    p: Tensor,
+    other: Tensor,
+    own: Tensor,
+    ids: Tensor,
+    ids_other: Tensor,
+    temperature: float,
+    first: int,
+    ids_own: Tensor | None = None,
+) -> Tensor:
+    """Return the loss of one direction, a scalar.
+
+    Args:
+        p: predictions from the regions of one view, n×M×D.
+        other: targets of the other view, N×M×D.
+        own: those of the same view, or of one whose regions have the numbers `ids_own`.
+        ids, ids_other, ids_own: numbers of the regions, n×M; `ids_own` None: as `ids`.
+        temperature, first: as in `detcon`.
+    """
+    n = len(ids)
+    across = torch.einsum("nmd,ukd->nmuk", p, other) / temperature  # n×M×N×M
+    within = torch.einsum("nmd,ukd->nmuk", p, own) / temperature  # n×M×N×M
+    image = torch.arange(n, device=p.device)
+    same = ids[:, :, None] == ids[:, None, :]  # n×M×M, in the own view
+    itself = torch.zeros_like(within, dtype=torch.bool)
+    itself[image, :, first + image] = same if ids_own is None else ids[:, :, None] == ids_own[:, None, :]
+    candidates = torch.cat([across.flatten(2), within.masked_fill(itself, -math.inf).flatten(2)], dim=2)
+    positive = (ids[:, :, None] == ids_other[:, None, :]).to(across.dtype)  # n×M×M
+    count = positive.sum(2)  # n×M
+    attraction = (positive * across[image, :, first + image]).sum(2) / count.clamp(min=1.0)
+    weight = (count > 0).to(across.dtype) / same.sum(2)
+    return (weight * (candidates.logsumexp(2) - attraction)).mean()
+
+
+class DetCon(SmallCrops):
     """DetCon: contrast the regions of an image, by masks that are there or found from colours alone."""
 
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
@@ -52,48 +144,34 @@ class DetCon(Objective):
         self,
         encoder: Encoder,
         *,
-        variant: Annotated[str, VARIANTS] = "b",
-        masks: Annotated[str, MASKS] = "segments",
+        variant: Literal["b", "s"] = "b",
+        masks: Literal["segments", "objects"] = "segments",
         regions: Count = 16,
         hidden_dim: Count = 4096,
         projection_dim: Count = 256,
         temperature: Positive = 0.1,
         tau0: Share = 0.996,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        for name, value, known in (("variant", variant, VARIANTS), ("masks", masks, MASKS)):
-            if value not in known:
-                raise BadInput(
-                    f"Unknown objective.{name} {value!r}{nearest(value, known) or '; use ' + ' or '.join(known) + '.'}"
-                )
-        if regions < 1:
-            raise BadInput(f"objective.regions is {regions}; set it to 1 or more.")
-        if temperature <= 0:
-            raise BadInput(f"objective.temperature is {temperature}; set it above 0.")
+        super().__init__(encoder, **small_crops)
         if variant == "b":
-            networks = bootstrap_networks(encoder, hidden_dim, projection_dim, tau0)
+            networks = bootstrap_networks(encoder, hidden_dim, projection_dim)
             self.projector, self.predictor, self.target_encoder, self.target_projector = networks
         else:
             with seeded(encoder.seed, "heads"):
                 self.projector = mlp(encoder.feature_dim, hidden_dim, projection_dim)
-        self.map = "objects" if masks == "objects" else "segments"
+        self.map = masks
         self.variant, self.regions, self.temperature, self.tau0 = variant, regions, temperature, tau0
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
         """Two views of SimCLR, then the small crops, drawn alike."""
         pair = SIMCLR_VIEWS(size)
-        return (*pair, *LOCAL_CROPS(pair[0], self.crops, self.crop_size, self.crop_scale))
+        return (*pair, *self.small_crops(pair[0]))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose map is a single position: it has one region; and crops that are not smaller."""
         super().check(batch_size, view_size)
-        check_smaller(self.crops, self.crop_size, view_size)
+        self.check_smaller(view_size)
         if view_size < (least := 2 * self.encoder.stride):
             raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to {least} or more.")
 

@@ -14,25 +14,25 @@ Departs from it: the temperature rises at every step (there: epoch); shares of t
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
-from bench.errors import BadInput
-from bench.losses.precision import exact
+from bench.config.setting_types import AreaRange, Count, Positive, Share, Whole
+from bench.data.views import BYOL_VIEWS, Batch, View
+from bench.losses.float32 import at_least_float32
 from bench.losses.swapped import prototype_scores, swapped_prediction
 from bench.nn.collectives import sum_over_ranks, world
 from bench.nn.ema import follow, target_of, target_rate
 from bench.nn.encoder import Encoder
-from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import CropSize, Positive, Share, Whole
+from bench.objectives.small_crops import SmallCrops
 
 
-class DINO(Objective):
+class DINO(SmallCrops):
     """DINO: a student matches the centred and sharpened softmax of a slow teacher, which sees full views only."""
 
     center: Tensor
@@ -42,9 +42,9 @@ class DINO(Objective):
         self,
         encoder: Encoder,
         *,
-        outputs_dim: int = 65536,
-        hidden_dim: int = 2048,
-        bottleneck_dim: int = 256,
+        outputs_dim: Count = 65536,
+        hidden_dim: Count = 2048,
+        bottleneck_dim: Count = 256,
         student_temperature: Positive = 0.1,
         first_temperature: Positive = 0.04,
         last_temperature: Positive = 0.07,
@@ -52,21 +52,11 @@ class DINO(Objective):
         center_momentum: Share = 0.9,
         tau0: Share = 0.996,
         freeze_share: Share = 0.00125,  # of the run, in which the last layer stays as it is: 1 epoch of 800
-        global_scale: tuple[float, float] = (0.14, 1.0),
+        global_scale: AreaRange = (0.14, 1.0),
         crops: Whole = 8,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        temperatures = {"student_temperature": student_temperature, "first_temperature": first_temperature}
-        for name, value in (temperatures | {"last_temperature": last_temperature}).items():
-            if value <= 0:
-                raise BadInput(f"objective.{name} is {value}; set it above 0.")
-        shares = {"temperature_warmup": temperature_warmup, "center_momentum": center_momentum, "tau0": tau0}
-        for name, value in (shares | {"freeze_share": freeze_share}).items():
-            if not 0 <= value <= 1:
-                raise BadInput(f"objective.{name} is {value}; set it within 0 and 1.")
+        super().__init__(encoder, crops=crops, **small_crops)
         with seeded(encoder.seed, "heads"):
             widths = (encoder.feature_dim, hidden_dim, hidden_dim)
             hidden = [layer for i in (0, 1) for layer in (nn.Linear(widths[i], widths[i + 1]), nn.GELU())]
@@ -82,15 +72,13 @@ class DINO(Objective):
         self.first_temperature, self.last_temperature = first_temperature, last_temperature
         self.temperature_warmup, self.freeze_share = temperature_warmup, freeze_share
         self.global_scale = (float(global_scale[0]), float(global_scale[1]))
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
         self.register_buffer("center", torch.zeros(outputs_dim))
         self.register_buffer("teacher_temperature", torch.tensor(first_temperature))
 
     def views(self, size: int) -> tuple[View, ...]:
         """BYOL's two views, of larger crops, then the small crops, blurred every other time."""
         pair = [replace(view, scale=self.global_scale) for view in BYOL_VIEWS(size)]
-        return (*pair, *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
+        return (*pair, *self.small_crops(View()))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss."""
@@ -123,7 +111,7 @@ class DINO(Objective):
         )
 
 
-@exact
+@at_least_float32
 def sharpened(outputs: Tensor, center: Tensor, temperature: Tensor) -> Tensor:
     """Return softmax((z′ − c)/τ_t): N×C, C -> N×C."""
     return torch.softmax((outputs - center) / temperature, dim=1)

@@ -15,23 +15,23 @@ Departs from it: with gradient accumulation negatives are the micro-batch's. The
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor
 
-from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
+from bench.config.setting_types import Count, Positive
+from bench.data.views import SIMCLR_VIEWS, Batch, View
 from bench.errors import BadInput
+from bench.losses.contrast_by_name import Contrast
 from bench.losses.contrastive import cross_view_nce
-from bench.losses.multi_crop import with_crops
-from bench.losses.slot import Contrast
+from bench.losses.mean_over_crops import with_crops
 from bench.nn.collectives import gather, own_rows
 from bench.nn.encoder import Encoder
-from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Positive, Whole
+from bench.nn.multi_crop import by_resolution
+from bench.objectives.small_crops import SmallCrops
 
 
-class DirectCLR(Objective):
+class DirectCLR(SmallCrops):
     """DirectCLR: InfoNCE between the first d0 features of two views, no projector."""
 
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
@@ -42,38 +42,33 @@ class DirectCLR(Objective):
         *,
         d0: Count = 360,
         temperature: Positive = 0.1,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        if not 1 <= d0 <= encoder.feature_dim:
+        super().__init__(encoder, **small_crops)
+        if d0 > encoder.feature_dim:
             raise BadInput(f"objective.d0 is {d0}; set it within 1 and the {encoder.feature_dim} features.")
-        self.d0, self.settings = d0, Contrast("cross_view", temperature)
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
+        self.d0, self.temperature = d0, temperature
 
     def views(self, size: int) -> tuple[View, ...]:
         """The two views of SimCLR, then the small crops, drawn alike."""
         pair = SIMCLR_VIEWS(size)
-        return (*pair, *LOCAL_CROPS(pair[0], self.crops, self.crop_size, self.crop_scale))
+        return (*pair, *self.small_crops(pair[0]))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch without negatives, and crops that are not smaller than the views."""
-        self.settings.check_batch(batch_size)
-        check_smaller(self.crops, self.crop_size, view_size)
+        Contrast.check_batch(batch_size)
+        self.check_smaller(view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""
         # Two views n×3×H×W, in one forward; C crops n×3×h×w, in another: n×F each.
         features = by_resolution(self.encoder, batch.views)
         z1, z2, *crops = (r[:, : self.d0] for r in features)  # n×d₀; the loss normalises what is left
-        own, tau = own_rows(len(z1)), self.settings.temperature
+        rows, tau = own_rows(len(z1)), self.temperature
         y1, y2 = gather(z1), gather(z2)  # N×d₀, all ranks'
-        ell_12 = cross_view_nce(y1[own], y2, tau, own.start)
-        ell_21 = cross_view_nce(y2[own], y1, tau, own.start)
-        small = [0.5 * (cross_view_nce(c, y1, tau, own.start) + cross_view_nce(c, y2, tau, own.start)) for c in crops]
+        ell_12 = cross_view_nce(y1[rows], y2, tau, rows.start)
+        ell_21 = cross_view_nce(y2[rows], y1, tau, rows.start)
+        small = [0.5 * (cross_view_nce(c, y1, tau, rows.start) + cross_view_nce(c, y2, tau, rows.start)) for c in crops]
         return with_crops(0.5 * (ell_12 + ell_21), small)
 
     def outputs(self, images: Tensor) -> dict[str, Tensor]:

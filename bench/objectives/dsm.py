@@ -21,26 +21,96 @@ Departs from it: the encoder is a ResNet of frames, so that it transfers as any 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
+import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor
 
+from bench.config.setting_types import Count, Positive
 from bench.data.views import Batch, View
-from bench.errors import BadInput, nearest
-from bench.losses.pairwise import given_triplets, triplet
+from bench.errors import BadInput
+from bench.losses.float32 import at_least_float32
+from bench.losses.pairwise import triplet
 from bench.nn import draws
-from bench.nn.clip import Clip, motion_gate, scaled_flow, spatial_warp
+from bench.nn.clip import Clip
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Positive, Within
 
 KNOTS = 5  # of the warp, in each direction
 
-NEGATIVES, GATES = ("flow", "shift"), ("none", "consistent", "inconsistent")
+
+@at_least_float32
+def given_triplets(x: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+    """Return the mean over rows of max(0, ‖x − x⁺‖ − ‖x − x⁻‖ + α): N×D each -> scalar; α where x⁻ is as near as x⁺."""
+    near, far = (torch.linalg.vector_norm(x - other, dim=1) for other in (positive, negative))  # N
+    return (near - far + margin).clamp(min=0.0).mean()
+
+
+def sampled(images: Tensor, shift: Tensor) -> Tensor:
+    """Return images as seen when each pixel looks `shift` pixels to the right and down: bilinear, edges repeated.
+
+    Args:
+        images: M×3×h×w.
+        shift: M×2×h×w, (x, y) in pixels.
+    """
+    h, w = images.shape[-2:]
+    y, x = torch.meshgrid(
+        torch.arange(h, device=images.device, dtype=images.dtype),
+        torch.arange(w, device=images.device, dtype=images.dtype),
+        indexing="ij",
+    )
+    place = torch.stack([(x + shift[:, 0]) * 2 / (w - 1) - 1, (y + shift[:, 1]) * 2 / (h - 1) - 1], dim=-1)  # M×h×w×2
+    return F.grid_sample(images, place, mode="bilinear", padding_mode="border", align_corners=True)
+
+
+def spatial_warp(clips: Tensor, draws: Tensor, strength: float = 0.1) -> Tensor:
+    """Return clips warped smoothly, all frames of a clip alike: what is where changes, how it moves does not.
+
+    Args:
+        clips: N×T×3×h×w.
+        draws: N×2×k×k in [0, 1): how far the k×k knots go, 0.5 being nowhere.
+        strength: the farthest way in shares of the image's side.
+    """
+    n, t, _, h, w = clips.shape
+    size = torch.tensor([w, h], device=clips.device, dtype=clips.dtype).view(1, 2, 1, 1)
+    knots = (2 * draws - 1) * strength * size
+    shift = F.interpolate(knots, size=(h, w), mode="bicubic", align_corners=True)  # N×2×h×w
+    return sampled(clips.flatten(0, 1), shift.repeat_interleave(t, dim=0)).unflatten(0, (n, t))
+
+
+def scaled_flow(clips: Tensor, flows: Tensor, factors: Tensor) -> Tensor:
+    """Return clips whose motion is φ times as fast: frame t + 1 is frame t, moved along φ(t)·V; frame 0 stays.
+
+    Args:
+        clips: N×T×3×h×w.
+        flows: N×(T−1)×2×h×w, V from frame t to t + 1 in pixels.
+        factors: N×(T−1), φ.
+    """
+    n, t = clips.shape[:2]
+    way = -(factors[:, :, None, None, None] * flows)  # a pixel of the new frame looks back to where it came from
+    moved = sampled(clips[:, :-1].flatten(0, 1), way.flatten(0, 1).to(clips.dtype)).unflatten(0, (n, t - 1))
+    return torch.cat([clips[:, :1], moved], dim=1)
+
+
+def motion_gate(x: Tensor, temperature: float, consistent: bool) -> Tensor:
+    """Return features of frames weighed by how little they change: x·(1 + f) or x·(2 − f), f = exp(−|δx|/T).
+
+    δx is the difference of a frame's features from those of the frame before (0 for the first). f is 1 where nothing
+    changes and goes to 0 for large changes; so `consistent` doubles what stays, and its opposite what changes.
+
+    Args:
+        x: N×T×D.
+        temperature: T; for T → ∞ the gate is 1 everywhere.
+        consistent: which of the two.
+    """
+    change = torch.cat([torch.zeros_like(x[:, :1]), x[:, 1:] - x[:, :-1]], dim=1)
+    f = torch.exp(-change.abs() / temperature)
+    return x * (1 + f) if consistent else x * (2 - f)
 
 
 class DSM(Objective):
@@ -50,30 +120,19 @@ class DSM(Objective):
         self,
         encoder: Encoder,
         *,
-        frames: Annotated[int, Within(2)] = 8,
-        stride: int = 2,
-        negative: Annotated[str, NEGATIVES] = "flow",
+        frames: Annotated[int, Field(ge=2)] = 8,  # motion is between frames
+        stride: Count = 2,
+        negative: Literal["flow", "shift"] = "flow",
         flow_scale: tuple[float, float] = (1.5, 3.0),
         shift: int = 4,
         warp: float = 0.1,
         margin: float = 0.5,
-        gate: Annotated[str, GATES] = "none",
+        gate: Literal["none", "consistent", "inconsistent"] = "none",
         gate_temperature: Positive = 1.0,
-        hidden_dim: int = 512,
-        projection_dim: int = 128,
+        hidden_dim: Count = 512,
+        projection_dim: Count = 128,
     ) -> None:
         super().__init__(encoder)
-        for name, value, known in (
-            ("negative", negative, NEGATIVES),
-            ("gate", gate, GATES),
-        ):
-            if value not in known:
-                hint = nearest(value, known) or f"; known: {', '.join(known)}."
-                raise BadInput(f"Unknown objective.{name} {value!r}{hint}")
-        if frames < 2:
-            raise BadInput(f"objective.frames is {frames}; set it to 2 or more, since motion is between frames.")
-        if gate_temperature <= 0:
-            raise BadInput(f"objective.gate_temperature is {gate_temperature}; set it above 0.")
         if negative == "shift" and shift < 1:
             raise BadInput(f"objective.shift is {shift}; set it to 1 frame or more.")
         self.frames, self.stride, self.negative, self.shift = frames, stride, negative, shift

@@ -14,68 +14,25 @@ Departs from it: two views and a batch, where the paper has a memory of all imag
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Any
 
 from torch import Tensor
 
-from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
-from bench.losses.hardness import hard
-from bench.losses.multi_crop import with_crops
-from bench.losses.pairs import crop_pairs, two_view_pairs
-from bench.losses.slot import Contrast
-from bench.nn.collectives import gather, own_rows
+from bench.config.setting_types import Portion, Positive
+from bench.losses.pairs import Pairs, hard
 from bench.nn.encoder import Encoder
-from bench.nn.heads import PROJECTORS, simclr_projector
-from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Portion, Positive, Whole
+from bench.objectives.two_view_contrast import TwoViewContrast
 
 
-class HardContrastive(Objective):
+class HardContrastive(TwoViewContrast):
     """Hard contrastive loss: InfoNCE with the hardest negatives of each anchor."""
 
     def __init__(
-        self,
-        encoder: Encoder,
-        *,
-        temperature: Positive = 0.3,
-        hard_share: Portion = 0.1,
-        projector: Annotated[str, PROJECTORS] = "mlp",
-        projector_layers: Count = 2,
-        projector_rank: int = 360,
-        hidden_dim: Count = 2048,
-        projection_dim: Count = 128,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        self, encoder: Encoder, *, temperature: Positive = 0.3, hard_share: Portion = 0.1, **settings: Any
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        self.settings = Contrast("hard", temperature, hard_share=hard_share)
-        sizes = {"layers": projector_layers, "hidden_dim": hidden_dim, "projection_dim": projection_dim}
-        self.projector = simclr_projector(encoder, projector, rank=projector_rank, **sizes)
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
+        super().__init__(encoder, **settings)
+        self.temperature, self.hard_share = temperature, hard_share
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """The two views of SimCLR, and small crops that are drawn alike."""
-        pair = SIMCLR_VIEWS(size)
-        return (*pair, *LOCAL_CROPS(pair[0], self.crops, self.crop_size, self.crop_scale))
-
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a batch without negatives, and crops that are not smaller than the views."""
-        self.settings.check_batch(batch_size)
-        check_smaller(self.crops, self.crop_size, view_size)
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""
-        # Two views n×3×H×W, in one forward; C crops n×3×h×w, in another.
-        z1, z2, *crops = (gather(z) for z in by_resolution(self._project, batch.views))  # N×D, all ranks'
-        own = own_rows(len(batch.views[0]))
-        tau, share = self.settings.temperature, self.settings.hard_share
-        loss = hard(two_view_pairs(z1, z2, own), tau, share)
-        return with_crops(loss, [hard(crop_pairs(c, z1, z2, own), tau, share) for c in crops])
-
-    def _project(self, images: Tensor) -> Tensor:
-        """g(f(v)): n×3×H×W -> n×D."""
-        return self.projector(self.encoder(images))
+    def loss_of_pairs(self, pairs: Pairs) -> Tensor:
+        """Return InfoNCE with a share of the negatives."""
+        return hard(pairs, self.temperature, self.hard_share)

@@ -17,26 +17,25 @@ Departs from it: the bank starts with unit vectors (there: of about unit length)
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench.data.views import LOCAL_CROPS, MOCO_VIEWS, Batch, View
-from bench.losses.noise_contrastive import first_of, log_constant, nce, scores
+from bench.config.setting_types import Count, Positive, Rate
+from bench.data.views import MOCO_VIEWS, Batch, View
+from bench.losses.contrastive import first_of
+from bench.losses.noise_contrastive import log_constant, nce, scores
 from bench.nn import draws
-from bench.nn.bank_settings import LOSSES, check_bank
-from bench.nn.constant import LogConstant
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.memory_bank import MemoryBank
-from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.memory_bank import BankLoss, LogConstant, MemoryBank
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Positive, Rate, Whole
+from bench.objectives.small_crops import SmallCrops
 
 
-class InstanceDiscrimination(Objective):
+class InstanceDiscrimination(SmallCrops):
     """Instance discrimination: each image is its own class, with its vector in a memory bank as the class's weight."""
 
     def __init__(
@@ -48,26 +47,20 @@ class InstanceDiscrimination(Objective):
         temperature: Positive = 0.07,
         bank_momentum: Rate = 0.5,
         dim: Count = 128,
-        loss: Annotated[str, LOSSES] = "nce",
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        loss: BankLoss = "nce",
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        check_bank(negatives, temperature, dim, loss)
+        super().__init__(encoder, **small_crops)
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, dim))
         self.bank = MemoryBank(num_images, dim, bank_momentum, encoder.seed)
         self.log_z = LogConstant()
         self.negatives, self.temperature, self.loss = negatives, temperature, loss
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
         """One view, as MoCo v1 has them, then the small crops, drawn alike."""
         view = MOCO_VIEWS(size)[0]
-        return (view, *LOCAL_CROPS(view, self.crops, self.crop_size, self.crop_scale))
+        return (view, *self.small_crops(view))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss."""

@@ -14,20 +14,92 @@ Departs from it: tiles as in the paper (64 pixels in cells of 75, each normalise
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Annotated
 
+import numpy as np
+import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from bench.config.setting_types import Count, Share, Whole
 from bench.data.views import PATCH_VIEW, Batch, View
-from bench.errors import BadInput
 from bench.losses.classification import cross_entropy, top1_percent
 from bench.nn import draws
+from bench.nn.colour import MEAN, STD
 from bench.nn.encoder import Encoder
-from bench.nn.patches import Grid, features_of, in_order, sometimes_grey, standardised
-from bench.nn.permutations import far_permutations
+from bench.nn.patches import Grid, features_of
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count, Share, Whole, Within
+
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's greyscale
+
+
+def far_permutations(count: int, places: int = 9) -> Tensor:
+    """Return count×places int64: permutations of 0 … places−1 far from each other, in the order of their choice.
+
+    As in section 4.1 and algorithm 1 of the paper: the first is the identity, and each further one is, of all that are
+    left, the farthest from those chosen. What counts is the least Hamming distance to them; among equals the sum of
+    distances (algorithm 1 has the sum alone, by which two may differ in two places only), then the lexicographic order.
+    So the first m of any count are the same.
+
+    Raises ValueError for more than there are.
+    """
+    if not 1 <= count <= math.factorial(places):
+        raise ValueError(f"there are {math.factorial(places)} permutations of {places} places, not {count}")
+    return torch.from_numpy(_chosen(count, places))
+
+
+@cache
+def _chosen(count: int, places: int) -> np.ndarray:
+    everything = np.zeros((1, 1), dtype=np.int8)  # places×(places)!, lexicographic
+    for k in range(2, places + 1):
+        parts = [np.vstack([np.full((1, everything.shape[1]), i), everything + (everything >= i)]) for i in range(k)]
+        everything = np.concatenate(parts, axis=1).astype(np.int8)
+    nearest = np.full(everything.shape[1], places, dtype=np.int64)
+    total = np.zeros_like(nearest)
+    chosen = [0]
+    while len(chosen) < count:
+        distance = np.zeros(everything.shape[1], dtype=np.int8)
+        for place in everything:
+            distance += place != place[chosen[-1]]
+        np.minimum(nearest, distance, out=nearest)  # 0 for those chosen: they are never chosen again
+        total += distance
+        chosen.append(int(np.argmax(nearest * (count * places + 1) + total)))
+    return everything[:, chosen].T.astype(np.int64)
+
+
+def sometimes_grey(patches: Tensor, probability: float) -> Tensor:
+    """Make each patch grey with that probability, each by its own draw; normalised before and after.
+
+    Args:
+        patches: N×P×3×s×s.
+        probability: 0 returns the patches themselves.
+    """
+    if probability == 0.0:
+        return patches
+    mean, std, luma = (
+        torch.tensor(values, dtype=patches.dtype, device=patches.device).view(3, 1, 1) for values in (MEAN, STD, LUMA)
+    )
+    grey = (luma * (patches * std + mean)).sum(2, keepdim=True)  # N×P×1×s×s
+    chosen = draws.uniform(*patches.shape[:2], like=patches) < probability
+    return torch.where(chosen[..., None, None, None], (grey - mean) / std, patches)
+
+
+def standardised(patches: Tensor) -> Tensor:
+    """Give every channel of every patch mean 0 and standard deviation 1 over its pixels; a flat one becomes 0.
+
+    Args:
+        patches: …×s×s.
+    """
+    centred = patches - patches.mean(dim=(-2, -1), keepdim=True)
+    spread = centred.square().mean(dim=(-2, -1), keepdim=True).sqrt()
+    return torch.where(spread > 1e-4, centred / spread.clamp(min=1e-4), 0.0)
+
+
+def in_order(patches: Tensor, orders: Tensor) -> Tensor:
+    """Return the patches N×P×… of each image in its order N×P: place j holds patch orders[i, j]."""
+    return patches[torch.arange(len(patches), device=patches.device)[:, None], orders]
 
 
 class Jigsaw(Objective):
@@ -39,7 +111,7 @@ class Jigsaw(Objective):
         self,
         encoder: Encoder,
         *,
-        permutations: Annotated[int, Within(2)] = 1000,
+        permutations: Annotated[int, Field(ge=2, le=362_880)] = 1000,  # to 9!
         patch_size: Count = 64,
         gap: Whole = 11,
         jitter: Whole = 5,
@@ -49,12 +121,6 @@ class Jigsaw(Objective):
         image_statistics: bool = True,
     ) -> None:
         super().__init__(encoder)
-        if not 2 <= permutations <= math.factorial(9):
-            raise BadInput(f"objective.permutations is {permutations}; set it within 2 and {math.factorial(9)}.")
-        if patch_dim < 1:
-            raise BadInput(f"objective.patch_dim is {patch_dim}; set it to 1 or more.")
-        if not 0.0 <= grey <= 1.0:
-            raise BadInput(f"objective.grey is {grey}, but is a probability; set it within 0 and 1.")
         self.grid = Grid(3, patch_size, gap, jitter)
         self.grey, self.standardise, self.image_statistics = grey, standardise, image_statistics
         self.register_buffer("orders", far_permutations(permutations))  # K×9

@@ -7,7 +7,7 @@ Equation:  loss = −log [exp(q·k⁺/τ) / (exp(q·k⁺/τ) + Σ_i exp(q·k_i/�
            k⁺ = n(g_k(f_k(v₂))) without gradient, k_i the K keys of the queue as it was before this batch.
            After the loss k⁺ takes the place of the oldest keys. θ_k ← m·θ_k + (1 − m)·θ_q, m constant.
            Other losses stand in this one's place by name, with the queue as the only negatives: see
-           `bench/losses/slot.py`.
+           `bench/losses/contrast_by_name.py`.
            With C small crops a direction's loss is the mean over its 1 + C queries, the crops having the same k⁺.
            `symmetric` adds the other direction, a sum; both views' keys then enter the queue.
 Reference: facebookresearch/moco.
@@ -21,25 +21,25 @@ Departs from it: the key's networks move after the optimizer's step, not before 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.data.views import LOCAL_CROPS, MOCO_VIEWS, Batch, View
-from bench.losses.slot import QUEUE, Contrast
+from bench.config.setting_types import Count, Portion, Positive, Share, Weight
+from bench.data.views import MOCO_VIEWS, Batch, View
+from bench.losses.contrast_by_name import Contrast, QueueLoss
 from bench.nn.ema import follow
 from bench.nn.encoder import Encoder
-from bench.nn.key_networks import check_contrast, key_networks
-from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.key_networks import key_networks
+from bench.nn.multi_crop import by_resolution
 from bench.nn.queue import Queue
 from bench.nn.shuffle import check_parts, in_parts, shuffled
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Portion, Positive, Share, Weight, Whole
+from bench.objectives.small_crops import SmallCrops
 
 
-class MoCo(Objective):
+class MoCo(SmallCrops):
     """MoCo: tell the other view's key from a long queue of past keys, which a slowly moving encoder made."""
 
     def __init__(
@@ -52,29 +52,22 @@ class MoCo(Objective):
         dim: Count = 128,
         mlp: bool = False,
         symmetric: bool = False,
-        bn_splits: int = 1,
-        loss: Annotated[str, QUEUE] = "nt_xent",
+        bn_splits: Count = 1,
+        loss: QueueLoss = "nt_xent",
         negative_weight: Weight = 1.0,
         hard_share: Portion = 0.1,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_contrast(momentum, temperature)
-        check_crops(crops, crop_size, crop_scale)
+        super().__init__(encoder, **small_crops)
         self.contrast = Contrast(loss, temperature, negative_weight=negative_weight, hard_share=hard_share)
-        self.contrast.check_queue()
         self.projector, self.key_encoder, self.key_projector = key_networks(encoder, mlp, dim)
         self.queue = Queue(queue_size, dim, encoder.seed)
         self.temperature, self.momentum, self.symmetric, self.bn_splits = temperature, momentum, symmetric, bn_splits
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
         """Two views of MoCo v1, query and key, then the small crops, drawn alike."""
         pair = MOCO_VIEWS(size)
-        return (*pair, *LOCAL_CROPS(pair[0], self.crops, self.crop_size, self.crop_scale))
+        return (*pair, *self.small_crops(pair[0]))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a queue that is no multiple of the batch, and parts that do not divide it."""

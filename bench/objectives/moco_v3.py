@@ -17,25 +17,25 @@ Departs from it: the key's networks move after the optimizer's step, by the m of
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
+from bench.config.setting_types import Count, Portion, Positive, Share
+from bench.data.views import BYOL_VIEWS, Batch, View
 from bench.errors import BadInput
 from bench.losses.contrastive import cross_view_nce
 from bench.nn.collectives import gather, rank
 from bench.nn.ema import follow, target_of, target_rate
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.key_networks import check_contrast
-from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Portion, Positive, Share, Whole
+from bench.objectives.small_crops import SmallCrops
 
 
-class MoCoV3(Objective):
+class MoCoV3(SmallCrops):
     """MoCo v3: predict the other view's key among the keys of the batch; no queue, both directions."""
 
     def __init__(
@@ -47,18 +47,9 @@ class MoCoV3(Objective):
         hidden_dim: Count = 4096,
         dim: Count = 256,
         crop_min: Portion = 0.2,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_contrast(momentum, temperature)
-        check_crops(crops, crop_size, crop_scale)
-        for name, value in (("hidden_dim", hidden_dim), ("dim", dim)):
-            if value < 1:
-                raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
-        if not 0.0 < crop_min <= 1.0:
-            raise BadInput(f"objective.crop_min is {crop_min}; set it above 0 and to 1 at most, a share of the area.")
+        super().__init__(encoder, **small_crops)
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp(
                 (encoder.feature_dim, hidden_dim, dim), last_norm=True, last_affine=False, bias=False
@@ -66,14 +57,12 @@ class MoCoV3(Objective):
             self.predictor = projection_mlp((dim, hidden_dim, dim), bias=False)
         self.key_encoder, self.key_projector = target_of(encoder), target_of(self.projector)
         self.temperature, self.momentum, self.crop_min = temperature, momentum, crop_min
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
         """The two views of BYOL, of a fifth of the area at least, then the small crops, drawn like BYOL's."""
         pair = (replace(v, scale=(self.crop_min, 1.0), interpolation="bilinear") for v in BYOL_VIEWS(size))
         like = View(interpolation="bilinear")
-        return (*pair, *LOCAL_CROPS(like, self.crops, self.crop_size, self.crop_scale))
+        return (*pair, *self.small_crops(like))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch without negatives."""

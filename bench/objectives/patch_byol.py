@@ -22,21 +22,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Literal
 
 import torch
 from torch import Tensor
 
+from bench.config.setting_types import AreaRange, Count, CropSize, Positive, Share, Weight
 from bench.data.views import BYOL_VIEWS, Batch, View
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput
 from bench.losses.regression import regression_rows, symmetric_regression
 from bench.nn.bootstrap import bootstrap_networks
 from bench.nn.ema import follow, target_rate
 from bench.nn.encoder import Encoder
 from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Positive, Share, Weight
-
-SAMPLING = ("grid", "random")
 
 
 class PatchBYOL(Objective):
@@ -47,9 +45,9 @@ class PatchBYOL(Objective):
         encoder: Encoder,
         *,
         patches: Count = 4,
-        sampling: Annotated[str, SAMPLING] = "grid",
+        sampling: Literal["grid", "random"] = "grid",
         patch_size: CropSize = 96,
-        patch_scale: tuple[float, float] = (0.05, 0.25),
+        patch_scale: AreaRange = (0.05, 0.25),
         patch_weight: Weight = 1.0,
         symmetric: bool = False,
         gate_temperature: Positive | None = None,
@@ -58,8 +56,11 @@ class PatchBYOL(Objective):
         tau0: Share = 0.99,
     ) -> None:
         super().__init__(encoder)
-        _check(patches, sampling, patch_size, patch_scale, patch_weight, gate_temperature)
-        networks = bootstrap_networks(encoder, hidden_dim, projection_dim, tau0)
+        if sampling == "grid" and math.isqrt(patches) ** 2 != patches:
+            raise BadInput(
+                f"objective.patches is {patches}, but a grid has 4, 9, 16, …; set objective.sampling='random'."
+            )
+        networks = bootstrap_networks(encoder, hidden_dim, projection_dim)
         self.projector, self.predictor, self.target_encoder, self.target_projector = networks
         self.patches, self.sampling, self.patch_size = patches, sampling, patch_size
         self.patch_scale = (float(patch_scale[0]), float(patch_scale[1]))
@@ -127,23 +128,3 @@ def tiles(images: Tensor, count: int) -> list[Tensor]:
 def gate(distance: Tensor, temperature: float) -> Tensor:
     """Return exp(−|δ|/T): 1 at distance 0, and for every distance as T goes to infinity."""
     return torch.exp(-distance.abs() / temperature)
-
-
-def _check(
-    patches: int, sampling: str, size: int, scale: Sequence[float], weight: float, temperature: float | None
-) -> None:
-    if sampling not in SAMPLING:
-        hint = nearest(sampling, SAMPLING) or "; use 'grid' or 'random'."
-        raise BadInput(f"Unknown objective.sampling {sampling!r}{hint}")
-    if patches < 1:
-        raise BadInput(f"objective.patches is {patches}; set it to 1 or more.")
-    if sampling == "grid" and math.isqrt(patches) ** 2 != patches:
-        raise BadInput(f"objective.patches is {patches}, but a grid has 4, 9, 16, …; set objective.sampling='random'.")
-    if size < 32:
-        raise BadInput(f"objective.patch_size is {size}; set it to 32 pixels or more.")
-    if len(scale) != 2 or not 0 < scale[0] <= scale[1] <= 1:
-        raise BadInput(f"objective.patch_scale is {tuple(scale)}; give two ascending shares of the area in (0, 1].")
-    if weight < 0:
-        raise BadInput(f"objective.patch_weight is {weight}; set it to 0 or more.")
-    if temperature is not None and temperature <= 0:
-        raise BadInput(f"objective.gate_temperature is {temperature}; set it above 0, or to None for no gate.")

@@ -16,26 +16,44 @@ Departs from it: h is that of the reference, with a constant Z for each term, fi
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import torch
 from torch import Tensor, nn
 
+from bench.config.setting_types import Count, Portion, Positive, Rate
 from bench.data.views import Batch, View
 from bench.errors import BadInput
-from bench.losses.noise_contrastive import first_of, log_constant, nce, scores
+from bench.losses.contrastive import first_of
+from bench.losses.noise_contrastive import log_constant, nce, scores
 from bench.nn import draws
-from bench.nn.bank_settings import LOSSES, check_bank
-from bench.nn.constant import LogConstant
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.jigsaw import GRID, PATCHES, patches
-from bench.nn.memory_bank import MemoryBank
+from bench.nn.memory_bank import BankLoss, LogConstant, MemoryBank
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count, Portion, Positive, Rate
+
+GRID = 3
+PATCHES = GRID * GRID
+
 
 JITTER = (0.4, 0.4, 0.4, 0.2)
+
+
+def patches(images: Tensor, size: int) -> Tensor:
+    """Cut images N×3×H×H into cells, and a patch out of each at a random place: N×9×3×size×size, row by row.
+
+    Raises ValueError for patches larger than a cell.
+    """
+    n, cell = len(images), images.shape[-1] // GRID
+    if size > cell:
+        raise ValueError(f"patches of {size} pixels do not fit into cells of {cell}")
+    corner = draws.integers(n, PATCHES, 2, high=cell - size + 1, device=images.device)  # row, column in the cell
+    place = torch.arange(size, device=images.device)
+    first = torch.arange(PATCHES, device=images.device)
+    row = (first // GRID * cell + corner[..., 0])[..., None] + place  # N×9×size
+    column = (first % GRID * cell + corner[..., 1])[..., None] + place
+    which = torch.arange(n, device=images.device)[:, None, None, None]
+    cut = images.permute(0, 2, 3, 1)[which, row[..., :, None], column[..., None, :]]  # N×9×size×size×3
+    return cut.permute(0, 1, 4, 2, 3)
 
 
 class PIRL(Objective):
@@ -53,13 +71,10 @@ class PIRL(Objective):
         puzzle_size: Count = 255,
         patch_size: Count = 64,
         dim: Count = 128,
-        loss: Annotated[str, LOSSES] = "nce",
+        loss: BankLoss = "nce",
     ) -> None:
         super().__init__(encoder)
-        check_bank(negatives, temperature, dim, loss)
-        if not 0.0 < patch_weight <= 1.0:
-            raise BadInput(f"objective.patch_weight is {patch_weight}; it is λ, set it above 0 and to 1 at most.")
-        if not 1 <= patch_size <= puzzle_size // GRID:
+        if patch_size > puzzle_size // GRID:
             raise BadInput(
                 f"objective.patch_size is {patch_size}, but a cell of objective.puzzle_size {puzzle_size} has "
                 f"{puzzle_size // GRID} pixels; set patch_size to that or less."

@@ -16,39 +16,40 @@ Departs from it: the paper's model has no encoder to convert (`conditional=False
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Annotated, ClassVar, Literal
 
+from pydantic import Field
 from torch import Tensor
 
+from bench.config.setting_types import Count
 from bench.data.views import SIMCLR_VIEWS, SUPERVISED_VIEW, Batch, View
 from bench.errors import BadInput
-from bench.losses.autoregressive import bits_per_dim, pixel_nll
+from bench.losses.reconstruction import bits_per_dim, pixel_nll
 from bench.nn.autoregressive import PixelNetwork
 from bench.nn.colour import unnormalised
 from bench.nn.encoder import Encoder
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count
 
 
 class PixelCNN(Objective):
     """PixelCNN: one value after another, by masked convolutions, given what the trunk sees."""
+
+    layers: ClassVar[Literal["cnn", "row_lstm"]] = "cnn"  # what the network is made of
 
     def __init__(
         self,
         encoder: Encoder,
         *,
         conditional: bool = True,
-        image_size: Count = 32,
+        image_size: Annotated[int, Field(ge=2)] = 32,
         depth: Count = 15,
-        width: Count = 128,
+        width: Annotated[int, Field(ge=3)] = 128,  # a third for each colour
     ) -> None:
         super().__init__(encoder)
-        for key, value, least in (("image_size", image_size, 2), ("depth", depth, 1), ("width", width, 3)):
-            if value < least:
-                raise BadInput(f"objective.{key} is {value}; set it to {least} or more.")
         self.conditional, self.image_size = conditional, image_size
         with seeded(encoder.seed, "decoder"):
-            self.decoder = PixelNetwork("cnn", depth, width, encoder.feature_dim if conditional else 0)
+            self.decoder = PixelNetwork(self.layers, depth, width, encoder.feature_dim if conditional else 0)
 
     def views(self, size: int) -> tuple[View, ...]:
         """One for the trunk, as SimCLR's; and at image_size, in its own colours, most of the image to be modelled."""

@@ -15,56 +15,17 @@ Departs from it: the paper's model has no encoder to convert (`conditional=False
 
 from __future__ import annotations
 
-from dataclasses import replace
+from typing import Any
 
-from torch import Tensor
-
-from bench.data.views import SIMCLR_VIEWS, SUPERVISED_VIEW, Batch, View
-from bench.errors import BadInput
-from bench.losses.autoregressive import bits_per_dim, pixel_nll
-from bench.nn.autoregressive import PixelNetwork
-from bench.nn.colour import unnormalised
+from bench.config.setting_types import Count
 from bench.nn.encoder import Encoder
-from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import Count
+from bench.objectives.pixel_cnn import PixelCNN
 
 
-class PixelRNN(Objective):
+class PixelRNN(PixelCNN):
     """PixelRNN: one value after another, by an LSTM over rows, given what the trunk sees."""
 
-    def __init__(
-        self,
-        encoder: Encoder,
-        *,
-        conditional: bool = True,
-        image_size: Count = 32,
-        depth: Count = 12,
-        width: Count = 128,
-    ) -> None:
-        super().__init__(encoder)
-        for key, value, least in (("image_size", image_size, 2), ("depth", depth, 1), ("width", width, 3)):
-            if value < least:
-                raise BadInput(f"objective.{key} is {value}; set it to {least} or more.")
-        self.conditional, self.image_size = conditional, image_size
-        with seeded(encoder.seed, "decoder"):
-            self.decoder = PixelNetwork("row_lstm", depth, width, encoder.feature_dim if conditional else 0)
+    layers = "row_lstm"
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """One for the trunk, as SimCLR's; and at image_size, in its own colours, most of the image to be modelled."""
-        return SIMCLR_VIEWS(size)[0], replace(SUPERVISED_VIEW(self.image_size), scale=(0.5, 1.0))
-
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse the paper's model without a condition."""
-        del batch_size, view_size
-        if not self.conditional:
-            raise BadInput("Without a condition the trunk gets no gradient; set objective.conditional to True.")
-
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Terms: loss (nats an image), bits_per_dim."""
-        v, small = batch.views  # N×3×H×W, N×3×S×S
-        pixels = (255.0 * unnormalised(small)).round()  # N×3×S×S, the levels 0 … 255
-        h = self.encoder(v) if self.conditional else None  # N×F
-        logits = self.decoder(pixels / 127.5 - 1.0, h)  # N×256×3×S×S
-        loss = pixel_nll(logits, pixels.long())
-        return {"loss": loss, "bits_per_dim": bits_per_dim(loss.detach(), pixels[0].numel())}
+    def __init__(self, encoder: Encoder, *, depth: Count = 12, **settings: Any) -> None:
+        super().__init__(encoder, depth=depth, **settings)

@@ -20,29 +20,55 @@ Departs from it: the target moves after the step, by the rate of that step; a la
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
+from pydantic import Field
 from torch import Tensor, nn
 
-from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
-from bench.errors import BadInput, nearest
-from bench.losses.dense import dense_contrast, dense_similarity
-from bench.losses.multi_crop import with_crops
-from bench.losses.precision import exact
+from bench.config.setting_types import Count, Positive, Share
+from bench.data.views import BYOL_VIEWS, Batch, View
+from bench.errors import BadInput
+from bench.losses.dense import cosines_and_matches
+from bench.losses.float32 import at_least_float32
+from bench.losses.mean_over_crops import with_crops
 from bench.nn.ema import follow, target_of, target_rate
 from bench.nn.encoder import Encoder
 from bench.nn.heads import per_position, projection_mlp
-from bench.nn.multi_crop import by_resolution, check_crops, check_smaller
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Positive, Share, Whole, Within
-
-LOSSES = ("pixpro", "pixcontrast")
+from bench.objectives.small_crops import SmallCrops
 
 
-class PixPro(Objective):
+@at_least_float32
+def dense_similarity(p: Tensor, z: Tensor, boxes_p: Tensor, boxes_z: Tensor, ratio: float = 0.7) -> Tensor:
+    """Return the mean over images of the mean cos(p_i, sg z_j) over matches, as PixPro has it; scalar in [−1, 1].
+
+    Arguments are as in `cosines_and_matches`. An image whose views share no spot adds 0 and stays in the mean.
+    """
+    cosine, matched = cosines_and_matches(p, z.detach(), boxes_p, boxes_z, ratio)  # N×S×S′
+    return ((cosine * matched).sum((1, 2)) / matched.sum((1, 2)).clamp(min=1.0)).mean()
+
+
+@at_least_float32
+def dense_contrast(
+    p: Tensor, z: Tensor, boxes_p: Tensor, boxes_z: Tensor, temperature: float, ratio: float = 0.7
+) -> Tensor:
+    """Return PixContrast (Xie et al. 2021, eq. 2): −log of the share of matches in Σ_j exp(cos(p_i, sg z_j)/τ).
+
+    j runs over all positions of the same image's other view. A mean over the positions that have a match, then over
+    images; arguments and images without a match are as in `dense_similarity`.
+    """
+    cosine, matched = cosines_and_matches(p, z.detach(), boxes_p, boxes_z, ratio)  # N×S×S′
+    logits, matching = cosine / temperature, matched > 0
+    positive = logits.masked_fill(~matching, torch.finfo(logits.dtype).min)
+    rows = logits.logsumexp(2) - positive.logsumexp(2)  # N×S
+    some = matching.any(2)
+    return (torch.where(some, rows, 0.0).sum(1) / some.sum(1).clamp(min=1)).mean()
+
+
+class PixPro(SmallCrops):
     """PixPro: each position, smoothed by those that look like it, predicts the other view's same spot."""
 
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
@@ -51,37 +77,31 @@ class PixPro(Objective):
         self,
         encoder: Encoder,
         *,
-        loss: Annotated[str, LOSSES] = "pixpro",
+        loss: Literal["pixpro", "pixcontrast"] = "pixpro",
         hidden_dim: Count = 4096,
         projection_dim: Count = 256,
-        gamma: Annotated[float, Within(1)] = 2.0,
+        gamma: Annotated[float, Field(ge=1)] = 2.0,  # below 1 the gradient has no bound at 0
         ratio: Positive = 0.7,
         temperature: Positive = 0.3,
         tau0: Share = 0.99,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        _check(loss, hidden_dim, projection_dim, gamma, ratio, temperature, tau0)
+        super().__init__(encoder, **small_crops)
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, hidden_dim, projection_dim))
             if loss == "pixpro":
                 self.transform = nn.Linear(projection_dim, projection_dim)
         self.target_encoder, self.target_projector = target_of(encoder), target_of(self.projector)
         self.loss, self.gamma, self.ratio, self.temperature, self.tau0 = loss, gamma, ratio, temperature, tau0
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
         """The two views of BYOL, then the small crops."""
-        return (*BYOL_VIEWS(size), *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
+        return (*BYOL_VIEWS(size), *self.small_crops(View()))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose map is a single position, and crops that are not smaller than the views."""
         super().check(batch_size, view_size)
-        check_smaller(self.crops, self.crop_size, view_size)
+        self.check_smaller(view_size)
         if view_size < (least := 2 * self.encoder.stride):
             raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to {least} or more.")
 
@@ -119,27 +139,9 @@ class PixPro(Objective):
         follow(self.target_projector, self.projector, tau)
 
 
-@exact
+@at_least_float32
 def propagate(x: Tensor, values: Tensor, gamma: float) -> Tensor:
     """Return y_i = Σ_j max(cos(x_i, x_j), 0)^γ · n(values_j) over the positions of one view: N×h×w×D -> N×h×w×D."""
     unit = F.normalize(x.flatten(1, 2), dim=2)  # N×S×D
     attention = (unit @ unit.transpose(1, 2)).clamp(min=0.0) ** gamma  # N×S×S
     return (attention @ F.normalize(values.flatten(1, 2), dim=2)).view_as(values)
-
-
-def _check(
-    loss: str, hidden_dim: int, projection_dim: int, gamma: float, ratio: float, temperature: float, tau0: float
-) -> None:
-    if loss not in LOSSES:
-        hint = nearest(loss, LOSSES) or f"; known: {', '.join(LOSSES)}."
-        raise BadInput(f"Unknown objective.loss {loss!r}{hint}")
-    for name, value in (("hidden_dim", hidden_dim), ("projection_dim", projection_dim)):
-        if value < 1:
-            raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
-    if gamma < 1:
-        raise BadInput(f"objective.gamma is {gamma}; below 1 the gradient has no bound at 0, set it to 1 or more.")
-    for name, number in (("ratio", ratio), ("temperature", temperature)):
-        if number <= 0:
-            raise BadInput(f"objective.{name} is {number}; set it above 0.")
-    if not 0.0 <= tau0 <= 1.0:
-        raise BadInput(f"objective.tau0 is {tau0}; it is the target's rate at the start, set it within 0 and 1.")

@@ -13,15 +13,11 @@ from torch import Tensor
 
 from bench.data.views import Batch, View
 from bench.errors import BadInput
-from bench.nn.encoder import Encoder
 from bench.objectives.base import Objective
 
 
 class RandomInit(Objective):
     """No pretraining: the encoder as its seed initialises it."""
-
-    def __init__(self, encoder: Encoder) -> None:
-        super().__init__(encoder)
 
     def views(self, size: int) -> tuple[View, ...]:
         """None: no image is read."""

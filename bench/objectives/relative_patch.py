@@ -17,15 +17,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bench.config.setting_types import Count, Share, Whole
 from bench.data.views import PATCH_VIEW, Batch, View
-from bench.errors import BadInput
 from bench.losses.classification import cross_entropy, top1_percent
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.patches import Grid, features_of, with_one_colour
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count, Share, Whole
 
 
 class RelativePatch(Objective):
@@ -44,10 +43,6 @@ class RelativePatch(Objective):
         image_statistics: bool = True,
     ) -> None:
         super().__init__(encoder)
-        if hidden_dim < 1:
-            raise BadInput(f"objective.hidden_dim is {hidden_dim}; set it to 1 or more.")
-        if not 0.0 <= grey <= 1.0:
-            raise BadInput(f"objective.grey is {grey}, but is a probability; set it within 0 and 1.")
         self.grid = Grid(3, patch_size, gap, jitter)
         self.drop_colours, self.grey, self.image_statistics = drop_colours, grey, image_statistics
         with seeded(encoder.seed, "relative patch classifier"):

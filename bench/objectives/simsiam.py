@@ -14,24 +14,25 @@ Departs from it: the encoder's residual branches do not start at zero (there: ze
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.data.views import LOCAL_CROPS, MOCO_V2_VIEWS, Batch, View
-from bench.errors import BadInput
-from bench.losses.precision import exact
+from bench.config.setting_types import Count
+from bench.data.views import MOCO_V2_VIEWS, Batch, View
+from bench.losses.float32 import at_least_float32
 from bench.losses.regression import multi_crop_regression
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective, ParamGroup
-from bench.settings import Count, CropSize, Whole
+from bench.objectives.base import ParamGroup
+from bench.objectives.small_crops import SmallCrops
 
 
-class SimSiam(Objective):
+class SimSiam(SmallCrops):
     """SimSiam: predict the other view's projection by the same network, which gets no gradient there."""
 
     def __init__(
@@ -40,26 +41,18 @@ class SimSiam(Objective):
         *,
         projection_dim: Count = 2048,
         hidden_dim: Count = 512,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        for name, value in (("projection_dim", projection_dim), ("hidden_dim", hidden_dim)):
-            if value < 1:
-                raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
+        super().__init__(encoder, **small_crops)
         d = projection_dim
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, d, d, d), last_norm=True, last_affine=False)  # g
             self.predictor = projection_mlp((d, hidden_dim, d))  # h: a bottleneck, no norm at its end
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
         """Two views of MoCo v2, then the small crops, drawn alike."""
         pair = MOCO_V2_VIEWS(size)
-        return (*pair, *LOCAL_CROPS(pair[0], self.crops, self.crop_size, self.crop_scale))
+        return (*pair, *self.small_crops(pair[0]))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, std (1 for projections that fill the sphere, 0 for a collapse to one point)."""
@@ -73,18 +66,18 @@ class SimSiam(Objective):
 
     def param_groups(self) -> list[ParamGroup]:
         """As everywhere, and the predictor's apart: their rate stays at its peak."""
-        own = {id(parameter) for parameter in self.predictor.parameters()}
+        predictors = {id(parameter) for parameter in self.predictor.parameters()}
         groups: list[ParamGroup] = []
         for group in super().param_groups():
             for constant in (False, True):
-                params = [p for p in group["params"] if (id(p) in own) == constant]
+                params = [p for p in group["params"] if (id(p) in predictors) == constant]
                 groups.append(
                     {"params": params, "decay": group["decay"], "adapt": group["adapt"], "constant": constant}
                 )
         return groups
 
 
-@exact
+@at_least_float32
 def spread(z: Tensor) -> Tensor:
     """Return √D times the mean over d of the standard deviation of n(z)_d: N×D, all ranks' rows -> scalar.
 

@@ -18,17 +18,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bench.config.setting_types import Count
 from bench.data.views import SUPERVISED_VIEW, Batch, View
 from bench.errors import BadInput
 from bench.losses.classification import cross_entropy
 from bench.losses.soft_bins import soft_cross_entropy
 from bench.nn.colour import from_lab, lab
 from bench.nn.colour_bins import gamut_bins, soft_labels
+from bench.nn.decoder import decoder_to_stride4
 from bench.nn.encoder import Encoder, check_stride
-from bench.nn.map_decoder import map_decoder
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count
 
 LIGHTNESS_BINS = 100  # one unit of L each
 MIDDLE = 50.0  # the lightness of an image that shows ab alone
@@ -41,13 +41,11 @@ class SplitBrain(Objective):
 
     def __init__(self, encoder: Encoder, *, hidden_dim: Count = 256) -> None:
         super().__init__(encoder)
-        if hidden_dim < 1:
-            raise BadInput(f"objective.hidden_dim is {hidden_dim}; set it to 1 or more.")
         bins = gamut_bins()  # Q×2
         self.register_buffer("bins", bins)
         with seeded(encoder.seed, "split-brain decoders"):
-            self.colour_decoder = map_decoder(encoder.feature_dim, hidden_dim, len(bins))
-            self.lightness_decoder = map_decoder(encoder.feature_dim, hidden_dim, LIGHTNESS_BINS)
+            self.colour_decoder = decoder_to_stride4(encoder.feature_dim, hidden_dim, len(bins))
+            self.lightness_decoder = decoder_to_stride4(encoder.feature_dim, hidden_dim, LIGHTNESS_BINS)
 
     def views(self, size: int) -> tuple[View, ...]:
         """One crop in its true colours, sometimes mirrored."""

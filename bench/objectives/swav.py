@@ -16,25 +16,48 @@ Departs from it: Sinkhorn is done on logarithms and by every rank for all images
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, Batch, View
+from bench.config.setting_types import AreaRange, Count, Positive, Share, Whole
+from bench.data.views import SIMCLR_VIEWS, Batch, View
 from bench.errors import BadInput
-from bench.losses.swapped import prototype_scores, sinkhorn, swapped_prediction
+from bench.losses.float32 import at_least_float32
+from bench.losses.swapped import prototype_scores, swapped_prediction
 from bench.nn.collectives import gather, rank, world
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.multi_crop import by_resolution
 from bench.nn.queue import Queue
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Positive, Share, Whole
+from bench.objectives.small_crops import SmallCrops
 
 
-class SwAV(Objective):
+@torch.no_grad()
+@at_least_float32
+def sinkhorn(scores: Tensor, epsilon: float, iterations: int = 3) -> Tensor:
+    """Return the codes Q of images that share the prototypes equally: scores N×C -> N×C, rows sum to 1, no gradient.
+
+    Q starts as exp(scores/ε). Each iteration gives every prototype the same total over the images, then every image
+    the total 1 (Sinkhorn and Knopp's iterations, as in Cuturi, "Sinkhorn Distances", 2013; values agree with
+    lightly's). This is done on logarithms, so that nothing overflows or vanishes, however small ε is.
+
+    Args:
+        scores: of all ranks' images, or the partition is not of the whole batch.
+        epsilon: ε, the smaller, the harder the codes.
+        iterations: 0 gives a softmax of scores/ε, which is no equal partition.
+    """
+    log_q = scores / epsilon
+    for _ in range(iterations):
+        log_q = log_q - log_q.logsumexp(0, keepdim=True)
+        log_q = log_q - log_q.logsumexp(1, keepdim=True)
+    return log_q.softmax(1)
+
+
+class SwAV(SmallCrops):
     """SwAV: predict another view's assignment to prototypes, which all images of a batch share equally."""
 
     queue_on: Tensor
@@ -45,7 +68,7 @@ class SwAV(Objective):
         encoder: Encoder,
         *,
         prototypes: Count = 3000,
-        hidden_dim: int = 2048,
+        hidden_dim: Count = 2048,
         projection_dim: Count = 128,
         temperature: Positive = 0.1,
         epsilon: Positive = 0.05,
@@ -53,30 +76,17 @@ class SwAV(Objective):
         freeze_share: Share = 0.00125,  # of the run, in which prototypes stay as they are: 1 epoch of 800
         queue_size: Whole = 0,
         queue_start: Share = 0.075,  # share of the run from which the queue is used: epoch 15 of 200
-        global_scale: tuple[float, float] = (0.14, 1.0),
+        global_scale: AreaRange = (0.14, 1.0),
         crops: Whole = 6,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        for name, value in (("prototypes", prototypes), ("iterations", iterations), ("projection_dim", projection_dim)):
-            if value < 1:
-                raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
-        for name, share in (("temperature", temperature), ("epsilon", epsilon)):
-            if share <= 0:
-                raise BadInput(f"objective.{name} is {share}; set it above 0.")
-        for name, share in (("freeze_share", freeze_share), ("queue_start", queue_start)):
-            if not 0 <= share <= 1:
-                raise BadInput(f"objective.{name} is {share}, a share of the run; set it within 0 and 1.")
+        super().__init__(encoder, crops=crops, **small_crops)
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, hidden_dim, projection_dim))
             self.prototypes = nn.Linear(projection_dim, prototypes, bias=False)  # C
         self.temperature, self.epsilon, self.iterations = temperature, epsilon, iterations
         self.freeze_share, self.queue_size, self.queue_start = freeze_share, queue_size, queue_start
         self.global_scale = (float(global_scale[0]), float(global_scale[1]))
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
         if queue_size:
             made = [Queue(queue_size, projection_dim, encoder.seed + i) for i in (0, 1)]
             self.queues = nn.ModuleList(made)
@@ -86,7 +96,7 @@ class SwAV(Objective):
     def views(self, size: int) -> tuple[View, ...]:
         """Two full views, then the small crops, all with SimCLR's colours."""
         full = replace(SIMCLR_VIEWS(size)[0], scale=self.global_scale, interpolation="bilinear")
-        return (full, full, *LOCAL_CROPS(full, self.crops, self.crop_size, self.crop_scale))
+        return (full, full, *self.small_crops(full))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch of one image, and one that the queue is no multiple of."""
@@ -117,14 +127,14 @@ class SwAV(Objective):
     def _codes(self, z: Tensor, view: int) -> Tensor:
         """The codes of this rank's embeddings z N×D of a full view: N×C; they join that view's queue afterwards."""
         c, everyone = self.prototypes.weight, gather(z)  # all ranks' rows
-        own = slice(rank() * len(z), (rank() + 1) * len(z))
+        rows = slice(rank() * len(z), (rank() + 1) * len(z))
         scores = prototype_scores(everyone, c)
-        q = sinkhorn(scores, self.epsilon, self.iterations)[own]
+        q = sinkhorn(scores, self.epsilon, self.iterations)[rows]
         if not self.queue_size:
             return q
         queue = self._queue(view)
         past = prototype_scores(queue.keys, c)  # K×C, by the prototypes as they are now
-        with_queue = sinkhorn(torch.cat([scores, past]), self.epsilon, self.iterations)[own]  # the queue's codes go
+        with_queue = sinkhorn(torch.cat([scores, past]), self.epsilon, self.iterations)[rows]  # the queue's codes go
         queue.push(F.normalize(z, dim=1))
         return torch.where(self.queue_on & (self.queued >= self.queue_size), with_queue, q)
 

@@ -15,13 +15,15 @@ Departs from it: the encoder is a ResNet of frames, so that it transfers as any 
 from __future__ import annotations
 
 from itertools import permutations
-from typing import Annotated
+from typing import Annotated, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
+from bench.config.setting_types import Count, Positive
 from bench.data.views import MOCO_V2_VIEWS, Batch, View
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput
 from bench.losses.classification import cross_entropy
 from bench.losses.contrastive import cross_view_nce
 from bench.nn import draws
@@ -31,9 +33,8 @@ from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
-from bench.settings import Count, Positive
 
-TRANSFORMS = ("speed", "reverse", "shuffle")
+Transform = Literal["speed", "reverse", "shuffle"]
 
 
 class TaCo(Objective):
@@ -43,25 +44,17 @@ class TaCo(Objective):
         self,
         encoder: Encoder,
         *,
-        frames: Count = 4,
-        stride: int = 2,
-        transforms: Annotated[tuple[str, ...], TRANSFORMS] = ("speed", "reverse", "shuffle"),
+        frames: Annotated[int, Field(ge=3, le=7)] = 4,  # shorter clips have no order but two
+        stride: Count = 2,
+        transforms: tuple[Transform, ...] = ("speed", "reverse", "shuffle"),
         task_weight: float = 1.0,
         temperature: Positive = 0.2,
-        hidden_dim: int = 512,
-        projection_dim: int = 128,
+        hidden_dim: Count = 512,
+        projection_dim: Count = 128,
     ) -> None:
         super().__init__(encoder)
-        for name in transforms:
-            if name not in TRANSFORMS:
-                hint = nearest(name, TRANSFORMS) or f"; known: {', '.join(TRANSFORMS)}."
-                raise BadInput(f"Unknown transform {name!r} in objective.transforms{hint}")
         if not transforms or len(set(transforms)) < len(transforms):
             raise BadInput("objective.transforms must name transforms, none twice; set it to ('speed', 'reverse').")
-        if not 3 <= frames <= 7:
-            raise BadInput(f"objective.frames is {frames}; set it to 3 to 7: shorter clips have no order but two.")
-        if temperature <= 0:
-            raise BadInput(f"objective.temperature is {temperature}; set it above 0.")
         self.frames, self.stride, self.transforms = frames, stride, tuple(transforms)
         self.task_weight, self.temperature = task_weight, temperature
         forward = tuple(range(frames))

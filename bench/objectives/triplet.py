@@ -15,27 +15,27 @@ Note:      a value that stays at α says that x⁻ cannot be told from x⁺: a c
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.data.views import LOCAL_CROPS, MOCO_V2_VIEWS, Batch, View
-from bench.errors import BadInput, nearest
+from bench.config.setting_types import Count, Positive
+from bench.data.views import MOCO_V2_VIEWS, Batch, View
+from bench.errors import BadInput
 from bench.losses.pairwise import triplet
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Positive, Whole
+from bench.objectives.small_crops import SmallCrops
 
-MINING = ("semi_hard", "all")
+Mining = Literal["semi_hard", "all"]
 
 
-class Triplet(Objective):
+class Triplet(SmallCrops):
     """Triplet loss: another view of an image must be nearer than another image, by a margin."""
 
     def __init__(
@@ -44,31 +44,19 @@ class Triplet(Objective):
         *,
         margin: Positive = 0.2,
         squared: bool = True,
-        mining: Annotated[str, MINING] = "semi_hard",
+        mining: Mining = "semi_hard",
         dim: Count = 128,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        if margin <= 0:
-            raise BadInput(f"objective.margin is {margin}; set it above 0.")
-        if dim < 1:
-            raise BadInput(f"objective.dim is {dim}; set it to 1 or more.")
-        if mining not in MINING:
-            hint = nearest(mining, MINING) or f"; set it to one of {', '.join(MINING)}."
-            raise BadInput(f"Unknown objective.mining {mining!r}{hint}")
+        super().__init__(encoder, **small_crops)
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, dim))
         self.margin, self.squared, self.mining = margin, squared, mining
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
         """Two views, as MoCo v2 has them, then the small crops, drawn alike."""
         pair = MOCO_V2_VIEWS(size)
-        return (*pair, *LOCAL_CROPS(pair[0], self.crops, self.crop_size, self.crop_scale))
+        return (*pair, *self.small_crops(pair[0]))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch without negatives."""

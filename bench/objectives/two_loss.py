@@ -15,7 +15,7 @@ Equation:  loss = loss1_weight·loss1 + loss2_weight·loss2; loss1 is BYOL's, 4 
            With small crops (0 by default) loss1 is BYOL's with them, and the first three of the slot are means over the
            same pairs of a prediction and a target: each crop predicts both views' targets. No crop goes through the
            target. The other losses of the slot see the two full views alone.
-Papers:    Grill et al. 2020 (BYOL); for loss2 see `bench/losses/`.
+Papers:    Grill et al. 2020 (BYOL); for loss2 see bench/objectives/two_loss.py.
 Reference: google-deepmind/deepmind-research, byol/, for loss1; none for the sum.
 Departs from it: as `byol` does. That loss2 is `logistic` is a reading: its floor, .5032 at orthogonal negatives, and
            its independence of batch size and width fit those reports. With gradient accumulation, terms across
@@ -24,34 +24,118 @@ Departs from it: as `byol` does. That loss2 is `logistic` is a reading: its floo
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
-from bench.errors import BadInput, nearest
-from bench.losses.dense import dense_regression
-from bench.losses.logistic import least_squares, logistic
+from bench.config.setting_types import Count, Share, Weight
+from bench.data.views import BYOL_VIEWS, Batch, View
+from bench.errors import BadInput
+from bench.losses.dense import cosines_and_matches
+from bench.losses.float32 import at_least_float32
+from bench.losses.pairwise import same_image
 from bench.losses.regression import multi_crop_regression
 from bench.losses.uniformity import align_uniform
-from bench.losses.variance_covariance import variance_covariance
+from bench.losses.variance_covariance import covariance, variance
 from bench.nn.bootstrap import bootstrap_networks
 from bench.nn.collectives import gather, rank
 from bench.nn.ema import follow, target_of, target_rate
 from bench.nn.encoder import Encoder
 from bench.nn.heads import mlp, per_position
-from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Share, Weight, Whole
+from bench.objectives.small_crops import SmallCrops
 
-SLOT = ("logistic", "logistic_centred", "least_squares", "dense_byol", "align_uniform", "variance_covariance")
+
+@at_least_float32
+def logistic(p: Tensor, z: Tensor, first: int = 0) -> Tensor:
+    """Return ½·[mean softplus(−s⁺) + mean softplus(s⁻)] with s_ij = cos(p_i, sg z_j), a scalar.
+
+    s⁺ are the pairs of the same image, s⁻ all pairs of different ones; the means are over n and n·(N − 1) pairs.
+
+    No paper has it in this form. It is the NT-Logistic loss of Chen et al., "SimCLR" (ICML 2020, table 2) at
+    temperature 1, with positives and negatives averaged separately, so that its value does not depend on the number of
+    images: it lies in [.3133, 1.3133], and is .5032 for positives at cosine 1 and negatives at 0.
+
+    Args:
+        p: predictions n×D, of this rank.
+        z: targets N×D, of all ranks; no gradient reaches them.
+        first: the row of z that belongs to the first row of p.
+
+    The mean of this over ranks with n rows each is the loss of the whole batch. Raises ValueError for rows that do not
+    go together, and for fewer than two images (there would be no negative pair).
+    """
+    return _balanced(p, z, first, lambda s: F.softplus(-s), F.softplus)
+
+
+@at_least_float32
+def least_squares(p: Tensor, z: Tensor, first: int = 0) -> Tensor:
+    """Return ½·[mean (1 − s⁺)² + mean (1 + s⁻)²] with s_ij = cos(p_i, sg z_j), a scalar; all else as in `logistic`.
+
+    Squared distances to 1 and −1, as in LSGAN (Mao et al., ICCV 2017): in [0, 4], and .5 for positives at 1 and
+    negatives at 0.
+    """
+    return _balanced(p, z, first, lambda s: (1 - s).square(), lambda s: (1 + s).square())
+
+
+def _balanced(
+    p: Tensor, z: Tensor, first: int, near: Callable[[Tensor], Tensor], far: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Return half the sum of two means: `near` of the cosines of same images, and `far` of those of different ones."""
+    n, total = len(p), len(z)
+    if p.dim() != 2 or z.dim() != 2 or p.shape[1] != z.shape[1] or not 0 <= first <= total - n:
+        raise ValueError(
+            f"rows {first}…{first + n} of targets {tuple(z.shape)} do not fit predictions {tuple(p.shape)}"
+        )
+    if total < 2:
+        raise ValueError("a loss over pairs needs at least two images: its negative pairs are of different images")
+    s = F.normalize(p, dim=1) @ F.normalize(z.detach(), dim=1).T
+    same = same_image(p, z, first)
+    positive = near(s[same]).mean()
+    negative = far(s).masked_fill(same, 0.0).sum() / (n * (total - 1))
+    return 0.5 * (positive + negative)
+
+
+@at_least_float32
+def dense_regression(p: Tensor, z: Tensor, boxes_p: Tensor, boxes_z: Tensor, ratio: float = 0.7) -> Tensor:
+    """Return one direction of the dense loss: the mean over images of the mean 2 − 2·cos(p_i, sg z_j) over matches.
+
+    An image whose views share no spot adds 0 and stays in the mean, as in PixPro; so the mean over ranks is the loss of
+    the whole batch. Scalar in [0, 4].
+
+    Args:
+        p: predictions at the positions of one view, N×h×w×D.
+        z: targets at the positions of the other view, N×h′×w′×D; no gradient reaches them.
+        boxes_p, boxes_z: where the two views lie, N×5 (see `centres`).
+        ratio: how far apart matching centres may lie, in bin diagonals.
+
+    Raises ValueError when the shapes do not go together.
+    """
+    cosine, matched = cosines_and_matches(p, z.detach(), boxes_p, boxes_z, ratio)  # N×S×S′
+    per_image = ((2.0 - 2.0 * cosine) * matched).sum((1, 2)) / matched.sum((1, 2)).clamp(min=1.0)
+    return per_image.mean()
+
+
+def variance_covariance(x: Tensor, y: Tensor, covariance_weight: float = 0.04) -> Tensor:
+    """Return ½·[var(x) + var(y)] + covariance_weight·[cov(x) + cov(y)] of two views, all ranks' rows N×D each.
+
+    VICReg weighs invariance, variance and covariance 25 : 25 : 1. This is its sum over 25 without the invariance, so
+    that the default has VICReg's proportions beside an invariance term of unit weight.
+    """
+    return 0.5 * (variance(x) + variance(y)) + covariance_weight * (covariance(x) + covariance(y))
+
+
+SecondLoss = Literal[
+    "logistic", "logistic_centred", "least_squares", "dense_byol", "align_uniform", "variance_covariance"
+]
 # Of predictions and targets.
 PAIRWISE = {"logistic": logistic, "logistic_centred": logistic, "least_squares": least_squares}
 
 
-class TwoLoss(Objective):
+class TwoLoss(SmallCrops):
     """Two losses at once: BYOL's regression, and a second term from a slot (logistic by default)."""
 
     later: ClassVar[tuple[str, ...]] = ("loss2_weight", "crops", "crop_size", "crop_scale")
@@ -60,32 +144,20 @@ class TwoLoss(Objective):
         self,
         encoder: Encoder,
         *,
-        loss2: Annotated[str, SLOT] = "logistic",
+        loss2: SecondLoss = "logistic",
         loss1_weight: Weight = 1.0,
         loss2_weight: Weight = 1.0,
         hidden_dim: Count = 4096,
         projection_dim: Count = 256,
         tau0: Share = 0.99,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        if loss2 not in SLOT:
-            hint = nearest(loss2, SLOT) or f"; known: {', '.join(SLOT)}."
-            raise BadInput(f"Unknown objective.loss2 {loss2!r}{hint}")
-        if loss1_weight < 0:
-            raise BadInput(f"objective.loss1_weight is {loss1_weight}; set it to 0 (loss2 alone) or more.")
-        if loss2_weight < 0:
-            raise BadInput(f"objective.loss2_weight is {loss2_weight}; set it to 0 (loss2 is only logged) or more.")
+        super().__init__(encoder, **small_crops)
         if loss1_weight == loss2_weight == 0:
             raise BadInput("objective.loss1_weight and objective.loss2_weight are both 0; set one of them above 0.")
-        networks = bootstrap_networks(encoder, hidden_dim, projection_dim, tau0)
+        networks = bootstrap_networks(encoder, hidden_dim, projection_dim)
         self.projector, self.predictor, self.target_encoder, self.target_projector = networks
         self.loss2, self.loss1_weight, self.loss2_weight, self.tau0 = loss2, loss1_weight, loss2_weight, tau0
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
         if loss2 == "dense_byol":
             with seeded(encoder.seed, "dense heads"):
                 self.dense_projector = mlp(encoder.feature_dim, hidden_dim, projection_dim)
@@ -94,7 +166,7 @@ class TwoLoss(Objective):
 
     def views(self, size: int) -> tuple[View, ...]:
         """The two views of BYOL, then the small crops."""
-        return (*BYOL_VIEWS(size), *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
+        return (*BYOL_VIEWS(size), *self.small_crops(View()))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss1 and loss2 (before their weights)."""

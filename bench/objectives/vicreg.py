@@ -13,21 +13,23 @@ Departs from it: small crops, 0 by default, are not in its paper; the invariance
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
-from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
+from bench.config.setting_types import Count, Weight
+from bench.data.views import BYOL_VIEWS, Batch, View
 from bench.errors import BadInput
-from bench.losses.vicreg import view_terms
+from bench.losses.variance_covariance import view_terms
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Weight, Whole
+from bench.objectives.small_crops import SmallCrops
 
 
-class VICReg(Objective):
+class VICReg(SmallCrops):
     """VICReg: invariance between views, variance and covariance of each."""
 
     def __init__(
@@ -38,27 +40,17 @@ class VICReg(Objective):
         invariance_weight: Weight = 25.0,
         variance_weight: Weight = 25.0,
         covariance_weight: Weight = 1.0,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        if projection_dim < 1:
-            raise BadInput(f"objective.projection_dim is {projection_dim}; set it to 1 or more.")
+        super().__init__(encoder, **small_crops)
         self.weights = (invariance_weight, variance_weight, covariance_weight)
-        for name, weight in zip(("invariance", "variance", "covariance"), self.weights, strict=True):
-            if weight < 0:
-                raise BadInput(f"objective.{name}_weight is {weight}; set it to 0 or more.")
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, *[projection_dim] * 3), bias=False)
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
 
     def views(self, size: int) -> tuple[View, ...]:
         """BYOL's two views, as in the paper, then the small crops."""
         pair = BYOL_VIEWS(size)
-        return (*pair, *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
+        return (*pair, *self.small_crops(View()))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch of one image, which has no variance."""

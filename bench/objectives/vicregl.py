@@ -16,25 +16,67 @@ Departs from it: covariances of matches are exact (there, a fast form overwrites
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, Batch, View
+from bench.config.setting_types import Count, Share, Weight
+from bench.data.views import BYOL_VIEWS, Batch, View
 from bench.errors import BadInput
 from bench.losses.dense import centres
-from bench.losses.vicreg import at, distances, matched_terms, nearest, view_terms
+from bench.losses.float32 import at_least_float32
+from bench.losses.pairwise import distances
+from bench.losses.variance_covariance import view_terms
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
 from bench.nn.heads import per_position, projection_mlp
-from bench.nn.multi_crop import by_resolution, check_crops
+from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
-from bench.settings import Count, CropSize, Share, Weight, Whole
+from bench.objectives.small_crops import SmallCrops
 
 
-class VICRegL(Objective):
+@at_least_float32
+def matched_terms(x: Tensor, y: Tensor) -> Tensor:
+    """Return invariance, variance and covariance of matched positions, all ranks' rows: N×M×D, N×M×D -> 3.
+
+    The m-th matches of all images are one sample: variance and covariance are over images, and means over m and both
+    sides.
+    """
+    sides = torch.stack([x, y])  # 2×N×M×D
+    n, d = x.shape[0], x.shape[-1]
+    spread = F.relu(1.0 - torch.sqrt(sides.var(dim=1) + 1e-4)).mean()
+    centred = (sides - sides.mean(dim=1, keepdim=True)).transpose(1, 2)  # 2×M×N×D
+    matrices = centred.transpose(2, 3) @ centred / (n - 1)  # 2×M×D×D
+    own = torch.eye(d, dtype=torch.bool, device=x.device)
+    redundancy = matrices.square().masked_fill(own, 0.0).sum((2, 3)).mean() / d
+    return torch.stack([F.mse_loss(x, y), spread, redundancy])
+
+
+@torch.no_grad()
+def nearest(distance: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return (positions, their nearest on the other side) of the `count` closest pairs, closest first.
+
+    Args:
+        distance: N×S×S′ between positions of two maps.
+        count: M; all S where there are fewer.
+
+    Returns:
+        N×M each, int64. Each position of the first map has its nearest in the second, and the M with the smallest
+        distance stay.
+    """
+    smallest, partner = distance.min(dim=2)  # N×S
+    positions = smallest.topk(min(count, distance.shape[1]), dim=1, largest=False).indices  # N×M
+    return positions, partner.gather(1, positions)
+
+
+def at(maps: Tensor, positions: Tensor) -> Tensor:
+    """Return the vectors at positions: N×S×D, N×M -> N×M×D."""
+    return maps.gather(1, positions[:, :, None].expand(-1, -1, maps.shape[2]))
+
+
+class VICRegL(SmallCrops):
     """VICRegL: VICReg of whole views, and of positions that match."""
 
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
@@ -46,37 +88,22 @@ class VICRegL(Objective):
         projection_dim: Count = 8192,
         local_dim: Count = 512,
         alpha: Share = 0.9,
-        matches: tuple[int, int] = (20, 4),
+        matches: tuple[Count, Count] = (20, 4),
         invariance_weight: Weight = 25.0,
         variance_weight: Weight = 25.0,
         covariance_weight: Weight = 1.0,
-        crops: Whole = 0,
-        crop_size: CropSize = 96,
-        crop_scale: tuple[float, float] = (0.05, 0.14),
+        **small_crops: Any,
     ) -> None:
-        super().__init__(encoder)
-        check_crops(crops, crop_size, crop_scale)
-        for name, value in (("projection_dim", projection_dim), ("local_dim", local_dim)):
-            if value < 1:
-                raise BadInput(f"objective.{name} is {value}; set it to 1 or more.")
-        if not 0 <= alpha <= 1:
-            raise BadInput(f"objective.alpha is {alpha}, the share of the global loss; set it within 0 and 1.")
-        if len(matches) != 2 or min(matches) < 1:
-            raise BadInput(f"objective.matches is {tuple(matches)}; give two numbers of 1 or more.")
+        super().__init__(encoder, **small_crops)
         self.weights = (invariance_weight, variance_weight, covariance_weight)
-        for name, weight in zip(("invariance", "variance", "covariance"), self.weights, strict=True):
-            if weight < 0:
-                raise BadInput(f"objective.{name}_weight is {weight}; set it to 0 or more.")
         self.alpha, self.matches = alpha, tuple(matches)
-        self.crops, self.crop_size = crops, crop_size
-        self.crop_scale = (float(crop_scale[0]), float(crop_scale[1]))
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, *[projection_dim] * 3), bias=False)
             self.local_projector = projection_mlp((encoder.feature_dim, *[local_dim] * 3), bias=False)
 
     def views(self, size: int) -> tuple[View, ...]:
         """BYOL's two views, then the small crops."""
-        return (*BYOL_VIEWS(size), *LOCAL_CROPS(View(), self.crops, self.crop_size, self.crop_scale))
+        return (*BYOL_VIEWS(size), *self.small_crops(View()))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch of one image, which has no variance."""

@@ -25,7 +25,7 @@ from bench.data.images import EvalDataset, ViewDataset, in_order
 from bench.data.sets import index, pretraining_index
 from bench.data.views import SIMCLR_VIEWS, normalised
 from bench.errors import BadInput, StageFailed
-from bench.nn.diagnostics import spectrum
+from bench.nn.representation import spectrum
 from bench.progress import Progress
 from bench.stages.frozen_trunk import loaded, subset
 from bench.stages.job import Job

@@ -32,12 +32,12 @@ from bench.data.images import Batch, EvalDataset, Sample, in_order, loader
 from bench.data.sets import Index, part
 from bench.data.views import normalised
 from bench.errors import BadInput, StageFailed
-from bench.nn.compilation import amx, compile_frozen, pays
 from bench.nn.encoder import Encoder, build_encoder
-from bench.nn.folding import FoldedEncoder, fold
 from bench.progress import Progress
 from bench.randomness import generator
+from bench.stages.compiled_trunk import amx, compile_frozen, pays
 from bench.stages.feature_cache import FeatureCache
+from bench.stages.folded_trunk import FoldedEncoder, fold
 from bench.stages.job import Job
 from bench.train.distributed import Ranks
 from bench.train.precision import is_bf16

@@ -19,7 +19,7 @@ from bench.data.held_out import HeldOut
 from bench.data.views import normalised
 from bench.errors import StageFailed
 from bench.losses.uniformity import alignment
-from bench.nn.diagnostics import (
+from bench.nn.representation import (
     centred,
     deviation,
     effective_rank,
@@ -192,7 +192,7 @@ def measures(
     k: int = 20,
     temperature: float = 0.07,
 ) -> dict[str, float]:
-    """Return what `bench.nn.diagnostics` says of a representation, by name; {} where it is not finite.
+    """Return what `bench.nn.representation` says of a representation, by name; {} where it is not finite.
 
     Args:
         z: N×D, of N ≥ 2 images.

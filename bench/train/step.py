@@ -82,11 +82,11 @@ def _on_device(objective: Objective, recipe: Recipe, ranks: Ranks) -> nn.Module:
         objective.to(memory_format=torch.channels_last)
     objective.train()
     if recipe.checkpoint_activations:
-        from bench.nn.recompute import recompute_blocks
+        from bench.train.recompute import recompute_blocks
 
         recompute_blocks(objective)
     if recipe.compile:
-        from bench.nn.compiled import compile_networks
+        from bench.train.compiled_networks import compile_networks
 
         graphs = recipe.cuda_graphs and ranks.device.type == "cuda"
         if recipe.cuda_graphs and not graphs and ranks.first:

@@ -6,7 +6,7 @@ import pytest
 
 from bench.canary.cases import canaries, canary
 from bench.canary.verdict import complaints, digest, expect, read_expected, write_expected
-from bench.signature import objectives
+from bench.config.objective_source import objectives
 
 MOVED = {"encoder": 0.02, "target_encoder": 0.005}
 

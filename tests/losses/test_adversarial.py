@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from bench.losses.adversarial import discrimination, fooling
+from bench.losses.adversarial import discrimination
+from bench.objectives.context_encoder import fooling
 
 
 def chance(logit):

@@ -11,12 +11,22 @@ from lightly.loss.directclr_loss import DirectCLRLoss
 from lightly.loss.hypersphere_loss import HypersphereLoss
 
 from bench.errors import BadInput
-from bench.losses.contrastive import cross_view_nce, info_nce, nt_xent
-from bench.losses.decoupled import decoupled, mises_fisher_weights
-from bench.losses.hardness import hard, simple
-from bench.losses.pairs import pairs, queue_pairs, softmax_loss, two_view_pairs
-from bench.losses.slot import QUEUE, VIEWS, Contrast
-from bench.losses.uniformity import alignment
+from bench.losses.contrast_by_name import QUEUE, VIEWS, Contrast
+from bench.losses.contrastive import cross_view_nce, info_nce
+from bench.losses.pairs import (
+    decoupled,
+    hard,
+    mises_fisher_weights,
+    queue_pairs,
+    simple,
+    softmax_loss,
+    two_view_pairs,
+    view_pairs,
+)
+
+
+def nt_xent(z1, z2, tau):
+    return softmax_loss(two_view_pairs(z1, z2), tau)
 
 
 def cos(a, b):
@@ -153,8 +163,8 @@ def test_simple_and_hard_are_the_formula_with_a_quantile_of_each_row(draw, same,
 def test_a_quantile_is_of_each_row_by_itself():
     """One anchor's negatives all harder than the other's: each still keeps one."""
     z1 = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.9, 0.1]], dtype=torch.float64)
-    found = pairs(z1, z1, (z1,)).keep_hardest(0.5)
-    assert (~found.excluded).sum(1).tolist() == [1, 1, 1]
+    kept = view_pairs(z1, z1, (z1,)).keep_hardest(0.5)
+    assert (~kept.excluded).sum(1).tolist() == [1, 1, 1]
 
 
 def test_negatives_below_the_quantile_get_no_gradient(draw):
@@ -246,6 +256,33 @@ def test_the_loss_between_views_has_no_negatives_of_the_same_view(draw, same):
     torch.testing.assert_close(theirs, nt_xent(z1, z2, 0.3))
 
 
+# ---------------------------------------------------------------------------------------------- with a queue
+
+
+@pytest.fixture
+def queue():
+    """128×64: the third draw after the two of `oracle_pair`, as D×K."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(2):
+        torch.randn(32, 64, dtype=torch.float64, generator=generator)
+    return torch.randn(64, 128, dtype=torch.float64, generator=generator).T
+
+
+def test_the_known_value_with_a_queue(oracle_pair, queue):
+    assert info_nce(*oracle_pair, queue, 0.2).item() == pytest.approx(2.83750280, abs=1e-8)
+
+
+def test_info_nce_agrees_with_lightly_in_value_and_gradient(oracle_pair, queue, same):
+    def theirs(q, k):
+        loss = NTXentLoss(temperature=0.2, memory_bank_size=(128, 64)).double()
+        loss.memory_bank.bank = torch.nn.functional.normalize(queue, dim=1).clone()
+        loss.memory_bank.bank_ptr = torch.zeros(1, dtype=torch.int64)
+        return loss(q, k)
+
+    q, k = oracle_pair
+    same(lambda x: info_nce(x, k, queue, 0.2), lambda x: theirs(x, k), q)
+
+
 # ----------------------------------------------------------------------------------- values, limits, symmetries
 
 
@@ -270,21 +307,21 @@ def test_scale_order_rotation_and_exchange_of_views_change_nothing(draw, loss):
 
 def test_a_temperature_towards_0_gives_a_triplet_loss_without_a_margin(draw):
     z1, z2 = draw(8, 4), draw(8, 4, seed=1)
-    found = two_view_pairs(z1, z2)
+    pairs = two_view_pairs(z1, z2)
     for tau in (1e-3, 1e-4):
-        hardest_one = found.logits(1.0).max(1).values
-        triplet = (hardest_one - found.positive).clamp(min=0).mean() / tau
-        assert softmax_loss(found, tau).item() == pytest.approx(triplet.item(), rel=2 * tau)
+        hardest_one = pairs.logits(1.0).max(1).values
+        triplet = (hardest_one - pairs.positive).clamp(min=0).mean() / tau
+        assert softmax_loss(pairs, tau).item() == pytest.approx(triplet.item(), rel=2 * tau)
     # the hardest negative alone has the same limit
-    assert hard(found, 1e-4, 1e-9).item() == pytest.approx(triplet.item(), rel=1e-3)
+    assert hard(pairs, 1e-4, 1e-9).item() == pytest.approx(triplet.item(), rel=1e-3)
 
 
 def test_a_temperature_towards_infinity_gives_the_simple_loss(draw):
     z1, z2 = draw(8, 4), draw(8, 4, seed=1)
-    found, tau = two_view_pairs(z1, z2), 1e4
-    m = found.negatives
-    expected = m / ((m + 1) * tau) * simple(found) + math.log(m + 1)
-    assert softmax_loss(found, tau).item() == pytest.approx(expected.item(), abs=1e-8)
+    pairs, tau = two_view_pairs(z1, z2), 1e4
+    m = pairs.negatives
+    expected = m / ((m + 1) * tau) * simple(pairs) + math.log(m + 1)
+    assert softmax_loss(pairs, tau).item() == pytest.approx(expected.item(), abs=1e-8)
     z1.requires_grad_()
     (a,) = torch.autograd.grad(tau * (m + 1) / m * nt_xent(z1, z2, tau), z1)
     (b,) = torch.autograd.grad(simple(two_view_pairs(z1, z2)), z1)
@@ -303,13 +340,13 @@ def test_the_decoupled_loss_can_be_negative_and_its_gradient_does_not_vanish_wit
     """One negative, orthogonal; the positive nearly equal to the anchor: InfoNCE has little to say, DCL goes on."""
     q = torch.tensor([[1.0, 0.01]], dtype=torch.float64, requires_grad=True)
     k, negative = torch.tensor([[1.0, 0.0]], dtype=torch.float64), torch.tensor([[0.0, 1.0]], dtype=torch.float64)
-    found = queue_pairs(q, k, negative)
-    assert decoupled(found, 0.1) < 0
-    (pulled,) = torch.autograd.grad(decoupled(found, 0.1), q, retain_graph=True)
-    (still,) = torch.autograd.grad(softmax_loss(found, 0.1), q)
+    pairs = queue_pairs(q, k, negative)
+    assert decoupled(pairs, 0.1) < 0
+    (pulled,) = torch.autograd.grad(decoupled(pairs, 0.1), q, retain_graph=True)
+    (still,) = torch.autograd.grad(softmax_loss(pairs, 0.1), q)
     assert pulled.norm() > 1000 * still.norm()
     # the ratio is InfoNCE's factor, the share of the negatives in its denominator
-    share = 1 / (1 + torch.exp((found.positive - found.candidates[:, 0]) / 0.1))
+    share = 1 / (1 + torch.exp((pairs.positive - pairs.candidates[:, 0]) / 0.1))
     torch.testing.assert_close(still, share.detach() * pulled)
 
 
@@ -330,36 +367,6 @@ def test_autocast_does_not_round_the_cosines(draw):
     with torch.autocast("cpu", torch.bfloat16):
         rounded = nt_xent(z1, z2, 0.05)
     torch.testing.assert_close(rounded, nt_xent(z1, z2, 0.05), rtol=1e-6, atol=1e-6)
-
-
-def test_alignment_has_the_exponent_of_its_distance(draw, same):
-    x, y = draw(5, 4), draw(5, 4, seed=1)
-    for alpha in (1.0, 2.0, 3.0):
-        same(
-            lambda x, y, a=alpha: alignment(x, y, a),
-            lambda x, y, a=alpha: mean((2 - 2 * cos(p, q)) ** (a / 2) for p, q in zip(x, y, strict=True)),
-            x,
-            y,
-        )
-    x.requires_grad_()
-    alignment(x, x.detach(), 1.0).backward()
-    assert x.grad.isfinite().all()
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"loss": "dlc"}, "Unknown objective.loss 'dlc'; did you mean dcl"),
-        ({"temperature": 0.0}, "temperature is 0.0; set it above 0"),
-        ({"sigma": -1.0}, "sigma is -1.0; set it above 0"),
-        ({"negative_weight": -1.0}, "negative_weight is -1.0; set it to 0 or more"),
-        ({"hard_share": 0.0}, "hard_share is 0.0; set it within 0"),
-        ({"hard_share": 1.1}, "hard_share is 1.1; set it within 0"),
-    ],
-)
-def test_settings_out_of_range_are_refused(settings, message):
-    with pytest.raises(BadInput, match=message):
-        Contrast(**settings)
 
 
 def test_what_a_loss_cannot_do_is_refused(draw):

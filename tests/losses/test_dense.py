@@ -6,7 +6,8 @@ import pytest
 import torch
 from lightly.loss import NegativeCosineSimilarity
 
-from bench.losses.dense import centres, dense_regression, matches
+from bench.losses.dense import centres, matches
+from bench.objectives.two_loss import dense_regression
 
 WHOLE = (0.0, 0.0, 1.0, 1.0, 0.0)
 FLIPPED = (0.0, 0.0, 1.0, 1.0, 1.0)
@@ -36,7 +37,7 @@ def naive(p, z, boxes_p, boxes_z, ratio=0.7):
     _, h2, w2, _ = z.shape
     total = p.new_zeros(())
     for i in range(len(p)):
-        found = []
+        distances = []
         largest = max(diagonal(boxes_p[i], h, w), diagonal(boxes_z[i], h2, w2))
         for a in range(h):
             for b in range(w):
@@ -45,9 +46,9 @@ def naive(p, z, boxes_p, boxes_z, ratio=0.7):
                         one, other = spot(boxes_p[i], a, b, h, w), spot(boxes_z[i], c, d, h2, w2)
                         if math.dist(one, other) / largest < ratio:
                             u, v = p[i, a, b], z[i, c, d].detach()
-                            found.append(2 - 2 * sum(u * v) / (sum(u * u).sqrt() * sum(v * v).sqrt()))
-        if found:
-            total = total + sum(found) / len(found)
+                            distances.append(2 - 2 * sum(u * v) / (sum(u * u).sqrt() * sum(v * v).sqrt()))
+        if distances:
+            total = total + sum(distances) / len(distances)
     return total / len(p)
 
 
@@ -81,8 +82,8 @@ def test_matching_by_hand():
     # 2×2 bins of the whole against 2×2 bins of its left half: the larger diagonal is √½ = .7071, so that centres up to
     # .495 apart match. All of them are farther apart than that downwards (.5) and within it in a row, but for the
     # right half's bins against the outermost ones (.625).
-    found = matches(boxes(WHOLE), boxes(LEFT_HALF), (2, 2), (2, 2), 0.7)[0].tolist()
-    assert found == [
+    matched = matches(boxes(WHOLE), boxes(LEFT_HALF), (2, 2), (2, 2), 0.7)[0].tolist()
+    assert matched == [
         [True, True, False, False],
         [False, True, False, False],
         [False, False, True, True],

@@ -6,7 +6,7 @@ import pytest
 import torch
 from lightly.loss import DetConBLoss, DetConSLoss
 
-from bench.losses.detcon import detcon
+from bench.objectives.detcon import detcon
 
 N, M, D = 3, 4, 5
 IDS1 = torch.tensor([[0, 1, 1, 2], [3, 3, 3, 3], [0, 1, 2, 3]])

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from bench.losses.location_nce import location_nce, location_scores
-from bench.losses.patch_nce import position_nce
+from bench.objectives.amdim import location_nce, location_scores
+from bench.objectives.cpc import position_nce
 
 
 @pytest.mark.parametrize(("n", "first"), [(4, 0), (2, 1)])

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench.losses.logistic import least_squares, logistic
+from bench.objectives.two_loss import least_squares, logistic
 
 
 def naive(p, z):

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from bench.losses.noise_contrastive import first_of, log_constant, nce, scores
+from bench.losses.contrastive import first_of
+from bench.losses.noise_contrastive import log_constant, nce, scores
 
 
 def by_hand(logits, z, images):
@@ -36,18 +37,18 @@ def test_softmax_is_infonce_of_each_rows_own_candidates(draw, same):
 
 def test_scores_are_cosines_over_the_temperature(draw):
     z, rows = draw(3, 5), torch.nn.functional.normalize(draw(3, 4, 5, seed=1), dim=2)
-    found = scores(z, rows, 0.1)
+    cosines = scores(z, rows, 0.1)
     for i in range(3):
         for c in range(4):
-            assert found[i, c].item() == pytest.approx(((z[i] / z[i].norm()) @ rows[i, c]).item() / 0.1)
-    torch.testing.assert_close(scores(9 * z, rows, 0.1), found)
+            assert cosines[i, c].item() == pytest.approx(((z[i] / z[i].norm()) @ rows[i, c]).item() / 0.1)
+    torch.testing.assert_close(scores(9 * z, rows, 0.1), cosines)
 
 
 def test_constant_is_the_mean_exponential_times_the_rows_of_the_bank(draw):
     logits = draw(4, 6).requires_grad_()
-    found = log_constant(logits, 20)
-    assert found.exp().item() == pytest.approx(20 * torch.exp(logits).mean().item())
-    assert not found.requires_grad
+    log_z = log_constant(logits, 20)
+    assert log_z.exp().item() == pytest.approx(20 * torch.exp(logits).mean().item())
+    assert not log_z.requires_grad
 
 
 def test_far_out_scores_give_large_losses_and_no_nan():

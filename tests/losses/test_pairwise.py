@@ -6,7 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench.losses.pairwise import dissimilar, given_triplets, similar, triplet
+from bench.losses.pairwise import triplet
+from bench.objectives.contrastive_2006 import dissimilar, similar
+from bench.objectives.dsm import given_triplets
 
 
 def pairs_by_hand(x, y, margin):

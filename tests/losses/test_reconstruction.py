@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch.distributions import Bernoulli, Independent, Normal
 
-from bench.losses.reconstruction import banded_squared_error, bernoulli_nll, gaussian_nll, squared_error
+from bench.losses.reconstruction import bernoulli_nll, squared_error
+from bench.objectives.context_encoder import banded_squared_error
+from bench.objectives.vae import gaussian_nll
 
 
 def test_squared_error_is_a_sum_over_values_and_a_mean_over_images(draw, same):

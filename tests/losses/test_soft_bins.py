@@ -49,6 +49,6 @@ def test_half_precision_logits_are_widened_first(draw):
     classes, shares = labels()
     logits = draw(2, 9, 3, 4).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
-        found = soft_cross_entropy(logits, classes, shares.float())
-    assert found.dtype == torch.float32
-    torch.testing.assert_close(found, soft_cross_entropy(logits.float(), classes, shares.float()))
+        loss = soft_cross_entropy(logits, classes, shares.float())
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, soft_cross_entropy(logits.float(), classes, shares.float()))

@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from lightly.loss import VICRegLoss
 from lightly.loss.vicreg_loss import covariance_loss, variance_loss
 
-from bench.losses.variance_covariance import covariance, variance, variance_covariance
+from bench.losses.variance_covariance import covariance, variance
+from bench.objectives.two_loss import variance_covariance
 
 
 def naive_moments(z):

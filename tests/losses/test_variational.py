@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from bench.losses.variational import gaussian_kl
+from bench.objectives.vae import gaussian_kl
 
 
 def test_equals_torch_distributions_in_every_dimension(draw, same):
@@ -26,5 +26,5 @@ def test_is_zero_at_the_prior_alone(draw):
 
 def test_follows_log_variance_and_not_the_deviation():
     """At σ = 2, μ = 1: ½(1 + 4 − 1 − ln 4)."""
-    found = gaussian_kl(torch.ones(1, 1), torch.full((1, 1), 4.0).log())
-    torch.testing.assert_close(found, torch.full((1, 1), 0.5 * (4.0 - 1.3862943611)))
+    divergence = gaussian_kl(torch.ones(1, 1), torch.full((1, 1), 4.0).log())
+    torch.testing.assert_close(divergence, torch.full((1, 1), 0.5 * (4.0 - 1.3862943611)))

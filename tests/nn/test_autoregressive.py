@@ -32,16 +32,16 @@ def raster(values):
 @kinds
 def test_no_value_depends_on_itself_or_a_later_one_and_each_depends_on_all_earlier_ones(kind):
     """Exhaustive, on 4×4 pixels of three colours: 48 outputs by 48 inputs."""
-    found = dependence(network(kind), (3, 4, 4), raster)
-    assert found.shape == (48, 48)
-    assert torch.equal(found, torch.ones(48, 48, dtype=torch.bool).tril(-1))
+    depends = dependence(network(kind), (3, 4, 4), raster)
+    assert depends.shape == (48, 48)
+    assert torch.equal(depends, torch.ones(48, 48, dtype=torch.bool).tril(-1))
 
 
 @kinds
 def test_masks_hold_with_a_condition_and_the_condition_reaches_every_value(kind):
     net, h = network(kind, condition_dim=5), torch.randn(1, 5, dtype=torch.float64, requires_grad=True)
-    found = dependence(lambda x: net(x, h), (3, 4, 4), raster)
-    assert not found.triu().any()
+    depends = dependence(lambda x: net(x, h), (3, 4, 4), raster)
+    assert not depends.triu().any()
     logits = raster(net(torch.zeros(1, 3, 4, 4, dtype=torch.float64), h)).flatten(0, -2)
     for value in logits:
         assert torch.autograd.grad(value.square().sum(), h, retain_graph=True)[0].any()
@@ -66,9 +66,9 @@ def test_the_dependence_test_sees_swapped_masks(swap):
             row, column = (side // 2 for side in module.kernel_size)
             own, seen = colour_of(module.out_channels)[:, None], colour_of(module.in_channels)[None]
             module.mask[:, :, row, column] = (seen <= own if swap == "first" else seen < own).double()
-    found = dependence(net, (3, 4, 4), raster)
+    depends = dependence(net, (3, 4, 4), raster)
     expected = torch.ones(48, 48, dtype=torch.bool).tril(-1)
-    assert found.diagonal().any() if swap == "first" else not torch.equal(found, expected)
+    assert depends.diagonal().any() if swap == "first" else not torch.equal(depends, expected)
 
 
 def test_masks_of_a_small_kernel_are_those_written_by_hand():

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from bench.errors import BadInput
-from bench.nn.clip import Clip, motion_gate, sampled, scaled_flow, spatial_warp
+from bench.nn.clip import Clip
+from bench.objectives.dsm import motion_gate, sampled, scaled_flow, spatial_warp
 
 
 def draw(*shape, seed=0):

@@ -8,7 +8,8 @@ import torch
 from skimage.color import lab2rgb, rgb2lab
 
 from bench.nn.colour import MEAN, STD, from_lab, lab
-from bench.nn.colour_bins import annealed_mean, gamut_bins, histogram, rarity_weights, soft_labels
+from bench.nn.colour_bins import gamut_bins, soft_labels
+from bench.objectives.colorization import histogram, rarity_weights
 
 
 def normal(pixels):
@@ -69,9 +70,9 @@ def test_a_histogram_is_the_mean_soft_label_in_any_order():
     for pixel in range(24):
         for k in range(5):
             expected[nearest.flatten(2)[0, k, pixel]] += shares.flatten(2)[0, k, pixel] / 24
-    found = histogram(nearest, shares, 7)
-    torch.testing.assert_close(found.float(), expected, atol=1e-5, rtol=0)
-    assert torch.equal(histogram(nearest.flip(3), shares.flip(3), 7), found)
+    prior = histogram(nearest, shares, 7)
+    torch.testing.assert_close(prior.float(), expected, atol=1e-5, rtol=0)
+    assert torch.equal(histogram(nearest.flip(3), shares.flip(3), 7), prior)
 
 
 def test_rare_bins_weigh_more_and_the_mean_weight_is_one():
@@ -82,13 +83,3 @@ def test_rare_bins_weigh_more_and_the_mean_weight_is_one():
     assert (prior * weights).sum().item() == pytest.approx(1.0)
     assert (weights.diff() > 0).all()
     torch.testing.assert_close(rarity_weights(torch.full((4,), 0.25)), torch.ones(4))
-
-
-def test_the_annealed_mean_goes_from_the_likeliest_bin_to_the_mean():
-    bins, logits = gamut_bins().double(), torch.randn(1, 261, 2, 2, dtype=torch.float64)
-    mean = torch.einsum("nqhw,qc->nchw", logits.softmax(1), bins)
-    torch.testing.assert_close(annealed_mean(logits, bins, 1.0), mean)
-    mode = bins[logits.argmax(1)].movedim(-1, 1)
-    torch.testing.assert_close(annealed_mean(logits, bins, 1e-4), mode)
-    p = (logits / 0.38).softmax(1)
-    torch.testing.assert_close(annealed_mean(logits, bins), torch.einsum("nqhw,qc->nchw", p, bins))

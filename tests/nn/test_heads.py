@@ -36,7 +36,7 @@ def test_heads_depend_on_the_encoders_seed_alone():
     def build(seed, history):
         torch.manual_seed(history)
         before = torch.get_rng_state()
-        networks = bootstrap_networks(build_encoder("resnet18", seed), 8, 4, 0.99)
+        networks = bootstrap_networks(build_encoder("resnet18", seed), 8, 4)
         assert torch.equal(torch.get_rng_state(), before)
         return {
             f"{module}.{name}": tensor

@@ -109,8 +109,8 @@ def test_equal_scores_after_rounding_to_bf16_are_all_candidates() -> None:
     """Scores that bf16 cannot tell apart, with the best one last: none may be dropped."""
     bank = torch.zeros(600, 2)
     bank[:, 0] = 1 + torch.arange(600) * 1e-6  # exact in float32, all 1 in bf16
-    found = search(torch.tensor([[1.0, 0.0]]), Bank(bank, chunk=50), 3)[1]
-    assert found.tolist() == [[599, 598, 597]]
+    positions = search(torch.tensor([[1.0, 0.0]]), Bank(bank, chunk=50), 3)[1]
+    assert positions.tolist() == [[599, 598, 597]]
 
 
 class Largest(TorchDispatchMode):

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from bench.errors import BadInput
-from bench.nn.patches import Grid, in_order, sometimes_grey, standardised, unmoved_statistics, with_one_colour
+from bench.nn.patches import Grid, unmoved_statistics, with_one_colour
+from bench.objectives.jigsaw import in_order, sometimes_grey, standardised
 
 
 def places(n, size):
@@ -26,9 +27,9 @@ def corners(patches):
 
 
 def test_patches_are_the_images_own_pixels_row_by_row_and_nothing_is_interpolated():
-    found = corners(Grid(3, 4, 2).cut(places(2, 16)))
+    corner = corners(Grid(3, 4, 2).cut(places(2, 16)))
     expected = [[top, left] for top in (0, 6, 12) for left in (0, 6, 12)]
-    assert found.tolist() == [expected, expected]
+    assert corner.tolist() == [expected, expected]
 
 
 def test_the_grid_lies_in_the_centre_of_a_larger_image():
@@ -38,9 +39,9 @@ def test_the_grid_lies_in_the_centre_of_a_larger_image():
 def test_jitter_moves_each_patch_by_itself_within_its_bounds_and_reaches_them():
     torch.manual_seed(0)
     grid = Grid(3, 4, 6, jitter=3)
-    found = corners(grid.cut(places(40, grid.extent + 6)))  # 40×9×2
+    corner = corners(grid.cut(places(40, grid.extent + 6)))  # 40×9×2
     still = torch.tensor([[3 + 10 * i, 3 + 10 * j] for i in range(3) for j in range(3)])
-    moved = found - still
+    moved = corner - still
     assert (moved.min(), moved.max()) == (-3, 3)
     assert len(set(map(tuple, moved.flatten(0, 1).tolist()))) == 49  # all of 7×7
     assert not torch.equal(moved[:, 0], moved[:, 1])
@@ -64,8 +65,8 @@ def test_the_geometries_of_the_papers_fit_their_images():
     jigsaw.check(255)
     cpc = Grid(7, 64, -32)
     assert cpc.extent == 256
-    found = corners(cpc.cut(places(1, 256)))
-    assert found[0, :8].tolist() == [[0, 32 * j] for j in range(7)] + [[32, 0]]
+    corner = corners(cpc.cut(places(1, 256)))
+    assert corner[0, :8].tolist() == [[0, 32 * j] for j in range(7)] + [[32, 0]]
 
 
 @pytest.mark.parametrize(
@@ -90,12 +91,12 @@ def test_patches_below_a_position_of_c5_are_refused():
 def test_one_colour_is_kept_as_it_is_and_the_others_become_faint_noise():
     torch.manual_seed(0)
     patches = 2.0 + 3.0 * torch.randn(30, 9, 3, 16, 16, dtype=torch.float64)
-    found = with_one_colour(patches)
-    kept = (found == patches).flatten(3).all(3)  # N×P×3
+    coloured = with_one_colour(patches)
+    kept = (coloured == patches).flatten(3).all(3)  # N×P×3
     assert (kept.sum(2) == 1).all()
     torch.testing.assert_close(kept.flatten(0, 1).double().mean(0), torch.full((3,), 1 / 3).double(), atol=0.1, rtol=0)
     assert not torch.equal(kept[:, 0], kept[:, 1])  # each patch by its own draw
-    noise = found[~kept]
+    noise = coloured[~kept]
     assert abs(noise.mean()) < 1e-3
     assert noise.std().item() == pytest.approx(0.01 * 3.0, rel=0.02)
 
@@ -105,11 +106,11 @@ def test_grey_patches_have_one_brightness_in_all_channels_and_others_are_left_al
     mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     pixels = torch.rand(50, 9, 3, 4, 4)
     patches = (pixels - mean) / std
-    found = sometimes_grey(patches, 0.66)
-    grey = ~(found == patches).flatten(2).all(2)  # N×P
+    greyed = sometimes_grey(patches, 0.66)
+    grey = ~(greyed == patches).flatten(2).all(2)  # N×P
     assert grey.double().mean().item() == pytest.approx(0.66, abs=0.06)
     assert 0 < grey[0].sum() < 9 or 0 < grey[1].sum() < 9  # by patch, not by image
-    r, g, b = (found * std + mean)[grey].unbind(1)
+    r, g, b = (greyed * std + mean)[grey].unbind(1)
     expected = (0.299 * pixels[:, :, 0] + 0.587 * pixels[:, :, 1] + 0.114 * pixels[:, :, 2])[grey]
     for channel in (r, g, b):
         torch.testing.assert_close(channel, expected, atol=1e-5, rtol=0)
@@ -119,11 +120,11 @@ def test_grey_patches_have_one_brightness_in_all_channels_and_others_are_left_al
 def test_standardised_patches_tell_neither_brightness_nor_contrast_nor_colour_cast():
     torch.manual_seed(0)
     patches = torch.randn(2, 9, 3, 8, 8, dtype=torch.float64)
-    found = standardised(patches)
-    torch.testing.assert_close(found.mean((3, 4)), torch.zeros(2, 9, 3).double(), atol=1e-12, rtol=0)
-    torch.testing.assert_close(found.std((3, 4), correction=0), torch.ones(2, 9, 3).double())
+    standard = standardised(patches)
+    torch.testing.assert_close(standard.mean((3, 4)), torch.zeros(2, 9, 3).double(), atol=1e-12, rtol=0)
+    torch.testing.assert_close(standard.std((3, 4), correction=0), torch.ones(2, 9, 3).double())
     changed = patches * torch.rand(2, 9, 3, 1, 1).double().add(0.5) + torch.randn(2, 9, 3, 1, 1).double()
-    torch.testing.assert_close(standardised(changed), found)
+    torch.testing.assert_close(standardised(changed), standard)
     assert not standardised(torch.full((1, 1, 3, 8, 8), 0.3)).any()  # a flat sky
 
 

@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from bench.nn.permutations import far_permutations
+from bench.objectives.jigsaw import far_permutations
 
 
 def distances(orders):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from bench.nn.residual_head import ResidualHead
+from bench.objectives.amdim import ResidualHead
 
 
 def test_it_is_two_layers_beside_one_normalised_at_the_end_alone():

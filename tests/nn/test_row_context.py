@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from bench.nn.row_context import RowContext
+from bench.objectives.cpc import RowContext
 
 
 def test_a_row_depends_on_itself_and_the_rows_above_and_on_none_below():

@@ -1,10 +1,6 @@
-"""Keys are normalised among other images than their queries, and come back in the batch's own order."""
+"""Keys are normalised among other images than their queries, and come back in the order of the batch."""
 
 from __future__ import annotations
-
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,52 +9,38 @@ from torch import nn
 from bench.errors import BadInput
 from bench.nn.shuffle import check_parts, in_parts, shuffled
 
-SCRIPT = Path(__file__).with_name("shuffle_ranks.py")
+
+@pytest.fixture
+def both(ranks):
+    """What the two ranks of one run did."""
+    return [rank["shuffled"] for rank in ranks[1:]]
 
 
-@pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    """What the two ranks of one run found."""
-    folder = tmp_path_factory.mktemp("shuffle")
-    processes = [
-        subprocess.Popen([sys.executable, SCRIPT, str(rank), "2", folder], stderr=subprocess.PIPE, text=True)
-        for rank in (0, 1)
-    ]
-    try:
-        errors = [process.communicate(timeout=120)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], errors
-    return [torch.load(folder / f"rank_{rank}.pt") for rank in (0, 1)]
-
-
-def test_two_ranks_put_keys_back_in_the_order_of_the_queries(found):
-    for rank in found:
+def test_two_ranks_put_keys_back_in_the_order_of_the_queries(both):
+    for rank in both:
         assert torch.equal(rank["keys"], rank["images"])
 
 
-def test_each_rank_normalises_rows_of_the_other(found):
-    first, second = (set(rank["seen"].flatten().tolist()) for rank in found)
+def test_each_rank_normalises_rows_of_the_other(both):
+    first, second = (set(rank["given"].flatten().tolist()) for rank in both)
     assert first | second == set(range(16))
     assert not first & second
-    for own, rank in ((first, 0), (second, 1)):
-        strangers = {number for number in own if number // 8 != rank}
-        assert 0 < len(strangers) < 8
+    for given, rank in ((first, 0), (second, 1)):
+        assert 0 < sum(number // 8 != rank for number in given) < 8
 
 
-def test_statistics_are_those_of_the_rows_that_a_rank_saw(found):
-    """Plain batch norm, of a whole that was shuffled: neither the own rows' nor everyone's."""
-    for rank in found:
-        seen = rank["seen"].flatten()
-        assert rank["running_mean"] == pytest.approx(seen.mean().item())
+def test_statistics_are_those_of_the_rows_that_a_rank_was_given(both):
+    """Plain batch norm, of a whole that was shuffled: neither this rank's rows nor all."""
+    for rank in both:
+        given = rank["given"].flatten()
+        assert rank["running_mean"] == pytest.approx(given.mean().item())
         assert rank["running_mean"] != pytest.approx(rank["images"].mean().item())
         assert rank["running_mean"] != pytest.approx(7.5)
 
 
-def test_another_draw_is_another_order(found):
-    for rank in found:
-        assert not torch.equal(rank["seen"], rank["seen again"])
+def test_another_draw_is_another_order(both):
+    for rank in both:
+        assert not torch.equal(rank["given"], rank["given again"])
 
 
 def test_parts_have_their_own_statistics_and_keep_the_order():

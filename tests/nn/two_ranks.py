@@ -1,7 +1,7 @@
 """What one of several gloo processes computes; a script: two_ranks.py RANK WORLD FOLDER.
 
-Each rank has its rows of the same batch. What it finds goes to FOLDER/world_WORLD_rank_RANK.pt: gradients as
-DistributedDataParallel would have them (the mean over ranks), and buffers.
+Each rank has its rows of the same batch. Its results go to FOLDER/world_WORLD_rank_RANK.pt: gradients as
+DistributedDataParallel would have them (the mean over ranks), buffers, and what shuffling did.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import sys
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from bench.losses.uniformity import uniformity
 from bench.nn.collectives import gather, rank, sum_over_ranks, world
 from bench.nn.norm import GlobalBatchNorm, convert_sync_batchnorm
+from bench.nn.shuffle import shuffled
 
 N = 8
 
@@ -84,9 +86,26 @@ def converted_wrongly(module: nn.Module, device_type: str) -> nn.Module:
     return copy.deepcopy(module)  # statistics stay each rank's own
 
 
-def compute(rank_: int, world_: int) -> dict[str, dict[str, Tensor]]:
+def shuffling(rank_: int) -> dict[str, Any]:
+    """Keys of a network that returns its images, which are their numbers, and the images that it was given."""
+    images = torch.arange(8 * rank_, 8 * rank_ + 8, dtype=torch.float64)[:, None]
+    norm, given = nn.BatchNorm1d(1, momentum=1.0).double(), []
+
+    def network(x: Tensor) -> Tensor:
+        given.append(x)
+        norm(x)
+        return x
+
+    torch.manual_seed(rank_)  # as in training, ranks draw different numbers
+    keys = shuffled(network, images)
+    mean = norm.running_mean.item()
+    shuffled(network, images)
+    return {"images": images, "keys": keys, "running_mean": mean, "given": given[0], "given again": given[1]}
+
+
+def compute(rank_: int, world_: int) -> dict[str, dict[str, Any]]:
     own = slice(rank_, None, world_)  # rows go round the ranks in turn, as the sampler deals them
-    found = {
+    results = {
         "gather": gathering(own, gather),
         "gather without gradient": gathering(own, gathering_without_gradient),
         "norm of vectors": normalising(own, nn.BatchNorm1d, (N, 4)),
@@ -95,13 +114,14 @@ def compute(rank_: int, world_: int) -> dict[str, dict[str, Tensor]]:
         "norm not converted": normalising(own, nn.BatchNorm2d, (N, 4, 3, 3), converted_wrongly),
     }
     with mock.patch("bench.nn.norm.sum_over_ranks", raw_sum):
-        found["norm with a raw all_reduce"] = normalising(own, nn.BatchNorm2d, (N, 4, 3, 3))
+        results["norm with a raw all_reduce"] = normalising(own, nn.BatchNorm2d, (N, 4, 3, 3))
     if world_ == 2:
-        found["bf16"] = {"gathered": gather(torch.full((1, 2), float(rank_), dtype=torch.bfloat16))}
-        found["sum"] = {"sum": sum_over_ranks(torch.tensor([1.0 + rank_]))}
+        results["bf16"] = {"gathered": gather(torch.full((1, 2), float(rank_), dtype=torch.bfloat16))}
+        results["sum"] = {"sum": sum_over_ranks(torch.tensor([1.0 + rank_]))}
+        results["shuffled"] = shuffling(rank_)
         uneven = GlobalBatchNorm(2).double()
-        found["uneven"] = {"y": uneven(normal(5, 2, seed=3)[slice(0, 2) if rank_ == 0 else slice(2, 5)]).detach()}
-    return found
+        results["uneven"] = {"y": uneven(normal(5, 2, seed=3)[slice(0, 2) if rank_ == 0 else slice(2, 5)]).detach()}
+    return results
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from narrow import NarrowEncoder
 
 from bench.errors import BadInput
 from bench.nn.colour import unnormalised
-from bench.nn.frozen import frozen_call
+from bench.nn.discriminator import frozen_call
 from bench.objectives import build
 
 SMALL = {
@@ -248,9 +248,9 @@ def test_the_channelwise_layer_mixes_positions_and_not_channels():
 
 def test_settings_that_cannot_work_are_refused():
     for name, settings, message in (
-        ("context_encoder", {"overlap": 8}, r"overlap 8 leaves no hole in objective.image_size 16; set image_size to"),
+        ("context_encoder", {"overlap": 8}, r"overlap 8 leaves no hole in objective.image_size 16; set overlap below"),
         ("context_encoder", {"image_size": 24}, "side 24 cannot be reached by doubling 4; set it to"),
-        ("context_encoder", {"adversarial_weight": 0.0}, "must be positive; set each above 0"),
+        ("context_encoder", {"adversarial_weight": 0.0}, r"objective\.adversarial_weight is 0\.0; set it above 0"),
         ("bigan", {"latent_dim": 0}, r"objective.latent_dim is 0; set it to 1 or more"),
     ):
         with pytest.raises(BadInput, match=message):

@@ -14,9 +14,9 @@ from narrow import NarrowEncoder
 from bench.data.views import MOCO_VIEWS
 from bench.errors import BadInput
 from bench.nn.colour import lab, unnormalised
-from bench.nn.jigsaw import patches
 from bench.objectives import build
 from bench.objectives.cmc import split
+from bench.objectives.pirl import patches
 
 SIZES = {"instance_discrimination": (32,), "cmc": (32,), "pirl": (32, 99)}
 ALL = pytest.mark.parametrize("name", SIZES)

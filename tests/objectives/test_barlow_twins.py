@@ -11,8 +11,8 @@ from torch import nn
 from bench.config.load import load_recipe
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, View
 from bench.errors import BadInput
-from bench.losses.barlow import cross_correlation, to_identity
 from bench.objectives import build
+from bench.objectives.barlow_twins import cross_correlation, to_identity
 from bench.train.optim import build_optimizer, set_rates
 
 

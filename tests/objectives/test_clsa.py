@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from narrow import NarrowEncoder
 
 from bench.errors import BadInput
-from bench.losses.distributions import distributional
 from bench.objectives import build
+from bench.objectives.clsa import distributional
 
 
 def make(**settings):

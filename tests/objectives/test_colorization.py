@@ -11,8 +11,9 @@ from skimage.color import rgb2lab
 
 from bench.errors import BadInput
 from bench.nn.colour import MEAN, STD, from_lab, lab
-from bench.nn.colour_bins import gamut_bins, rarity_weights
+from bench.nn.colour_bins import gamut_bins
 from bench.objectives import build
+from bench.objectives.colorization import rarity_weights
 
 
 def objective(name="colorization", **more):
@@ -183,5 +184,5 @@ def test_views_keep_their_colours_and_settings_that_cannot_work_are_refused(name
 
 
 def test_a_prior_that_never_moves_is_refused():
-    with pytest.raises(BadInput, match=r"objective\.prior_momentum is 1\.0; set it within 0 and below 1"):
+    with pytest.raises(BadInput, match=r"objective\.prior_momentum is 1\.0; set it within 0 and 1 \(excluded\)"):
         objective(prior_momentum=1.0)

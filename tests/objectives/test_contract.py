@@ -10,11 +10,12 @@ import pytest
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from bench.config.objective_settings import settings_of, settings_of_class
+from bench.config.objective_source import objectives
 from bench.errors import BadInput
 from bench.nn.encoder import Encoder, build_encoder
 from bench.objectives import OBJECTIVES, build
 from bench.objectives.base import Objective
-from bench.signature import GIVEN, objectives, parameters
 
 CASES = {
     "byol": ({"name": "byol"}, (32, 32), {"loss"}),
@@ -31,6 +32,7 @@ CASES = {
     ),
     "supervised": ({"name": "supervised", "num_classes": 3}, (32,), {"loss", "top1_percent"}),
 }
+PRESETS = {"moco_v2": "moco", "pixel_rnn": "pixel_cnn"}
 BOOTSTRAP = [case for case in CASES if case != "supervised"]
 
 
@@ -41,11 +43,14 @@ def kind(name: str) -> type[Objective]:
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_settings_read_from_the_source_are_those_of_the_constructor(name):
-    signature = inspect.signature(kind(name)).parameters
-    own = {key: p for key, p in signature.items() if key not in GIVEN}
-    assert all(p.kind is p.KEYWORD_ONLY for p in own.values())
-    assert parameters(name) == {key: (p.annotation, p.default) for key, p in own.items()}
+    read, taken = (
+        [(key, setting.default, setting.alternatives) for key, setting in settings.items()]
+        for settings in (settings_of(name), settings_of_class(kind(name)))
+    )
+    assert read == taken
     assert objectives() == OBJECTIVES
+    keywords = [p for key, p in inspect.signature(kind(name)).parameters.items() if key in settings_of(name)]
+    assert all(p.kind is p.KEYWORD_ONLY for p in keywords)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -57,12 +62,14 @@ def test_docstrings_say_where_it_comes_from(name):
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_objectives_never_import_each_other(name):
+def test_an_objective_imports_no_other_but_the_one_that_it_is_a_preset_of(name):
     module = import_module(OBJECTIVES[name].partition(":")[0])
     imported = [
         node.module for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.ImportFrom)
     ]
-    assert {name for name in imported if name and name.startswith("bench.objectives")} == {"bench.objectives.base"}
+    others = {module.partition(":")[0] for module in OBJECTIVES.values()} & set(imported)
+    assert others == ({f"bench.objectives.{PRESETS[name]}"} if name in PRESETS else set())
+    assert name not in PRESETS or issubclass(kind(name), kind(PRESETS[name]))
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -14,15 +14,13 @@ from narrow import NarrowEncoder
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, MOCO_V2_VIEWS, SIMCLR_VIEWS, View
 from bench.errors import BadInput
 from bench.losses.contrastive import cross_view_nce
-from bench.losses.dense import dense_contrast, dense_similarity
-from bench.losses.detcon import detcon
-from bench.losses.pairwise import dissimilar, similar
 from bench.losses.uniformity import alignment, uniformity
-from bench.losses.vicreg import view_terms
+from bench.losses.variance_covariance import view_terms
 from bench.nn.heads import per_position
 from bench.objectives import build
-from bench.objectives.detcon import regions_at
-from bench.objectives.pixpro import propagate
+from bench.objectives.contrastive_2006 import dissimilar, similar
+from bench.objectives.detcon import detcon, regions_at
+from bench.objectives.pixpro import dense_contrast, dense_similarity, propagate
 
 N, HEADS = 4, {"hidden_dim": 12, "projection_dim": 6}
 SMALL = {
@@ -358,8 +356,8 @@ def test_crops_are_drawn_as_the_views_are():
 @pytest.mark.parametrize("name", SMALL)
 def test_crops_that_make_no_sense_are_refused(name):
     for settings, words in (
-        ({"crops": -1}, r"objective\.crops is -1; set it to 0 \(no small crops\) or more"),
-        ({"crop_size": 31}, r"objective\.crop_size is 31; set it to 32 pixels or more"),
+        ({"crops": -1}, r"objective\.crops is -1; set it to 0 or more"),
+        ({"crop_size": 31}, r"objective\.crop_size is 31; set it to 32 or more"),
         ({"crop_scale": (0.0, 0.2)}, r"objective\.crop_scale is \(0\.0, 0\.2\); give two ascending shares"),
     ):
         with pytest.raises(BadInput, match=words):

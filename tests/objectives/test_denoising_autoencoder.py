@@ -116,8 +116,8 @@ def test_settings_that_cannot_work_are_refused():
     for settings, message in (
         ({"noise": "maskin"}, "Unknown objective.noise 'maskin'; did you mean masking"),
         ({"reconstruction": "x"}, "Unknown objective.reconstruction 'x'; known"),
-        ({"amount": 1.0}, "objective.amount is 1.0; set it to a share between 0 and 1"),
-        ({"stride": 3}, "objective.stride is 3; set it to 1, 2, 4"),
+        ({"amount": 1.0}, r"objective\.amount is 1\.0; set it within 0 \(excluded\) and 1 \(excluded\)"),
+        ({"stride": 3}, "Unknown objective.stride 3; known: 1, 2, 4"),
     ):
         with pytest.raises(BadInput, match=message):
             make(**settings)

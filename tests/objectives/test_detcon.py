@@ -105,7 +105,7 @@ def test_guards(make):
         make("detcon").check(4, 32)
     with pytest.raises(BadInput, match=r"Unknown objective.masks 'object'; did you mean objects"):
         make("detcon", masks="object")
-    with pytest.raises(BadInput, match=r"Unknown objective.variant 'x'; use b or s"):
+    with pytest.raises(BadInput, match=r"Unknown objective.variant 'x'; known: b, s"):
         make("detcon", variant="x")
     with pytest.raises(BadInput, match=r"objective.regions is 0; set it to 1 or more"):
         make("detcon", regions=0)

@@ -9,8 +9,8 @@ from narrow import NarrowEncoder
 
 from bench.errors import BadInput
 from bench.nn.patches import Grid
-from bench.nn.permutations import far_permutations
 from bench.objectives import build
+from bench.objectives.jigsaw import far_permutations
 
 SMALL = {"name": "jigsaw", "permutations": 7, "patch_size": 32, "gap": 8, "jitter": 3, "patch_dim": 6}
 VIEW = 118
@@ -122,7 +122,7 @@ def test_the_papers_puzzle_is_the_default_and_a_classifier_that_knows_nothing_ha
     [
         ({"permutations": 1}, "objective.permutations is 1; set it within 2 and 362880"),
         ({"patch_dim": 0}, "objective.patch_dim is 0; set it to 1"),
-        ({"grey": -0.1}, "objective.grey is -0.1, but is a probability; set it within 0 and 1"),
+        ({"grey": -0.1}, "objective.grey is -0.1; set it within 0 and 1"),
         ({"gap": 5}, "patches could touch"),
     ],
 )

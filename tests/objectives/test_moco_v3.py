@@ -173,7 +173,7 @@ def test_guards():
         ({"dim": 0}, "objective.dim is 0"),
         ({"hidden_dim": 0}, "objective.hidden_dim is 0"),
         ({"crops": -1}, "objective.crops is -1; set it to 0"),
-        ({"crop_min": 0.0}, "objective.crop_min is 0.0; set it above 0"),
+        ({"crop_min": 0.0}, r"objective\.crop_min is 0\.0; set it within 0 \(excluded\) and 1"),
     ):
         with pytest.raises(BadInput, match=message):
             make(**settings)

@@ -11,8 +11,9 @@ from narrow import NarrowEncoder
 
 from bench.data.views import LOCAL_CROPS, MOCO_V2_VIEWS
 from bench.errors import BadInput
-from bench.losses.pairwise import dissimilar, similar, triplet
+from bench.losses.pairwise import triplet
 from bench.objectives import build
+from bench.objectives.contrastive_2006 import dissimilar, similar
 
 
 def make(name, **settings):

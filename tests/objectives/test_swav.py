@@ -14,8 +14,9 @@ from narrow import NarrowEncoder
 from bench.config.load import load_recipe
 from bench.data.views import LOCAL_CROPS, View
 from bench.errors import BadInput
-from bench.losses.swapped import prototype_scores, sinkhorn, swapped_prediction
+from bench.losses.swapped import prototype_scores, swapped_prediction
 from bench.objectives import build
+from bench.objectives.swav import sinkhorn
 
 
 def small(**settings):
@@ -273,11 +274,11 @@ def test_the_recipes_rates_are_those_of_the_reference():
         ({"prototypes": 0}, r"objective\.prototypes is 0; set it to 1 or more"),
         ({"epsilon": 0.0}, r"objective\.epsilon is 0\.0; set it above 0"),
         ({"temperature": -1.0}, r"objective\.temperature is -1\.0; set it above 0"),
-        ({"freeze_share": 2.0}, r"objective\.freeze_share is 2\.0, a share of the run; set it within 0 and 1"),
+        ({"freeze_share": 2.0}, r"objective\.freeze_share is 2\.0; set it within 0 and 1"),
         ({"crops": -1}, r"objective\.crops is -1; set it to 0"),
-        ({"crop_size": 16}, r"objective\.crop_size is 16; set it to 32 pixels or more"),
+        ({"crop_size": 16}, r"objective\.crop_size is 16; set it to 32 or more"),
         ({"crop_scale": (0.5, 0.1)}, r"objective\.crop_scale is \(0\.5, 0\.1\); give two ascending shares"),
-        ({"queue_size": -4}, r"objective\.queue_size is -4; set it to 1 or more"),
+        ({"queue_size": -4}, r"objective\.queue_size is -4; set it to 0 or more"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused(settings, words):

@@ -68,11 +68,11 @@ def test_the_weight_of_the_task_is_a_setting():
 
 
 def test_guards():
-    with pytest.raises(BadInput, match=r"Unknown transform 'spead' in objective.transforms; did you mean speed"):
+    with pytest.raises(BadInput, match=r"Unknown objective.transforms 'spead'; did you mean speed"):
         CASE.make(transforms=("spead",))
     with pytest.raises(BadInput, match=r"none twice; set it to"):
         CASE.make(transforms=("speed", "speed"))
-    with pytest.raises(BadInput, match=r"objective.frames is 2; set it to 3"):
+    with pytest.raises(BadInput, match=r"objective.frames is 2; set it within 3 and 7"):
         CASE.make(frames=2)
     with pytest.raises(BadInput, match=r"objective.temperature is 0; set it above 0"):
         CASE.make(temperature=0)

@@ -12,9 +12,10 @@ from bench.config.load import load_recipe
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, View
 from bench.errors import BadInput
 from bench.losses.dense import centres
-from bench.losses.vicreg import at, distances, matched_terms, nearest, view_terms
+from bench.losses.variance_covariance import view_terms
 from bench.nn.heads import per_position
 from bench.objectives import build
+from bench.objectives.vicregl import at, distances, matched_terms, nearest
 
 
 def small(name="vicreg", **settings):
@@ -232,8 +233,8 @@ def test_defaults_of_vicregl():
         ("vicreg", {"variance_weight": -1.0}, r"objective\.variance_weight is -1\.0; set it to 0 or more"),
         ("vicreg", {"crops": -2}, r"objective\.crops is -2; set it to 0"),
         ("vicregl", {"local_dim": 0}, r"objective\.local_dim is 0; set it to 1 or more"),
-        ("vicregl", {"alpha": 1.5}, r"objective\.alpha is 1\.5, the share of the global loss; set it within 0 and 1"),
-        ("vicregl", {"matches": (20, 0)}, r"objective\.matches is \(20, 0\); give two numbers of 1 or more"),
+        ("vicregl", {"alpha": 1.5}, r"objective\.alpha is 1\.5; set it within 0 and 1"),
+        ("vicregl", {"matches": (20, 0)}, r"objective\.matches is \(20, 0\); set each to 1 or more"),
         ("vicregl", {"covariance_weight": -1.0}, r"objective\.covariance_weight is -1\.0; set it to 0 or more"),
     ],
 )

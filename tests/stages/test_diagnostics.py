@@ -20,8 +20,8 @@ from bench.config.tasks import DiagnosticsTask
 from bench.convert.proof import prove, write_proof
 from bench.convert.trunk import TRUNK, save_trunk
 from bench.errors import BadInput, StageFailed
-from bench.nn.diagnostics import rankme, spectrum, tolerance
 from bench.nn.encoder import Encoder, build_encoder
+from bench.nn.representation import rankme, spectrum, tolerance
 from bench.plan import Planner
 from bench.stages.diagnostics import at_powers_of_two, plot, restored, run
 from bench.stages.job import Job

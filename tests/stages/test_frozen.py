@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from bench.config.load import load_task
 from bench.errors import StageFailed
-from bench.nn.compilation import compile_frozen
-from bench.nn.folding import FoldedEncoder
 from bench.plan import hashed_settings, protocol_hash
 from bench.stages import frozen_trunk as frozen
+from bench.stages.compiled_trunk import compile_frozen
+from bench.stages.folded_trunk import FoldedEncoder
 from bench.stages.frozen_trunk import FrozenTrunk
 
 IMAGES = torch.randn(19, 3, 32, 32, generator=torch.Generator().manual_seed(0))
