@@ -6,103 +6,35 @@ Exit codes: 0 done, 1 a stage failed, 2 bad input, 75 the given time is over and
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
-
-if TYPE_CHECKING:
-    from bench.execute.grid import Grid, Request
-    from bench.plan import Stage
-
-app = typer.Typer(
-    name="bench",
-    help="Pretrain, convert, transfer, compare: which pretraining transfers best, and can the number be believed?",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
+from bench.cli_data import app as data_app
+from bench.cli_options import (
+    AllocatorOption,
+    App,
+    DataRoot,
+    Gpus,
+    ResultsDir,
+    Seeds,
+    Smoke,
+    WorkDir,
+    takes_request,
 )
-data_app = typer.Typer(help="Look at data sets.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
+from bench.cli_show import app as show_app
+from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
+from bench.execute.request import Request
 
-
-class ProfileName(StrEnum):
-    full = "full"
-    mini = "mini"
-    smoke = "smoke"
-
-
-class TableFormat(StrEnum):
-    markdown = "markdown"
-    csv = "csv"
-    latex = "latex"
-    html = "html"
-
-
-class SplitName(StrEnum):
-    train = "train"
-    val = "val"
-
-
-class PackFormat(StrEnum):
-    jpeg = "jpeg"
-    uint8 = "uint8"
-
-
-class AllocatorName(StrEnum):
-    auto = "auto"
-    default = "default"
-    jemalloc = "jemalloc"
-
-
-class Unreadable(StrEnum):
-    fail = "fail"
-    skip = "skip"
-
-
-# Options that take one value or more: `--seeds 0 1 2`. The parser below knows only `--seeds 0 --seeds 1`.
-SEVERAL = frozenset({"--pretrain", "--downstream", "--seeds", "--set", "--sweep", "--data-root", "--split", "--only"})
-
-Pretrain = Annotated[
-    list[str], typer.Option("--pretrain", help="Pretraining configs: names or paths.", metavar="A [B …]")
-]
-Downstream = Annotated[
-    list[str], typer.Option("--downstream", help="Downstream configs: names, paths, mmseg configs.", metavar="X [Y …]")
-]
-Seeds = Annotated[list[int], typer.Option("--seeds", help="Seeds: each cell is run once a seed.", metavar="0 [1 …]")]
-Assignments = Annotated[
-    list[str], typer.Option("--set", help="Values laid over the configs, e.g. epochs=2.", metavar="KEY=VALUE")
-]
-Sweep = Annotated[
-    list[str],
-    typer.Option(
-        "--sweep",
-        help="Each pretraining once for every value, e.g. objective.temperature=0.1,0.2; several: every combination.",
-        metavar="KEY=V,V",
-    ),
-]
-DataRoot = Annotated[
-    list[str], typer.Option("--data-root", help="coco=DIR cityscapes=DIR …, or one parent folder.", metavar="NAME=DIR")
-]
-ProfileOption = Annotated[ProfileName, typer.Option("--profile", help="The schedule: a named overlay in the configs.")]
-Smoke = Annotated[bool, typer.Option("--smoke", help="Profile smoke, on scenes rendered here (no data needed).")]
-WorkDir = Annotated[
-    Path, typer.Option("--work-dir", envvar="BENCH_WORK_DIR", help="Where stages keep their files.", metavar="DIR")
-]
-ResultsDir = Annotated[
-    Path | None, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR", help="Records and tables.", metavar="DIR")
-]
-Gpus = Annotated[int, typer.Option("--gpus", min=1, help="Processes a stage: one a GPU; gloo processes on a CPU.")]
-AllocatorOption = Annotated[
-    AllocatorName | None,
-    typer.Option("--allocator", help="The stages' C allocator; BENCH_ALLOCATOR says the same.", show_default="auto"),
-]
-UnreadableOption = Annotated[Unreadable, typer.Option("--unreadable", help="What to do with an unreadable image.")]
+app = App(
+    "bench", "Pretrain, convert, transfer, compare: which pretraining transfers best, and can the number be believed?"
+)
+app.add_typer(show_app)
+app.add_typer(data_app)
 
 
 def main() -> None:
@@ -116,17 +48,15 @@ def main() -> None:
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
     try:
-        result = app(args=spread(arguments), standalone_mode=False, prog_name="bench")
-    except BadInput as error:
-        return _complain(str(error), 2)
-    except StageFailed as error:
-        return _complain(str(error), 1)
-    except MoreToDo as error:
-        return _complain(f"{error} Go on with: {_go_on(arguments)}", 75)
-    except Interrupted as error:
-        return _complain(f"{error} Go on with: {_go_on(arguments)}", 130)
+        result = app(args=list(arguments), standalone_mode=False, prog_name="bench")
+    except (BadInput, StageFailed) as error:
+        return _complain(str(error), error.exit_code)
+    except (MoreToDo, Interrupted) as error:
+        return _complain(f"{error} Go on with: {_go_on(arguments)}", error.exit_code)
     except KeyboardInterrupt:
-        return _complain(f"Interrupted; what was finished stays. Go on with: {_go_on(arguments)}", 130)
+        return _complain(
+            f"Interrupted; what was finished stays. Go on with: {_go_on(arguments)}", Interrupted.exit_code
+        )
     except typer.Exit as error:
         return int(error.exit_code)
     except BrokenPipeError:  # the reader of a pipe left: `bench list | head`
@@ -136,25 +66,9 @@ def run(arguments: Sequence[str]) -> int:
         # A usage error of the parser: one sentence, without its box and without a traceback.
         if (format_message := getattr(error, "format_message", None)) is None:
             raise
-        return _complain(f"{format_message().rstrip('.')}; bench COMMAND --help shows what there is.", 2)
+        message = format_message().rstrip(".") or "No command given"
+        return _complain(f"{message}; bench COMMAND --help shows what there is.", BadInput.exit_code)
     return result if isinstance(result, int) else 0
-
-
-def spread(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with `--seeds 0 1` as `--seeds 0 --seeds 1`, for the options that take several."""
-    words: list[str] = []
-    option = None
-    fresh = False  # whether the option still waits for its first value
-    for word in arguments:
-        if word.startswith("-"):
-            option, fresh = (word, True) if word in SEVERAL else (None, False)
-            words.append(word)
-        elif option is not None and not fresh:
-            words += [option, word]
-        else:
-            words.append(word)
-            fresh = False
-    return words
 
 
 def _complain(message: str, code: int) -> int:
@@ -163,8 +77,6 @@ def _complain(message: str, code: int) -> int:
 
 
 def _go_on(arguments: Sequence[str]) -> str:
-    import shlex
-
     return shlex.join(["bench", *arguments])
 
 
@@ -172,19 +84,10 @@ def _go_on(arguments: Sequence[str]) -> str:
 
 
 @app.command("run")
+@takes_request
 def run_command(
-    pretrain: Pretrain,
-    downstream: Downstream = [],  # noqa: B006 - the parser wants a list, and never changes it
-    seeds: Seeds = [0],  # noqa: B006
-    profile: ProfileOption = ProfileName.full,
-    smoke: Smoke = False,
-    assignments: Assignments = [],  # noqa: B006
-    sweep: Sweep = [],  # noqa: B006
-    data_root: DataRoot = [],  # noqa: B006
+    request: Request,
     gpus: Gpus = 1,
-    unreadable: UnreadableOption = Unreadable.fail,
-    work_dir: WorkDir = Path("runs"),
-    results_dir: ResultsDir = None,
     allocator: AllocatorOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
@@ -192,43 +95,26 @@ def run_command(
     from bench.execute.grid import plan_grid
     from bench.execute.local import run_grid
 
-    request = _request(
-        pretrain, downstream, seeds, profile, smoke, assignments, sweep, data_root, work_dir, results_dir, unreadable
-    )
     if dry_run:
-        _print_plan(plan_grid(request, act=False), gpus)
+        print("\n".join(plan_grid(request, act=False).lines(gpus)))
         return
     if allocator is not None:
-        os.environ["BENCH_ALLOCATOR"] = allocator.value  # stages inherit it
+        os.environ["BENCH_ALLOCATOR"] = allocator  # stages inherit it
     grid = plan_grid(request, act=True)
     for note in grid.notes:
         print(f"note: {note}", flush=True)
     run_grid(grid, gpus, request.unreadable)
-    if downstream:
-        _print_results(grid)
+    if request.downstream:
+        _print_results(grid.results_dir)
 
 
 @app.command("plan")
-def plan_command(
-    pretrain: Pretrain,
-    downstream: Downstream = [],  # noqa: B006
-    seeds: Seeds = [0],  # noqa: B006
-    profile: ProfileOption = ProfileName.full,
-    smoke: Smoke = False,
-    assignments: Assignments = [],  # noqa: B006
-    sweep: Sweep = [],  # noqa: B006
-    data_root: DataRoot = [],  # noqa: B006
-    gpus: Gpus = 1,
-    work_dir: WorkDir = Path("runs"),
-    results_dir: ResultsDir = None,
-) -> None:
+@takes_request
+def plan_command(request: Request, gpus: Gpus = 1) -> None:
     """Print the stages: which are done, what each needs and produces, and the command of each."""
     from bench.execute.grid import plan_grid
 
-    request = _request(
-        pretrain, downstream, seeds, profile, smoke, assignments, sweep, data_root, work_dir, results_dir
-    )
-    _print_plan(plan_grid(request, act=False), gpus)
+    print("\n".join(plan_grid(request, act=False).lines(gpus)))
 
 
 @app.command("stage")
@@ -298,232 +184,22 @@ def reproduce_command(
 
 def _print_small_images(results_dir: Path) -> None:
     """Regenerate the tables, and print the sections of small images, if there is a record of any."""
-    from bench.results.tables import study_sections as small_image_sections
-    from bench.results.tables import write_tables
+    from bench.results.tables import study_sections, write_tables
 
-    if text := small_image_sections(results_dir):
+    if text := study_sections(results_dir):
         print(f"\n{text}", flush=True)
         print("tables: " + ", ".join(str(file) for file in write_tables(results_dir)), flush=True)
 
 
-def _request(
-    pretrain: list[str],
-    downstream: list[str],
-    seeds: list[int],
-    profile: ProfileName,
-    smoke: bool,
-    assignments: list[str],
-    sweep: list[str],
-    data_root: list[str],
-    work_dir: Path,
-    results_dir: Path | None,
-    unreadable: Unreadable = Unreadable.fail,
-) -> Request:
-    from bench.execute.grid import Request
-
-    return Request(
-        pretrain=pretrain,
-        downstream=downstream,
-        seeds=seeds,
-        profile=profile.value,
-        smoke=smoke,
-        assignments=assignments,
-        sweep=sweep,
-        data_root=data_root,
-        work_dir=work_dir,
-        results_dir=results_dir,
-        unreadable=unreadable.value,
-    )
-
-
-def _print_plan(grid: Grid, gpus: int) -> None:
-    for stage in grid.stages:
-        state = grid.states[stage.fingerprint]
-        needs = [f"{role}: {parent.kind} {parent.label}" for role, parent in stage.parents.items()]
-        needs += [
-            f"data: {name}" + (" (missing)" if name in grid.problems else "") + _packed(stage, name)
-            for name in stage.data
-        ]
-        made = str(grid.work_dir / stage.folder)
-        if stage.is_task:
-            made = str(grid.results_dir / "records" / stage.record_name)
-        elif stage.outputs:
-            made += "/" + (stage.outputs[0] if len(stage.outputs) == 1 else "{" + ",".join(stage.outputs) + "}")
-        print(f"{state:<10} {stage.kind} {stage.label}")
-        print(f"           needs     {'; '.join(needs) or 'nothing'}")
-        print(f"           produces  {made}")
-        print(f"           command   {stage.command(grid.work_dir, gpus)}")
-    counts = {state: list(grid.states.values()).count(state) for state in dict.fromkeys(grid.states.values())}
-    print(f"{len(grid.stages)} stages: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
-    for problem in grid.problems.values():
-        print(f"missing: {problem}")
-    for note in grid.notes:
-        print(f"note: {note}")
-
-
-def _packed(stage: Stage, dataset: str) -> str:
-    """Say which packs of a data set a stage reads."""
-    words: dict[str, str] = {}
-    for use in stage.packs:
-        if use.dataset == dataset:
-            words[use.purpose] = f"{'packed' if use.purpose == 'training' else 'evaluated from a pack'}: {use.words}"
-    return f" ({'; '.join(words.values())})" if words else ""
-
-
-def _print_results(grid: Grid) -> None:
+def _print_results(results_dir: Path) -> None:
     """Regenerate the tables of the results folder, and print the sections that hold measured rows."""
     from bench.results.tables import write_tables
 
-    written = write_tables(grid.results_dir)
+    written = write_tables(results_dir)
     for file in written:
         if file.suffix == ".md":
             print(f"\n{file.read_text(encoding='utf-8')}")
     print("tables: " + ", ".join(str(file) for file in written))
-
-
-# --------------------------------------------------------------------------------------------- results
-
-
-@app.command("table")
-def table_command(
-    format: Annotated[TableFormat, typer.Option("--format", help="What to print.")] = TableFormat.markdown,
-    check: Annotated[bool, typer.Option("--check", help="Only compare the committed tables with the records.")] = False,
-    baseline: Annotated[str | None, typer.Option("--baseline", help="Row that differences are taken to.")] = None,
-    resources: Annotated[
-        bool, typer.Option("--resources", help="Print time and memory of each stage instead.")
-    ] = False,
-    results_dir: Annotated[Path, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR")] = Path("results"),
-) -> None:
-    """Regenerate the tables from the records, and print those of transfer, or what it cost."""
-    from bench.results.tables import check_tables, pages_of, write_tables
-
-    if resources and baseline is not None:
-        raise BadInput("--baseline is of the transfer tables; leave it out with --resources.")
-    if check:
-        differences = check_tables(results_dir)
-        for difference in differences:
-            print(difference)
-        if differences:
-            raise StageFailed(f"{len(differences)} tables differ from what the records give; run bench table.")
-        print("tables agree with the records")
-        return
-    transfer, costs = pages_of(results_dir, baseline)
-    print((costs if resources else transfer).text(format.value))
-    if baseline is None:
-        write_tables(results_dir, [transfer, costs])
-
-
-# ------------------------------------------------------------------------------------------- what there is
-
-
-@app.command("list")
-def list_command(
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
-) -> None:
-    """List pretrainings, downstream tasks and objectives."""
-    from bench.execute.inventory import inventory
-
-    found = inventory()
-    if as_json:
-        import json
-
-        print(json.dumps(found, indent=1))
-        return
-    for title, entries in found.items():
-        print(title)
-        width = max(map(len, entries), default=0)
-        for name, summary in entries.items():
-            print(f"  {name:<{width}}  {summary}")
-
-
-@app.command("show")
-def show_command(
-    name: Annotated[str, typer.Argument(help="A pretraining or downstream config: name or path.", metavar="NAME")],
-    profile: ProfileOption = ProfileName.full,
-    assignments: Assignments = [],  # noqa: B006
-) -> None:
-    """Show a config as it is after inheritance, profile and --set."""
-    from bench.execute.inventory import resolved
-
-    docstring, values = resolved(name, profile.value, assignments)
-    print(docstring + "\n")
-    _print_json(values)
-
-
-def _print_json(values: dict[str, Any]) -> None:
-    import json
-
-    print(json.dumps(values, indent=1))
-
-
-@data_app.command("check")
-def data_check_command(
-    dataset: Annotated[str, typer.Argument(help="Such as coco, imagenet, cityscapes or cifar10.", metavar="DATASET")],
-    data_root: DataRoot = [],  # noqa: B006
-) -> None:
-    """Count a data set's files, and name those that are missing or unreadable."""
-    from bench.data.roots import resolve_roots
-    from bench.data.sets.check import check
-
-    root = resolve_roots(data_root).find(dataset)
-    report = check(dataset, root)
-    for line in report.lines():
-        print(line)
-    if not report.ok:
-        raise BadInput(f"{dataset} at {root} has the problems above; mend or remove the files that are named.")
-
-
-@data_app.command("pack")
-def data_pack_command(
-    dataset: Annotated[str, typer.Argument(help="coco, imagenet or imagenet100.", metavar="DATASET")],
-    data_root: DataRoot = [],  # noqa: B006
-    split: Annotated[
-        list[SplitName], typer.Option("--split", help="Which splits; all, if left out.", metavar="train [val]")
-    ] = [],  # noqa: B006
-    short_side: Annotated[int, typer.Option("--short-side", min=32, help="Larger images are shrunk to it.")] = 256,
-    format: Annotated[PackFormat, typer.Option("--format", help="How pixels are stored.")] = PackFormat.jpeg,
-    quality: Annotated[int | None, typer.Option("--quality", min=1, max=100, help="Of JPEG; 90 if left out.")] = None,
-    to: Annotated[
-        Path | None,
-        typer.Option("--to", envvar="BENCH_PACK_DIR", help="Where to; the data root, if left out.", metavar="DIR"),
-    ] = None,
-    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; one a core if left out.")] = None,
-    unreadable: UnreadableOption = Unreadable.fail,
-) -> None:
-    """Shrink a data set's images once, into few large files that training then reads instead."""
-    from bench.data.packs.manifest import Form
-    from bench.data.packs.writing import pack, summary
-    from bench.data.roots import resolve_roots
-    from bench.data.sets import splits
-
-    if quality is not None and format != PackFormat.jpeg:
-        raise BadInput("--quality is of JPEG; leave it out with --format uint8.")
-    form = Form(
-        format=format.value, short_side=short_side, quality=(quality or 90) if format == PackFormat.jpeg else None
-    )
-    root = resolve_roots(data_root).find(dataset)
-    for name in [part.value for part in split] or splits(dataset, root) or ["train"]:
-        try:
-            made, there = pack(dataset, root, name, form, to=to, workers=workers, unreadable=unreadable.value)
-        except KeyboardInterrupt as error:  # which the parser would turn into an exit without a word
-            raise Interrupted(f"Packing {dataset} {name} was interrupted; what was packed stays.") from error
-        print(summary(made, there), flush=True)
-    if to is not None and os.environ.get("BENCH_PACK_DIR") != str(to):
-        print(f"So that plan and run find it, set BENCH_PACK_DIR={to.absolute()}", flush=True)
-
-
-@data_app.command("render")
-def data_render_command(
-    folder: Annotated[Path, typer.Argument(help="Where to write coco/, imagenet/, cifar10/ and so on.", metavar="DIR")],
-    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
-) -> None:
-    """Render tiny procedural data sets in the layouts of the originals."""
-    from bench.execute.stage_file import make_folder
-    from bench.synthetic.render import render
-
-    make_folder(folder, "DIR")
-    for name, place in render(folder, seed).items():
-        print(f"{name:<11} {place}")
 
 
 @app.command("canary")
@@ -563,15 +239,3 @@ def canary_command(
     failed = flock.check(names, root, jobs, tell)
     if failed:
         raise StageFailed(f"{len(failed)} went otherwise than recorded: {', '.join(sorted(failed))}.")
-
-
-@app.command("doctor")
-def doctor_command(
-    data_root: DataRoot = [],  # noqa: B006
-) -> None:
-    """Say what this machine has: versions, devices, data, and how to get what is missing."""
-    from bench.execute.doctor import diagnose
-
-    problems = diagnose(data_root)
-    if problems:
-        raise StageFailed(f"{problems} of the things above are missing.")

@@ -1,4 +1,4 @@
-"""The ways a command can end other than done, and how a suggestion is worded."""
+"""The ways a command can end other than done, each with its exit code, and how a suggestion is worded."""
 
 from __future__ import annotations
 
@@ -9,20 +9,28 @@ from collections.abc import Iterable
 class BadInput(Exception):
     """The user can mend this. The message is one sentence that says what is wrong and the remedy.
 
-    The command line prints the message alone and exits with 2.
+    The command line prints the message alone.
     """
+
+    exit_code = 2
 
 
 class StageFailed(Exception):
-    """A stage broke while it ran. The command line exits with 1."""
+    """A stage broke while it ran."""
+
+    exit_code = 1
 
 
 class Interrupted(Exception):
     """A signal asked the stage to stop; what was computed so far lies in its last checkpoint."""
 
+    exit_code = 130
+
 
 class MoreToDo(Exception):
-    """The time that a command was given is over, and it stopped in good order. The command line exits with 75."""
+    """The time that a command was given is over, and it stopped in good order."""
+
+    exit_code = 75  # EX_TEMPFAIL: not failed, to be tried again
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> str:

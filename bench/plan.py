@@ -10,52 +10,30 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import BaseModel
 
-from bench.config.files import find_mmseg, read
-from bench.config.load import load_recipe
+from bench.config.kinds import Convert, Pretrain
 from bench.config.objective_settings import portable, without_later
-from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Profile, Recipe
-from bench.config.tasks import SegmentationTask, Task
+from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Recipe
+from bench.config.tasks import Task, portable_kind, stage_kind
 from bench.data.packs.manifest import PackUse
 from bench.data.sets import short_name
 from bench.errors import BadInput
 
-Kind = Literal["pretrain", "convert", "segmentation", "linear", "knn", "diagnostics"]
-
-# Raise a number when a stage's code changes what it computes; its results are then computed anew.
-VERSIONS: dict[Kind, int] = {
-    "pretrain": 1,
-    "convert": 1,
-    "segmentation": 1,
-    "linear": 1,
-    "knn": 1,
-    "diagnostics": 1,
-}
-
-# Likewise when a back end makes other pixels: what uses it is computed anew. The other back ends never changed.
+# Raised when a back end makes other pixels: what uses it is computed anew. The other back ends never changed.
 VIEW_VERSIONS = {"fast": 2}
-
-OUTPUTS: dict[Kind, tuple[str, ...]] = {
-    "pretrain": ("last.ckpt",),
-    "convert": ("trunk.safetensors", "proof.json"),
-    "segmentation": (),
-    "linear": (),
-    "knn": (),
-    "diagnostics": ("spectrum.json", "spectrum.svg"),
-}
 
 
 @dataclass(frozen=True)
 class Stage:
     """One job: what it is, what it reads, and the fingerprint of all of that."""
 
-    kind: Kind
+    kind: str
     label: str  # for people: coco-s0, coco--cityscapes_pspnet-s0
     seed: int
     config: Recipe | Task
@@ -67,19 +45,24 @@ class Stage:
     packs: tuple[PackUse, ...] = ()  # that it reads instead of the originals
 
     @property
+    def title(self) -> str:
+        """Its name for people."""
+        return f"{self.kind} {self.label}"
+
+    @property
     def folder(self) -> str:
         """Where its files lie, relative to the work folder."""
-        return f"{self.kind}/{self.label}-{self.fingerprint[:12]}"
+        return f"{self.kind.replace(':', '.')}/{self.label}-{self.fingerprint[:12]}"
 
     @property
     def is_task(self) -> bool:
         """Whether its result is a record."""
-        return self.kind not in {"pretrain", "convert"}
+        return isinstance(self.config, Task)
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """The files that it must leave in its folder, besides `done.json`."""
-        return OUTPUTS[self.kind]
+        return stage_kind(self.kind, self.config).outputs
 
     @property
     def record_name(self) -> str:
@@ -102,47 +85,47 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
-def settings(config: Recipe | Task) -> dict[str, Any]:
-    """Return the part of a config that decides its result, as plain JSON-able values."""
+def recorded_settings(config: Recipe | Task) -> dict[str, Any]:
+    """Return the part of a config that decides its result, as a record has it: plain JSON-able values."""
     values = {k: v for k, v in config.model_dump(mode="json").items() if k not in NOT_IN_FINGERPRINT}
     values["dataset"] = short_name(config.dataset)
-    return values | ({"objective": portable(config.objective)} if isinstance(config, Recipe) else {})
+    if isinstance(config, Task):
+        return values | portable_kind(config.kind)
+    return values | {"objective": portable(config.objective)}
 
 
-def hashed(config: Recipe | Task) -> dict[str, Any]:
-    """Return what a fingerprint hashes of `settings`: a switch that came later counts only where it is used.
+def hashed_settings(config: Recipe | Task) -> dict[str, Any]:
+    """Return what a fingerprint hashes of `recorded_settings`: a switch that came later counts only where it is used.
 
     Its default means what was done before it existed, so that results from then stay valid.
     """
-    values = _without_later(config, settings(config))
+    values = _without_later(config, recorded_settings(config))
     if values.get("view_backend") in VIEW_VERSIONS:
         values["view_backend"] = [values["view_backend"], VIEW_VERSIONS[values["view_backend"]]]
     return values
 
 
 def _without_later(config: BaseModel, values: dict[str, Any]) -> dict[str, Any]:
+    """`values` of a config without those that were added later (`LATER`) and are at their defaults."""
     kept = {}
     for name, value in values.items():
-        field, own = type(config).model_fields[name], getattr(config, name)
-        if field.json_schema_extra == LATER and own == field.default:
+        field, setting = type(config).model_fields.get(name), getattr(config, name, None)
+        if field is not None and field.json_schema_extra == LATER and setting == field.default:
             continue
-        kept[name] = _without_later(own, value) if isinstance(own, BaseModel) else value
+        kept[name] = _without_later(setting, value) if isinstance(setting, BaseModel) else value
     if isinstance(config, Recipe):
         kept["objective"] = without_later(kept["objective"])
     return kept
 
 
 def protocol_hash(task: Task) -> str:
-    """Return 12 hex digits that two results share exactly when they were measured the same way."""
-    return digest([task.kind, VERSIONS[task.kind], _task_settings(task)])[:12]
+    """Return 12 hex digits that two results share if, and only if, they were measured the same way."""
+    return digest([portable_kind(task.kind)["kind"], task.version, _measured(task)])[:12]
 
 
-def _task_settings(task: Task) -> dict[str, Any]:
-    values = hashed(task)
-    if isinstance(task, SegmentationTask):
-        # The mmseg config by content: a name can mean other numbers in another release.
-        values["config"] = digest(read(find_mmseg(task.config))[0])
-    return values
+def _measured(task: Task) -> dict[str, Any]:
+    """What a fingerprint hashes of a task: its settings, and files that they name by content."""
+    return hashed_settings(task) | {key: digest(content) for key, content in task.file_contents().items()}
 
 
 # --------------------------------------------------------------------------------------------- planning
@@ -151,24 +134,23 @@ def _task_settings(task: Task) -> dict[str, Any]:
 class Planner:
     """Builds the stages of a grid, each only once.
 
-    `data_fingerprint(name)` returns the fingerprint of a data set. `load_parent(name)` returns the recipe that
-    `init.recipe` names, under the same profile and overrides as its child. `packs(config)` returns the packs that a
-    stage reads; one that is trained from is part of the fingerprint of its data.
+    Args:
+        data_fingerprint: returns the fingerprint of a data set by its name.
+        recipes: by name, those that an `init.recipe` names.
+        packs: returns the packs that a stage reads; one that is trained from is part of the fingerprint of its data.
     """
 
     def __init__(
         self,
         data_fingerprint: Callable[[str], str],
-        load_parent: Callable[[str], Recipe] | None = None,
-        profile: Profile = "full",
+        recipes: Mapping[str, Recipe] | None = None,
         packs: Callable[[Recipe | Task], Sequence[PackUse]] = lambda _config: (),
     ) -> None:
         self.packs = packs
         self.data_fingerprint = data_fingerprint
-        self.load_parent = load_parent or (lambda name: load_recipe(name, profile))
+        self.recipes = recipes or {}
         self.stages: dict[str, Stage] = {}  # by fingerprint, parents first
         self._protocols: dict[int, dict[str, Any]] = {}
-        self._recipes: dict[str, Recipe] = {}
         self._pretrained: dict[tuple[int, int], Stage] = {}
 
     def grid(self, recipes: Sequence[Recipe], tasks: Sequence[Task], seeds: Sequence[int]) -> list[Stage]:
@@ -186,11 +168,11 @@ class Planner:
             return self._pretrained[id(recipe), seed]
         if recipe.name in lineage:
             raise BadInput(f"init goes in a circle: {' -> '.join([*lineage, recipe.name])}; break it in one of them.")
-        values, parents = hashed(recipe), {}
+        values, parents = hashed_settings(recipe), {}
         init = values.pop("init")
         data, packs = self._data(recipe)
-        if recipe.init is not None and recipe.init.recipe is not None:
-            parent = self._parent(recipe)
+        if recipe.init is not None and recipe.init.recipe is not None and recipe.init.epoch is not None:
+            parent = self._parent(recipe, recipe.init.recipe, recipe.init.epoch)
             parents["init"] = self.pretrain(parent, seed, (*lineage, recipe.name))
             init = {"epoch": recipe.init.epoch, "of": parents["init"].fingerprint}
         elif recipe.init is not None and recipe.init.checkpoint is not None:
@@ -198,7 +180,7 @@ class Planner:
         named = _by_short_name(data)
         body = [values, init, named]
         # Without the seed: what the rows of a table share.
-        shared = digest([VERSIONS["pretrain"], values, parents["init"].recipe_fingerprint if parents else init, named])
+        shared = digest([Pretrain.version, values, parents["init"].recipe_fingerprint if parents else init, named])
         stage = Stage(
             kind="pretrain",
             label=f"{recipe.name}-s{seed}",
@@ -206,7 +188,7 @@ class Planner:
             config=recipe,
             recipe=recipe,
             recipe_fingerprint=shared,
-            fingerprint=digest(["pretrain", VERSIONS["pretrain"], seed, body]),
+            fingerprint=digest(["pretrain", Pretrain.version, seed, body]),
             parents=parents,
             data=data,
             packs=packs,
@@ -225,7 +207,7 @@ class Planner:
                 config=recipe,
                 recipe=recipe,
                 recipe_fingerprint=parent.recipe_fingerprint,
-                fingerprint=digest(["convert", VERSIONS["convert"], parent.fingerprint]),
+                fingerprint=digest(["convert", Convert.version, parent.fingerprint]),
                 parents={"pretrain": parent},
             )
         )
@@ -235,26 +217,22 @@ class Planner:
 
         The names are hashed too: two recipes with equal content share a trunk, but each gets its row.
         """
-        if task.kind == "segmentation" and recipe.stem != "imagenet":
-            raise BadInput(
-                f"{task.name} takes trunks with the stem 'imagenet', which mmseg's ResNet has, but {recipe.name} has "
-                f"{recipe.stem!r}; leave one of the two out."
-            )
+        task.check_recipe(recipe)
         data, packs = self._data(task)
         if id(task) not in self._protocols:
-            self._protocols[id(task)] = _task_settings(task)
+            self._protocols[id(task)] = _measured(task)
+        kind = portable_kind(task.kind)["kind"]
         body = [recipe.name, task.name, self._protocols[id(task)], _by_short_name(data), trunk.fingerprint]
         return self._add(
             Stage(
-                kind=task.kind,
+                kind=kind,
                 label=f"{recipe.name}--{task.name}-s{seed}",
                 seed=seed,
                 config=task,
                 recipe=recipe,
                 recipe_fingerprint=trunk.recipe_fingerprint,
-                fingerprint=digest([task.kind, VERSIONS[task.kind], seed, body]),
-                # Diagnostics look at the projector, too, which only the training state has.
-                parents={"convert": trunk} | (dict(trunk.parents) if task.kind == "diagnostics" else {}),
+                fingerprint=digest([kind, task.version, seed, body]),
+                parents={"convert": trunk} | (dict(trunk.parents) if task.reads_training_state else {}),
                 data=data,
                 packs=packs,
             )
@@ -269,15 +247,9 @@ class Planner:
         trained = [use.identity for use in packs if use.purpose == "training"]
         return {config.dataset: "+".join([value, *trained])}, packs
 
-    def _parent(self, recipe: Recipe) -> Recipe:
+    def _parent(self, recipe: Recipe, name: str, epoch: int) -> Recipe:
         """The recipe that `init` names, with a check that it keeps the checkpoint asked for."""
-        assert recipe.init is not None
-        name, epoch = recipe.init.recipe, recipe.init.epoch
-        assert name is not None
-        assert epoch is not None
-        if name not in self._recipes:
-            self._recipes[name] = self.load_parent(name)
-        parent = self._recipes[name]
+        parent = self.recipes[name]
         if epoch >= parent.epochs:
             raise BadInput(
                 f"{recipe.name} starts from epoch {epoch} of {name}, which under profile {recipe.profile} ends with "
@@ -311,32 +283,3 @@ def _file_hash(path: str, source: str) -> str:
         raise BadInput(f"init.checkpoint in {source} names {path}, which is no file; give the path of a checkpoint.")
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-# ----------------------------------------------------------------------------------------------- states
-
-State = Literal["recorded", "done", "to do", "not needed"]
-
-
-def states(
-    stages: Iterable[Stage], recorded: Callable[[Stage], bool], done: Callable[[Stage], bool]
-) -> dict[str, State]:
-    """Return {fingerprint: state}. A stage is needed only by a child that is still to do.
-
-    `recorded(stage)` says whether a task's record exists, `done(stage)` whether a stage's files do.
-    """
-    ordered = list(stages)
-    has_children = {parent.fingerprint for stage in ordered for parent in stage.parents.values()}
-    wanted: set[str] = set()
-    result: dict[str, State] = {}
-    for stage in reversed(ordered):
-        if stage.is_task and recorded(stage):
-            result[stage.fingerprint] = "recorded"
-        elif not stage.is_task and done(stage):
-            result[stage.fingerprint] = "done"
-        elif stage.fingerprint in wanted or stage.fingerprint not in has_children:
-            result[stage.fingerprint] = "to do"
-            wanted |= {parent.fingerprint for parent in stage.parents.values()}
-        else:
-            result[stage.fingerprint] = "not needed"
-    return {stage.fingerprint: result[stage.fingerprint] for stage in ordered}

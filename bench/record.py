@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraint
 
 from bench.config.recipe import Profile
 from bench.errors import BadInput
+from bench.files import write_text
 
 Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12,64}$")]
 Metric = int | FiniteFloat | dict[str, FiniteFloat | None]  # one number, or one a class (None: it never occurred)
@@ -95,6 +96,8 @@ class Record(_Frozen):
     peak_memory_mib: dict[str, float] = {}
     # stage -> what it computed in: `float32` or `bf16`. Not there in older records, whose settings say it
     precision: dict[str, str] = {}
+    # metric -> header of its column, where the kind of task is not ours and may not be installed where tables are made
+    columns: dict[str, str] = Field(default={}, exclude_if=lambda columns: not columns)
     weights: str | None = None  # of the trunk, relative to the work folder
     images_skipped: int = Field(default=0, ge=0)
     command: str | None = None
@@ -117,11 +120,9 @@ def write(record: Record, folder: Path) -> Path:
         if read_file(file).fingerprints.stage != record.fingerprints.stage:
             raise BadInput(f"{file} holds the record of another stage; move it away, then run the stage again.")
         return file
-    temporary = folder / f".{record.file_name}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(record.model_dump_json(indent=1, by_alias=True) + "\n", encoding="utf-8")
-        temporary.replace(file)
+        write_text(file, record.model_dump_json(indent=1, by_alias=True) + "\n")
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise BadInput(

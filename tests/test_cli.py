@@ -10,12 +10,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from bench.cli import spread
+from bench.cli import run
+from bench.execute.grid import Grid
+from bench.execute.request import Request
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -44,14 +47,19 @@ def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
         assert command in done.stdout
 
 
-def test_options_take_several_values() -> None:
-    assert spread(["run", "--seeds", "0", "1", "--gpus", "2", "--pretrain", "a", "b"]) == [
-        *("run", "--seeds", "0", "--seeds", "1", "--gpus", "2"),
-        *("--pretrain", "a", "--pretrain", "b"),
-    ]
-    assert spread(["show", "coco", "--set", "a=1", "b=2", "--profile", "mini"]) == [
-        *("show", "coco", "--set", "a=1", "--set", "b=2", "--profile", "mini"),
-    ]
+@pytest.mark.parametrize("seeds", [("--seeds", "0", "1"), ("--seeds", "0", "--seeds", "1"), ("--seeds=0", "--seeds=1")])
+def test_options_take_several_values(seeds: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Request] = []
+
+    def plan(request: Request, *, act: bool) -> Grid:
+        asked.append(request)
+        return Grid([], {}, {}, {}, request.work_dir, request.results)
+
+    monkeypatch.setattr("bench.execute.grid.plan_grid", plan)
+    monkeypatch.setenv("BENCH_WORK_DIR", "elsewhere")
+    assert run(["plan", *seeds, "--gpus", "2", "--pretrain", "a", "b", "--profile", "mini", "--set", "c=1"]) == 0
+    wanted = Request(["a", "b"], [], [0, 1], "mini", assignments=["c=1"], sweep=[], data_root=[])
+    assert asked == [replace(wanted, work_dir=Path("elsewhere"))]
 
 
 def test_list_and_show(bench: Run) -> None:
@@ -97,6 +105,7 @@ def test_the_installed_package_works_outside_the_checkout(tmp_path: Path) -> Non
         (["run", "--pretrain", "coco", "--profile", "huge"], ["huge", "full"]),
         (["run", "--pretrian", "coco"], ["--pretrian", "--pretrain"]),
         (["run"], ["--pretrain"]),
+        (["data"], ["No command given", "--help"]),
         (["show", "coc"], ["'coc'", "coco"]),
         (["stage", "nowhere"], ["holds no stage.json"]),
         (["data", "check", "coco"], ["coco", "--data-root"]),

@@ -14,6 +14,7 @@ from typing import Any
 from bench.config.files import config_files
 from bench.config.load import load_recipe, load_task
 from bench.execute.inventory import inventory
+from bench.execute.resolve import with_parents
 from bench.plan import Planner, protocol_hash
 
 FILE = Path(__file__).with_suffix(".json").with_name("frozen_plan.json")
@@ -29,7 +30,11 @@ def now() -> dict[str, Any]:
     downstream: dict[str, dict[str, str]] = {}
     protocol: dict[str, dict[str, str]] = {}
     for profile in PROFILES:
-        planner = Planner(lambda name: f"data of {name}", profile=profile)
+        recipes = with_parents(
+            [load_recipe(name, profile) for name in config_files("pretrain_configs")],
+            lambda name, profile=profile: load_recipe(name, profile),
+        )
+        planner = Planner(lambda name: f"data of {name}", recipes)
         control = planner.convert(load_recipe("random_init", profile), 0)
         for name in config_files("pretrain_configs"):
             stage = planner.convert(load_recipe(name, profile), 0)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 import bench.data.images as images
 import bench.data.packs.manifest as manifests
-import bench.execute.grid as grid
+import bench.execute.resolve as resolving
 from bench.config.load import load_recipe, load_task
 from bench.config.recipe import LATER, Profile, Recipe
 from bench.config.tasks import KnnTask, LinearTask
@@ -43,7 +43,7 @@ def fast(monkeypatch: pytest.MonkeyPatch, backend: str = "fast") -> None:
     def load(name: str, profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> Recipe:
         return FastRecipe(**(load_recipe(name, profile, extra).model_dump() | {"view_backend": backend}))
 
-    monkeypatch.setattr(grid, "load_recipe", load)
+    monkeypatch.setattr(resolving, "load_recipe", load)
 
 
 @pytest.fixture

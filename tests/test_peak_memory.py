@@ -13,7 +13,7 @@ from bench.record import Record
 
 PROGRAM = """
 import json
-from bench.execute.stage import peak_memory_mib
+from bench.execute.peak_memory import peak_memory_mib
 before = peak_memory_mib()
 held = bytearray(200 * 2**20)
 print(json.dumps([before, peak_memory_mib()]))
@@ -30,11 +30,11 @@ def test_what_a_process_held() -> None:
 
 def test_files_from_before_it_was_measured_are_read(tmp_path: Path) -> None:
     (tmp_path / "done.json").write_text('{"fingerprint": "f", "metrics": {}, "wall_seconds": 1.0, "finished": "now"}')
-    old = read_done(tmp_path, "f")
+    old = read_done(tmp_path, "f", ())
     assert old is not None
     assert old.peak_memory_mib == {}
     write_done(tmp_path, Done(fingerprint="f", metrics={}, wall_seconds=1, peak_memory_mib={"gpu": 2.5}, finished=""))
-    new = read_done(tmp_path, "f")
+    new = read_done(tmp_path, "f", ())
     assert new is not None
     assert new.peak_memory_mib == {"gpu": 2.5}
     assert Record.model_fields["peak_memory_mib"].default == {}

@@ -17,7 +17,9 @@ from bench.config.objective_source import objectives
 from bench.config.recipe import LATER, Recipe
 from bench.config.tasks import KnnTask, Task
 from bench.errors import BadInput
-from bench.plan import Planner, Stage, hashed, protocol_hash, settings, states
+from bench.execute.grid import states
+from bench.execute.resolve import with_parents
+from bench.plan import Planner, Stage, hashed_settings, protocol_hash, recorded_settings
 
 
 def planned(
@@ -26,7 +28,8 @@ def planned(
     seeds: tuple[int, ...] = (0,),
     data: Callable[[str], str] = lambda name: f"data of {name}",
 ) -> list[Stage]:
-    return Planner(data, lambda name: load_recipe(name, "smoke"), "smoke").grid(recipes, tasks, seeds)
+    by_name = with_parents(recipes, lambda name: load_recipe(name, "smoke"))
+    return Planner(data, by_name).grid(recipes, tasks, seeds)
 
 
 def recipe(name: str = "coco", **extra: Any) -> Recipe:
@@ -95,7 +98,7 @@ def test_data_seed_and_code_version_are_in_the_fingerprint(monkeypatch: pytest.M
     val = prints(planned([recipe()], [task()], data=lambda name: "new" if name == "imagenet" else f"data of {name}"))
     assert [name for name in before if before[name] != val[name]] == ["knn coco--imagenet_knn-s0"]
     assert not set(before.values()) & set(prints(planned([recipe()], [task()], (1,))).values())
-    monkeypatch.setitem(__import__("bench.plan", fromlist=["VERSIONS"]).VERSIONS, "knn", 99)
+    monkeypatch.setattr(KnnTask, "version", 99)
     version = prints(planned([recipe()], [task()]))
     assert [name for name in before if before[name] != version[name]] == ["knn coco--imagenet_knn-s0"]
 
@@ -133,15 +136,15 @@ def test_continuing_from_an_epoch_that_is_not_there_is_refused() -> None:
         planned([recipe("coco_4_1finetune_79_4p", init={"epoch": 5})], [])
     child = load_recipe("coco_4_1finetune_79_4p", "full", {"init": {"epoch": 40}})
     with pytest.raises(BadInput, match=r"does not keep that checkpoint; set checkpoint\.keep_every_epochs"):
-        Planner(lambda name: name).grid([child], [], [0])
+        Planner(lambda name: name, with_parents([child], load_recipe)).grid([child], [], [0])
     kept = load_recipe("coco_4_1finetune_79_4p", "full", {"init": {"epoch": 39}})
-    assert len(Planner(lambda name: name).grid([kept], [], [0])) == 3
+    assert len(Planner(lambda name: name, with_parents([kept], load_recipe)).grid([kept], [], [0])) == 3
 
 
 def test_a_circle_of_inits_is_refused() -> None:
     child = recipe(init={"recipe": "coco", "epoch": 0})
     with pytest.raises(BadInput, match=r"init goes in a circle: coco -> coco"):
-        Planner(lambda name: name, lambda _: child).grid([child], [], [0])
+        Planner(lambda name: name, {"coco": child}).grid([child], [], [0])
 
 
 def test_a_checkpoint_is_known_by_its_content(tmp_path: Path) -> None:
@@ -195,9 +198,9 @@ def test_a_switch_that_came_later_is_hashed_only_where_it_is_used() -> None:
 
     values = task().model_dump()
     unused, used = (Newer(**values, **extra) for extra in ({}, {"exact": False}))
-    assert hashed(unused) == hashed(task())
+    assert hashed_settings(unused) == hashed_settings(task())
     assert protocol_hash(unused) == protocol_hash(task()) != protocol_hash(used)
-    assert settings(unused)["exact"] is True  # a record says it all the same
+    assert recorded_settings(unused)["exact"] is True  # a record says it all the same
 
 
 # Of recipes as they were before their objective had small crops, on data of a made-up fingerprint.
@@ -228,11 +231,11 @@ def test_an_objectives_later_setting_counts_where_it_is_used() -> None:
     assert set(later("byol")) <= set(settings_of("byol"))
     default = recipe()
     assert default.objective["crops"] == 0
-    assert set(hashed(default)["objective"]) == {"name", "hidden_dim", "projection_dim", "tau0"}
+    assert set(hashed_settings(default)["objective"]) == {"name", "hidden_dim", "projection_dim", "tau0"}
     written = recipe(objective={"crops": 0, "crop_scale": [0.05, 0.14]})
     assert prints(planned([written], [])) == prints(planned([default], []))
     used = recipe(objective={"crops": 4})
-    assert hashed(used)["objective"] == hashed(default)["objective"] | {"crops": 4}
+    assert hashed_settings(used)["objective"] == hashed_settings(default)["objective"] | {"crops": 4}
     assert prints(planned([used], [])) != prints(planned([default], []))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from mmengine.config import Config
 
 from bench.config.files import config_files, mmseg_configs
 from bench.config.load import load_recipe, load_task, load_tasks, nest, overlay, parse_assignments, route
@@ -87,6 +89,21 @@ def test_a_file_in_the_working_directory_wins_over_the_shipped_one(
     (tmp_path / "pretrain_configs").mkdir()
     write(tmp_path / "pretrain_configs", GOOD.replace("epochs=1", "epochs=7"), "coco")
     assert load_recipe("coco").epochs == 7
+
+
+def test_a_config_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files: list[str] = []
+    fromfile = Config.fromfile
+    monkeypatch.setattr(Config, "fromfile", lambda file, **more: files.append(file) or fromfile(file, **more))
+    name = write(tmp_path, GOOD)
+    load_recipe(name)
+    load_recipe(name, "full", {"epochs": 3})
+    assert files == [name]
+    assert load_recipe(name).epochs == 1  # what was laid over it is not in what was read
+    file = Path(write(tmp_path, GOOD.replace("epochs=1", "epochs=7")))
+    os.utime(file, ns=(0, 0))
+    assert load_recipe(name).epochs == 7
+    assert len(files) == 2
 
 
 def test_a_path_works_as_a_name(tmp_path: Path) -> None:

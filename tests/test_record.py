@@ -19,7 +19,7 @@ from bench import plan
 from bench import record as module
 from bench.config.load import load_recipe, load_task, parse_assignments, route
 from bench.errors import BadInput
-from bench.execute.stage import command_of
+from bench.execute.recording import command_of
 from bench.record import Record, environment, read_all, write
 
 STAGE = "0123456789abcdef" * 4

@@ -19,9 +19,8 @@ from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute import local, reproduce, speed
 from bench.execute.local import OVER
 from bench.execute.reproduce import Options, StudyPlan, duration, plan_study, run_study
-from bench.execute.stage import EXIT_INTERRUPTED
 from bench.execute.stage_file import Done, read_stage, write_done
-from bench.plan import OUTPUTS, record_name
+from bench.plan import record_name
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -82,7 +81,7 @@ class Pretended:
         self.ran.append(f"{stage.kind} {stage.label}")
         if code := self.ends.pop(0) if self.ends else 0:
             return code
-        for name in OUTPUTS[stage.kind]:
+        for name in stage.stage_kind.outputs:
             (folder / name).touch()
         if stage.task is not None:
             name = record_name(stage.recipe.name, stage.task.name, stage.seed, stage.fingerprint)
@@ -239,7 +238,7 @@ def test_what_takes_too_long_to_time_stays_unknown(
 
 
 def test_an_interrupted_timing_ends_it_all(study: str, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "run_folder", lambda *words: EXIT_INTERRUPTED)
+    monkeypatch.setattr(speed, "run_folder", lambda *words: Interrupted.exit_code)
     with pytest.raises(Interrupted, match=r"Timing cifar10_byol_loss1"):
         run_study(plan_study(study, replace(options, timing=True), act=True))
     assert not (options.work_dir / "timing").exists()

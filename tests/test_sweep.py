@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 
 from bench.errors import BadInput
-from bench.execute.grid import Request, combinations, plan_grid
+from bench.execute.grid import plan_grid
+from bench.execute.request import Request
+from bench.execute.resolve import combinations
 
 
 def planned(*sweep: str, pretrain: tuple[str, ...] = ("imagenet_simclr",), **more):

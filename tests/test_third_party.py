@@ -16,7 +16,7 @@ from bench.config.load import load_recipe
 from bench.errors import BadInput
 from bench.execute.grid import Request, plan_grid
 from bench.objectives import build
-from bench.plan import Planner, hashed, settings
+from bench.plan import Planner, hashed_settings, recorded_settings
 
 Run = Callable[..., "CompletedProcess[str]"]
 
@@ -94,22 +94,22 @@ def test_a_file_of_ones_own_trains_in_smoke_form(bench: Run, mine: Path, tmp_pat
 
 
 def test_records_know_its_name_and_source_and_no_path(mine: Path, tmp_path: Path) -> None:
-    objective = settings(load_recipe(str(mine / "pull_coco.py")))["objective"]
+    objective = recorded_settings(load_recipe(str(mine / "pull_coco.py")))["objective"]
     assert re.fullmatch("[0-9a-f]{16}", objective.pop("source"))
     assert objective == {"name": "pull.py:Pull", "width": 24, "weight": 1.0}
 
 
 def test_an_edit_of_its_source_trains_again_and_a_move_does_not(mine: Path, tmp_path: Path) -> None:
-    before = hashed(load_recipe(str(mine / "pull_coco.py")))
+    before = hashed_settings(load_recipe(str(mine / "pull_coco.py")))
     moved = mine.rename(tmp_path / "moved")
-    assert hashed(load_recipe(str(moved / "pull_coco.py"))) == before
+    assert hashed_settings(load_recipe(str(moved / "pull_coco.py"))) == before
     (moved / "pull.py").write_text(OBJECTIVE + "# more\n")
-    assert hashed(load_recipe(str(moved / "pull_coco.py"))) != before
+    assert hashed_settings(load_recipe(str(moved / "pull_coco.py"))) != before
 
 
 def test_settings_of_ours_are_as_they_were() -> None:
     recipe = load_recipe("coco_two_loss")
-    assert settings(recipe)["objective"] == recipe.objective
+    assert recorded_settings(recipe)["objective"] == recipe.objective
 
 
 def test_planning_imports_neither_it_nor_torch(mine: Path) -> None:
@@ -156,7 +156,7 @@ def test_an_entry_point_names_an_objective(mine: Path, monkeypatch: pytest.Monke
     monkeypatch.syspath_prepend(str(mine))
     recipe = load_recipe(named(mine, "pull"))
     assert recipe.objective == {"name": "pull", "width": 16, "weight": 1.0}
-    assert settings(recipe)["objective"]["name"] == "pull_plugin:Pull"
+    assert recorded_settings(recipe)["objective"]["name"] == "pull_plugin:Pull"
     assert type(build(recipe.objective, build_encoder("resnet18", 0))).__name__ == "Pull"
     assert "hidden_dim" in load_recipe(named(mine, "byol")).objective  # ours comes first
     listed = inventory()["objectives"]

@@ -7,6 +7,7 @@ then among the shipped ones; a path works, too.
 from __future__ import annotations
 
 import ast
+import copy
 import importlib.util
 from functools import cache
 from pathlib import Path
@@ -25,16 +26,16 @@ def shipped(folder: str) -> Path:
 
 def config_files(folder: str) -> dict[str, Path]:
     """Return {name: file} of one folder of configs; the working directory's win over the shipped ones."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for place in (shipped(folder), Path.cwd() / folder):
         if place.is_dir():
-            found |= {file.stem: file for file in sorted(place.glob("*.py")) if not file.stem.startswith("_")}
-    return dict(sorted(found.items()))
+            files |= {file.stem: file for file in sorted(place.glob("*.py")) if not file.stem.startswith("_")}
+    return dict(sorted(files.items()))
 
 
 @cache
 def mmseg_configs() -> Path | None:
-    """Return the folder of the configs that mmseg ships, found without importing mmseg."""
+    """Return the folder of the configs that mmseg ships, without importing mmseg."""
     spec = importlib.util.find_spec("mmseg")
     if spec is None or spec.origin is None:
         return None
@@ -65,10 +66,15 @@ def find_mmseg(name: str) -> Path:
 
 
 def read(file: Path) -> tuple[dict[str, Any], str]:
-    """Return (values, docstring) of one config file in mmengine's dialect.
+    """Return (values, docstring) of one config file in mmengine's dialect; each version of a file is read once.
 
     Raises BadInput when the file cannot be read as a config.
     """
+    return copy.deepcopy(_read(file, file.absolute(), file.stat().st_mtime_ns))
+
+
+@cache
+def _read(file: Path, _place: Path, _changed: int) -> tuple[dict[str, Any], str]:
     from mmengine.config import Config  # 0.2 s, hence not at the top
 
     try:

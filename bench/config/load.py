@@ -6,19 +6,20 @@ A *profile* (`full`, `mini`, `smoke`) is a named overlay in the file. Nothing ed
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Any, TypeVar, get_args
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from bench.config.files import find, read
 from bench.config.objective_settings import check_arguments
 from bench.config.recipe import Profile, Recipe
-from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask, SegmentationTask, Task
+from bench.config.tasks import KINDS, Task, full_kind, task_class
 from bench.errors import BadInput, nearest
 
-_TASK: TypeAdapter[Task] = TypeAdapter(Annotated[Task, Field(discriminator="kind")])
+ABOUT = frozenset({"name", "summary", "source", "profile"})  # what a config is known by, and cannot say itself
+Model = TypeVar("Model", bound=BaseModel)
 
 
 # ------------------------------------------------------------------------------------------ overlaying
@@ -70,14 +71,15 @@ def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
 BOTH = frozenset({"precision"})
 
 
-def route(assignments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def route(assignments: Mapping[str, Any], kinds: Iterable[type[Task]] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split --set values into those for pretraining and those for downstream configs.
 
     `pretrain.key` and `downstream.key` say it; a bare key goes where the schema has it, and a bare `precision` to both.
-    Another key that both have must say it; a key that neither has is an error that names the nearest.
+    Another key that both have must say it; a key that neither has is an error that names the nearest. `kinds` are those
+    of this run's tasks that are not ours.
     """
     schemas = {"pretrain": schema_keys(Recipe)}
-    schemas["downstream"] = set().union(*(schema_keys(kind) for kind in get_args(Task)))
+    schemas["downstream"] = set().union(*(schema_keys(kind) for kind in {*KINDS.values(), *kinds}))
     sides: dict[str, dict[str, Any]] = {"pretrain": {}, "downstream": {}}
     for key, value in assignments.items():
         head, _, rest = key.partition(".")
@@ -97,7 +99,7 @@ def route(assignments: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any
 
 def schema_keys(model: type[BaseModel]) -> set[str]:
     """Return the keys that a config file of this kind may set."""
-    return set(model.model_fields) - {"name", "summary", "source", "profile"}
+    return set(model.model_fields) - ABOUT
 
 
 # ------------------------------------------------------------------------------------------- loading
@@ -108,83 +110,87 @@ def load_recipe(name: str, profile: Profile = "full", extra: Mapping[str, Any] |
 
     Raises BadInput for an unknown name, key, profile or a wrong type.
     """
-    file = find("pretrain_configs", name)
-    values = _resolve(file, profile, extra or {})
-    recipe: Recipe = _validate(TypeAdapter(Recipe), values, file)
-    objective = check_arguments(recipe.objective, file)
+    recipe = _validate(Recipe, recipe_values(name, profile), extra or {})
+    objective = check_arguments(recipe.objective, Path(recipe.source))
     return recipe.model_copy(update={"objective": objective})
+
+
+def recipe_values(name: str, profile: Profile) -> dict[str, Any]:
+    """Return what the pretraining config `name` says under a profile, not validated. Raises BadInput."""
+    return _values(find("pretrain_configs", name), profile)
 
 
 def load_task(name: str, profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> Task:
     """Load the downstream config `name`: one of ours, a path, or the name or path of an mmseg config."""
-    file = find("downstream_configs", name)
-    if _is_mmseg(file):
-        values = {"kind": "segmentation", "config": str(file) if Path(name).is_file() else file.stem}
-        values |= {"name": file.stem, "summary": f"mmseg's {file.stem}", "source": str(file), "profile": profile}
-        values["dataset"] = _mmseg_dataset(file)
-        values = overlay(values, extra or {})
-    else:
-        values = _resolve(file, profile, extra or {})
-    return _validate(_TASK, values, file)
+    kind, values = _task_values(name, profile)
+    return _validate(kind, values, extra or {})
 
 
-def load_tasks(names: Sequence[str], profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> list[Task]:
+def load_tasks(names: Iterable[str], profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> list[Task]:
     """Load several downstream configs; a key of `extra` goes to each task whose kind has it.
 
     Raises BadInput for a key that none of them has, besides what `load_task` raises.
     """
-    extra = extra or {}
-    tasks = [load_task(name, profile) for name in names]
-    known = set().union(*(schema_keys(type(task)) for task in tasks))
+    configs, extra = [_task_values(name, profile) for name in names], extra or {}
+    known = set().union(*(schema_keys(kind) for kind, _ in configs))
     for key in extra:
         if key not in known:
             hint = nearest(key, known) or "; bench show NAME lists the keys."
             raise BadInput(f"No downstream config of this run has the key {key!r}{hint}")
-    fitting = [{key: value for key, value in extra.items() if key in schema_keys(type(task))} for task in tasks]
     return [
-        load_task(name, profile, own) if own else task for name, task, own in zip(names, tasks, fitting, strict=True)
+        _validate(kind, values, {key: value for key, value in extra.items() if key in schema_keys(kind)})
+        for kind, values in configs
     ]
 
 
-def _resolve(file: Path, profile: Profile, extra: Mapping[str, Any]) -> dict[str, Any]:
+def task_classes(names: Iterable[str], profile: Profile) -> list[type[Task]]:
+    """Return the kinds of several downstream configs. Raises BadInput."""
+    return [_task_values(name, profile)[0] for name in names]
+
+
+def _task_values(name: str, profile: Profile) -> tuple[type[Task], dict[str, Any]]:
+    """The kind of a downstream config, and what it says under a profile."""
+    file = find("downstream_configs", name)
+    said, _ = read(file)
+    if "kind" not in said:  # mmseg's
+        dataset = str(said.get("dataset_type", "cityscapes")).removesuffix("Dataset").lower()
+        config = str(file) if Path(name).is_file() else file.stem
+        about = {"name": file.stem, "summary": f"mmseg's {file.stem}", "source": str(file), "profile": profile}
+        return KINDS["segmentation"], about | {"kind": "segmentation", "config": config, "dataset": dataset}
+    values = _values(file, profile)
+    try:
+        values["kind"] = full_kind(str(values["kind"]), file.parent)
+        return task_class(values["kind"]), values
+    except BadInput as error:
+        raise BadInput(f"{file}: {error}") from error
+
+
+def _values(file: Path, profile: Profile) -> dict[str, Any]:
     values, docstring = read(file)
     profiles = values.pop("profiles", {})
     if profile != "full" and profile not in profiles:
         have = ", ".join(["full", *profiles])
         raise BadInput(f"{file} has no profile {profile!r}; it has {have}.")
-    values = overlay(overlay(values, profiles.get(profile, {})), extra)
     summary = docstring.strip().splitlines()[0] if docstring.strip() else ""
-    return values | {"name": file.stem, "summary": summary, "source": str(file), "profile": profile}
+    about = {"name": file.stem, "summary": summary, "source": str(file), "profile": profile}
+    return overlay(values, profiles.get(profile, {})) | about
 
 
-def _is_mmseg(file: Path) -> bool:
-    """An mmseg config says `model` (or inherits it); ours say `kind`."""
-    return "kind" not in read(file)[0]
-
-
-def _mmseg_dataset(file: Path) -> str:
-    """The data root that an mmseg config wants: `cityscapes` for CityscapesDataset."""
-    kind = read(file)[0].get("dataset_type", "cityscapes")
-    return str(kind).removesuffix("Dataset").lower()
-
-
-def _validate(adapter: TypeAdapter[Any], values: Mapping[str, Any], file: Path) -> Any:
+def _validate(model: type[Model], values: Mapping[str, Any], extra: Mapping[str, Any]) -> Model:
+    """The model of a config's values, with `extra` over them but for what says which config it is."""
     try:
-        return adapter.validate_python(values)
+        return model.model_validate(overlay(values, extra) | {key: values[key] for key in ABOUT})
     except ValidationError as error:
-        raise BadInput(_sentence(error, file)) from error
+        raise BadInput(_sentence(error, model, values["source"])) from error
 
 
-def _sentence(error: ValidationError, file: Path) -> str:
+def _sentence(error: ValidationError, model: type[BaseModel], file: str) -> str:
     """Word pydantic's first complaint as one sentence with the remedy."""
     first = error.errors()[0]
-    kinds: dict[str, type[BaseModel]] = {"segmentation": SegmentationTask, "linear": LinearTask, "knn": KnnTask}
-    kinds["diagnostics"] = DiagnosticsTask
     where = [str(part) for part in first["loc"]]
-    models: list[type[BaseModel]] = [kinds[where.pop(0)]] if where and where[0] in kinds else [Recipe]
     key = ".".join(where)
     if first["type"] == "extra_forbidden":
-        known = _keys_at(models, where[:-1])
+        known = sorted(set().union(*map(schema_keys, _walk(model, where[:-1]))))
         hint = nearest(where[-1], known) or f"; known: {', '.join(known)}."
         return f"Unknown key {key!r} in {file}{hint}"
     if first["type"] == "missing":
@@ -195,16 +201,8 @@ def _sentence(error: ValidationError, file: Path) -> str:
     return f"Key {key!r} in {file} is {first['input']!r}, but should be {reason}."
 
 
-def _keys_at(models: Sequence[type[BaseModel]], where: Sequence[str]) -> list[str]:
-    """The keys that these schemas have below `where`."""
-    keys: set[str] = set()
-    for model in models:
-        for below in _walk(model, where):
-            keys |= schema_keys(below)
-    return sorted(keys)
-
-
 def _walk(model: type[BaseModel], where: Sequence[str]) -> Iterator[type[BaseModel]]:
+    """The schemas that a schema has below these keys."""
     if not where:
         yield model
     elif where[0] in model.model_fields:

@@ -1,12 +1,19 @@
-"""What a downstream config may say: a `Task` of one of several kinds, frozen and validated."""
+"""What a downstream config may say: a `Task` of one of several kinds, frozen and validated.
+
+A kind is one class: its settings, and all that the rest asks it for. docs/adding_a_task.md adds one from outside.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from bench.config.files import find_mmseg, read
+from bench.config.kinds import STEPS, StageKind
 from bench.config.recipe import (
     LATER,
     Frozen,
@@ -15,9 +22,14 @@ from bench.config.recipe import (
     PackUsage,
     Precision,
     Profile,
+    Recipe,
     TrunkForm,
     ViewBackend,
 )
+from bench.errors import BadInput
+from bench.plugins import load, locate
+
+GROUP = "bench.tasks"  # of the entry points by which an installed package names its kinds of tasks
 
 # What segmentation computes otherwise than mmseg does, to the same result up to the rounding of float32.
 FastStep = Literal[
@@ -31,22 +43,51 @@ FastStep = Literal[
 ]
 
 
-class _Task(Frozen):
+class Task(StageKind, Frozen):
+    """A kind of task: the settings that every kind has, and what a kind says of itself.
+
+    `kind` and `dataset` are fields of the subclasses, with the values that each admits.
+    """
+
+    if TYPE_CHECKING:
+        kind: str
+        dataset: str
+
+    reads_training_state: ClassVar[bool] = False  # besides the trunk; then its folder is `job.inputs["pretrain"]`
+    metrics: ClassVar[Mapping[str, str]] = {}  # metric -> header of its column in the tables, in their order
+
     name: str
     summary: str
-    source: str
+    source: str  # the file it came from
     profile: Profile
     workers: int | None = Field(default=None, ge=0)
 
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Raise BadInput for a pretraining whose trunk this task cannot take."""
 
-class _FrozenTask(_Task):
+    def file_contents(self) -> dict[str, Any]:
+        """Return {setting: content} of the settings that name files, as plain JSON-able values.
+
+        A fingerprint hashes the content, and a record has the name without its folder. Raises BadInput for a file that
+        is not there.
+        """
+        return {}
+
+
+class TrunkTask(Task):
     """A task that reads a frozen encoder's features of images of one size."""
 
     pack: PackUsage = "auto"
+    kind: str
+    dataset: str
 
 
-class SegmentationTask(_Task):
+class SegmentationTask(Task):
     """Fine-tuning of an mmseg model with the trunk in its backbone. None means: as the mmseg config has it."""
+
+    metrics: ClassVar = {"aacc_percent": "aAcc", "miou_percent": "mIoU", "macc_percent": "mAcc"}
+    several_gpus: ClassVar = True
+    run: ClassVar = "bench.stages.segmentation.finetune:run"
 
     kind: Literal["segmentation"]
     dataset: str = "cityscapes"
@@ -64,9 +105,24 @@ class SegmentationTask(_Task):
     fast: tuple[FastStep, ...] = Field(default=get_args(FastStep), json_schema_extra=LATER)  # (): as mmseg computes
     overrides: dict[str, Any] = {}  # dotted keys into the mmseg config
 
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Raise BadInput for a trunk with another stem than the 7×7 one."""
+        if recipe.stem != "imagenet":
+            raise BadInput(
+                f"{self.name} takes trunks with the stem 'imagenet', which mmseg's ResNet has, but {recipe.name} has "
+                f"{recipe.stem!r}; leave one of the two out."
+            )
 
-class LinearTask(_FrozenTask):
+    def file_contents(self) -> dict[str, Any]:
+        """Return the mmseg config by content: a name can mean other numbers in another release."""
+        return {"config": read(find_mmseg(self.config))[0]}
+
+
+class LinearTask(TrunkTask):
     """A linear classifier on the frozen encoder; one head per learning rate, trained side by side."""
+
+    metrics: ClassVar = {"top1_percent": "top-1"}
+    run: ClassVar = "bench.stages.linear:run"
 
     kind: Literal["linear"]
     dataset: Labelled
@@ -107,8 +163,12 @@ class LinearTask(_FrozenTask):
         return self
 
 
-class KnnTask(_FrozenTask):
+class KnnTask(TrunkTask):
     """k-nearest-neighbour vote: weighted, on normalised features (Wu et al. 2018), or a majority of the nearest."""
+
+    metrics: ClassVar = {"top1_percent": "top-1"}
+    several_gpus: ClassVar = True
+    run: ClassVar = "bench.stages.knn:run"
 
     kind: Literal["knn"]
     dataset: Labelled
@@ -138,8 +198,20 @@ class KnnTask(_FrozenTask):
         return self
 
 
-class DiagnosticsTask(_FrozenTask):
+class DiagnosticsTask(TrunkTask):
     """How a pretraining's representation spreads over its dimensions: of the trunk, and of what its loss sees."""
+
+    outputs: ClassVar = ("spectrum.json", "spectrum.svg")
+    reads_training_state: ClassVar = True  # the projector is there alone
+    metrics: ClassVar = {
+        "backbone_rankme": "backbone RankMe",
+        "backbone_uniformity": "backbone uniformity",
+        "backbone_tolerance": "backbone tolerance",
+        "backbone_knn_percent": "backbone kNN",
+        "projector_rankme": "projector RankMe",
+        "projector_effective_rank": "projector effective rank",
+    }
+    run: ClassVar = "bench.stages.diagnostics:run"
 
     kind: Literal["diagnostics"]
     dataset: ImageSet  # its validation images; coco's have no classes
@@ -154,24 +226,75 @@ class DiagnosticsTask(_FrozenTask):
     precision: Precision = "float32"
 
 
-Task = SegmentationTask | LinearTask | KnnTask | DiagnosticsTask
+# -------------------------------------------------------------------------------------- finding a kind
 
-
-_METRICS: dict[str, dict[str, str]] = {
-    "segmentation": {"aacc_percent": "aAcc", "miou_percent": "mIoU", "macc_percent": "mAcc"},
-    "linear": {"top1_percent": "top-1"},
-    "knn": {"top1_percent": "top-1"},
-    "diagnostics": {
-        "backbone_rankme": "backbone RankMe",
-        "backbone_uniformity": "backbone uniformity",
-        "backbone_tolerance": "backbone tolerance",
-        "backbone_knn_percent": "backbone kNN",
-        "projector_rankme": "projector RankMe",
-        "projector_effective_rank": "projector effective rank",
-    },
+KINDS: dict[str, type[Task]] = {
+    "segmentation": SegmentationTask,
+    "linear": LinearTask,
+    "knn": KnnTask,
+    "diagnostics": DiagnosticsTask,
 }
 
 
+def full_kind(kind: str, folder: Path) -> str:
+    """Return a kind as a process in another folder finds it: a relative path `file.py:Class` becomes absolute.
+
+    Args:
+        kind: a key of KINDS, an entry point of the group GROUP, `package.module:Class`, or `file.py:Class`.
+        folder: of the config, where a relative path is looked for; else in the working directory.
+
+    Raises BadInput when there is none of that name.
+    """
+    if kind in KINDS:
+        return kind
+    source = locate(kind, GROUP, folder, what="kind", known=KINDS)
+    return kind if source.module is not None else str(source)
+
+
+def task_class(kind: str) -> type[Task]:
+    """Return the class of a kind by its full name; one from outside is imported.
+
+    Raises BadInput when it is not there, cannot be imported, or is no kind of task.
+    """
+    if kind in KINDS:
+        return KINDS[kind]
+    source = locate(kind, GROUP, what="kind", known=KINDS)
+    loaded = load(source)
+    if not (isinstance(loaded, type) and issubclass(loaded, Task)):
+        raise BadInput(f"{source} is no kind of task; derive it from bench.config.tasks.TrunkTask.")
+    if ":" not in loaded.run and not callable(getattr(sys.modules[loaded.__module__], loaded.run, None)):
+        raise BadInput(f"{source.file} has no function {loaded.run}(job), which runs {source.attribute}; add it.")
+    return loaded
+
+
+def stage_kind(kind: str, config: object) -> type[StageKind]:
+    """Return what a stage's kind says of itself; `config` is the stage's, a task or a recipe."""
+    return type(config) if isinstance(config, Task) else STEPS[kind]
+
+
+def portable_kind(kind: str) -> dict[str, str]:
+    """Return the kind as it is fingerprinted and recorded: without a path of this machine, with its source's hash.
+
+    {"kind": …}, and "kind_source" where the kind is not ours: an edit of its file (not of what that imports) makes
+    another measurement.
+    """
+    if kind in KINDS:
+        return {"kind": kind}
+    source = locate(kind, GROUP, what="kind", known=KINDS)
+    return {"kind": f"{source.module or source.file.name}:{source.attribute}", "kind_source": source.hash}
+
+
 def metrics_of(kind: str) -> Mapping[str, str]:
-    """Return {metric: column header} of a kind of task, in the order of a table's columns; {} for an unknown kind."""
-    return _METRICS.get(kind, {})
+    """Return {metric: header of its column} of a kind, in the order of columns.
+
+    {} for one that is not ours: its records carry them, so that a table imports nothing that a record names.
+    """
+    return KINDS[kind].metrics if kind in KINDS else {}
+
+
+def _as_task(value: Any) -> Any:
+    return task_class(value["kind"]).model_validate(value) if isinstance(value, Mapping) else value
+
+
+# A field that holds a task of any kind, read and written by the class of its kind.
+AnyTask = Annotated[SerializeAsAny[Task], BeforeValidator(_as_task)]

@@ -77,9 +77,9 @@ def _allocator() -> str:
         allocator.started_with(os.environ)
     except BadInput as error:
         return f"UNUSABLE: {error}"
-    found = allocator.preloaded()
-    if found is not None or choice == "jemalloc":
-        return f"{found or choice}, preloaded in stages"
+    preloaded = allocator.preloaded()
+    if preloaded is not None or choice == "jemalloc":
+        return f"{preloaded or choice}, preloaded in stages"
     if platform.libc_ver()[0] != "glibc":
         return "the system's default; a training step is faster under glibc or with jemalloc preloaded"
     if choice == "default":
@@ -93,5 +93,5 @@ def _cpu_features() -> str:
         flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
     except OSError:
         return "features unknown"
-    found = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
-    return " ".join(found) or "no vector features reported"
+    features = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
+    return " ".join(features) or "no vector features reported"

@@ -15,11 +15,10 @@ from typing import Literal, NoReturn
 from bench.allocator import started_with
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.grid import Grid
-from bench.execute.stage import EXIT_INTERRUPTED
 from bench.execute.stage_file import write_stage
 
 PATIENCE_SECONDS = 120  # for a stage to write its last checkpoint after Ctrl-C
-OVER = 75  # EX_TEMPFAIL: not failed, to be tried again
+OVER = MoreToDo.exit_code
 LEAST_SECONDS = 5.0  # that must be left for another stage to start
 POLL_SECONDS = 0.1  # between two looks at the clock
 
@@ -40,7 +39,7 @@ def run_grid(
     to_do = grid.to_do()
     for stage in grid.stages:
         if grid.states[stage.fingerprint] == "recorded":
-            print(f"skipped  {stage.kind} {stage.label}: recorded already", flush=True)
+            print(f"skipped  {stage.title}: recorded already", flush=True)
     folders = {
         stage.fingerprint: write_stage(stage, grid.work_dir, grid.roots, grid.results_dir, unreadable)
         for stage in to_do
@@ -48,25 +47,25 @@ def run_grid(
     failed: dict[str, int] = {}  # fingerprint -> exit code
     for number, stage in enumerate(to_do, 1):
         broken = next((parent for parent in stage.parents.values() if parent.fingerprint in failed), None)
-        title = f"[{number}/{len(to_do)}] {stage.kind} {stage.label}"
+        title = f"[{number}/{len(to_do)}] {stage.title}"
         if broken is not None:
-            print(f"{title}: not run, {broken.kind} {broken.label} failed", flush=True)
+            print(f"{title}: not run, {broken.title} failed", flush=True)
             failed[stage.fingerprint] = failed[broken.fingerprint]
             continue
         if until is not None and until - clock() < LEAST_SECONDS:
-            raise MoreToDo(f"The time is over before {stage.kind} {stage.label}.")
+            raise MoreToDo(f"The time is over before {stage.title}.")
         print(title, flush=True)
         code = run_folder(folders[stage.fingerprint], gpus, until)
         if code == OVER:
-            raise MoreToDo(f"The time is over; {stage.kind} {stage.label} goes on from its last checkpoint.")
-        if code == EXIT_INTERRUPTED:
-            raise Interrupted(f"{stage.kind} {stage.label} was interrupted; its last checkpoint stays.")
+            raise MoreToDo(f"The time is over; {stage.title} goes on from its last checkpoint.")
+        if code == Interrupted.exit_code:
+            raise Interrupted(f"{stage.title} was interrupted; its last checkpoint stays.")
         if code:
             failed[stage.fingerprint] = code
     if failed:
-        names = ", ".join(f"{stage.kind} {stage.label}" for stage in to_do if stage.fingerprint in failed)
+        names = ", ".join(f"{stage.title}" for stage in to_do if stage.fingerprint in failed)
         message = f"{len(failed)} of {len(to_do)} stages did not finish: {names}."
-        raise BadInput(message) if set(failed.values()) == {2} else StageFailed(message)
+        raise BadInput(message) if set(failed.values()) == {BadInput.exit_code} else StageFailed(message)
 
 
 def run_folder(folder: Path, gpus: int, until: float | None = None) -> int:
@@ -88,14 +87,14 @@ def run_folder(folder: Path, gpus: int, until: float | None = None) -> int:
         return OVER if _stop(process) else 0  # it may have ended by itself meanwhile
     except KeyboardInterrupt:
         _stop(process)
-        return EXIT_INTERRUPTED
+        return Interrupted.exit_code
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> int:
     """Ask a stage to stop, wait for its last checkpoint, and return its exit code."""
-    # The stage has a session of its own, so that it hears of Ctrl-C once, from here.
+    # The stage has a session of its own, so that Ctrl-C reaches it once, from here.
     os.killpg(process.pid, signal.SIGINT)
     try:
         return process.wait(PATIENCE_SECONDS)

@@ -1,4 +1,4 @@
-"""Which packs the stages of a grid read: found once for each data set, decided by rule, never by chance.
+"""Which packs the stages of a grid read: looked for once a data set, and chosen by rule.
 
 - Evaluations read a pack only where it gives the very bits that the originals give; then no fingerprint knows of it.
 - Training views of the back ends `fast` and `device` read a pack that is there, and its identity becomes part of the
@@ -11,36 +11,37 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.config.recipe import Recipe
-from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask, SegmentationTask, Task
+from bench.config.tasks import Task
 from bench.data.packs.manifest import PackUse, StoredPack, evaluation_packs, find_packs, training_pack
 
 PACKED_BACKENDS = frozenset({"fast", "device"})
 
 
 class Packs:
-    """Answers which packs a config's stage reads, given the folders and fingerprints of the data sets found so far."""
+    """Answers which packs a config's stage reads, given the folders and fingerprints of the data sets."""
 
     def __init__(self, roots: Mapping[str, str], fingerprints: Mapping[str, str]) -> None:
         self.roots, self.fingerprints = roots, fingerprints
         self.notes: list[str] = []  # on packs that lie there and are not used
-        self._found: dict[str, list[StoredPack]] = {}
+        self._packs: dict[str, list[StoredPack]] = {}
 
     def __call__(self, config: Recipe | Task) -> tuple[PackUse, ...]:
         """Return the packs that a pretraining or a task reads."""
-        if isinstance(config, SegmentationTask) or config.pack == "off" or config.dataset not in self.roots:
+        settings = dict(config)
+        if settings.get("pack", "off") == "off" or config.dataset not in self.roots:
             return ()
         uses: list[PackUse] = []
-        found = self._of(config.dataset)
-        if found and not isinstance(config, KnnTask | DiagnosticsTask) and config.view_backend in PACKED_BACKENDS:
-            chosen = training_pack(found, config.view_size if isinstance(config, Recipe) else config.size)
+        packs = self._of(config.dataset)
+        if packs and settings.get("view_backend") in PACKED_BACKENDS:
+            chosen = training_pack(packs, config.view_size if isinstance(config, Recipe) else settings["size"])
             uses += [] if chosen is None else [chosen.use("training")]
-        if found and isinstance(config, LinearTask | KnnTask | DiagnosticsTask):
-            uses += [one.use("evaluation") for one in evaluation_packs(found, config.resize)]
+        if packs and "resize" in settings:
+            uses += [pack.use("evaluation") for pack in evaluation_packs(packs, settings["resize"])]
         return tuple(uses)
 
     def _of(self, dataset: str) -> list[StoredPack]:
-        if dataset not in self._found:
-            found, refused = find_packs(dataset, Path(self.roots[dataset]), self.fingerprints[dataset])
-            self._found[dataset] = found
+        if dataset not in self._packs:
+            packs, refused = find_packs(dataset, Path(self.roots[dataset]), self.fingerprints[dataset])
+            self._packs[dataset] = packs
             self.notes += refused
-        return self._found[dataset]
+        return self._packs[dataset]

@@ -20,10 +20,9 @@ from bench.errors import BadInput, Interrupted
 from bench.execute import local
 from bench.execute.grid import Grid
 from bench.execute.local import OVER, run_folder
-from bench.execute.stage import EXIT_INTERRUPTED
 from bench.execute.stage_file import write_stage
 from bench.files import write_text
-from bench.plan import Stage, digest, hashed
+from bench.plan import Stage, digest, hashed_settings
 
 FILE = "speeds.json"
 STEPS = 30  # that are timed
@@ -77,7 +76,7 @@ def machine(gpus: int) -> str:
 
 def key_of(recipe: Recipe) -> str:
     """Return 12 digits that pretrainings share which are taken to be equally fast."""
-    return digest({name: value for name, value in hashed(recipe).items() if name not in _LEFT_OUT})[:12]
+    return digest({name: value for name, value in hashed_settings(recipe).items() if name not in _LEFT_OUT})[:12]
 
 
 def known(recipe: Recipe, work_dir: Path, gpus: int) -> Speed | None:
@@ -85,8 +84,8 @@ def known(recipe: Recipe, work_dir: Path, gpus: int) -> Speed | None:
     stored = _stored(work_dir / FILE)
     if not stored:
         return None
-    found = stored.get(machine(gpus), {}).get(key_of(recipe))
-    return None if found is None else Speed(found["images_per_second"], found["words"])
+    timed = stored.get(machine(gpus), {}).get(key_of(recipe))
+    return None if timed is None else Speed(timed["images_per_second"], timed["words"])
 
 
 def logged(folder: Path) -> Speed | None:
@@ -129,7 +128,7 @@ def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_S
             "checkpoint": CheckpointSettings(every_steps=10**9),
         }
     )
-    own = replace(
+    timing = replace(
         stage,
         label=f"timing-{recipe.name}",
         config=timed,
@@ -138,10 +137,10 @@ def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_S
         parents={},
     )
     place = grid.work_dir / "timing"
-    folder = write_stage(own, place, grid.roots, grid.results_dir, "fail")
+    folder = write_stage(timing, place, grid.roots, grid.results_dir, "fail")
     try:
         code = run_folder(folder, gpus, local.clock() + most_seconds)
-        if code == EXIT_INTERRUPTED:
+        if code == Interrupted.exit_code:
             raise Interrupted(f"Timing {recipe.name} was interrupted; nothing had begun.")
         if code not in {0, OVER}:
             return Speed(None, f"a few steps of {recipe.name} failed here")

@@ -1,23 +1,28 @@
-"""`stage.json`, which tells a process all that it needs to run one stage, and `done.json`, which says it ran.
+"""A stage's folder: `stage.json`, which is all that a process needs to run it, `done.json`, which says it ran, a lock.
 
-Both are written whole or not at all. Paths of parents are relative to the work folder, so that it can be moved.
+Both files are written whole or not at all. Paths of parents are relative to the work folder, so that it can be moved.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from bench.config.kinds import StageKind
 from bench.config.recipe import Recipe
-from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask, SegmentationTask
+from bench.config.tasks import AnyTask, stage_kind
 from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput
 from bench.files import write_text
-from bench.plan import OUTPUTS, Kind, Stage, protocol_hash
+from bench.plan import Stage, protocol_hash
 
 STAGE, DONE = "stage.json", "done.json"
 
@@ -27,13 +32,13 @@ class StageFile(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    kind: Kind
+    kind: str
     label: str
     seed: int
     fingerprint: str
     recipe_fingerprint: str
     recipe: Recipe
-    task: SegmentationTask | LinearTask | KnnTask | DiagnosticsTask | None = Field(default=None, discriminator="kind")
+    task: AnyTask | None = None
     protocol: str | None  # of a task
     inputs: dict[str, str]  # role -> folder, relative to the work folder
     data: dict[str, str]  # data set -> fingerprint
@@ -42,6 +47,16 @@ class StageFile(BaseModel):
     results_dir: str
     unreadable: Literal["fail", "skip"]
     packs: tuple[PackUse, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """Its name for people."""
+        return f"{self.kind} {self.label}"
+
+    @property
+    def stage_kind(self) -> type[StageKind]:
+        """What its kind says of itself."""
+        return stage_kind(self.kind, self.task)
 
 
 class Done(BaseModel):
@@ -94,20 +109,50 @@ def read_stage(folder: Path) -> StageFile:
         raise BadInput(f"{file} is not a stage of this version of bench; start it again with bench run.") from error
 
 
-def read_done(folder: Path, fingerprint: str) -> Done | None:
-    """Return what a finished stage left, or None if it has not finished or left something of another plan."""
+def read_done(folder: Path, fingerprint: str, outputs: Iterable[str]) -> Done | None:
+    """Return what a finished stage left; None if it has not finished, lacks an output, or is of another plan."""
     try:
         done = Done.model_validate_json((folder / DONE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    outputs = next((names for kind, names in OUTPUTS.items() if kind == folder.parent.name), ())
     complete = all((folder / name).is_file() for name in outputs)
     return done if complete and done.fingerprint == fingerprint else None
+
+
+def finished(folder: Path) -> Done:
+    """Return what a stage left in its folder; BadInput when it is not finished."""
+    stage = read_stage(folder)
+    done = read_done(folder, stage.fingerprint, stage.stage_kind.outputs)
+    if done is None:
+        raise BadInput(f"{folder} is not finished; run it first: bench stage {folder}")
+    return done
 
 
 def write_done(folder: Path, done: Done) -> None:
     """Mark a stage as finished; the last thing that it does."""
     write_text(folder / DONE, done.model_dump_json(indent=1) + "\n")
+
+
+@contextmanager
+def held(folder: Path, stage: StageFile, wait: bool) -> Iterator[None]:
+    """Hold a stage's folder, so that one process at a time runs it.
+
+    Where another process holds it, wait for that one, or raise BadInput if `wait` is False.
+    """
+    lock, holder = FileLock(folder / "lock"), folder / "holder"
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        name = holder.read_text(encoding="utf-8").strip() if holder.is_file() else "another process"
+        if not wait:
+            raise BadInput(f"{stage.label} is being run by {name}; wait for it, or leave out --no-wait.") from None
+        print(f"{stage.title}: waiting for {name}, which runs it already", flush=True)
+        lock.acquire()
+    try:
+        write_text(holder, f"process {os.getpid()} on {socket.gethostname()}\n")
+        yield
+    finally:
+        lock.release()
 
 
 def make_folder(folder: Path, option: str) -> None:
@@ -126,12 +171,12 @@ def make_folder(folder: Path, option: str) -> None:
 
 def _lineage_data(stage: Stage) -> dict[str, str]:
     """The stage's own data under their names, those that an ancestor read in another form beside them."""
-    found = dict(stage.data)
+    data = dict(stage.data)
     for parent in stage.parents.values():
         for name, value in _lineage_data(parent).items():
-            while found.setdefault(name, value) != value:
+            while data.setdefault(name, value) != value:
                 name += " (upstream)"
-    return found
+    return data
 
 
 def plain(value: Any) -> Any:

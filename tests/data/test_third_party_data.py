@@ -20,7 +20,7 @@ from bench.data.sets import fingerprint, index, pretraining_index, short_name
 from bench.data.sets.check import check
 from bench.errors import BadInput
 from bench.execute.grid import Request, plan_grid
-from bench.plan import Planner, settings
+from bench.plan import Planner, recorded_settings
 
 PAGE = Path(__file__).parents[2] / "docs" / "adding_a_dataset.md"
 Run = Callable[..., "CompletedProcess[str]"]
@@ -113,7 +113,7 @@ def test_a_plan_does_not_depend_on_where_it_lies(mine: Path, birds: Path, tmp_pa
     def planned(folder: Path) -> list[str]:
         recipe, task = load_recipe(str(folder / "birds_simclr.py")), load_task(str(folder / "birds_knn.py"))
         assert recipe.dataset == task.dataset == f"{folder}/birds.py:Birds"  # found from any folder
-        assert settings(recipe)["dataset"] == "birds"
+        assert recorded_settings(recipe)["dataset"] == "birds"
         return [stage.fingerprint for stage in Planner(lambda name: "content").grid([recipe], [task], [0])]
 
     shutil.copytree(mine, tmp_path / "moved")

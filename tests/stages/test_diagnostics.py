@@ -160,7 +160,7 @@ def test_powers_of_two_and_a_plot_of_what_collapsed() -> None:
 def test_the_plan_reads_trunk_and_training_state_and_adds_no_pretraining() -> None:
     task = load_task("diagnostics", "smoke")
     assert isinstance(task, DiagnosticsTask)
-    with_knn = Planner(lambda name: name, profile="smoke")
+    with_knn = Planner(lambda name: name)
     stages = with_knn.grid([load_recipe("coco", "smoke")], [load_task("imagenet_knn", "smoke"), task], [0])
     assert [stage.kind for stage in stages] == ["pretrain", "convert", "knn", "diagnostics"]
     assert {role: parent.kind for role, parent in stages[-1].parents.items()} == {

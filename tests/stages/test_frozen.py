@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from bench.config.load import load_task
 from bench.errors import StageFailed
-from bench.plan import hashed, protocol_hash
+from bench.plan import hashed_settings, protocol_hash
 from bench.stages import frozen_trunk as frozen
 from bench.stages.compiled_trunk import compile_frozen
 from bench.stages.folded_trunk import FoldedEncoder
@@ -152,9 +152,9 @@ def test_a_network_is_compiled_with_its_weights_as_constants() -> None:
 def test_switches_that_came_later_change_a_protocol_only_where_they_are_used() -> None:
     for name, later in (("imagenet_linear", "features"), ("imagenet_knn", "search")):
         before = load_task(name, extra={"trunk": "autocast"} | ({"search": "float32"} if later == "search" else {}))
-        assert not {"trunk", "compile_trunk", "reuse_features", later} & hashed(before).keys()
+        assert not {"trunk", "compile_trunk", "reuse_features", later} & hashed_settings(before).keys()
         folded = load_task(name, extra={"trunk": "folded"})
-        assert hashed(folded)["trunk"] == "folded"
+        assert hashed_settings(folded)["trunk"] == "folded"
         assert protocol_hash(folded) != protocol_hash(before)
         here = load_task(name, extra={"trunk": "folded", "compile_trunk": False, "reuse_features": False})
         assert protocol_hash(here) == protocol_hash(folded)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from bench.config.load import load_task
 from bench.config.tasks import FastStep, SegmentationTask
-from bench.plan import hashed
+from bench.plan import hashed_settings
 from bench.stages.segmentation import evaluation as segmentation_evaluation
 from bench.stages.segmentation import fast as segmentation_fast
 from bench.stages.segmentation.evaluation import LeanValLoop, compile_scorer, evaluation_copy
@@ -408,9 +408,9 @@ def test_switches_at_their_defaults_leave_the_protocol_as_it_was() -> None:
     task = load_task("cityscapes_pspnet")
     assert isinstance(task, SegmentationTask)
     assert task.fast == ALL
-    assert {"fast", "evaluation_precision"} & hashed(task).keys() == set()
-    assert hashed(task.model_copy(update={"fast": ()}))["fast"] == []
-    assert hashed(task.model_copy(update={"evaluation_precision": "bf16"}))["evaluation_precision"] == "bf16"
+    assert {"fast", "evaluation_precision"} & hashed_settings(task).keys() == set()
+    assert hashed_settings(task.model_copy(update={"fast": ()}))["fast"] == []
+    assert hashed_settings(task.model_copy(update={"evaluation_precision": "bf16"}))["evaluation_precision"] == "bf16"
 
 
 def test_each_step_can_be_left_out() -> None:

@@ -137,10 +137,10 @@ def test_modes_and_random_state_are_put_back_as_they_were() -> None:
 
 
 def test_the_settings_are_in_no_fingerprint() -> None:
-    from bench.plan import hashed
+    from bench.plan import hashed_settings
 
     assert "diagnostics" in MACHINE_KEYS
-    assert hashed(recipe()) == hashed(recipe(**look(guard="stop")))
+    assert hashed_settings(recipe()) == hashed_settings(recipe(**look(guard="stop")))
 
 
 def test_a_look_that_goes_wrong_ends_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,91 @@
+"""Commands that look at data sets, pack and render them: `bench data …`."""
+
+from __future__ import annotations
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from bench.cli_options import App, DataRoot, UnreadableOption
+from bench.errors import BadInput, Interrupted
+
+app = App("data", "Look at data sets.")
+
+
+class Split(StrEnum):
+    """A split that can be packed; the parser knows no list of literals."""
+
+    train = "train"
+    val = "val"
+
+
+@app.command("check")
+def data_check_command(
+    dataset: Annotated[str, typer.Argument(help="Such as coco, imagenet, cityscapes or cifar10.", metavar="DATASET")],
+    data_root: DataRoot = [],  # noqa: B006
+) -> None:
+    """Count a data set's files, and name those that are missing or unreadable."""
+    from bench.data.roots import resolve_roots
+    from bench.data.sets.check import check
+
+    root = resolve_roots(data_root).find(dataset)
+    report = check(dataset, root)
+    for line in report.lines():
+        print(line)
+    if not report.ok:
+        raise BadInput(f"{dataset} at {root} has the problems above; mend or remove the files that are named.")
+
+
+@app.command("pack")
+def data_pack_command(
+    dataset: Annotated[str, typer.Argument(help="coco, imagenet or imagenet100.", metavar="DATASET")],
+    data_root: DataRoot = [],  # noqa: B006
+    split: Annotated[
+        list[Split],
+        typer.Option("--split", help="Which splits; all, if left out.", metavar="train [val]"),
+    ] = [],  # noqa: B006
+    short_side: Annotated[int, typer.Option("--short-side", min=32, help="Larger images are shrunk to it.")] = 256,
+    format: Annotated[Literal["jpeg", "uint8"], typer.Option("--format", help="How pixels are stored.")] = "jpeg",
+    quality: Annotated[int | None, typer.Option("--quality", min=1, max=100, help="Of JPEG; 90 if left out.")] = None,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", envvar="BENCH_PACK_DIR", help="Where to; the data root, if left out.", metavar="DIR"),
+    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", min=1, help="Processes; one a core if left out.")] = None,
+    unreadable: UnreadableOption = "fail",
+) -> None:
+    """Shrink a data set's images once, into few large files that training then reads instead."""
+    from bench.data.packs.manifest import Form
+    from bench.data.packs.writing import pack, summary
+    from bench.data.roots import resolve_roots
+    from bench.data.sets import splits
+
+    if quality is not None and format != "jpeg":
+        raise BadInput("--quality is of JPEG; leave it out with --format uint8.")
+    form = Form(format=format, short_side=short_side, quality=(quality or 90) if format == "jpeg" else None)
+    root = resolve_roots(data_root).find(dataset)
+    for name in [str(part) for part in split] or splits(dataset, root) or ["train"]:
+        try:
+            made, there = pack(dataset, root, name, form, to=to, workers=workers, unreadable=unreadable)
+        except KeyboardInterrupt as error:  # which the parser would turn into an exit without a word
+            raise Interrupted(f"Packing {dataset} {name} was interrupted; what was packed stays.") from error
+        print(summary(made, there), flush=True)
+    if to is not None and os.environ.get("BENCH_PACK_DIR") != str(to):
+        print(f"So that plan and run find it, set BENCH_PACK_DIR={to.absolute()}", flush=True)
+
+
+@app.command("render")
+def data_render_command(
+    folder: Annotated[Path, typer.Argument(help="Where to write coco/, imagenet/, cifar10/ and so on.", metavar="DIR")],
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 0,
+) -> None:
+    """Render tiny procedural data sets in the layouts of the originals."""
+    from bench.execute.stage_file import make_folder
+    from bench.synthetic.render import render
+
+    make_folder(folder, "DIR")
+    for name, place in render(folder, seed).items():
+        print(f"{name:<11} {place}")

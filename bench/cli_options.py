@@ -1,0 +1,127 @@
+"""What commands share: their options, those of a request as one, and options that take several values.
+
+Only light things are imported here, so that `bench --help` is quick.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperCommand
+
+from bench.execute.request import Request
+
+Pretrain = Annotated[
+    list[str], typer.Option("--pretrain", help="Pretraining configs: names or paths.", metavar="A [B …]")
+]
+Downstream = Annotated[
+    list[str], typer.Option("--downstream", help="Downstream configs: names, paths, mmseg configs.", metavar="X [Y …]")
+]
+Seeds = Annotated[list[int], typer.Option("--seeds", help="Seeds: each cell is run once a seed.", metavar="0 [1 …]")]
+Assignments = Annotated[
+    list[str], typer.Option("--set", help="Values laid over the configs, e.g. epochs=2.", metavar="KEY=VALUE")
+]
+Sweep = Annotated[
+    list[str],
+    typer.Option(
+        "--sweep",
+        help="Each pretraining once for every value, e.g. objective.temperature=0.1,0.2; several: every combination.",
+        metavar="KEY=V,V",
+    ),
+]
+DataRoot = Annotated[
+    list[str], typer.Option("--data-root", help="coco=DIR cityscapes=DIR …, or one parent folder.", metavar="NAME=DIR")
+]
+ProfileOption = Annotated[
+    Literal["full", "mini", "smoke"], typer.Option("--profile", help="The schedule: a named overlay in the configs.")
+]
+Smoke = Annotated[bool, typer.Option("--smoke", help="Profile smoke, on scenes rendered here (no data needed).")]
+WorkDir = Annotated[
+    Path, typer.Option("--work-dir", envvar="BENCH_WORK_DIR", help="Where stages keep their files.", metavar="DIR")
+]
+ResultsDir = Annotated[
+    Path | None, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR", help="Records and tables.", metavar="DIR")
+]
+Gpus = Annotated[int, typer.Option("--gpus", min=1, help="Processes a stage: one a GPU; gloo processes on a CPU.")]
+AllocatorOption = Annotated[
+    Literal["auto", "default", "jemalloc"] | None,
+    typer.Option("--allocator", help="The stages' C allocator; BENCH_ALLOCATOR says the same.", show_default="auto"),
+]
+UnreadableOption = Annotated[
+    Literal["fail", "skip"], typer.Option("--unreadable", help="What to do with an unreadable image.")
+]
+
+# The option of each field of a request.
+REQUEST: dict[str, Any] = {
+    "pretrain": Pretrain,
+    "downstream": Downstream,
+    "seeds": Seeds,
+    "profile": ProfileOption,
+    "smoke": Smoke,
+    "assignments": Assignments,
+    "sweep": Sweep,
+    "data_root": DataRoot,
+    "work_dir": WorkDir,
+    "results_dir": ResultsDir,
+    "unreadable": UnreadableOption,
+}
+
+
+class Command(TyperCommand):
+    """A command whose options of several values take them one after another, too: `--seeds 0 1 2`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after the command's name; the parser's own form is `--seeds 0 --seeds 1`."""
+        several = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
+        words: list[str] = []
+        option = None  # that the words which follow belong to
+        for word in args:
+            if word.startswith("-"):
+                option = word if word in several else None
+            elif option is not None and words[-1] != option:
+                words.append(option)
+            words.append(word)
+        return super().parse_args(ctx, words)
+
+
+class App(typer.Typer):
+    """A group of such commands."""
+
+    def __init__(self, name: str | None = None, help: str | None = None) -> None:
+        super().__init__(
+            name=name, help=help, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+        )
+
+    def command(self, name: str | None = None, **more: Any) -> Callable[[Any], Any]:
+        """Register a function as a command."""
+        return super().command(name, cls=Command, **more)
+
+
+def takes_request(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a request in the place of its first parameter, which is then the `Request`."""
+    _, *others = inspect.signature(command, eval_str=True).parameters.values()
+    options = []
+    for field in fields(Request):
+        default = inspect.Parameter.empty if field.default is MISSING else field.default
+        default = list(default) if isinstance(default, tuple) else default
+        options.append(
+            inspect.Parameter(
+                field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=REQUEST[field.name]
+            )
+        )
+    given = [*options, *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in others)]
+
+    @functools.wraps(command)
+    def with_options(**values: Any) -> None:
+        request = Request(**{option.name: values.pop(option.name) for option in options})
+        command(request, **values)
+
+    with_options.__signature__ = inspect.Signature(given)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {each.name: each.annotation for each in given}
+    return with_options

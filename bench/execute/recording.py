@@ -1,0 +1,118 @@
+"""The record of a task's result: what its stage was told, what it and its parents left, and the machine it ran on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.config.load import load_recipe, load_task, parse_assignments
+from bench.config.recipe import Recipe
+from bench.config.tasks import KINDS, Task
+from bench.data.sets import short_name
+from bench.errors import BadInput
+from bench.execute.stage_file import STAGE, Done, StageFile, finished, read_stage
+from bench.plan import recorded_settings
+from bench.record import Fingerprints, Record, environment
+
+NO_LOSS = frozenset({"steps", "epochs", "images_skipped"})  # the numbers of a pretraining that are no term of its loss
+
+
+def history_of(stage: StageFile, work_dir: Path) -> dict[str, Done]:
+    """Return what the conversion and the pretraining of a task's trunk left, by kind, the first one first.
+
+    People delete training states once the trunk is there: then the pretraining is left out. Raises BadInput for a
+    conversion that is not finished.
+    """
+    trunk = work_dir / stage.inputs["convert"]
+    pretrain = work_dir / read_stage(trunk).inputs["pretrain"]
+    trained = {"pretrain": finished(pretrain)} if (pretrain / STAGE).is_file() else {}
+    return trained | {"convert": finished(trunk)}
+
+
+def record_of(stage: StageFile, done: Done, history: Mapping[str, Done]) -> Record:
+    """Return the record of a task's result, with all that is needed to believe it.
+
+    Args:
+        stage: of a task.
+        done: what it left.
+        history: what the stages before it left, by kind (see `history_of`).
+    """
+    assert stage.task is not None
+    assert stage.protocol is not None
+    task, metrics = stage.task, dict(done.metrics)
+    stages = {**history, stage.kind: done}
+    trained = history["pretrain"].metrics if "pretrain" in history else {}
+    upstream, downstream = recorded_settings(stage.recipe), recorded_settings(task)
+    # Paths would be of this machine; the fingerprints know the contents.
+    for key in task.file_contents():
+        downstream[key] = Path(downstream[key]).name
+    if upstream["init"] is not None and upstream["init"]["checkpoint"] is not None:
+        upstream["init"]["checkpoint"] = Path(upstream["init"]["checkpoint"]).name
+    return Record(
+        pretrain=stage.recipe.name,
+        pretrain_set=short_name(stage.recipe.dataset),
+        arch=stage.recipe.arch,
+        task=task.name,
+        kind=stage.kind,
+        columns={} if task.kind in KINDS else dict(task.metrics),
+        dataset=short_name(task.dataset),
+        profile=task.profile,
+        seed=stage.seed,
+        images_skipped=int(metrics.pop("images_skipped", 0)) + int(trained.get("images_skipped", 0)),
+        metrics=metrics,
+        pretrain_metrics={
+            name: float(value)
+            for name, value in trained.items()
+            if isinstance(value, int | float) and name not in NO_LOSS
+        },
+        fingerprints=Fingerprints(stage=stage.fingerprint, recipe=stage.recipe_fingerprint, protocol=stage.protocol),
+        data={short_name(name): value for name, value in stage.lineage_data.items()},
+        settings={"pretrain": upstream, "downstream": downstream},
+        wall_seconds={kind: each.wall_seconds for kind, each in stages.items()},
+        peak_memory_mib={
+            kind if name == "process" else f"{kind} {name}": value
+            for kind, each in stages.items()
+            for name, value in each.peak_memory_mib.items()
+        },
+        precision={kind: each.precision for kind, each in stages.items() if each.precision is not None},
+        weights=stage.inputs["convert"] + "/trunk.safetensors",
+        command=command_of(stage.recipe, task, stage.seed),
+        **environment(_gpus()),
+    )
+
+
+def command_of(recipe: Recipe, task: Task, seed: int) -> str:
+    """Return the command that gives a result anew: its configs by name, and what was set otherwise than in them."""
+    pretrain, downstream = (Path(config.source).stem for config in (recipe, task))
+    words = ["bench", "run", "--pretrain", pretrain, "--downstream", downstream, "--seeds", str(seed)]
+    words += ["--profile", task.profile]
+    changed: list[str] = []
+    with contextlib.suppress(BadInput):  # a config that is no longer where it was: the settings are in the record
+        shipped = recorded_settings(load_recipe(pretrain, recipe.profile))
+        changed += _changed("pretrain", recorded_settings(recipe), shipped)
+        shipped = recorded_settings(load_task(downstream, task.profile))
+        changed += _changed("downstream", recorded_settings(task), shipped)
+    return shlex.join([*words, *(["--set", *changed] if changed else [])])
+
+
+def _changed(key: str, value: Any, base: Any) -> list[str]:
+    """Return `key=value` of each value, however deep, that `base` has not or has otherwise."""
+    if isinstance(value, dict) and isinstance(base, dict):
+        return [word for name, below in value.items() for word in _changed(f"{key}.{name}", below, base.get(name))]
+    if json.dumps(value) == json.dumps(base):  # a tuple is a list there
+        return []
+    plain = f"{key}={value}"  # a word needs no quotes, unless it could be read as something else
+    return [plain if parse_assignments([plain])[key] == value else f"{key}={value!r}"]
+
+
+def _gpus() -> list[str]:
+    """The devices that this process could see, if its stage used torch at all."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
