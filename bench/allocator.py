@@ -27,7 +27,7 @@ from bench.errors import BadInput, nearest
 VARIABLE = "BENCH_ALLOCATOR"
 CHOICES = ("auto", "default", "jemalloc")
 
-# glibc's own variables (mallopt(3)): serve every allocation from the heap, never trim that, grow it by 64 MiB at a time.
+# glibc's own variables, see mallopt(3): allocate from the heap alone, never trim it, grow it by 64 MiB at a time.
 KEEP_FREED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**63 - 1), "MALLOC_TOP_PAD_": str(64 * 2**20)}
 
 # Without these jemalloc gives memory back after ten seconds, and then costs more page faults than glibc.

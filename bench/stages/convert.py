@@ -6,7 +6,6 @@ Reads `last.ckpt` of the pretraining; writes `trunk.safetensors`, `proof.json` a
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from bench.convert.proof import load_strictly, prove, write_proof
 from bench.convert.reading import read_checkpoint
 from bench.convert.trunk import TRUNK, Trunk, read_trunk, save_trunk
 from bench.errors import BadInput, StageFailed
+from bench.files import replacing
 from bench.nn.encoder import Encoder, build_encoder
 from bench.stages.job import Job
 from bench.stages.segmentation.model import build_backbone
@@ -107,10 +107,8 @@ def _export(folder: Path, trunk: Trunk) -> None:
     if trunk.stem == "imagenet":
         files["trunk_mmseg.pth"] = to_mmseg(state, arch)
     for name, content in files.items():
-        temporary = folder / f".{name}.{os.getpid()}"
-        torch.save(content, temporary)
-        temporary.replace(folder / name)
+        with replacing(folder / name) as temporary:
+            torch.save(content, temporary)
     words = {"arch": arch, "format": "pt"} | ({} if trunk.stem == "imagenet" else {"stem": trunk.stem})
-    temporary = folder / f".trunk_timm.safetensors.{os.getpid()}"
-    safetensors.torch.save_file(to_timm(state), temporary, metadata=words)
-    temporary.replace(folder / "trunk_timm.safetensors")
+    with replacing(folder / "trunk_timm.safetensors") as temporary:
+        safetensors.torch.save_file(to_timm(state), temporary, metadata=words)

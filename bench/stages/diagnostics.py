@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,6 +23,7 @@ from bench.data.images import EvalDataset, ViewDataset, in_order
 from bench.data.sets import index, pretraining_index
 from bench.data.views import SIMCLR_VIEWS, normalised
 from bench.errors import BadInput, StageFailed
+from bench.files import write_text
 from bench.nn.diagnostics import spectrum
 from bench.progress import Progress
 from bench.stages.frozen_trunk import loaded, subset
@@ -77,8 +76,8 @@ def run(job: Job) -> dict[str, Any]:
         spectra[name] = spectrum(z).tolist()
         metrics |= {f"{name}_{key}": value for key, value in values.items()}
         metrics |= {f"{name}_dims": z.shape[1], f"{name}_log10_spectrum": at_powers_of_two(spectra[name])}
-    _write(job.folder / "spectrum.json", json.dumps(spectra))
-    _write(job.folder / "spectrum.svg", plot(spectra))
+    write_text(job.folder / "spectrum.json", json.dumps(spectra))
+    write_text(job.folder / "spectrum.svg", plot(spectra))
     return metrics
 
 
@@ -180,9 +179,3 @@ def plot(spectra: Mapping[str, Sequence[float]], width: int = 480, height: int =
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
         parts.append(f'<text x="{width - 16}" y="{line}" text-anchor="end" fill="{colour}">{name}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
-
-
-def _write(file: Path, text: str) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(file)
