@@ -55,7 +55,7 @@ def step(form: str, batch: int, size: int = 224, rates: int = 1, classes: int = 
 
         return _waiting(train, batch, device)
 
-    from bench.stages.linear import Heads
+    from bench.stages.linear_heads import Heads
 
     heads = Heads(rates, classes, 2048, 0, device)
     speeds = torch.logspace(-3, 0, rates, device=device)

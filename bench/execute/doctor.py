@@ -86,7 +86,7 @@ def _allocator() -> str:
         return f"glibc's default; unset {allocator.VARIABLE} for fewer page faults in a training step"
     by_hand = " ".join(f"{name}={value}" for name, value in allocator.KEEP_FREED.items())
     return (
-        f"glibc, keeping freed memory in stages that bench run starts; for bench stage started directly, set {by_hand}; "
+        f"glibc, keeping freed memory in stages that bench run starts; for bench stage by itself, set {by_hand}; "
         f"{allocator.VARIABLE}=default leaves it as it is"
     )
 

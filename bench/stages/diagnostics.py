@@ -26,7 +26,7 @@ from bench.errors import BadInput, StageFailed
 from bench.files import write_text
 from bench.nn.diagnostics import spectrum
 from bench.progress import Progress
-from bench.stages.frozen_trunk import loaded, subset
+from bench.stages.features import loaded, subset
 from bench.stages.job import Job
 from bench.stages.pretrain import start
 from bench.train.checkpoint import LAST, read
