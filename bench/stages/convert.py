@@ -23,7 +23,6 @@ from bench.errors import BadInput, StageFailed
 from bench.files import replacing
 from bench.nn.encoder import Encoder, build_encoder
 from bench.stages.job import Job
-from bench.stages.segmentation.model import build_backbone
 
 CHECKPOINT = "last.ckpt"
 
@@ -42,11 +41,13 @@ def run(job: Job) -> dict[str, Any]:
     origin = job.inputs["pretrain"].name
     about: dict[str, str | int] = {"recipe": recipe.name, "seed": job.seed, "pretraining": origin}
     save_trunk(job.folder / TRUNK, state, recipe.arch, recipe.stem, **about)
-    # From here on both sides go their own way: the pretraining's encoder straight from its checkpoint, and mmseg's
+    # From here on the two sides share nothing: the pretraining's encoder comes straight from its checkpoint, mmseg's
     # network (torchvision's, for a stem that mmseg lacks) from the file that the stages downstream will read.
     encoder = pretrained_encoder(checkpoint, recipe.arch, recipe.stem).eval()
     trunk = read_trunk(job.folder / TRUNK)
     if trunk.stem == "imagenet":
+        from bench.stages.segmentation.model import build_backbone  # imports mmseg, which other stems do without
+
         network, owner = build_backbone(recipe.arch), "mmseg's ResNet"
     else:
         network, owner = StemmedResNet(trunk.arch, trunk.stem), f"torchvision's ResNet with the stem {trunk.stem}"
@@ -62,7 +63,7 @@ def run(job: Job) -> dict[str, Any]:
 
 
 class StemmedResNet(nn.Module):
-    """torchvision's own ResNet with a stem for small images, built apart from our encoder: image -> (C2, C3, C4, C5).
+    """torchvision's ResNet with a stem for small images, built apart from our encoder: image -> (C2, C3, C4, C5).
 
     Its stem is said here a second time on purpose: where the encoder's stem is not what the trunk file names, the maps
     differ, and the load proof fails.
@@ -95,8 +96,8 @@ def pretrained_encoder(checkpoint: Path, arch: str, stem: str = "imagenet") -> E
     if not isinstance(objective, dict):
         raise BadInput(f"{checkpoint} is not a training checkpoint of this project; run the pretrain stage again.")
     encoder = build_encoder(arch, seed=0, stem=stem)
-    own = {name.removeprefix("encoder."): tensor for name, tensor in objective.items() if name.startswith("encoder.")}
-    load_strictly(encoder, own, "the pretraining encoder")
+    state = {name.removeprefix("encoder."): tensor for name, tensor in objective.items() if name.startswith("encoder.")}
+    load_strictly(encoder, state, "the pretraining encoder")
     return encoder
 
 
