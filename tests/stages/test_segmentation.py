@@ -29,11 +29,11 @@ from bench.errors import BadInput, Interrupted, StageFailed
 from bench.nn.encoder import build_encoder
 from bench.stages.job import Job
 from bench.stages.segmentation import finetune as segmentation
-from bench.stages.segmentation.evaluation import LeanValLoop
-from bench.stages.segmentation.metric import ExactIoU
+from bench.stages.segmentation.evaluation import EvaluationLoop
+from bench.stages.segmentation.metric import UnroundedIoU
 from bench.stages.segmentation.mmseg_config import adapt
 from bench.stages.segmentation.model import build_backbone, build_model
-from bench.stages.segmentation.runner import CHECKPOINT, Draws, Keep
+from bench.stages.segmentation.runner import CHECKPOINT, SaveCheckpoint, SeedIterations
 from bench.stages.segmentation.samples import DrawSampler, _start_worker
 from bench.train import background
 from bench.train.checkpoint import write
@@ -128,7 +128,7 @@ def state_of(folder: Path) -> dict[str, Any]:
 
 
 def scores(pairs: list[tuple[Tensor, Tensor]], classes: int) -> dict[str, Any]:
-    metric = ExactIoU()
+    metric = UnroundedIoU()
     metric.dataset_meta = {"classes": [f"c{i}" for i in range(classes)]}
     counts = [metric.intersect_and_union(guess, truth, classes, 255) for guess, truth in pairs]
     return metric.compute_metrics(counts)
@@ -163,7 +163,7 @@ def test_many_pixels_are_counted_one_by_one() -> None:
     pixels = 2**24
     one = (torch.tensor([pixels, 0]), torch.tensor([pixels, 1]), torch.tensor([pixels, 1]), torch.tensor([pixels, 0]))
     more = tuple(torch.tensor([1, 0]) for _ in range(4))
-    metric = ExactIoU()
+    metric = UnroundedIoU()
     metric.dataset_meta = {"classes": ["a", "b"]}
     wrong = (torch.tensor([0, 0]), torch.tensor([1, 1]), torch.tensor([0, 1]), torch.tensor([1, 0]))
     found = metric.compute_metrics([one, more, more, wrong])
@@ -172,7 +172,7 @@ def test_many_pixels_are_counted_one_by_one() -> None:
 
 def test_labels_outside_of_the_classes_are_refused() -> None:
     with pytest.raises(BadInput, match=r"label 26, but there are 19 classes; .*labelTrainIds\.png"):
-        ExactIoU.intersect_and_union(torch.tensor([[1]]), torch.tensor([[26]]), 19, 255)
+        UnroundedIoU.intersect_and_union(torch.tensor([[1]]), torch.tensor([[26]]), 19, 255)
 
 
 # --------------------------------------------------------------------------------------------- the config
@@ -306,7 +306,7 @@ def test_a_resnet50_is_trained_from_the_trunk(data: Path, tmp_path: Path, monkey
     (tmp_path / "run").mkdir()
     at_first_step: list[Any] = []
 
-    class Look(Draws):
+    class Look(SeedIterations):
         def before_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
             if batch_idx == 0:
                 at_first_step.append(
@@ -314,7 +314,7 @@ def test_a_resnet50_is_trained_from_the_trunk(data: Path, tmp_path: Path, monkey
                 )
             super().before_train_iter(runner, batch_idx)
 
-    monkeypatch.setattr(segmentation, "Draws", Look)
+    monkeypatch.setattr(segmentation, "SeedIterations", Look)
     chosen = task(config=USUAL, iterations=2, precision="bf16", channels_last=True)
     found = segmentation.run(Job(chosen, 0, tmp_path / "run", {"convert": folder}, {"cityscapes": data}))
     assert at_first_step[0].complete
@@ -335,14 +335,14 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_by_bit(
 ) -> None:
     straight = run("straight")
 
-    class Kill(Draws):
+    class Kill(SeedIterations):
         def before_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
             super().before_train_iter(runner, batch_idx)
             if batch_idx == 1:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(segmentation, "Draws", Kill)
+        patch.setattr(segmentation, "SeedIterations", Kill)
         with pytest.raises(Interrupted, match=r"Stopped after iteration 2 of 4\. The last checkpoint is .*last\.ckpt"):
             run("broken")
     assert state_of(tmp_path / "broken")["iteration"] == 2
@@ -369,21 +369,21 @@ def test_a_run_that_dies_while_a_slow_disk_takes_its_checkpoint_goes_on_from_the
         write(file, content)
         written.append(content["iteration"])
 
-    class Die(Draws):
+    class Die(SeedIterations):
         def before_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
             super().before_train_iter(runner, batch_idx)
             if batch_idx == 3:
                 raise RuntimeError("died in iteration 4")
 
-    def validate(self: LeanValLoop) -> dict[str, float]:
+    def validate(self: EvaluationLoop) -> dict[str, float]:
         del self
         assert not written, "validation waited for the checkpoint"
         return {}
 
     with monkeypatch.context() as patch:
         patch.setattr(background, "write", slow)
-        patch.setattr(segmentation, "Draws", Die)
-        patch.setattr(LeanValLoop, "run", validate)
+        patch.setattr(segmentation, "SeedIterations", Die)
+        patch.setattr(EvaluationLoop, "run", validate)
         with pytest.raises(RuntimeError, match="died in iteration 4"):
             run("broken", validate_every=2)
     assert written == [2]
@@ -460,12 +460,12 @@ def test_what_the_stage_writes_lies_in_its_folder_and_the_screen_stays_quiet(
 def test_a_subset_is_drawn_by_the_seed(run: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[str] = set()
 
-    class Look(Keep):
+    class Look(SaveCheckpoint):
         def after_train_iter(self, runner: Any, batch_idx: int, outputs: Any, **kwargs: Any) -> None:
             seen.update(Path(s.metainfo["img_path"]).name[5:11] for s in kwargs["data_batch"]["data_samples"])
             super().after_train_iter(runner, batch_idx, outputs)
 
-    monkeypatch.setattr(segmentation, "Keep", Look)
+    monkeypatch.setattr(segmentation, "SaveCheckpoint", Look)
     run("x", subset=2)
     assert len(seen) == 2
     first = set(seen)

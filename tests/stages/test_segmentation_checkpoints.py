@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bench.errors import Interrupted, StageFailed
-from bench.stages.segmentation.runner import CHECKPOINT, Keep, Skipped
+from bench.stages.segmentation.runner import CHECKPOINT, CollectSkipped, SaveCheckpoint
 from bench.train import background
 from bench.train.checkpoint import write
 from bench.train.distributed import Ranks
@@ -51,7 +51,7 @@ class OtherRanks(Ranks):
 
 
 class Run:
-    """A Keep over one tiny network after a step of SGD with momentum, every second iteration."""
+    """A SaveCheckpoint over one tiny network after a step of SGD with momentum, every second iteration."""
 
     def __init__(self, folder: Path, ranks: Ranks | None = None) -> None:
         torch.manual_seed(0)
@@ -67,7 +67,7 @@ class Run:
         self.stop = SimpleNamespace(asked=False)
         self.file = folder / CHECKPOINT
         ranks = ranks or Ranks()
-        self.keep = Keep(self.file, 2, "hash", ranks, self.stop, Skipped(Ranks()))  # type: ignore[arg-type]
+        self.keep = SaveCheckpoint(self.file, 2, "hash", ranks, self.stop, CollectSkipped(Ranks()))  # type: ignore[arg-type]
 
     def iterate(self, index: int, loss: float = 1.0) -> None:
         self.keep.after_train_iter(self.runner, index, {"loss": torch.tensor(loss)})
