@@ -7,11 +7,12 @@ VENV   ?= .venv
 PEERS   = .venv-peers
 BIN     = $(VENV)/bin
 
-.PHONY: help install demo test lint types contracts check-tables check-performance check-docs check peers bench \
+.PHONY: help install demo test test-fast lint types contracts check-tables check-performance check-docs check peers bench \
 	performance docs lock clean
 
 help:
-	@echo "make demo | test | check (lint, types, contracts, tests, tables, pages) | lint | types | contracts"
+	@echo "make demo | test | test-fast (not the slow ones) | check (lint, types, contracts, tests, tables, pages)"
+	@echo "     lint | types | contracts"
 	@echo "     bench (measures against the peers) | performance, docs (their pages alone) | peers | lock | clean"
 
 install: $(VENV)/.installed
@@ -31,9 +32,13 @@ demo: install
 	$(BIN)/bench run --smoke --pretrain coco_two_loss random_init --downstream cityscapes_pspnet imagenet_linear \
 		--work-dir runs/demo
 
-# Tests run side by side, one thread each.
+# Two tests at a time, one thread each. The slowest are listed at the end.
 test: install
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 25
+
+# What one runs after every edit: all but the tests that are marked as slow.
+test-fast: install
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 lint: install
 	$(BIN)/ruff check .
@@ -49,7 +54,7 @@ check-tables: install
 	$(BIN)/bench table --check
 
 check-performance: install
-	$(BIN)/python benchmarks/render.py --check
+	$(BIN)/python benchmarks/page.py --check
 
 check-docs: install
 	$(BIN)/python docs/objectives.py --check
@@ -70,12 +75,12 @@ $(PEERS)/.installed: benchmarks/peers.lock benchmarks/sololearn.lock | install
 		--require-hashes --target $(PEERS)/sololearn --requirements benchmarks/sololearn.lock
 	touch $@
 
-# All CPU benchmarks, one after the other, and the page derived from them. ARGS: --only NAME …, --images DIR, --quick.
+# All comparisons on the CPU, one after the other, and the page. ARGS: --only NAME …, --images DIR, --quick.
 bench: install peers
-	$(BIN)/python benchmarks/all.py $(ARGS)
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
 performance: install
-	$(BIN)/python benchmarks/render.py
+	$(BIN)/python benchmarks/page.py
 
 # docs/objectives.md, from docstrings, constructors, configs and the names of tests.
 docs: install

@@ -1,58 +1,66 @@
-"""JPEG files with the size and the entropy of ImageNet's photographs, rendered, since no photographs may be shipped.
+"""Images to measure with: JPEG files like ImageNet's photographs, and arrays of CIFAR's size.
 
-Amplitudes of natural images fall with the spatial frequency f roughly as 1/f (Field, "Relations between the statistics
-of natural images and the response properties of cortical cells", 1987). Here such noise, with the channels correlated
-as in photographs, is cut by the edges of random shapes that carry textures of their own. `--images DIR` of the
-benchmarks takes real files instead. ImageNet's typical file is about 500×375 pixels and 90 to 110 KB.
+No photographs may be shipped, so they are rendered with the size and the entropy of ImageNet's, whose typical file has
+about 500×375 pixels and 90 to 110 KB. Amplitudes of natural images fall with the spatial frequency f roughly as 1/f
+(Field, "Relations between the statistics of natural images and the response properties of cortical cells", 1987). Here
+such noise, with the channels correlated as in photographs, is cut by the edges of random shapes that carry textures of
+their own. `--images DIR` takes real files instead.
+
+The peers' environment reads this module, too: it has no OpenCV.
 """
 
 from __future__ import annotations
 
+import shutil
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from interleave import ROOT, give_up
 
-FOLDER = ROOT / "runs" / "benchmarks"
+FOLDER = Path(__file__).resolve().parent.parent / "runs" / "benchmarks"
 CHANNELS = np.array([[1.0, 0.25, 0.1], [1.0, 0.0, -0.15], [1.0, -0.25, 0.1]], np.float32)  # brightness and two colours
+WIDTH, HEIGHT, QUALITY = 500, 375, 92
+Prepared = tuple[dict[str, Any], list[str]]
 
 
-def photographs(
-    count: int = 64, images: Path | None = None, width: int = 500, height: int = 375, quality: int = 92
-) -> list[Path]:
-    """Return `count` JPEG files: the first ones below `images`, in order and repeated if need be, or rendered ones.
-
-    Rendered once into runs/benchmarks/; every fourth is upright.
-    """
-    if images is not None:
-        found = sorted(file for file in images.rglob("*") if file.suffix.lower() in {".jpg", ".jpeg"})
-        if not found:
-            give_up(f"there are no JPEG files below {images}; give another --images")
-        return [found[number % len(found)] for number in range(count)]
-    import cv2  # the peers' environment, which reads this module along with a benchmark's, has none
-
-    folder = FOLDER / f"photographs-{width}x{height}-q{quality}"
-    folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{number:05d}.jpg" for number in range(count)]
-    for number, file in enumerate(files):
-        if not file.is_file():
-            shape = (width, height) if number % 4 == 3 else (height, width)
-            partial = file.with_suffix(".partial.jpg")
-            cv2.imwrite(str(partial), photograph(number, *shape), [cv2.IMWRITE_JPEG_QUALITY, quality])
-            partial.replace(file)
-    return files
+def prepare(quick: bool, images: Path | None, place: Path) -> Prepared:
+    """Lay out photographs as COCO does, and return {"folder": …} with a sentence on them."""
+    count = 8 if quick else 64
+    if images is None:
+        folder = FOLDER / f"photographs-{count}"
+        render(folder / "train2017", count)
+    else:
+        given = sorted(file for file in images.rglob("*") if file.suffix.lower() in {".jpg", ".jpeg"})
+        if not given:
+            raise ValueError(f"there are no JPEG files below {images}; give another --images")
+        folder = place / "given"
+        (folder / "train2017").mkdir(parents=True)
+        for number, file in enumerate(given[:count]):
+            shutil.copyfile(file, folder / "train2017" / f"{number:012d}.jpg")
+    files = listed(folder)
+    median = statistics.median(file.stat().st_size for file in files) / 1000
+    kind = "given photographs" if images else f"rendered with the entropy of photographs, {WIDTH}x{HEIGHT} pixels"
+    return {"folder": str(folder)}, [f"Images: {len(files)} JPEG files, {kind}, median {median:.0f} KB."]
 
 
-def about(files: Sequence[Path]) -> str:
-    """Say what the files are, for the notes of a benchmark."""
+def listed(folder: Path | str) -> list[Path]:
+    """Return the files of a folder that `prepare` made."""
+    return sorted(Path(folder, "train2017").glob("*.jpg"))
+
+
+def render(folder: Path, count: int) -> None:
+    """Render `count` files, unless they are there; every fourth is upright."""
     import cv2
 
-    kind = "rendered with the entropy of photographs" if FOLDER in files[0].parents else "given photographs"
-    median = statistics.median(file.stat().st_size for file in set(files)) / 1000
-    shape = cv2.imread(str(files[0])).shape
-    return f"{len(set(files))} JPEG files, {kind}, median {median:.0f} KB, the first {shape[1]}x{shape[0]} pixels"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        file = folder / f"{number:012d}.jpg"
+        if not file.is_file():
+            shape = (WIDTH, HEIGHT) if number % 4 == 3 else (HEIGHT, WIDTH)
+            partial = file.with_suffix(".partial.jpeg")
+            cv2.imwrite(str(partial), photograph(number, *shape), [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
+            partial.replace(file)
 
 
 def photograph(number: int, height: int, width: int) -> np.ndarray:
@@ -85,3 +93,10 @@ def texture(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     noise /= noise.std(axis=(1, 2), keepdims=True)
     contrast = rng.uniform(15, 45)
     return np.einsum("chw,dc->hwd", noise, CHANNELS) * contrast + rng.uniform(50, 200, 3).astype(np.float32)
+
+
+def small(count: int) -> np.ndarray:
+    """Return images N×32×32×3 uint8, smooth with grain, the same in both environments."""
+    rng = np.random.default_rng(0)
+    made = np.repeat(np.repeat(rng.integers(20, 236, (count, 8, 8, 3)), 4, 1), 4, 2)
+    return np.clip(made + rng.normal(0, 6, made.shape), 0, 255).astype(np.uint8)

@@ -1,32 +1,20 @@
-"""Two processes against one on the same global batch: what the ranks' talking costs, and what they gain.
+"""Contenders that train through the project's own loop under torch.distributed.run, with gloo between the ranks.
 
-    python benchmarks/ranks.py [--rounds N] [--quick]
-
-Each contender is a run of the project's own loop (`bench.train.loop.fit`) under torch.distributed.run, with gloo
-between its ranks. Its batches wait for a word before each block of steps, so that runs take turns without a change to
-the loop.
+Their batches wait for a word before each block of steps, so that runs take turns without a change to the loop.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from interleave import Contender, measure
-from report import write
-
-if TYPE_CHECKING:
-    from bench.data.views import Batch
 
 GO, DONE = b"g", b"d"
-PATIENCE_SECONDS = 120  # for ranks to start
+STARTING_SECONDS = 120
 FOR_EVER = 1_000_000  # steps
 
 
@@ -42,16 +30,14 @@ def run(world: int, batch: int, size: int, steps: int, sync_bn: bool = True) -> 
     """
     folder = tempfile.TemporaryDirectory(prefix="ranks-")
     address = str(Path(folder.name) / "socket")
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(address)
-        door.listen(world)
-        door.settimeout(PATIENCE_SECONDS)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen(world)
+        listener.settimeout(STARTING_SECONDS)
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}"]
         words = [address, folder.name, *map(str, (batch, size, steps, int(sync_bn)))]
-        process = subprocess.Popen(
-            [*launcher, __file__, "--rank", *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
-        ranks = [door.accept()[0] for _ in range(world)]
+        process = subprocess.Popen([*launcher, __file__, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        ranks = [listener.accept()[0] for _ in range(world)]
 
     def sample() -> int:
         try:
@@ -64,7 +50,7 @@ def run(world: int, batch: int, size: int, steps: int, sync_bn: bool = True) -> 
             raise RuntimeError(f"a rank ended (torch.distributed.run: code {process.wait()}); its errors are above")
         return steps
 
-    sample.keep = folder  # type: ignore[attr-defined]  # until this process ends, and with it the ranks
+    sample.folder = folder  # type: ignore[attr-defined]  # removed when this process ends, and with it the ranks
     return sample
 
 
@@ -80,31 +66,18 @@ def rank(address: str, folder: str, batch: int, size: int, steps: int, sync_bn: 
     from bench.train.loop import fit
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
-    settings = {"name": "byol", "hidden_dim": 256, "projection_dim": 64}
-    recipe = Recipe(
-        name="ranks",
-        summary="",
-        source="",
-        profile="full",
-        dataset="coco",
-        objective=settings,
-        arch="resnet18",
-        view_size=size,
-        epochs=1,
-        batch_size=batch,
-        precision="float32",
-        sync_bn=sync_bn,
-        optimizer={"name": "sgd", "lr": 0.01},
-        log_every=FOR_EVER,
-    )
+    objective = {"name": "byol", "hidden_dim": 256, "projection_dim": 64}
+    values = {"name": "ranks", "summary": "", "source": "", "profile": "full", "dataset": "coco", "arch": "resnet18"}
+    values |= {"view_size": size, "epochs": 1, "batch_size": batch, "precision": "float32", "sync_bn": sync_bn}
+    values |= {"objective": objective, "optimizer": {"name": "sgd", "lr": 0.01}, "log_every": FOR_EVER}
     line = socket.socket(socket.AF_UNIX)
     line.connect(address)
     with ranks_of(device="cpu") as ranks:
-        own = batch // ranks.world
+        mine = batch // ranks.world
         generator = torch.Generator().manual_seed(ranks.rank)
-        views = [torch.randn(own, 3, size, size, generator=generator) for _ in range(2)]
-        box = torch.tensor([[0.0, 0.0, 1.0, 1.0, 0.0]]).expand(own, 5)
-        given = Batch(views, [box, box], None, torch.arange(own))
+        views = [torch.randn(mine, 3, size, size, generator=generator) for _ in range(2)]
+        box = torch.tensor([[0.0, 0.0, 1.0, 1.0, 0.0]]).expand(mine, 5)
+        given = Batch(views, [box, box], None, torch.arange(mine))
 
         def source(_step: int) -> Iterator[Batch]:
             while True:
@@ -115,9 +88,9 @@ def rank(address: str, folder: str, batch: int, size: int, steps: int, sync_bn: 
                 line.sendall(DONE)  # asked for the next batch, so the last step is done
 
         fit(
-            build(settings, build_encoder("resnet18", seed=0), 0),
+            build(objective, build_encoder("resnet18", seed=0), 0),
             source,
-            recipe,
+            Recipe.model_validate(values),
             seed=0,
             steps_per_epoch=FOR_EVER,
             folder=Path(folder),
@@ -125,41 +98,6 @@ def rank(address: str, folder: str, batch: int, size: int, steps: int, sync_bn: 
         )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure and write results/benchmarks/ranks.json."""
-    parser = argparse.ArgumentParser(description="Two gloo ranks against one process on the same global batch.")
-    parser.add_argument("--rounds", type=int, default=4)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes: whether it runs")
-    options = parser.parse_args(arguments)
-    batch, size, steps, rounds = (8, 32, 1, 2) if options.quick else (32, 64, 2, options.rounds)
-    same = {"batch": batch, "size": size, "steps": steps}
-
-    def contender(name: str, world: int, threads: int, about: str = "", **more: bool) -> Contender:
-        return Contender(name, "ranks:run", same | {"world": world} | more, about, threads=threads)
-
-    one = contender("one process, two threads", 1, 2)
-    two = contender("two ranks, one thread each", 2, 1, "norms over both ranks, so that the result is the same")
-    apart = contender("two ranks, norms of their own", 2, 1, "what synchronised norms cost", sync_bn=False)
-    half = contender("one process, one thread", 1, 1, "half of the cores")
-    contenders = [one, two] if options.quick else [one, two, apart, half]
-    write(
-        "ranks",
-        f"Pretraining on two ranks (gloo) against one process, the same global batch of {batch}",
-        measure(contenders, rounds),
-        unit="steps",
-        baseline=one.name,
-        notes=[
-            f"BYOL on a ResNet-18, two views of {size} pixels, float32, {steps} steps a sample, through the project's "
-            "own loop under torch.distributed.run.",
-            "Synchronised norms (GlobalBatchNorm, since torch has none on a CPU) wait for the other rank twice in each "
-            "forward pass of each norm, and as often in its backward pass: the third contender shows what that costs.",
-        ],
-    )
-
-
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--rank"]:
-        where, place, *numbers = sys.argv[2:]
-        rank(where, place, *map(int, numbers[:3]), sync_bn=bool(int(numbers[3])))
-    else:
-        main()
+    numbers = list(map(int, sys.argv[3:]))
+    rank(sys.argv[1], sys.argv[2], *numbers[:3], sync_bn=bool(numbers[3]))

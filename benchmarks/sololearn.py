@@ -2,7 +2,7 @@
 
 solo-learn 1.0.2, the only release on PyPI, pins torch 1.9.1, which has no wheel for Python 3.11 or newer, so it cannot
 be installed. `make peers` lays its files beside the peers' environment (benchmarks/sololearn.lock), and this module
-imports the few that it wants one by one: `solo/__init__.py`, which imports everything, never runs. The one file that
+imports the few that it needs one by one: `solo/__init__.py`, which imports everything, never runs. The one file that
 needs PyTorch Lightning, `solo/methods/base.py` (the trainer), has a stand-in here.
 
 Runs in the peers' environment, so it imports nothing of this project.
@@ -17,16 +17,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from interleave import PEERS
-
-FOLDER = PEERS.parent.parent / "sololearn" / "solo"
+FOLDER = Path(sys.prefix) / "sololearn" / "solo"
 
 # BYOL's asymmetric views, as solo-learn's script for ImageNet-100 has them (its bash_files/pretrain/imagenet-100).
 JITTER = {"brightness": 0.4, "contrast": 0.4, "saturation": 0.2, "hue": 0.1}
 ASYMMETRIC = ({"gaussian_prob": 1.0, "solarization_prob": 0.0}, {"gaussian_prob": 0.1, "solarization_prob": 0.2})
 
 
-def at_hand(folder: Path = FOLDER) -> bool:
+def installed(folder: Path = FOLDER) -> bool:
     """Whether `make peers` has laid the files there."""
     return (folder / "methods" / "byol.py").is_file()
 
@@ -36,7 +34,7 @@ def load(name: str, folder: Path = FOLDER) -> types.ModuleType:
 
     Raises FileNotFoundError when the files are not there.
     """
-    if not at_hand(folder):
+    if not installed(folder):
         raise FileNotFoundError(f"solo-learn's files are not in {folder}; run make peers")
     for package in ("solo", "solo.losses", "solo.methods", "solo.utils"):
         if package not in sys.modules:
@@ -46,64 +44,26 @@ def load(name: str, folder: Path = FOLDER) -> types.ModuleType:
     return importlib.import_module(f"solo.{name}")
 
 
-def views(files: list[str], count: int) -> Callable[[], int]:
-    """Two 224 views of `count` images a sample, from their files to two tensors count×3×224×224.
-
-    Args:
-        files: paths of JPEG files, taken in turn.
-        count: images in a sample.
-    """
-    import torch
-    from PIL import Image
-
+def byol_transform(size: int) -> Callable[[Any], Any]:
+    """Return its transform of a Pillow image to two views; 32 pixels as it has them for CIFAR, else as for ImageNet."""
     data = load("utils.pretrain_dataloader")
-    transform = data.prepare_n_crop_transform(
-        [data.prepare_transform("imagenet", **JITTER, **own) for own in ASYMMETRIC], [1, 1]
-    )
-    position = 0
-
-    def sample() -> int:
-        nonlocal position
-        crops = []
-        for number in range(position, position + count):
-            with Image.open(files[number % len(files)]) as image:
-                crops.append(transform(image.convert("RGB")))
-        position += count
-        batch = [torch.stack(views_of_all) for views_of_all in zip(*crops, strict=True)]
-        return len(batch[0])
-
-    return sample
+    name = "cifar10" if size == 32 else "imagenet"
+    each = [data.prepare_transform(name, **JITTER, **view) for view in ASYMMETRIC]
+    transform: Callable[[Any], Any] = data.prepare_n_crop_transform(each, [1, 1])
+    return transform
 
 
 def step(
-    batch: int,
-    size: int,
-    device: str = "cpu",
-    *,
-    arch: str = "resnet50",
-    precision: str = "float32",
-    channels_last: bool = False,
-    hidden_dim: int = 4096,
-    projection_dim: int = 256,
+    batch: int, size: int, device: str = "cpu", bf16: bool = False, channels_last: bool = False, arch: str = "resnet50"
 ) -> Callable[[], int]:
-    """One BYOL step a sample: both views through both networks, loss, gradients, SGD, momentum update.
+    """One BYOL step a sample on noise: both views through both networks, loss, gradients, SGD, momentum update.
 
     Encoders are torchvision's, as solo-learn's are. The heads have BYOL's sizes (solo-learn's own defaults, 2,048 and
     512, would be less work). Its linear classifier, which it trains alongside, is left out.
-
-    Args:
-        batch: images.
-        size: height and width of a view in pixels.
-        device: cpu or cuda.
-        arch: of torchvision.
-        precision: float32, or bf16 by autocast.
-        channels_last: the layout of images and weights.
-        hidden_dim: width of the projector's and the predictor's hidden layer.
-        projection_dim: width of their outputs.
     """
     import torch
 
-    method, updater = build(arch, hidden_dim, projection_dim)
+    method, updater = build(arch)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     method.to(device=device, memory_format=layout).train()
     trained = [parameter for parameter in method.parameters() if parameter.requires_grad]
@@ -114,7 +74,7 @@ def step(
 
     def sample() -> int:
         nonlocal done
-        with torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
             feats = [method.encoder(crop) for crop in crops]
             with torch.no_grad():
                 momentum_feats = [method.momentum_encoder(crop) for crop in crops]
@@ -131,7 +91,7 @@ def step(
     return sample
 
 
-def build(arch: str, hidden_dim: int, projection_dim: int) -> tuple[Any, Any]:
+def build(arch: str) -> tuple[Any, Any]:
     """Return (its BYOL method with online and momentum networks, its momentum updater)."""
     import torchvision
     from torch import nn
@@ -159,7 +119,5 @@ def build(arch: str, hidden_dim: int, projection_dim: int) -> tuple[Any, Any]:
     stand_in.BaseMomentumMethod = BaseMomentumMethod
     sys.modules["solo.methods.base"] = stand_in
     sys.modules.pop("solo.methods.byol", None)
-    method = load("methods.byol").BYOL(
-        proj_output_dim=projection_dim, proj_hidden_dim=hidden_dim, pred_hidden_dim=hidden_dim
-    )
+    method = load("methods.byol").BYOL(proj_output_dim=256, proj_hidden_dim=4096, pred_hidden_dim=4096)
     return method, momentum.MomentumUpdater(0.99, 1.0)

@@ -25,9 +25,9 @@ def main(order: dict[str, Any]) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not mix with the answers
     module, _, function = order["target"].partition(":")
-    sample = None
+    sample: Any = None
     for line in sys.stdin:
-        word, *rest = line.split()
+        word, *count = line.split()
         start = time.perf_counter()
         units: float = 0
         try:
@@ -36,37 +36,26 @@ def main(order: dict[str, Any]) -> None:
                 sample = getattr(importlib.import_module(module), function)(**order["arguments"])
                 if order["threads"] is not None and "torch" in sys.modules:
                     sys.modules["torch"].set_num_threads(order["threads"])
-                for _ in range(int(rest[0])):
+                for _ in range(int(count[0])):
                     sample()
-                wait_for_device()
             else:
-                assert sample is not None
                 units = sample()
-                wait_for_device()
+            if (cuda := gpu()) is not None:
+                cuda.synchronize()  # kernels are queued: a sample ends when the GPU has done its work
         except Exception as error:
             traceback.print_exc()
             last = traceback.format_exception_only(error)[-1].strip()
             print(json.dumps({"error": last}), file=answers, flush=True)
             raise SystemExit(1) from None
         answer = {"seconds": time.perf_counter() - start, "units": units, "peak_mib": peak_mib()}
-        print(json.dumps(answer | {"peak_device_mib": peak_device_mib()}), file=answers, flush=True)
+        answer["peak_device_mib"] = 0.0 if cuda is None else cuda.max_memory_allocated() / 2**20
+        print(json.dumps(answer), file=answers, flush=True)
 
 
-def cuda() -> Any:
+def gpu() -> Any:
     """Return torch.cuda if this process has used a GPU, else None."""
     torch = sys.modules.get("torch")
     return torch.cuda if torch is not None and torch.cuda.is_initialized() else None
-
-
-def wait_for_device() -> None:
-    """Kernels are queued: a sample has ended when the GPU has."""
-    if (device := cuda()) is not None:
-        device.synchronize()
-
-
-def peak_device_mib() -> float:
-    """The most memory of the GPU that torch has handed out to this process, in MiB; 0 without one."""
-    return 0.0 if (device := cuda()) is None else device.max_memory_allocated() / 2**20
 
 
 def peak_mib() -> float:

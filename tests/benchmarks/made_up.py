@@ -46,6 +46,8 @@ def comparison(name: str = "views", **more: Any) -> dict[str, Any]:
 
 
 def curve(name: str = "pack_growth", y: str = "seconds", **more: Any) -> dict[str, Any]:
+    """A straight line and a square, of three sizes."""
+
     def points(power: float) -> list[dict[str, Any]]:
         return [{"x": x, "samples": [{"seconds": 0.5 * x**power, "units": x}]} for x in (10, 100, 1000)]
 

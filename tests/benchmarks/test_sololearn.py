@@ -27,6 +27,6 @@ def test_packages_never_run(tmp_path):
 
 
 def test_missing_files_name_the_remedy(tmp_path):
-    assert not sololearn.at_hand(tmp_path)
+    assert not sololearn.installed(tmp_path)
     with pytest.raises(FileNotFoundError, match="run make peers"):
         sololearn.load("losses.byol", tmp_path)

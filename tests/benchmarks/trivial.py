@@ -3,22 +3,45 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 
-def work(file: str, name: str, units: int = 1, seconds: float = 0.0) -> Callable[[], int]:
+def work(file: str, name: str, units: int = 1) -> Callable[[], int]:
     """Say in a file that a sample was taken."""
 
     def sample() -> int:
         with Path(file).open("a") as out:
             print(name, file=out)
         print("libraries print what they like")
-        time.sleep(seconds)
         return units
 
     return sample
+
+
+def on(device: str) -> Callable[[], int]:
+    """Do nothing, on a device."""
+    return lambda: len(device)
+
+
+def slow(seconds: float) -> Callable[[], int]:
+    """Take longer than anybody waits."""
+
+    def sample() -> int:
+        time.sleep(seconds)
+        return 1
+
+    return sample
+
+
+def starts_another(file: str) -> Callable[[], int]:
+    """Start a process that stays, and write its number to a file."""
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    Path(file).write_text(str(child.pid))
+    return lambda: 1
 
 
 def breaks(after: int) -> Callable[[], int]:

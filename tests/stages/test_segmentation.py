@@ -46,6 +46,7 @@ def task(**changes: Any) -> SegmentationTask:
     settings: dict[str, Any] = {
         "name": "test", "summary": "", "source": "", "profile": "full", "kind": "segmentation", "config": SMALL,
         "iterations": 4, "batch_size": 2, "crop": (64, 64), "scale": (96, 64), "validate_every": 4, "workers": 0,
+        "precision": "float32",
     }  # fmt: skip
     return SegmentationTask(**settings | changes)
 
