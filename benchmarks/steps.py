@@ -107,7 +107,6 @@ def small(
     batch: int, size: int, images: int, backend: Any = "resident", steps: int = 1, device: str = "cpu", **settings: Any
 ) -> Sample:
     """`steps` steps a sample on 32×32 images, as the recipe of CIFAR-10 has them, with BYOL's own views."""
-    settle()
     torch.backends.cudnn.benchmark = device == "cuda"
     given = {"batch_size": batch, "precision": automatic(torch.device(device)), **settings}
     recipe = load_recipe("cifar10_byol_loss1").model_copy(update=given)

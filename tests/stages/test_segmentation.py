@@ -557,13 +557,13 @@ def test_two_processes_share_the_batch_and_its_statistics(
         "from pathlib import Path\n"
         "import torch\n"
         "from bench.config.tasks import SegmentationTask\n"
-        "from bench.stages import segmentation\n"
+        "from bench.stages.segmentation import finetune\n"
         "from bench.stages.job import Job\n"
         "torch.set_num_threads(1)\n"
         f"task = SegmentationTask.model_validate_json({task(**settings).model_dump_json()!r})\n"
         f"roots = {{'cityscapes': Path({str(data)!r})}}\n"
         f"inputs = {{'convert': Path({str(converted)!r})}}\n"
-        f"segmentation.run(Job(task, 3, Path({str(tmp_path / 'two')!r}), inputs, roots))\n",
+        f"finetune.run(Job(task, 3, Path({str(tmp_path / 'two')!r}), inputs, roots))\n",
         encoding="utf-8",
     )
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
