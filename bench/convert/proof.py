@@ -144,9 +144,9 @@ def verify_proof(folder: Path, state: Mapping[str, Tensor], stem: str = "imagene
         raise BadInput(f"Weights refused: {folder} has no load proof; {remedy}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"Weights refused: {file} is not a load proof; {remedy}") from error
-    found = {name: (tuple(tensor.shape), digest(tensor)) for name, tensor in state.items()}
-    matched = sum(found.get(name) == entry for name, entry in proven.items())
-    faults = [name for name in sorted(proven.keys() | found.keys()) if proven.get(name) != found.get(name)]
+    loaded = {name: (tuple(tensor.shape), digest(tensor)) for name, tensor in state.items()}
+    matched = sum(loaded.get(name) == entry for name, entry in proven.items())
+    faults = [name for name in sorted(proven.keys() | loaded.keys()) if proven.get(name) != loaded.get(name)]
     if faults or not proven:
         where = f" ({faults[0]} differs)" if faults else ""
         raise BadInput(f"Weights refused: {matched} of {len(proven)} tensors matched the load proof{where}; {remedy}")

@@ -60,16 +60,18 @@ def run(job: Job) -> dict[str, Any]:
 
     pack = job.pack(task.dataset, "val", "evaluation")
     centre = EvalDataset(images, task.size, task.resize, job.unreadable, pack=pack)
-    found, labels, skipped = _outputs(objective, task, centre, in_order(len(images.files), task.batch_size), device, 1)
+    outputs, labels, skipped = _outputs(
+        objective, task, centre, in_order(len(images.files), task.batch_size), device, 1
+    )
     some = subset(images, task.pairs, SEED)
     pair = ViewDataset(some, SIMCLR_VIEWS(task.size, 0.5), SEED, job.unreadable)
     keys = [[(i, i) for i in batch] for batch in in_order(len(some.files), task.batch_size)]
     pairs, _, _ = _outputs(objective, task, pair, keys, device, 2)
     _same(objective, trunk.hash)
 
-    metrics: dict[str, Any] = {"images": len(found["backbone"][0]), "images_skipped": skipped}
+    metrics: dict[str, Any] = {"images": len(outputs["backbone"][0]), "images_skipped": skipped}
     spectra: dict[str, list[float]] = {}
-    for name, (z,) in found.items():
+    for name, (z,) in outputs.items():
         values = measures(z, (pairs[name][0], pairs[name][1]), labels, k=task.neighbours, temperature=task.temperature)
         if not values:
             raise StageFailed(f"The {name}'s outputs are not finite; its pretraining diverged.")
@@ -142,7 +144,7 @@ def _outputs(
             progress.update(1)
     if not parts or sum(map(len, next(iter(parts.values()))[0])) < 2:
         raise BadInput("Fewer than two validation images can be read; bench data check says why.")
-    joined = {name: [torch.cat(rows) for rows in own] for name, own in parts.items()}
+    joined = {name: [torch.cat(rows) for rows in of_views] for name, of_views in parts.items()}
     return joined, torch.cat(labels) if labels else None, skipped
 
 

@@ -29,7 +29,7 @@ ABANDONED_SECONDS = 86_400.0  # a partial entry that old has no writer any more
 
 @dataclass(frozen=True)
 class Entry:
-    """Features that were found, with the checksums that they were written with."""
+    """Features that an earlier stage left, with the checksums that they were written with."""
 
     folder: Path
     features: np.ndarray  # N×D float32, mapped

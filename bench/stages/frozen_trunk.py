@@ -141,7 +141,7 @@ class FrozenTrunk:
     def _folded_features(self, images: Tensor) -> Tensor:
         assert self.folded is not None
         network = self.folded if self.compiled is None else self.compiled
-        found = torch.empty(len(images), self.feature_dim, device=self.device)  # no inference tensor
+        features = torch.empty(len(images), self.feature_dim, device=self.device)  # no inference tensor
         with torch.inference_mode():
             piece = self.piece or max(1, len(images))
             for start in range(0, len(images), piece):
@@ -151,8 +151,8 @@ class FrozenTrunk:
                 if self.compiled is not None and n < piece:  # the program is for one shape
                     part = torch.cat([part, part[:1].expand(piece - n, -1, -1, -1)])
                     part = part.contiguous(memory_format=torch.channels_last)
-                found[start : start + n] = network(part)[:n]
-        return found
+                features[start : start + n] = network(part)[:n]
+        return features
 
     def _probe(self, count: int, size: int) -> Tensor:
         """The fixed image, count×3×size×size."""
@@ -176,7 +176,7 @@ class FrozenTrunk:
         training = [name or "the encoder" for name, module in named if module.training]
         if training:
             raise StageFailed(
-                f"The frozen trunk is in train mode ({training[0]}), so that its features are not its own."
+                f"The frozen trunk is in train mode ({training[0]}), so that its features depend on the batch."
             )
         changed = trunk_hash(self.encoder.state_dict()) != self.hash
         if self.folded is not None:
