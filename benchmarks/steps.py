@@ -144,7 +144,7 @@ def with_checkpoint(batch: int, size: int, steps: int, save: str) -> Sample:
         for _ in range(steps):
             work.backward(images)
             work.update(1e-4, 0.0)
-        state.settle()  # where the steps were too short for the writing, the rest of it counts, too
+        state.finish_writing()  # where the steps were too short for the writing, the rest of it counts, too
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         return steps

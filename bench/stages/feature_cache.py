@@ -143,7 +143,7 @@ def limit() -> int:
 
 
 def clean(folder: Path, most: int, keep: Path | None) -> None:
-    """Remove entries, those not used for longest first, until `most` bytes are left; and what dead writers left."""
+    """Remove entries, least recently used first, until `most` bytes are left; and partial ones that were abandoned."""
     entries: list[tuple[float, int, Path]] = []
     for place in folder.iterdir():
         with contextlib.suppress(OSError):

@@ -54,11 +54,8 @@ class HostCopy:
 
     def _buffer(self, place: tuple[Any, ...], like: Tensor) -> Tensor:
         buffer = self._buffers.get(place)
-        if (
-            buffer is None
-            or (buffer.dtype, buffer.shape) != (like.dtype, like.shape)
-            or buffer.stride() != like.stride()
-        ):
+        layout = (like.dtype, like.shape, like.stride())
+        if buffer is None or (buffer.dtype, buffer.shape, buffer.stride()) != layout:
             buffer = torch.empty_like(like, device="cpu", requires_grad=False, pin_memory=like.is_cuda)
             self._buffers[place] = buffer
         return buffer

@@ -92,9 +92,7 @@ class Diagnostics:
             )
             self._load = None
             return {}
-        values = {
-            f"diagnostics/{name}/{key}": value for name, values in measured.items() for key, value in values.items()
-        }
+        values = {f"diagnostics/{name}/{key}": value for name, some in measured.items() for key, value in some.items()}
         return values | self._count(measured, done)
 
     def judge(self) -> None:
@@ -123,7 +121,7 @@ class Diagnostics:
         if self._row >= settings.patience:
             verdict = (
                 f"{self.recipe.name}: by step {done} the {name}'s outputs have collapsed, {self._row} checks in a row: "
-                f"{' and '.join(signs)}. Lower optimizer.lr, lengthen schedule.warmup_epochs, or mend what the "
+                f"{' and '.join(signs)}. Lower optimizer.lr, lengthen schedule.warmup_epochs, or change what the "
                 "objective does against collapse;"
             )
             self._verdict = f"{verdict} diagnostics.guard='warn' lets such a run go on."

@@ -247,7 +247,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "other": ({"config": "segformer_mit-b0_8xb1-160k_cityscapes-1024x1024"}, "has the backbone MixVisionTransformer"),
     "strides": ({"overrides": {"model.backbone.style": "caffe"}}, "strides in other layers"),
     "epochs": ({"overrides": {"train_cfg.type": "EpochBasedTrainLoop"}}, "trains by epochs"),
-    "override": ({"overrides": {"train_cfg": 3, "train_cfg.x": 1}}, "not a readable mmseg config .*; mend it"),
+    "override": ({"overrides": {"train_cfg": 3, "train_cfg.x": 1}}, "not a readable mmseg config .*; correct it"),
     "nothing": ({"config": "no_such_config"}, "No mmseg config 'no_such_config'; give a path"),
     "uneven": ({"world": 3}, "batch_size 8 does not divide among 3 processes; choose a multiple"),
 }
@@ -533,7 +533,9 @@ def test_an_unreadable_image_fails_by_name(workers: int, run: Callable[..., dict
     root = write_data(tmp_path / "data")
     for image in (root / "leftImg8bit/train/town").iterdir():
         image.write_bytes(b"no image")
-    with pytest.raises(BadInput, match=r"^Cannot read \S+_leftImg8bit\.png; mend or remove it .*--unreadable skip\.$"):
+    with pytest.raises(
+        BadInput, match=r"^Cannot read \S+_leftImg8bit\.png; repair or remove it .*--unreadable skip\.$"
+    ):
         run("x", root=root, workers=workers)
 
 

@@ -220,7 +220,7 @@ def test_a_full_disk_is_told_by_the_next_save(tmp_path: Path, gate: Gate) -> Non
     gate.open.set()
     with state(tmp_path) as found:
         found.save()
-        found.settle()
+        found.finish_writing()
         gate.failure = full(tmp_path)
         found.step = 2
         found.save()

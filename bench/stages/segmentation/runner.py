@@ -159,20 +159,20 @@ class SaveCheckpoint(Hook):
         if due:
             self._write(runner, done)
         if stop:
-            self.settle()
+            self.finish_writing()
             raise Interrupted(f"Stopped after iteration {done} of {runner.max_iters}. {self._last_good()}")
 
     def after_val_iter(self, _runner: Any, **_: Any) -> None:
         """Validation always follows a checkpoint, so it can be left at once."""
         if self.stop.asked and self.ranks.world == 1:
-            self.settle()
+            self.finish_writing()
             raise Interrupted(f"Stopped while validating. {self._last_good()}")
 
     def after_train(self, _runner: Any) -> None:
         """A run whose last checkpoint could not be written has not ended well."""
-        self.settle()
+        self.finish_writing()
 
-    def settle(self) -> None:
+    def finish_writing(self) -> None:
         """Wait until what was saved lies on the disk; all processes must call it.
 
         Raises StageFailed in all of them when it could not be written.
@@ -193,7 +193,7 @@ class SaveCheckpoint(Hook):
             raise StageFailed(f"{failure}{besides}") from (error or failure)
 
     def _write(self, runner: Any, done: int) -> None:
-        self.settle()
+        self.finish_writing()
         model = plain_model(runner.model)
         broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
         if broken:
