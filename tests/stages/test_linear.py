@@ -195,6 +195,7 @@ def test_val_never_chooses_the_head(
     assert chosen == [1]  # chosen when only the held-out training images had been looked at
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 3, 4])
 def test_a_resumed_run_equals_an_undisturbed_one_with_any_number_of_workers(
     stop: int, tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch

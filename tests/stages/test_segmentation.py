@@ -302,6 +302,7 @@ def test_a_loader_process_obeys_its_parent_alone() -> None:
 # ------------------------------------------------------------------------------------------------- the run
 
 
+@pytest.mark.slow
 def test_a_resnet50_is_trained_from_the_trunk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = proven(tmp_path / "convert", "resnet50")
     (tmp_path / "run").mkdir()
@@ -331,6 +332,7 @@ def backbone(folder: Path) -> dict[str, Tensor]:
     return {name.removeprefix("backbone."): t for name, t in state.items() if name.startswith("backbone.")}
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_undisturbed_one_bit_by_bit(
     run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -359,6 +361,7 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_by_bit(
     assert ours["schedulers"] == theirs["schedulers"]
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_while_a_slow_disk_takes_its_checkpoint_goes_on_from_there(
     run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -549,6 +552,7 @@ def test_an_unreadable_image_or_mask_is_skipped_and_counted(run: Callable[..., d
         run("y", root=root, unreadable="skip")
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_batch_and_its_statistics(
     converted: Path, data: Path, run: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -379,6 +379,7 @@ def test_compiling_waits_until_it_pays_and_its_failure_is_survived(monkeypatch: 
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 def test_a_compiled_network_computes_the_same_scores() -> None:
     """Of a network that is nothing but the pyramid: compiling more takes half a minute."""
     model = LabelPredictor.__new__(LabelPredictor)

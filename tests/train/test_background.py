@@ -316,6 +316,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_its_thread_writes_leaves_the_old_one(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", SLOW, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:
