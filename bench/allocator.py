@@ -7,14 +7,16 @@ again, so that every step pays for its pages once more. Results cannot depend on
 
 - auto: glibc, told to keep what was freed. Any other C library, and an allocator that is preloaded, stay as they are.
 - default: whatever the process was started with.
-- jemalloc: preloaded by the launcher; a stage that is started directly needs LD_PRELOAD.
+- jemalloc: preloaded.
+
+An allocator reads its settings when a process starts, so the launcher (`bench run`, or torchrun's) sets them. Whoever
+calls `bench stage` directly sets the variables in `KEEP_FREED`; without them the stage runs with glibc's defaults.
 
 This module does not import torch.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 from collections.abc import Mapping, Sequence
@@ -25,9 +27,8 @@ from bench.errors import BadInput, nearest
 VARIABLE = "BENCH_ALLOCATOR"
 CHOICES = ("auto", "default", "jemalloc")
 
-# mallopt's parameters, from glibc's <malloc.h>
-M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4
-TOP_PAD = 64 * 2**20  # bytes by which the heap grows beyond what is asked for
+# glibc's own variables, see mallopt(3): allocate from the heap alone, never trim it, grow it by 64 MiB at a time.
+KEEP_FREED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**63 - 1), "MALLOC_TOP_PAD_": str(64 * 2**20)}
 
 # Without these jemalloc gives memory back after ten seconds, and then costs more page faults than glibc.
 JEMALLOC_SETTINGS = "dirty_decay_ms:-1,muzzy_decay_ms:-1"
@@ -55,8 +56,9 @@ def started_with(environ: Mapping[str, str], places: Sequence[str] = PLACES) -> 
 
     Raises BadInput when jemalloc is asked for and is not installed.
     """
-    if chosen(environ) != "jemalloc":
-        return dict(environ)
+    choice = chosen(environ)
+    if choice != "jemalloc":
+        return (KEEP_FREED if choice == "auto" else {}) | dict(environ)
     library = find_jemalloc([*places, str(Path(environ.get("CONDA_PREFIX", "/nowhere")) / "lib")])
     if library is None:
         raise BadInput("jemalloc is not installed; install it (libjemalloc2 in Debian), or take --allocator auto.")
@@ -71,24 +73,25 @@ def find_jemalloc(places: Sequence[str] = PLACES) -> Path | None:
     return next((file for place in places for name in names if (file := Path(place) / name).is_file()), None)
 
 
-def settle(environ: Mapping[str, str] | None = None) -> str:
-    """Set up this process's allocator as its environment asks, and return in words what is used from now on.
+def check(environ: Mapping[str, str] | None = None) -> str:
+    """Return in words which allocator this process was started with.
 
-    Call it before the first large allocation. Raises BadInput when jemalloc is asked for and not preloaded.
+    Raises BadInput when jemalloc is asked for and not preloaded.
     """
-    choice = chosen(os.environ if environ is None else environ)
-    found = preloaded()
-    if choice == "jemalloc" and found != "jemalloc":
+    environ = os.environ if environ is None else environ
+    choice, other = chosen(environ), preloaded()
+    if choice == "jemalloc" and other != "jemalloc":
         library = find_jemalloc() or "libjemalloc.so.2"
         raise BadInput(
             f"{VARIABLE}=jemalloc, but this process was started without it; start it with LD_PRELOAD={library} "
             f"MALLOC_CONF={JEMALLOC_SETTINGS}, or unset {VARIABLE}."
         )
-    if found is not None:
-        return f"{found} (preloaded)"
-    if choice == "auto" and keep_freed_memory():
+    if other is not None:
+        return f"{other} (preloaded)"
+    library_name = platform.libc_ver()[0]
+    if library_name == "glibc" and KEEP_FREED.items() <= environ.items():
         return "glibc, keeping freed memory"
-    return f"{platform.libc_ver()[0] or 'the system'}'s default"
+    return f"{library_name or 'the system'}'s default"
 
 
 def preloaded() -> str | None:
@@ -98,15 +101,3 @@ def preloaded() -> str | None:
     except OSError:
         maps = os.environ.get("LD_PRELOAD", "")
     return next((name for name in PRELOADED if f"lib{name}" in maps), None)
-
-
-def keep_freed_memory() -> bool:
-    """Tell glibc to serve every allocation from its heap, and never to trim that; False where there is no glibc."""
-    try:
-        library = ctypes.CDLL(None)
-        library.gnu_get_libc_version  # noqa: B018 - raises AttributeError under any other C library
-        mallopt = library.mallopt
-    except (OSError, AttributeError, TypeError):
-        return False
-    settings = ((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, -1), (M_TOP_PAD, TOP_PAD))  # -1: no limit
-    return all(mallopt(parameter, value) == 1 for parameter, value in settings)

@@ -9,22 +9,37 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(file: Path) -> Iterator[Path]:
+def replacing(file: Path, *, durable: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `file`; what is written there takes the place of `file` when the block ends well.
 
     If the block raises, what was written is removed, and `file` stays as it was. Raises OSError when the temporary file
     cannot take its place.
+
+    With `durable` the content lies on the disk before it takes the place of `file`, so that a power cut does not cost
+    it. Only one process at a time may write such a file: what a killed one left is overwritten by the next.
     """
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    temporary = file.with_name(f".{file.name}.{'partial' if durable else os.getpid()}")
     try:
         yield temporary
+        if durable:
+            _sync(temporary)
         temporary.replace(file)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)  # a full disk wants its space back
         raise
+    if durable:
+        _sync(file.parent)  # else the old name may outlive a power cut
 
 
 def write_text(file: Path, text: str) -> None:
     """Write text in UTF-8, with its line ends as they are. Raises OSError, and leaves what was there."""
     with replacing(file) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

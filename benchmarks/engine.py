@@ -26,6 +26,8 @@ from typing import Any
 
 from measurements import PEERS, ROOT, Measured, Sample, without_machine
 
+from bench.allocator import started_with
+
 CLOSING_SECONDS = 10  # for a process to end by itself
 
 
@@ -69,6 +71,8 @@ class Worker:
         environ = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | {"PYTHONPATH": path.rstrip(os.pathsep)}
         if contender.threads is not None:
             environ["OMP_NUM_THREADS"] = str(contender.threads)
+        if contender.target.startswith("steps:"):  # trains, as a stage does: with a stage's allocator
+            environ = started_with(environ)
         order = {"target": contender.target, "arguments": dict(contender.arguments), "threads": contender.threads}
         self.process = subprocess.Popen(
             [str(python), str(ROOT / "benchmarks" / "worker.py"), json.dumps(order)],

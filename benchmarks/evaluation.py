@@ -23,7 +23,7 @@ from bench.convert.trunk import TRUNK, save_trunk
 from bench.data.sets import index
 from bench.nn.encoder import build_encoder
 from bench.nn.neighbours import Bank
-from bench.stages import linear
+from bench.stages import linear, linear_heads
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.knn import classify
@@ -117,7 +117,7 @@ def step(
 
         return plain
 
-    heads = linear.Heads(rates, classes, 2048, 0, device)
+    heads = linear_heads.Heads(rates, classes, 2048, 0, device)
     speeds = torch.logspace(-3, 0, rates, device=device)
     features: Callable[[Any], Any]
     if form == "kept":

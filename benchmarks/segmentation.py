@@ -20,7 +20,7 @@ from mmseg.structures import SegDataSample
 
 from bench.config.tasks import SegmentationTask
 from bench.stages.segmentation.evaluation import casting, compile_scorer, compiling_pays, evaluation_copy
-from bench.stages.segmentation.metric import ExactIoU
+from bench.stages.segmentation.metric import UnroundedIoU
 from bench.stages.segmentation.mmseg_config import adapt
 from bench.stages.segmentation.model import build_model
 
@@ -61,7 +61,7 @@ def evaluation(
     """One image a sample, from uint8 to the counts of its confusion matrix; ours is compiled where that pays."""
     model, _ = build(ours, config, crop, channels_last, device)
     model.eval()
-    metric = ExactIoU() if ours else IoUMetric()
+    metric = UnroundedIoU() if ours else IoUMetric()
     metric.dataset_meta = {"classes": [str(number) for number in range(CLASSES)]}
     precision: Any = "bf16" if bf16 else "float32"
     if ours:

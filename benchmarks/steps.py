@@ -13,7 +13,6 @@ import torch
 from photographs import FOLDER
 from views import dataset, index
 
-from bench.allocator import settle
 from bench.config.load import load_recipe
 from bench.config.recipe import Recipe
 from bench.data.images import ViewDataset, loader
@@ -34,7 +33,6 @@ LR = 0.06
 
 def byol(batch: int, device: str, **settings: Any) -> Step:
     """Return the step of `bench.train` of a ResNet-50, as a recipe with these settings has it."""
-    settle()  # the allocator, as a stage does before its first large allocation
     values: dict[str, Any] = {"name": "byol", "summary": "", "source": "", "profile": "full", "dataset": "coco"}
     values |= {"objective": {"name": "byol"}, "epochs": 1, "batch_size": batch, "optimizer": {"name": "sgd", "lr": LR}}
     values |= {"precision": automatic(torch.device(device))}
@@ -109,7 +107,6 @@ def small(
     batch: int, size: int, images: int, backend: Any = "resident", steps: int = 1, device: str = "cpu", **settings: Any
 ) -> Sample:
     """`steps` steps a sample on 32×32 images, as the recipe of CIFAR-10 has them, with BYOL's own views."""
-    settle()
     torch.backends.cudnn.benchmark = device == "cuda"
     given = {"batch_size": batch, "precision": automatic(torch.device(device)), **settings}
     recipe = load_recipe("cifar10_byol_loss1").model_copy(update=given)
@@ -147,7 +144,7 @@ def with_checkpoint(batch: int, size: int, steps: int, save: str) -> Sample:
         for _ in range(steps):
             work.backward(images)
             work.update(1e-4, 0.0)
-        state.settle()  # where the steps were too short for the writing, the rest of it counts, too
+        state.finish_writing()  # where the steps were too short for the writing, the rest of it counts, too
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         return steps

@@ -10,16 +10,15 @@ from typing import Any
 import pytest
 
 from bench import allocator
-from bench.allocator import VARIABLE, chosen, started_with
+from bench.allocator import KEEP_FREED, VARIABLE, chosen, started_with
 from bench.errors import BadInput
 from bench.execute import doctor, local, stage
 
 # Faults of touching 256 MiB that were allocated, touched and freed before.
 PROGRAM = """
 import ctypes, resource
-from bench import allocator
-from bench.allocator import settle
-print(settle())
+from bench.allocator import check
+print(check())
 libc, size = ctypes.CDLL(None), 256 * 2**20
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 for _ in range(2):
@@ -31,23 +30,26 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
 
-def settled(**environ: str) -> tuple[str, int]:
+def started(environ: dict[str, str]) -> tuple[str, int]:
     """What a process with this environment uses, in words, and its faults when it allocates again."""
-    clean = {key: value for key, value in os.environ.items() if key not in {VARIABLE, "LD_PRELOAD"}}
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], env=clean | environ, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", PROGRAM], env=environ, capture_output=True, text=True, check=True)
     words, faults = done.stdout.splitlines()
     return words, int(faults)
 
 
+def clean(**more: str) -> dict[str, str]:
+    set_by_us = {VARIABLE, "LD_PRELOAD", *KEEP_FREED}
+    return {key: value for key, value in os.environ.items() if key not in set_by_us} | more
+
+
 def test_freed_memory_is_used_again_without_page_faults() -> None:
-    words, faults = settled()
+    words, faults = started(started_with(clean()))
     assert words == "glibc, keeping freed memory"
     assert faults < 100
-    words, faults = settled(**{VARIABLE: "default"})
-    assert words == "glibc's default"
-    assert faults > 1000  # each page of 4 KiB, or more where huge pages are on
+    for environ in (started_with(clean(**{VARIABLE: "default"})), clean()):  # the second as if started directly
+        words, faults = started(environ)
+        assert words == "glibc's default"
+        assert faults > 1000  # each page of 4 KiB, or more where huge pages are on
 
 
 def test_an_allocator_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
@@ -56,7 +58,7 @@ def test_an_allocator_that_cannot_be_had_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="jemalloc is not installed; install it"):
         started_with({VARIABLE: "jemalloc"}, places=[str(tmp_path)])
     with pytest.raises(subprocess.CalledProcessError) as failed:
-        settled(**{VARIABLE: "jemalloc"})
+        started(clean(**{VARIABLE: "jemalloc"}))
     assert "was started without it; start it with LD_PRELOAD=" in failed.value.stderr
 
 
@@ -66,7 +68,8 @@ def test_jemalloc_goes_before_what_is_preloaded_already(tmp_path: Path) -> None:
     given = started_with({VARIABLE: "jemalloc", "LD_PRELOAD": "liba.so", "MALLOC_CONF": "mine"}, [str(tmp_path)])
     assert given["LD_PRELOAD"] == f"{library}:liba.so"
     assert given["MALLOC_CONF"] == "mine"
-    assert started_with({"A": "b"}) == {"A": "b"}
+    assert started_with({VARIABLE: "default", "A": "b"}) == {VARIABLE: "default", "A": "b"}
+    assert started_with({"MALLOC_TOP_PAD_": "1"}) == KEEP_FREED | {"MALLOC_TOP_PAD_": "1"}
 
 
 def test_stages_ask_for_it_before_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -103,7 +106,8 @@ def test_the_doctor_says_what_stages_would_use(monkeypatch: pytest.MonkeyPatch) 
     for choice in ("auto", "default", "jemaloc"):
         monkeypatch.setenv(VARIABLE, choice)
         said[choice] = doctor._allocator()
-    assert said["auto"].startswith("glibc, keeping freed memory")
+    assert said["auto"].startswith("glibc, keeping freed memory in stages that bench run starts")
+    assert "MALLOC_MMAP_MAX_=0" in said["auto"]
     assert "unset BENCH_ALLOCATOR" in said["default"]
     assert said["jemaloc"].startswith("UNUSABLE: Unknown allocator")
     monkeypatch.setenv(VARIABLE, "auto")

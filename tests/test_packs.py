@@ -25,7 +25,7 @@ from bench.execute.grid import Grid, Request, plan_grid
 from bench.execute.pack_choice import Packs
 from bench.execute.stage_file import read_stage, write_stage
 from bench.plan import Planner, Stage
-from bench.stages.frozen_trunk import evaluated
+from bench.stages.features import features_of
 from bench.stages.job import Job
 
 JPEG, RAW = Form(short_side=64), Form(format="uint8", short_side=64, quality=None)
@@ -199,7 +199,7 @@ def test_a_stage_evaluates_from_the_pack_that_was_planned(
     def features(packs: tuple[PackUse, ...]) -> torch.Tensor:
         job = Job(task, 0, tmp_path, data_roots={"imagenet": data / "imagenet"}, packs=packs)
         trunk: Any = Pixels()
-        return torch.cat([found for found, _, _ in evaluated(job, task, trunk, val, "queries")])
+        return torch.cat([features for features, _, _ in features_of(job, task, trunk, val, "queries")])
 
     folder = make(data, "imagenet", resized(task), "val")
     stage = by_kind(planned(data))["knn"]

@@ -72,14 +72,14 @@ def load_trunk(path: Path, arch: str, stem: str = "imagenet") -> dict[str, Tenso
         for where, tensors in _dictionaries(content)
         for prefix in _prefixes(tensors)
     ]
-    whole = [(where, prefix, found) for where, prefix, found in candidates if _fit(wanted, found).complete]
+    whole = [(where, prefix, tensors) for where, prefix, tensors in candidates if _fit(wanted, tensors).complete]
     if not whole:
-        raise BadInput(_refusal(path, arch, stem, content, [found for _, _, found in candidates]))
-    _, prefix, found = _preferred(path, whole)
+        raise BadInput(_refusal(path, arch, stem, content, [tensors for _, _, tensors in candidates]))
+    _, prefix, tensors = _preferred(path, whole)
     state = {}
     for name, shape in wanted.items():
         kind = torch.int64 if name.endswith(COUNTER) else torch.float32
-        tensor = found[name].detach() if name in found else torch.zeros(shape)
+        tensor = tensors[name].detach() if name in tensors else torch.zeros(shape)
         state[name] = tensor.to(kind, copy=True).contiguous()  # what was read is a view of the file
         if not torch.isfinite(state[name]).all():
             raise BadInput(f"{path}: {prefix}{name} holds nan or inf; take an earlier checkpoint of that run.")
@@ -113,9 +113,11 @@ def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in cut.items() if name.split(".")[0] in _HEADS}
 
 
-def _fit(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]) -> Match:
+def _fit(wanted: Mapping[str, tuple[int, ...]], tensors: Mapping[str, Tensor]) -> Match:
     """Match by name and shape; absent counters are no fault."""
-    return match_shapes({name: s for name, s in wanted.items() if name in found or not name.endswith(COUNTER)}, found)
+    return match_shapes(
+        {name: s for name, s in wanted.items() if name in tensors or not name.endswith(COUNTER)}, tensors
+    )
 
 
 def _preferred(path: Path, whole: list[tuple[str, str, dict[str, Tensor]]]) -> tuple[str, str, dict[str, Tensor]]:
@@ -133,10 +135,10 @@ def _preferred(path: Path, whole: list[tuple[str, str, dict[str, Tensor]]]) -> t
     return ordered[0]
 
 
-def _refusal(path: Path, arch: str, stem: str, content: Any, found: list[dict[str, Tensor]]) -> str:
+def _refusal(path: Path, arch: str, stem: str, content: Any, candidates: list[dict[str, Tensor]]) -> str:
     """Say in one sentence why no trunk could be read, how far it got, and the remedy."""
     wanted = trunk_shapes(arch, stem)
-    best = max(found, key=lambda tensors: match_shapes(wanted, tensors).matched, default={})
+    best = max(candidates, key=lambda tensors: match_shapes(wanted, tensors).matched, default={})
     match = match_shapes(wanted, best)
     if match.matched == 0 and not any(name.split(".")[0] in _HEADS for name in best):
         names = [name for _, tensors in _dictionaries(content) for name in tensors]

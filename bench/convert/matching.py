@@ -47,26 +47,26 @@ class Match:
         return f"{self.surplus[0]} is left over" if self.surplus else ""
 
 
-def match_shapes(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, Tensor]) -> Match:
+def match_shapes(wanted: Mapping[str, tuple[int, ...]], given: Mapping[str, Tensor]) -> Match:
     """Compare by name and shape."""
     misshapen = [
-        f"{name} is {_times(found[name].shape)}, not {_times(shape)}"
+        f"{name} is {_times(given[name].shape)}, not {_times(shape)}"
         for name, shape in wanted.items()
-        if name in found and tuple(found[name].shape) != shape
+        if name in given and tuple(given[name].shape) != shape
     ]
     return Match(
         of=len(wanted),
-        missing=tuple(name for name in wanted if name not in found),
+        missing=tuple(name for name in wanted if name not in given),
         misshapen=tuple(misshapen),
-        surplus=tuple(name for name in found if name not in wanted),
+        surplus=tuple(name for name in given if name not in wanted),
     )
 
 
-def match_contents(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> Match:
+def match_contents(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> Match:
     """Compare by name, shape, and content bit by bit."""
-    by_shape = match_shapes({name: tuple(tensor.shape) for name, tensor in wanted.items()}, found)
-    same_shape = [n for n, t in wanted.items() if n in found and found[n].shape == t.shape]
-    altered = tuple(name for name in same_shape if digest(wanted[name]) != digest(found[name]))
+    by_shape = match_shapes({name: tuple(tensor.shape) for name, tensor in wanted.items()}, given)
+    same_shape = [n for n, t in wanted.items() if n in given and given[n].shape == t.shape]
+    altered = tuple(name for name in same_shape if digest(wanted[name]) != digest(given[name]))
     return Match(by_shape.of, by_shape.missing, by_shape.misshapen, by_shape.surplus, altered)
 
 

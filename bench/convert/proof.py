@@ -7,7 +7,6 @@ nothing. So a trunk is loaded strictly, and a stage downstream refuses a trunk w
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from bench.convert.matching import Match, digest, match_contents, match_shapes, trunk_hash
 from bench.convert.trunk import TRUNK, Trunk, read_trunk
 from bench.errors import BadInput
+from bench.files import write_text
 
 PROOF = "proof.json"
 TOLERANCE = 1e-5  # of a map's largest difference to its largest value; equal code on one machine gives exactly 0
@@ -126,9 +126,7 @@ def _difference(ours: Tensor, theirs: Tensor) -> float:
 
 def write_proof(folder: Path, proof: Proof) -> None:
     """Write `proof.json` whole or not at all."""
-    temporary = folder / f".{PROOF}.{os.getpid()}"
-    temporary.write_text(json.dumps(asdict(proof), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.replace(folder / PROOF)
+    write_text(folder / PROOF, json.dumps(asdict(proof), indent=1, ensure_ascii=False) + "\n")
 
 
 def verify_proof(folder: Path, state: Mapping[str, Tensor], stem: str = "imagenet") -> None:
@@ -146,9 +144,9 @@ def verify_proof(folder: Path, state: Mapping[str, Tensor], stem: str = "imagene
         raise BadInput(f"Weights refused: {folder} has no load proof; {remedy}") from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BadInput(f"Weights refused: {file} is not a load proof; {remedy}") from error
-    found = {name: (tuple(tensor.shape), digest(tensor)) for name, tensor in state.items()}
-    matched = sum(found.get(name) == entry for name, entry in proven.items())
-    faults = [name for name in sorted(proven.keys() | found.keys()) if proven.get(name) != found.get(name)]
+    loaded = {name: (tuple(tensor.shape), digest(tensor)) for name, tensor in state.items()}
+    matched = sum(loaded.get(name) == entry for name, entry in proven.items())
+    faults = [name for name in sorted(proven.keys() | loaded.keys()) if proven.get(name) != loaded.get(name)]
     if faults or not proven:
         where = f" ({faults[0]} differs)" if faults else ""
         raise BadInput(f"Weights refused: {matched} of {len(proven)} tensors matched the load proof{where}; {remedy}")

@@ -78,21 +78,21 @@ def _code_in(path: Path) -> str:
 
 def _imports(pickled: bytes) -> list[str]:
     """List the names that a pickle imports, by reading its instructions without following them."""
-    found: list[str] = []
+    names: list[str] = []
     words: list[str] = []  # the last strings, which STACK_GLOBAL takes its module and name from
     stream = io.BytesIO(pickled)
     try:
         while stream.tell() < len(pickled):  # the old format is several pickles in a row
             for opcode, argument, _ in pickletools.genops(stream):
                 if opcode.name in {"GLOBAL", "INST"}:
-                    found.append(str(argument))
+                    names.append(str(argument))
                 elif opcode.name == "STACK_GLOBAL" and len(words) >= 2:
-                    found.append(" ".join(words[-2:]))
+                    names.append(" ".join(words[-2:]))
                 elif isinstance(argument, str):
                     words.append(argument)
     except (ValueError, IndexError, OverflowError, pickle.PickleError):
         pass  # no pickle, or the raw tensors after the last one
-    return [name.replace(" ", ".") for name in found if not name.startswith(_OF_TORCH)]
+    return [name.replace(" ", ".") for name in names if not name.startswith(_OF_TORCH)]
 
 
 def _short(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from bench.convert.dialects import trunk_shapes
 from bench.convert.matching import match_shapes, trunk_hash
 from bench.errors import BadInput
+from bench.files import replacing
 
 TRUNK = "trunk.safetensors"
 
@@ -43,10 +43,9 @@ def save_trunk(
     words = {"arch": arch, "tensors": len(state), "trunk_hash": content} | metadata
     if stem != "imagenet":  # files from before there were others name none
         words["stem"] = stem
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    safetensors.torch.save_file(tensors, temporary, metadata={key: str(value) for key, value in words.items()})
-    temporary.replace(file)
+    with replacing(file) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata={key: str(value) for key, value in words.items()})
     return content
 
 

@@ -84,7 +84,11 @@ def _allocator() -> str:
         return "the system's default; a training step is faster under glibc or with jemalloc preloaded"
     if choice == "default":
         return f"glibc's default; unset {allocator.VARIABLE} for fewer page faults in a training step"
-    return f"glibc, keeping freed memory in stages; {allocator.VARIABLE}=default leaves it as it is"
+    by_hand = " ".join(f"{name}={value}" for name, value in allocator.KEEP_FREED.items())
+    return (
+        f"glibc, keeping freed memory in stages that bench run starts; for bench stage by itself, set {by_hand}; "
+        f"{allocator.VARIABLE}=default leaves it as it is"
+    )
 
 
 def _cpu_features() -> str:

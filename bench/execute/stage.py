@@ -90,7 +90,7 @@ def _recorded(folder: Path, stage: StageFile) -> bool:
 
 def _run(folder: Path, stage: StageFile) -> None:
     """Run the stage's code; rank 0 marks it as done and writes the record."""
-    allocator.settle()  # here, so that torchrun's ranks and stages that a cluster starts have it, too
+    allocator.check()
     work_dir = folder.parent.parent
     inputs = {role: work_dir / name for role, name in stage.inputs.items()}
     for place in inputs.values():

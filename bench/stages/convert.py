@@ -6,7 +6,6 @@ Reads `last.ckpt` of the pretraining; writes `trunk.safetensors`, `proof.json` a
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ from bench.convert.proof import load_strictly, prove, write_proof
 from bench.convert.reading import read_checkpoint
 from bench.convert.trunk import TRUNK, Trunk, read_trunk, save_trunk
 from bench.errors import BadInput, StageFailed
+from bench.files import replacing
 from bench.nn.encoder import Encoder, build_encoder
 from bench.stages.job import Job
-from bench.stages.segmentation.model import build_backbone
 
 CHECKPOINT = "last.ckpt"
 
@@ -42,11 +41,13 @@ def run(job: Job) -> dict[str, Any]:
     origin = job.inputs["pretrain"].name
     about: dict[str, str | int] = {"recipe": recipe.name, "seed": job.seed, "pretraining": origin}
     save_trunk(job.folder / TRUNK, state, recipe.arch, recipe.stem, **about)
-    # From here on both sides go their own way: the pretraining's encoder straight from its checkpoint, and mmseg's
+    # From here on the two sides share nothing: the pretraining's encoder comes straight from its checkpoint, mmseg's
     # network (torchvision's, for a stem that mmseg lacks) from the file that the stages downstream will read.
     encoder = pretrained_encoder(checkpoint, recipe.arch, recipe.stem).eval()
     trunk = read_trunk(job.folder / TRUNK)
     if trunk.stem == "imagenet":
+        from bench.stages.segmentation.model import build_backbone  # imports mmseg, which other stems do without
+
         network, owner = build_backbone(recipe.arch), "mmseg's ResNet"
     else:
         network, owner = StemmedResNet(trunk.arch, trunk.stem), f"torchvision's ResNet with the stem {trunk.stem}"
@@ -62,7 +63,7 @@ def run(job: Job) -> dict[str, Any]:
 
 
 class StemmedResNet(nn.Module):
-    """torchvision's own ResNet with a stem for small images, built apart from our encoder: image -> (C2, C3, C4, C5).
+    """torchvision's ResNet with a stem for small images, built apart from our encoder: image -> (C2, C3, C4, C5).
 
     Its stem is said here a second time on purpose: where the encoder's stem is not what the trunk file names, the maps
     differ, and the load proof fails.
@@ -95,8 +96,8 @@ def pretrained_encoder(checkpoint: Path, arch: str, stem: str = "imagenet") -> E
     if not isinstance(objective, dict):
         raise BadInput(f"{checkpoint} is not a training checkpoint of this project; run the pretrain stage again.")
     encoder = build_encoder(arch, seed=0, stem=stem)
-    own = {name.removeprefix("encoder."): tensor for name, tensor in objective.items() if name.startswith("encoder.")}
-    load_strictly(encoder, own, "the pretraining encoder")
+    state = {name.removeprefix("encoder."): tensor for name, tensor in objective.items() if name.startswith("encoder.")}
+    load_strictly(encoder, state, "the pretraining encoder")
     return encoder
 
 
@@ -107,10 +108,8 @@ def _export(folder: Path, trunk: Trunk) -> None:
     if trunk.stem == "imagenet":
         files["trunk_mmseg.pth"] = to_mmseg(state, arch)
     for name, content in files.items():
-        temporary = folder / f".{name}.{os.getpid()}"
-        torch.save(content, temporary)
-        temporary.replace(folder / name)
+        with replacing(folder / name) as temporary:
+            torch.save(content, temporary)
     words = {"arch": arch, "format": "pt"} | ({} if trunk.stem == "imagenet" else {"stem": trunk.stem})
-    temporary = folder / f".trunk_timm.safetensors.{os.getpid()}"
-    safetensors.torch.save_file(to_timm(state), temporary, metadata=words)
-    temporary.replace(folder / "trunk_timm.safetensors")
+    with replacing(folder / "trunk_timm.safetensors") as temporary:
+        safetensors.torch.save_file(to_timm(state), temporary, metadata=words)

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -25,9 +23,10 @@ from bench.data.images import EvalDataset, ViewDataset, in_order
 from bench.data.sets import index, pretraining_index
 from bench.data.views import SIMCLR_VIEWS, normalised
 from bench.errors import BadInput, StageFailed
+from bench.files import write_text
 from bench.nn.representation import spectrum
 from bench.progress import Progress
-from bench.stages.frozen_trunk import loaded, subset
+from bench.stages.features import loaded, subset
 from bench.stages.job import Job
 from bench.stages.pretrain import start
 from bench.train.checkpoint import LAST, read
@@ -61,24 +60,26 @@ def run(job: Job) -> dict[str, Any]:
 
     pack = job.pack(task.dataset, "val", "evaluation")
     centre = EvalDataset(images, task.size, task.resize, job.unreadable, pack=pack)
-    found, labels, skipped = _outputs(objective, task, centre, in_order(len(images.files), task.batch_size), device, 1)
+    outputs, labels, skipped = _outputs(
+        objective, task, centre, in_order(len(images.files), task.batch_size), device, 1
+    )
     some = subset(images, task.pairs, SEED)
     pair = ViewDataset(some, SIMCLR_VIEWS(task.size, 0.5), SEED, job.unreadable)
     keys = [[(i, i) for i in batch] for batch in in_order(len(some.files), task.batch_size)]
     pairs, _, _ = _outputs(objective, task, pair, keys, device, 2)
     _same(objective, trunk.hash)
 
-    metrics: dict[str, Any] = {"images": len(found["backbone"][0]), "images_skipped": skipped}
+    metrics: dict[str, Any] = {"images": len(outputs["backbone"][0]), "images_skipped": skipped}
     spectra: dict[str, list[float]] = {}
-    for name, (z,) in found.items():
+    for name, (z,) in outputs.items():
         values = measures(z, (pairs[name][0], pairs[name][1]), labels, k=task.neighbours, temperature=task.temperature)
         if not values:
             raise StageFailed(f"The {name}'s outputs are not finite; its pretraining diverged.")
         spectra[name] = spectrum(z).tolist()
         metrics |= {f"{name}_{key}": value for key, value in values.items()}
         metrics |= {f"{name}_dims": z.shape[1], f"{name}_log10_spectrum": at_powers_of_two(spectra[name])}
-    _write(job.folder / "spectrum.json", json.dumps(spectra))
-    _write(job.folder / "spectrum.svg", plot(spectra))
+    write_text(job.folder / "spectrum.json", json.dumps(spectra))
+    write_text(job.folder / "spectrum.svg", plot(spectra))
     return metrics
 
 
@@ -143,7 +144,7 @@ def _outputs(
             progress.update(1)
     if not parts or sum(map(len, next(iter(parts.values()))[0])) < 2:
         raise BadInput("Fewer than two validation images can be read; bench data check says why.")
-    joined = {name: [torch.cat(rows) for rows in own] for name, own in parts.items()}
+    joined = {name: [torch.cat(rows) for rows in of_views] for name, of_views in parts.items()}
     return joined, torch.cat(labels) if labels else None, skipped
 
 
@@ -180,9 +181,3 @@ def plot(spectra: Mapping[str, Sequence[float]], width: int = 480, height: int =
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
         parts.append(f'<text x="{width - 16}" y="{line}" text-anchor="end" fill="{colour}">{name}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
-
-
-def _write(file: Path, text: str) -> None:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(file)

@@ -29,7 +29,7 @@ ABANDONED_SECONDS = 86_400.0  # a partial entry that old has no writer any more
 
 @dataclass(frozen=True)
 class Entry:
-    """Features that were found, with the checksums that they were written with."""
+    """Features that an earlier stage left, with the checksums that they were written with."""
 
     folder: Path
     features: np.ndarray  # N×D float32, mapped
@@ -143,7 +143,7 @@ def limit() -> int:
 
 
 def clean(folder: Path, most: int, keep: Path | None) -> None:
-    """Remove entries, those not used for longest first, until `most` bytes are left; and what dead writers left."""
+    """Remove entries, least recently used first, until `most` bytes are left; and partial ones that were abandoned."""
     entries: list[tuple[float, int, Path]] = []
     for place in folder.iterdir():
         with contextlib.suppress(OSError):

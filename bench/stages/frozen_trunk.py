@@ -12,36 +12,22 @@ computes what the copy computes, at the start and at the end.
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from bench.config.recipe import Precision, TrunkForm
-from bench.config.tasks import KnnTask, LinearTask
 from bench.convert.matching import trunk_hash
 from bench.convert.proof import fixed_image, load_proven, load_strictly
-from bench.data.images import Batch, EvalDataset, Sample, in_order, loader
-from bench.data.sets import Index, part
 from bench.data.views import normalised
-from bench.errors import BadInput, StageFailed
+from bench.errors import StageFailed
 from bench.nn.encoder import Encoder, build_encoder
-from bench.progress import Progress
-from bench.randomness import generator
 from bench.stages.compiled_trunk import amx, compile_frozen, pays
-from bench.stages.feature_cache import FeatureCache
 from bench.stages.folded_trunk import FoldedEncoder, fold
-from bench.stages.job import Job
-from bench.train.distributed import Ranks
 from bench.train.precision import is_bf16
-from bench.train.signals import shielded
 
 FOLDED = 1e-4  # largest difference of the folded copy's maps in float32, relative to the largest value
 COMPILED = {torch.float32: 1e-3, torch.bfloat16: 3e-2}  # of the compiled program's features to the copy's, in norm
@@ -155,7 +141,7 @@ class FrozenTrunk:
     def _folded_features(self, images: Tensor) -> Tensor:
         assert self.folded is not None
         network = self.folded if self.compiled is None else self.compiled
-        found = torch.empty(len(images), self.feature_dim, device=self.device)  # no inference tensor
+        features = torch.empty(len(images), self.feature_dim, device=self.device)  # no inference tensor
         with torch.inference_mode():
             piece = self.piece or max(1, len(images))
             for start in range(0, len(images), piece):
@@ -165,8 +151,8 @@ class FrozenTrunk:
                 if self.compiled is not None and n < piece:  # the program is for one shape
                     part = torch.cat([part, part[:1].expand(piece - n, -1, -1, -1)])
                     part = part.contiguous(memory_format=torch.channels_last)
-                found[start : start + n] = network(part)[:n]
-        return found
+                features[start : start + n] = network(part)[:n]
+        return features
 
     def _probe(self, count: int, size: int) -> Tensor:
         """The fixed image, count×3×size×size."""
@@ -190,7 +176,7 @@ class FrozenTrunk:
         training = [name or "the encoder" for name, module in named if module.training]
         if training:
             raise StageFailed(
-                f"The frozen trunk is in train mode ({training[0]}), so that its features are not its own."
+                f"The frozen trunk is in train mode ({training[0]}), so that its features depend on the batch."
             )
         changed = trunk_hash(self.encoder.state_dict()) != self.hash
         if self.folded is not None:
@@ -227,134 +213,3 @@ def _cpu_kind() -> str:
     """Which kernels a CPU runs."""
     kind = torch.backends.cpu.get_cpu_capability()
     return f"cpu {kind} amx" if amx() else f"cpu {kind}"
-
-
-# --------------------------------------------------------------------------------------- which images
-
-
-def subset(index: Index, count: int | None, seed: int) -> Index:
-    """Return `count` images drawn by the seed alone (all, if there are no more)."""
-    if count is None or count >= len(index.files):
-        return index
-    return part(index, generator(seed, "subset").permutation(len(index.files))[:count])
-
-
-def hold_out(index: Index, share: float, seed: int) -> tuple[Index, Index]:
-    """Split into (rest, held out): the share of each class, rounded, drawn by the seed alone.
-
-    Raises BadInput when the share leaves nothing on a side.
-    """
-    labels = np.asarray(index.labels)
-    order = generator(seed, "selection").permutation(len(labels))
-    held: list[int] = []
-    for label in range(len(index.classes)):
-        mine = order[labels[order] == label]
-        held += mine[: round(share * len(mine))].tolist()
-    if not held or len(held) == len(labels):
-        raise BadInput(
-            f"selection_share {share} of {len(labels)} training images leaves none on one side; raise it or subset."
-        )
-    return part(index, sorted(set(range(len(labels))) - set(held))), part(index, held)
-
-
-# ------------------------------------------------------------------------------------------- batches
-
-
-@contextmanager
-def loaded(
-    dataset: Dataset[Sample],
-    sampler: Iterable[list[Any]],
-    workers: int | None,
-    device: torch.device,
-) -> Iterator[Iterator[Batch]]:
-    """Iterate over a sampler's batches; the loader's workers never get the signals, and end with the block.
-
-    `workers` None: half of the cores, at most 8. No result depends on it.
-    """
-    if workers is None:
-        workers = max(1, min(8, (os.cpu_count() or 1) // 2))
-    with shielded():
-        batches = iter(loader(dataset, sampler, workers, pin=device.type == "cuda"))
-    try:
-        yield batches
-    finally:
-        shut = getattr(batches, "_shutdown_workers", None)
-        if shut is not None:
-            shut()
-
-
-def evaluated(
-    job: Job,
-    task: LinearTask | KnnTask,
-    trunk: FrozenTrunk,
-    images: Index,
-    title: str,
-    ranks: Ranks | None = None,
-) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """Yield (features N×D, labels N, skipped images) of every image once, in order, under the test transform.
-
-    Features that an earlier stage left are read, not computed; bit for bit they are the same. With several ranks, each
-    gets its run of whole batches, so that no feature depends on the number of ranks.
-
-    Raises BadInput for an image that cannot be read (under `skip`: when none can, on any rank).
-    """
-    ranks = ranks or Ranks(device=trunk.device)
-    batches = in_order(len(images.files), task.batch_size)
-    first, last = (len(batches) * part // ranks.world for part in (ranks.rank, ranks.rank + 1))
-    mine = batches[first:last]
-    count = 0
-    kept = cache_of(job, task, trunk, images, (first, last))
-    found = kept.read() if kept is not None else None
-    if found is not None:
-        print(f"{title} {task.name}: {len(found.labels)} features read from {found.folder.name}", flush=True)
-        for features, labels, missing in found.batches(task.batch_size):
-            yield features.to(trunk.device), labels.to(trunk.device), missing
-            count += len(labels)
-    elif mine:
-        for features, labels, missing in _forward(job, task, trunk, images, mine, title):
-            if kept is not None:
-                kept.add(features, labels, missing)
-            yield features, labels, missing
-            count += len(labels)
-        if kept is not None:
-            trunk.check()  # what is kept must be this trunk's
-            kept.publish()
-    if not ranks.sums(count)[0]:
-        raise BadInput(f"No image of {images.split} below {images.root} can be read; bench data check says why.")
-
-
-def _forward(
-    job: Job, task: LinearTask | KnnTask, trunk: FrozenTrunk, images: Index, batches: list[list[int]], title: str
-) -> Iterator[tuple[Tensor, Tensor, int]]:
-    pack = job.pack(task.dataset, images.split, "evaluation")
-    dataset = EvalDataset(images, task.size, task.resize, job.unreadable, pack=pack)
-    with (
-        loaded(dataset, batches, task.workers, trunk.device) as found,
-        Progress(f"{title} {task.name}", sum(map(len, batches)), "images") as progress,
-    ):
-        for batch in found:
-            moved = batch.to(trunk.device, memory_format=torch.channels_last, non_blocking=True)
-            assert moved.labels is not None
-            yield trunk.features(moved.views[0]), moved.labels, batch.skipped  # N may be 0
-            progress.update(len(batch) + batch.skipped)
-
-
-def cache_of(
-    job: Job, task: LinearTask | KnnTask, trunk: FrozenTrunk, images: Index, span: tuple[int, int]
-) -> FeatureCache | None:
-    """Return where the features of a run of batches are kept; None where nothing says what the data are, or no."""
-    if job.features is None or not task.reuse_features or task.dataset not in job.data:
-        return None
-    files = hashlib.sha256("\0".join(images.files).encode("utf-8", "surrogateescape"))
-    files.update(np.asarray(images.labels, np.int64).tobytes())
-    about = {
-        "trunk": trunk.hash,
-        **trunk.words,
-        "views": f"centre {task.size} of {task.resize}",
-        "data": job.data[task.dataset],
-        "files": files.hexdigest(),
-        "batches": f"{task.batch_size} {span[0]} {span[1]}",
-        "unreadable": job.unreadable,
-    }
-    rows = min(len(images.files), span[1] * task.batch_size) - span[0] * task.batch_size
-    return FeatureCache(job.features, about, rows, trunk.feature_dim)

@@ -1,4 +1,4 @@
-"""What a stage is given: its config, its seed, its own folder, its parents' folders, the data roots, packs."""
+"""What a stage is given: its config, its seed, its folder, its parents' folders, the data roots, packs."""
 
 from __future__ import annotations
 

@@ -24,7 +24,8 @@ from bench.data.sets import Index, index
 from bench.errors import StageFailed
 from bench.nn.collectives import gather
 from bench.nn.neighbours import Bank, euclidean, over_ranks, search, vote
-from bench.stages.frozen_trunk import FrozenTrunk, evaluated, subset
+from bench.stages.features import Features, collect, most_rows, subset
+from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.precision import is_bf16
@@ -83,33 +84,22 @@ def run(job: Job) -> dict[str, Any]:
 
 def extract(
     job: Job, task: KnnTask, trunk: FrozenTrunk, images: Index, title: str, ranks: Ranks | None = None
-) -> tuple[Tensor, Tensor, int]:
-    """Return (features N×D, labels N, skipped images) of every image once, of this rank's part of them.
+) -> Features:
+    """Return the features of every image once, of this rank's part of them.
 
     Features have unit length, or with the Euclidean metric the length that they have.
 
     Labels lie on the trunk's device, and so do features if there is room; else on the host (for a search in bf16).
     """
-    ranks = ranks or Ranks(device=trunk.device)
-    rows = -(-len(images.files) // (task.batch_size * ranks.world)) * task.batch_size
-    rows = min(rows, len(images.files))
-    place = trunk.device
-    if is_bf16(task.search) and place.type == "cuda" and 2 * 6 * rows * trunk.feature_dim > free_memory(place):
-        place = torch.device("cpu")
-    features = torch.empty(rows, trunk.feature_dim, device=place)  # ImageNet: 10 GiB, only once
-    labels: list[Tensor] = []
-    count = skipped = 0
-    finite = torch.ones((), dtype=torch.bool, device=trunk.device)
-    for found, theirs, missing in evaluated(job, task, trunk, images, title, ranks):
-        finite &= found.isfinite().all()
-        features[count : count + len(found)] = F.normalize(found, dim=1) if task.metric == "cosine" else found
-        labels.append(theirs)
-        count += len(found)
-        skipped += missing
-    if not finite:
+    device = trunk.device
+    size = 2 * 6 * most_rows(images, task, ranks) * trunk.feature_dim
+    if is_bf16(task.search) and device.type == "cuda" and size > free_memory(device):
+        device = torch.device("cpu")
+    prepare = F.normalize if task.metric == "cosine" else None
+    result = collect(job, task, trunk, images, title, ranks, device, prepare)
+    if not all(bool(rows.isfinite().all()) for rows in result.features.split(CHUNK)):
         raise StageFailed("The trunk gives features that are not finite; its pretraining diverged.")
-    none = torch.empty(0, dtype=torch.int64, device=trunk.device)
-    return features[:count], torch.cat([none, *labels]), skipped
+    return result
 
 
 def mean(rows: Tensor, device: torch.device) -> Tensor:

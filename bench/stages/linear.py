@@ -16,7 +16,7 @@ import itertools
 import math
 import os
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,20 +29,22 @@ from torch import Tensor
 
 from bench.config.recipe import MACHINE_KEYS, ScheduleSettings
 from bench.config.tasks import LinearTask
-from bench.data.images import Batch, ViewDataset
+from bench.data.images import ViewDataset
 from bench.data.sampler import DrawSampler, steps_per_epoch
-from bench.data.sets import Index, index
+from bench.data.sets import Index, index, part
 from bench.data.views import SUPERVISED_VIEW
 from bench.data.views.resident import Resident
 from bench.errors import BadInput, Interrupted, StageFailed
+from bench.files import replacing
 from bench.progress import Progress
 from bench.randomness import derive, generator
-from bench.stages.frozen_trunk import FrozenTrunk, evaluated, hold_out, loaded, subset
+from bench.stages.features import Features, collect, features_of, loaded, subset, through
+from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
+from bench.stages.linear_heads import AdamHeads, Heads
 from bench.train.schedule import factor
 from bench.train.signals import StopRequest
 
-BETAS, EPSILON = (0.9, 0.999), 1e-8  # of Adam
 HEADS = "heads.safetensors"  # written after each epoch; what a resumed stage goes on from
 LOWER = "give lower learning rates (--set learning_rates=...)"
 
@@ -98,127 +100,22 @@ def run(job: Job) -> dict[str, Any]:
     return metrics | trunk.metrics
 
 
-# ---------------------------------------------------------------------------------------------- heads
+def hold_out(index: Index, share: float, seed: int) -> tuple[Index, Index]:
+    """Split into (rest, held out): the share of each class, rounded, drawn by the seed alone.
 
-
-class Heads:
-    """L linear classifiers, each trained by SGD with a learning rate of its own, as one wide matrix product.
-
-    No head sees another: its gradient is that of its own mean cross-entropy. All start from the same weights,
-    N(0, 0.01) drawn by the seed alone, so that head i among many is head i alone.
+    Raises BadInput when the share leaves nothing on a side.
     """
-
-    def __init__(self, count: int, classes: int, dim: int, seed: int, device: torch.device | str = "cpu") -> None:
-        start = generator(seed, "linear", "head").normal(0.0, 0.01, (classes, dim)).astype(np.float32)
-        self.weight = torch.from_numpy(start).to(device).repeat(count, 1, 1)  # L×C×D
-        self.bias = torch.zeros(count, classes, device=device)  # L×C
-        self.weight_momentum = torch.zeros_like(self.weight)
-        self.bias_momentum = torch.zeros_like(self.bias)
-
-    def logits(self, features: Tensor) -> Tensor:
-        """Return N×L×C of features N×D."""
-        heads, classes, dim = self.weight.shape
-        wide = torch.addmm(self.bias.view(-1), features, self.weight.view(heads * classes, dim).t())
-        return wide.view(-1, heads, classes)
-
-    def step(
-        self, features: Tensor, labels: Tensor, rates: Tensor, momentum: float, decay: float, losses: bool = True
-    ) -> Tensor | None:
-        """Take one step of SGD (torch's form: v ← m·v + g, w ← w − lr·v) and return the losses before it, L.
-
-        What is as large as the weights, L×C×D, is read and written as seldom as it can be: the matrix product of the
-        gradient adds to the decayed velocity in place, and no gradient is ever stored.
-
-        Args:
-            features: N×D float32 without gradient.
-            labels: N int64.
-            rates: L, this step's learning rate of each head.
-            momentum: m.
-            decay: weight decay; g includes decay·w.
-            losses: without, they are not computed, and None is returned.
-        """
-        heads, classes, dim = self.weight.shape
-        wide, found = self._slope(features, labels, losses)
-        self.weight_momentum.view(heads * classes, dim).addmm_(wide.t(), features, beta=momentum)
-        self.bias_momentum.view(-1).mul_(momentum).add_(wide.sum(dim=0))
-        for value, velocity in ((self.weight, self.weight_momentum), (self.bias, self.bias_momentum)):
-            if decay:
-                velocity.add_(value, alpha=decay)
-            value.addcmul_(velocity, rates.to(value.dtype).view(-1, *[1] * (value.ndim - 1)), value=-1.0)
-        return found
-
-    def _slope(self, features: Tensor, labels: Tensor, losses: bool) -> tuple[Tensor, Tensor | None]:
-        """Return the gradient with respect to the logits, N×(L·C), and the losses, L, if they are wanted."""
-        logits = self.logits(features)
-        index = labels[:, None, None].expand(-1, logits.shape[1], 1)
-        found = None
-        if losses:
-            found = (logits.logsumexp(-1) - logits.gather(2, index)[..., 0]).mean(0)
-        # The gradient of the mean cross-entropy is (softmax − one-hot) / N.
-        slope = logits.softmax(dim=-1)
-        slope.scatter_add_(2, index, torch.full_like(slope[..., :1], -1.0))
-        slope /= len(features)
-        return slope.flatten(1), found
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Everything that a resumed training needs, by name."""
-        names = ("weight", "bias", "weight_momentum", "bias_momentum")
-        return {name: getattr(self, name) for name in names}
-
-    def finite(self) -> list[bool]:
-        """Which heads have not diverged."""
-        return (self.weight.flatten(1).isfinite().all(1) & self.bias.isfinite().all(1)).tolist()
-
-
-class AdamHeads(Heads):
-    """L linear classifiers, each trained by Adam (Kingma & Ba 2015, in torch's form) with a learning rate of its own.
-
-    All start from the same weights and biases, uniform in ±1/√D as torch's linear layer starts, drawn by the seed.
-    """
-
-    def __init__(self, count: int, classes: int, dim: int, seed: int, device: torch.device | str = "cpu") -> None:
-        super().__init__(count, classes, dim, seed, device)
-        bound = 1 / math.sqrt(dim)
-        start = generator(seed, "linear", "adam").uniform(-bound, bound, (classes, dim + 1)).astype(np.float32)
-        whole = torch.from_numpy(start).to(device).repeat(count, 1, 1)  # L×C×(D+1), the last column the biases
-        self.weight, self.bias = whole[..., :dim].contiguous(), whole[..., dim].contiguous()
-        self.weight_square, self.bias_square = torch.zeros_like(self.weight), torch.zeros_like(self.bias)
-        self.steps = torch.zeros((), dtype=torch.int64)  # on the host: it is read at every step
-
-    def step(
-        self, features: Tensor, labels: Tensor, rates: Tensor, momentum: float, decay: float, losses: bool = True
-    ) -> Tensor | None:
-        """Take one step of Adam, β = (0.9, 0.999), ε = 1e-8, and return the losses before it, L.
-
-        m ← β₁m + (1−β₁)g, v ← β₂v + (1−β₂)g², w ← w − lr·m̂/(√v̂ + ε), m̂ = m/(1−β₁ᵗ), v̂ = v/(1−β₂ᵗ), g with decay·w.
-
-        Args:
-            features, labels, rates, decay, losses: as of SGD's heads; decay concerns the biases, too.
-            momentum: not used.
-        """
-        del momentum
-        wide, found = self._slope(features, labels, losses)
-        self.steps += 1
-        first, second = (1 - beta ** int(self.steps) for beta in BETAS)
-        gradients = ((wide.t() @ features).view_as(self.weight), wide.sum(dim=0).view_as(self.bias))
-        for name, gradient in zip(("weight", "bias"), gradients, strict=True):
-            value, m, v = (getattr(self, name + suffix) for suffix in ("", "_momentum", "_square"))
-            if decay:
-                gradient.add_(value, alpha=decay)
-            m.lerp_(gradient, 1 - BETAS[0])
-            v.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
-            size = v.sqrt().div_(math.sqrt(second)).add_(EPSILON)
-            moved = (m / size).mul_(rates.to(value.dtype).view(-1, *[1] * (value.ndim - 1)))
-            value.sub_(moved, alpha=1 / first)
-        return found
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Everything that a resumed training needs, by name."""
-        return super().tensors() | {
-            "weight_square": self.weight_square,
-            "bias_square": self.bias_square,
-            "steps": self.steps,
-        }
+    labels = np.asarray(index.labels)
+    order = generator(seed, "selection").permutation(len(labels))
+    held: list[int] = []
+    for label in range(len(index.classes)):
+        mine = order[labels[order] == label]
+        held += mine[: round(share * len(mine))].tolist()
+    if not held or len(held) == len(labels):
+        raise BadInput(
+            f"selection_share {share} of {len(labels)} training images leaves none on one side; raise it or subset."
+        )
+    return part(index, sorted(set(range(len(labels))) - set(held))), part(index, held)
 
 
 def best(scores: list[float | None], rates: tuple[float, ...]) -> int:
@@ -241,7 +138,7 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
     Interrupted after a signal; the step at hand is finished and saved.
     """
     seed = derive(job.seed, "linear", "data")
-    centre = collect(job, task, trunk, training) if task.features == "centre" else None
+    centre = collect(job, task, trunk, training, "features") if task.features == "centre" else None
     images = len(training.files) if centre is None else len(centre.labels)
     size = min(task.batch_size, images) if task.optimizer == "adam" else task.batch_size
     steps = steps_per_epoch(images, size)
@@ -249,18 +146,12 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
     settings = task.model_dump_json(exclude={"name", "summary", "source"} | MACHINE_KEYS)
     about = {"trunk": trunk.hash, "task": settings, "seed": str(job.seed), "images": str(images)}
     start, skipped = _resume(job.folder / HEADS, heads, about)
-    peak = torch.tensor(task.learning_rates, device=trunk.device)
+    peak = torch.tensor(task.learning_rates)
     if task.optimizer == "sgd":
         peak *= task.batch_size / 256
-    if centre is not None and task.optimizer == "adam":
-        source: AbstractContextManager[Iterator[tuple[Tensor, Tensor, int]]]
-        source = nullcontext(_shuffled(centre, size, seed, start))
-    else:
-        sampler = DrawSampler(images, size, seed, start_step=start)
-        source = _batches(job, task, trunk, training, centre, sampler, seed)
     with (
         StopRequest() as stop,
-        source as batches,
+        _batches(job, task, trunk, training, centre, size, seed, start) as batches,
         Progress(f"train {task.name}", total, "steps", done=start) as progress,
     ):
         for step in range(start, total):
@@ -291,30 +182,8 @@ def rate_factor(task: LinearTask, step: int, total: int) -> float:
     return factor(step, total, 0, ScheduleSettings(name=task.schedule, milestones=task.milestones))
 
 
-@dataclass(frozen=True)
-class Centre:
-    """Features of the training images under the test transform, N×D float32 and N, on the trunk's device."""
-
-    features: Tensor
-    labels: Tensor
-    skipped: int
-
-
-def collect(job: Job, task: LinearTask, trunk: FrozenTrunk, images: Index) -> Centre:
-    """Take the features of every image once, or read them where an earlier stage left them."""
-    features = torch.empty(len(images.files), trunk.feature_dim, device=trunk.device)  # ImageNet: 10 GiB
-    labels = torch.empty(len(images.files), dtype=torch.int64, device=trunk.device)
-    count = skipped = 0
-    for found, theirs, missing in evaluated(job, task, trunk, images, "features"):
-        features[count : count + len(found)] = found
-        labels[count : count + len(found)] = theirs
-        count += len(found)
-        skipped += missing
-    return Centre(features[:count], labels[:count], skipped)
-
-
-def _shuffled(centre: Centre, size: int, seed: int, start: int) -> Iterator[tuple[Tensor, Tensor, int]]:
-    """Yield (features N×D, labels N, 0) of each step from `start` on, without an end.
+def _shuffled(centre: Features, size: int, seed: int, start: int) -> Iterator[Features]:
+    """Yield the features of each step from `start` on, without an end.
 
     Each epoch is one permutation, by the seed and the epoch; what fills no batch is left out of it.
     """
@@ -324,7 +193,7 @@ def _shuffled(centre: Centre, size: int, seed: int, start: int) -> Iterator[tupl
         order = torch.from_numpy(generator(seed, epoch).permutation(images)).to(centre.labels.device)
         for step in range(start % steps if epoch == start // steps else 0, steps):
             chosen = order[step * size : (step + 1) * size]
-            yield centre.features[chosen], centre.labels[chosen], 0
+            yield Features(centre.features[chosen], centre.labels[chosen], 0)
 
 
 @contextmanager
@@ -333,38 +202,35 @@ def _batches(
     task: LinearTask,
     trunk: FrozenTrunk,
     training: Index,
-    centre: Centre | None,
-    sampler: DrawSampler,
+    centre: Features | None,
+    size: int,
     seed: int,
-) -> Iterator[Iterator[tuple[Tensor, Tensor, int]]]:
-    """Yield (features N×D, labels N, skipped images) of each step, without an end."""
+    start: int,
+) -> Iterator[Iterator[Features]]:
+    """Yield the features of each step from `start` on, without an end: parts of `centre`, or of fresh views."""
+    if centre is not None and task.optimizer == "adam":
+        yield _shuffled(centre, size, seed, start)
+        return
+    sampler = DrawSampler(len(training.files) if centre is None else len(centre.labels), size, seed, start_step=start)
     if centre is not None:
         orders = (torch.tensor([position for position, _ in keys], device=trunk.device) for keys in sampler)
-        yield ((centre.features[order], centre.labels[order], 0) for order in orders)
+        yield (Features(centre.features[order], centre.labels[order], 0) for order in orders)
         return
     pack = job.pack(task.dataset, "train", "training")
     views, backend = (SUPERVISED_VIEW(task.size),), task.view_backend
     if backend == "resident":
         there = Resident(training, views, seed, trunk.device)
-        yield (_features(trunk, batch) for batch in there.batches(sampler))
+        yield (through(trunk, batch) for batch in there.batches(sampler))
         return
     dataset = ViewDataset(training, views, seed, unreadable=job.unreadable, pack=pack, backend=backend)
     with loaded(dataset, sampler, task.workers, trunk.device) as batches:
-        yield (_features(trunk, batch) for batch in batches)
-
-
-def _features(trunk: FrozenTrunk, batch: Batch) -> tuple[Tensor, Tensor, int]:
-    moved = batch.to(trunk.device, memory_format=torch.channels_last, non_blocking=True)
-    assert moved.labels is not None
-    return trunk.features(moved.views[0]), moved.labels, batch.skipped
+        yield (through(trunk, batch) for batch in batches)
 
 
 def _save(file: Path, heads: Heads, about: dict[str, str]) -> None:
-    """Write the heads whole or not at all."""
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
     tensors = {name: tensor.cpu().contiguous() for name, tensor in heads.tensors().items()}
-    safetensors.torch.save_file(tensors, temporary, metadata=about)
-    temporary.replace(file)
+    with replacing(file) as temporary:
+        safetensors.torch.save_file(tensors, temporary, metadata=about)
 
 
 def _resume(file: Path, heads: Heads, about: dict[str, str]) -> tuple[int, int]:
@@ -373,16 +239,16 @@ def _resume(file: Path, heads: Heads, about: dict[str, str]) -> tuple[int, int]:
         return 0, 0
     try:
         with safe_open(file, framework="pt") as opened:
-            found = dict(opened.metadata() or {})
+            metadata = dict(opened.metadata() or {})
         tensors = safetensors.torch.load_file(file)
     except (SafetensorError, OSError) as error:
         raise BadInput(f"{file} is damaged; delete it, and the linear stage starts anew.") from error
-    if {key: found.get(key) for key in about} != about:
+    if {key: metadata.get(key) for key in about} != about:
         print(f"{file.name} is about another trunk or task: starting anew", flush=True)
         return 0, 0
     for name, tensor in heads.tensors().items():
         tensor.copy_(tensors[name])
-    return int(found["steps"]), int(found["skipped"])
+    return int(metadata["steps"]), int(metadata["skipped"])
 
 
 # ----------------------------------------------------------------------------------------- evaluation
@@ -403,7 +269,7 @@ def evaluate(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, image
     most = min(5, len(images.classes))
     right = torch.zeros(2, len(heads.weight), dtype=torch.int64, device=trunk.device)
     count = skipped = 0
-    for features, labels, missing in evaluated(job, task, trunk, images, title):
+    for features, labels, missing in features_of(job, task, trunk, images, title):
         top = heads.logits(features).topk(most, dim=-1).indices  # N×L×most
         hits = top == labels[:, None, None]
         right += torch.stack([hits[..., 0].sum(0), hits.any(-1).sum(0)])

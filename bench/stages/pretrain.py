@@ -122,15 +122,15 @@ def start(
 
 def load_modules(objective: Objective, state: dict[str, Tensor]) -> tuple[list[str], list[str]]:
     """Load each child of the objective but the encoder from `state`, whole or not at all; return (loaded, fresh)."""
-    own = objective.state_dict()
+    current = objective.state_dict()
     loaded, fresh = [], []
-    for child in dict.fromkeys(name.partition(".")[0] for name in own):
+    for child in dict.fromkeys(name.partition(".")[0] for name in current):
         if child == "encoder":
             continue
-        wanted = {name: tuple(tensor.shape) for name, tensor in own.items() if name.partition(".")[0] == child}
-        found = {name: tensor for name, tensor in state.items() if name.partition(".")[0] == child}
-        if match_shapes(wanted, found).complete:
-            objective.load_state_dict(found, strict=False)
+        wanted = {name: tuple(tensor.shape) for name, tensor in current.items() if name.partition(".")[0] == child}
+        given = {name: tensor for name, tensor in state.items() if name.partition(".")[0] == child}
+        if match_shapes(wanted, given).complete:
+            objective.load_state_dict(given, strict=False)
             loaded.append(child)
         else:
             fresh.append(child)

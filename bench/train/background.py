@@ -53,11 +53,12 @@ class HostCopy:
         return value
 
     def _buffer(self, place: tuple[Any, ...], like: Tensor) -> Tensor:
-        found = self._buffers.get(place)
-        if found is None or (found.dtype, found.shape) != (like.dtype, like.shape) or found.stride() != like.stride():
-            found = torch.empty_like(like, device="cpu", requires_grad=False, pin_memory=like.is_cuda)
-            self._buffers[place] = found
-        return found
+        buffer = self._buffers.get(place)
+        layout = (like.dtype, like.shape, like.stride())
+        if buffer is None or (buffer.dtype, buffer.shape, buffer.stride()) != layout:
+            buffer = torch.empty_like(like, device="cpu", requires_grad=False, pin_memory=like.is_cuda)
+            self._buffers[place] = buffer
+        return buffer
 
 
 class Writer:

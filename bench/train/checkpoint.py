@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 
 from bench.convert.reading import read_checkpoint
 from bench.errors import BadInput, StageFailed
+from bench.files import replacing
 
 FORMAT = 1
 LAST = "last.ckpt"
@@ -28,27 +27,15 @@ def epoch_file(epoch: int) -> str:
 
 
 def write(file: Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint: to a file beside it, on to the disk, then in its place, so that `file` is always whole.
+    """Write a checkpoint so that `file` is always whole, even after a power cut.
 
     Raises StageFailed when the disk does not take it; `file` then is as it was.
     """
-    # One name, not one per process: a stage is locked, and what a killed process leaves is overwritten by the next.
-    partial = file.with_name(f".{file.name}.partial")
     try:
-        with partial.open("wb") as stream:
+        with replacing(file, durable=True) as partial, partial.open("wb") as stream:
             torch.save({"format": FORMAT, **content}, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(file)
     except (OSError, RuntimeError) as error:  # torch's archive says RuntimeError where the stream said OSError
-        with contextlib.suppress(OSError):
-            partial.unlink()  # a full disk wants its space back
         raise StageFailed(f"Cannot write {file} ({_reason(error)})") from error
-    folder = os.open(file.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # else the old name may outlive a power cut
-    finally:
-        os.close(folder)
 
 
 def read(file: Path) -> dict[str, Any]:

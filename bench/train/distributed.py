@@ -64,11 +64,11 @@ def ranks_of(environ: Mapping[str, str] | None = None, device: str | None = None
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
     world = int(environ.get("WORLD_SIZE", "1")) if "RANK" in environ else 1
     local = int(environ.get("LOCAL_RANK", "0")) if world > 1 else 0
-    own = torch.device(kind, local) if kind == "cuda" else torch.device(kind)
+    here = torch.device(kind, local) if kind == "cuda" else torch.device(kind)
     if kind == "cuda":
-        torch.cuda.set_device(own)
+        torch.cuda.set_device(here)
     if world == 1:
-        yield Ranks(device=own)
+        yield Ranks(device=here)
         return
     rank = int(environ["RANK"])
     backend = "nccl" if kind == "cuda" else "gloo"
@@ -76,7 +76,7 @@ def ranks_of(environ: Mapping[str, str] | None = None, device: str | None = None
     control = dist.new_group(backend="gloo") if backend == "nccl" else dist.group.WORLD
     clean = False
     try:
-        yield Ranks(rank, world, int(environ.get("LOCAL_WORLD_SIZE", str(world))), own, control)
+        yield Ranks(rank, world, int(environ.get("LOCAL_WORLD_SIZE", str(world))), here, control)
         clean = True
     except Interrupted:
         clean = True  # every rank stops at the same step

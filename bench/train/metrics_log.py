@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from bench.files import write_text
+
 FILE = "metrics.jsonl"
 FOLDER = "tensorboard"
 
@@ -57,11 +59,8 @@ def drop_after(file: Path, step: int) -> None:
         return
     text = file.read_text(encoding="utf-8")
     kept = "".join(line for line in text.splitlines(keepends=True) if _step_of(line) <= step)
-    if kept == text:
-        return
-    partial = file.with_name(f".{file.name}.partial")
-    partial.write_text(kept, encoding="utf-8")
-    partial.replace(file)
+    if kept != text:
+        write_text(file, kept)
 
 
 def _step_of(line: str) -> float:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 AT_ONCE = 64  # images
 SHARE = 0.01  # of the training's computing that looking may cost, where `every_steps` is left out
 FORWARDS = 6  # what a training step computes for an image, at least: two views, forwards and (twice as much) backwards
-ROW = "diagnostics/collapsed_checks"  # how many checks in a row found a collapse
+ROW = "diagnostics/collapsed_checks"  # how many checks in a row saw a collapse
 
 
 class Diagnostics:
@@ -80,7 +80,7 @@ class Diagnostics:
         if not self._due or not self.ranks.first:
             return {}
         try:
-            found = self._measured()
+            measured = self._measured()
         except Exception as error:
             # A run of days must not end because looking at it went wrong, unless it was asked to end by what is seen.
             if self.settings.guard == "stop":
@@ -92,8 +92,8 @@ class Diagnostics:
             )
             self._load = None
             return {}
-        values = {f"diagnostics/{name}/{key}": value for name, own in found.items() for key, value in own.items()}
-        return values | self._count(found, done)
+        values = {f"diagnostics/{name}/{key}": value for name, some in measured.items() for key, value in some.items()}
+        return values | self._count(measured, done)
 
     def judge(self) -> None:
         """Raise StageFailed on all ranks where the last look says so, and the recipe wants the run to end by that."""
@@ -104,11 +104,11 @@ class Diagnostics:
 
     # ---------------------------------------------------------------------------------------- collapse
 
-    def _count(self, found: Mapping[str, Mapping[str, float]], done: int) -> dict[str, float]:
+    def _count(self, measured: Mapping[str, Mapping[str, float]], done: int) -> dict[str, float]:
         """Count checks in a row below a threshold, say so when there are enough of them, and log the count."""
         settings = self.settings
-        name = "projector" if found.get("projector") else "backbone"
-        values = found.get(name)
+        name = "projector" if measured.get("projector") else "backbone"
+        values = measured.get(name)
         if settings.guard == "off" or not values:
             return {}
         signs = []
@@ -121,7 +121,7 @@ class Diagnostics:
         if self._row >= settings.patience:
             verdict = (
                 f"{self.recipe.name}: by step {done} the {name}'s outputs have collapsed, {self._row} checks in a row: "
-                f"{' and '.join(signs)}. Lower optimizer.lr, lengthen schedule.warmup_epochs, or mend what the "
+                f"{' and '.join(signs)}. Lower optimizer.lr, lengthen schedule.warmup_epochs, or change what the "
                 "objective does against collapse;"
             )
             self._verdict = f"{verdict} diagnostics.guard='warn' lets such a run go on."

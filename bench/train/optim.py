@@ -32,7 +32,7 @@ def build_optimizer(
     if settings.nesterov and settings.momentum == 0:
         raise BadInput("optimizer.nesterov needs momentum; set optimizer.momentum above 0, or nesterov=False.")
     lr = peak_rate(settings, batch_size)
-    own = [
+    complete = [
         {
             "params": list(group["params"]),
             "weight_decay": settings.weight_decay if group["decay"] or settings.decay == "all" else 0.0,
@@ -42,10 +42,10 @@ def build_optimizer(
         }
         for group in groups
     ]
-    own = [group for group in own if group["params"]]
+    complete = [group for group in complete if group["params"]]
     if settings.name == "lars":
-        return _timm_lars(own, lr, settings) if lars == "timm" else Lars(own, lr, settings)
-    plain = [{key: value for key, value in group.items() if key != "adapt"} for group in own]
+        return _timm_lars(complete, lr, settings) if lars == "timm" else Lars(complete, lr, settings)
+    plain = [{key: value for key, value in group.items() if key != "adapt"} for group in complete]
     if settings.name == "adam":
         return torch.optim.Adam(plain, lr=lr, betas=settings.betas, fused=True)
     if settings.name == "adamw":
@@ -54,7 +54,7 @@ def build_optimizer(
 
 
 def set_rates(optimizer: Optimizer, rate: float, peak: float) -> None:
-    """Give every group its learning rate of a step: `rate`, or `peak` where it is constant, times its own factor."""
+    """Give every group its learning rate of a step: `rate`, or `peak` where it is constant, times its factor."""
     for group in optimizer.param_groups:
         group["lr"] = (peak if group.get("constant") else rate) * group.get("rate", 1.0)
 
@@ -69,9 +69,9 @@ class Lars(Optimizer):
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, settings: OptimizerSettings) -> None:
-        own = [{"decay": g["weight_decay"], "always_adapt": g["adapt"], **_rates(g)} for g in groups]
+        renamed = [{"decay": g["weight_decay"], "always_adapt": g["adapt"], **_rates(g)} for g in groups]
         self.eta, self.momentum, self.nesterov = settings.trust_coefficient, settings.momentum, settings.nesterov
-        super().__init__(own, {"lr": lr})
+        super().__init__(renamed, {"lr": lr})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -122,7 +122,7 @@ def _timm_lars(groups: list[dict[str, Any]], lr: float, settings: OptimizerSetti
     from timm.optim.lars import Lars as TimmLars  # importing timm takes seconds
 
     class DecayedLars(TimmLars):
-        """timm's Lars on g + decay·w; a group's own `always_adapt` alone says whether it is adapted."""
+        """timm's Lars on g + decay·w; the group's `always_adapt` alone says whether it is adapted."""
 
         @torch.no_grad()
         def step(self, closure: Callable[[], float] | None = None) -> None:
@@ -132,9 +132,11 @@ def _timm_lars(groups: list[dict[str, Any]], lr: float, settings: OptimizerSetti
                     torch._foreach_add_([p.grad for p in params], params, alpha=group["decay"])
             super().step(closure)
 
-    own = [{"decay": g["weight_decay"], "weight_decay": 0.0, "always_adapt": g["adapt"], **_rates(g)} for g in groups]
+    undecayed = [
+        {"decay": g["weight_decay"], "weight_decay": 0.0, "always_adapt": g["adapt"], **_rates(g)} for g in groups
+    ]
     return DecayedLars(
-        own,
+        undecayed,
         lr=lr,
         momentum=settings.momentum,
         nesterov=settings.nesterov,

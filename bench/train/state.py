@@ -88,13 +88,13 @@ class State:
     def save(self, keep_epoch: int | None = None, *, leaving: bool = False) -> None:
         """Write `last.ckpt`, after `epoch_….ckpt` if this is the end of an epoch to keep. All ranks call it.
 
-        In the background, what went wrong with the writing is raised by the next save, by `settle`, or on the way
-        out. When the run is `leaving` there is nothing to go on with meanwhile, and it is written at once.
+        In the background, what went wrong with the writing is raised by the next save, by `finish_writing`, or
+        when the `with` block ends. When the run is `leaving`, it is written in the foreground.
 
         Raises StageFailed, and writes nothing, when the loss or a tensor is not finite, or (on all ranks) when an
         earlier checkpoint could not be written.
         """
-        self.settle()
+        self.finish_writing()
         self.meter.check(self.ranks, self.step, self.last_good)
         assert_finite(self.objective, self.optimizer, self.step, self.last_good)
         background = self._background and not leaving
@@ -108,9 +108,9 @@ class State:
             self._writer.start(files, background=background)
         self._before, self.last_good = self.last_good, f"{LAST} of step {self.step} stays"
         if not background:
-            self.settle()
+            self.finish_writing()
 
-    def settle(self) -> None:
+    def finish_writing(self) -> None:
         """Wait until what was saved lies on the disk. All ranks call it, and none leaves it before all are here.
 
         Raises StageFailed on all ranks when it could not be written.

@@ -14,8 +14,10 @@ from torch.nn import functional as F
 from bench.config.tasks import LinearTask
 from bench.errors import Interrupted
 from bench.stages import linear
+from bench.stages.features import Features
 from bench.stages.job import Job
-from bench.stages.linear import HEADS, AdamHeads, Centre, rate_factor, run
+from bench.stages.linear import HEADS, rate_factor, run
+from bench.stages.linear_heads import AdamHeads
 
 
 def make_task(**changes: Any) -> LinearTask:
@@ -33,38 +35,31 @@ def make_job(folder: Path, trunk: Path, data: Path, task: LinearTask) -> Job:
     return Job(config=task, folder=folder, seed=0, inputs={"convert": trunk}, data_roots={"imagenet": data})
 
 
-def double(heads: AdamHeads) -> AdamHeads:
-    for name, tensor in heads.tensors().items():
-        if tensor.is_floating_point():
-            setattr(heads, name, tensor.double())
-    return heads
-
-
 @pytest.mark.parametrize("decay", [0.0, 5e-6, 0.1])
 def test_a_head_equals_torchs_linear_layer_under_torchs_adam(decay: float) -> None:
-    heads, rng = double(AdamHeads(2, 7, 16, seed=3)), torch.Generator().manual_seed(0)
+    heads, rng = AdamHeads(2, 7, 16, seed=3), torch.Generator().manual_seed(0)
     rates = [1e-2, 3e-3]
-    layers = [nn.Linear(16, 7).double() for _ in rates]
+    layers = [nn.Linear(16, 7) for _ in rates]
     for layer in layers:
         layer.load_state_dict({"weight": heads.weight[0], "bias": heads.bias[0]})
     adams = [torch.optim.Adam(x.parameters(), lr=r, weight_decay=decay) for x, r in zip(layers, rates, strict=True)]
     fall = [torch.optim.lr_scheduler.ExponentialLR(adam, gamma=0.5) for adam in adams]
     for step in range(12):
-        features = torch.randn(8, 16, generator=rng, dtype=torch.float64)
+        features = torch.randn(8, 16, generator=rng)
         labels = torch.randint(7, (8,), generator=rng)
-        now = torch.tensor(rates, dtype=torch.float64) * 0.5**step
+        now = torch.tensor(rates) * 0.5**step
         losses = heads.step(features, labels, now, momentum=0.9, decay=decay)
         assert losses is not None
         for i, (layer, adam) in enumerate(zip(layers, adams, strict=True)):
             loss = F.cross_entropy(layer(features), labels)
-            torch.testing.assert_close(losses[i], loss.detach(), rtol=1e-12, atol=1e-12)
+            torch.testing.assert_close(losses[i], loss.detach(), rtol=1e-5, atol=1e-5)
             adam.zero_grad()
             loss.backward()
             adam.step()
             fall[i].step()
     for i, layer in enumerate(layers):
-        torch.testing.assert_close(heads.weight[i], layer.weight.detach(), rtol=1e-11, atol=1e-12)
-        torch.testing.assert_close(heads.bias[i], layer.bias.detach(), rtol=1e-11, atol=1e-12)
+        torch.testing.assert_close(heads.weight[i], layer.weight.detach(), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(heads.bias[i], layer.bias.detach(), rtol=1e-4, atol=1e-5)
 
 
 def test_heads_start_as_torchs_linear_layer_does() -> None:
@@ -88,14 +83,14 @@ def test_the_rate_falls_by_one_factor_an_epoch_as_torchs_does() -> None:
         scheduler.step()
 
 
-def separable(n: int, dim: int, classes: int) -> Centre:
+def separable(n: int, dim: int, classes: int) -> Features:
     rng = torch.Generator().manual_seed(0)
     labels = torch.arange(n) % classes
     centres = 4 * torch.randn(classes, dim, generator=rng)
-    return Centre(centres[labels] + torch.randn(n, dim, generator=rng), labels, 0)
+    return Features(centres[labels] + torch.randn(n, dim, generator=rng), labels, 0)
 
 
-def test_classes_that_a_line_separates_are_all_found(
+def test_classes_that_a_plane_separates_are_all_recognised(
     tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     centre, heads = separable(1000, 16, 5), AdamHeads(1, 5, 16, seed=0)
@@ -104,9 +99,8 @@ def test_classes_that_a_line_separates_are_all_found(
     trunk = linear.FrozenTrunk(trunk_folder, "float32", torch.device("cpu"))
     before = (heads.logits(centre.features)[:, 0].argmax(1) == centre.labels).float().mean()
     linear.train(make_job(tmp_path / "a", trunk_folder, imagenet, task), task, trunk, heads, empty(imagenet))
-    found = heads.logits(centre.features)[:, 0].argmax(1)
     assert before < 0.9
-    assert torch.equal(found, centre.labels)
+    assert torch.equal(heads.logits(centre.features)[:, 0].argmax(1), centre.labels)
 
 
 def empty(imagenet: Path) -> Any:
@@ -116,7 +110,7 @@ def empty(imagenet: Path) -> Any:
 
 
 def test_each_epoch_is_one_permutation_and_can_be_entered_anywhere() -> None:
-    centre = Centre(torch.arange(10.0)[:, None], torch.arange(10), 0)
+    centre = Features(torch.arange(10.0)[:, None], torch.arange(10), 0)
     steps = linear._shuffled(centre, 3, seed=1, start=0)
     first = [next(steps)[1].tolist() for _ in range(6)]
     for epoch in (first[:3], first[3:]):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from bench.nn.encoder import Encoder, build_encoder
 from bench.stages import convert
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
+from bench.stages.segmentation import model
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -54,6 +57,7 @@ def job(tmp_path: Path, arch: str = "resnet18", stem: str = "imagenet") -> Job:
     return Job(recipe(arch, stem), seed=5, folder=tmp_path / "convert", inputs={"pretrain": tmp_path / "pretrain"})
 
 
+@pytest.mark.slow
 def test_a_resnet50_arrives_whole_and_computes_the_same(tmp_path: Path) -> None:
     encoder = pretrained(tmp_path / "pretrain", "resnet50")
     result = convert.run(job(tmp_path, "resnet50"))
@@ -87,7 +91,7 @@ def test_the_export_loads_the_way_mmseg_itself_loads(tmp_path: Path) -> None:
 
 def test_a_network_with_a_deep_stem_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretrained(tmp_path / "pretrain")
-    monkeypatch.setattr(convert, "build_backbone", lambda arch: ResNetV1c(depth=18))
+    monkeypatch.setattr(model, "build_backbone", lambda arch: ResNetV1c(depth=18))
     with pytest.raises(BadInput, match=r"refused by mmseg's ResNet: 114 of 132 tensors .*stem\.0\.weight is missing"):
         convert.run(job(tmp_path))
     assert not (tmp_path / "convert/proof.json").exists()
@@ -157,6 +161,32 @@ def test_a_small_stem_arrives_whole_and_computes_the_same(stem: str, tmp_path: P
         frozen = FrozenTrunk(tmp_path / "convert", "float32", torch.device("cpu"), form)
         torch.testing.assert_close(frozen.features(images), plain, rtol=1e-4, atol=1e-4 * plain.abs().max().item())
         frozen.check()
+
+
+# What a grid of CIFAR runs, but for training: every stage's module, and a whole conversion.
+WITHOUT_MMSEG = """
+import sys
+from pathlib import Path
+from bench.config.recipe import Recipe
+from bench.execute import stage
+from bench.stages import convert, diagnostics, knn, linear, pretrain
+from bench.stages.job import Job
+
+folder = Path(sys.argv[1])
+recipe = Recipe.model_validate_json((folder / "recipe.json").read_text())
+convert.run(Job(recipe, seed=5, folder=folder / "convert", inputs={"pretrain": folder / "pretrain"}))
+print([name for name in sys.modules if name.startswith(("mmseg", "mmcv", "mmengine.runner"))])
+"""
+
+
+@pytest.mark.slow
+def test_small_images_do_without_mmseg(tmp_path: Path) -> None:
+    pretrained(tmp_path / "pretrain", stem="cifar")
+    (tmp_path / "recipe.json").write_text(job(tmp_path, stem="cifar").config.model_dump_json())
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_MMSEG, str(tmp_path)], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
 
 
 def test_a_trunk_does_not_change_its_stem(tmp_path: Path) -> None:

@@ -199,6 +199,7 @@ def test_ranks_stand_in_the_table_and_nothing_that_is_no_percentage_is_best() ->
     assert any("Not in percent" in note for note in section.notes)
 
 
+@pytest.mark.slow
 def test_the_command_line_runs_it_and_the_table_has_it(bench: Any, rendered: Path, tmp_path: Path) -> None:
     words = ("--downstream", "diagnostics", "--data-root", rendered, "--set", "arch=resnet18")
     done = bench("run", "--profile", "smoke", "--pretrain", "random_init", *words, "--results-dir", tmp_path / "res")

@@ -139,6 +139,7 @@ def test_a_program_that_changes_later_is_found(trunk_folder: Path, monkeypatch: 
         trunk.check()
 
 
+@pytest.mark.slow
 def test_a_network_is_compiled_with_its_weights_as_constants() -> None:
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).requires_grad_(False).eval()
     images = IMAGES[:2, :, :8, :8]

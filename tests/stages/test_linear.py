@@ -20,7 +20,8 @@ from bench.errors import BadInput, Interrupted, StageFailed
 from bench.stages import linear
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
-from bench.stages.linear import HEADS, Heads, best, run
+from bench.stages.linear import HEADS, best, run
+from bench.stages.linear_heads import Heads
 
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 100.0)
 
@@ -194,6 +195,7 @@ def test_val_never_chooses_the_head(
     assert chosen == [1]  # chosen when only the held-out training images had been looked at
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 3, 4])
 def test_a_resumed_run_equals_an_undisturbed_one_with_any_number_of_workers(
     stop: int, tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch

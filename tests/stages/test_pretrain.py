@@ -123,6 +123,7 @@ def test_a_run_leaves_what_other_stages_read(parent: Path, roots: dict[str, Path
     json.dumps(metrics)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_depends_on_its_seed_and_not_on_workers_or_interruptions(
     parent: Path, roots: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
@@ -144,6 +145,7 @@ def test_a_run_depends_on_its_seed_and_not_on_workers_or_interruptions(
     assert lines(parent) == lines(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_run_with_resident_images_is_the_same_after_an_interruption(
     roots: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +219,7 @@ def test_heads_come_from_the_seed_alone() -> None:
     assert not equal(a.state_dict(), c.state_dict(), "projector.0.weight")
 
 
+@pytest.mark.slow
 def test_two_ranks_compute_what_one_does(roots: dict[str, Path], tmp_path: Path) -> None:
     """Views, permutation, synchronised norms, gradients: all of the stage, over two gloo processes."""
     config = recipe("two_loss", precision="float32", epochs=1, optimizer={"name": "sgd", "lr": 0.2})
@@ -358,6 +361,7 @@ def test_an_epoch_that_the_parent_did_not_keep_is_named(parent: Path, tmp_path: 
 # ------------------------------------------------------------------------------------------ diagnostics
 
 
+@pytest.mark.slow
 def test_a_run_is_looked_at_on_held_out_images_and_is_the_same_without(roots: dict[str, Path], tmp_path: Path) -> None:
     for name, settings in (("seen", {"every_steps": 1, "images": 4}), ("plain", {"images": 0})):
         run(job(recipe(dataset="imagenet", diagnostics=settings), tmp_path / name, roots))

@@ -29,11 +29,11 @@ from bench.errors import BadInput, Interrupted, StageFailed
 from bench.nn.encoder import build_encoder
 from bench.stages.job import Job
 from bench.stages.segmentation import finetune as segmentation
-from bench.stages.segmentation.evaluation import LeanValLoop
-from bench.stages.segmentation.metric import ExactIoU
+from bench.stages.segmentation.evaluation import EvaluationLoop
+from bench.stages.segmentation.metric import UnroundedIoU
 from bench.stages.segmentation.mmseg_config import adapt
 from bench.stages.segmentation.model import build_backbone, build_model
-from bench.stages.segmentation.runner import CHECKPOINT, Draws, Keep
+from bench.stages.segmentation.runner import CHECKPOINT, SaveCheckpoint, SeedIterations
 from bench.stages.segmentation.samples import DrawSampler, _start_worker
 from bench.train import background
 from bench.train.checkpoint import write
@@ -46,6 +46,7 @@ def task(**changes: Any) -> SegmentationTask:
     settings: dict[str, Any] = {
         "name": "test", "summary": "", "source": "", "profile": "full", "kind": "segmentation", "config": SMALL,
         "iterations": 4, "batch_size": 2, "crop": (64, 64), "scale": (96, 64), "validate_every": 4, "workers": 0,
+        "precision": "float32",
     }  # fmt: skip
     return SegmentationTask(**settings | changes)
 
@@ -128,7 +129,7 @@ def state_of(folder: Path) -> dict[str, Any]:
 
 
 def scores(pairs: list[tuple[Tensor, Tensor]], classes: int) -> dict[str, Any]:
-    metric = ExactIoU()
+    metric = UnroundedIoU()
     metric.dataset_meta = {"classes": [f"c{i}" for i in range(classes)]}
     counts = [metric.intersect_and_union(guess, truth, classes, 255) for guess, truth in pairs]
     return metric.compute_metrics(counts)
@@ -163,7 +164,7 @@ def test_many_pixels_are_counted_one_by_one() -> None:
     pixels = 2**24
     one = (torch.tensor([pixels, 0]), torch.tensor([pixels, 1]), torch.tensor([pixels, 1]), torch.tensor([pixels, 0]))
     more = tuple(torch.tensor([1, 0]) for _ in range(4))
-    metric = ExactIoU()
+    metric = UnroundedIoU()
     metric.dataset_meta = {"classes": ["a", "b"]}
     wrong = (torch.tensor([0, 0]), torch.tensor([1, 1]), torch.tensor([0, 1]), torch.tensor([1, 0]))
     found = metric.compute_metrics([one, more, more, wrong])
@@ -172,7 +173,7 @@ def test_many_pixels_are_counted_one_by_one() -> None:
 
 def test_labels_outside_of_the_classes_are_refused() -> None:
     with pytest.raises(BadInput, match=r"label 26, but there are 19 classes; .*labelTrainIds\.png"):
-        ExactIoU.intersect_and_union(torch.tensor([[1]]), torch.tensor([[26]]), 19, 255)
+        UnroundedIoU.intersect_and_union(torch.tensor([[1]]), torch.tensor([[26]]), 19, 255)
 
 
 # --------------------------------------------------------------------------------------------- the config
@@ -246,7 +247,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "other": ({"config": "segformer_mit-b0_8xb1-160k_cityscapes-1024x1024"}, "has the backbone MixVisionTransformer"),
     "strides": ({"overrides": {"model.backbone.style": "caffe"}}, "strides in other layers"),
     "epochs": ({"overrides": {"train_cfg.type": "EpochBasedTrainLoop"}}, "trains by epochs"),
-    "override": ({"overrides": {"train_cfg": 3, "train_cfg.x": 1}}, "not a readable mmseg config .*; mend it"),
+    "override": ({"overrides": {"train_cfg": 3, "train_cfg.x": 1}}, "not a readable mmseg config .*; correct it"),
     "nothing": ({"config": "no_such_config"}, "No mmseg config 'no_such_config'; give a path"),
     "uneven": ({"world": 3}, "batch_size 8 does not divide among 3 processes; choose a multiple"),
 }
@@ -301,12 +302,13 @@ def test_a_loader_process_obeys_its_parent_alone() -> None:
 # ------------------------------------------------------------------------------------------------- the run
 
 
+@pytest.mark.slow
 def test_a_resnet50_is_trained_from_the_trunk(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = proven(tmp_path / "convert", "resnet50")
     (tmp_path / "run").mkdir()
     at_first_step: list[Any] = []
 
-    class Look(Draws):
+    class Look(SeedIterations):
         def before_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
             if batch_idx == 0:
                 at_first_step.append(
@@ -314,7 +316,7 @@ def test_a_resnet50_is_trained_from_the_trunk(data: Path, tmp_path: Path, monkey
                 )
             super().before_train_iter(runner, batch_idx)
 
-    monkeypatch.setattr(segmentation, "Draws", Look)
+    monkeypatch.setattr(segmentation, "SeedIterations", Look)
     chosen = task(config=USUAL, iterations=2, precision="bf16", channels_last=True)
     found = segmentation.run(Job(chosen, 0, tmp_path / "run", {"convert": folder}, {"cityscapes": data}))
     assert at_first_step[0].complete
@@ -330,19 +332,20 @@ def backbone(folder: Path) -> dict[str, Tensor]:
     return {name.removeprefix("backbone."): t for name, t in state.items() if name.startswith("backbone.")}
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_undisturbed_one_bit_by_bit(
     run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     straight = run("straight")
 
-    class Kill(Draws):
+    class Kill(SeedIterations):
         def before_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
             super().before_train_iter(runner, batch_idx)
             if batch_idx == 1:
                 os.kill(os.getpid(), signal.SIGTERM)
 
     with monkeypatch.context() as patch:
-        patch.setattr(segmentation, "Draws", Kill)
+        patch.setattr(segmentation, "SeedIterations", Kill)
         with pytest.raises(Interrupted, match=r"Stopped after iteration 2 of 4\. The last checkpoint is .*last\.ckpt"):
             run("broken")
     assert state_of(tmp_path / "broken")["iteration"] == 2
@@ -358,6 +361,7 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_by_bit(
     assert ours["schedulers"] == theirs["schedulers"]
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_while_a_slow_disk_takes_its_checkpoint_goes_on_from_there(
     run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -369,21 +373,21 @@ def test_a_run_that_dies_while_a_slow_disk_takes_its_checkpoint_goes_on_from_the
         write(file, content)
         written.append(content["iteration"])
 
-    class Die(Draws):
+    class Die(SeedIterations):
         def before_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
             super().before_train_iter(runner, batch_idx)
             if batch_idx == 3:
                 raise RuntimeError("died in iteration 4")
 
-    def validate(self: LeanValLoop) -> dict[str, float]:
+    def validate(self: EvaluationLoop) -> dict[str, float]:
         del self
         assert not written, "validation waited for the checkpoint"
         return {}
 
     with monkeypatch.context() as patch:
         patch.setattr(background, "write", slow)
-        patch.setattr(segmentation, "Draws", Die)
-        patch.setattr(LeanValLoop, "run", validate)
+        patch.setattr(segmentation, "SeedIterations", Die)
+        patch.setattr(EvaluationLoop, "run", validate)
         with pytest.raises(RuntimeError, match="died in iteration 4"):
             run("broken", validate_every=2)
     assert written == [2]
@@ -460,12 +464,12 @@ def test_what_the_stage_writes_lies_in_its_folder_and_the_screen_stays_quiet(
 def test_a_subset_is_drawn_by_the_seed(run: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[str] = set()
 
-    class Look(Keep):
+    class Look(SaveCheckpoint):
         def after_train_iter(self, runner: Any, batch_idx: int, outputs: Any, **kwargs: Any) -> None:
             seen.update(Path(s.metainfo["img_path"]).name[5:11] for s in kwargs["data_batch"]["data_samples"])
             super().after_train_iter(runner, batch_idx, outputs)
 
-    monkeypatch.setattr(segmentation, "Keep", Look)
+    monkeypatch.setattr(segmentation, "SaveCheckpoint", Look)
     run("x", subset=2)
     assert len(seen) == 2
     first = set(seen)
@@ -532,7 +536,9 @@ def test_an_unreadable_image_fails_by_name(workers: int, run: Callable[..., dict
     root = write_data(tmp_path / "data")
     for image in (root / "leftImg8bit/train/town").iterdir():
         image.write_bytes(b"no image")
-    with pytest.raises(BadInput, match=r"^Cannot read \S+_leftImg8bit\.png; mend or remove it .*--unreadable skip\.$"):
+    with pytest.raises(
+        BadInput, match=r"^Cannot read \S+_leftImg8bit\.png; repair or remove it .*--unreadable skip\.$"
+    ):
         run("x", root=root, workers=workers)
 
 
@@ -546,6 +552,7 @@ def test_an_unreadable_image_or_mask_is_skipped_and_counted(run: Callable[..., d
         run("y", root=root, unreadable="skip")
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_batch_and_its_statistics(
     converted: Path, data: Path, run: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -556,13 +563,13 @@ def test_two_processes_share_the_batch_and_its_statistics(
         "from pathlib import Path\n"
         "import torch\n"
         "from bench.config.tasks import SegmentationTask\n"
-        "from bench.stages import segmentation\n"
+        "from bench.stages.segmentation import finetune\n"
         "from bench.stages.job import Job\n"
         "torch.set_num_threads(1)\n"
         f"task = SegmentationTask.model_validate_json({task(**settings).model_dump_json()!r})\n"
         f"roots = {{'cityscapes': Path({str(data)!r})}}\n"
         f"inputs = {{'convert': Path({str(converted)!r})}}\n"
-        f"segmentation.run(Job(task, 3, Path({str(tmp_path / 'two')!r}), inputs, roots))\n",
+        f"finetune.run(Job(task, 3, Path({str(tmp_path / 'two')!r}), inputs, roots))\n",
         encoding="utf-8",
     )
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]

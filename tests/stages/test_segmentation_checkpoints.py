@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bench.errors import Interrupted, StageFailed
-from bench.stages.segmentation.runner import CHECKPOINT, Keep, Skipped
+from bench.stages.segmentation.runner import CHECKPOINT, CollectSkipped, SaveCheckpoint
 from bench.train import background
 from bench.train.checkpoint import write
 from bench.train.distributed import Ranks
@@ -51,7 +51,7 @@ class OtherRanks(Ranks):
 
 
 class Run:
-    """A Keep over one tiny network after a step of SGD with momentum, every second iteration."""
+    """A SaveCheckpoint over one tiny network after a step of SGD with momentum, every second iteration."""
 
     def __init__(self, folder: Path, ranks: Ranks | None = None) -> None:
         torch.manual_seed(0)
@@ -67,7 +67,7 @@ class Run:
         self.stop = SimpleNamespace(asked=False)
         self.file = folder / CHECKPOINT
         ranks = ranks or Ranks()
-        self.keep = Keep(self.file, 2, "hash", ranks, self.stop, Skipped(Ranks()))  # type: ignore[arg-type]
+        self.keep = SaveCheckpoint(self.file, 2, "hash", ranks, self.stop, CollectSkipped(Ranks()))  # type: ignore[arg-type]
 
     def iterate(self, index: int, loss: float = 1.0) -> None:
         self.keep.after_train_iter(self.runner, index, {"loss": torch.tensor(loss)})
@@ -153,20 +153,20 @@ def test_a_failure_is_told_once(tmp_path: Path, gate: Gate) -> None:
     fail_when_written(gate)
     run = Run(tmp_path)
     with pytest.raises(StageFailed, match=REASON + r"No checkpoint was written yet\. Free space there, .*go on\.$"):
-        settled(run)
+        written(run)
 
 
-def settled(run: Run) -> None:
+def written(run: Run) -> None:
     with run.keep:
         run.iterate(1)
-        run.keep.settle()
+        run.keep.finish_writing()
 
 
 def test_an_error_of_another_kind_comes_out_as_it_is(tmp_path: Path, gate: Gate) -> None:
     gate.failure = KeyError("not from the disk")
     gate.open.set()
     with pytest.raises(KeyError, match="not from the disk"):
-        settled(Run(tmp_path))
+        written(Run(tmp_path))
 
 
 def later(gate: Gate) -> None:
@@ -211,4 +211,4 @@ def test_a_lost_loss_names_the_checkpoint_that_was_being_written(tmp_path: Path,
 def test_a_failure_in_the_first_process_ends_the_others(tmp_path: Path) -> None:
     run = Run(tmp_path, OtherRanks(rank=1, world=2))
     with pytest.raises(StageFailed, match="The first process could not write the checkpoint"):
-        run.keep.settle()
+        run.keep.finish_writing()

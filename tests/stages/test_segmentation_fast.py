@@ -25,19 +25,13 @@ from bench.config.load import load_task
 from bench.config.tasks import FastStep, SegmentationTask
 from bench.plan import hashed_settings
 from bench.stages.segmentation import evaluation as segmentation_evaluation
-from bench.stages.segmentation import fast as segmentation_fast
-from bench.stages.segmentation.evaluation import LeanValLoop, compile_scorer, evaluation_copy
-from bench.stages.segmentation.fast import (
-    LeanEncoderDecoder,
-    SplitPSPHead,
-    accuracy,
-    apply,
-    argmax,
-    resized_argmax,
-    split_psp,
-)
-from bench.stages.segmentation.metric import ExactIoU
+from bench.stages.segmentation import prediction, psp_head
+from bench.stages.segmentation.evaluation import EvaluationLoop, compile_scorer, evaluation_copy
+from bench.stages.segmentation.fast import accuracy, take_steps
+from bench.stages.segmentation.metric import UnroundedIoU
 from bench.stages.segmentation.model import build_model
+from bench.stages.segmentation.prediction import LabelPredictor, argmax, resized_argmax
+from bench.stages.segmentation.psp_head import SplitPSPHead, split_psp
 
 ALL: tuple[FastStep, ...] = get_args(FastStep)
 NORM = {"type": "BN"}
@@ -153,7 +147,7 @@ def test_the_split_head_does_not_see_the_concatenation(monkeypatch: pytest.Monke
         widths.append(x.shape[1])
         return honest(x, *args, **kwargs)
 
-    segmentation_fast._taps(6, 8, False, torch.float32, torch.device("cpu"))
+    psp_head._taps(6, 8, False, torch.float32, torch.device("cpu"))
     monkeypatch.setattr(F, "conv2d", look)
     model.eval()._forward(torch.randn(1, 3, 64, 96))
     assert max(widths) == 512
@@ -220,7 +214,7 @@ def test_accuracy_is_that_of_mmseg() -> None:
 def test_labels_by_rows_are_those_of_the_whole_resize(
     size: tuple[int, int], align: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(segmentation_fast, "CHUNK", 8 * 96)
+    monkeypatch.setattr(prediction, "CHUNK", 8 * 96)
     torch.manual_seed(0)
     scores = torch.randn(1, 5, 8, 12)
     grown = F.interpolate(scores, size, mode="bilinear", align_corners=align)
@@ -229,9 +223,9 @@ def test_labels_by_rows_are_those_of_the_whole_resize(
 
 
 def test_rows_hold_few_scores_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segmentation_fast, "CHUNK", 8 * 96)
+    monkeypatch.setattr(prediction, "CHUNK", 8 * 96)
     held = []
-    monkeypatch.setattr(segmentation_fast, "argmax", lambda scores: held.append(scores.shape) or argmax(scores))
+    monkeypatch.setattr(prediction, "argmax", lambda scores: held.append(scores.shape) or argmax(scores))
     resized_argmax(torch.randn(1, 5, 8, 12), (64, 96), False)
     assert held == [(5, 8, 96)] * 8
 
@@ -251,7 +245,7 @@ def test_predictions_are_those_of_mmseg(original: tuple[int, int] | None, mode: 
     expected = predictions(shipped, data)
     for fast in (ALL, ("chunked_argmax",), ("one_resize",)):
         ours = build("fcn", fast, **test_cfg)
-        assert type(ours) is LeanEncoderDecoder
+        assert type(ours) is LabelPredictor
         assert "seg_logits" not in ours.eval().val_step(batch(original=original))[0]
         for found, theirs in zip(predictions(ours, batch(original=original)), expected, strict=True):
             assert found.dtype == torch.int64
@@ -275,7 +269,7 @@ def test_counts_are_those_of_mmseg() -> None:
     for ignored in (255, 3, -1):
         labels = torch.where(torch.rand(20, 30) < 0.2, ignored, truth)
         expected = IoUMetric.intersect_and_union(guess, labels, 5, ignored)
-        for ours, theirs in zip(ExactIoU.intersect_and_union(guess, labels, 5, ignored), expected, strict=True):
+        for ours, theirs in zip(UnroundedIoU.intersect_and_union(guess, labels, 5, ignored), expected, strict=True):
             assert ours.tolist() == theirs.tolist()
 
 
@@ -343,7 +337,7 @@ class Evaluator:
 
 def loop(model: Any, images: int = 4, **settings: Any) -> Any:
     """A loop over `images` equal batches, without a Runner."""
-    made = object.__new__(LeanValLoop)
+    made = object.__new__(EvaluationLoop)
     logged: list[str] = []
     hooks = SimpleNamespace(model=model, call_hook=lambda *a, **k: None, logger=SimpleNamespace(info=logged.append))
     made._runner, made.evaluator, made.val_loss = hooks, Evaluator(), {}
@@ -385,9 +379,10 @@ def test_compiling_waits_until_it_pays_and_its_failure_is_survived(monkeypatch: 
     assert len(calls) == 1
 
 
+@pytest.mark.slow
 def test_a_compiled_network_computes_the_same_scores() -> None:
     """Of a network that is nothing but the pyramid: compiling more takes half a minute."""
-    model = LeanEncoderDecoder.__new__(LeanEncoderDecoder)
+    model = LabelPredictor.__new__(LabelPredictor)
     nn.Module.__init__(model)
     model.backbone, model.decode_head = nn.Identity(), MODELS.build(psp(pool_scales=(1, 6)))
     model.extract_feat = lambda x: [x]
@@ -418,7 +413,7 @@ def test_each_step_can_be_left_out() -> None:
         notes = build("psp", tuple(other for other in ALL if other != step)).notes
         assert not any(note.startswith(step) for note in notes)
     assert build("psp", ()).notes == []
-    assert apply(nn.Sequential(), ALL) == [
+    assert take_steps(nn.Sequential(), ALL) == [
         "chunked_argmax: as shipped, since Sequential is no EncoderDecoder",
         "one_resize: as shipped, since Sequential is no EncoderDecoder",
     ]

@@ -27,6 +27,7 @@ def job(dataset: str, config: Any, root: Path, folder: Path, **more: Any) -> Job
     return Job(config, 0, folder, data_roots={dataset: root}, **more)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", ["stl10"])
 def test_neighbours_and_a_linear_head_are_those_of_the_other_layout(
     dataset: str, trunk_folder: Path, tmp_path: Path

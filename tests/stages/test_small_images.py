@@ -166,25 +166,26 @@ RUNS = {
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_decks_runs_are_those_of_the_code_base(name: str) -> None:
-    found, stl = load_recipe(name), name.startswith("stl10")
-    own = found.objective
-    assert (own["name"], own.get("loss1_weight")) == RUNS[name]
-    assert own.get("loss2", "logistic") == "logistic"
-    assert (own["hidden_dim"], own["projection_dim"], own["tau0"], own["crops"]) == (1024, 128 if stl else 64, 0.99, 0)
-    assert (found.dataset, found.arch, found.stem) == (name.split("_")[0], "resnet18", "stl" if stl else "cifar")
-    assert (found.augmentation, found.precision) == ("small", "bf16")
-    assert (found.view_size, found.epochs) == ((96, 2000) if stl else (32, 1000))
-    assert found.batch_size == (512 if found.dataset == "cifar10" else 4096)
-    optimizer = found.optimizer
+    recipe, stl = load_recipe(name), name.startswith("stl10")
+    objective = recipe.objective
+    assert (objective["name"], objective.get("loss1_weight")) == RUNS[name]
+    assert objective.get("loss2", "logistic") == "logistic"
+    settings = [objective[key] for key in ("hidden_dim", "projection_dim", "tau0", "crops")]
+    assert settings == [1024, 128 if stl else 64, 0.99, 0]
+    assert (recipe.dataset, recipe.arch, recipe.stem) == (name.split("_")[0], "resnet18", "stl" if stl else "cifar")
+    assert (recipe.augmentation, recipe.precision) == ("small", "auto")
+    assert (recipe.view_size, recipe.epochs) == ((96, 2000) if stl else (32, 1000))
+    assert recipe.batch_size == (512 if recipe.dataset == "cifar10" else 4096)
+    optimizer = recipe.optimizer
     assert optimizer is not None
     assert (optimizer.name, optimizer.weight_decay, optimizer.decay) == ("adam", 1e-6, "all")
-    peak = peak_rate(optimizer, found.batch_size)
+    peak = peak_rate(optimizer, recipe.batch_size)
     assert peak == (2e-3 if stl else 3e-3)
     steps = 97  # an epoch of CIFAR-10
-    rate = learning_rate(found.schedule, peak, found.epochs * steps, steps)
+    rate = learning_rate(recipe.schedule, peak, recipe.epochs * steps, steps)
     assert rate(0) == pytest.approx(peak / 500)
     assert rate(250) == pytest.approx(peak * 251 / 500, rel=2e-3)
-    first, second, last = ((found.epochs - before) * steps for before in (50, 25, 0))
+    first, second, last = ((recipe.epochs - before) * steps for before in (50, 25, 0))
     assert [rate(s) / peak for s in (500, first - 1)] == pytest.approx([1, 1])
     assert [rate(s) / peak for s in (first, second - 1)] == pytest.approx([0.2, 0.2])
     assert [rate(s) / peak for s in (second, last - 1)] == pytest.approx([0.04, 0.04])

@@ -44,6 +44,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, trunk_folder: Path, imagenet
     return [torch.load(folder / f"world_{world}_rank_{rank}.pt", weights_only=False) for rank, world in jobs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["halves", "few on one"])
 def test_neighbours_are_those_of_one_process(found: list[dict[str, Any]], case: str) -> None:
     alone, *ranks = found

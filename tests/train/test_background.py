@@ -220,7 +220,7 @@ def test_a_full_disk_is_told_by_the_next_save(tmp_path: Path, gate: Gate) -> Non
     gate.open.set()
     with state(tmp_path) as found:
         found.save()
-        found.settle()
+        found.finish_writing()
         gate.failure = full(tmp_path)
         found.step = 2
         found.save()
@@ -316,6 +316,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_its_thread_writes_leaves_the_old_one(tmp_path: Path) -> None:
     process = subprocess.Popen([sys.executable, "-c", SLOW, str(tmp_path)], stdout=subprocess.PIPE, text=True)
     try:

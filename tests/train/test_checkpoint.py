@@ -24,6 +24,7 @@ def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
     assert epoch_file(79) == "epoch_0079.ckpt"
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_writing_leaves_the_old_one(tmp_path: Path) -> None:
     """Killed at each point between opening the new file and putting it in place."""
     write(tmp_path / LAST, GOOD)

@@ -283,6 +283,7 @@ def test_a_run_that_was_stopped_logs_what_an_undisturbed_one_does(tmp_path: Path
     assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
+@pytest.mark.slow
 def test_several_ranks_stop_together_and_only_the_first_looks(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

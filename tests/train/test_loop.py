@@ -304,6 +304,7 @@ def start(folder: Path, *words: str, signal_rank: int | None = None) -> list[sub
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_two_ranks_equal_one(tmp_path: Path, accumulate: int) -> None:
     config = recipe(accumulate=accumulate, precision="float32")
@@ -315,6 +316,7 @@ def test_two_ranks_equal_one(tmp_path: Path, accumulate: int) -> None:
     assert read(tmp_path / "one" / LAST)["skipped"] == read(tmp_path / "two" / LAST)["skipped"] > 0
 
 
+@pytest.mark.slow
 def test_two_ranks_with_batch_norm_equal_one(tmp_path: Path) -> None:
     train(tmp_path / "one", recipe(), dtype=torch.float64, dropout=0.0)
     for done in start(tmp_path / "two", "--double", "--model", "dropout=0.0"):
@@ -322,6 +324,7 @@ def test_two_ranks_with_batch_norm_equal_one(tmp_path: Path) -> None:
     close(tmp_path / "one", tmp_path / "two")
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_rank_stops_both_after_the_same_step(tmp_path: Path) -> None:
     train(tmp_path / "one", recipe(), dtype=torch.float64, **PLAIN)
     words = ["--double", "--model", "norm=False", "dropout=0.0"]

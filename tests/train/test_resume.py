@@ -123,6 +123,7 @@ def test_a_finished_run_is_left_as_it_is(straight: dict[str, Path], tmp_path: Pa
     assert first["loss"] == lines(tmp_path)[-1]["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_sigterm_to_the_whole_group_leaves_a_checkpoint_that_goes_on(
     straight: dict[str, Path], tmp_path: Path, workers: int

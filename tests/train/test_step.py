@@ -54,6 +54,7 @@ def curve(
 LARS = {"name": "lars", "lr": 0.2, "weight_decay": 1e-4}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_recomputed_blocks_and_either_lars_give_the_same_run_bit_for_bit(precision: str) -> None:
     losses, state = curve(recipe(precision=precision, optimizer=LARS))
@@ -64,6 +65,7 @@ def test_recomputed_blocks_and_either_lars_give_the_same_run_bit_for_bit(precisi
         assert all(torch.equal(state[name], after[name]) for name in state)
 
 
+@pytest.mark.slow
 def test_channels_last_gives_the_same_loss_curve() -> None:
     """In float64: a BYOL run from random weights multiplies differences by ten or more a step."""
     first, _ = curve(recipe(precision="float32", channels_last=False), double=True)
@@ -71,6 +73,7 @@ def test_channels_last_gives_the_same_loss_curve() -> None:
     assert first == pytest.approx(other, rel=1e-8)
 
 
+@pytest.mark.slow
 def test_bf16_starts_from_the_same_loss_and_trains_as_far() -> None:
     sgd = {"name": "sgd", "lr": 0.1}
     exact, _ = curve(recipe(precision="float32", optimizer=sgd), 5, size=64, images=8)
@@ -146,6 +149,7 @@ def test_a_real_step_never_waits_for_the_device(switches: dict[str, Any]) -> Non
         assert waits.count == 1
 
 
+@pytest.mark.slow
 def test_compiled_networks_give_the_same_loss_curve(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     train(tmp_path / "a", recipe(epochs=1, log_every=1), dropout=0.0)

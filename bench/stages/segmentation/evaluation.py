@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.config.recipe import Precision
-from bench.stages.segmentation.fast import LeanEncoderDecoder
+from bench.stages.segmentation.prediction import LabelPredictor
 from bench.train.precision import is_bf16
 
 with warnings.catch_warnings():
@@ -48,9 +48,9 @@ def evaluation_copy(model: Any, precision: Precision) -> Any:
     folded = fuse_conv_bn(copy.deepcopy(model).eval())
     training = model.training
     image = torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)).to(next(model.parameters()).device)
-    expected, found = model.eval()._forward(image), folded._forward(image)
+    expected, computed = model.eval()._forward(image), folded._forward(image)
     model.train(training)
-    difference = float((found - expected).norm() / expected.norm())
+    difference = float((computed - expected).norm() / expected.norm())
     if not difference < 1e-3:
         raise RuntimeError(f"folding batch norms changes the scores by a relative {difference:.1e}")
     if is_bf16(precision):
@@ -64,7 +64,7 @@ def evaluation_copy(model: Any, precision: Precision) -> Any:
     return folded.requires_grad_(False)
 
 
-def compile_scorer(model: LeanEncoderDecoder, shape: torch.Size, precision: Precision) -> None:
+def compile_scorer(model: LabelPredictor, shape: torch.Size, precision: Precision) -> None:
     """Compile the network for inputs of one shape, with its weights as constants (inductor's freezing).
 
     Raises whatever the compiler raises.
@@ -95,10 +95,11 @@ def casting(precision: Precision, device: torch.device) -> Any:
 
 
 @LOOPS.register_module()
-class LeanValLoop(ValLoop):
-    """Validation in a precision of its own, by a copy of the model where batch norms are to be folded.
+class EvaluationLoop(ValLoop):
+    """Validation in a precision that need not be training's, with `fold` by a copy of the model with folded norms.
 
-    With `compile`, on a CPU with matrix tiles, once two batches had one shape and those to come have pixels enough.
+    With `compile`, on a CPU with matrix tiles, the copy is compiled once two batches had the same shape, if enough
+    pixels are left to pay for it.
     """
 
     def __init__(
@@ -145,7 +146,7 @@ class LeanValLoop(ValLoop):
             not self.compile
             or not compiling_pays()
             or self.network is self.runner.model
-            or not isinstance(self.network, LeanEncoderDecoder)
+            or not isinstance(self.network, LabelPredictor)
         ):
             return
         self.shapes[inputs.shape] += 1

@@ -1,7 +1,7 @@
 """Segmentation: fine-tune an mmseg model with our trunk in its backbone, and measure it.
 
 mmengine's Runner trains; this stage gives it the mmseg config with the task's changes, the trunk (loaded strictly,
-under its load proof) and data drawn by (seed, draw), and reads the scores. Only `segmentation*.py` know mmseg.
+under its load proof) and data drawn by (seed, draw), and reads the scores. Only this package knows mmseg.
 """
 
 from __future__ import annotations
@@ -19,11 +19,19 @@ from bench.convert.proof import load_proven
 from bench.errors import BadInput
 from bench.randomness import derive
 from bench.stages.job import Job
-from bench.stages.segmentation.evaluation import LeanValLoop  # noqa: F401 - registers it
-from bench.stages.segmentation.metric import ExactIoU
+from bench.stages.segmentation.evaluation import EvaluationLoop  # noqa: F401 - registers it
+from bench.stages.segmentation.metric import UnroundedIoU
 from bench.stages.segmentation.mmseg_config import Plan, adapt
 from bench.stages.segmentation.model import build_model
-from bench.stages.segmentation.runner import CHECKPOINT, Draws, Keep, QuietRunner, Show, Skipped, Start
+from bench.stages.segmentation.runner import (
+    CHECKPOINT,
+    CollectSkipped,
+    LoadTrunk,
+    QuietRunner,
+    ReportProgress,
+    SaveCheckpoint,
+    SeedIterations,
+)
 from bench.stages.segmentation.samples import training_loader, validation_loader
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.precision import is_bf16
@@ -52,28 +60,30 @@ def run(job: Job) -> dict[str, Any]:
         several_gpus = ranks.world > 1 and ranks.device.type == "cuda"
         root = job.data_root(task.dataset)
         plan = adapt(task, trunk.arch, root, world=ranks.world, synchronise=several_gpus)
-        skipped = Skipped(ranks)
-        start = Start(trunk, job.seed, job.folder / CHECKPOINT, skipped)
-        show = Show(task.name, stack)
-        keep = stack.enter_context(Keep(job.folder / CHECKPOINT, plan.validate_every, trunk.hash, ranks, stop, skipped))
+        skipped = CollectSkipped(ranks)
+        file = job.folder / CHECKPOINT
+        loading = LoadTrunk(trunk, job.seed, file, skipped)
+        progress = ReportProgress(task.name, stack)
+        saving = stack.enter_context(SaveCheckpoint(file, plan.validate_every, trunk.hash, ranks, stop, skipped))
+        hooks = [loading, skipped, SeedIterations(job.seed, ranks.rank), saving, progress]
         with warnings.catch_warnings():  # about numbers of threads and names that mmengine is about to change
             warnings.simplefilter("ignore")
-            runner = _runner(job, task, plan, ranks, [start, skipped, Draws(job.seed, ranks.rank), keep, show])
+            runner = _runner(job, task, plan, ranks, hooks)
         try:
             runner.train()
-            if show.scored_at != plan.iterations:  # the run had ended before its last validation did
+            if progress.scored_at != plan.iterations:  # the run had ended before its last validation did
                 runner.val()
             images_skipped = len(skipped.everywhere())
         except BadInput as error:
             raise _plain(error) from error
-    scores = show.scores
+    scores = progress.scores
     return {
         "aacc_percent": scores["aAcc"],
         "miou_percent": scores["mIoU"],
         "macc_percent": scores["mAcc"],
         "iou_percent": scores["IoU"],
         "iterations": plan.iterations,
-        "tensors_matched": start.matched,
+        "tensors_matched": loading.matched,
         "images_skipped": images_skipped,
     }
 
@@ -100,7 +110,7 @@ def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: l
     }
     looked_up = {key: config[key] for key in ("activation_checkpointing", "efficient_conv_bn_eval") if key in config}
     shipped_metric = dict(config.val_evaluator) if isinstance(config.get("val_evaluator"), dict) else {}
-    metric = ExactIoU(ignore_index=shipped_metric.get("ignore_index", 255))
+    metric = UnroundedIoU(ignore_index=shipped_metric.get("ignore_index", 255))
     metric.collect_dir = str(work_dir / "collect")  # else mmengine collects in the working directory
     visualizer = dict(config.get("visualizer") or {"type": "Visualizer"})
     visualizer |= {"name": str(work_dir), "save_dir": str(work_dir), "vis_backends": [{"type": "LocalVisBackend"}]}
@@ -130,7 +140,7 @@ def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: l
         ),
         train_cfg=config.train_cfg,
         val_cfg={
-            "type": "LeanValLoop",
+            "type": "EvaluationLoop",
             "precision": task.evaluation_precision or task.precision,
             "fold": "folded_norms" in task.fast,
             "compile": "compiled_evaluation" in task.fast,

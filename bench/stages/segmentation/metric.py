@@ -1,4 +1,4 @@
-"""mIoU as mmseg defines it, exact and unrounded."""
+"""mIoU as mmseg defines it, counted in integers and not rounded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     from mmseg.evaluation import IoUMetric
 
 
-class ExactIoU(IoUMetric):
+class UnroundedIoU(IoUMetric):
     """Intersections and unions are summed over the whole data set, in integers, before any ratio is taken.
 
     aAcc = ΣI/ΣL; IoU_c = I_c/U_c and mIoU its mean over the classes that occur in prediction or truth;

@@ -51,7 +51,7 @@ def adapt(task: SegmentationTask, arch: str, root: Path, *, world: int, synchron
         config.merge_from_dict(dict(task.overrides))
     except Exception as error:  # whatever a config's Python raises, the remedy is the same
         raise BadInput(
-            f"{file} is not a readable mmseg config ({_short(error)}); mend it, or the overrides."
+            f"{file} is not a readable mmseg config ({_short(error)}); correct it, or the overrides."
         ) from error
     name = file.stem
     for key in ("model", "train_dataloader", "val_dataloader", "train_cfg", "optim_wrapper", "param_scheduler"):

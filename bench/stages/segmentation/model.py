@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bench.config.tasks import FastStep
 from bench.nn.norm import convert_sync_batchnorm
 from bench.randomness import reseed
-from bench.stages.segmentation import fast as segmentation_fast
+from bench.stages.segmentation.fast import take_steps
 
 with warnings.catch_warnings():  # about optional compiled operators, which no ResNet needs
     warnings.simplefilter("ignore")
@@ -56,7 +56,7 @@ def build_model(
     for name, module in model.named_modules():
         if name.endswith("conv_seg"):
             module.register_forward_hook(_to_float32)
-    model.notes = segmentation_fast.apply(model, fast)
+    model.notes = take_steps(model, fast)
     return model.to(memory_format=torch.channels_last) if channels_last else model
 
 

@@ -1,4 +1,4 @@
-"""mmengine's Runner, made to resume exactly, to run in bf16 anywhere, and to be quiet."""
+"""mmengine's Runner and our hooks: it resumes bit for bit, runs in bf16 on any device, and logs to a file alone."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Bf16OptimWrapper(OptimWrapper):
             yield
 
 
-class Start(Hook):
+class LoadTrunk(Hook):
     """Puts the trunk into the backbone at the last moment before the first step, or goes on from a checkpoint.
 
     mmengine initialises a model when training starts; loading after that leaves nothing that could undo it.
@@ -66,7 +66,7 @@ class Start(Hook):
 
     priority = "VERY_LOW"
 
-    def __init__(self, trunk: Trunk, seed: int, file: Path, skipped: Skipped) -> None:
+    def __init__(self, trunk: Trunk, seed: int, file: Path, skipped: CollectSkipped) -> None:
         self.trunk, self.seed, self.file, self.skipped = trunk, seed, file, skipped
         self.matched = 0
 
@@ -98,7 +98,7 @@ class Start(Hook):
         runner.optim_wrapper.initialize_count_status(runner.model, runner.iter, runner.max_iters)
 
 
-class Skipped(Hook):
+class CollectSkipped(Hook):
     """Remembers which images could not be read and were replaced."""
 
     def __init__(self, ranks: Ranks) -> None:
@@ -112,14 +112,14 @@ class Skipped(Hook):
 
     def everywhere(self) -> list[str]:
         """Return the names that any process noted; all processes must ask."""
-        found = [sorted(self.names)]
+        of_ranks = [sorted(self.names)]
         if self.ranks.world > 1:
-            found = [[]] * self.ranks.world
-            dist.all_gather_object(found, sorted(self.names), group=self.ranks.control)
-        return sorted({name for names in found for name in names})
+            of_ranks = [[]] * self.ranks.world
+            dist.all_gather_object(of_ranks, sorted(self.names), group=self.ranks.control)
+        return sorted({name for names in of_ranks for name in names})
 
 
-class Draws(Hook):
+class SeedIterations(Hook):
     """Seeds what an iteration draws (dropout) by (seed, iteration, process), so that none depends on those before."""
 
     def __init__(self, seed: int, rank: int) -> None:
@@ -130,8 +130,8 @@ class Draws(Hook):
         reseed(self.seed, "segmentation", "step", batch_idx, self.rank)
 
 
-class Keep(Hook):
-    """Writes the newest state every so many iterations, at the end, and when asked to stop; never a dead one.
+class SaveCheckpoint(Hook):
+    """Writes the newest state every so many iterations, at the end, and when asked to stop; never one with NaN.
 
     What training waits for is a copy of the state; a thread writes it while validation, which follows, goes on. Leaving
     the `with` block waits for the last one.
@@ -140,7 +140,7 @@ class Keep(Hook):
     priority = "LOWEST"  # after the learning rate of the next iteration has been set
 
     def __init__(
-        self, file: Path, every: int, trunk_hash: str, ranks: Ranks, stop: StopRequest, skipped: Skipped
+        self, file: Path, every: int, trunk_hash: str, ranks: Ranks, stop: StopRequest, skipped: CollectSkipped
     ) -> None:
         self.file, self.every, self.trunk_hash = file, every, trunk_hash
         self.ranks, self.stop, self.skipped = ranks, stop, skipped
@@ -159,20 +159,20 @@ class Keep(Hook):
         if due:
             self._write(runner, done)
         if stop:
-            self.settle()
+            self.finish_writing()
             raise Interrupted(f"Stopped after iteration {done} of {runner.max_iters}. {self._last_good()}")
 
     def after_val_iter(self, _runner: Any, **_: Any) -> None:
         """Validation always follows a checkpoint, so it can be left at once."""
         if self.stop.asked and self.ranks.world == 1:
-            self.settle()
+            self.finish_writing()
             raise Interrupted(f"Stopped while validating. {self._last_good()}")
 
     def after_train(self, _runner: Any) -> None:
         """A run whose last checkpoint could not be written has not ended well."""
-        self.settle()
+        self.finish_writing()
 
-    def settle(self) -> None:
+    def finish_writing(self) -> None:
         """Wait until what was saved lies on the disk; all processes must call it.
 
         Raises StageFailed in all of them when it could not be written.
@@ -181,7 +181,7 @@ class Keep(Hook):
         if self.ranks.sums(int(failure is not None))[0]:
             raise failure or StageFailed("The first process could not write the checkpoint; its message says why.")
 
-    def __enter__(self) -> Keep:
+    def __enter__(self) -> SaveCheckpoint:
         return self
 
     def __exit__(
@@ -193,7 +193,7 @@ class Keep(Hook):
             raise StageFailed(f"{failure}{besides}") from (error or failure)
 
     def _write(self, runner: Any, done: int) -> None:
-        self.settle()
+        self.finish_writing()
         model = plain_model(runner.model)
         broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
         if broken:
@@ -227,7 +227,7 @@ class Keep(Hook):
         return f"The last checkpoint is {self.file}." if self.file.is_file() else "No checkpoint was written yet."
 
 
-class Show(Hook):
+class ReportProgress(Hook):
     """Shows progress and keeps the newest scores."""
 
     priority = "LOWEST"  # after a checkpoint has been restored, so that progress starts there

@@ -95,7 +95,7 @@ class DrawnDataset(Dataset[Any]):
                     raise
                 if self.unreadable == "fail":
                     raise BadInput(
-                        f"Cannot read {file}; mend or remove it (bench data check lists all such files), or give "
+                        f"Cannot read {file}; repair or remove it (bench data check lists all such files), or give "
                         "--unreadable skip."
                     ) from error
                 skipped.append(file)

@@ -1,0 +1,177 @@
+"""Features of every image of a split under the test transform: computed by a frozen trunk, or read from the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from bench.config.tasks import KnnTask, LinearTask
+from bench.data.images import Batch, EvalDataset, Sample, in_order, loader
+from bench.data.sets import Index, part
+from bench.errors import BadInput
+from bench.progress import Progress
+from bench.randomness import generator
+from bench.stages.feature_cache import FeatureCache
+from bench.stages.frozen_trunk import FrozenTrunk
+from bench.stages.job import Job
+from bench.train.distributed import Ranks
+from bench.train.signals import shielded
+
+
+def subset(index: Index, count: int | None, seed: int) -> Index:
+    """Return `count` images drawn by the seed alone (all, if there are no more)."""
+    if count is None or count >= len(index.files):
+        return index
+    return part(index, generator(seed, "subset").permutation(len(index.files))[:count])
+
+
+@contextmanager
+def loaded(
+    dataset: Dataset[Sample],
+    sampler: Iterable[list[Any]],
+    workers: int | None,
+    device: torch.device,
+) -> Iterator[Iterator[Batch]]:
+    """Iterate over a sampler's batches; the loader's workers never get the signals, and end with the block.
+
+    `workers` None: half of the cores, at most 8. No result depends on it.
+    """
+    if workers is None:
+        workers = max(1, min(8, (os.cpu_count() or 1) // 2))
+    with shielded():
+        batches = iter(loader(dataset, sampler, workers, pin=device.type == "cuda"))
+    try:
+        yield batches
+    finally:
+        shut = getattr(batches, "_shutdown_workers", None)
+        if shut is not None:
+            shut()
+
+
+class Features(NamedTuple):
+    """Features of N images, N×D float32, their labels, N int64, and how many images were skipped as unreadable."""
+
+    features: Tensor
+    labels: Tensor
+    skipped: int
+
+
+def collect(
+    job: Job,
+    task: LinearTask | KnnTask,
+    trunk: FrozenTrunk,
+    images: Index,
+    title: str,
+    ranks: Ranks | None = None,
+    device: torch.device | None = None,
+    prepare: Callable[[Tensor], Tensor] | None = None,
+) -> Features:
+    """Return the features of every image, or of this rank's part of them, in order.
+
+    They lie on `device` (None: the trunk's), the labels on the trunk's; `prepare` changes those of each batch.
+    """
+    rows = most_rows(images, task, ranks)
+    features = torch.empty(rows, trunk.feature_dim, device=device or trunk.device)  # ImageNet: 10 GiB, only once
+    labels = torch.empty(rows, dtype=torch.int64, device=trunk.device)
+    count = skipped = 0
+    for batch in features_of(job, task, trunk, images, title, ranks):
+        place = slice(count, count + len(batch.labels))
+        features[place] = prepare(batch.features) if prepare is not None else batch.features
+        labels[place] = batch.labels
+        count, skipped = place.stop, skipped + batch.skipped
+    return Features(features[:count], labels[:count], skipped)
+
+
+def most_rows(images: Index, task: LinearTask | KnnTask, ranks: Ranks | None) -> int:
+    """Return how many images one rank has at most."""
+    batches = -(-len(images.files) // (task.batch_size * (ranks.world if ranks else 1)))
+    return min(len(images.files), batches * task.batch_size)
+
+
+def features_of(
+    job: Job,
+    task: LinearTask | KnnTask,
+    trunk: FrozenTrunk,
+    images: Index,
+    title: str,
+    ranks: Ranks | None = None,
+) -> Iterator[Features]:
+    """Yield the features of every image once, in order, batch by batch.
+
+    Features that an earlier stage left are read, not computed; bit for bit they are the same. With several ranks, each
+    gets its run of whole batches, so that no feature depends on the number of ranks.
+
+    Raises BadInput for an image that cannot be read (under `skip`: when none can, on any rank).
+    """
+    ranks = ranks or Ranks(device=trunk.device)
+    batches = in_order(len(images.files), task.batch_size)
+    first, last = (len(batches) * part // ranks.world for part in (ranks.rank, ranks.rank + 1))
+    cache = cache_of(job, task, trunk, images, (first, last))
+    entry = cache.read() if cache is not None else None
+    count = 0
+    if entry is not None:
+        print(f"{title} {task.name}: {len(entry.labels)} features read from {entry.folder.name}", flush=True)
+        for features, labels, skipped in entry.batches(task.batch_size):
+            yield Features(features.to(trunk.device), labels.to(trunk.device), skipped)
+            count += len(labels)
+    elif first < last:
+        for batch in _computed(job, task, trunk, images, batches[first:last], title):
+            if cache is not None:
+                cache.add(*batch)
+            yield batch
+            count += len(batch.labels)
+        if cache is not None:
+            trunk.check()  # what is kept must be this trunk's
+            cache.publish()
+    if not ranks.sums(count)[0]:
+        raise BadInput(f"No image of {images.split} below {images.root} can be read; bench data check says why.")
+
+
+def _computed(
+    job: Job, task: LinearTask | KnnTask, trunk: FrozenTrunk, images: Index, batches: list[list[int]], title: str
+) -> Iterator[Features]:
+    pack = job.pack(task.dataset, images.split, "evaluation")
+    dataset = EvalDataset(images, task.size, task.resize, job.unreadable, pack=pack)
+    with (
+        loaded(dataset, batches, task.workers, trunk.device) as loaded_batches,
+        Progress(f"{title} {task.name}", sum(map(len, batches)), "images") as progress,
+    ):
+        for batch in loaded_batches:
+            yield through(trunk, batch)  # N may be 0
+            progress.update(len(batch) + batch.skipped)
+
+
+def through(trunk: FrozenTrunk, batch: Batch) -> Features:
+    """Return the features of a batch of images with labels."""
+    moved = batch.to(trunk.device, memory_format=torch.channels_last, non_blocking=True)
+    assert moved.labels is not None
+    return Features(trunk.features(moved.views[0]), moved.labels, batch.skipped)
+
+
+def cache_of(
+    job: Job, task: LinearTask | KnnTask, trunk: FrozenTrunk, images: Index, span: tuple[int, int]
+) -> FeatureCache | None:
+    """Return the cache of a run of batches; None where it is switched off, or nothing says what the data are."""
+    if job.features is None or not task.reuse_features or task.dataset not in job.data:
+        return None
+    files = hashlib.sha256("\0".join(images.files).encode("utf-8", "surrogateescape"))
+    files.update(np.asarray(images.labels, np.int64).tobytes())
+    about = {
+        "trunk": trunk.hash,
+        **trunk.words,
+        "views": f"centre {task.size} of {task.resize}",
+        "data": job.data[task.dataset],
+        "files": files.hexdigest(),
+        "batches": f"{task.batch_size} {span[0]} {span[1]}",
+        "unreadable": job.unreadable,
+    }
+    rows = min(len(images.files), span[1] * task.batch_size) - span[0] * task.batch_size
+    return FeatureCache(job.features, about, rows, trunk.feature_dim)
