@@ -106,6 +106,12 @@ def check_stride(encoder: Encoder, name: str) -> None:
         )
 
 
+def check_positions(encoder: Encoder, view_size: int) -> None:
+    """Raise BadInput for views whose last map has a single position."""
+    if view_size < (least := 2 * encoder.stride):
+        raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to {least} or more.")
+
+
 def check_stem(stem: str) -> None:
     """Raise BadInput for an unknown stem."""
     if stem not in STEMS:

@@ -22,7 +22,6 @@ from torch import Tensor
 
 from bench.config.setting_types import Count, Weight
 from bench.data.views import BYOL_VIEWS, Batch, View
-from bench.errors import BadInput
 from bench.losses.float32 import at_least_float32
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
@@ -71,6 +70,10 @@ def view_terms(z1: Tensor, z2: Tensor, crops: Sequence[Tensor]) -> Tensor:
 class BarlowTwins(SmallCrops):
     """Barlow Twins: the cross-correlation of two views' embeddings is pulled to the identity."""
 
+    needs_several_for = "correlations over the images of a batch"
+    full_views = staticmethod(BYOL_VIEWS)
+    crops_like = View()
+
     def __init__(
         self,
         encoder: Encoder,
@@ -84,16 +87,6 @@ class BarlowTwins(SmallCrops):
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, *[projection_dim] * 3), bias=False)
         self.weight, self.bias_rate = weight, bias_rate
-
-    def views(self, size: int) -> tuple[View, ...]:
-        """BYOL's two views, as in the paper, then the small crops."""
-        return (*BYOL_VIEWS(size), *self.small_crops(View()))
-
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a batch of one image, which has no correlation."""
-        del view_size
-        if batch_size < 2:
-            raise BadInput("barlow_twins correlates over the images of a batch; set batch_size above 1.")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, invariance, redundancy (before its weight λ)."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, Self, TypedDict
 from torch import Tensor, nn
 
 from bench.config.objective_settings import GIVEN, check_values, settings_of_class
+from bench.errors import BadInput
 from bench.nn.encoder import Encoder
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Objective(nn.Module, ABC):
     """
 
     encoder: Encoder  # what is converted and evaluated
+    needs_several_for: ClassVar[str] = ""  # what a batch of one image does not give, in words; "" if it does
     map: MapKind | None = None  # what `Batch.masks` has of each view; a setting may choose it
 
     # Settings that were added after results had been recorded, as literals: at its default, which means what was done
@@ -64,7 +66,7 @@ class Objective(nn.Module, ABC):
         return None
 
     def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse what this objective cannot work with, before training starts.
+        """Refuse what this objective cannot work with, before training starts; a single image, if it needs several.
 
         Args:
             batch_size: images of one micro-batch over all ranks.
@@ -72,7 +74,11 @@ class Objective(nn.Module, ABC):
 
         Raises BadInput with the remedy.
         """
-        del batch_size, view_size
+        if self.needs_several_for and batch_size < 2:
+            raise BadInput(
+                f"{type(self).__name__} needs {self.needs_several_for}, but batch_size is {batch_size} (of a "
+                "micro-batch); set batch_size to 2 or more."
+            )
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -80,11 +86,9 @@ class Objective(nn.Module, ABC):
 
     def before_step(self, progress: float) -> None:
         """Do what comes between the gradients and the optimizer's step k (0-based) of K; progress is k / K."""
-        del progress
 
     def after_step(self, progress: float) -> None:
         """Do what follows the optimizer's step k (0-based) of K; progress is k / K."""
-        del progress
 
     def outputs(self, images: Tensor) -> dict[str, Tensor]:
         """Return what diagnostics look at, by name, each N×D: the pooled feature, and what the loss sees of it.

@@ -70,7 +70,6 @@ class BiGAN(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views that are smaller than what is generated."""
-        del batch_size
         if view_size < self.image_size:
             raise BadInput(f"view_size {view_size} is below objective.image_size {self.image_size}; lower the latter.")
 

@@ -77,7 +77,6 @@ class Colorization(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose quarter the decoder does not meet."""
-        del batch_size
         check_stride(self.encoder, "colorization")
         if view_size % 32:
             near = max(1, round(view_size / 32)) * 32

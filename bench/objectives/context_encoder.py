@@ -128,7 +128,6 @@ class ContextEncoder(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose middle is no whole multiple of what is predicted."""
-        del batch_size
         if view_size % (2 * self.image_size):
             raise BadInput(
                 f"Half of view_size {view_size} is no multiple of objective.image_size {self.image_size}; set "

@@ -57,7 +57,6 @@ class DenoisingAutoencoder(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse sizes that C5 does not divide."""
-        del batch_size
         check_stride(self.encoder, "denoising_autoencoder")
         if view_size % 32:
             raise BadInput(f"view_size is {view_size}; set it to a multiple of 32, as C5 has a stride of 32.")

@@ -28,19 +28,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.config.setting_types import Count, Positive, Share
-from bench.data.views import SIMCLR_VIEWS, Batch, View
-from bench.errors import BadInput
+from bench.data.views import SIMCLR_VIEWS, Batch
 from bench.losses.float32 import at_least_float32
 from bench.losses.mean_over_crops import with_crops
 from bench.nn import draws
 from bench.nn.bootstrap import bootstrap_networks
 from bench.nn.collectives import gather, rank
-from bench.nn.ema import follow, target_rate
-from bench.nn.encoder import Encoder
+from bench.nn.encoder import Encoder, check_positions
 from bench.nn.heads import mlp
 from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.small_crops import SmallCrops
+from bench.objectives.moving_copies import MovingCopies
 
 
 @at_least_float32
@@ -135,9 +133,10 @@ def _direction(
     return (weight * (candidates.logsumexp(2) - attraction)).mean()
 
 
-class DetCon(SmallCrops):
+class DetCon(MovingCopies):
     """DetCon: contrast the regions of an image, by masks that are there or found from colours alone."""
 
+    full_views = staticmethod(SIMCLR_VIEWS)
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
 
     def __init__(
@@ -163,17 +162,10 @@ class DetCon(SmallCrops):
         self.map = masks
         self.variant, self.regions, self.temperature, self.tau0 = variant, regions, temperature, tau0
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """Two views of SimCLR, then the small crops, drawn alike."""
-        pair = SIMCLR_VIEWS(size)
-        return (*pair, *self.small_crops(pair[0]))
-
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose map is a single position: it has one region; and crops that are not smaller."""
-        super().check(batch_size, view_size)
         self.check_smaller(view_size)
-        if view_size < (least := 2 * self.encoder.stride):
-            raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to {least} or more.")
+        check_positions(self.encoder, view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""
@@ -213,13 +205,6 @@ class DetCon(SmallCrops):
         """The head on each region's mean feature: N×C×h×w, N×M×S -> N×M×D."""
         pooled = weights @ c5.flatten(2).transpose(1, 2)  # N×M×C
         return projector(pooled.flatten(0, 1)).unflatten(0, pooled.shape[:2])
-
-    def after_step(self, progress: float) -> None:
-        """Move the target towards the online network."""
-        if self.variant == "b":
-            tau = target_rate(self.tau0, progress)
-            follow(self.target_encoder, self.encoder, tau)
-            follow(self.target_projector, self.projector, tau)
 
 
 def regions_at(masks: Tensor, h: int, w: int) -> Tensor:

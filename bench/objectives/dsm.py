@@ -116,6 +116,8 @@ def motion_gate(x: Tensor, temperature: float, consistent: bool) -> Tensor:
 class DSM(Objective):
     """DSM: a clip is close to itself seen through a warped lens, and far from itself in another motion."""
 
+    needs_several_for = "other clips as negatives"
+
     def __init__(
         self,
         encoder: Encoder,
@@ -149,12 +151,6 @@ class DSM(Objective):
     def views(self, size: int) -> tuple[View, ...]:
         """One view: crop, flip and colours, for all frames alike."""
         return (View(size=size, scale=(0.4, 1.0), interpolation="bilinear", jitter=(0.4, 0.4, 0.4, 0.1), blur=0.0),)
-
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Two clips at least, as others are negatives."""
-        del view_size
-        if batch_size < 2:
-            raise BadInput(f"batch_size is {batch_size}, but dsm compares different clips; set it to 2 or more.")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_intra, loss_inter."""

@@ -136,7 +136,6 @@ class Jigsaw(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views that are too small for the grid."""
-        del batch_size
         self.grid.check(view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

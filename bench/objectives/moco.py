@@ -28,19 +28,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.config.setting_types import Count, Portion, Positive, Share, Weight
-from bench.data.views import MOCO_VIEWS, Batch, View
+from bench.data.views import MOCO_VIEWS, Batch
 from bench.losses.contrast_by_name import Contrast, QueueLoss
-from bench.nn.ema import follow
 from bench.nn.encoder import Encoder
-from bench.nn.key_networks import key_networks
 from bench.nn.multi_crop import by_resolution
-from bench.nn.queue import Queue
 from bench.nn.shuffle import check_parts, in_parts, shuffled
-from bench.objectives.small_crops import SmallCrops
+from bench.objectives.momentum_contrast import MomentumContrast
 
 
-class MoCo(SmallCrops):
+class MoCo(MomentumContrast):
     """MoCo: tell the other view's key from a long queue of past keys, which a slowly moving encoder made."""
+
+    full_views = staticmethod(MOCO_VIEWS)
 
     def __init__(
         self,
@@ -58,20 +57,13 @@ class MoCo(SmallCrops):
         hard_share: Portion = 0.1,
         **small_crops: Any,
     ) -> None:
-        super().__init__(encoder, **small_crops)
+        dims = (encoder.feature_dim, dim) if mlp else (dim,)
+        super().__init__(encoder, dims, queue_size, temperature, momentum, **small_crops)
         self.contrast = Contrast(loss, temperature, negative_weight=negative_weight, hard_share=hard_share)
-        self.projector, self.key_encoder, self.key_projector = key_networks(encoder, mlp, dim)
-        self.queue = Queue(queue_size, dim, encoder.seed)
-        self.temperature, self.momentum, self.symmetric, self.bn_splits = temperature, momentum, symmetric, bn_splits
-
-    def views(self, size: int) -> tuple[View, ...]:
-        """Two views of MoCo v1, query and key, then the small crops, drawn alike."""
-        pair = MOCO_VIEWS(size)
-        return (*pair, *self.small_crops(pair[0]))
+        self.symmetric, self.bn_splits = symmetric, bn_splits
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a queue that is no multiple of the batch, and parts that do not divide it."""
-        del view_size
         check_parts(batch_size, self.bn_splits)
         self.queue.check(batch_size, per_image=1 + self.symmetric)
 
@@ -90,9 +82,3 @@ class MoCo(SmallCrops):
             keys.append(k)
         self.queue.push(torch.cat(keys))
         return {"loss": torch.stack(losses).sum()}
-
-    def after_step(self, progress: float) -> None:
-        """Move the key's networks towards the query's, by the same share at every step."""
-        del progress
-        follow(self.key_encoder, self.encoder, self.momentum)
-        follow(self.key_projector, self.projector, self.momentum)

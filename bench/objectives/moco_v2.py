@@ -25,7 +25,7 @@ from __future__ import annotations
 from typing import Any
 
 from bench.config.setting_types import Positive
-from bench.data.views import MOCO_V2_VIEWS, View
+from bench.data.views import MOCO_V2_VIEWS
 from bench.nn.encoder import Encoder
 from bench.objectives.moco import MoCo
 
@@ -33,10 +33,7 @@ from bench.objectives.moco import MoCo
 class MoCoV2(MoCo):
     """MoCo v2: MoCo with SimCLR's head and augmentations, on a common batch size."""
 
+    full_views = staticmethod(MOCO_V2_VIEWS)
+
     def __init__(self, encoder: Encoder, *, temperature: Positive = 0.2, mlp: bool = True, **settings: Any) -> None:
         super().__init__(encoder, temperature=temperature, mlp=mlp, **settings)
-
-    def views(self, size: int) -> tuple[View, ...]:
-        """Two views of MoCo v2, query and key, then the small crops, drawn alike."""
-        pair = MOCO_V2_VIEWS(size)
-        return (*pair, *self.small_crops(pair[0]))

@@ -57,7 +57,6 @@ class PixelCNN(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse the paper's model without a condition."""
-        del batch_size, view_size
         if not self.conditional:
             raise BadInput("Without a condition the trunk gets no gradient; set objective.conditional to True.")
 

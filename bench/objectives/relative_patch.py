@@ -54,7 +54,6 @@ class RelativePatch(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views that are too small for the grid."""
-        del batch_size
         self.grid.check(view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.config.setting_types import Count
-from bench.data.views import MOCO_V2_VIEWS, Batch, View
+from bench.data.views import MOCO_V2_VIEWS, Batch
 from bench.losses.float32 import at_least_float32
 from bench.losses.regression import multi_crop_regression
 from bench.nn.collectives import gather
@@ -35,6 +35,8 @@ from bench.objectives.small_crops import SmallCrops
 class SimSiam(SmallCrops):
     """SimSiam: predict the other view's projection by the same network, which gets no gradient there."""
 
+    full_views = staticmethod(MOCO_V2_VIEWS)
+
     def __init__(
         self,
         encoder: Encoder,
@@ -48,11 +50,6 @@ class SimSiam(SmallCrops):
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, d, d, d), last_norm=True, last_affine=False)  # g
             self.predictor = projection_mlp((d, hidden_dim, d))  # h: a bottleneck, no norm at its end
-
-    def views(self, size: int) -> tuple[View, ...]:
-        """Two views of MoCo v2, then the small crops, drawn alike."""
-        pair = MOCO_V2_VIEWS(size)
-        return (*pair, *self.small_crops(pair[0]))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, std (1 for projections that fill the sphere, 0 for a collapse to one point)."""

@@ -53,7 +53,6 @@ class SplitBrain(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose quarter the decoders do not meet."""
-        del batch_size
         check_stride(self.encoder, "split_brain")
         if view_size % 32:
             near = max(1, round(view_size / 32)) * 32

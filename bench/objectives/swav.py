@@ -24,7 +24,6 @@ from torch import Tensor, nn
 
 from bench.config.setting_types import AreaRange, Count, Positive, Share, Whole
 from bench.data.views import SIMCLR_VIEWS, Batch, View
-from bench.errors import BadInput
 from bench.losses.float32 import at_least_float32
 from bench.losses.swapped import prototype_scores, swapped_prediction
 from bench.nn.collectives import gather, rank, world
@@ -59,6 +58,8 @@ def sinkhorn(scores: Tensor, epsilon: float, iterations: int = 3) -> Tensor:
 
 class SwAV(SmallCrops):
     """SwAV: predict another view's assignment to prototypes, which all images of a batch share equally."""
+
+    needs_several_for = "images that share the prototypes"
 
     queue_on: Tensor
     queued: Tensor
@@ -100,9 +101,7 @@ class SwAV(SmallCrops):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch of one image, and one that the queue is no multiple of."""
-        del view_size
-        if batch_size < 2:
-            raise BadInput("swav assigns the images of a batch to prototypes in equal shares; set batch_size above 1.")
+        super().check(batch_size, view_size)
         if self.queue_size:
             self._queue(0).check(batch_size)
 

@@ -40,6 +40,8 @@ Transform = Literal["speed", "reverse", "shuffle"]
 class TaCo(Objective):
     """TaCo: a clip is told from other clips whatever was done to its time, and what was done is told, too."""
 
+    needs_several_for = "other clips as negatives"
+
     def __init__(
         self,
         encoder: Encoder,
@@ -73,12 +75,6 @@ class TaCo(Objective):
     def views(self, size: int) -> tuple[View, ...]:
         """Two views of MoCo v2, for all frames of a clip alike."""
         return MOCO_V2_VIEWS(size)
-
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Two clips at least, as others are negatives."""
-        del view_size
-        if batch_size < 2:
-            raise BadInput(f"batch_size is {batch_size}, but taco tells clips apart; set it to 2 or more.")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_contrast, loss_task."""

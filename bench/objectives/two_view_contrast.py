@@ -11,8 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from bench.config.setting_types import Count
-from bench.data.views import SIMCLR_VIEWS, Batch, View
-from bench.losses.contrast_by_name import Contrast
+from bench.data.views import SIMCLR_VIEWS, Batch
 from bench.losses.mean_over_crops import with_crops
 from bench.losses.pairs import Pairs, crop_pairs, two_view_pairs
 from bench.nn.collectives import gather, own_rows
@@ -24,6 +23,9 @@ from bench.objectives.small_crops import SmallCrops
 
 class TwoViewContrast(SmallCrops):
     """A contrastive loss of two projected views of each image, and of small crops with either view."""
+
+    needs_several_for = "negatives, which are other images"
+    full_views = staticmethod(SIMCLR_VIEWS)
 
     def __init__(
         self,
@@ -40,14 +42,9 @@ class TwoViewContrast(SmallCrops):
         sizes = {"layers": projector_layers, "hidden_dim": hidden_dim, "projection_dim": projection_dim}
         self.projector = simclr_projector(encoder, projector, rank=projector_rank, **sizes)
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """The two views of SimCLR, and small crops that are drawn alike."""
-        pair = SIMCLR_VIEWS(size)
-        return (*pair, *self.small_crops(pair[0]))
-
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch without negatives, and crops that are not smaller than the views."""
-        Contrast.check_batch(batch_size)
+        super().check(batch_size, view_size)
         self.check_smaller(view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from bench.config.setting_types import Count, Weight
 from bench.data.views import BYOL_VIEWS, Batch, View
-from bench.errors import BadInput
 from bench.losses.variance_covariance import view_terms
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
@@ -31,6 +30,10 @@ from bench.objectives.small_crops import SmallCrops
 
 class VICReg(SmallCrops):
     """VICReg: invariance between views, variance and covariance of each."""
+
+    needs_several_for = "variances over the images of a batch"
+    full_views = staticmethod(BYOL_VIEWS)
+    crops_like = View()
 
     def __init__(
         self,
@@ -46,17 +49,6 @@ class VICReg(SmallCrops):
         self.weights = (invariance_weight, variance_weight, covariance_weight)
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, *[projection_dim] * 3), bias=False)
-
-    def views(self, size: int) -> tuple[View, ...]:
-        """BYOL's two views, as in the paper, then the small crops."""
-        pair = BYOL_VIEWS(size)
-        return (*pair, *self.small_crops(View()))
-
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a batch of one image, which has no variance."""
-        del view_size
-        if batch_size < 2:
-            raise BadInput("vicreg takes variances over the images of a batch; set batch_size above 1.")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, and before their weights invariance, variance (a mean over views), covariance (a sum of two)."""

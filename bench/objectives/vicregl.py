@@ -24,7 +24,6 @@ from torch import Tensor
 
 from bench.config.setting_types import Count, Share, Weight
 from bench.data.views import BYOL_VIEWS, Batch, View
-from bench.errors import BadInput
 from bench.losses.dense import centres
 from bench.losses.float32 import at_least_float32
 from bench.losses.pairwise import distances
@@ -79,6 +78,9 @@ def at(maps: Tensor, positions: Tensor) -> Tensor:
 class VICRegL(SmallCrops):
     """VICRegL: VICReg of whole views, and of positions that match."""
 
+    needs_several_for = "variances over the images of a batch"
+    full_views = staticmethod(BYOL_VIEWS)
+    crops_like = View()
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
 
     def __init__(
@@ -100,16 +102,6 @@ class VICRegL(SmallCrops):
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, *[projection_dim] * 3), bias=False)
             self.local_projector = projection_mlp((encoder.feature_dim, *[local_dim] * 3), bias=False)
-
-    def views(self, size: int) -> tuple[View, ...]:
-        """BYOL's two views, then the small crops."""
-        return (*BYOL_VIEWS(size), *self.small_crops(View()))
-
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a batch of one image, which has no variance."""
-        del view_size
-        if batch_size < 2:
-            raise BadInput("vicregl takes variances over the images of a batch; set batch_size above 1.")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_global, loss_feature, loss_location (before their weights)."""
