@@ -105,8 +105,8 @@ def search(queries: Tensor, bank: Bank, k: int) -> tuple[Tensor, Tensor]:
     first. Under several processes, each with its part of the bank and the same queries, every one
     gets the answer over all parts; k may then be larger than a part.
     """
-    here = min(k, len(bank))
-    scores, positions = _search(queries, bank, here) if here else _nothing(queries)
+    rows = min(k, len(bank))
+    scores, positions = _search(queries, bank, rows) if rows else _nothing(queries)
     return over_ranks(scores, positions + bank.offset, k)
 
 
@@ -208,8 +208,8 @@ def exhaustive(queries: Tensor, bank: Bank, k: int, pairs: int = 2**20) -> tuple
         n, m = len(queries), len(rows)
         columns = torch.arange(m, device=queries.device).repeat(n)
         counts = torch.full((n,), m, dtype=torch.int64, device=queries.device)
-        fresh = dots(queries, rows, counts, columns).view(n, m)
-        scores = torch.cat([scores, fresh], dim=1)
+        added = dots(queries, rows, counts, columns).view(n, m)
+        scores = torch.cat([scores, added], dim=1)
         positions = torch.cat([positions, columns.view(n, m) + start], dim=1)
         # Positions rise along a row wherever scores are equal, and a stable sort keeps that.
         scores, order = scores.sort(dim=1, descending=True, stable=True)

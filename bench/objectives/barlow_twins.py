@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.config.setting_types import Count, Weight
 from bench.data.views import BYOL_VIEWS, Batch, View
@@ -91,15 +91,12 @@ class BarlowTwins(SmallCrops):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, invariance, redundancy (before its weight λ)."""
         v1, v2, *crops = batch.views  # N×3×H×W, K crops N×3×h×w
-        z1, z2 = (self._project(v) for v in (v1, v2))  # N×D; each view by itself, with its own batch statistics
-        small = by_resolution(self._project, crops)  # K of N×D, in one forward
+        project = nn.Sequential(self.encoder, self.projector)
+        z1, z2 = project(v1), project(v2)  # N×D; each view by itself, with its own batch statistics
+        small = by_resolution(project, crops)  # K of N×D, in one forward
         invariance, redundancy = view_terms(gather(z1), gather(z2), [gather(z) for z in small])  # all ranks' rows
         loss = invariance + self.weight * redundancy
         return {"loss": loss, "invariance": invariance.detach(), "redundancy": redundancy.detach()}
-
-    def _project(self, images: Tensor) -> Tensor:
-        """g(f(x)): N×3×H×W -> N×D."""
-        return self.projector(self.encoder(images))
 
     def param_groups(self) -> list[ParamGroup]:
         """As everywhere, biases and norms at a rate of their own."""

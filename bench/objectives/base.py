@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, Self, TypedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, Self, TypedDict, cast
 
 from torch import Tensor, nn
 
@@ -27,6 +28,19 @@ class ParamGroup(TypedDict):
     constant: NotRequired[bool]  # whether the rate stays at its peak, whatever the schedule
 
 
+def groups_apart(
+    groups: list[ParamGroup], module: nn.Module, others: Mapping[str, Any], of_module: Mapping[str, Any]
+) -> list[ParamGroup]:
+    """Return each group in two: the parameters outside `module`, with the keys `others`, and those of it."""
+    inside = {id(parameter) for parameter in module.parameters()}
+    parts: list[dict[str, Any]] = []
+    for group in groups:
+        for keys, is_inside in ((others, False), (of_module, True)):
+            params = [parameter for parameter in group["params"] if (id(parameter) in inside) == is_inside]
+            parts.append({**group, "params": params, **keys})
+    return cast("list[ParamGroup]", parts)
+
+
 class Objective(nn.Module, ABC):
     """What a pretraining minimises, and the networks that it needs for that.
 
@@ -48,7 +62,7 @@ class Objective(nn.Module, ABC):
     later: ClassVar[tuple[str, ...]] = ()
 
     def __new__(cls, *_arguments: Any, **settings: Any) -> Self:
-        """Raises BadInput for a setting that there is not, and for a value that it does not admit."""
+        """Raises BadInput for an unknown setting, and for a value that its annotation does not admit."""
         values = {key: value for key, value in settings.items() if key not in GIVEN}
         check_values(values, settings_of_class(cls))
         return super().__new__(cls)

@@ -8,7 +8,7 @@ Equation:  loss = ‖n(p₁) − n(z′₂)‖² + ‖n(p₂) − n(z′₁)‖�
            predicting both views' targets, which keeps the scale. No crop goes through the target.
            After each optimizer step ξ ← τ·ξ + (1 − τ)·θ, τ from τ₀ to 1 along a half cosine.
 Reference: google-deepmind/deepmind-research, byol/.
-Departs from it: the target starts as a copy of the online network (there: drawn on its own);
+Departs from it: the target starts as a copy of the online network (there: drawn separately);
            linear layers start as torch's do; no linear classifier is trained alongside. The paper has no small
            crops; they are SwAV's (Caron et al., NeurIPS 2020).
 """

@@ -1,4 +1,4 @@
-"""CAST: MoCo on crops that show what is salient, and a Grad-CAM of its match that has to lie there, too.
+"""CAST: MoCo on crops that show salient regions, and a Grad-CAM of each match that should cover the same regions.
 
 Claim:     better grounded features from scene images than MoCo's; the abstract has no single number for ResNet-50.
 Paper:     Selvaraju et al., "CASTing Your Model: Learning to Localize Improves Self-Supervised Representations"
@@ -38,7 +38,7 @@ from bench.objectives.momentum_contrast import MomentumContrast
 
 
 class CAST(MomentumContrast):
-    """CAST: MoCo on crops that show what is salient, and a Grad-CAM of its match that has to lie there, too."""
+    """CAST: MoCo on crops of salient regions, with a Grad-CAM of each match that should cover the same regions."""
 
     def __init__(
         self,
@@ -61,7 +61,7 @@ class CAST(MomentumContrast):
         self.alpha, self.beta, self.min_cover, self.per_image = alpha, beta, min_cover, per_image
 
     def views(self, size: int) -> tuple[View, ...]:
-        """The query's and the key's view, as in MoCo v2, each with a share of what is salient."""
+        """The query's and the key's view, as in MoCo v2, each covering a share of the salient region."""
         query, key = MOCO_V2_VIEWS(size)
         return replace(query, salient=self.min_cover), replace(key, salient=self.min_cover)
 

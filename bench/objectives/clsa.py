@@ -4,7 +4,7 @@ Claim:     69.4 % ImageNet linear top-1 with ResNet-50 (200 epochs, one strong c
 Paper:     Wang and Qi, "Contrastive Learning with Stronger Augmentations" (2021).
 Equation:  loss = L_C + β·L_D, β = 1. Candidates k are the keys of all images of the batch, and the K of the queue as it
            was before: p(k|z) = softmax_k(k·n(z)/τ), τ = 0.2.
-           L_C = −log p(own key | z′), z′ from the weak query view.
+           L_C = −log p(its key | z′), z′ from the weak query view.
            L_D = −Σ_k p(k|z′)·log p(k|z″), without gradient through z′, z″ from the strong view; a sum over the
            strong views.
            Means over images. After the loss keys take the place of the oldest. θ_k ← m·θ_k + (1 − m)·θ_q, m constant.
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from bench.config.setting_types import Count, Positive, Share, Weight, Whole
 from bench.data.views import MOCO_V2_VIEWS, Batch, View
 from bench.losses.classification import distribution_cross_entropy
-from bench.losses.contrastive import own_candidate
+from bench.losses.contrastive import diagonal_nce
 from bench.losses.float32 import at_least_float32
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
@@ -100,7 +100,7 @@ class CLSA(MomentumContrast):
         weak, *others = (
             candidate_logits(in_parts(query, v, self.bn_splits), keys, queue, self.temperature) for v in (v1, *strong)
         )  # N×(all ranks' images + K)
-        loss_c = own_candidate(weak, rank() * len(k))
+        loss_c = diagonal_nce(weak, rank() * len(k))
         loss_d = torch.stack([distributional(weak, one) for one in others]).sum()
         self.queue.push(k)
         return {"loss": loss_c + self.beta * loss_d, "loss_c": loss_c.detach(), "loss_d": loss_d.detach()}

@@ -13,8 +13,8 @@ Equation:  loss = (1 − λ)·L_q + λ·L_r, λ = dense_weight.
 Reference: WXinlong/DenseCL; for the crops wvangansbeke/Revisiting-Contrastive-SSL.
 Departs from it: the key networks move after the step, not before the next forward: the same, as they start as a copy.
            Norms are over all ranks' batches, where the reference shuffles images between the ranks' norms. With
-           dense_weight 0 there is no dense head: MoCo v2. Of the paper of the crops, neither AutoAugment nor the
-           auxiliary loss on nearest neighbours is here.
+           dense_weight 0 there is no dense head: MoCo v2. Of the paper with the crops, neither AutoAugment nor the
+           auxiliary loss on nearest neighbours is taken over.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DetCon: contrast the regions of an image, by masks that are there or found from colours alone.
+"""DetCon: contrast the regions of an image, by annotated masks or by segments computed from colours.
 
 Claim:     about 77.0 Cityscapes mIoU (DetConB, 300 epochs on ImageNet; from memory of the paper).
 Paper:     Hénaff et al., "Efficient Visual Pretraining with Contrastive Detection" (ICCV 2021), eq. 1 to 3.
@@ -47,8 +47,8 @@ def detcon(
 ) -> Tensor:
     """Return the loss of both directions, their sum; each is a mean over the n·M regions of one view.
 
-    A region r of an image is held against all regions of all images in the other view (z₂) and in its own (z₁), but for
-    those of its own image and view that have its number. Its positives are the regions of its own image in the other
+    A region r of an image is compared with all regions of all images in the other view (z₂) and in its own (z₁), but
+    not with those of its own image and view that have its number. Its positives are the regions of its own image in the other
     view with its number; with several, the mean of their −log softmax counts. A region that has none adds 0; one that
     was sampled c times in its view counts 1/c each time.
 
@@ -85,8 +85,8 @@ def detcon_crop(
 ) -> Tensor:
     """Return the loss of a small crop's regions: with view 1 as `detcon`'s other view, plus with view 2.
 
-    The view that has no positive then is candidate as the own view is in `detcon`: without the regions of the crop's
-    image that have the anchor's number. No region of a crop is a candidate.
+    The view without the positive provides candidates as the anchor's view does in `detcon`: all but the regions of the
+    crop's image that have the anchor's number. No region of a crop is a candidate.
 
     Args:
         p: predictions from the crop's regions, n×M×D, of this rank.
@@ -102,29 +102,29 @@ def detcon_crop(
 def _direction(
     p: Tensor,
     other: Tensor,
-    own: Tensor,
+    same_view: Tensor,
     ids: Tensor,
     ids_other: Tensor,
     temperature: float,
     first: int,
-    ids_own: Tensor | None = None,
+    ids_same_view: Tensor | None = None,
 ) -> Tensor:
     """Return the loss of one direction, a scalar.
 
     Args:
         p: predictions from the regions of one view, n×M×D.
         other: targets of the other view, N×M×D.
-        own: those of the same view, or of one whose regions have the numbers `ids_own`.
-        ids, ids_other, ids_own: numbers of the regions, n×M; `ids_own` None: as `ids`.
+        same_view: those of the same view, or of one whose regions have the numbers `ids_same_view`.
+        ids, ids_other, ids_same_view: numbers of the regions, n×M; `ids_same_view` None: as `ids`.
         temperature, first: as in `detcon`.
     """
     n = len(ids)
     across = torch.einsum("nmd,ukd->nmuk", p, other) / temperature  # n×M×N×M
-    within = torch.einsum("nmd,ukd->nmuk", p, own) / temperature  # n×M×N×M
+    within = torch.einsum("nmd,ukd->nmuk", p, same_view) / temperature  # n×M×N×M
     image = torch.arange(n, device=p.device)
-    same = ids[:, :, None] == ids[:, None, :]  # n×M×M, in the own view
+    same = ids[:, :, None] == ids[:, None, :]  # n×M×M, in the same view
     itself = torch.zeros_like(within, dtype=torch.bool)
-    itself[image, :, first + image] = same if ids_own is None else ids[:, :, None] == ids_own[:, None, :]
+    itself[image, :, first + image] = same if ids_same_view is None else ids[:, :, None] == ids_same_view[:, None, :]
     candidates = torch.cat([across.flatten(2), within.masked_fill(itself, -math.inf).flatten(2)], dim=2)
     positive = (ids[:, :, None] == ids_other[:, None, :]).to(across.dtype)  # n×M×M
     count = positive.sum(2)  # n×M
@@ -134,7 +134,7 @@ def _direction(
 
 
 class DetCon(MovingCopies):
-    """DetCon: contrast the regions of an image, by masks that are there or found from colours alone."""
+    """DetCon: contrast the regions of an image, by annotated masks or by segments computed from colours."""
 
     full_views = staticmethod(SIMCLR_VIEWS)
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
@@ -215,11 +215,11 @@ def regions_at(masks: Tensor, h: int, w: int) -> Tensor:
 
 
 def sample_regions(at: Tensor, uniform: Tensor) -> Tensor:
-    """Return regions by numbers in [0, 1), with replacement, each that is there as likely: N×S, N×M -> N×M.
+    """Return regions by numbers in [0, 1), with replacement, all present ones equally likely: N×S, N×M -> N×M.
 
     Args:
         at: the region of each position.
-        uniform: what decides.
+        uniform: the numbers.
     """
     size = (at[:, :, None] == at[:, None, :]).sum(2)  # N×S, positions of the same region
     up_to = (1.0 / size).to(uniform.dtype).cumsum(1)  # N×S; the last is the number of regions

@@ -24,7 +24,7 @@ from bench.data.views import SIMCLR_VIEWS, Batch
 from bench.errors import BadInput
 from bench.losses.contrastive import cross_view_nce
 from bench.losses.mean_over_crops import with_crops
-from bench.nn.collectives import gather, own_rows
+from bench.nn.collectives import gather, rank_rows
 from bench.nn.encoder import Encoder
 from bench.nn.multi_crop import by_resolution
 from bench.objectives.small_crops import SmallCrops
@@ -60,7 +60,7 @@ class DirectCLR(SmallCrops):
         # Two views n×3×H×W, in one forward; C crops n×3×h×w, in another: n×F each.
         features = by_resolution(self.encoder, batch.views)
         z1, z2, *crops = (r[:, : self.d0] for r in features)  # n×d₀; the loss normalises what is left
-        rows, tau = own_rows(len(z1)), self.temperature
+        rows, tau = rank_rows(len(z1)), self.temperature
         y1, y2 = gather(z1), gather(z2)  # N×d₀, all ranks'
         ell_12 = cross_view_nce(y1[rows], y2, tau, rows.start)
         ell_21 = cross_view_nce(y2[rows], y1, tau, rows.start)

@@ -45,7 +45,7 @@ KNOTS = 5  # of the warp, in each direction
 
 
 @at_least_float32
-def given_triplets(x: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+def triplet_loss_of_rows(x: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
     """Return the mean over rows of max(0, ‖x − x⁺‖ − ‖x − x⁻‖ + α): N×D each -> scalar; α where x⁻ is as near as x⁺."""
     near, far = (torch.linalg.vector_norm(x - other, dim=1) for other in (positive, negative))  # N
     return (near - far + margin).clamp(min=0.0).mean()
@@ -114,7 +114,7 @@ def motion_gate(x: Tensor, temperature: float, consistent: bool) -> Tensor:
 
 
 class DSM(Objective):
-    """DSM: a clip is close to itself seen through a warped lens, and far from itself in another motion."""
+    """DSM: a clip is close to a spatially warped copy of itself, and far from itself with another motion."""
 
     needs_several_for = "other clips as negatives"
 
@@ -165,7 +165,7 @@ class DSM(Objective):
         else:
             moved = window[:, self.shift : self.shift + t]
         z, positive, negative = self._embed(clips), self._embed(warped), self._embed(moved)  # N×D
-        intra = given_triplets(z, positive, negative, self.margin)
+        intra = triplet_loss_of_rows(z, positive, negative, self.margin)
         inter = triplet(z, gather(positive), self.margin, squared=False, mining="all", first=rank() * n)
         return {"loss": intra + inter, "loss_intra": intra.detach(), "loss_inter": inter.detach()}
 

@@ -6,17 +6,17 @@ Paper:     He et al., "Momentum Contrast for Unsupervised Visual Representation 
 Equation:  loss = −log [exp(q·k⁺/τ) / (exp(q·k⁺/τ) + Σ_i exp(q·k_i/τ))], a mean over images; q = n(g(f(v₁))),
            k⁺ = n(g_k(f_k(v₂))) without gradient, k_i the K keys of the queue as it was before this batch.
            After the loss k⁺ takes the place of the oldest keys. θ_k ← m·θ_k + (1 − m)·θ_q, m constant.
-           Other losses stand in this one's place by name, with the queue as the only negatives: see
+           `loss` chooses other losses by name, with the queue as the only negatives: see
            `bench/losses/contrast_by_name.py`.
            With C small crops a direction's loss is the mean over its 1 + C queries, the crops having the same k⁺.
            `symmetric` adds the other direction, a sum; both views' keys then enter the queue.
 Reference: facebookresearch/moco.
 Departs from it: the key's networks move after the optimizer's step, not before the next forward: the same keys at every
            step (at the first the copies are equal), also where gradients are accumulated.
-           On one process, where there is nobody to shuffle with, `bn_splits` parts of the batch stand for the
+           On a single process, which has no others to shuffle with, `bn_splits` parts of the batch stand for the
            reference's 8 processes, as in the authors' notebook, each through the network by itself.
-           MoCo has no small crops; they are SwAV's (Caron et al., NeurIPS 2020). They are queries and nothing else: no
-           crop becomes a key or enters the queue.
+           MoCo has no small crops; they are SwAV's (Caron et al., NeurIPS 2020). They are queries only: no crop becomes
+           a key or enters the queue.
 """
 
 from __future__ import annotations

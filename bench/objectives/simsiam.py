@@ -28,7 +28,7 @@ from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import ParamGroup
+from bench.objectives.base import ParamGroup, groups_apart
 from bench.objectives.small_crops import SmallCrops
 
 
@@ -63,15 +63,7 @@ class SimSiam(SmallCrops):
 
     def param_groups(self) -> list[ParamGroup]:
         """As everywhere, and the predictor's apart: their rate stays at its peak."""
-        predictors = {id(parameter) for parameter in self.predictor.parameters()}
-        groups: list[ParamGroup] = []
-        for group in super().param_groups():
-            for constant in (False, True):
-                params = [p for p in group["params"] if (id(p) in predictors) == constant]
-                groups.append(
-                    {"params": params, "decay": group["decay"], "adapt": group["adapt"], "constant": constant}
-                )
-        return groups
+        return groups_apart(super().param_groups(), self.predictor, {"constant": False}, {"constant": True})
 
 
 @at_least_float32

@@ -26,7 +26,7 @@ from bench.config.setting_types import AreaRange, Count, Positive, Share, Whole
 from bench.data.views import SIMCLR_VIEWS, Batch, View
 from bench.losses.float32 import at_least_float32
 from bench.losses.swapped import prototype_scores, swapped_prediction
-from bench.nn.collectives import gather, rank, world
+from bench.nn.collectives import gather, rank_rows, world
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.multi_crop import by_resolution
@@ -125,15 +125,15 @@ class SwAV(SmallCrops):
     @torch.no_grad()
     def _codes(self, z: Tensor, view: int) -> Tensor:
         """The codes of this rank's embeddings z N×D of a full view: N×C; they join that view's queue afterwards."""
-        c, everyone = self.prototypes.weight, gather(z)  # all ranks' rows
-        rows = slice(rank() * len(z), (rank() + 1) * len(z))
-        scores = prototype_scores(everyone, c)
+        c, z_all = self.prototypes.weight, gather(z)  # all ranks' rows
+        rows = rank_rows(len(z))
+        scores = prototype_scores(z_all, c)
         q = sinkhorn(scores, self.epsilon, self.iterations)[rows]
         if not self.queue_size:
             return q
         queue = self._queue(view)
         past = prototype_scores(queue.keys, c)  # K×C, by the prototypes as they are now
-        with_queue = sinkhorn(torch.cat([scores, past]), self.epsilon, self.iterations)[rows]  # the queue's codes go
+        with_queue = sinkhorn(torch.cat([scores, past]), self.epsilon, self.iterations)[rows]
         queue.push(F.normalize(z, dim=1))
         return torch.where(self.queue_on & (self.queued >= self.queue_size), with_queue, q)
 

@@ -1,11 +1,11 @@
-"""TaCo: a clip is told from other clips whatever was done to its time, and what was done is told, too.
+"""TaCo: contrast clips under changes of their temporal order or speed, and classify which change was made.
 
 Claim:     85.1 % on UCF-101 and 51.6 % on HMDB-51 after fine-tuning a 3D network; none for frames' encoders.
 Paper:     Bai et al., "Can Temporal Information Help with Contrastive Self-Supervised Learning?" (arXiv 2011.13046).
 Equation:  loss = loss_contrast + task_weight·loss_task.
            loss_contrast = Σ_k −log softmax of cos(g_k(x₁), g_k(T_k(x₂)))/τ over the other clips' T_k(x₂), a mean over
            both directions, k over {identity, transforms}, each with a head g_k of its own; x₁, x₂ are two views.
-           loss_task = cross-entropy of telling which T_k was done to a clip.
+           loss_task = cross-entropy of classifying which T_k was applied to a clip.
            T: speed (every second frame of twice as long), reverse, shuffle (any order but these two).
 Reference: none is public; written from the paper.
 Departs from it: the encoder is a ResNet of frames, so that it transfers as any other, and heads see the order of
@@ -38,7 +38,7 @@ Transform = Literal["speed", "reverse", "shuffle"]
 
 
 class TaCo(Objective):
-    """TaCo: a clip is told from other clips whatever was done to its time, and what was done is told, too."""
+    """TaCo: contrast clips under changes of their temporal order or speed, and classify which change was made."""
 
     needs_several_for = "other clips as negatives"
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.config.setting_types import Count, Weight
 from bench.data.views import BYOL_VIEWS, Batch, View
@@ -53,14 +53,11 @@ class VICReg(SmallCrops):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, and before their weights invariance, variance (a mean over views), covariance (a sum of two)."""
         v1, v2, *crops = batch.views  # N×3×H×W, K crops N×3×h×w
-        z = [self._project(v1), self._project(v2), *by_resolution(self._project, crops)]  # N×D
+        project = nn.Sequential(self.encoder, self.projector)
+        z = [project(v1), project(v2), *by_resolution(project, crops)]  # N×D
         invariance, variance, covariance = view_terms([gather(each) for each in z])
         covariance = 2.0 * covariance
         s, v, c = self.weights
         loss = s * invariance + v * variance + c * covariance
         terms = {"invariance": invariance, "variance": variance, "covariance": covariance}
         return {"loss": loss} | {name: term.detach() for name, term in terms.items()}
-
-    def _project(self, images: Tensor) -> Tensor:
-        """g(f(x)): N×3×H×W -> N×D."""
-        return self.projector(self.encoder(images))

@@ -48,8 +48,8 @@ def matched_terms(x: Tensor, y: Tensor) -> Tensor:
     spread = F.relu(1.0 - torch.sqrt(sides.var(dim=1) + 1e-4)).mean()
     centred = (sides - sides.mean(dim=1, keepdim=True)).transpose(1, 2)  # 2×M×N×D
     matrices = centred.transpose(2, 3) @ centred / (n - 1)  # 2×M×D×D
-    own = torch.eye(d, dtype=torch.bool, device=x.device)
-    redundancy = matrices.square().masked_fill(own, 0.0).sum((2, 3)).mean() / d
+    diagonal = torch.eye(d, dtype=torch.bool, device=x.device)
+    redundancy = matrices.square().masked_fill(diagonal, 0.0).sum((2, 3)).mean() / d
     return torch.stack([F.mse_loss(x, y), spread, redundancy])
 
 
@@ -122,12 +122,12 @@ class VICRegL(SmallCrops):
     def _local(self, y: list[Tensor], distance: Tensor) -> Tensor:
         """VICReg of the closest pairs, from either side and of both counts: maps N×S×D′, distances N×S×S′ -> scalar."""
         losses = []
-        for (own, other), apart in (((0, 1), distance), ((1, 0), distance.transpose(1, 2))):
+        for (side, other), apart in (((0, 1), distance), ((1, 0), distance.transpose(1, 2))):
             for count in self.matches:
                 positions, partners = nearest(apart, count)  # N×M
                 losses.append(
                     self._weighted(
-                        matched_terms(gather(at(y[own], positions)), gather(at(y[other], partners)))  # N×M×D′
+                        matched_terms(gather(at(y[side], positions)), gather(at(y[other], partners)))  # N×M×D′
                     )
                 )
         return torch.stack(losses).mean()

@@ -18,14 +18,14 @@ from cases import Case, load, rows
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.nn.collectives import gather, own_rows
+from bench.nn.collectives import gather, rank_rows
 from bench.nn.norm import convert_sync_batchnorm
 
 
 def gather_without_gradient(x: Tensor) -> Tensor:
     """A plain all_gather with the own rows put back: those of other ranks take no gradient."""
     everyone = gather(x.detach()).clone()
-    everyone[own_rows(len(x))] = x
+    everyone[rank_rows(len(x))] = x
     return everyone
 
 
@@ -35,8 +35,8 @@ BROKEN = {
     "two_loss align_uniform": {"gather": lambda x: x},
     "two_loss variance_covariance": {"gather": lambda x: x},
     "simclr": {"gather": gather_without_gradient},
-    "simclr crops": {"gather": lambda x: x, "own_rows": slice},
-    "dclw crops": {"gather": lambda x: x, "own_rows": slice},
+    "simclr crops": {"gather": lambda x: x, "rank_rows": slice},
+    "dclw crops": {"gather": lambda x: x, "rank_rows": slice},
     "moco_v3 crops": {"gather": lambda x: x, "rank": lambda: 0},
     "barlow_twins crops": {"gather": lambda x: x},
 }
