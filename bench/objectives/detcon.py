@@ -47,10 +47,10 @@ def detcon(
 ) -> Tensor:
     """Return the loss of both directions, their sum; each is a mean over the n·M regions of one view.
 
-    A region r of an image is compared with all regions of all images in the other view (z₂) and in its own (z₁),
-    except those of its own image and view that have its number. Its positives are the regions of its own image in the other
-    view with its number; with several, the mean of their −log softmax counts. A region that has none adds 0; one that
-    was sampled c times in its view counts 1/c each time.
+    A region r of an image is compared with all regions of all images in the other view (z₂) and in its own (z₁), except
+    those of its own image and view that have its number. Its positives are the regions of its own image in the other
+    view with its number; if there are several, the mean of their −log softmax counts. A region without any adds 0; one
+    that was sampled c times in its view counts 1/c each time.
 
     Args:
         p1, p2: predictions from the regions of each view, n×M×D, of this rank.

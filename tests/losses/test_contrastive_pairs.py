@@ -378,6 +378,3 @@ def test_what_a_loss_cannot_do_is_refused(draw):
             Contrast(loss).queue(z, z, z)
     with pytest.raises(BadInput, match=r"set objective\.crops to 0"):
         Contrast("align_uniform").crops(z, z, z)
-    with pytest.raises(BadInput, match="set it to 2 or more"):
-        Contrast().check_batch(1)
-    Contrast().check_batch(2)

@@ -99,11 +99,6 @@ def test_settings_that_cannot_work_are_refused(settings, message):
         objective(**settings)
 
 
-def test_a_single_image_has_no_negatives_and_is_refused():
-    with pytest.raises(BadInput, match="the batch has one; set batch_size to 2 or more"):
-        objective().check(1, 128)
-
-
 def test_views_whose_last_map_is_a_single_location_are_refused():
     with pytest.raises(BadInput, match="view_size is 32; set view_size to 64 or more"):
         objective().check(8, 32)

@@ -8,6 +8,7 @@ from importlib import import_module
 
 import pytest
 import torch
+from cases import load
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.config.objective_settings import settings_of, settings_of_class
@@ -32,7 +33,7 @@ CASES = {
     ),
     "supervised": ({"name": "supervised", "num_classes": 3}, (32,), {"loss", "top1_percent"}),
 }
-PRESETS = {"moco_v2": "moco", "pixel_rnn": "pixel_cnn"}
+BUILDS_ON = {"moco_v2": "moco", "pixel_rnn": "pixel_cnn", "two_loss": "byol", "patch_byol": "byol"}
 BOOTSTRAP = [case for case in CASES if case != "supervised"]
 
 
@@ -62,14 +63,14 @@ def test_docstrings_say_where_it_comes_from(name):
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_an_objective_imports_no_other_but_the_one_that_it_is_a_preset_of(name):
+def test_an_objective_imports_no_other_but_the_one_that_it_builds_on(name):
     module = import_module(OBJECTIVES[name].partition(":")[0])
     imported = [
         node.module for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.ImportFrom)
     ]
     others = {module.partition(":")[0] for module in OBJECTIVES.values()} & set(imported)
-    assert others == ({f"bench.objectives.{PRESETS[name]}"} if name in PRESETS else set())
-    assert name not in PRESETS or issubclass(kind(name), kind(PRESETS[name]))
+    assert others == ({f"bench.objectives.{BUILDS_ON[name]}"} if name in BUILDS_ON else set())
+    assert name not in BUILDS_ON or issubclass(kind(name), kind(BUILDS_ON[name]))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -212,3 +213,27 @@ def test_guards(make):
             make(name, projection_dim=-1)
     with pytest.raises(TypeError, match="abstract"):
         Objective(Encoder("resnet18"))
+
+
+NEGATIVES = "negatives, which are other images"
+NEEDS_SEVERAL = {
+    **dict.fromkeys(["moco_v3", "triplet", "amdim", "cpc", "direct_clr", "simclr", "dcl", "dclw"], NEGATIVES),
+    **dict.fromkeys(["simple_contrastive", "hard_contrastive", "align_uniform"], NEGATIVES),
+    "contrastive_2006": "dissimilar pairs, which are of different images",
+    **dict.fromkeys(["vicreg", "vicregl"], "variances over the images of a batch"),
+    "barlow_twins": "correlations over the images of a batch",
+    "swav": "images that share the prototypes",
+    **dict.fromkeys(["taco", "dsm"], "other clips as negatives"),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_batch_of_one_image_is_refused_where_several_are_needed(name):
+    assert kind(name).needs_several_for == NEEDS_SEVERAL.get(name, "")
+    if name in NEEDS_SEVERAL:
+        objective = next(case for case in load().values() if case.settings["name"] == name).make()
+        objective.check(2, 224)
+        with pytest.raises(
+            BadInput, match=rf"needs {NEEDS_SEVERAL[name]}, but batch_size is 1 .*; set batch_size to 2 or more"
+        ):
+            objective.check(1, 224)

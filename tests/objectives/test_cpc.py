@@ -129,9 +129,7 @@ def test_settings_that_cannot_work_are_refused(settings, message):
         objective(**settings)
 
 
-def test_too_few_rows_and_a_single_image_are_refused():
+def test_too_few_rows_are_refused():
     with pytest.raises(BadInput, match="has 3 rows of patches, too few to predict 3 rows down; set view_size to 80"):
         objective().check(4, 64)
     objective().check(4, 80)
-    with pytest.raises(BadInput, match="set batch_size to 2 or more"):
-        objective().check(1, VIEW)

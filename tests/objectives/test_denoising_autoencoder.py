@@ -121,6 +121,6 @@ def test_settings_that_cannot_work_are_refused():
     ):
         with pytest.raises(BadInput, match=message):
             make(**settings)
-    with pytest.raises(BadInput, match="view_size is 100; set it to a multiple of 32"):
+    with pytest.raises(BadInput, match="view_size 100 is no multiple of its stride; set view_size to 96"):
         make().check(4, 100)
     make().check(4, 224)

@@ -86,5 +86,3 @@ def test_guards():
         make(gate_temperature=0)
     with pytest.raises(BadInput, match=r"objective.shift is 0; set it to 1"):
         make(negative="shift", shift=0)
-    with pytest.raises(BadInput, match=r"batch_size is 1, but dsm compares different clips; set it to 2"):
-        make().check(1, 224)

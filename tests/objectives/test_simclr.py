@@ -269,14 +269,6 @@ def test_a_small_crop_is_no_ones_negative():
 # ------------------------------------------------------------------------------------- configs and guards
 
 
-@pytest.mark.parametrize("name", ["simclr", *RELATIVES])
-def test_a_batch_of_one_is_refused(name):
-    objective = CASES[name].make()
-    objective.check(2, 224)
-    with pytest.raises(BadInput, match=r"batch_size is 1 .*; set it to 2 or more"):
-        objective.check(1, 224)
-
-
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

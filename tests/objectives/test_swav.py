@@ -291,6 +291,4 @@ def test_a_batch_that_the_queue_is_no_multiple_of_is_refused():
         BadInput, match=r"objective\.queue_size is 8, no multiple of the 3 images of a batch; set it to 9"
     ):
         small(queue_size=8).check(3, 224)
-    with pytest.raises(BadInput, match=r"set batch_size above 1"):
-        small().check(1, 224)
     small(queue_size=8).check(4, 224)

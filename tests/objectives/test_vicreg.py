@@ -241,9 +241,3 @@ def test_defaults_of_vicregl():
 def test_settings_that_make_no_sense_are_refused(name, settings, words):
     with pytest.raises(BadInput, match=words):
         small(name, **settings)
-
-
-@pytest.mark.parametrize("name", ["vicreg", "vicregl"])
-def test_a_batch_of_one_image_is_refused(name):
-    with pytest.raises(BadInput, match="set batch_size above 1"):
-        small(name).check(1, 224)
