@@ -87,18 +87,6 @@ def test_the_papers_width_and_clip_are_the_defaults_and_both_views_are_alike():
     assert one.size == 128
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"rkhs_dim": 0}, r"objective\.rkhs_dim is 0; set it to 1"),
-        ({"clip": 0.0}, r"objective\.clip is 0\.0; set it above 0"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(settings, message):
-    with pytest.raises(BadInput, match=message):
-        objective(**settings)
-
-
 def test_views_whose_last_map_is_a_single_location_are_refused():
     with pytest.raises(BadInput, match="view_size is 32; set view_size to 64 or more"):
         objective().check(8, 32)

@@ -181,8 +181,3 @@ def test_views_keep_their_colours_and_settings_that_cannot_work_are_refused(name
         objective(name).check(2, 250)
     with pytest.raises(BadInput, match=r"objective\.hidden_dim is 0; set it to 1"):
         objective(name, hidden_dim=0)
-
-
-def test_a_prior_that_never_moves_is_refused():
-    with pytest.raises(BadInput, match=r"objective\.prior_momentum is 1\.0; set it within 0 and 1 \(excluded\)"):
-        objective(prior_momentum=1.0)

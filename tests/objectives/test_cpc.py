@@ -119,9 +119,7 @@ def test_running_statistics_are_those_of_whole_images():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"directions": 5}, r"objective\.directions is 5; set it within 1 and 4"),
         ({"first_offset": 4}, r"objective\.first_offset is 4 and objective\.last_offset 3; set the last"),
-        ({"context_blocks": 0}, r"objective\.context_blocks is 0; set it to 1 or more"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, message):

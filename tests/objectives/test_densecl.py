@@ -201,13 +201,3 @@ def test_guards(make):
         make("densecl", queue_size=9, dense_queue_size=8).check(4, 64)
     with pytest.raises(BadInput, match=r"objective.dense_queue_size is 9, no multiple"):
         make("densecl", queue_size=8, dense_queue_size=9).check(4, 64)
-    for settings, words in (
-        ({"temperature": 0.0}, "objective.temperature is 0.0; set it above 0"),
-        ({"momentum": 1.5}, "objective.momentum is 1.5"),
-        ({"dense_weight": 1.0}, "objective.dense_weight is 1.0; set it within"),
-        ({"crops": -1}, "objective.crops is -1"),
-        ({"overlap": 2.0}, "objective.overlap is 2.0"),
-        ({"hidden_dim": 0}, "objective.hidden_dim is 0; set it to 1 or more"),
-    ):
-        with pytest.raises(BadInput, match=words):
-            make("densecl", **SMALL, **settings)

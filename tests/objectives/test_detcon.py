@@ -107,7 +107,3 @@ def test_guards(make):
         make("detcon", masks="object")
     with pytest.raises(BadInput, match=r"Unknown objective.variant 'x'; known: b, s"):
         make("detcon", variant="x")
-    with pytest.raises(BadInput, match=r"objective.regions is 0; set it to 1 or more"):
-        make("detcon", regions=0)
-    with pytest.raises(BadInput, match=r"objective.temperature is 0.0; set it above 0"):
-        make("detcon", temperature=0.0)

@@ -80,9 +80,5 @@ def test_guards():
         make(negative="flo")
     with pytest.raises(BadInput, match=r"Unknown objective.gate 'x'; known: none"):
         make(gate="x")
-    with pytest.raises(BadInput, match=r"objective.frames is 1; set it to 2"):
-        make(frames=1)
-    with pytest.raises(BadInput, match=r"objective.gate_temperature is 0; set it above 0"):
-        make(gate_temperature=0)
     with pytest.raises(BadInput, match=r"objective.shift is 0; set it to 1"):
         make(negative="shift", shift=0)

@@ -120,9 +120,6 @@ def test_the_papers_puzzle_is_the_default_and_a_classifier_that_knows_nothing_ha
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"permutations": 1}, "objective.permutations is 1; set it within 2 and 362880"),
-        ({"patch_dim": 0}, "objective.patch_dim is 0; set it to 1"),
-        ({"grey": -0.1}, "objective.grey is -0.1; set it within 0 and 1"),
         ({"gap": 5}, "patches could touch"),
     ],
 )

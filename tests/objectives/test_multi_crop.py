@@ -11,7 +11,6 @@ import torch.nn.functional as F
 from narrow import NarrowEncoder
 
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, MOCO_V2_VIEWS, View
-from bench.errors import BadInput
 from bench.losses.regression import multi_crop_regression, symmetric_regression
 from bench.nn.multi_crop import by_resolution
 from bench.objectives import build
@@ -136,14 +135,3 @@ def test_views_with_crops():
     assert small("byol", **settings).views(224) == (*BYOL_VIEWS(224), *crops)
     like = replace(MOCO_V2_VIEWS(224)[0], size=64, scale=(0.05, 0.2), count=4)
     assert small("simsiam", **settings).views(224) == (*MOCO_V2_VIEWS(224), like)
-
-
-@pytest.mark.parametrize("name", HEADS)
-def test_crops_that_make_no_sense_are_refused(name):
-    for settings, words in (
-        ({"crops": -1}, r"objective\.crops is -1; set it to 0 or more"),
-        ({"crop_size": 31}, r"objective\.crop_size is 31; set it to 32 or more"),
-        ({"crop_scale": (0.0, 0.2)}, r"objective\.crop_scale is \(0\.0, 0\.2\); give two ascending shares"),
-    ):
-        with pytest.raises(BadInput, match=words):
-            small(name, **settings)

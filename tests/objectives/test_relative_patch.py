@@ -96,8 +96,6 @@ def test_patches_are_cut_from_an_unstretched_square():
     ("settings", "message"),
     [
         ({"jitter": 5}, "objective.jitter is 5 and objective.gap 8: patches could touch"),
-        ({"hidden_dim": 0}, "objective.hidden_dim is 0; set it to 1"),
-        ({"grey": 1.5}, "objective.grey is 1.5; set it within 0 and 1"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(settings, message):

@@ -11,7 +11,6 @@ from torch import nn
 
 from bench.config.load import load_recipe
 from bench.data.views import MOCO_V2_VIEWS
-from bench.errors import BadInput
 from bench.objectives import build
 from bench.objectives.simsiam import spread
 from bench.train.optim import build_optimizer, set_rates
@@ -124,10 +123,3 @@ def test_spread_is_1_on_a_full_sphere_and_0_at_a_point():
     unit = one / one.norm(dim=1, keepdim=True)
     by_hand = sum(unit[:, d].var().sqrt() for d in range(64)) / 64 * math.sqrt(64)
     assert spread(one).item() == pytest.approx(by_hand.item())
-
-
-def test_a_head_without_dimensions_is_refused():
-    with pytest.raises(BadInput, match=r"objective\.projection_dim is 0; set it to 1 or more"):
-        small(projection_dim=0)
-    with pytest.raises(BadInput, match=r"objective\.hidden_dim is -2; set it to 1 or more"):
-        small(hidden_dim=-2)

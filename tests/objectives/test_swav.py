@@ -268,24 +268,6 @@ def test_the_recipes_rates_are_those_of_the_reference():
     assert [each.objective["freeze_share"] * each.epochs for each in (large, few)] == pytest.approx([1, 1])
 
 
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"prototypes": 0}, r"objective\.prototypes is 0; set it to 1 or more"),
-        ({"epsilon": 0.0}, r"objective\.epsilon is 0\.0; set it above 0"),
-        ({"temperature": -1.0}, r"objective\.temperature is -1\.0; set it above 0"),
-        ({"freeze_share": 2.0}, r"objective\.freeze_share is 2\.0; set it within 0 and 1"),
-        ({"crops": -1}, r"objective\.crops is -1; set it to 0"),
-        ({"crop_size": 16}, r"objective\.crop_size is 16; set it to 32 or more"),
-        ({"crop_scale": (0.5, 0.1)}, r"objective\.crop_scale is \(0\.5, 0\.1\); give two ascending shares"),
-        ({"queue_size": -4}, r"objective\.queue_size is -4; set it to 0 or more"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(settings, words):
-    with pytest.raises(BadInput, match=words):
-        small(**settings)
-
-
 def test_a_batch_that_the_queue_is_no_multiple_of_is_refused():
     with pytest.raises(
         BadInput, match=r"objective\.queue_size is 8, no multiple of the 3 images of a batch; set it to 9"
