@@ -237,9 +237,9 @@ def dots(queries: Tensor, rows: Tensor, counts: Tensor, columns: Tensor) -> Tens
         return products.to(queries.device)
     owners = torch.arange(len(queries), device=queries.device).repeat_interleave(counts)
     parts = []
-    for mine, theirs in zip(owners.split(2**14), columns.split(2**14), strict=True):
+    for query_rows, bank_rows in zip(owners.split(2**14), columns.split(2**14), strict=True):
         # In float64, so that how a device splits the sum over its threads leaves no trace in float32.
-        parts.append((queries[mine].double() * rows[theirs].double()).sum(1).float())
+        parts.append((queries[query_rows].double() * rows[bank_rows].double()).sum(1).float())
     return torch.cat(parts) if parts else queries.new_empty(0)
 
 

@@ -35,8 +35,8 @@ def naive(model, batch, clip, places):
             s = clip * torch.tanh(raw / clip)
             for i in range(n):
                 others = torch.cat([s[i, j] for j in range(n) if j != i]).exp().sum()
-                for own in s[i, i]:
-                    total = total - torch.log(own.exp() / (own.exp() + others)) / (n * s.shape[2]) / 2
+                for positive in s[i, i]:
+                    total = total - torch.log(positive.exp() / (positive.exp() + others)) / (n * s.shape[2]) / 2
     return total, penalty
 
 

@@ -78,11 +78,11 @@ def test_a_step_lowers_the_loss_and_every_parameter_has_a_gradient(case, make, b
     settings, sizes, terms = CASES[case]
     objective, data = make(**settings), batch(*sizes)
     apart(objective)
-    found = objective(data)
-    assert set(found) == terms
-    assert all(term.shape == () and term.isfinite() for term in found.values())
-    assert [name for name, term in found.items() if term.requires_grad] == ["loss"]
-    found["loss"].backward()
+    returned = objective(data)
+    assert set(returned) == terms
+    assert all(term.shape == () and term.isfinite() for term in returned.values())
+    assert [name for name, term in returned.items() if term.requires_grad] == ["loss"]
+    returned["loss"].backward()
     trained = {name: p for name, p in objective.named_parameters() if p.requires_grad}
     assert all(p.grad is not None for p in trained.values())
     norm = torch.stack([p.grad.norm() for p in trained.values()]).norm()
@@ -90,7 +90,7 @@ def test_a_step_lowers_the_loss_and_every_parameter_has_a_gradient(case, make, b
     with torch.no_grad():
         for parameter in trained.values():
             parameter -= 1e-4 / norm * parameter.grad
-    assert objective(data)["loss"] < found["loss"]
+    assert objective(data)["loss"] < returned["loss"]
 
 
 @pytest.mark.parametrize("case", BOOTSTRAP)
@@ -127,8 +127,8 @@ def test_the_target_normalises_by_its_own_batches(case, make, batch, apart):
     for name in ("encoder", "target_encoder"):
         assert getattr(objective, name).layer4[0].bn2.num_batches_tracked > 0
     assert objective.target_encoder.bn1.num_batches_tracked == 2  # once for each global view, by itself
-    own = objective.target_encoder.layer4[0].bn2.running_mean
-    assert not torch.allclose(own, objective.encoder.layer4[0].bn2.running_mean)
+    statistics = objective.target_encoder.layer4[0].bn2.running_mean
+    assert not torch.allclose(statistics, objective.encoder.layer4[0].bn2.running_mean)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -35,8 +35,8 @@ def turned(r, c, turn):
 def test_the_loss_and_its_gradient_are_the_papers_over_every_pair_of_positions(directions):
     ours, theirs = objective(directions=directions), objective(directions=directions)
     batch = images_batch(2, (VIEW,))
-    found = ours(batch)["loss"]
-    found.backward()
+    loss_of_ours = ours(batch)["loss"]
+    loss_of_ours.backward()
     f = {}
     for r in range(SIDE):
         for c in range(SIDE):
@@ -49,18 +49,18 @@ def test_the_loss_and_its_gradient_are_the_papers_over_every_pair_of_positions(d
         grid = torch.stack([torch.stack([f[turned(r, c, turn)] for c in range(SIDE)]) for r in range(SIDE)])
         context = theirs.contexts[turn](grid.permute(2, 3, 0, 1))  # N×F×5×5
         for number, k in enumerate((2, 3)):
-            own = []
+            terms_of_offset = []
             for i in range(2):
                 for r in range(SIDE - k):
                     for c in range(SIDE):
                         prediction = theirs.w[turn][number].weight @ context[i, :, r, c]
                         scores = everything @ prediction
                         positive = (z[(i, *turned(r + k, c, turn))] * prediction).sum()
-                        own.append(torch.log(scores.exp().sum()) - positive)
-            terms.append(torch.stack(own).mean())
+                        terms_of_offset.append(torch.log(scores.exp().sum()) - positive)
+            terms.append(torch.stack(terms_of_offset).mean())
     loss = torch.stack(terms).mean()
     loss.backward()
-    torch.testing.assert_close(found, loss, rtol=1e-10, atol=0)
+    torch.testing.assert_close(loss_of_ours, loss, rtol=1e-10, atol=0)
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-6, atol=1e-9)
 

@@ -13,8 +13,8 @@ from bench.objectives import build
 
 
 def make(**settings):
-    own = {"name": "denoising_autoencoder", "stride": 8, "width": 6, **settings}
-    return build(own, NarrowEncoder()).double()
+    all_settings = {"name": "denoising_autoencoder", "stride": 8, "width": 6, **settings}
+    return build(all_settings, NarrowEncoder()).double()
 
 
 def naive(y, x, kind):

@@ -39,9 +39,9 @@ def parts(objective, data):
 
 def nce(q, k, queue, tau):
     """−log of the softmax of one query's own key among the queue's."""
-    own = math.e ** (sum(q * k) / q.norm() / k.norm() / tau)
+    positive = math.e ** (sum(q * k) / q.norm() / k.norm() / tau)
     others = sum(math.e ** (sum(q * row) / q.norm() / row.norm() / tau) for row in queue)
-    return -torch.log(own / (own + others))
+    return -torch.log(positive / (positive + others))
 
 
 def naive(objective, data, weight=0.5, tau=0.2):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import load
+from cases import assert_same_gradients, load
 
 from bench.errors import BadInput
 from bench.nn.clip import Clip
@@ -43,8 +43,7 @@ def test_loss_is_both_triplets_written_as_loops(gate, monkeypatch):
     torch.testing.assert_close(terms["loss_inter"], inter.detach())
     terms["loss"].backward()
     (intra + inter).backward()
-    for (name, ours), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-10, msg=name)
+    assert_same_gradients(objective, reference, rtol=1e-7, atol=1e-10)
 
 
 def test_an_intra_negative_that_looks_like_the_positive_costs_the_margin(monkeypatch):

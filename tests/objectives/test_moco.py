@@ -8,6 +8,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import assert_same_gradients
 from narrow import NarrowEncoder
 from torch import nn
 
@@ -69,10 +70,7 @@ def test_loss_and_gradient_are_equation_1_on_the_queue_before_the_batch(name, sy
     torch.testing.assert_close(loss, expected)
     loss.backward()
     expected.backward()
-    for (which, ours), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
-        assert (ours.grad is None) == which.startswith("key_") == (theirs.grad is None), which
-        if ours.grad is not None:
-            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=which)
+    assert_same_gradients(objective, reference, frozen="key_")
 
 
 def cosine(x, y):
@@ -97,10 +95,7 @@ def by_name(loss, q, k, queue, tau, weight=1.0, share=0.1):
 
 
 def same_gradients(objective, reference):
-    for (which, ours), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
-        assert (ours.grad is None) == which.startswith("key_") == (theirs.grad is None), which
-        if ours.grad is not None:
-            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=which)
+    assert_same_gradients(objective, reference, frozen="key_")
 
 
 @BOTH
@@ -187,8 +182,8 @@ def test_small_crops_of_a_part_of_the_batch_are_normalised_by_themselves(name, b
     objective.encoder.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
     objective(data)
     a, b = data.views[2:]
-    for found, expected in zip(seen, (torch.cat([a[:2], b[:2]]), torch.cat([a[2:], b[2:]])), strict=False):
-        assert torch.equal(found, expected)
+    for seen_batch, expected in zip(seen, (torch.cat([a[:2], b[:2]]), torch.cat([a[2:], b[2:]])), strict=False):
+        assert torch.equal(seen_batch, expected)
     query, _ = networks(apart(make(name)))
     small = [query(torch.cat([a[rows], b[rows]])).chunk(2) for rows in (slice(2), slice(2, 4))]
     q = [torch.cat([query(data.views[0][:2]), query(data.views[0][2:])])]

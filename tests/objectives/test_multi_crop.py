@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import assert_same_gradients
 from narrow import NarrowEncoder
 
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, MOCO_V2_VIEWS, View
@@ -41,14 +42,14 @@ def parts(objective, data):
 
 def mean_cosine(p, z):
     """Over all pairs but a full view's with itself, image by image."""
-    found = [
+    outputs = [
         (p[a][i] @ z[b][i]) / (p[a][i].norm() * z[b][i].norm())
         for a in range(len(p))
         for b in (0, 1)
         if a != b
         for i in range(len(z[0]))
     ]
-    return torch.stack(found).mean()
+    return torch.stack(outputs).mean()
 
 
 @pytest.mark.parametrize("crops", [0, 1, 3])
@@ -63,10 +64,7 @@ def test_loss_and_gradient_are_the_mean_over_pairs_on_the_scale_without_crops(na
     torch.testing.assert_close(loss, expected)
     loss.backward()
     expected.backward()
-    for (key, own), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
-        assert (own.grad is None) == (theirs.grad is None), key
-        if own.grad is not None:
-            torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-8, atol=1e-12, msg=key)
+    assert_same_gradients(objective, reference, rtol=1e-8, atol=1e-12)
 
 
 @pytest.mark.parametrize("crops", [1, 6])
@@ -99,8 +97,8 @@ def test_byol_without_crops_is_bit_for_bit_what_it_was(batch, apart):
     assert torch.equal(loss, expected)
     loss.backward()
     expected.backward()
-    for own, theirs in zip(objective.parameters(), reference.parameters(), strict=True):
-        assert own.grad is None or torch.equal(own.grad, theirs.grad)
+    for ours, theirs in zip(objective.parameters(), reference.parameters(), strict=True):
+        assert ours.grad is None or torch.equal(ours.grad, theirs.grad)
 
 
 def test_no_small_crop_goes_through_the_target(batch):
@@ -122,9 +120,9 @@ def test_one_forward_for_each_run_of_one_size_in_the_order_of_views():
         return images.mean((1, 2, 3))[:, None]
 
     views = [normal(2, 3, size, size, seed=number) for number, size in enumerate((8, 8, 4, 4, 4))]
-    found = by_resolution(network, views)
+    outputs = by_resolution(network, views)
     assert calls == [(4, 3, 8, 8), (6, 3, 4, 4)]
-    for output, view in zip(found, views, strict=True):
+    for output, view in zip(outputs, views, strict=True):
         torch.testing.assert_close(output, view.mean((1, 2, 3))[:, None])
     assert by_resolution(network, []) == []
 
