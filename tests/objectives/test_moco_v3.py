@@ -135,7 +135,7 @@ def test_keys_follow_along_a_half_cosine_from_m0_to_1(batch):
 
 def test_defaults_heads_and_views_are_the_papers():
     objective = build({"name": "moco_v3"}, NarrowEncoder())
-    assert (objective.temperature, objective.momentum) == (1.0, 0.99)
+    assert (objective.temperature, objective.tau0) == (1.0, 0.99)
     kinds = [type(layer) for layer in objective.projector]
     assert kinds == [nn.Linear, nn.BatchNorm1d, nn.ReLU, nn.Linear, nn.BatchNorm1d]
     assert not objective.projector[4].affine
