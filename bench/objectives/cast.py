@@ -38,7 +38,7 @@ from bench.objectives.momentum_contrast import MomentumContrast
 
 
 class CAST(MomentumContrast):
-    """CAST: MoCo on crops of salient regions, with a Grad-CAM of each match that should cover the same regions."""
+    """CAST: MoCo on crops that show what is salient, and a Grad-CAM of its match that has to lie there, too."""
 
     def __init__(
         self,

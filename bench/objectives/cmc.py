@@ -37,7 +37,7 @@ AB_CENTRE, AB_HALF = (6.025, -6.6895), (92.208, 101.1675)
 
 
 class CMC(Objective):
-    """CMC: the lightness of an image must match its colours among many, and the colours the lightness."""
+    """CMC: the lightness of an image finds its colours among many, and the colours the lightness."""
 
     def __init__(
         self,

@@ -134,7 +134,7 @@ def _direction(
 
 
 class DetCon(MovingCopies):
-    """DetCon: contrast the regions of an image, by annotated masks or by segments computed from colours."""
+    """DetCon: contrast the regions of an image, by masks that are there or found from colours alone."""
 
     full_views = staticmethod(SIMCLR_VIEWS)
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")

@@ -114,7 +114,7 @@ def motion_gate(x: Tensor, temperature: float, consistent: bool) -> Tensor:
 
 
 class DSM(Objective):
-    """DSM: a clip is close to a spatially warped copy of itself, and far from itself with another motion."""
+    """DSM: a clip is close to itself seen through a warped lens, and far from itself in another motion."""
 
     needs_several_for = "other clips as negatives"
 

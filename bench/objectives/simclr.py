@@ -27,7 +27,7 @@ from bench.objectives.two_view_contrast import TwoViewContrast
 
 
 class SimCLR(TwoViewContrast):
-    """SimCLR: for each view of an image, a softmax over cosines picks the other view among those of all images."""
+    """SimCLR: each view of an image finds the other among all other images, by a softmax over cosines."""
 
     def __init__(
         self,

@@ -38,7 +38,7 @@ Transform = Literal["speed", "reverse", "shuffle"]
 
 
 class TaCo(Objective):
-    """TaCo: contrast clips under changes of their temporal order or speed, and classify which change was made."""
+    """TaCo: a clip is told from other clips whatever was done to its time, and what was done is told, too."""
 
     needs_several_for = "other clips as negatives"
 
