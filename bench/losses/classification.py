@@ -15,6 +15,11 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits, labels)
 
 
+def classified(logits: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Return an objective's terms loss (the cross entropy) and top1_percent: N×C, N -> scalars."""
+    return {"loss": cross_entropy(logits, labels), "top1_percent": top1_percent(logits, labels)}
+
+
 @at_least_float32
 def distribution_cross_entropy(logits: Tensor, shares: Tensor) -> Tensor:
     """Return mean −Σ_c shares_c·log softmax(logits)_c: N×C, N×C -> scalar. No gradient reaches the shares.

@@ -63,15 +63,6 @@ class Contrast:
     uniform_weight: float = 1.0
     t: float = 2.0
 
-    @staticmethod
-    def check_batch(batch_size: int) -> None:
-        """Raise BadInput for a batch (of all ranks) without negatives."""
-        if batch_size < 2:
-            raise BadInput(
-                f"A contrastive loss needs negatives, which are other images, but batch_size is {batch_size} (of a "
-                "micro-batch); set it to 2 or more."
-            )
-
     def views(self, z1: Tensor, z2: Tensor, rows: slice = EVERY) -> Tensor:
         """Return the loss of two views, N×D each, all ranks' rows; `rows` are those of this rank.
 

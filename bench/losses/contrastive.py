@@ -14,13 +14,13 @@ from bench.losses.float32 import at_least_float32
 
 
 @at_least_float32
-def first_of(logits: Tensor) -> Tensor:
+def first_column_nce(logits: Tensor) -> Tensor:
     """Return the mean over rows of −log softmax at column 0, the positive: n×C -> scalar."""
     return F.cross_entropy(logits, torch.zeros(len(logits), dtype=torch.int64, device=logits.device))
 
 
 @at_least_float32
-def own_candidate(logits: Tensor, first: int = 0) -> Tensor:
+def diagonal_nce(logits: Tensor, first: int = 0) -> Tensor:
     """Return the mean over rows i of −log softmax at column first + i, the positive: n×C -> scalar."""
     return F.cross_entropy(logits, first + torch.arange(len(logits), device=logits.device))
 
@@ -38,7 +38,7 @@ def info_nce(q: Tensor, k: Tensor, negatives: Tensor, temperature: float) -> Ten
     Before anything is learnt it is about ln(1 + K).
     """
     q, k, negatives = F.normalize(q, dim=1), F.normalize(k, dim=1), F.normalize(negatives, dim=1)
-    return first_of(torch.cat([(q * k).sum(1, keepdim=True), q @ negatives.T], dim=1) / temperature)  # n×(1+K)
+    return first_column_nce(torch.cat([(q * k).sum(1, keepdim=True), q @ negatives.T], dim=1) / temperature)  # n×(1+K)
 
 
 @at_least_float32
@@ -53,4 +53,4 @@ def cross_view_nce(x: Tensor, y: Tensor, temperature: float, first: int = 0) -> 
 
     One direction, with the N − 1 negatives of the other view only.
     """
-    return own_candidate(F.normalize(x, dim=1) @ F.normalize(y, dim=1).T / temperature, first)  # of n×N
+    return diagonal_nce(F.normalize(x, dim=1) @ F.normalize(y, dim=1).T / temperature, first)  # of n×N

@@ -25,7 +25,7 @@ def rank() -> int:
     return dist.get_rank() if world() > 1 else 0
 
 
-def own_rows(n: int) -> slice:
+def rank_rows(n: int) -> slice:
     """Return where this rank's n rows lie among those that `gather` returns."""
     return slice(rank() * n, (rank() + 1) * n)
 

@@ -97,13 +97,25 @@ def build_encoder(arch: str, seed: int, stem: str = "imagenet") -> Encoder:
     return Encoder(arch, seed, stem)
 
 
-def check_stride(encoder: Encoder, name: str) -> None:
-    """Raise BadInput if the encoder's last map has another stride than 32, which the objective `name` decodes from."""
+def check_stride(encoder: Encoder, name: str, view_size: int) -> None:
+    """Raise BadInput unless the last map, which the objective `name` decodes, has stride 32 and divides the view."""
     if encoder.stride != 32:
         raise BadInput(
             f"{name} decodes from a last map of stride 32, but with stem={encoder.stem!r} it is {encoder.stride}; set "
             "stem='imagenet'."
         )
+    if view_size % 32:
+        nearest_size = max(1, round(view_size / 32)) * 32
+        raise BadInput(
+            f"{name} decodes from a last map of stride 32, and view_size {view_size} is no multiple of its stride; set "
+            f"view_size to {nearest_size}."
+        )
+
+
+def check_positions(encoder: Encoder, view_size: int) -> None:
+    """Raise BadInput for views whose last map has a single position."""
+    if view_size < (least := 2 * encoder.stride):
+        raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to {least} or more.")
 
 
 def check_stem(stem: str) -> None:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import BadInput
+from bench.nn import draws
 from bench.nn.collectives import gather, sum_over_ranks, world
 from bench.nn.seeding import seeded
 
@@ -34,12 +35,15 @@ class MemoryBank(nn.Module):
         super().__init__()
         if images < 2:
             raise BadInput(f"A memory bank needs at least 2 images, but the data set has {images}; take a larger one.")
-        if not 0.0 <= momentum < 1.0:
-            raise BadInput(f"objective.bank_momentum is {momentum}; set it within 0 and below 1.")
         self.images, self.momentum = images, momentum
         with seeded(seed, "memory bank"):
             vectors = F.normalize(torch.randn(images, dim), dim=1)
         self.register_buffer("vectors", vectors)
+
+    def draw_candidates(self, indices: Tensor, negatives: int) -> Tensor:
+        """Return n×(1+K) images for n of the batch: each one itself, then K that are drawn at random, with itself."""
+        drawn = draws.integers(len(indices), negatives, high=self.images, device=indices.device)
+        return torch.cat([indices[:, None], drawn], dim=1)
 
     def rows(self, indices: Tensor) -> Tensor:
         """Return the vectors of images, a copy without gradient: indices of any shape S -> S×D."""
@@ -53,9 +57,9 @@ class MemoryBank(nn.Module):
             indices: n positions in the data set.
             z: n×D embeddings; they are normalised first.
         """
-        where, fresh = gather(indices), gather(F.normalize(z.detach(), dim=1)).to(self.vectors.dtype)
-        mixed = self.momentum * self.vectors[where] + (1.0 - self.momentum) * fresh
-        self.vectors[where] = F.normalize(mixed, dim=1)
+        rows, unit = gather(indices), gather(F.normalize(z.detach(), dim=1)).to(self.vectors.dtype)
+        mixed = self.momentum * self.vectors[rows] + (1.0 - self.momentum) * unit
+        self.vectors[rows] = F.normalize(mixed, dim=1)
 
 
 class LogConstant(nn.Module):
@@ -73,10 +77,10 @@ class LogConstant(nn.Module):
         self.register_buffer("known", torch.zeros((), dtype=torch.bool))
 
     @torch.no_grad()
-    def forward(self, fresh: Tensor) -> Tensor:
-        """Return log Z, a scalar; `fresh` is this rank's estimate from the present batch, used if it is the first."""
-        middle = sum_over_ranks(fresh) / world()  # subtracted first, so that no exponential overflows
-        mean = middle + (sum_over_ranks((fresh - middle).exp()) / world()).log()
+    def forward(self, estimate: Tensor) -> Tensor:
+        """Return log Z, a scalar; `estimate` is this rank's, from the present batch, used if it is the first."""
+        middle = sum_over_ranks(estimate) / world()  # subtracted first, so that no exponential overflows
+        mean = middle + (sum_over_ranks((estimate - middle).exp()) / world()).log()
         self.value.copy_(torch.where(self.known, self.value, mean.to(self.value.dtype)))
         self.known.fill_(True)
         return self.value.clone()

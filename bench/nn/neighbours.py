@@ -105,8 +105,8 @@ def search(queries: Tensor, bank: Bank, k: int) -> tuple[Tensor, Tensor]:
     first. Under several processes, each with its part of the bank and the same queries, every one
     gets the answer over all parts; k may then be larger than a part.
     """
-    here = min(k, len(bank))
-    scores, positions = _search(queries, bank, here) if here else _nothing(queries)
+    rows = min(k, len(bank))
+    scores, positions = _search(queries, bank, rows) if rows else _nothing(queries)
     return over_ranks(scores, positions + bank.offset, k)
 
 
@@ -208,8 +208,8 @@ def exhaustive(queries: Tensor, bank: Bank, k: int, pairs: int = 2**20) -> tuple
         n, m = len(queries), len(rows)
         columns = torch.arange(m, device=queries.device).repeat(n)
         counts = torch.full((n,), m, dtype=torch.int64, device=queries.device)
-        fresh = dots(queries, rows, counts, columns).view(n, m)
-        scores = torch.cat([scores, fresh], dim=1)
+        added = dots(queries, rows, counts, columns).view(n, m)
+        scores = torch.cat([scores, added], dim=1)
         positions = torch.cat([positions, columns.view(n, m) + start], dim=1)
         # Positions rise along a row wherever scores are equal, and a stable sort keeps that.
         scores, order = scores.sort(dim=1, descending=True, stable=True)
@@ -237,9 +237,9 @@ def dots(queries: Tensor, rows: Tensor, counts: Tensor, columns: Tensor) -> Tens
         return products.to(queries.device)
     owners = torch.arange(len(queries), device=queries.device).repeat_interleave(counts)
     parts = []
-    for mine, theirs in zip(owners.split(2**14), columns.split(2**14), strict=True):
+    for query_rows, bank_rows in zip(owners.split(2**14), columns.split(2**14), strict=True):
         # In float64, so that how a device splits the sum over its threads leaves no trace in float32.
-        parts.append((queries[mine].double() * rows[theirs].double()).sum(1).float())
+        parts.append((queries[query_rows].double() * rows[bank_rows].double()).sum(1).float())
     return torch.cat(parts) if parts else queries.new_empty(0)
 
 

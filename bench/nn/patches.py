@@ -29,7 +29,7 @@ class Grid:
         gap: pixels between neighbours; below 0 they overlap.
         jitter: each patch is moved by up to so many pixels each way, along both axes.
 
-    Raises BadInput for a grid that cannot be, and for a jitter that would let neighbours touch across their gap.
+    Raises BadInput for a jitter that would let neighbours touch across their gap.
     """
 
     side: int
@@ -38,13 +38,6 @@ class Grid:
     jitter: int = 0
 
     def __post_init__(self) -> None:
-        if self.size < 1:
-            raise BadInput(f"objective.patch_size is {self.size}; set it to 1 or more.")
-        if self.side < 1 or self.jitter < 0 or self.size + self.gap < 1:
-            raise BadInput(
-                f"A grid of {self.side}×{self.side} patches of {self.size} pixels with gaps of {self.gap} and a jitter "
-                f"of {self.jitter} cannot be; set objective.gap and objective.jitter to 0 or more."
-            )
         if self.jitter and self.gap <= 2 * self.jitter - 1:
             raise BadInput(
                 f"objective.jitter is {self.jitter} and objective.gap {self.gap}: patches could touch, and the edges "

@@ -29,8 +29,6 @@ class Queue(nn.Module):
 
     def __init__(self, size: int, dim: int, seed: int, name: str = "queue_size") -> None:
         super().__init__()
-        if size < 1:
-            raise BadInput(f"objective.{name} is {size}; set it to 1 or more.")
         self.size, self.setting = size, name
         with seeded(seed, "queue", name):
             keys = F.normalize(torch.randn(size, dim), dim=1)
@@ -59,7 +57,7 @@ class Queue(nn.Module):
 
         `keys.clone()` of the queue must be what the loss saw: this changes the buffer in place.
         """
-        fresh = gather(keys).to(self.keys.dtype)  # N×D
-        places = (self.position + torch.arange(len(fresh), device=self.keys.device)) % self.size
-        self.keys[places] = fresh
-        self.position.copy_((self.position + len(fresh)) % self.size)
+        newest = gather(keys).to(self.keys.dtype)  # N×D
+        places = (self.position + torch.arange(len(newest), device=self.keys.device)) % self.size
+        self.keys[places] = newest
+        self.position.copy_((self.position + len(newest)) % self.size)

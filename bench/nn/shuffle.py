@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.errors import BadInput
 from bench.nn import draws
-from bench.nn.collectives import gather, own_rows, world
+from bench.nn.collectives import gather, rank_rows, world
 
 
 def in_parts(network: Callable[[Tensor], Tensor], images: Tensor, parts: int) -> Tensor:
@@ -39,18 +39,16 @@ def shuffled(network: Callable[[Tensor], Tensor], images: Tensor, parts: int = 1
     order = gather(draws.uniform(n, like=images)).argsort(stable=True)  # all ranks' images, N·world
     if world() == 1 and parts == 1:
         return network(images)
-    here = own_rows(n)
-    outputs = gather(in_parts(network, gather(images)[order[here]], parts))  # N·world × D, in that order
-    return outputs[order.argsort()[here]]
+    rows = rank_rows(n)
+    outputs = gather(in_parts(network, gather(images)[order[rows]], parts))  # N·world × D, in that order
+    return outputs[order.argsort()[rows]]
 
 
 def check_parts(batch_size: int, parts: int) -> None:
     """Raise BadInput for a batch (of all ranks) without equal parts of two images or more on each rank."""
-    if parts < 1:
-        raise BadInput(f"objective.bn_splits is {parts}; set it to 1 (the whole batch of a process) or more.")
-    here = batch_size // world()
-    if here % parts or (parts > 1 and here < 2 * parts):
+    per_process = batch_size // world()
+    if per_process % parts or (parts > 1 and per_process < 2 * parts):
         raise BadInput(
-            f"objective.bn_splits is {parts}, but the {here} images of a process do not fall into so many equal parts "
-            "of 2 or more; set it to 1, or change batch_size."
+            f"objective.bn_splits is {parts}, but the {per_process} images of a process do not fall into so many equal "
+            "parts of 2 or more; set it to 1, or change batch_size."
         )

@@ -82,9 +82,9 @@ def build(settings: Mapping[str, Any], encoder: Encoder, num_classes: int = 0, n
     values = {key: value for key, value in settings.items() if key != "name"}
     kind = _imported(locate(str(settings.get("name", ""))))
     check_values(values, settings_of_class(kind))
-    given = {"num_classes": num_classes, "num_images": num_images}
+    of_data = {"num_classes": num_classes, "num_images": num_images}
     takes = {key for _, parameters in constructors(kind) for key in parameters}
-    return kind(encoder, **{key: value for key, value in given.items() if key in takes}, **values)
+    return kind(encoder, **{key: value for key, value in of_data.items() if key in takes}, **values)
 
 
 def _imported(source: Source) -> type[Objective]:
@@ -98,7 +98,7 @@ def _imported(source: Source) -> type[Objective]:
         if source.ours:
             raise
         reason = " ".join(str(error).split()) or "no reason given"
-        raise BadInput(f"{source.file} cannot be imported ({type(error).__name__}: {reason}); mend it.") from error
+        raise BadInput(f"{source.file} cannot be imported ({type(error).__name__}: {reason}); correct it.") from error
     if not (inspect.isclass(kind) and issubclass(kind, Objective)):
         raise BadInput(
             f"{source.class_name} in {source.file} is no objective; derive it from bench.objectives.base.Objective."
@@ -107,7 +107,7 @@ def _imported(source: Source) -> type[Objective]:
 
 
 def _run(source: Source) -> ModuleType:
-    """Run a file as a module of its own."""
+    """Run a file as a module."""
     name = f"bench_objective_{source.file.stem}_{source.hash}"
     if name not in sys.modules:
         spec = spec_from_file_location(name, source.file)

@@ -20,7 +20,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.config.setting_types import Positive, Weight
 from bench.data.views import MOCO_VIEWS, Batch, View
@@ -57,7 +57,8 @@ class AlignUniform(TwoViewContrast):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, alignment, uniformity (both before their weights)."""
         # Two views n×3×H×W, in one forward; C crops n×3×h×w, in another.
-        z1, z2, *crops = (gather(z) for z in by_resolution(self._project, batch.views))  # N×D, all ranks'
+        project = nn.Sequential(self.encoder, self.projector)
+        z1, z2, *crops = (gather(z) for z in by_resolution(project, batch.views))  # N×D, all ranks'
         small = [0.5 * (alignment(c, z1, self.alpha) + alignment(c, z2, self.alpha)) for c in crops]
         align = torch.stack([alignment(z1, z2, self.alpha), *small]).mean()
         uniform = torch.stack([uniformity(z, self.t) for z in (z1, z2, *crops)]).mean()

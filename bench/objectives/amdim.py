@@ -85,6 +85,8 @@ class ResidualHead(nn.Module):
 class AMDIM(Objective):
     """AMDIM on ResNet-50: the pooled feature and positions of C5 against positions of C5 and C4 of the other view."""
 
+    needs_several_for = "negatives, which are other images"
+
     def __init__(self, encoder: Encoder, *, rkhs_dim: Count = 2560, clip: Positive = 20.0) -> None:
         super().__init__(encoder)
         self.clip = clip
@@ -101,8 +103,7 @@ class AMDIM(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a single image, which has no negatives, and views whose C5 is a single location."""
-        if batch_size < 2:
-            raise BadInput("AMDIM's negatives are other images, and the batch has one; set batch_size to 2 or more.")
+        super().check(batch_size, view_size)
         if view_size <= (stride := self.encoder.stride):
             raise BadInput(
                 f"AMDIM needs locations of C5, but view_size is {view_size}; set view_size to {2 * stride} or more."

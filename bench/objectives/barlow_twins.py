@@ -18,11 +18,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.config.setting_types import Count, Weight
 from bench.data.views import BYOL_VIEWS, Batch, View
-from bench.errors import BadInput
 from bench.losses.float32 import at_least_float32
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
@@ -71,6 +70,10 @@ def view_terms(z1: Tensor, z2: Tensor, crops: Sequence[Tensor]) -> Tensor:
 class BarlowTwins(SmallCrops):
     """Barlow Twins: the cross-correlation of two views' embeddings is pulled to the identity."""
 
+    needs_several_for = "correlations over the images of a batch"
+    full_views = staticmethod(BYOL_VIEWS)
+    crops_like = View()
+
     def __init__(
         self,
         encoder: Encoder,
@@ -85,28 +88,15 @@ class BarlowTwins(SmallCrops):
             self.projector = projection_mlp((encoder.feature_dim, *[projection_dim] * 3), bias=False)
         self.weight, self.bias_rate = weight, bias_rate
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """BYOL's two views, as in the paper, then the small crops."""
-        return (*BYOL_VIEWS(size), *self.small_crops(View()))
-
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a batch of one image, which has no correlation."""
-        del view_size
-        if batch_size < 2:
-            raise BadInput("barlow_twins correlates over the images of a batch; set batch_size above 1.")
-
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, invariance, redundancy (before its weight λ)."""
         v1, v2, *crops = batch.views  # N×3×H×W, K crops N×3×h×w
-        z1, z2 = (self._project(v) for v in (v1, v2))  # N×D; each view by itself, with its own batch statistics
-        small = by_resolution(self._project, crops)  # K of N×D, in one forward
+        project = nn.Sequential(self.encoder, self.projector)
+        z1, z2 = project(v1), project(v2)  # N×D; each view by itself, with its own batch statistics
+        small = by_resolution(project, crops)  # K of N×D, in one forward
         invariance, redundancy = view_terms(gather(z1), gather(z2), [gather(z) for z in small])  # all ranks' rows
         loss = invariance + self.weight * redundancy
         return {"loss": loss, "invariance": invariance.detach(), "redundancy": redundancy.detach()}
-
-    def _project(self, images: Tensor) -> Tensor:
-        """g(f(x)): N×3×H×W -> N×D."""
-        return self.projector(self.encoder(images))
 
     def param_groups(self) -> list[ParamGroup]:
         """As everywhere, biases and norms at a rate of their own."""

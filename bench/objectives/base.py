@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, Self, TypedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NotRequired, Self, TypedDict, cast
 
 from torch import Tensor, nn
 
 from bench.config.objective_settings import GIVEN, check_values, settings_of_class
+from bench.errors import BadInput
 from bench.nn.encoder import Encoder
 
 if TYPE_CHECKING:
@@ -26,6 +28,19 @@ class ParamGroup(TypedDict):
     constant: NotRequired[bool]  # whether the rate stays at its peak, whatever the schedule
 
 
+def groups_apart(
+    groups: list[ParamGroup], module: nn.Module, others: Mapping[str, Any], of_module: Mapping[str, Any]
+) -> list[ParamGroup]:
+    """Return each group in two: the parameters outside `module`, with the keys `others`, and those of it."""
+    inside = {id(parameter) for parameter in module.parameters()}
+    parts: list[dict[str, Any]] = []
+    for group in groups:
+        for keys, is_inside in ((others, False), (of_module, True)):
+            params = [parameter for parameter in group["params"] if (id(parameter) in inside) == is_inside]
+            parts.append({**group, "params": params, **keys})
+    return cast("list[ParamGroup]", parts)
+
+
 class Objective(nn.Module, ABC):
     """What a pretraining minimises, and the networks that it needs for that.
 
@@ -39,6 +54,7 @@ class Objective(nn.Module, ABC):
     """
 
     encoder: Encoder  # what is converted and evaluated
+    needs_several_for: ClassVar[str] = ""  # what a batch of one image does not give, in words; "" if it does
     map: MapKind | None = None  # what `Batch.masks` has of each view; a setting may choose it
 
     # Settings that were added after results had been recorded, as literals: at its default, which means what was done
@@ -46,7 +62,7 @@ class Objective(nn.Module, ABC):
     later: ClassVar[tuple[str, ...]] = ()
 
     def __new__(cls, *_arguments: Any, **settings: Any) -> Self:
-        """Raises BadInput for a setting that there is not, and for a value that it does not admit."""
+        """Raises BadInput for an unknown setting, and for a value that its annotation does not admit."""
         values = {key: value for key, value in settings.items() if key not in GIVEN}
         check_values(values, settings_of_class(cls))
         return super().__new__(cls)
@@ -64,7 +80,7 @@ class Objective(nn.Module, ABC):
         return None
 
     def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse what this objective cannot work with, before training starts.
+        """Refuse what this objective cannot work with, before training starts; a single image, if it needs several.
 
         Args:
             batch_size: images of one micro-batch over all ranks.
@@ -72,7 +88,11 @@ class Objective(nn.Module, ABC):
 
         Raises BadInput with the remedy.
         """
-        del batch_size, view_size
+        if self.needs_several_for and batch_size < 2:
+            raise BadInput(
+                f"{type(self).__name__} needs {self.needs_several_for}, but batch_size is {batch_size} (of a "
+                "micro-batch); set batch_size to 2 or more."
+            )
 
     @abstractmethod
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -80,11 +100,9 @@ class Objective(nn.Module, ABC):
 
     def before_step(self, progress: float) -> None:
         """Do what comes between the gradients and the optimizer's step k (0-based) of K; progress is k / K."""
-        del progress
 
     def after_step(self, progress: float) -> None:
         """Do what follows the optimizer's step k (0-based) of K; progress is k / K."""
-        del progress
 
     def outputs(self, images: Tensor) -> dict[str, Tensor]:
         """Return what diagnostics look at, by name, each N×D: the pooled feature, and what the loss sees of it.

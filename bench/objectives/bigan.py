@@ -1,4 +1,4 @@
-"""BiGAN: a generator and its inverse, told apart by pairs of an image and a code.
+"""BiGAN: a generator and its inverse, trained against a discriminator of pairs of an image and a code.
 
 Claim:     none for ResNet-50 (its successor BigBiGAN about 55.4 to 56.6 % ImageNet linear top-1).
 Paper:     Donahue et al., "Adversarial Feature Learning" (ICLR 2017), eq. 2 and 3, section 4.3 for the sign.
@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.config.setting_types import Count
-from bench.data.views import SUPERVISED_VIEW, Batch, View
+from bench.data.views import Batch
 from bench.errors import BadInput
 from bench.losses.adversarial import discrimination
 from bench.nn import draws
@@ -26,7 +26,7 @@ from bench.nn.decoder import small_rgb, vector_decoder
 from bench.nn.discriminator import discriminator_tower, frozen_call
 from bench.nn.encoder import Encoder
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
+from bench.objectives.one_crop import OneCrop
 
 
 class JointDiscriminator(nn.Module):
@@ -45,7 +45,7 @@ class JointDiscriminator(nn.Module):
         return self.score(torch.cat([self.tower(x).flatten(1), self.code(z)], dim=1)).flatten()
 
 
-class BiGAN(Objective):
+class BiGAN(OneCrop):
     """BiGAN: a generator and its inverse, told apart by pairs of an image and a code."""
 
     def __init__(
@@ -64,13 +64,8 @@ class BiGAN(Objective):
             self.generator = nn.Sequential(*vector_decoder(latent_dim, image_size, width), nn.Tanh())
             self.discriminator = JointDiscriminator(image_size, width, latent_dim, hidden_dim)
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """One crop, sometimes flipped."""
-        return (SUPERVISED_VIEW(size),)
-
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views that are smaller than what is generated."""
-        del batch_size
         if view_size < self.image_size:
             raise BadInput(f"view_size {view_size} is below objective.image_size {self.image_size}; lower the latter.")
 

@@ -8,7 +8,7 @@ Equation:  loss = ‖n(p₁) − n(z′₂)‖² + ‖n(p₂) − n(z′₁)‖�
            predicting both views' targets, which keeps the scale. No crop goes through the target.
            After each optimizer step ξ ← τ·ξ + (1 − τ)·θ, τ from τ₀ to 1 along a half cosine.
 Reference: google-deepmind/deepmind-research, byol/.
-Departs from it: the target starts as a copy of the online network (there: drawn on its own);
+Departs from it: the target starts as a copy of the online network (there: drawn separately);
            linear layers start as torch's do; no linear classifier is trained alongside. The paper has no small
            crops; they are SwAV's (Caron et al., NeurIPS 2020).
 """
@@ -24,15 +24,16 @@ from bench.config.setting_types import Count, Share
 from bench.data.views import BYOL_VIEWS, Batch, View
 from bench.losses.regression import multi_crop_regression
 from bench.nn.bootstrap import bootstrap_networks
-from bench.nn.ema import follow, target_rate
 from bench.nn.encoder import Encoder
 from bench.nn.multi_crop import by_resolution
-from bench.objectives.small_crops import SmallCrops
+from bench.objectives.moving_copies import MovingCopies
 
 
-class BYOL(SmallCrops):
+class BYOL(MovingCopies):
     """BYOL: predict the other view's projection by a slowly moving copy of the network."""
 
+    full_views = staticmethod(BYOL_VIEWS)
+    crops_like = View()
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
 
     def __init__(
@@ -49,10 +50,6 @@ class BYOL(SmallCrops):
         self.projector, self.predictor, self.target_encoder, self.target_projector = networks
         self.tau0 = tau0
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """Two views, the first always blurred, the second rarely, and sometimes solarized; then the small crops."""
-        return (*BYOL_VIEWS(size), *self.small_crops(View()))
-
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss."""
         v1, v2, *crops = batch.views  # N×3×H×W, K crops N×3×h×w
@@ -62,9 +59,3 @@ class BYOL(SmallCrops):
         with torch.no_grad():
             z1, z2 = (self.target_projector(self.target_encoder(v)) for v in (v1, v2))  # N×D
         return {"loss": multi_crop_regression(p1, p2, small, z1, z2)}
-
-    def after_step(self, progress: float) -> None:
-        """Move the target towards the online network."""
-        tau = target_rate(self.tau0, progress)
-        follow(self.target_encoder, self.encoder, tau)
-        follow(self.target_projector, self.projector, tau)

@@ -1,4 +1,4 @@
-"""CAST: MoCo on crops that show what is salient, and a Grad-CAM of its match that has to lie there, too.
+"""CAST: MoCo on crops that show salient regions, and a Grad-CAM of each match that should cover the same regions.
 
 Claim:     better grounded features from scene images than MoCo's; the abstract has no single number for ResNet-50.
 Paper:     Selvaraju et al., "CASTing Your Model: Learning to Localize Improves Self-Supervised Representations"
@@ -33,15 +33,11 @@ from bench.data.views import MOCO_V2_VIEWS, Batch, View
 from bench.errors import BadInput
 from bench.losses.contrastive import info_nce
 from bench.nn.collectives import sum_over_ranks
-from bench.nn.ema import follow, target_of
-from bench.nn.encoder import Encoder
-from bench.nn.heads import projection_mlp
-from bench.nn.queue import Queue
-from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
+from bench.nn.encoder import Encoder, check_positions
+from bench.objectives.momentum_contrast import MomentumContrast
 
 
-class CAST(Objective):
+class CAST(MomentumContrast):
     """CAST: MoCo on crops that show what is salient, and a Grad-CAM of its match that has to lie there, too."""
 
     def __init__(
@@ -58,28 +54,21 @@ class CAST(Objective):
         temperature: Positive = 0.2,
         momentum: Share = 0.999,
     ) -> None:
-        super().__init__(encoder)
+        super().__init__(encoder, (hidden_dim, projection_dim), queue_size, temperature, momentum)
         if alpha + beta == 0:
             raise BadInput("objective.alpha and objective.beta are both 0; set one of them above 0.")
-        with seeded(encoder.seed, "heads"):
-            self.projector = projection_mlp((encoder.feature_dim, hidden_dim, projection_dim), batch_norm=False)
-        self.key_encoder, self.key_projector = target_of(encoder), target_of(self.projector)
-        self.queue = Queue(queue_size, projection_dim, encoder.seed)
         self.map = "saliency"
         self.alpha, self.beta, self.min_cover, self.per_image = alpha, beta, min_cover, per_image
-        self.temperature, self.momentum = temperature, momentum
 
     def views(self, size: int) -> tuple[View, ...]:
-        """The query's and the key's view, as in MoCo v2, each with a share of what is salient."""
+        """The query's and the key's view, as in MoCo v2, each covering a share of the salient region."""
         query, key = MOCO_V2_VIEWS(size)
         return replace(query, salient=self.min_cover), replace(key, salient=self.min_cover)
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch that the queue is no multiple of, and views whose map is a single position."""
         super().check(batch_size, view_size)
-        self.queue.check(batch_size)
-        if view_size < (least := 2 * self.encoder.stride):
-            raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to {least} or more.")
+        check_positions(self.encoder, view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_contrast and loss_attention before their weights."""
@@ -114,12 +103,6 @@ class CAST(Objective):
             products = sum_over_ranks(products.sum(1, keepdim=True))  # 3×1
         inner, one, other = products
         return (inner / (one * other).clamp(min=1e-12).sqrt()).mean()
-
-    def after_step(self, progress: float) -> None:
-        """Move the key networks towards the online ones."""
-        del progress
-        follow(self.key_encoder, self.encoder, self.momentum)
-        follow(self.key_projector, self.projector, self.momentum)
 
 
 def grad_cam(c5: Tensor, f: Tensor, q: Tensor, k: Tensor, temperature: float) -> Tensor:

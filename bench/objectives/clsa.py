@@ -4,7 +4,7 @@ Claim:     69.4 % ImageNet linear top-1 with ResNet-50 (200 epochs, one strong c
 Paper:     Wang and Qi, "Contrastive Learning with Stronger Augmentations" (2021).
 Equation:  loss = L_C + β·L_D, β = 1. Candidates k are the keys of all images of the batch, and the K of the queue as it
            was before: p(k|z) = softmax_k(k·n(z)/τ), τ = 0.2.
-           L_C = −log p(own key | z′), z′ from the weak query view.
+           L_C = −log p(its key | z′), z′ from the weak query view.
            L_D = −Σ_k p(k|z′)·log p(k|z″), without gradient through z′, z″ from the strong view; a sum over the
            strong views.
            Means over images. After the loss keys take the place of the oldest. θ_k ← m·θ_k + (1 − m)·θ_q, m constant.
@@ -28,15 +28,12 @@ from torch import Tensor, nn
 from bench.config.setting_types import Count, Positive, Share, Weight, Whole
 from bench.data.views import MOCO_V2_VIEWS, Batch, View
 from bench.losses.classification import distribution_cross_entropy
-from bench.losses.contrastive import own_candidate
+from bench.losses.contrastive import diagonal_nce
 from bench.losses.float32 import at_least_float32
 from bench.nn.collectives import gather, rank
-from bench.nn.ema import follow
 from bench.nn.encoder import Encoder
-from bench.nn.key_networks import key_networks
-from bench.nn.queue import Queue
 from bench.nn.shuffle import check_parts, in_parts, shuffled
-from bench.objectives.base import Objective
+from bench.objectives.momentum_contrast import MomentumContrast
 
 # Sides of strong crops, as shares of the view's, and the least share of the area.
 CROPS = ((224 / 224, 0.2), (192 / 224, 0.172), (160 / 224, 0.143), (128 / 224, 0.114), (96 / 224, 0.086))
@@ -58,7 +55,7 @@ def distributional(weak: Tensor, strong: Tensor) -> Tensor:
     return distribution_cross_entropy(strong, F.softmax(weak, dim=1))
 
 
-class CLSA(Objective):
+class CLSA(MomentumContrast):
     """CLSA: MoCo, and a strongly augmented view that must see the candidates as a weakly augmented one does."""
 
     def __init__(
@@ -75,11 +72,8 @@ class CLSA(Objective):
         mlp: bool = True,
         bn_splits: Count = 1,
     ) -> None:
-        super().__init__(encoder)
-        self.projector, self.key_encoder, self.key_projector = key_networks(encoder, mlp, dim)
-        self.queue = Queue(queue_size, dim, encoder.seed)
-        self.beta, self.strong_crops, self.strong_steps = beta, strong_crops, strong_steps
-        self.temperature, self.momentum, self.bn_splits = temperature, momentum, bn_splits
+        super().__init__(encoder, (encoder.feature_dim, dim) if mlp else (dim,), queue_size, temperature, momentum)
+        self.beta, self.strong_crops, self.strong_steps, self.bn_splits = beta, strong_crops, strong_steps, bn_splits
 
     def views(self, size: int) -> tuple[View, ...]:
         """Weak query, key, and strong queries: only these have the strong steps, after all others."""
@@ -92,9 +86,8 @@ class CLSA(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a queue that is no multiple of the batch, and parts that do not divide it."""
-        del view_size
         check_parts(batch_size, self.bn_splits)
-        self.queue.check(batch_size)
+        super().check(batch_size, view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_c, loss_d (before its weight)."""
@@ -107,13 +100,7 @@ class CLSA(Objective):
         weak, *others = (
             candidate_logits(in_parts(query, v, self.bn_splits), keys, queue, self.temperature) for v in (v1, *strong)
         )  # N×(all ranks' images + K)
-        loss_c = own_candidate(weak, rank() * len(k))
+        loss_c = diagonal_nce(weak, rank() * len(k))
         loss_d = torch.stack([distributional(weak, one) for one in others]).sum()
         self.queue.push(k)
         return {"loss": loss_c + self.beta * loss_d, "loss_c": loss_c.detach(), "loss_d": loss_d.detach()}
-
-    def after_step(self, progress: float) -> None:
-        """Move the key's networks towards the query's, by the same share at every step."""
-        del progress
-        follow(self.key_encoder, self.encoder, self.momentum)
-        follow(self.key_projector, self.projector, self.momentum)

@@ -2,10 +2,11 @@
 
 Claim:     58.6 % ImageNet linear top-1 with a pair of half as wide ResNet-50 (200 epochs).
 Paper:     Tian et al., "Contrastive Multiview Coding" (ECCV 2020).
-Equation:  loss = L(l, bank of ab) + L(ab, bank of l), each a mean over images of −log h(own row) − Σ_k log(1 − h(k)),
+Equation:  loss = L(l, bank of ab) + L(ab, bank of l), each a mean over images of −log h(its row) − Σ_k log(1 − h(k)),
            h = P/(P + K/M), P = exp(z·m/τ)/Z; K rows of the bank of the other view are drawn for each image, M its rows.
            Z of each term is M times the mean of exp(z·m/τ) over the first batch, and constant from then on. After the
-           loss each bank's own row m ← n(½·m + ½·z). `loss="softmax"` is −log softmax over the 1 + K rows, without Z.
+           loss each bank's row of the image m ← n(½·m + ½·z). `loss="softmax"` is −log softmax over the 1 + K rows,
+           without Z.
 Reference: HobbitLong/CMC.
 Departs from it: two whole ResNet-50 with three input channels, not two of half the width with one and two. The one that
            sees L is `encoder`, what is transferred: it gets L as a grey image, normalised as any image is, so that the
@@ -23,9 +24,7 @@ from torch import Tensor, nn
 
 from bench.config.setting_types import Count, Positive, Rate
 from bench.data.views import MEAN, STD, Batch, View
-from bench.losses.contrastive import first_of
-from bench.losses.noise_contrastive import log_constant, nce, scores
-from bench.nn import draws
+from bench.losses.noise_contrastive import bank_loss
 from bench.nn.colour import lab
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
@@ -55,7 +54,7 @@ class CMC(Objective):
         with seeded(encoder.seed, "ab"):
             self.ab_encoder = copy.deepcopy(encoder)
             for module in self.ab_encoder.modules():
-                if isinstance(module, nn.Conv2d):  # anew, as the encoder's own
+                if isinstance(module, nn.Conv2d):  # anew, as the encoder's was
                     nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             self.ab_projector = projection_mlp((encoder.feature_dim, dim))
         with seeded(encoder.seed, "heads"):
@@ -76,20 +75,14 @@ class CMC(Objective):
         lightness, ab = split(v)  # N×3×H×W each
         z_l = self.projector(self.encoder(lightness))  # N×D
         z_ab = self.ab_projector(self.ab_encoder(ab))  # N×D
-        k = draws.integers(len(v), self.negatives, high=self.l_bank.images, device=v.device)  # N×K
-        candidates = torch.cat([i[:, None], k], dim=1)  # N×(1+K), the own image first
-        loss_l = self._find(z_l, self.ab_bank.rows(candidates), self.log_z_l)
-        loss_ab = self._find(z_ab, self.l_bank.rows(candidates), self.log_z_ab)
+        candidates = self.l_bank.draw_candidates(i, self.negatives)  # N×(1+K), the image itself first
+        loss_l, loss_ab = (
+            bank_loss([z], bank.rows(candidates), self.temperature, self.loss, bank.images, log_z)
+            for z, bank, log_z in ((z_l, self.ab_bank, self.log_z_l), (z_ab, self.l_bank, self.log_z_ab))
+        )
         self.l_bank.update(i, z_l)
         self.ab_bank.update(i, z_ab)
         return {"loss": loss_l + loss_ab, "loss_l": loss_l.detach(), "loss_ab": loss_ab.detach()}
-
-    def _find(self, z: Tensor, rows: Tensor, log_z: LogConstant) -> Tensor:
-        """The loss of finding the first of the rows N×(1+K)×D by embeddings N×D."""
-        logits = scores(z, rows, self.temperature)  # N×(1+K)
-        if self.loss == "softmax":
-            return first_of(logits)
-        return nce(logits, log_z(log_constant(logits, self.l_bank.images)), self.l_bank.images)
 
     def outputs(self, images: Tensor) -> dict[str, Tensor]:
         """The feature of an image as it is, which is what later tasks get, and the projection of its lightness."""

@@ -8,7 +8,7 @@ Equation:  loss = −mean_{i,h,w} v(q*)·Σ_q Z_q log softmax(g(f(L)))_q: Z are 
 Reference: richzhang/colorization.
 Departs from it: a ResNet-50 and a decoder from C5 to every fourth pixel (there: a VGG-like network at stride 4). The
            trunk gets L as three equal channels, the grey image, normalised as any other, so that it transfers to RGB
-           with its first convolution as it is. Bins are our own derivation of the gamut (261, there 313). The prior p̃
+           with its first convolution as it is. Bins are our derivation of the gamut (261, there 313). The prior p̃
            is the running distribution of the data trained on, from uniform at the start: it fits any data set and
            needs no file (there: of ImageNet, once). The loss is a mean over pixels (there: a sum).
 """
@@ -20,8 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.config.setting_types import Count, Rate
-from bench.data.views import SUPERVISED_VIEW, Batch, View
-from bench.errors import BadInput
+from bench.data.views import Batch
 from bench.losses.soft_bins import soft_cross_entropy
 from bench.nn.collectives import sum_over_ranks, world
 from bench.nn.colour import from_lab, lab
@@ -29,7 +28,7 @@ from bench.nn.colour_bins import NEIGHBOURS, gamut_bins, soft_labels
 from bench.nn.decoder import decoder_to_stride4
 from bench.nn.encoder import Encoder, check_stride
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
+from bench.objectives.one_crop import OneCrop
 
 UNIFORM_SHARE = 0.5  # λ: how much of the uniform distribution is mixed into the prior
 COUNT_UNIT = 2**20  # shares are counted in integers, whose sum is the same in any order
@@ -54,7 +53,7 @@ def rarity_weights(prior: Tensor) -> Tensor:
     return weights / (prior * weights).sum()
 
 
-class Colorization(Objective):
+class Colorization(OneCrop):
     """Colorization: a distribution over bins of the ab plane for every fourth pixel of a grey image."""
 
     bins: Tensor
@@ -71,20 +70,9 @@ class Colorization(Objective):
         with seeded(encoder.seed, "colour decoder"):
             self.decoder = decoder_to_stride4(encoder.feature_dim, hidden_dim, len(bins))
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """One crop in its true colours, sometimes mirrored."""
-        return (SUPERVISED_VIEW(size),)
-
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose quarter the decoder does not meet."""
-        del batch_size
-        check_stride(self.encoder, "colorization")
-        if view_size % 32:
-            near = max(1, round(view_size / 32)) * 32
-            raise BadInput(
-                f"Colours are predicted from C5, and view_size {view_size} is no multiple of its stride; set view_size "
-                f"to {near}."
-            )
+        check_stride(self.encoder, "colorization", view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss."""

@@ -25,7 +25,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from bench.config.setting_types import Count, Positive, Whole
-from bench.data.views import SUPERVISED_VIEW, Batch, View
+from bench.data.views import Batch
 from bench.errors import BadInput
 from bench.losses.adversarial import discrimination
 from bench.losses.float32 import at_least_float32
@@ -33,7 +33,8 @@ from bench.nn.decoder import doublings, map_decoder, small_rgb
 from bench.nn.discriminator import discriminator_tower, frozen_call
 from bench.nn.encoder import Encoder
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective, ParamGroup
+from bench.objectives.base import ParamGroup, groups_apart
+from bench.objectives.one_crop import OneCrop
 
 
 class ChannelwiseLinear(nn.Module):
@@ -84,7 +85,7 @@ class Discriminator(nn.Module):
         return self.score(self.tower(x)).flatten()
 
 
-class ContextEncoder(Objective):
+class ContextEncoder(OneCrop):
     """Context encoder: fill in the middle of an image from what surrounds it, by pixels and a discriminator."""
 
     def __init__(
@@ -122,13 +123,8 @@ class ContextEncoder(Objective):
             )
             self.discriminator = Discriminator(image_size, width)
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """One crop, sometimes flipped."""
-        return (SUPERVISED_VIEW(size),)
-
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose middle is no whole multiple of what is predicted."""
-        del batch_size
         if view_size % (2 * self.image_size):
             raise BadInput(
                 f"Half of view_size {view_size} is no multiple of objective.image_size {self.image_size}; set "
@@ -162,10 +158,5 @@ class ContextEncoder(Objective):
 
     def param_groups(self) -> list[ParamGroup]:
         """Encoder and decoder learn at `generator_rate` times the discriminator's rate."""
-        judges = {id(parameter) for parameter in self.discriminator.parameters()}
-        groups: list[ParamGroup] = []
-        for group in super().param_groups():
-            for judge, rate in ((False, self.generator_rate), (True, 1.0)):
-                params = [parameter for parameter in group["params"] if (id(parameter) in judges) == judge]
-                groups.append({"params": params, "decay": group["decay"], "adapt": group["adapt"], "rate": rate})
-        return groups
+        rates = {"rate": self.generator_rate}, {"rate": 1.0}
+        return groups_apart(super().param_groups(), self.discriminator, *rates)

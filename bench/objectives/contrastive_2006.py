@@ -22,8 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.config.setting_types import Count, Positive
-from bench.data.views import MOCO_V2_VIEWS, Batch, View
-from bench.errors import BadInput
+from bench.data.views import MOCO_V2_VIEWS, Batch
 from bench.losses.float32 import at_least_float32
 from bench.losses.pairwise import distances, same_image
 from bench.nn.collectives import gather, rank
@@ -57,6 +56,8 @@ def dissimilar(x: Tensor, y: Tensor, margin: float, first: int = 0) -> Tensor:
 class Contrastive2006(SmallCrops):
     """Contrastive loss of 2006: pull two views of an image together, push other images out of a margin."""
 
+    needs_several_for = "dissimilar pairs, which are of different images"
+    full_views = staticmethod(MOCO_V2_VIEWS)
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
 
     def __init__(
@@ -72,17 +73,6 @@ class Contrastive2006(SmallCrops):
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, dim))
         self.margin, self.normalise = margin, normalise
-
-    def views(self, size: int) -> tuple[View, ...]:
-        """Two views, as MoCo v2 has them, then the small crops, drawn alike."""
-        pair = MOCO_V2_VIEWS(size)
-        return (*pair, *self.small_crops(pair[0]))
-
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a batch without dissimilar pairs."""
-        del view_size
-        if batch_size < 2:
-            raise BadInput(f"batch_size / accumulate is {batch_size}: no dissimilar pairs; set it to 2 or more.")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, similar, dissimilar."""

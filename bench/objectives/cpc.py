@@ -79,6 +79,8 @@ class RowContext(nn.Module):
 class CPC(Objective):
     """Contrastive predictive coding on ResNet-50: rows of overlapping patches, up to four directions."""
 
+    needs_several_for = "negatives, which are other images"
+
     def __init__(
         self,
         encoder: Encoder,
@@ -119,6 +121,7 @@ class CPC(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views with too few rows to predict, and a single image."""
+        super().check(batch_size, view_size)
         grid = self.grid(view_size)
         grid.check(view_size)
         if grid.side <= self.offsets[-1]:
@@ -127,8 +130,6 @@ class CPC(Objective):
                 f"A view of {view_size} pixels has {grid.side} rows of patches, too few to predict "
                 f"{self.offsets[-1]} rows down; set view_size to {need} or more, or lower objective.last_offset."
             )
-        if batch_size < 2:
-            raise BadInput("CPC normalises over images and needs two or more in a batch; set batch_size to 2 or more.")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss."""

@@ -5,8 +5,7 @@ Claim:     none for ImageNet that is reproduced here; lightly reports 64.5 % aft
 Paper:     Yeh et al., "Decoupled Contrastive Learning" (ECCV 2022).
 Equation:  loss = mean over both views and all images of −w_i·s_i⁺/τ + log Σ e^{s/τ}, the sum as in DCL;
            w_i = 2 − e^{s_i⁺/σ} / mean_j e^{s_j⁺/σ} over all images of all ranks, without gradient.
-           With C small crops: (loss + Σ_c ℓ_c) / (1 + C); ℓ_c has the crop as the anchor, either global view of the
-           same image as the positive (a mean over both), and the 2N − 2 global views of other images as negatives.
+           Small crops enter as in `simclr`.
 Reference: lightly's DCLWLoss; raminnakhli/Decoupled-Contrastive-Learning has the same values, but lets gradient
            through w.
 Departs from it: with gradient accumulation negatives and the mean in w are the micro-batch's.

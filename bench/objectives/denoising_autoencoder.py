@@ -22,18 +22,17 @@ from pydantic import Field
 from torch import Tensor
 
 from bench.config.setting_types import Count
-from bench.data.views import SUPERVISED_VIEW, Batch, View
-from bench.errors import BadInput
+from bench.data.views import Batch
 from bench.losses.reconstruction import bernoulli_nll, squared_error
 from bench.nn import draws
 from bench.nn.colour import normalised_rgb, unnormalised
 from bench.nn.decoder import doublings, map_decoder, small_rgb
 from bench.nn.encoder import Encoder, check_stride
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
+from bench.objectives.one_crop import OneCrop
 
 
-class DenoisingAutoencoder(Objective):
+class DenoisingAutoencoder(OneCrop):
     """Denoising autoencoder: restore an image from a damaged copy of it."""
 
     def __init__(
@@ -51,16 +50,9 @@ class DenoisingAutoencoder(Objective):
         with seeded(encoder.seed, "decoder"):
             self.decoder = map_decoder(encoder.feature_dim, doublings(stride, 32), width)
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """One crop, sometimes flipped."""
-        return (SUPERVISED_VIEW(size),)
-
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse sizes that C5 does not divide."""
-        del batch_size
-        check_stride(self.encoder, "denoising_autoencoder")
-        if view_size % 32:
-            raise BadInput(f"view_size is {view_size}; set it to a multiple of 32, as C5 has a stride of 32.")
+        check_stride(self.encoder, "denoising_autoencoder", view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, squared_error (per value)."""

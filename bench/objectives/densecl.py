@@ -13,8 +13,8 @@ Equation:  loss = (1 − λ)·L_q + λ·L_r, λ = dense_weight.
 Reference: WXinlong/DenseCL; for the crops wvangansbeke/Revisiting-Contrastive-SSL.
 Departs from it: the key networks move after the step, not before the next forward: the same, as they start as a copy.
            Norms are over all ranks' batches, where the reference shuffles images between the ranks' norms. With
-           dense_weight 0 there is no dense head: MoCo v2. Of the paper of the crops, neither AutoAugment nor the
-           auxiliary loss on nearest neighbours is here.
+           dense_weight 0 there is no dense head: MoCo v2. Of the paper with the crops, neither AutoAugment nor the
+           auxiliary loss on nearest neighbours is taken over.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from bench.config.setting_types import AreaRange, Count, CropSize, Positive, Rat
 from bench.data.views import MOCO_V2_VIEWS, Batch, View
 from bench.losses.contrastive import info_nce
 from bench.losses.float32 import at_least_float32
-from bench.nn.ema import follow, target_of
+from bench.nn.ema import target_of
 from bench.nn.encoder import Encoder
 from bench.nn.heads import per_position, projection_mlp
 from bench.nn.queue import Queue
 from bench.nn.seeding import seeded
-from bench.objectives.small_crops import SmallCrops
+from bench.objectives.momentum_contrast import MomentumContrast
 
 
 @torch.no_grad()
@@ -46,7 +46,7 @@ def most_similar(x: Tensor, y: Tensor) -> Tensor:
     return (x.transpose(1, 2) @ y).argmax(dim=2)
 
 
-class DenseCL(SmallCrops):
+class DenseCL(MomentumContrast):
     """DenseCL: MoCo v2, and the same contrast once more between positions of the feature maps."""
 
     def __init__(
@@ -65,18 +65,15 @@ class DenseCL(SmallCrops):
         crop_scale: AreaRange = (0.05, 0.14),
         overlap: Share = 0.0,
     ) -> None:
-        super().__init__(encoder, crops=crops, crop_size=crop_size, crop_scale=crop_scale)
-        dims = (encoder.feature_dim, hidden_dim, projection_dim)
-        with seeded(encoder.seed, "heads"):
-            self.projector = projection_mlp(dims, batch_norm=False)
-        self.key_encoder, self.key_projector = target_of(encoder), target_of(self.projector)
-        self.queue = Queue(queue_size, projection_dim, encoder.seed)
+        small_crops = {"crops": crops, "crop_size": crop_size, "crop_scale": crop_scale}
+        dims = (hidden_dim, projection_dim)
+        super().__init__(encoder, dims, queue_size, temperature, momentum, **small_crops)
         if dense_weight > 0:
             with seeded(encoder.seed, "dense heads"):
-                self.dense_projector = projection_mlp(dims, batch_norm=False)
+                self.dense_projector = projection_mlp((encoder.feature_dim, *dims), batch_norm=False)
             self.key_dense_projector = target_of(self.dense_projector)
             self.dense_queue = Queue(dense_queue_size, projection_dim, encoder.seed, "dense_queue_size")
-        self.temperature, self.momentum, self.dense_weight, self.overlap = temperature, momentum, dense_weight, overlap
+        self.dense_weight, self.overlap = dense_weight, overlap
 
     def views(self, size: int) -> tuple[View, ...]:
         """The key's view, the query's, both as in MoCo v2, and the small crops, which are drawn by the key's."""
@@ -86,7 +83,6 @@ class DenseCL(SmallCrops):
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch that the queues are no multiple of."""
         super().check(batch_size, view_size)
-        self.queue.check(batch_size)
         if self.dense_weight > 0:
             self.dense_queue.check(batch_size)
 
@@ -116,16 +112,8 @@ class DenseCL(SmallCrops):
         loss = (1.0 - self.dense_weight) * loss_global + self.dense_weight * loss_dense
         return {"loss": loss, "loss_global": loss_global.detach(), "loss_dense": loss_dense.detach()}
 
-    def after_step(self, progress: float) -> None:
-        """Move the key networks towards the online ones."""
-        del progress
-        follow(self.key_encoder, self.encoder, self.momentum)
-        follow(self.key_projector, self.projector, self.momentum)
-        if self.dense_weight > 0:
-            follow(self.key_dense_projector, self.dense_projector, self.momentum)
 
-
+@at_least_float32
 def _unit(keys: Tensor) -> Tensor:
-    """Rows over their norm, N×D, in float32 at least."""
-    wide = keys if keys.dtype == torch.float64 else keys.float()
-    return torch.nn.functional.normalize(wide, dim=1)
+    """Rows over their norm, N×D."""
+    return F.normalize(keys, dim=1)

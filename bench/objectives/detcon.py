@@ -1,4 +1,4 @@
-"""DetCon: contrast the regions of an image, by masks that are there or found from colours alone.
+"""DetCon: contrast the regions of an image, by annotated masks or by segments computed from colours.
 
 Claim:     about 77.0 Cityscapes mIoU (DetConB, 300 epochs on ImageNet; from memory of the paper).
 Paper:     Hénaff et al., "Efficient Visual Pretraining with Contrastive Detection" (ICCV 2021), eq. 1 to 3.
@@ -28,19 +28,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.config.setting_types import Count, Positive, Share
-from bench.data.views import SIMCLR_VIEWS, Batch, View
-from bench.errors import BadInput
+from bench.data.views import SIMCLR_VIEWS, Batch
 from bench.losses.float32 import at_least_float32
 from bench.losses.mean_over_crops import with_crops
 from bench.nn import draws
 from bench.nn.bootstrap import bootstrap_networks
 from bench.nn.collectives import gather, rank
-from bench.nn.ema import follow, target_rate
-from bench.nn.encoder import Encoder
+from bench.nn.encoder import Encoder, check_positions
 from bench.nn.heads import mlp
 from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.small_crops import SmallCrops
+from bench.objectives.moving_copies import MovingCopies
 
 
 @at_least_float32
@@ -49,10 +47,10 @@ def detcon(
 ) -> Tensor:
     """Return the loss of both directions, their sum; each is a mean over the n·M regions of one view.
 
-    A region r of an image is held against all regions of all images in the other view (z₂) and in its own (z₁), but for
+    A region r of an image is compared with all regions of all images in the other view (z₂) and in its own (z₁), except
     those of its own image and view that have its number. Its positives are the regions of its own image in the other
-    view with its number; with several, the mean of their −log softmax counts. A region that has none adds 0; one that
-    was sampled c times in its view counts 1/c each time.
+    view with its number; if there are several, the mean of their −log softmax counts. A region without any adds 0; one
+    that was sampled c times in its view counts 1/c each time.
 
     Args:
         p1, p2: predictions from the regions of each view, n×M×D, of this rank.
@@ -87,8 +85,8 @@ def detcon_crop(
 ) -> Tensor:
     """Return the loss of a small crop's regions: with view 1 as `detcon`'s other view, plus with view 2.
 
-    The view that has no positive then is candidate as the own view is in `detcon`: without the regions of the crop's
-    image that have the anchor's number. No region of a crop is a candidate.
+    The view without the positive provides candidates as the anchor's view does in `detcon`: all but the regions of the
+    crop's image that have the anchor's number. No region of a crop is a candidate.
 
     Args:
         p: predictions from the crop's regions, n×M×D, of this rank.
@@ -104,29 +102,29 @@ def detcon_crop(
 def _direction(
     p: Tensor,
     other: Tensor,
-    own: Tensor,
+    same_view: Tensor,
     ids: Tensor,
     ids_other: Tensor,
     temperature: float,
     first: int,
-    ids_own: Tensor | None = None,
+    ids_same_view: Tensor | None = None,
 ) -> Tensor:
     """Return the loss of one direction, a scalar.
 
     Args:
         p: predictions from the regions of one view, n×M×D.
         other: targets of the other view, N×M×D.
-        own: those of the same view, or of one whose regions have the numbers `ids_own`.
-        ids, ids_other, ids_own: numbers of the regions, n×M; `ids_own` None: as `ids`.
+        same_view: those of the same view, or of one whose regions have the numbers `ids_same_view`.
+        ids, ids_other, ids_same_view: numbers of the regions, n×M; `ids_same_view` None: as `ids`.
         temperature, first: as in `detcon`.
     """
     n = len(ids)
     across = torch.einsum("nmd,ukd->nmuk", p, other) / temperature  # n×M×N×M
-    within = torch.einsum("nmd,ukd->nmuk", p, own) / temperature  # n×M×N×M
+    within = torch.einsum("nmd,ukd->nmuk", p, same_view) / temperature  # n×M×N×M
     image = torch.arange(n, device=p.device)
-    same = ids[:, :, None] == ids[:, None, :]  # n×M×M, in the own view
+    same = ids[:, :, None] == ids[:, None, :]  # n×M×M, in the same view
     itself = torch.zeros_like(within, dtype=torch.bool)
-    itself[image, :, first + image] = same if ids_own is None else ids[:, :, None] == ids_own[:, None, :]
+    itself[image, :, first + image] = same if ids_same_view is None else ids[:, :, None] == ids_same_view[:, None, :]
     candidates = torch.cat([across.flatten(2), within.masked_fill(itself, -math.inf).flatten(2)], dim=2)
     positive = (ids[:, :, None] == ids_other[:, None, :]).to(across.dtype)  # n×M×M
     count = positive.sum(2)  # n×M
@@ -135,9 +133,10 @@ def _direction(
     return (weight * (candidates.logsumexp(2) - attraction)).mean()
 
 
-class DetCon(SmallCrops):
+class DetCon(MovingCopies):
     """DetCon: contrast the regions of an image, by masks that are there or found from colours alone."""
 
+    full_views = staticmethod(SIMCLR_VIEWS)
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
 
     def __init__(
@@ -163,17 +162,10 @@ class DetCon(SmallCrops):
         self.map = masks
         self.variant, self.regions, self.temperature, self.tau0 = variant, regions, temperature, tau0
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """Two views of SimCLR, then the small crops, drawn alike."""
-        pair = SIMCLR_VIEWS(size)
-        return (*pair, *self.small_crops(pair[0]))
-
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose map is a single position: it has one region; and crops that are not smaller."""
-        super().check(batch_size, view_size)
         self.check_smaller(view_size)
-        if view_size < (least := 2 * self.encoder.stride):
-            raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to {least} or more.")
+        check_positions(self.encoder, view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""
@@ -214,13 +206,6 @@ class DetCon(SmallCrops):
         pooled = weights @ c5.flatten(2).transpose(1, 2)  # N×M×C
         return projector(pooled.flatten(0, 1)).unflatten(0, pooled.shape[:2])
 
-    def after_step(self, progress: float) -> None:
-        """Move the target towards the online network."""
-        if self.variant == "b":
-            tau = target_rate(self.tau0, progress)
-            follow(self.target_encoder, self.encoder, tau)
-            follow(self.target_projector, self.projector, tau)
-
 
 def regions_at(masks: Tensor, h: int, w: int) -> Tensor:
     """Return the number that most pixels of each of h×w cells have, the least of several: N×H×W -> N×(h·w) int64."""
@@ -230,11 +215,11 @@ def regions_at(masks: Tensor, h: int, w: int) -> Tensor:
 
 
 def sample_regions(at: Tensor, uniform: Tensor) -> Tensor:
-    """Return regions by numbers in [0, 1), with replacement, each that is there as likely: N×S, N×M -> N×M.
+    """Return regions by numbers in [0, 1), with replacement, all present ones equally likely: N×S, N×M -> N×M.
 
     Args:
         at: the region of each position.
-        uniform: what decides.
+        uniform: the numbers.
     """
     size = (at[:, :, None] == at[:, None, :]).sum(2)  # N×S, positions of the same region
     up_to = (1.0 / size).to(uniform.dtype).cumsum(1)  # N×S; the last is the number of regions

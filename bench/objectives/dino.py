@@ -25,14 +25,14 @@ from bench.data.views import BYOL_VIEWS, Batch, View
 from bench.losses.float32 import at_least_float32
 from bench.losses.swapped import prototype_scores, swapped_prediction
 from bench.nn.collectives import sum_over_ranks, world
-from bench.nn.ema import follow, target_of, target_rate
+from bench.nn.ema import target_of
 from bench.nn.encoder import Encoder
 from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.small_crops import SmallCrops
+from bench.objectives.moving_copies import MovingCopies
 
 
-class DINO(SmallCrops):
+class DINO(MovingCopies):
     """DINO: a student matches the centred and sharpened softmax of a slow teacher, which sees full views only."""
 
     center: Tensor
@@ -101,10 +101,7 @@ class DINO(SmallCrops):
 
     def after_step(self, progress: float) -> None:
         """Move the teacher towards the student, and set its temperature for the next step."""
-        tau = target_rate(self.tau0, progress)
-        follow(self.target_encoder, self.encoder, tau)
-        follow(self.target_projector, self.projector, tau)
-        follow(self.target_last_layer, self.last_layer, tau)
+        super().after_step(progress)
         share = min(1.0, progress / self.temperature_warmup) if self.temperature_warmup else 1.0
         self.teacher_temperature.fill_(
             self.first_temperature + share * (self.last_temperature - self.first_temperature)

@@ -20,12 +20,11 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from bench.config.setting_types import Count, Positive
-from bench.data.views import SIMCLR_VIEWS, Batch, View
+from bench.data.views import SIMCLR_VIEWS, Batch
 from bench.errors import BadInput
-from bench.losses.contrast_by_name import Contrast
 from bench.losses.contrastive import cross_view_nce
 from bench.losses.mean_over_crops import with_crops
-from bench.nn.collectives import gather, own_rows
+from bench.nn.collectives import gather, rank_rows
 from bench.nn.encoder import Encoder
 from bench.nn.multi_crop import by_resolution
 from bench.objectives.small_crops import SmallCrops
@@ -34,6 +33,8 @@ from bench.objectives.small_crops import SmallCrops
 class DirectCLR(SmallCrops):
     """DirectCLR: InfoNCE between the first d0 features of two views, no projector."""
 
+    needs_several_for = "negatives, which are other images"
+    full_views = staticmethod(SIMCLR_VIEWS)
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
 
     def __init__(
@@ -49,14 +50,9 @@ class DirectCLR(SmallCrops):
             raise BadInput(f"objective.d0 is {d0}; set it within 1 and the {encoder.feature_dim} features.")
         self.d0, self.temperature = d0, temperature
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """The two views of SimCLR, then the small crops, drawn alike."""
-        pair = SIMCLR_VIEWS(size)
-        return (*pair, *self.small_crops(pair[0]))
-
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch without negatives, and crops that are not smaller than the views."""
-        Contrast.check_batch(batch_size)
+        super().check(batch_size, view_size)
         self.check_smaller(view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -64,7 +60,7 @@ class DirectCLR(SmallCrops):
         # Two views n×3×H×W, in one forward; C crops n×3×h×w, in another: n×F each.
         features = by_resolution(self.encoder, batch.views)
         z1, z2, *crops = (r[:, : self.d0] for r in features)  # n×d₀; the loss normalises what is left
-        rows, tau = own_rows(len(z1)), self.temperature
+        rows, tau = rank_rows(len(z1)), self.temperature
         y1, y2 = gather(z1), gather(z2)  # N×d₀, all ranks'
         ell_12 = cross_view_nce(y1[rows], y2, tau, rows.start)
         ell_21 = cross_view_nce(y2[rows], y1, tau, rows.start)

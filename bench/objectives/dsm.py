@@ -45,7 +45,7 @@ KNOTS = 5  # of the warp, in each direction
 
 
 @at_least_float32
-def given_triplets(x: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
+def triplet_loss_of_rows(x: Tensor, positive: Tensor, negative: Tensor, margin: float) -> Tensor:
     """Return the mean over rows of max(0, ‖x − x⁺‖ − ‖x − x⁻‖ + α): N×D each -> scalar; α where x⁻ is as near as x⁺."""
     near, far = (torch.linalg.vector_norm(x - other, dim=1) for other in (positive, negative))  # N
     return (near - far + margin).clamp(min=0.0).mean()
@@ -116,6 +116,8 @@ def motion_gate(x: Tensor, temperature: float, consistent: bool) -> Tensor:
 class DSM(Objective):
     """DSM: a clip is close to itself seen through a warped lens, and far from itself in another motion."""
 
+    needs_several_for = "other clips as negatives"
+
     def __init__(
         self,
         encoder: Encoder,
@@ -150,12 +152,6 @@ class DSM(Objective):
         """One view: crop, flip and colours, for all frames alike."""
         return (View(size=size, scale=(0.4, 1.0), interpolation="bilinear", jitter=(0.4, 0.4, 0.4, 0.1), blur=0.0),)
 
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Two clips at least, as others are negatives."""
-        del view_size
-        if batch_size < 2:
-            raise BadInput(f"batch_size is {batch_size}, but dsm compares different clips; set it to 2 or more.")
-
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_intra, loss_inter."""
         window, t = batch.views[0], self.frames  # N×W×3×h×w
@@ -169,7 +165,7 @@ class DSM(Objective):
         else:
             moved = window[:, self.shift : self.shift + t]
         z, positive, negative = self._embed(clips), self._embed(warped), self._embed(moved)  # N×D
-        intra = given_triplets(z, positive, negative, self.margin)
+        intra = triplet_loss_of_rows(z, positive, negative, self.margin)
         inter = triplet(z, gather(positive), self.margin, squared=False, mining="all", first=rank() * n)
         return {"loss": intra + inter, "loss_intra": intra.detach(), "loss_inter": inter.detach()}
 

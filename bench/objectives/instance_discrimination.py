@@ -19,14 +19,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.config.setting_types import Count, Positive, Rate
 from bench.data.views import MOCO_VIEWS, Batch, View
-from bench.losses.contrastive import first_of
-from bench.losses.noise_contrastive import log_constant, nce, scores
-from bench.nn import draws
+from bench.losses.noise_contrastive import bank_loss
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.memory_bank import BankLoss, LogConstant, MemoryBank
@@ -67,14 +64,8 @@ class InstanceDiscrimination(SmallCrops):
         x, *crops = batch.views  # N×3×H×W, C crops N×3×h×w
         i, bank = batch.indices, self.bank
         v = self.projector(self.encoder(x))  # N×D
-        small = by_resolution(torch.nn.Sequential(self.encoder, self.projector), crops)  # C of N×D, in one forward
-        k = draws.integers(len(x), self.negatives, high=bank.images, device=x.device)  # N×K
-        rows = bank.rows(torch.cat([i[:, None], k], dim=1))  # N×(1+K)×D, own row first
-        logits = [scores(query, rows, self.temperature) for query in (v, *small)]  # 1 + C of N×(1+K)
-        if self.loss == "nce":
-            log_z = self.log_z(log_constant(logits[0], bank.images))
-            losses = [nce(each, log_z, bank.images) for each in logits]
-        else:
-            losses = [first_of(each) for each in logits]
+        small = by_resolution(nn.Sequential(self.encoder, self.projector), crops)  # C of N×D, in one forward
+        rows = bank.rows(bank.draw_candidates(i, self.negatives))  # N×(1+K)×D, the image's first
+        loss = bank_loss([v, *small], rows, self.temperature, self.loss, bank.images, self.log_z)
         bank.update(i, v)
-        return {"loss": torch.stack(losses).mean()}
+        return {"loss": loss}

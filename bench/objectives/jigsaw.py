@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from bench.config.setting_types import Count, Share, Whole
 from bench.data.views import PATCH_VIEW, Batch, View
-from bench.losses.classification import cross_entropy, top1_percent
+from bench.losses.classification import classified
 from bench.nn import draws
 from bench.nn.colour import MEAN, STD
 from bench.nn.encoder import Encoder
@@ -136,7 +136,6 @@ class Jigsaw(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views that are too small for the grid."""
-        del batch_size
         self.grid.check(view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -150,4 +149,4 @@ class Jigsaw(Objective):
         f = features_of(self.encoder, p, v if self.image_statistics else None)  # N×9×F
         g = self.patch_head(f.flatten(0, 1)).view(n, -1)  # N×9G
         logits = self.classifier(g)  # N×K
-        return {"loss": cross_entropy(logits, k), "top1_percent": top1_percent(logits, k)}
+        return classified(logits, k)

@@ -6,17 +6,17 @@ Paper:     He et al., "Momentum Contrast for Unsupervised Visual Representation 
 Equation:  loss = −log [exp(q·k⁺/τ) / (exp(q·k⁺/τ) + Σ_i exp(q·k_i/τ))], a mean over images; q = n(g(f(v₁))),
            k⁺ = n(g_k(f_k(v₂))) without gradient, k_i the K keys of the queue as it was before this batch.
            After the loss k⁺ takes the place of the oldest keys. θ_k ← m·θ_k + (1 − m)·θ_q, m constant.
-           Other losses stand in this one's place by name, with the queue as the only negatives: see
+           `loss` chooses other losses by name, with the queue as the only negatives: see
            `bench/losses/contrast_by_name.py`.
            With C small crops a direction's loss is the mean over its 1 + C queries, the crops having the same k⁺.
            `symmetric` adds the other direction, a sum; both views' keys then enter the queue.
 Reference: facebookresearch/moco.
 Departs from it: the key's networks move after the optimizer's step, not before the next forward: the same keys at every
            step (at the first the copies are equal), also where gradients are accumulated.
-           On one process, where there is nobody to shuffle with, `bn_splits` parts of the batch stand for the
+           On a single process, which has no others to shuffle with, `bn_splits` parts of the batch stand for the
            reference's 8 processes, as in the authors' notebook, each through the network by itself.
-           MoCo has no small crops; they are SwAV's (Caron et al., NeurIPS 2020). They are queries and nothing else: no
-           crop becomes a key or enters the queue.
+           MoCo has no small crops; they are SwAV's (Caron et al., NeurIPS 2020). They are queries only: no crop becomes
+           a key or enters the queue.
 """
 
 from __future__ import annotations
@@ -28,19 +28,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.config.setting_types import Count, Portion, Positive, Share, Weight
-from bench.data.views import MOCO_VIEWS, Batch, View
+from bench.data.views import MOCO_VIEWS, Batch
 from bench.losses.contrast_by_name import Contrast, QueueLoss
-from bench.nn.ema import follow
 from bench.nn.encoder import Encoder
-from bench.nn.key_networks import key_networks
 from bench.nn.multi_crop import by_resolution
-from bench.nn.queue import Queue
 from bench.nn.shuffle import check_parts, in_parts, shuffled
-from bench.objectives.small_crops import SmallCrops
+from bench.objectives.momentum_contrast import MomentumContrast
 
 
-class MoCo(SmallCrops):
+class MoCo(MomentumContrast):
     """MoCo: tell the other view's key from a long queue of past keys, which a slowly moving encoder made."""
+
+    full_views = staticmethod(MOCO_VIEWS)
 
     def __init__(
         self,
@@ -58,20 +57,13 @@ class MoCo(SmallCrops):
         hard_share: Portion = 0.1,
         **small_crops: Any,
     ) -> None:
-        super().__init__(encoder, **small_crops)
+        dims = (encoder.feature_dim, dim) if mlp else (dim,)
+        super().__init__(encoder, dims, queue_size, temperature, momentum, **small_crops)
         self.contrast = Contrast(loss, temperature, negative_weight=negative_weight, hard_share=hard_share)
-        self.projector, self.key_encoder, self.key_projector = key_networks(encoder, mlp, dim)
-        self.queue = Queue(queue_size, dim, encoder.seed)
-        self.temperature, self.momentum, self.symmetric, self.bn_splits = temperature, momentum, symmetric, bn_splits
-
-    def views(self, size: int) -> tuple[View, ...]:
-        """Two views of MoCo v1, query and key, then the small crops, drawn alike."""
-        pair = MOCO_VIEWS(size)
-        return (*pair, *self.small_crops(pair[0]))
+        self.symmetric, self.bn_splits = symmetric, bn_splits
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a queue that is no multiple of the batch, and parts that do not divide it."""
-        del view_size
         check_parts(batch_size, self.bn_splits)
         self.queue.check(batch_size, per_image=1 + self.symmetric)
 
@@ -90,9 +82,3 @@ class MoCo(SmallCrops):
             keys.append(k)
         self.queue.push(torch.cat(keys))
         return {"loss": torch.stack(losses).sum()}
-
-    def after_step(self, progress: float) -> None:
-        """Move the key's networks towards the query's, by the same share at every step."""
-        del progress
-        follow(self.key_encoder, self.encoder, self.momentum)
-        follow(self.key_projector, self.projector, self.momentum)

@@ -24,19 +24,20 @@ from torch import Tensor
 
 from bench.config.setting_types import Count, Portion, Positive, Share
 from bench.data.views import BYOL_VIEWS, Batch, View
-from bench.errors import BadInput
 from bench.losses.contrastive import cross_view_nce
 from bench.nn.collectives import gather, rank
-from bench.nn.ema import follow, target_of, target_rate
+from bench.nn.ema import target_of
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.small_crops import SmallCrops
+from bench.objectives.moving_copies import MovingCopies
 
 
-class MoCoV3(SmallCrops):
+class MoCoV3(MovingCopies):
     """MoCo v3: predict the other view's key among the keys of the batch; no queue, both directions."""
+
+    needs_several_for = "negatives, which are other images"
 
     def __init__(
         self,
@@ -56,19 +57,13 @@ class MoCoV3(SmallCrops):
             )
             self.predictor = projection_mlp((dim, hidden_dim, dim), bias=False)
         self.key_encoder, self.key_projector = target_of(encoder), target_of(self.projector)
-        self.temperature, self.momentum, self.crop_min = temperature, momentum, crop_min
+        self.temperature, self.tau0, self.crop_min = temperature, momentum, crop_min
 
     def views(self, size: int) -> tuple[View, ...]:
         """The two views of BYOL, of a fifth of the area at least, then the small crops, drawn like BYOL's."""
         pair = (replace(v, scale=(self.crop_min, 1.0), interpolation="bilinear") for v in BYOL_VIEWS(size))
         like = View(interpolation="bilinear")
         return (*pair, *self.small_crops(like))
-
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a batch without negatives."""
-        del view_size
-        if batch_size < 2:
-            raise BadInput(f"batch_size / accumulate is {batch_size}, which leaves no negatives; set it to 2 or more.")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss."""
@@ -82,9 +77,3 @@ class MoCoV3(SmallCrops):
         pairs = [(q1, k2), (q2, k1), *((q, k) for q in small for k in (k1, k2))]
         ctr = torch.stack([cross_view_nce(q, k, tau, first) for q, k in pairs]).mean()
         return {"loss": 2 * tau * (2 * ctr)}
-
-    def after_step(self, progress: float) -> None:
-        """Move the key's networks towards the query's, ever more slowly."""
-        m = target_rate(self.momentum, progress)
-        follow(self.key_encoder, self.encoder, m)
-        follow(self.key_projector, self.projector, m)

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -31,14 +31,14 @@ from bench.config.setting_types import AreaRange, Count, CropSize, Positive, Sha
 from bench.data.views import BYOL_VIEWS, Batch, View
 from bench.errors import BadInput
 from bench.losses.regression import regression_rows, symmetric_regression
-from bench.nn.bootstrap import bootstrap_networks
-from bench.nn.ema import follow, target_rate
 from bench.nn.encoder import Encoder
-from bench.objectives.base import Objective
+from bench.objectives.byol import BYOL
 
 
-class PatchBYOL(Objective):
+class PatchBYOL(BYOL):
     """BYOL with local patches that predict the other view's global target; optionally symmetric and gated."""
+
+    later: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -55,17 +55,14 @@ class PatchBYOL(Objective):
         projection_dim: Count = 256,
         tau0: Share = 0.99,
     ) -> None:
-        super().__init__(encoder)
+        super().__init__(encoder, hidden_dim=hidden_dim, projection_dim=projection_dim, tau0=tau0)
         if sampling == "grid" and math.isqrt(patches) ** 2 != patches:
             raise BadInput(
                 f"objective.patches is {patches}, but a grid has 4, 9, 16, …; set objective.sampling='random'."
             )
-        networks = bootstrap_networks(encoder, hidden_dim, projection_dim)
-        self.projector, self.predictor, self.target_encoder, self.target_projector = networks
         self.patches, self.sampling, self.patch_size = patches, sampling, patch_size
         self.patch_scale = (float(patch_scale[0]), float(patch_scale[1]))
         self.patch_weight, self.symmetric, self.gate_temperature = patch_weight, symmetric, gate_temperature
-        self.tau0 = tau0
 
     def views(self, size: int) -> tuple[View, ...]:
         """The two views of BYOL, and for `random` the patches."""
@@ -110,12 +107,6 @@ class PatchBYOL(Objective):
             return rows.mean(), torch.ones_like(rows).mean()
         weight = gate(rows.detach().clamp(min=0.0).sqrt(), self.gate_temperature)  # K×N
         return (weight * rows).mean(), weight.mean()
-
-    def after_step(self, progress: float) -> None:
-        """Move the target towards the online network."""
-        tau = target_rate(self.tau0, progress)
-        follow(self.target_encoder, self.encoder, tau)
-        follow(self.target_projector, self.projector, tau)
 
 
 def tiles(images: Tensor, count: int) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""PIRL: an image and the shuffled patches of it must both find the image's vector in a memory bank.
+"""PIRL: an image and its shuffled patches must both match the image's vector in a memory bank.
 
 Claim:     about 63.6 % ImageNet linear top-1 with ResNet-50 (800 epochs; from memory of the paper); 64.3 % in VISSL.
 Paper:     Misra and van der Maaten, "Self-Supervised Learning of Pretext-Invariant Representations" (CVPR 2020).
@@ -11,7 +11,7 @@ Reference: facebookresearch/vissl, pirl_jigsaw.
 Departs from it: h is that of the reference, with a constant Z for each term, fixed at the first batch (the paper
            normalises over the batch's negatives); `loss="softmax"` is −log softmax over the 1 + K rows. Both terms have
            the same negatives. All patches of an image share its colour jitter (there too). A negative may be the image
-           itself, as there. It has no small crops: the patches are its small views, and no second full view is there.
+           itself, as there. It has no small crops: the patches are its small views, and there is no second full view.
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from bench.config.setting_types import Count, Portion, Positive, Rate
 from bench.data.views import Batch, View
 from bench.errors import BadInput
-from bench.losses.contrastive import first_of
-from bench.losses.noise_contrastive import log_constant, nce, scores
+from bench.losses.noise_contrastive import bank_loss
 from bench.nn import draws
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
@@ -105,17 +104,11 @@ class PIRL(Objective):
         each = self.patch_projector(self.encoder(t.flatten(0, 1))).unflatten(0, (n, PATCHES))  # N×9×D
         order = draws.permutations(n, PATCHES, device=v.device)[:, :, None].expand_as(each)
         g = self.puzzle_projector(each.gather(1, order).flatten(1))  # N×D
-        k = draws.integers(n, self.negatives, high=bank.images, device=v.device)  # N×K
-        rows = bank.rows(torch.cat([i[:, None], k], dim=1))  # N×(1+K)×D, m_i first
-        loss_image = self._find(f, rows, self.log_z_image)
-        loss_patches = self._find(g, rows, self.log_z_patches)
+        rows = bank.rows(bank.draw_candidates(i, self.negatives))  # N×(1+K)×D, m_i first
+        loss_image, loss_patches = (
+            bank_loss([z], rows, self.temperature, self.loss, bank.images, log_z)
+            for z, log_z in ((f, self.log_z_image), (g, self.log_z_patches))
+        )
         bank.update(i, f)
         loss = self.patch_weight * loss_patches + (1.0 - self.patch_weight) * loss_image
         return {"loss": loss, "loss_image": loss_image.detach(), "loss_patches": loss_patches.detach()}
-
-    def _find(self, z: Tensor, rows: Tensor, log_z: LogConstant) -> Tensor:
-        """The loss of finding the first of the rows N×(1+K)×D by embeddings N×D."""
-        logits = scores(z, rows, self.temperature)  # N×(1+K)
-        if self.loss == "softmax":
-            return first_of(logits)
-        return nce(logits, log_z(log_constant(logits, self.bank.images)), self.bank.images)

@@ -5,12 +5,12 @@ Paper:     van den Oord et al., "Pixel Recurrent Neural Networks" (ICML 2016), e
            condition: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders" (NeurIPS 2016), eq. 3.
 Equation:  loss = −Σ_i log p(x_i | x_<i, h), a mean over images, in nats; i goes through rows, pixels of a row, and R,
            G, B; p is a softmax over 256 levels. x is a small view of an image, h the trunk's pooled feature of another.
-           bits_per_dim = loss / (ln 2·3HW), 8 where every level is as likely.
+           bits_per_dim = loss / (ln 2·3HW), 8 if all levels are equally likely.
 Reference: none.
 Departs from it: the paper's model has no encoder to convert (`conditional=False`, which no pretraining accepts, as the
-           trunk would get no gradient). Here the trunk must tell what the pixels before do not: h is added to
-           the features of each block as a bias. It sees another crop than the one that is modelled, in
-           other colours.
+           trunk would get no gradient). In this one the trunk has to add what the earlier pixels do not show: h
+           is added to the features of each block as a bias. It sees another crop than the one that is modelled,
+           in other colours.
 """
 
 from __future__ import annotations
@@ -57,7 +57,6 @@ class PixelCNN(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse the paper's model without a condition."""
-        del batch_size, view_size
         if not self.conditional:
             raise BadInput("Without a condition the trunk gets no gradient; set objective.conditional to True.")
 

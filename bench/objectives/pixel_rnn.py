@@ -3,14 +3,10 @@
 Claim:     none for ResNet-50; about 3.00 bits per dimension on CIFAR-10, with the diagonal BiLSTM.
 Paper:     van den Oord et al., "Pixel Recurrent Neural Networks" (ICML 2016), eq. 1 and 2, section 3. With a condition:
            van den Oord et al., "Conditional Image Generation with PixelCNN Decoders" (NeurIPS 2016), eq. 3.
-Equation:  loss = −Σ_i log p(x_i | x_<i, h), a mean over images, in nats; i goes through rows, pixels of a row, and R,
-           G, B; p is a softmax over 256 levels. x is a small view of an image, h the trunk's pooled feature of another.
-           bits_per_dim = loss / (ln 2·3HW), 8 where every level is as likely.
+Equation:  as in `pixel_cnn`.
 Reference: none.
-Departs from it: the paper's model has no encoder to convert (`conditional=False`, which no pretraining accepts, as the
-           trunk would get no gradient). Here the trunk must tell what the pixels before do not: h is added to
-           the gates of each layer as a bias. It sees another crop than the one that is modelled, in
-           other colours. Of the paper's recurrent layers this is the row LSTM, not the diagonal BiLSTM.
+Departs from it: as in `pixel_cnn`, but h is added to the gates of each layer as a bias. Of the paper's recurrent layers
+           this is the row LSTM, not the diagonal BiLSTM.
 """
 
 from __future__ import annotations

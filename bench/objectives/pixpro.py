@@ -29,16 +29,15 @@ from torch import Tensor, nn
 
 from bench.config.setting_types import Count, Positive, Share
 from bench.data.views import BYOL_VIEWS, Batch, View
-from bench.errors import BadInput
 from bench.losses.dense import cosines_and_matches
 from bench.losses.float32 import at_least_float32
 from bench.losses.mean_over_crops import with_crops
-from bench.nn.ema import follow, target_of, target_rate
-from bench.nn.encoder import Encoder
+from bench.nn.ema import target_of
+from bench.nn.encoder import Encoder, check_positions
 from bench.nn.heads import per_position, projection_mlp
 from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.small_crops import SmallCrops
+from bench.objectives.moving_copies import MovingCopies
 
 
 @at_least_float32
@@ -68,9 +67,11 @@ def dense_contrast(
     return (torch.where(some, rows, 0.0).sum(1) / some.sum(1).clamp(min=1)).mean()
 
 
-class PixPro(SmallCrops):
+class PixPro(MovingCopies):
     """PixPro: each position, smoothed by those that look like it, predicts the other view's same spot."""
 
+    full_views = staticmethod(BYOL_VIEWS)
+    crops_like = View()
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
 
     def __init__(
@@ -94,16 +95,10 @@ class PixPro(SmallCrops):
         self.target_encoder, self.target_projector = target_of(encoder), target_of(self.projector)
         self.loss, self.gamma, self.ratio, self.temperature, self.tau0 = loss, gamma, ratio, temperature, tau0
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """The two views of BYOL, then the small crops."""
-        return (*BYOL_VIEWS(size), *self.small_crops(View()))
-
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose map is a single position, and crops that are not smaller than the views."""
-        super().check(batch_size, view_size)
         self.check_smaller(view_size)
-        if view_size < (least := 2 * self.encoder.stride):
-            raise BadInput(f"view_size {view_size} leaves a map of one position; set view_size to {least} or more.")
+        check_positions(self.encoder, view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""
@@ -131,12 +126,6 @@ class PixPro(SmallCrops):
     def _online(self, images: Tensor) -> Tensor:
         """The projection of each position: N×3×H×W -> N×h×w×D."""
         return per_position(self.projector, self.encoder.last_map(images))
-
-    def after_step(self, progress: float) -> None:
-        """Move the target towards the online network."""
-        tau = target_rate(self.tau0, progress)
-        follow(self.target_encoder, self.encoder, tau)
-        follow(self.target_projector, self.projector, tau)
 
 
 @at_least_float32

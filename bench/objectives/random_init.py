@@ -21,10 +21,8 @@ class RandomInit(Objective):
 
     def views(self, size: int) -> tuple[View, ...]:
         """None: no image is read."""
-        del size
         return ()
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Raises BadInput: there is nothing to minimise."""
-        del batch
         raise BadInput("The objective random_init has no loss to train on; set epochs=0 and dataset='none'.")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from bench.config.setting_types import Count, Share, Whole
 from bench.data.views import PATCH_VIEW, Batch, View
-from bench.losses.classification import cross_entropy, top1_percent
+from bench.losses.classification import classified
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.patches import Grid, features_of, with_one_colour
@@ -54,7 +54,6 @@ class RelativePatch(Objective):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views that are too small for the grid."""
-        del batch_size
         self.grid.check(view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -67,4 +66,4 @@ class RelativePatch(Objective):
         middle, neighbours = f[:, 4:5].expand(-1, 8, -1), torch.cat([f[:, :4], f[:, 5:]], dim=1)  # N×8×F
         logits = self.classifier(torch.cat([middle, neighbours], dim=2).flatten(0, 1))  # 8N×8
         k = torch.arange(8, device=logits.device).repeat(len(v))  # 8N
-        return {"loss": cross_entropy(logits, k), "top1_percent": top1_percent(logits, k)}
+        return classified(logits, k)

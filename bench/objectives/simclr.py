@@ -7,7 +7,7 @@ Equation:  ℓ_ij = −log e^{s_ij/τ} / Σ_{k≠i} e^{s_ik/τ} over the 2N rows
            loss = the mean of ℓ over all 2N rows with their other view, negatives from all ranks with gradient.
            With C small crops: (loss + Σ_c ℓ_c) / (1 + C); ℓ_c has the crop as the anchor, a global view of the same
            image as the positive (a mean over both), and the 2N − 2 global views of other images as negatives.
-           Other losses stand in this one's place by name: see `bench/losses/contrast_by_name.py`.
+           `loss` chooses other losses by name: see `bench/losses/contrast_by_name.py`.
 Reference: google-research/simclr. Its loss is the sum of the two views' means: twice this value, which is the paper's.
 Departs from it: with gradient accumulation a batch's negatives are those of the micro-batch; SimCLR has no small crops.
            A crop is never a positive or a negative.
@@ -74,9 +74,9 @@ class SimCLR(TwoViewContrast):
         return (*pair, *self.small_crops(pair[0]))
 
     def loss_of_views(self, z1: Tensor, z2: Tensor, rows: slice) -> Tensor:
-        """Return the loss in the slot, of views N×D each."""
+        """Return the chosen loss of two views, N×D each."""
         return self.contrast.views(z1, z2, rows)
 
     def loss_of_crop(self, c: Tensor, z1: Tensor, z2: Tensor, rows: slice) -> Tensor:
-        """Return the loss in the slot with small crops as anchors, N×D each."""
+        """Return the chosen loss with small crops as anchors, N×D each."""
         return self.contrast.crops(c, z1, z2, rows)

@@ -6,8 +6,7 @@ Paper:     Wang and Liu, "Understanding the Behaviour of Contrastive Loss" (CVPR
 Equation:  loss = mean over both views and all images of −s_i⁺ + λ·mean s⁻ over the 2N − 2 views of other images, of all
            ranks; s = cosine of projections. Up to scale, InfoNCE as τ → ∞ (for λ = 1). There is no temperature.
            With hard_share < 1 the mean is over that share of the anchor's hardest negatives.
-           With C small crops: (loss + Σ_c ℓ_c) / (1 + C); ℓ_c has the crop as the anchor, either global view of the
-           same image as the positive (a mean over both), and the 2N − 2 global views of other images as negatives.
+           Small crops enter as in `simclr`.
 Reference: none public.
 Departs from it: two views and a batch, where the paper has a memory of all images; λ is of the mean over negatives,
            there of their sum. The paper has no small crops; they are SwAV's (Caron et al., NeurIPS 2020).

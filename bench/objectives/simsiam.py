@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.config.setting_types import Count
-from bench.data.views import MOCO_V2_VIEWS, Batch, View
+from bench.data.views import MOCO_V2_VIEWS, Batch
 from bench.losses.float32 import at_least_float32
 from bench.losses.regression import multi_crop_regression
 from bench.nn.collectives import gather
@@ -28,12 +28,14 @@ from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.base import ParamGroup
+from bench.objectives.base import ParamGroup, groups_apart
 from bench.objectives.small_crops import SmallCrops
 
 
 class SimSiam(SmallCrops):
     """SimSiam: predict the other view's projection by the same network, which gets no gradient there."""
+
+    full_views = staticmethod(MOCO_V2_VIEWS)
 
     def __init__(
         self,
@@ -49,11 +51,6 @@ class SimSiam(SmallCrops):
             self.projector = projection_mlp((encoder.feature_dim, d, d, d), last_norm=True, last_affine=False)  # g
             self.predictor = projection_mlp((d, hidden_dim, d))  # h: a bottleneck, no norm at its end
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """Two views of MoCo v2, then the small crops, drawn alike."""
-        pair = MOCO_V2_VIEWS(size)
-        return (*pair, *self.small_crops(pair[0]))
-
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, std (1 for projections that fill the sphere, 0 for a collapse to one point)."""
         v1, v2, *crops = batch.views  # N×3×H×W, K crops N×3×h×w
@@ -66,15 +63,7 @@ class SimSiam(SmallCrops):
 
     def param_groups(self) -> list[ParamGroup]:
         """As everywhere, and the predictor's apart: their rate stays at its peak."""
-        predictors = {id(parameter) for parameter in self.predictor.parameters()}
-        groups: list[ParamGroup] = []
-        for group in super().param_groups():
-            for constant in (False, True):
-                params = [p for p in group["params"] if (id(p) in predictors) == constant]
-                groups.append(
-                    {"params": params, "decay": group["decay"], "adapt": group["adapt"], "constant": constant}
-                )
-        return groups
+        return groups_apart(super().param_groups(), self.predictor, {"constant": False}, {"constant": True})
 
 
 @at_least_float32

@@ -8,7 +8,7 @@ Reference: richzhang/splitbrainauto.
 Departs from it: one ResNet-50 of full width sees both halves of the channels, each in a forward of its own (there: two
            networks of half the width each, whose features are joined), so that it converts as any other; its
            numbers are not those of half networks. L comes as a grey image and ab as a colour image of lightness 50,
-           clipped to sRGB and normalised as any other; neither shows anything of the other. Bins are our own
+           clipped to sRGB and normalised as any other; neither shows anything of the other. Bins are our
            derivation of the gamut (261, there 313); a ResNet decodes from C5.
 """
 
@@ -19,8 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.config.setting_types import Count
-from bench.data.views import SUPERVISED_VIEW, Batch, View
-from bench.errors import BadInput
+from bench.data.views import Batch
 from bench.losses.classification import cross_entropy
 from bench.losses.soft_bins import soft_cross_entropy
 from bench.nn.colour import from_lab, lab
@@ -28,13 +27,13 @@ from bench.nn.colour_bins import gamut_bins, soft_labels
 from bench.nn.decoder import decoder_to_stride4
 from bench.nn.encoder import Encoder, check_stride
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
+from bench.objectives.one_crop import OneCrop
 
 LIGHTNESS_BINS = 100  # one unit of L each
 MIDDLE = 50.0  # the lightness of an image that shows ab alone
 
 
-class SplitBrain(Objective):
+class SplitBrain(OneCrop):
     """Split-brain autoencoder: one half of the channels, seen alone, predicts the other, both ways."""
 
     bins: Tensor
@@ -47,20 +46,9 @@ class SplitBrain(Objective):
             self.colour_decoder = decoder_to_stride4(encoder.feature_dim, hidden_dim, len(bins))
             self.lightness_decoder = decoder_to_stride4(encoder.feature_dim, hidden_dim, LIGHTNESS_BINS)
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """One crop in its true colours, sometimes mirrored."""
-        return (SUPERVISED_VIEW(size),)
-
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose quarter the decoders do not meet."""
-        del batch_size
-        check_stride(self.encoder, "split_brain")
-        if view_size % 32:
-            near = max(1, round(view_size / 32)) * 32
-            raise BadInput(
-                f"Pixels are predicted from C5, and view_size {view_size} is no multiple of its stride; set view_size "
-                f"to {near}."
-            )
+        check_stride(self.encoder, "split_brain", view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_colour, loss_lightness."""

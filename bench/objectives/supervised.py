@@ -11,15 +11,15 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from bench.data.views import SUPERVISED_VIEW, Batch, View
+from bench.data.views import Batch
 from bench.errors import BadInput
-from bench.losses.classification import cross_entropy, top1_percent
+from bench.losses.classification import classified
 from bench.nn.encoder import Encoder
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
+from bench.objectives.one_crop import OneCrop
 
 
-class Supervised(Objective):
+class Supervised(OneCrop):
     """Supervised classification: the control that has seen labels."""
 
     def __init__(self, encoder: Encoder, num_classes: int = 0) -> None:
@@ -29,14 +29,10 @@ class Supervised(Objective):
         with seeded(encoder.seed, "classifier"):
             self.fc = nn.Linear(encoder.feature_dim, num_classes)  # torch's start, which is torchvision's, too
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """One crop, sometimes flipped."""
-        return (SUPERVISED_VIEW(size),)
-
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, top1_percent."""
         if batch.labels is None:
             raise BadInput("The supervised objective needs labels, and this data set has none; use imagenet.")
         (v,) = batch.views  # N×3×H×W
         logits = self.fc(self.encoder(v))  # N×C
-        return {"loss": cross_entropy(logits, batch.labels), "top1_percent": top1_percent(logits, batch.labels)}
+        return classified(logits, batch.labels)

@@ -24,10 +24,9 @@ from torch import Tensor, nn
 
 from bench.config.setting_types import AreaRange, Count, Positive, Share, Whole
 from bench.data.views import SIMCLR_VIEWS, Batch, View
-from bench.errors import BadInput
 from bench.losses.float32 import at_least_float32
 from bench.losses.swapped import prototype_scores, swapped_prediction
-from bench.nn.collectives import gather, rank, world
+from bench.nn.collectives import gather, rank_rows, world
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
 from bench.nn.multi_crop import by_resolution
@@ -59,6 +58,8 @@ def sinkhorn(scores: Tensor, epsilon: float, iterations: int = 3) -> Tensor:
 
 class SwAV(SmallCrops):
     """SwAV: predict another view's assignment to prototypes, which all images of a batch share equally."""
+
+    needs_several_for = "images that share the prototypes"
 
     queue_on: Tensor
     queued: Tensor
@@ -100,9 +101,7 @@ class SwAV(SmallCrops):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch of one image, and one that the queue is no multiple of."""
-        del view_size
-        if batch_size < 2:
-            raise BadInput("swav assigns the images of a batch to prototypes in equal shares; set batch_size above 1.")
+        super().check(batch_size, view_size)
         if self.queue_size:
             self._queue(0).check(batch_size)
 
@@ -126,15 +125,15 @@ class SwAV(SmallCrops):
     @torch.no_grad()
     def _codes(self, z: Tensor, view: int) -> Tensor:
         """The codes of this rank's embeddings z N×D of a full view: N×C; they join that view's queue afterwards."""
-        c, everyone = self.prototypes.weight, gather(z)  # all ranks' rows
-        rows = slice(rank() * len(z), (rank() + 1) * len(z))
-        scores = prototype_scores(everyone, c)
+        c, z_all = self.prototypes.weight, gather(z)  # all ranks' rows
+        rows = rank_rows(len(z))
+        scores = prototype_scores(z_all, c)
         q = sinkhorn(scores, self.epsilon, self.iterations)[rows]
         if not self.queue_size:
             return q
         queue = self._queue(view)
         past = prototype_scores(queue.keys, c)  # K×C, by the prototypes as they are now
-        with_queue = sinkhorn(torch.cat([scores, past]), self.epsilon, self.iterations)[rows]  # the queue's codes go
+        with_queue = sinkhorn(torch.cat([scores, past]), self.epsilon, self.iterations)[rows]
         queue.push(F.normalize(z, dim=1))
         return torch.where(self.queue_on & (self.queued >= self.queue_size), with_queue, q)
 

@@ -1,11 +1,11 @@
-"""TaCo: a clip is told from other clips whatever was done to its time, and what was done is told, too.
+"""TaCo: contrast clips under changes of their temporal order or speed, and classify which change was made.
 
 Claim:     85.1 % on UCF-101 and 51.6 % on HMDB-51 after fine-tuning a 3D network; none for frames' encoders.
 Paper:     Bai et al., "Can Temporal Information Help with Contrastive Self-Supervised Learning?" (arXiv 2011.13046).
 Equation:  loss = loss_contrast + task_weight·loss_task.
            loss_contrast = Σ_k −log softmax of cos(g_k(x₁), g_k(T_k(x₂)))/τ over the other clips' T_k(x₂), a mean over
            both directions, k over {identity, transforms}, each with a head g_k of its own; x₁, x₂ are two views.
-           loss_task = cross-entropy of telling which T_k was done to a clip.
+           loss_task = cross-entropy of classifying which T_k was applied to a clip.
            T: speed (every second frame of twice as long), reverse, shuffle (any order but these two).
 Reference: none is public; written from the paper.
 Departs from it: the encoder is a ResNet of frames, so that it transfers as any other, and heads see the order of
@@ -40,6 +40,8 @@ Transform = Literal["speed", "reverse", "shuffle"]
 class TaCo(Objective):
     """TaCo: a clip is told from other clips whatever was done to its time, and what was done is told, too."""
 
+    needs_several_for = "other clips as negatives"
+
     def __init__(
         self,
         encoder: Encoder,
@@ -73,12 +75,6 @@ class TaCo(Objective):
     def views(self, size: int) -> tuple[View, ...]:
         """Two views of MoCo v2, for all frames of a clip alike."""
         return MOCO_V2_VIEWS(size)
-
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Two clips at least, as others are negatives."""
-        del view_size
-        if batch_size < 2:
-            raise BadInput(f"batch_size is {batch_size}, but taco tells clips apart; set it to 2 or more.")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_contrast, loss_task."""

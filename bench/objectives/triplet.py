@@ -22,8 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.config.setting_types import Count, Positive
-from bench.data.views import MOCO_V2_VIEWS, Batch, View
-from bench.errors import BadInput
+from bench.data.views import MOCO_V2_VIEWS, Batch
 from bench.losses.pairwise import triplet
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
@@ -37,6 +36,9 @@ Mining = Literal["semi_hard", "all"]
 
 class Triplet(SmallCrops):
     """Triplet loss: another view of an image must be nearer than another image, by a margin."""
+
+    needs_several_for = "negatives, which are other images"
+    full_views = staticmethod(MOCO_V2_VIEWS)
 
     def __init__(
         self,
@@ -52,17 +54,6 @@ class Triplet(SmallCrops):
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, dim))
         self.margin, self.squared, self.mining = margin, squared, mining
-
-    def views(self, size: int) -> tuple[View, ...]:
-        """Two views, as MoCo v2 has them, then the small crops, drawn alike."""
-        pair = MOCO_V2_VIEWS(size)
-        return (*pair, *self.small_crops(pair[0]))
-
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a batch without negatives."""
-        del view_size
-        if batch_size < 2:
-            raise BadInput(f"batch_size / accumulate is {batch_size}, which leaves no negatives; set it to 2 or more.")
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss."""

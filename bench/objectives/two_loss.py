@@ -31,8 +31,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.config.setting_types import Count, Share, Weight
-from bench.data.views import BYOL_VIEWS, Batch, View
+from bench.config.setting_types import Count, Weight
+from bench.data.views import Batch
 from bench.errors import BadInput
 from bench.losses.dense import cosines_and_matches
 from bench.losses.float32 import at_least_float32
@@ -40,14 +40,13 @@ from bench.losses.pairwise import same_image
 from bench.losses.regression import multi_crop_regression
 from bench.losses.uniformity import align_uniform
 from bench.losses.variance_covariance import covariance, variance
-from bench.nn.bootstrap import bootstrap_networks
 from bench.nn.collectives import gather, rank
-from bench.nn.ema import follow, target_of, target_rate
+from bench.nn.ema import target_of
 from bench.nn.encoder import Encoder
 from bench.nn.heads import mlp, per_position
 from bench.nn.multi_crop import by_resolution
 from bench.nn.seeding import seeded
-from bench.objectives.small_crops import SmallCrops
+from bench.objectives.byol import BYOL
 
 
 @at_least_float32
@@ -135,7 +134,7 @@ SecondLoss = Literal[
 PAIRWISE = {"logistic": logistic, "logistic_centred": logistic, "least_squares": least_squares}
 
 
-class TwoLoss(SmallCrops):
+class TwoLoss(BYOL):
     """Two losses at once: BYOL's regression, and a second term from a slot (logistic by default)."""
 
     later: ClassVar[tuple[str, ...]] = ("loss2_weight", "crops", "crop_size", "crop_scale")
@@ -149,24 +148,17 @@ class TwoLoss(SmallCrops):
         loss2_weight: Weight = 1.0,
         hidden_dim: Count = 4096,
         projection_dim: Count = 256,
-        tau0: Share = 0.99,
-        **small_crops: Any,
+        **settings: Any,
     ) -> None:
-        super().__init__(encoder, **small_crops)
+        super().__init__(encoder, hidden_dim=hidden_dim, projection_dim=projection_dim, **settings)
         if loss1_weight == loss2_weight == 0:
             raise BadInput("objective.loss1_weight and objective.loss2_weight are both 0; set one of them above 0.")
-        networks = bootstrap_networks(encoder, hidden_dim, projection_dim)
-        self.projector, self.predictor, self.target_encoder, self.target_projector = networks
-        self.loss2, self.loss1_weight, self.loss2_weight, self.tau0 = loss2, loss1_weight, loss2_weight, tau0
+        self.loss2, self.loss1_weight, self.loss2_weight = loss2, loss1_weight, loss2_weight
         if loss2 == "dense_byol":
             with seeded(encoder.seed, "dense heads"):
                 self.dense_projector = mlp(encoder.feature_dim, hidden_dim, projection_dim)
                 self.dense_predictor = mlp(projection_dim, hidden_dim, projection_dim)
             self.target_dense_projector = target_of(self.dense_projector)
-
-    def views(self, size: int) -> tuple[View, ...]:
-        """The two views of BYOL, then the small crops."""
-        return (*BYOL_VIEWS(size), *self.small_crops(View()))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss1 and loss2 (before their weights)."""
@@ -203,11 +195,3 @@ class TwoLoss(SmallCrops):
             y1, y2 = (per_position(self.target_dense_projector, t) for t in (t1, t2))  # N×h×w×D
         b1, b2 = boxes
         return dense_regression(p1, y2, b1, b2) + dense_regression(p2, y1, b2, b1)
-
-    def after_step(self, progress: float) -> None:
-        """Move the target towards the online network."""
-        tau = target_rate(self.tau0, progress)
-        follow(self.target_encoder, self.encoder, tau)
-        follow(self.target_projector, self.projector, tau)
-        if self.loss2 == "dense_byol":
-            follow(self.target_dense_projector, self.dense_projector, tau)

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.config.setting_types import Count
-from bench.data.views import SIMCLR_VIEWS, Batch, View
-from bench.losses.contrast_by_name import Contrast
+from bench.data.views import SIMCLR_VIEWS, Batch
 from bench.losses.mean_over_crops import with_crops
 from bench.losses.pairs import Pairs, crop_pairs, two_view_pairs
-from bench.nn.collectives import gather, own_rows
+from bench.nn.collectives import gather, rank_rows
 from bench.nn.encoder import Encoder
 from bench.nn.heads import Projector, simclr_projector
 from bench.nn.multi_crop import by_resolution
@@ -24,6 +23,9 @@ from bench.objectives.small_crops import SmallCrops
 
 class TwoViewContrast(SmallCrops):
     """A contrastive loss of two projected views of each image, and of small crops with either view."""
+
+    needs_several_for = "negatives, which are other images"
+    full_views = staticmethod(SIMCLR_VIEWS)
 
     def __init__(
         self,
@@ -40,21 +42,17 @@ class TwoViewContrast(SmallCrops):
         sizes = {"layers": projector_layers, "hidden_dim": hidden_dim, "projection_dim": projection_dim}
         self.projector = simclr_projector(encoder, projector, rank=projector_rank, **sizes)
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """The two views of SimCLR, and small crops that are drawn alike."""
-        pair = SIMCLR_VIEWS(size)
-        return (*pair, *self.small_crops(pair[0]))
-
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a batch without negatives, and crops that are not smaller than the views."""
-        Contrast.check_batch(batch_size)
+        super().check(batch_size, view_size)
         self.check_smaller(view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""
         # Two views n×3×H×W, in one forward: batch norm sees them together; C crops n×3×h×w, in another.
-        z1, z2, *crops = (gather(z) for z in by_resolution(self._project, batch.views))  # N×D, all ranks'
-        rows = own_rows(len(batch.views[0]))
+        project = nn.Sequential(self.encoder, self.projector)
+        z1, z2, *crops = (gather(z) for z in by_resolution(project, batch.views))  # N×D, all ranks'
+        rows = rank_rows(len(batch.views[0]))
         return with_crops(self.loss_of_views(z1, z2, rows), [self.loss_of_crop(c, z1, z2, rows) for c in crops])
 
     def loss_of_views(self, z1: Tensor, z2: Tensor, rows: slice) -> Tensor:
@@ -68,7 +66,3 @@ class TwoViewContrast(SmallCrops):
     def loss_of_pairs(self, pairs: Pairs) -> Tensor:
         """Return the loss of anchors with their positives and negatives, a mean over anchors."""
         raise NotImplementedError
-
-    def _project(self, images: Tensor) -> Tensor:
-        """g(f(v)): n×3×H×W -> n×D."""
-        return self.projector(self.encoder(images))

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.config.setting_types import Count, Positive, Weight
-from bench.data.views import SUPERVISED_VIEW, Batch, View
+from bench.data.views import Batch
 from bench.errors import BadInput
 from bench.losses.float32 import at_least_float32
 from bench.losses.reconstruction import bernoulli_nll, squared_error
@@ -28,7 +28,7 @@ from bench.nn.collectives import sum_over_ranks, world
 from bench.nn.decoder import small_rgb, vector_decoder
 from bench.nn.encoder import Encoder
 from bench.nn.seeding import seeded
-from bench.objectives.base import Objective
+from bench.objectives.one_crop import OneCrop
 
 LOGVAR = (-20.0, 10.0)  # σ from 5e-5 to 150
 ACTIVE = 0.01  # nats; a dimension below that tells the decoder nothing
@@ -50,7 +50,7 @@ def gaussian_kl(mu: Tensor, logvar: Tensor) -> Tensor:
     return 0.5 * (mu.square() + logvar.exp() - 1.0 - logvar)
 
 
-class VAE(Objective):
+class VAE(OneCrop):
     """Variational autoencoder: a code with a known prior, from which the image can be drawn."""
 
     def __init__(
@@ -70,13 +70,8 @@ class VAE(Objective):
             self.posterior = nn.Linear(encoder.feature_dim, 2 * latent_dim)
             self.decoder = vector_decoder(latent_dim, image_size, width)
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """One crop, sometimes flipped."""
-        return (SUPERVISED_VIEW(size),)
-
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views that are smaller than what is decoded."""
-        del batch_size
         if view_size < self.image_size:
             raise BadInput(f"view_size {view_size} is below objective.image_size {self.image_size}; lower the latter.")
 

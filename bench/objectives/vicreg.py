@@ -15,11 +15,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.config.setting_types import Count, Weight
 from bench.data.views import BYOL_VIEWS, Batch, View
-from bench.errors import BadInput
 from bench.losses.variance_covariance import view_terms
 from bench.nn.collectives import gather
 from bench.nn.encoder import Encoder
@@ -31,6 +30,10 @@ from bench.objectives.small_crops import SmallCrops
 
 class VICReg(SmallCrops):
     """VICReg: invariance between views, variance and covariance of each."""
+
+    needs_several_for = "variances over the images of a batch"
+    full_views = staticmethod(BYOL_VIEWS)
+    crops_like = View()
 
     def __init__(
         self,
@@ -47,28 +50,14 @@ class VICReg(SmallCrops):
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, *[projection_dim] * 3), bias=False)
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """BYOL's two views, as in the paper, then the small crops."""
-        pair = BYOL_VIEWS(size)
-        return (*pair, *self.small_crops(View()))
-
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a batch of one image, which has no variance."""
-        del view_size
-        if batch_size < 2:
-            raise BadInput("vicreg takes variances over the images of a batch; set batch_size above 1.")
-
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, and before their weights invariance, variance (a mean over views), covariance (a sum of two)."""
         v1, v2, *crops = batch.views  # N×3×H×W, K crops N×3×h×w
-        z = [self._project(v1), self._project(v2), *by_resolution(self._project, crops)]  # N×D
+        project = nn.Sequential(self.encoder, self.projector)
+        z = [project(v1), project(v2), *by_resolution(project, crops)]  # N×D
         invariance, variance, covariance = view_terms([gather(each) for each in z])
         covariance = 2.0 * covariance
         s, v, c = self.weights
         loss = s * invariance + v * variance + c * covariance
         terms = {"invariance": invariance, "variance": variance, "covariance": covariance}
         return {"loss": loss} | {name: term.detach() for name, term in terms.items()}
-
-    def _project(self, images: Tensor) -> Tensor:
-        """g(f(x)): N×3×H×W -> N×D."""
-        return self.projector(self.encoder(images))

@@ -24,7 +24,6 @@ from torch import Tensor
 
 from bench.config.setting_types import Count, Share, Weight
 from bench.data.views import BYOL_VIEWS, Batch, View
-from bench.errors import BadInput
 from bench.losses.dense import centres
 from bench.losses.float32 import at_least_float32
 from bench.losses.pairwise import distances
@@ -49,8 +48,8 @@ def matched_terms(x: Tensor, y: Tensor) -> Tensor:
     spread = F.relu(1.0 - torch.sqrt(sides.var(dim=1) + 1e-4)).mean()
     centred = (sides - sides.mean(dim=1, keepdim=True)).transpose(1, 2)  # 2×M×N×D
     matrices = centred.transpose(2, 3) @ centred / (n - 1)  # 2×M×D×D
-    own = torch.eye(d, dtype=torch.bool, device=x.device)
-    redundancy = matrices.square().masked_fill(own, 0.0).sum((2, 3)).mean() / d
+    diagonal = torch.eye(d, dtype=torch.bool, device=x.device)
+    redundancy = matrices.square().masked_fill(diagonal, 0.0).sum((2, 3)).mean() / d
     return torch.stack([F.mse_loss(x, y), spread, redundancy])
 
 
@@ -79,6 +78,9 @@ def at(maps: Tensor, positions: Tensor) -> Tensor:
 class VICRegL(SmallCrops):
     """VICRegL: VICReg of whole views, and of positions that match."""
 
+    needs_several_for = "variances over the images of a batch"
+    full_views = staticmethod(BYOL_VIEWS)
+    crops_like = View()
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
 
     def __init__(
@@ -101,16 +103,6 @@ class VICRegL(SmallCrops):
             self.projector = projection_mlp((encoder.feature_dim, *[projection_dim] * 3), bias=False)
             self.local_projector = projection_mlp((encoder.feature_dim, *[local_dim] * 3), bias=False)
 
-    def views(self, size: int) -> tuple[View, ...]:
-        """BYOL's two views, then the small crops."""
-        return (*BYOL_VIEWS(size), *self.small_crops(View()))
-
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a batch of one image, which has no variance."""
-        del view_size
-        if batch_size < 2:
-            raise BadInput("vicregl takes variances over the images of a batch; set batch_size above 1.")
-
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_global, loss_feature, loss_location (before their weights)."""
         f = self.encoder
@@ -130,12 +122,12 @@ class VICRegL(SmallCrops):
     def _local(self, y: list[Tensor], distance: Tensor) -> Tensor:
         """VICReg of the closest pairs, from either side and of both counts: maps N×S×D′, distances N×S×S′ -> scalar."""
         losses = []
-        for (own, other), apart in (((0, 1), distance), ((1, 0), distance.transpose(1, 2))):
+        for (side, other), apart in (((0, 1), distance), ((1, 0), distance.transpose(1, 2))):
             for count in self.matches:
                 positions, partners = nearest(apart, count)  # N×M
                 losses.append(
                     self._weighted(
-                        matched_terms(gather(at(y[own], positions)), gather(at(y[other], partners)))  # N×M×D′
+                        matched_terms(gather(at(y[side], positions)), gather(at(y[other], partners)))  # N×M×D′
                     )
                 )
         return torch.stack(losses).mean()

@@ -99,9 +99,9 @@ def test_nt_xent_is_the_formula_with_the_negatives_of_both_views_and_half_of_the
 
     def reference(x, y):  # two cross entropies of N rows each, added up; each row has N + N candidates, itself at −1e9
         x, y = torch.nn.functional.normalize(x, dim=1), torch.nn.functional.normalize(y, dim=1)
-        own, labels = 1e9 * torch.eye(len(x), dtype=x.dtype), torch.arange(len(x))
-        a = torch.cat([x @ y.T / 0.3, x @ x.T / 0.3 - own], 1)
-        b = torch.cat([y @ x.T / 0.3, y @ y.T / 0.3 - own], 1)
+        itself, labels = 1e9 * torch.eye(len(x), dtype=x.dtype), torch.arange(len(x))
+        a = torch.cat([x @ y.T / 0.3, x @ x.T / 0.3 - itself], 1)
+        b = torch.cat([y @ x.T / 0.3, y @ y.T / 0.3 - itself], 1)
         return torch.nn.functional.cross_entropy(a, labels) + torch.nn.functional.cross_entropy(b, labels)
 
     same(lambda x, y: 2 * nt_xent(x, y, 0.3), reference, z1, z2)
@@ -236,9 +236,9 @@ def test_the_mean_over_ranks_of_their_own_rows_is_the_loss_of_the_batch(draw, lo
     c, z1, z2 = draw(6, 4, seed=2), draw(6, 4), draw(6, 4, seed=1)
     contrast = Contrast(loss, 0.3)
     halves = (slice(0, 3), slice(3, 6))
-    parts = [contrast.views(z1, z2, own) for own in halves]
+    parts = [contrast.views(z1, z2, itself) for itself in halves]
     torch.testing.assert_close(torch.stack(parts).mean(), contrast.views(z1, z2))
-    parts = [contrast.crops(c, z1, z2, own) for own in halves]
+    parts = [contrast.crops(c, z1, z2, itself) for itself in halves]
     torch.testing.assert_close(torch.stack(parts).mean(), contrast.crops(c, z1, z2))
 
 
@@ -378,6 +378,3 @@ def test_what_a_loss_cannot_do_is_refused(draw):
             Contrast(loss).queue(z, z, z)
     with pytest.raises(BadInput, match=r"set objective\.crops to 0"):
         Contrast("align_uniform").crops(z, z, z)
-    with pytest.raises(BadInput, match="set it to 2 or more"):
-        Contrast().check_batch(1)
-    Contrast().check_batch(2)

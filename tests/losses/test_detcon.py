@@ -25,17 +25,17 @@ def naive(p1, p2, z1, z2, ids1, ids2, tau):
         return sum(a * b) / sum(a * a).sqrt() / sum(b * b).sqrt()
 
     total = 0
-    for p, own, other, ids, ids_other in ((p1, z1, z2, ids1, ids2), (p2, z2, z1, ids2, ids1)):
+    for p, same_view, other, ids, ids_other in ((p1, z1, z2, ids1, ids2), (p2, z2, z1, ids2, ids1)):
         for i in range(len(p)):
             for r in range(p.shape[1]):
                 positives = [s for s in range(p.shape[1]) if ids_other[i, s] == ids[i, r]]
                 if not positives:
                     continue
                 below = sum(torch.exp(cos(p[i, r], z) / tau) for z in other.flatten(0, 1))
-                for j in range(len(own)):
+                for j in range(len(same_view)):
                     for s in range(p.shape[1]):
                         if j != i or ids[i, s] != ids[i, r]:
-                            below = below + torch.exp(cos(p[i, r], own[j, s]) / tau)
+                            below = below + torch.exp(cos(p[i, r], same_view[j, s]) / tau)
                 repeats = sum(1 for s in range(p.shape[1]) if ids[i, s] == ids[i, r])
                 for s in positives:
                     share = torch.exp(cos(p[i, r], other[i, s]) / tau) / below

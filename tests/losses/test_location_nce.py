@@ -18,15 +18,15 @@ def test_value_and_gradient_are_the_papers_with_each_positive_alone_against_all_
     def naive(source, target):
         total = 0.0
         for i in range(n):
-            own = first + i
+            positive_row = first + i
 
             def s(j, m, i=i):
                 raw = (source[i] * target[j, m]).sum() / math.sqrt(dim)
                 return clip * torch.tanh(raw / clip)
 
-            negatives = sum(s(j, m).exp() for j in range(4) if j != own for m in range(locations))
+            negatives = sum(s(j, m).exp() for j in range(4) if j != positive_row for m in range(locations))
             for m in range(locations):
-                positive = s(own, m).exp()
+                positive = s(positive_row, m).exp()
                 total = total - torch.log(positive / (positive + negatives))
         return total / (n * locations)
 
@@ -76,9 +76,9 @@ def test_position_nce_is_a_softmax_over_all_positions_of_all_images(draw, same):
 
     def naive(predictions, targets):
         total = 0.0
-        for p, own in zip(predictions, positives.tolist(), strict=True):
+        for p, positive_row in zip(predictions, positives.tolist(), strict=True):
             scores = [(p * t).sum() for t in targets]
-            total = total - torch.log(scores[own].exp() / sum(score.exp() for score in scores))
+            total = total - torch.log(scores[positive_row].exp() / sum(score.exp() for score in scores))
         return total / 3
 
     same(lambda p, t: position_nce(p, t, positives), naive, draw(3, 5), draw(6, 5, seed=1))

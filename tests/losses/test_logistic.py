@@ -33,9 +33,9 @@ def test_equals_the_formula_and_binary_cross_entropy(draw, same):
 
     def balanced_bce(p, z):
         s = F.normalize(p, dim=1) @ F.normalize(z.detach(), dim=1).T
-        own = torch.eye(len(p), dtype=torch.float64)
-        weight = own / own.sum() + (1 - own) / (1 - own).sum()
-        return 0.5 * (weight * F.binary_cross_entropy_with_logits(s, own, reduction="none")).sum()
+        same_image = torch.eye(len(p), dtype=torch.float64)
+        weight = same_image / same_image.sum() + (1 - same_image) / (1 - same_image).sum()
+        return 0.5 * (weight * F.binary_cross_entropy_with_logits(s, same_image, reduction="none")).sum()
 
     same(logistic, balanced_bce, p, z)
 

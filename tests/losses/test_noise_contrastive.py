@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from bench.losses.contrastive import first_of
-from bench.losses.noise_contrastive import log_constant, nce, scores
+from bench.losses.contrastive import first_column_nce
+from bench.losses.noise_contrastive import estimated_log_z, nce, scores
 
 
 def by_hand(logits, z, images):
@@ -32,7 +32,7 @@ def test_nce_is_the_formula_with_probabilities(draw, same):
 
 def test_softmax_is_infonce_of_each_rows_own_candidates(draw, same):
     logits = 3 * draw(4, 6)
-    same(first_of, lambda x: sum(torch.log(torch.exp(row).sum()) - row[0] for row in x) / len(x), logits)
+    same(first_column_nce, lambda x: sum(torch.log(torch.exp(row).sum()) - row[0] for row in x) / len(x), logits)
 
 
 def test_scores_are_cosines_over_the_temperature(draw):
@@ -46,7 +46,7 @@ def test_scores_are_cosines_over_the_temperature(draw):
 
 def test_constant_is_the_mean_exponential_times_the_rows_of_the_bank(draw):
     logits = draw(4, 6).requires_grad_()
-    log_z = log_constant(logits, 20)
+    log_z = estimated_log_z(logits, 20)
     assert log_z.exp().item() == pytest.approx(20 * torch.exp(logits).mean().item())
     assert not log_z.requires_grad
 
@@ -63,6 +63,6 @@ def test_far_out_scores_give_large_losses_and_no_nan():
 def test_its_value_is_not_that_of_infonce(draw):
     """Before anything is learnt each of K + 1 binary questions costs something: the sum is far above ln(1 + K)."""
     logits = torch.zeros(4, 101, dtype=torch.float64)
-    value = nce(logits, log_constant(logits, 10_000), 10_000).item()
+    value = nce(logits, estimated_log_z(logits, 10_000), 10_000).item()
     assert value == pytest.approx(math.log(101) + 100 * math.log(1.01), rel=1e-6)
-    assert value > first_of(logits).item() + 0.9
+    assert value > first_column_nce(logits).item() + 0.9

@@ -64,16 +64,16 @@ def test_the_dependence_test_sees_swapped_masks(swap):
     for name, module in net.named_modules():
         if isinstance(module, MaskedConv2d) and (name == "first") == (swap == "first"):
             row, column = (side // 2 for side in module.kernel_size)
-            own, seen = colour_of(module.out_channels)[:, None], colour_of(module.in_channels)[None]
-            module.mask[:, :, row, column] = (seen <= own if swap == "first" else seen < own).double()
+            written, seen = colour_of(module.out_channels)[:, None], colour_of(module.in_channels)[None]
+            module.mask[:, :, row, column] = (seen <= written if swap == "first" else seen < written).double()
     depends = dependence(net, (3, 4, 4), raster)
     expected = torch.ones(48, 48, dtype=torch.bool).tril(-1)
     assert depends.diagonal().any() if swap == "first" else not torch.equal(depends, expected)
 
 
 def test_masks_of_a_small_kernel_are_those_written_by_hand():
-    own = {"A": [[0, 0, 0], [1, 0, 0], [1, 1, 0]], "B": [[1, 0, 0], [1, 1, 0], [1, 1, 1]]}
-    for kind, centre in own.items():
+    written = {"A": [[0, 0, 0], [1, 0, 0], [1, 1, 0]], "B": [[1, 0, 0], [1, 1, 0], [1, 1, 1]]}
+    for kind, centre in written.items():
         mask = MaskedConv2d(3, 3, (3, 3), kind).mask
         assert mask[:, :, 1, 1].tolist() == centre
         assert (mask[:, :, 0] == 1).all()

@@ -45,10 +45,10 @@ def test_batch_norm_statistics_stay_the_targets_own():
     target = target_of(online)
     online(5 + torch.randn(6, 3))
     target(torch.randn(6, 3) - 5)
-    own = {name: buffer.clone() for name, buffer in target.named_buffers()}
-    assert not torch.equal(own["1.running_mean"], online[1].running_mean)
+    statistics = {name: buffer.clone() for name, buffer in target.named_buffers()}
+    assert not torch.equal(statistics["1.running_mean"], online[1].running_mean)
     follow(target, online, 0.5)
-    assert all(torch.equal(buffer, own[name]) for name, buffer in target.named_buffers())
+    assert all(torch.equal(buffer, statistics[name]) for name, buffer in target.named_buffers())
 
 
 def test_target_is_a_copy_without_gradients():

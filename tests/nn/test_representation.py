@@ -163,20 +163,20 @@ def test_neighbours_vote_as_in_a_naive_loop() -> None:
     z = z + 1.5 * torch.eye(6).double()[labels]
     bank, theirs = z[10:], labels[10:]
     unit = torch.nn.functional.normalize(z)
-    for own, rows, votes in ((None, bank, theirs), (True, z, labels)):
+    for leave_one_out, rows, votes in ((None, bank, theirs), (True, z, labels)):
         right = 0
-        for i in range(10 if own is None else 40):
+        for i in range(10 if leave_one_out is None else 40):
             scores = sorted(
                 (
                     (float(unit[i] @ row / row.norm()), int(votes[j]))
                     for j, row in enumerate(rows)
-                    if own is None or j != i
+                    if leave_one_out is None or j != i
                 ),
                 reverse=True,
             )[:5]
             tally = [sum(math.exp(s / 0.07) for s, label in scores if label == c) for c in range(3)]
             right += tally.index(max(tally)) == int(labels[i])
-        if own is None:
+        if leave_one_out is None:
             percent = knn_percent(z[:10], labels[:10], bank, theirs, k=5)
             assert percent == pytest.approx(10.0 * right)
         else:

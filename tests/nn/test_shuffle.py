@@ -80,5 +80,3 @@ def test_parts_that_do_not_divide_the_batch_are_refused():
     for size, parts in ((8, 3), (8, 8)):
         with pytest.raises(BadInput, match=r"objective.bn_splits is \d, but the 8 images of a process .*; set it to 1"):
             check_parts(size, parts)
-    with pytest.raises(BadInput, match=r"objective.bn_splits is 0; set it to 1"):
-        check_parts(8, 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -38,11 +39,11 @@ def mean_gradients(module: nn.Module, loss: Tensor) -> dict[str, Tensor]:
     return {name: grad.clone() for (name, _), grad in zip(module.named_parameters(), grads, strict=True)}
 
 
-def gathering(own: slice, how) -> dict[str, Tensor]:
+def gathering(images_of_rank: slice, how) -> dict[str, Tensor]:
     """A loss over all pairs of rows, from a layer on each rank."""
     torch.manual_seed(0)
     layer = nn.Linear(5, 4).double()
-    return mean_gradients(layer, uniformity(how(layer(normal(N, 5, seed=1)[own]))))
+    return mean_gradients(layer, uniformity(how(layer(normal(N, 5, seed=1)[images_of_rank]))))
 
 
 def gathering_without_gradient(x: Tensor) -> Tensor:
@@ -55,16 +56,18 @@ def gathering_without_gradient(x: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def normalising(own: slice, kind, shape: tuple[int, ...], convert=convert_sync_batchnorm) -> dict[str, Tensor]:
+def normalising(
+    images_of_rank: slice, kind, shape: tuple[int, ...], convert=convert_sync_batchnorm
+) -> dict[str, Tensor]:
     """A layer, batch norm over all ranks, a loss; three steps, so that running statistics differ from their start."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(4, 3) if len(shape) == 2 else nn.Conv2d(4, 3, 3, padding=1), kind(3)).double()
     if dist.is_initialized():
         net = convert(net, "cpu")
     for step in range(3):
-        y = net(10 + (step + 1) * normal(N, *shape[1:], seed=step)[own])
+        y = net(10 + (step + 1) * normal(N, *shape[1:], seed=step)[images_of_rank])
         # Per image, so that the mean over ranks is the mean over the batch.
-        loss = (y.flatten(1).tanh() * normal(N, y[0].numel(), seed=9)[own]).sum(1).mean()
+        loss = (y.flatten(1).tanh() * normal(N, y[0].numel(), seed=9)[images_of_rank]).sum(1).mean()
     grads = mean_gradients(net, loss)
     net.eval()
     evaluated = net(normal(N, *shape[1:], seed=7))
@@ -89,10 +92,10 @@ def converted_wrongly(module: nn.Module, device_type: str) -> nn.Module:
 def shuffling(rank_: int) -> dict[str, Any]:
     """Keys of a network that returns its images, which are their numbers, and the images that it was given."""
     images = torch.arange(8 * rank_, 8 * rank_ + 8, dtype=torch.float64)[:, None]
-    norm, given = nn.BatchNorm1d(1, momentum=1.0).double(), []
+    norm, seen = nn.BatchNorm1d(1, momentum=1.0).double(), []
 
     def network(x: Tensor) -> Tensor:
-        given.append(x)
+        seen.append(x)
         norm(x)
         return x
 
@@ -100,21 +103,29 @@ def shuffling(rank_: int) -> dict[str, Any]:
     keys = shuffled(network, images)
     mean = norm.running_mean.item()
     shuffled(network, images)
-    return {"images": images, "keys": keys, "running_mean": mean, "given": given[0], "given again": given[1]}
+    return {
+        "images": images,
+        "keys": keys,
+        "running_mean": mean,
+        "given": seen[0],
+        "given again": seen[1],
+    }
 
 
 def compute(rank_: int, world_: int) -> dict[str, dict[str, Any]]:
-    own = slice(rank_, None, world_)  # rows go round the ranks in turn, as the sampler deals them
+    images_of_rank = slice(rank_, None, world_)  # rows go round the ranks in turn, as the sampler deals them
     results = {
-        "gather": gathering(own, gather),
-        "gather without gradient": gathering(own, gathering_without_gradient),
-        "norm of vectors": normalising(own, nn.BatchNorm1d, (N, 4)),
-        "norm of maps": normalising(own, nn.BatchNorm2d, (N, 4, 3, 3)),
-        "norm with cumulative statistics": normalising(own, lambda c: nn.BatchNorm2d(c, momentum=None), (N, 4, 3, 3)),
-        "norm not converted": normalising(own, nn.BatchNorm2d, (N, 4, 3, 3), converted_wrongly),
+        "gather": gathering(images_of_rank, gather),
+        "gather without gradient": gathering(images_of_rank, gathering_without_gradient),
+        "norm of vectors": normalising(images_of_rank, nn.BatchNorm1d, (N, 4)),
+        "norm of maps": normalising(images_of_rank, nn.BatchNorm2d, (N, 4, 3, 3)),
+        "norm with cumulative statistics": normalising(
+            images_of_rank, partial(nn.BatchNorm2d, momentum=None), (N, 4, 3, 3)
+        ),
+        "norm not converted": normalising(images_of_rank, nn.BatchNorm2d, (N, 4, 3, 3), converted_wrongly),
     }
     with mock.patch("bench.nn.norm.sum_over_ranks", raw_sum):
-        results["norm with a raw all_reduce"] = normalising(own, nn.BatchNorm2d, (N, 4, 3, 3))
+        results["norm with a raw all_reduce"] = normalising(images_of_rank, nn.BatchNorm2d, (N, 4, 3, 3))
     if world_ == 2:
         results["bf16"] = {"gathered": gather(torch.full((1, 2), float(rank_), dtype=torch.bfloat16))}
         results["sum"] = {"sum": sum_over_ranks(torch.tensor([1.0 + rank_]))}

@@ -74,15 +74,15 @@ class Case:
         return self.batch(n) if self.batch is not None else images_batch(n, self.sizes)
 
 
-def rows(batch: Batch, own: slice | Tensor) -> Batch:
+def rows(batch: Batch, chosen: slice | Tensor) -> Batch:
     """The given images of a batch, with all that it has of them."""
     parts: dict[str, Any] = {}
     for field in fields(batch):
         value = getattr(batch, field.name)
         if isinstance(value, list):
-            parts[field.name] = [item[own] for item in value]
+            parts[field.name] = [item[chosen] for item in value]
         elif isinstance(value, Tensor):
-            parts[field.name] = value[own]
+            parts[field.name] = value[chosen]
     return replace(batch, **parts)
 
 
@@ -100,13 +100,24 @@ def to(batch: Batch, dtype: torch.dtype) -> Batch:
 
 def load() -> dict[str, Case]:
     """All cases, by name."""
-    found: dict[str, Case] = {}
+    cases: dict[str, Case] = {}
     for file in sorted((Path(__file__).parent / "families").glob("*.py")):
         spec = importlib.util.spec_from_file_location(f"families_{file.stem}", file)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        assert not set(found) & set(module.CASES), file
-        found |= module.CASES
-    return found
+        assert not set(cases) & set(module.CASES), file
+        cases |= module.CASES
+    return cases
+
+
+def assert_same_gradients(
+    objective: Objective, reference: Objective, rtol: float = 1e-7, atol: float = 1e-11, frozen: str | None = None
+) -> None:
+    """Compare the gradients of all parameters; with `frozen`, exactly those whose name starts so have none."""
+    for (name, parameter), expected in zip(objective.named_parameters(), reference.parameters(), strict=True):
+        without = expected.grad is None if frozen is None else name.startswith(frozen)
+        assert (parameter.grad is None) == without, name
+        if not without:
+            torch.testing.assert_close(parameter.grad, expected.grad, rtol=rtol, atol=atol, msg=name)

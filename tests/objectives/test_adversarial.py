@@ -168,7 +168,7 @@ def test_bigans_discriminator_sees_images_with_their_inferred_codes_and_codes_wi
     for image, latent in calls:
         real = image.shape == x.shape and torch.allclose(image, x)
         pairs["real" if real else "fake"].append((image, latent))
-    assert {kind: len(found) for kind, found in pairs.items()} == {"real": 2, "fake": 2}
+    assert {kind: len(calls) for kind, calls in pairs.items()} == {"real": 2, "fake": 2}
     for _, latent in pairs["real"]:
         torch.testing.assert_close(latent, code)
     for image, z in pairs["fake"]:

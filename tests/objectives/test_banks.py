@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import images_batch
+from cases import assert_same_gradients, images_batch
 from narrow import NarrowEncoder
 
 from bench.data.views import MOCO_VIEWS
@@ -25,8 +25,8 @@ M, K, TAU = 12, 5, 0.07
 
 def make(name, **settings):
     puzzle = {"puzzle_size": 99, "patch_size": 32} if name == "pirl" else {}
-    own = {"name": name, "negatives": K, "dim": 6, **puzzle, **settings}
-    return build(own, NarrowEncoder(), num_images=M).double()
+    all_settings = {"name": name, "negatives": K, "dim": 6, **puzzle, **settings}
+    return build(all_settings, NarrowEncoder(), num_images=M).double()
 
 
 def data(name, n=4, seed=0):
@@ -73,8 +73,7 @@ def test_instance_discrimination_is_its_formula_and_z_stays_that_of_the_first_ba
         assert objective.log_z.value.exp().item() == pytest.approx(constant.item(), rel=1e-5)
     loss.backward()
     expected.backward()
-    for ours, theirs in zip(objective.parameters(), reference.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-7)
+    assert_same_gradients(objective, reference, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize("loss", ["nce", "softmax"])
@@ -99,8 +98,7 @@ def test_small_crops_of_instance_discrimination_are_queries_of_the_same_rows_and
     torch.testing.assert_close(value, expected, rtol=1e-6, atol=1e-6)
     value.backward()
     expected.backward()
-    for ours, theirs in zip(objective.parameters(), reference.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-7)
+    assert_same_gradients(objective, reference, rtol=1e-4, atol=1e-7)
     batch.views = batch.views[:1]
     run(without, batch)
     assert torch.equal(objective.bank.vectors, without.bank.vectors)
@@ -147,13 +145,13 @@ def test_only_the_rows_of_the_batch_move_halfway_to_their_embeddings(name):
     run(objective, batch)
     if name == "cmc":
         grey, ab = split(batch.views[0])
-        found = {
+        embeddings = {
             "l_bank.vectors": reference.projector(reference.encoder(grey)),
             "ab_bank.vectors": reference.ab_projector(reference.ab_encoder(ab)),
         }
     else:  # of PIRL, the image's embedding alone: patches never enter
-        found = {"bank.vectors": reference.projector(reference.encoder(batch.views[0]))}
-    for key, z in found.items():
+        embeddings = {"bank.vectors": reference.projector(reference.encoder(batch.views[0]))}
+    for key, z in embeddings.items():
         before, after = reference.get_buffer(key), objective.get_buffer(key)
         expected = F.normalize(0.5 * before[batch.indices] + 0.5 * F.normalize(z, dim=1), dim=1)
         torch.testing.assert_close(after[batch.indices], expected.detach())
@@ -231,13 +229,13 @@ def test_patches_lie_in_their_cells_row_by_row_at_random_places():
     row, column = torch.meshgrid(torch.arange(99.0), torch.arange(99.0), indexing="ij")
     images = torch.stack([row, column, torch.zeros(99, 99)]).repeat(3, 1, 1, 1)
     torch.manual_seed(0)
-    found = patches(images, 21)  # 3×9×3×21×21
-    corners = found[:, :, :2, 0, 0]
+    embeddings = patches(images, 21)  # 3×9×3×21×21
+    corners = embeddings[:, :, :2, 0, 0]
     for number in range(9):
         cell = torch.tensor([number // 3, number % 3]) * 33
         assert ((corners[:, number] >= cell) & (corners[:, number] <= cell + 12)).all()
-    assert torch.equal(found[:, :, 0, :, 3] - found[:, :, 0, :1, 3], torch.arange(21.0).expand(3, 9, 21))
-    assert torch.equal(found[:, :, 1, 3, :] - found[:, :, 1, 3, :1], torch.arange(21.0).expand(3, 9, 21))
+    assert torch.equal(embeddings[:, :, 0, :, 3] - embeddings[:, :, 0, :1, 3], torch.arange(21.0).expand(3, 9, 21))
+    assert torch.equal(embeddings[:, :, 1, 3, :] - embeddings[:, :, 1, 3, :1], torch.arange(21.0).expand(3, 9, 21))
     assert len({tuple(c) for c in (corners % 33).flatten(0, 1).tolist()}) > 15
     with pytest.raises(ValueError, match="patches of 34 pixels do not fit into cells of 33"):
         patches(images, 34)
@@ -262,14 +260,6 @@ def test_defaults_and_views_are_the_papers():
 
 @ALL
 def test_guards(name):
-    for settings, message in (
-        ({"negatives": 0}, r"objective.negatives is 0; set it to 1 or more"),
-        ({"temperature": 0.0}, r"objective.temperature is 0.0; set it above 0"),
-        ({"bank_momentum": 1.0}, r"objective.bank_momentum is 1.0"),
-        ({"loss": "softmx"}, r"Unknown objective.loss 'softmx'; did you mean softmax"),
-    ):
-        with pytest.raises(BadInput, match=message):
-            make(name, **settings)
     with pytest.raises(BadInput, match=r"objective.patch_size is 34, but a cell .* has 33 pixels; set patch_size"):
         make("pirl", patch_size=34)
     with pytest.raises(BadInput, match=r"objective.patch_weight is 0.0"):

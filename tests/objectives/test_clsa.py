@@ -99,12 +99,5 @@ def test_keys_follow_at_a_constant_rate():
 
 
 def test_guards():
-    for settings, message in (
-        ({"beta": -1.0}, r"objective.beta is -1.0; set it to 0"),
-        ({"strong_crops": 6}, r"objective.strong_crops is 6; set it within 1 and 5"),
-        ({"strong_steps": -1}, r"objective.strong_steps is -1; set it to 0"),
-    ):
-        with pytest.raises(BadInput, match=message):
-            make(**settings)
     with pytest.raises(BadInput, match=r"objective.queue_size is 8, no multiple of the 3 images"):
         make().check(3, 32)

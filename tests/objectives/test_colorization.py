@@ -59,15 +59,15 @@ def test_the_loss_and_its_gradient_are_the_papers_sum_over_pixels_and_bins(rebal
     pixels, batch = photographs()
     prior = torch.rand(261, dtype=torch.float64).softmax(0)
     ours.prior.copy_(prior)
-    found = ours(batch)["loss"]
-    found.backward()
+    returned = ours(batch)["loss"]
+    returned.backward()
     ab = quarter_lab(pixels)[:, 1:]
     grey = lab(batch.views[0])[:, :1]
     x = from_lab(torch.cat([grey, 0 * grey, 0 * grey], dim=1))
     weights = rarity_weights(prior) if rebalance else torch.ones(261)
     loss = naive_colour_loss(theirs.decoder(theirs.encoder.last_map(x)), ab, weights)
     loss.backward()
-    torch.testing.assert_close(found, loss, rtol=1e-5, atol=0)
+    torch.testing.assert_close(returned, loss, rtol=1e-5, atol=0)
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-3, atol=1e-6)
 
@@ -166,10 +166,10 @@ def test_each_half_has_batch_statistics_of_its_own():
 def test_split_brain_features_are_those_of_both_halves_joined():
     model = objective("split_brain").eval()
     _, batch = photographs()
-    found = model.outputs(batch.views[0])
+    returned = model.outputs(batch.views[0])
     one, other = (model.encoder(half) for half in model.halves(batch.views[0]))
-    torch.testing.assert_close(found["halves"], torch.cat([one, other], dim=1))
-    torch.testing.assert_close(found["backbone"], model.encoder(batch.views[0]))
+    torch.testing.assert_close(returned["halves"], torch.cat([one, other], dim=1))
+    torch.testing.assert_close(returned["backbone"], model.encoder(batch.views[0]))
 
 
 @pytest.mark.parametrize("name", ["colorization", "split_brain"])
@@ -181,8 +181,3 @@ def test_views_keep_their_colours_and_settings_that_cannot_work_are_refused(name
         objective(name).check(2, 250)
     with pytest.raises(BadInput, match=r"objective\.hidden_dim is 0; set it to 1"):
         objective(name, hidden_dim=0)
-
-
-def test_a_prior_that_never_moves_is_refused():
-    with pytest.raises(BadInput, match=r"objective\.prior_momentum is 1\.0; set it within 0 and 1 \(excluded\)"):
-        objective(prior_momentum=1.0)

@@ -18,10 +18,10 @@ CONFIGS = config_files("pretrain_configs")
 
 @cache
 def by_objective() -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    configs: dict[str, list[str]] = {}
     for name in CONFIGS:
-        found.setdefault(str(load_recipe(name).objective["name"]), []).append(name)
-    return found
+        configs.setdefault(str(load_recipe(name).objective["name"]), []).append(name)
+    return configs
 
 
 def narrow(recipe) -> NarrowEncoder:

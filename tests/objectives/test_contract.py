@@ -8,6 +8,7 @@ from importlib import import_module
 
 import pytest
 import torch
+from cases import load
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.config.objective_settings import settings_of, settings_of_class
@@ -32,7 +33,7 @@ CASES = {
     ),
     "supervised": ({"name": "supervised", "num_classes": 3}, (32,), {"loss", "top1_percent"}),
 }
-PRESETS = {"moco_v2": "moco", "pixel_rnn": "pixel_cnn"}
+BUILDS_ON = {"moco_v2": "moco", "pixel_rnn": "pixel_cnn", "two_loss": "byol", "patch_byol": "byol"}
 BOOTSTRAP = [case for case in CASES if case != "supervised"]
 
 
@@ -62,14 +63,14 @@ def test_docstrings_say_where_it_comes_from(name):
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_an_objective_imports_no_other_but_the_one_that_it_is_a_preset_of(name):
+def test_an_objective_imports_no_other_but_the_one_that_it_builds_on(name):
     module = import_module(OBJECTIVES[name].partition(":")[0])
     imported = [
         node.module for node in ast.walk(ast.parse(inspect.getsource(module))) if isinstance(node, ast.ImportFrom)
     ]
     others = {module.partition(":")[0] for module in OBJECTIVES.values()} & set(imported)
-    assert others == ({f"bench.objectives.{PRESETS[name]}"} if name in PRESETS else set())
-    assert name not in PRESETS or issubclass(kind(name), kind(PRESETS[name]))
+    assert others == ({f"bench.objectives.{BUILDS_ON[name]}"} if name in BUILDS_ON else set())
+    assert name not in BUILDS_ON or issubclass(kind(name), kind(BUILDS_ON[name]))
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -77,11 +78,11 @@ def test_a_step_lowers_the_loss_and_every_parameter_has_a_gradient(case, make, b
     settings, sizes, terms = CASES[case]
     objective, data = make(**settings), batch(*sizes)
     apart(objective)
-    found = objective(data)
-    assert set(found) == terms
-    assert all(term.shape == () and term.isfinite() for term in found.values())
-    assert [name for name, term in found.items() if term.requires_grad] == ["loss"]
-    found["loss"].backward()
+    returned = objective(data)
+    assert set(returned) == terms
+    assert all(term.shape == () and term.isfinite() for term in returned.values())
+    assert [name for name, term in returned.items() if term.requires_grad] == ["loss"]
+    returned["loss"].backward()
     trained = {name: p for name, p in objective.named_parameters() if p.requires_grad}
     assert all(p.grad is not None for p in trained.values())
     norm = torch.stack([p.grad.norm() for p in trained.values()]).norm()
@@ -89,7 +90,7 @@ def test_a_step_lowers_the_loss_and_every_parameter_has_a_gradient(case, make, b
     with torch.no_grad():
         for parameter in trained.values():
             parameter -= 1e-4 / norm * parameter.grad
-    assert objective(data)["loss"] < found["loss"]
+    assert objective(data)["loss"] < returned["loss"]
 
 
 @pytest.mark.parametrize("case", BOOTSTRAP)
@@ -126,8 +127,8 @@ def test_the_target_normalises_by_its_own_batches(case, make, batch, apart):
     for name in ("encoder", "target_encoder"):
         assert getattr(objective, name).layer4[0].bn2.num_batches_tracked > 0
     assert objective.target_encoder.bn1.num_batches_tracked == 2  # once for each global view, by itself
-    own = objective.target_encoder.layer4[0].bn2.running_mean
-    assert not torch.allclose(own, objective.encoder.layer4[0].bn2.running_mean)
+    statistics = objective.target_encoder.layer4[0].bn2.running_mean
+    assert not torch.allclose(statistics, objective.encoder.layer4[0].bn2.running_mean)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -212,3 +213,27 @@ def test_guards(make):
             make(name, projection_dim=-1)
     with pytest.raises(TypeError, match="abstract"):
         Objective(Encoder("resnet18"))
+
+
+NEGATIVES = "negatives, which are other images"
+NEEDS_SEVERAL = {
+    **dict.fromkeys(["moco_v3", "triplet", "amdim", "cpc", "direct_clr", "simclr", "dcl", "dclw"], NEGATIVES),
+    **dict.fromkeys(["simple_contrastive", "hard_contrastive", "align_uniform"], NEGATIVES),
+    "contrastive_2006": "dissimilar pairs, which are of different images",
+    **dict.fromkeys(["vicreg", "vicregl"], "variances over the images of a batch"),
+    "barlow_twins": "correlations over the images of a batch",
+    "swav": "images that share the prototypes",
+    **dict.fromkeys(["taco", "dsm"], "other clips as negatives"),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_batch_of_one_image_is_refused_where_several_are_needed(name):
+    assert kind(name).needs_several_for == NEEDS_SEVERAL.get(name, "")
+    if name in NEEDS_SEVERAL:
+        objective = next(case for case in load().values() if case.settings["name"] == name).make()
+        objective.check(2, 224)
+        with pytest.raises(
+            BadInput, match=rf"needs {NEEDS_SEVERAL[name]}, but batch_size is 1 .*; set batch_size to 2 or more"
+        ):
+            objective.check(1, 224)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from cases import images_batch
+from cases import assert_same_gradients, images_batch
 from narrow import NarrowEncoder
 
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, MOCO_V2_VIEWS, SIMCLR_VIEWS, View
@@ -59,22 +59,19 @@ def unit(x):
 
 
 def same_gradients(objective, reference):
-    for (key, own), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
-        assert (own.grad is None) == (theirs.grad is None), key
-        if own.grad is not None:
-            torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=key)
+    assert_same_gradients(objective, reference)
 
 
 def together(network, views):
     """The network on full views in one forward, then on small crops in another."""
-    found = list(network(torch.cat(views[:2])).chunk(2))
-    return found + (list(network(torch.cat(views[2:])).chunk(len(views) - 2)) if len(views) > 2 else [])
+    outputs = list(network(torch.cat(views[:2])).chunk(2))
+    return outputs + (list(network(torch.cat(views[2:])).chunk(len(views) - 2)) if len(views) > 2 else [])
 
 
 def apart(network, views):
     """The network on each full view by itself, then on small crops in one forward."""
-    found = [network(view) for view in views[:2]]
-    return found + (list(network(torch.cat(views[2:])).chunk(len(views) - 2)) if len(views) > 2 else [])
+    outputs = [network(view) for view in views[:2]]
+    return outputs + (list(network(torch.cat(views[2:])).chunk(len(views) - 2)) if len(views) > 2 else [])
 
 
 def pairs_of(views):
@@ -133,15 +130,15 @@ def naive_pixpro(o, data):
     total, pairs = 0.0, pairs_of(len(x))
     for a, b in pairs:
         for i in range(N):
-            own, diagonal = spots(data.boxes[a][i], y[a].shape[1])
+            centres, diagonal = spots(data.boxes[a][i], y[a].shape[1])
             other, second = spots(data.boxes[b][i], z[b].shape[1])
-            near = [[math.dist(p, q) / max(diagonal, second) < 0.7 for q in other] for p in own]
+            near = [[math.dist(p, q) / max(diagonal, second) < 0.7 for q in other] for p in centres]
             rows, columns = [[unit(v) for v in m[i].flatten(0, 1)] for m in (y[a], z[b])]
             cosines = [[r @ c for c in columns] for r in rows]
             some = [k for k, row in enumerate(near) if any(row)]
             if o.loss == "pixpro":
-                found = [cosines[k][m] for k in some for m, is_near in enumerate(near[k]) if is_near]
-                value = -2 * sum(found) / len(found) if found else 0.0
+                outputs = [cosines[k][m] for k in some for m, is_near in enumerate(near[k]) if is_near]
+                value = -2 * sum(outputs) / len(outputs) if outputs else 0.0
             else:
                 shares = []
                 for k in some:
@@ -184,14 +181,14 @@ def naive_detcon(o, data):
             positives = [k for k in mates if ids[b][k] == number]
             if not positives:
                 continue
-            own = 1 - b
-            without = [k for k in mates if ids[own][k] == number]
+            same_view = 1 - b
+            without = [k for k in mates if ids[same_view][k] == number]
             logits = [p[a][row] @ t[b][k] / 0.1 for k in range(N * m)]
-            logits += [p[a][row] @ t[own][k] / 0.1 for k in range(N * m) if k not in without]
+            logits += [p[a][row] @ t[same_view][k] / 0.1 for k in range(N * m) if k not in without]
             below = torch.logsumexp(torch.stack(logits), 0)
-            found = sum(below - p[a][row] @ t[b][k] / 0.1 for k in positives) / len(positives)
+            outputs = sum(below - p[a][row] @ t[b][k] / 0.1 for k in positives) / len(positives)
             repeated = sum(ids[a][k] == number for k in mates)
-            total = total + 2 * found / repeated / (N * m * len(pairs))
+            total = total + 2 * outputs / repeated / (N * m * len(pairs))
     return total
 
 
@@ -253,8 +250,8 @@ def test_vicregls_global_term_has_the_crops_and_its_local_terms_have_not(crops):
         torch.testing.assert_close(terms[term], local[term])
     terms["loss"].backward()
     expected.backward()
-    for own, theirs in zip(objective.encoder.parameters(), reference.encoder.parameters(), strict=True):
-        torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-7, atol=1e-11)
+    for parameter, theirs in zip(objective.encoder.parameters(), reference.encoder.parameters(), strict=True):
+        torch.testing.assert_close(parameter.grad, theirs.grad, rtol=1e-7, atol=1e-11)
 
 
 # --------------------------------------------------------------------- without crops, bit for bit as it was
@@ -308,8 +305,8 @@ def test_without_crops_value_and_gradient_are_bit_for_bit_those_of_two_views(nam
     assert torch.equal(terms["loss"], expected)
     terms["loss"].backward()
     expected.backward()
-    for own, theirs in zip(objective.encoder.parameters(), reference.encoder.parameters(), strict=True):
-        assert own.grad is None or torch.equal(own.grad, theirs.grad)
+    for parameter, theirs in zip(objective.encoder.parameters(), reference.encoder.parameters(), strict=True):
+        assert parameter.grad is None or torch.equal(parameter.grad, theirs.grad)
 
 
 # ------------------------------------------------------------------------------------- views and guards

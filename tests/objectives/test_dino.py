@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import assert_same_gradients
 from lightly.loss import DINOLoss
 from lightly.models.modules import DINOProjectionHead
 from narrow import NarrowEncoder
@@ -14,7 +15,6 @@ from torch import nn
 
 from bench.config.load import load_recipe
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, View
-from bench.errors import BadInput
 from bench.objectives import build
 from bench.objectives.dino import sharpened
 
@@ -27,12 +27,12 @@ def small(**settings):
 def outputs(objective, views, prefix=""):
     """Of the student, or with "target_" of the teacher; one forward for each resolution."""
     encoder, projector, last = (getattr(objective, prefix + name) for name in ("encoder", "projector", "last_layer"))
-    found = []
+    values = []
     for same in (views[:2], views[2:]):
         if same:
             x = F.normalize(projector(encoder(torch.cat(same))), dim=1)
-            found += (x @ F.normalize(last.weight, dim=1).T).chunk(len(same))
-    return found
+            values += (x @ F.normalize(last.weight, dim=1).T).chunk(len(same))
+    return values
 
 
 def by_hand(teacher, student, center, teacher_temperature, student_temperature):
@@ -69,10 +69,7 @@ def test_value_and_gradient_equal_the_loops_and_lightlys(which, crops, batch, ap
     torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-7)
     ours.backward()
     expected.backward()
-    for (name, own), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
-        assert (own.grad is None) == name.startswith("target_"), name
-        if own.grad is not None:
-            torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-5, atol=1e-8, msg=name)
+    assert_same_gradients(objective, reference, rtol=1e-5, atol=1e-8, frozen="target_")
     if which == "lightly":
         torch.testing.assert_close(objective.center, loss.center.flatten())
 
@@ -127,10 +124,10 @@ def test_the_head_is_lightlys_up_to_where_it_starts():
     head = DINOProjectionHead(24, 12, 6, 9).double()
     linear = [layer for layer in objective.projector if isinstance(layer, nn.Linear)]
     theirs = [layer for layer in head.layers if isinstance(layer, nn.Linear)]
-    for own, other in zip(linear, theirs, strict=True):
-        other.load_state_dict(own.state_dict())
-        assert not own.bias.any()
-        assert own.weight.std().item() == pytest.approx(0.02, rel=0.25)
+    for layer, other in zip(linear, theirs, strict=True):
+        other.load_state_dict(layer.state_dict())
+        assert not layer.bias.any()
+        assert layer.weight.std().item() == pytest.approx(0.02, rel=0.25)
     head.last_layer.weight_v.data = objective.last_layer.weight.data
     x = torch.randn(5, 24, dtype=torch.float64)
     z = F.normalize(objective.projector(x), dim=1) @ F.normalize(objective.last_layer.weight, dim=1).T
@@ -148,11 +145,11 @@ def test_the_last_layer_is_held_for_a_share_of_the_run(batch):
 
 def test_the_teachers_temperature_rises_from_004_to_007_and_stays():
     objective = small(temperature_warmup=0.5)
-    found = [objective.teacher_temperature.item()]
+    values = [objective.teacher_temperature.item()]
     for progress in (0.0, 0.25, 0.5, 0.9):
         objective.after_step(progress)
-        found.append(objective.teacher_temperature.item())
-    assert found == pytest.approx([0.04, 0.04, 0.055, 0.07, 0.07])
+        values.append(objective.teacher_temperature.item())
+    assert values == pytest.approx([0.04, 0.04, 0.055, 0.07, 0.07])
 
 
 def test_the_teacher_follows_with_all_its_parts(apart):
@@ -177,18 +174,3 @@ def test_views_and_defaults():
     recipe = load_recipe("imagenet_dino")
     assert recipe.objective["freeze_share"] * recipe.epochs == pytest.approx(1)
     assert recipe.objective["temperature_warmup"] * recipe.epochs == pytest.approx(50)
-
-
-@pytest.mark.parametrize(
-    ("settings", "words"),
-    [
-        ({"student_temperature": 0.0}, r"objective\.student_temperature is 0\.0; set it above 0"),
-        ({"last_temperature": -1.0}, r"objective\.last_temperature is -1\.0; set it above 0"),
-        ({"tau0": 1.5}, r"objective\.tau0 is 1\.5; set it within 0 and 1"),
-        ({"freeze_share": -0.1}, r"objective\.freeze_share is -0\.1; set it within 0 and 1"),
-        ({"crops": -1}, r"objective\.crops is -1; set it to 0"),
-    ],
-)
-def test_settings_that_make_no_sense_are_refused(settings, words):
-    with pytest.raises(BadInput, match=words):
-        small(**settings)

@@ -48,11 +48,11 @@ def test_every_objective_that_trains_has_a_case():
 def test_terms_are_scalars_and_gradient_reaches_exactly_what_is_trained(case: Case):
     objective, data = case.make(), case.data()
     apart(objective)
-    found = run(objective, data)
-    assert set(found) == case.terms
-    assert all(term.shape == () and term.isfinite() for term in found.values())
-    assert [name for name, term in found.items() if term.requires_grad] == ["loss"]
-    found["loss"].backward()
+    returned = run(objective, data)
+    assert set(returned) == case.terms
+    assert all(term.shape == () and term.isfinite() for term in returned.values())
+    assert [name for name, term in returned.items() if term.requires_grad] == ["loss"]
+    returned["loss"].backward()
     trained = {name for name, p in objective.named_parameters() if p.requires_grad}
     still = {name for name, _ in objective.named_parameters() if case.frozen and name.startswith(case.frozen)}
     assert trained == {name for name, _ in objective.named_parameters()} - still
@@ -190,8 +190,8 @@ def test_norms_and_biases_neither_decay_nor_adapt(case: Case):
     assert all(group["decay"] == group["adapt"] for group in groups)
     for prefix, module in objective.named_modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.LayerNorm):
-            own = {f"{prefix}.{name}" for name, p in module.named_parameters(recurse=False) if p.requires_grad}
-            assert own <= spared
+            direct = {f"{prefix}.{name}" for name, p in module.named_parameters(recurse=False) if p.requires_grad}
+            assert direct <= spared
 
 
 @each

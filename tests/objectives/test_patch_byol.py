@@ -113,16 +113,10 @@ def test_views(make):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"sampling": "gird"}, "Unknown objective.sampling 'gird'; did you mean grid"),
-        ({"sampling": "x"}, "Unknown objective.sampling 'x'; known: grid, random"),
-        ({"patches": 0}, "objective.patches is 0; set it to 1 or more"),
         ({"patches": 8}, r"objective.patches is 8, but a grid has 4, 9, 16, …; set objective.sampling='random'"),
-        ({"patch_size": 16}, "objective.patch_size is 16; set it to 32 or more"),
         ({"patch_scale": (0.5, 0.1)}, "give two ascending shares"),
         ({"patch_scale": (0.5,)}, r"is \(0\.5,\), but should be tuple\[float, float\]"),
         ({"patch_scale": (0.0, 0.5)}, "give two ascending shares"),
-        ({"patch_weight": -0.1}, "objective.patch_weight is -0.1; set it to 0 or more"),
-        ({"gate_temperature": 0.0}, "objective.gate_temperature is 0.0; set it above 0, or to None"),
     ],
 )
 def test_guards(settings, message, make):

@@ -64,8 +64,8 @@ def naive(objective, data, loss="pixpro", gamma=2.0, tau=0.3):
     for a, b in ((0, 1), (1, 0)):
         for image in range(4):
             x, z = xs[a][image], zs[b][image]
-            found = pairs(data.boxes[a][image], data.boxes[b][image], maps[a].shape[2:], maps[b].shape[2:])
-            if not found:
+            matches_of_image = pairs(data.boxes[a][image], data.boxes[b][image], maps[a].shape[2:], maps[b].shape[2:])
+            if not matches_of_image:
                 continue
             if loss == "pixpro":
                 g = objective.transform(x)
@@ -73,13 +73,13 @@ def naive(objective, data, loss="pixpro", gamma=2.0, tau=0.3):
                     sum(max(cos(x[i], x[j]), torch.tensor(0.0)) ** gamma * g[j] / g[j].norm() for j in range(len(x)))
                     for i in range(len(x))
                 ]
-                total = total - 2 * sum(cos(y[i], z[j]) for i, j in found) / len(found) / 4
+                total = total - 2 * sum(cos(y[i], z[j]) for i, j in matches_of_image) / len(matches_of_image) / 4
             else:
-                own = sorted({i for i, _ in found})
-                for i in own:
+                matched = sorted({i for i, _ in matches_of_image})
+                for i in matched:
                     values = [torch.exp(cos(x[i], row) / tau) for row in z]
-                    share = sum(values[j] for k, j in found if k == i) / sum(values)
-                    total = total - torch.log(share) / len(own) / 4
+                    share = sum(values[j] for k, j in matches_of_image if k == i) / sum(values)
+                    total = total - torch.log(share) / len(matched) / 4
     return total
 
 

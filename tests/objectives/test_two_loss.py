@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from cases import assert_same_gradients
 
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, View
 from bench.errors import BadInput
@@ -79,10 +80,7 @@ def test_small_crops_predict_the_targets_of_both_views_in_both_losses(make, batc
     torch.testing.assert_close(terms["loss"], loss1 + loss2)
     terms["loss"].backward()
     (loss1 + loss2).backward()
-    for (name, own), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
-        assert (own.grad is None) == name.startswith("target_"), name
-        if own.grad is not None:
-            torch.testing.assert_close(own.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=name)
+    assert_same_gradients(objective, reference, frozen="target_")
 
 
 @pytest.mark.parametrize("loss2", ["dense_byol", "align_uniform", "variance_covariance"])
@@ -117,8 +115,8 @@ def test_without_crops_the_logistic_loss_is_bit_for_bit_half_the_sum_of_both_dir
     assert torch.equal(loss, one)
     loss.backward()
     one.backward()
-    for own, theirs in zip(objective.parameters(), reference.parameters(), strict=True):
-        assert own.grad is None or torch.equal(own.grad, theirs.grad)
+    for ours, theirs in zip(objective.parameters(), reference.parameters(), strict=True):
+        assert ours.grad is None or torch.equal(ours.grad, theirs.grad)
 
 
 def test_dense_slot(make, batch, apart):
@@ -165,10 +163,10 @@ def test_a_second_loss_of_weight_0_is_byol_and_is_still_told(loss2, make, batch,
     for loss in (terms["loss"], byol(data)["loss"]):
         loss.backward()
     for name, parameter in byol.named_parameters():
-        own = both.get_parameter(name)
-        assert (own.grad is None) == (parameter.grad is None)
+        ours = both.get_parameter(name)
+        assert (ours.grad is None) == (parameter.grad is None)
         if parameter.grad is not None:
-            torch.testing.assert_close(own.grad, parameter.grad)
+            torch.testing.assert_close(ours.grad, parameter.grad)
 
 
 def test_views_and_defaults(make):
@@ -187,9 +185,5 @@ def test_guards(make):
         BadInput, match=r"Unknown objective.loss2 'none'; known: logistic, logistic_centred, least_squares, dense_byol"
     ):
         make("two_loss", loss2="none")
-    with pytest.raises(BadInput, match=r"objective.loss1_weight is -1; set it to 0 or more"):
-        make("two_loss", loss1_weight=-1)
-    with pytest.raises(BadInput, match=r"objective.loss2_weight is -1; set it to 0 or more"):
-        make("two_loss", loss2_weight=-1)
     with pytest.raises(BadInput, match=r"loss1_weight and objective.loss2_weight are both 0; set one of them above 0"):
         make("two_loss", loss1_weight=0, loss2_weight=0)

@@ -25,7 +25,7 @@ BROKEN = (
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
+def results(tmp_path_factory):
     """What (world 1), (world 2, rank 0) and (world 2, rank 1) computed."""
     folder = tmp_path_factory.mktemp("ranks")
     jobs = [(0, 1), (0, 2), (1, 2)]
@@ -42,25 +42,25 @@ def found(tmp_path_factory):
     return [torch.load(folder / f"world_{world}_rank_{rank}.pt") for rank, world in jobs]
 
 
-def distance(found, expected, kind):
+def distance(results, expected, kind):
     """How far the tensors of a kind are from those expected, relative to these, all taken as one vector."""
     names = [name for name in expected if name.startswith(kind)]
     assert names
-    assert names == [name for name in found if name.startswith(kind)]
-    one = torch.cat([found[name].double().flatten() for name in names])
+    assert names == [name for name in results if name.startswith(kind)]
+    one = torch.cat([results[name].double().flatten() for name in names])
     other = torch.cat([expected[name].double().flatten() for name in names])
     return ((one - other).norm() / other.norm()).item()
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_gradients_terms_and_statistics_equal_those_of_one_process(found, case):
-    alone, *ranks = found
+def test_gradients_terms_and_statistics_equal_those_of_one_process(results, case):
+    alone, *ranks = results
     for rank in ranks:
         for kind in ("grad", "term", "buffer"):
             assert distance(rank[case], alone[case], kind) < 1e-9, kind
 
 
 @pytest.mark.parametrize("case", BROKEN)
-def test_the_comparison_can_fail(found, case):
-    alone, first, _ = found
+def test_the_comparison_can_fail(results, case):
+    alone, first, _ = results
     assert distance(first[f"broken {case}"], alone[case], "grad") > 1e-3

@@ -18,15 +18,15 @@ from cases import Case, load, rows
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.nn.collectives import gather, own_rows
+from bench.nn.collectives import gather, rank_rows
 from bench.nn.norm import convert_sync_batchnorm
 
 
 def gather_without_gradient(x: Tensor) -> Tensor:
     """A plain all_gather with the own rows put back: those of other ranks take no gradient."""
-    everyone = gather(x.detach()).clone()
-    everyone[own_rows(len(x))] = x
-    return everyone
+    all_rows = gather(x.detach()).clone()
+    all_rows[rank_rows(len(x))] = x
+    return all_rows
 
 
 # What a careless rank would do: no negatives from others, statistics of its own rows, positives in the wrong place.
@@ -35,8 +35,8 @@ BROKEN = {
     "two_loss align_uniform": {"gather": lambda x: x},
     "two_loss variance_covariance": {"gather": lambda x: x},
     "simclr": {"gather": gather_without_gradient},
-    "simclr crops": {"gather": lambda x: x, "own_rows": slice},
-    "dclw crops": {"gather": lambda x: x, "own_rows": slice},
+    "simclr crops": {"gather": lambda x: x, "rank_rows": slice},
+    "dclw crops": {"gather": lambda x: x, "rank_rows": slice},
     "moco_v3 crops": {"gather": lambda x: x, "rank": lambda: 0},
     "barlow_twins crops": {"gather": lambda x: x},
 }
@@ -45,29 +45,29 @@ BROKEN = {
 class Numbered:
     """Draws in the place of `bench.nn.draws`: of each call one table for the whole batch, of which ranks take rows."""
 
-    def __init__(self, total: int, own: slice) -> None:
-        self.total, self.own, self.calls = total, own, 0
+    def __init__(self, total: int, rank_images: slice) -> None:
+        self.total, self.rank_images, self.calls = total, rank_images, 0
 
     def _generator(self, n: int) -> torch.Generator:
-        assert n == len(range(self.total)[self.own]), "draws are for each image of the batch, once"
+        assert n == len(range(self.total)[self.rank_images]), "draws are for each image of the batch, once"
         self.calls += 1
         return torch.Generator().manual_seed(self.calls)
 
     def uniform(self, n: int, *shape: int, like: Tensor) -> Tensor:
-        return torch.rand(self.total, *shape, generator=self._generator(n), dtype=torch.float64)[self.own].to(
+        return torch.rand(self.total, *shape, generator=self._generator(n), dtype=torch.float64)[self.rank_images].to(
             like.dtype
         )
 
     def normal(self, n: int, *shape: int, like: Tensor) -> Tensor:
-        return torch.randn(self.total, *shape, generator=self._generator(n), dtype=torch.float64)[self.own].to(
+        return torch.randn(self.total, *shape, generator=self._generator(n), dtype=torch.float64)[self.rank_images].to(
             like.dtype
         )
 
     def integers(self, n: int, *shape: int, high: int, device: Any) -> Tensor:
-        return torch.randint(high, (self.total, *shape), generator=self._generator(n))[self.own]
+        return torch.randint(high, (self.total, *shape), generator=self._generator(n))[self.rank_images]
 
     def permutations(self, n: int, k: int, *, device: Any) -> Tensor:
-        return torch.rand(self.total, k, generator=self._generator(n)).argsort(dim=1)[self.own]
+        return torch.rand(self.total, k, generator=self._generator(n)).argsort(dim=1)[self.rank_images]
 
 
 def sample(tensor: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def in_any_order(name: str, buffer: Tensor) -> Tensor:
     return buffer[buffer.double().sum(1).argsort()] if name.endswith(".keys") else buffer
 
 
-def step(case: Case, own: slice) -> dict[str, Tensor]:
+def step(case: Case, rank_images: slice) -> dict[str, Tensor]:
     """One forward, backward and what follows a step: gradients, terms (means over ranks), and buffers."""
     objective = case.make()
     with torch.no_grad():  # else a target would be the online network, as at the very start
@@ -91,28 +91,28 @@ def step(case: Case, own: slice) -> dict[str, Tensor]:
     model: torch.nn.Module = objective
     if dist.is_initialized():
         model = DistributedDataParallel(convert_sync_batchnorm(objective, "cpu"), broadcast_buffers=False)
-    draws = Numbered(case.n, own)
+    draws = Numbered(case.n, rank_images)
     names = ("uniform", "normal", "integers", "permutations")
     with mock.patch.multiple("bench.nn.draws", **{name: getattr(draws, name) for name in names}):
-        terms = model(rows(case.data(), own))
+        terms = model(rows(case.data(), rank_images))
         terms["loss"].backward()
-    found: dict[str, Tensor] = {}
+    results: dict[str, Tensor] = {}
     for name, term in terms.items():
         value = term.detach().clone().double()
         if dist.is_initialized():
             dist.all_reduce(value)
             value /= dist.get_world_size()
-        found[f"term {name}"] = value
+        results[f"term {name}"] = value
     for name, parameter in objective.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None, name  # DistributedDataParallel would wait for it for ever
-            found[f"grad {name}"] = sample(parameter.grad)
+            results[f"grad {name}"] = sample(parameter.grad)
         else:
             assert parameter.grad is None, name
     objective.before_step(0.5)
     objective.after_step(0.5)
     buffers = {name: sample(in_any_order(name, buffer)) for name, buffer in objective.named_buffers()}
-    return found | {f"buffer {name}": buffer for name, buffer in buffers.items()}
+    return results | {f"buffer {name}": buffer for name, buffer in buffers.items()}
 
 
 def main() -> None:
@@ -120,14 +120,14 @@ def main() -> None:
     torch.set_num_threads(1)
     if world > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
-    own = slice(rank, None, world)  # rows go round the ranks in turn, as the sampler deals them
+    rank_images = slice(rank, None, world)  # rows go round the ranks in turn, as the sampler deals them
     cases = {name: case for name, case in load().items() if case.ranks}
-    found = {name: step(case, own) for name, case in cases.items()}
+    results = {name: step(case, rank_images) for name, case in cases.items()}
     if world > 1:
         for name, parts in BROKEN.items():
             with mock.patch.multiple(type(cases[name].make()).forward.__module__, **parts):
-                found[f"broken {name}"] = step(cases[name], own)
-    torch.save(found, folder / f"world_{world}_rank_{rank}.pt")
+                results[f"broken {name}"] = step(cases[name], rank_images)
+    torch.save(results, folder / f"world_{world}_rank_{rank}.pt")
     if world > 1:
         dist.destroy_process_group()
 
