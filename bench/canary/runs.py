@@ -97,8 +97,9 @@ def _each(
     wanted: Sequence[tuple[Canary, str]], root: Path, jobs: int, conditions: Conditions
 ) -> Iterator[tuple[Canary, str, Measurements]]:
     """Yield (case, mistake or "", measurements) as the runs end, in processes started under these conditions."""
+    processes = min(max(1, jobs // conditions.threads), len(wanted))
     with ProcessPoolExecutor(
-        min(jobs, len(wanted)), get_context("spawn"), initializer=_set_environment, initargs=(conditions,)
+        processes, get_context("spawn"), initializer=_set_environment, initargs=(conditions,)
     ) as pool:
         running: dict[Future[Measurements], tuple[Canary, str]] = {
             pool.submit(_run, case, root, conditions, mistake): (case, mistake) for case, mistake in wanted

@@ -21,18 +21,18 @@ from bench.objectives import build
 
 # A mistake, and an objective that shows it in the first eighth of its run.
 PLANTED = [
-    ("loss_halved", "byol"),
+    ("loss_halved", "vicreg"),
     ("sign_wrong", "simclr"),
     ("term_sign_wrong", "vicreg"),
-    ("gradient_through_target", "byol"),
+    ("gradient_through_target", "moco_v2"),
     ("gradient_through_target", "simsiam"),
-    ("predictor_removed", "byol"),
+    ("predictor_removed", "simsiam"),
     ("target_frozen", "dino"),
     ("momentum_zero", "dino"),
     ("temperature_times_ten", "simclr"),
     ("positive_among_negatives", "moco_v2"),
     ("views_identical", "simsiam"),
-    ("projector_bypassed", "byol"),
+    ("projector_bypassed", "simclr"),
 ]
 
 
@@ -68,7 +68,7 @@ def test_a_whole_run_is_as_recorded_and_beats_random_weights(root):
     assert measured.losses[-1] < measured.losses[0]
 
 
-@pytest.mark.parametrize("name", ["byol", "simclr", "moco_v2", "vicreg"])
+@pytest.mark.parametrize("name", sorted({name for _, name in PLANTED}))
 def test_a_correct_objective_starts_as_recorded(root, name):
     assert complaints(run(canary(name), root, parts=1), read_expected()[name]) == []
 
@@ -109,6 +109,7 @@ def test_a_run_repeats_itself_bit_for_bit_and_other_seeds_and_weights_do_not(roo
     assert len({first, seed, weights}) == 3
 
 
+@pytest.mark.slow
 def test_a_run_is_started_under_its_conditions(root):
     """Kernels are chosen when torch is imported, so the environment must be there before."""
     case = replace(canary("supervised"), steps=8)

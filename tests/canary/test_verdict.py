@@ -40,8 +40,8 @@ def test_every_objective_that_trains_was_recorded_as_it_is_trained_now():
     assert json.loads(FILE.read_text())["conditions"] == [asdict(conditions) for conditions in CONDITIONS]
 
 
-def test_the_range_of_the_loss_is_as_wide_as_runs_differ_in_this_part_or_the_one_before(expected):
-    halves = [SPREAD * deviation + LOSS_SHARE * 4.01 for deviation in (0.01, 0.04, 0.04, 0.03)]
+def test_the_range_of_the_loss_is_as_wide_as_runs_have_differed_until_then(expected):
+    halves = [SPREAD * deviation + LOSS_SHARE * 4.01 for deviation in (0.01, 0.04, 0.04, 0.04)]
     assert expected.low == pytest.approx([mean - half for mean, half in zip((4, 3, 2, 1), halves, strict=True)])
     assert expected.high == pytest.approx([mean + half for mean, half in zip((4, 3, 2, 1), halves, strict=True)])
 
@@ -54,7 +54,7 @@ def test_the_range_of_how_far_a_network_moved(expected):
 
 def test_half_of_the_least_recorded_gain_rank_and_spread_is_due(expected):
     assert (expected.gain, expected.std, expected.rank) == (6.5, 0.25, 20.0)
-    assert expect(canary("byol"), [replace(RUN, knn_percent=38.9)]).gain is None  # within the noise of so few images
+    assert expect(canary("byol"), [replace(RUN, knn_percent=42.9)]).gain is None  # within the noise of so few images
 
 
 def test_a_run_as_recorded_has_no_complaint(expected):
@@ -64,7 +64,7 @@ def test_a_run_as_recorded_has_no_complaint(expected):
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"losses": (2.0, 1.5, 1.0, 0.5)}, "loss 2 in part 1 of 4, recorded 3.89 to 4.11"),
+        ({"losses": (2.0, 1.5, 1.0, 0.5)}, "loss 2 in part 1 of 4, recorded 3.88 to 4.12"),
         ({"losses": (4.0, 3.0, 2.0, 1.5)}, "loss 1.5 in part 4"),
         ({"losses": (4.0, float("nan"), 2.0, 1.0)}, "loss nan in part 2"),
         ({"knn_percent": 41.0}, "neighbours gained 6.0 points on random weights, at least 6.5 were due"),
