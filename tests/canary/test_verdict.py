@@ -54,7 +54,7 @@ def test_the_range_of_how_far_a_network_moved(expected):
 
 def test_half_of_the_least_recorded_gain_rank_and_spread_is_due(expected):
     assert (expected.gain, expected.std, expected.rank) == (6.5, 0.25, 20.0)
-    assert expect(canary("byol"), [replace(RUN, knn_percent=42.9)]).gain is None  # within the noise of so few images
+    assert expect(canary("byol"), [replace(RUN, knn_percent=40.9)]).gain is None  # within the noise of so few images
 
 
 def test_a_run_as_recorded_has_no_complaint(expected):
