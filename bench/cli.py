@@ -206,36 +206,31 @@ def _print_results(results_dir: Path) -> None:
 def canary_command(
     names: Annotated[list[str], typer.Argument(help="Objectives; all, if left out.", metavar="[NAME …]")] = [],  # noqa: B006
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; one a core if left out.")] = None,
-    record: Annotated[bool, typer.Option("--record", help="Keep how it goes now as what is expected.")] = False,
-    mistakes: Annotated[bool, typer.Option("--mistakes", help="Plant mistakes and say which are heard.")] = False,
+    record: Annotated[bool, typer.Option("--record", help="Record the expected ranges anew.")] = False,
+    mistakes: Annotated[bool, typer.Option("--mistakes", help="Plant mistakes and say which are noticed.")] = False,
     work_dir: WorkDir = Path("runs"),
 ) -> None:
-    """Train each objective for seconds on a small fixed set, and say if it goes otherwise than it used to."""
-    from bench.canary import flock
+    """Train each objective for seconds on a small fixed set, and say which train otherwise than recorded."""
+    from bench.canary import runs
 
-    def tell(name: str, song: dict[str, Any], complaints: list[str]) -> None:
-        first, last = song["losses"][0], song["losses"][-1]
-        knn = f"kNN {song['knn_random_percent']:.0f} -> {song['knn_percent']:.0f} %"
-        alive = f"rank {song['rank']:.0f}, spread {song['std']:.2f}"
+    def report(name: str, run: Any, complaints: list[str]) -> None:
+        accuracy = f"kNN {run.knn_random_percent:.0f} -> {run.knn_percent:.0f} %"
         words = "; ".join(complaints) or ("recorded" if record else "as recorded")
         print(
-            f"{name:<24} loss {first:8.4g} -> {last:8.4g}  {knn}  {alive}  {song['seconds']:.0f} s  {words}", flush=True
+            f"{name:<24} loss {run.losses[0]:8.4g} -> {run.losses[-1]:8.4g}  {accuracy}  "
+            f"rank {run.rank:.0f}, spread {run.std:.2f}  {run.seconds:.0f} s  {words}",
+            flush=True,
         )
 
+    def report_mistake(name: str, mistake: str, complaints: list[str]) -> None:
+        print(f"{name:<20} {mistake:<26} {'; '.join(complaints) or 'NOT NOTICED'}", flush=True)
+
     jobs = jobs or len(os.sched_getaffinity(0))
-    root = work_dir / "canary" / f"images-{flock.VERSION}"
+    root = work_dir / "canary" / f"images-{runs.VERSION}"
     if mistakes:
-        deaf = flock.plant(
-            names,
-            root,
-            jobs,
-            lambda *told: print(f"{told[0]:<20} {told[1]:<26} {'; '.join(told[2]) or 'NOT HEARD'}", flush=True),
-        )
-        print(f"not heard: {', '.join(sorted(deaf)) or 'none'}")
-        return
-    if record:
-        flock.record(names, root, jobs, tell)
-        return
-    failed = flock.check(names, root, jobs, tell)
-    if failed:
+        missed = runs.plant(names, root, jobs, report_mistake)
+        print(f"not noticed: {', '.join(sorted(missed)) or 'none'}")
+    elif record:
+        runs.record(names, root, jobs, report)
+    elif failed := runs.check(names, root, jobs, report):
         raise StageFailed(f"{len(failed)} went otherwise than recorded: {', '.join(sorted(failed))}.")

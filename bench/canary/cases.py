@@ -1,7 +1,7 @@
 """How each objective is trained for the canary: small heads, and a schedule of seconds.
 
-A setting is given to every objective whose constructor has it; OWN is for one objective alone. This module does not
-import torch.
+SHARED is given to every objective whose constructor has these settings, PARTICULAR to one objective. CONDITIONS are
+what the expected ranges are recorded under. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -43,12 +43,11 @@ class Canary:
 
     Args:
         name: of the objective.
-        settings: of the objective, over its defaults.
+        settings: of the objective, in place of its defaults.
         steps: optimizer steps.
-        batch_size: images a step.
-        view_size: side of global views in pixels.
-        optimizer, lr: `sgd` has momentum .9.
-        knn: whether it is expected to beat random weights in this time.
+        batch_size: images per step.
+        view_size: side of the global views in pixels.
+        lr: Adam's learning rate after warm-up.
     """
 
     name: str
@@ -56,23 +55,47 @@ class Canary:
     steps: int = 64
     batch_size: int = 48
     view_size: int = 64
-    optimizer: str = "adam"
     lr: float = 2e-3
-    knn: bool = True
 
 
-# Objectives with nothing to train.
-NONE = frozenset({"random_init"})
+@dataclass(frozen=True)
+class Conditions:
+    """What may differ from machine to machine without anything being wrong.
 
-SLOW: dict[str, Any] = {"steps": 96}  # what follows slowly shows late
-OWN: dict[str, dict[str, Any]] = {
-    "byol": SLOW,
-    "two_loss": SLOW,
-    "patch_byol": {"settings": {"patches": 4, "sampling": "grid"}, **SLOW},
+    Args:
+        kernels: environment variables, set before torch is imported, that make it compute as on another processor.
+        threads: of one run.
+        shake: which small random change of the initial weights; 0 is none.
+    """
+
+    kernels: dict[str, str] = field(default_factory=dict)
+    threads: int = 1
+    shake: int = 0
+
+
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"}
+AVX = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX", "MKL_CBWR": "COMPATIBLE"}
+SSE = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+CONDITIONS = (
+    Conditions(),  # the processor's best kernels
+    Conditions(threads=2, shake=1),
+    Conditions(AVX2),
+    Conditions(AVX2, threads=2, shake=2),
+    Conditions(AVX, shake=3),
+    Conditions(SSE),
+)
+
+UNTRAINED = frozenset({"random_init"})
+
+LONG: dict[str, Any] = {"steps": 96}  # targets that follow slowly need more steps to show a mistake
+PARTICULAR: dict[str, dict[str, Any]] = {
+    "byol": LONG,
+    "two_loss": LONG,
+    "patch_byol": {"settings": {"patches": 4, "sampling": "grid"}, **LONG},
     "direct_clr": {"lr": 5e-4},  # at a higher rate three runs differ by more than a wrong temperature makes
-    "moco": SLOW,
-    "moco_v2": SLOW,
-    "moco_v3": SLOW,
+    "moco": LONG,
+    "moco_v2": LONG,
+    "moco_v3": LONG,
     "swav": {"settings": {"crops": 2, "prototypes": 32, "freeze_share": 0.02}},
     "dino": {"settings": {"crops": 2, "outputs_dim": 64, "tau0": 0.95, "freeze_share": 0.02}, "lr": 5e-4},
     "taco": {"settings": {"frames": 3, "stride": 1, "transforms": ("speed", "reverse")}, "batch_size": 16},
@@ -102,11 +125,11 @@ OWN: dict[str, dict[str, Any]] = {
 
 def canaries() -> dict[str, Canary]:
     """Return {objective: how it is trained} for every objective that trains."""
-    return {name: canary(name) for name in objectives() if name not in NONE}
+    return {name: canary(name) for name in objectives() if name not in UNTRAINED}
 
 
 def canary(name: str) -> Canary:
     """Return how one objective is trained."""
-    takes, own = settings_of(name), dict(OWN.get(name, {}))
-    settings = {key: value for key, value in SHARED.items() if key in takes} | own.pop("settings", {})
-    return replace(Canary(name, settings), **own)
+    accepted, particular = settings_of(name), dict(PARTICULAR.get(name, {}))
+    settings = {key: value for key, value in SHARED.items() if key in accepted} | particular.pop("settings", {})
+    return replace(Canary(name, settings), **particular)

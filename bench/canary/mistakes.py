@@ -1,7 +1,7 @@
-"""Mistakes that people make in these objectives, planted on purpose: a canary that does not hear them is of no use.
+"""Mistakes that people make in these objectives, planted on purpose to see whether the canary notices them.
 
-Each takes an objective that was built right and spoils it in place. `applies` says where a mistake can be made, by an
-objective's parts; tests/canary holds that each is heard somewhere, docs/canary.md says which were not heard where.
+Each function takes a correct objective and spoils it in place. `applies` says where a mistake can be made, by an
+objective's parts. tests/canary checks that each is noticed somewhere; docs/canary.md says where and by what.
 """
 
 from __future__ import annotations
@@ -21,54 +21,53 @@ from bench.objectives.base import Objective
 Forward = Callable[[Batch], dict[str, Tensor]]
 
 
-def _around(objective: Objective, wrap: Callable[[Forward, Batch], dict[str, Tensor]]) -> None:
-    """Put `wrap(forward, batch)` in the place of forward."""
+def _wrap_forward(objective: Objective, wrap: Callable[[Forward, Batch], dict[str, Tensor]]) -> None:
+    """Replace forward by `wrap(forward, batch)`."""
     forward = objective.forward
     objective.forward = lambda batch: wrap(forward, batch)  # type: ignore[method-assign]
 
 
 def _pairs(objective: Objective) -> Iterator[tuple[nn.Module, nn.Module]]:
-    """(follower, what it follows) of each network that moves after another."""
+    """Yield (target network, the network whose moving average it is)."""
     children = dict(objective.named_children())
     for name, child in children.items():
         for prefix in ("target_", "key_", "teacher_"):
             if name.startswith(prefix):
-                own = name.removeprefix(prefix)
-                yield child, children[own] if own in children else children[f"student_{own}"]
+                followed = name.removeprefix(prefix)
+                yield child, children[followed] if followed in children else children[f"student_{followed}"]
 
 
 def loss_halved(objective: Objective) -> None:
     """The mean over two directions where the paper has the sum: half of every gradient."""
 
-    def halved(forward: Forward, batch: Batch) -> dict[str, Tensor]:
-        terms = forward(batch)
-        return terms | {"loss": terms["loss"] / 2}
-
-    _around(objective, halved)
+    _scale_loss(objective, 0.5)
 
 
 def sign_wrong(objective: Objective) -> None:
-    """The loss, or its only term, climbs."""
+    """The loss is maximized."""
+    _scale_loss(objective, -1.0)
 
-    def negated(forward: Forward, batch: Batch) -> dict[str, Tensor]:
+
+def _scale_loss(objective: Objective, factor: float) -> None:
+    def scaled(forward: Forward, batch: Batch) -> dict[str, Tensor]:
         terms = forward(batch)
-        return terms | {"loss": -terms["loss"]}
+        return terms | {"loss": factor * terms["loss"]}
 
-    _around(objective, negated)
+    _wrap_forward(objective, scaled)
 
 
 TERMS = ("weight", "patch_weight", "dense_weight", "task_weight", "beta", "alpha")
 
 
 def _term(objective: Objective) -> str | None:
-    """The attribute that weighs one of several terms, or (`weights`) all of them."""
+    """Return the attribute that weighs one of several terms, or (`weights`) all of them; None if there is one term."""
     if isinstance(getattr(objective, "weights", None), tuple):
         return "weights"
     return next((name for name in TERMS if isinstance(getattr(objective, name, None), float)), None)
 
 
 def term_sign_wrong(objective: Objective) -> None:
-    """One term of several, the second of VICReg's, has the wrong sign."""
+    """One of several terms (VICReg's second) has the wrong sign."""
     name = _term(objective)
     assert name is not None, "there is no weight of a term"
     value = getattr(objective, name)
@@ -76,43 +75,43 @@ def term_sign_wrong(objective: Objective) -> None:
 
 
 def views_identical(objective: Objective) -> None:
-    """Both views are the same: nothing to be invariant to."""
+    """All global views of an image are the same: nothing to be invariant to."""
 
     def same(forward: Forward, batch: Batch) -> dict[str, Tensor]:
-        like = batch.views[0].shape
+        shape = batch.views[0].shape
         for number in range(1, len(batch.views)):
-            if batch.views[number].shape == like:
+            if batch.views[number].shape == shape:
                 batch.views[number], batch.boxes[number] = batch.views[0], batch.boxes[0]
         return forward(batch)
 
-    _around(objective, same)
+    _wrap_forward(objective, same)
 
 
 def target_frozen(objective: Objective) -> None:
-    """The momentum update is forgotten: targets stay what they were at the start."""
-    before = [(p, p.detach().clone()) for follower, _ in _pairs(objective) for p in follower.parameters()]
-    assert before, "there is nothing that follows"
+    """The momentum update is forgotten: targets keep their initial weights."""
+    initial = [(p, p.detach().clone()) for target, _ in _pairs(objective) for p in target.parameters()]
+    assert initial, "there is no target network"
     after = objective.after_step
 
     @torch.no_grad()
-    def stay(progress: float) -> None:
+    def restore(progress: float) -> None:
         after(progress)
-        for parameter, first in before:
-            parameter.copy_(first)
+        for parameter, value in initial:
+            parameter.copy_(value)
 
-    objective.after_step = stay  # type: ignore[method-assign]
+    objective.after_step = restore  # type: ignore[method-assign]
 
 
 def momentum_zero(objective: Objective) -> None:
-    """The target is a copy of the online network after every step: no average of the past."""
+    """The target is a copy of the online network after every step, not a moving average."""
     pairs = list(_pairs(objective))
-    assert pairs, "there is nothing that follows"
+    assert pairs, "there is no target network"
     after = objective.after_step
 
     def copy(progress: float) -> None:
         after(progress)
-        for follower, leader in pairs:
-            follow(follower, leader, 0.0)
+        for target, online in pairs:
+            follow(target, online, 0.0)
 
     objective.after_step = copy  # type: ignore[method-assign]
 
@@ -129,11 +128,11 @@ def gradient_through_target(objective: Objective) -> None:
         finally:
             Tensor.detach, torch.no_grad = detach, no_grad  # type: ignore
 
-    for follower, leader in _pairs(objective):  # one network on both sides, as without a target at all
-        follower_name = next(name for name, child in objective.named_children() if child is follower)
-        setattr(objective, follower_name, leader)
+    for target, online in _pairs(objective):  # one network on both sides, as without a target at all
+        name = next(name for name, child in objective.named_children() if child is target)
+        setattr(objective, name, online)
     objective.after_step = lambda progress: None  # type: ignore[method-assign]  # noqa: ARG005
-    _around(objective, flowing)
+    _wrap_forward(objective, flowing)
 
 
 def predictor_removed(objective: Objective) -> None:
@@ -144,112 +143,105 @@ def predictor_removed(objective: Objective) -> None:
 
 def projector_bypassed(objective: Objective) -> None:
     """The loss sees the pooled feature (its first columns) instead of the projection."""
-    width = _width(objective.projector)
+    width = int([m.out_features for m in objective.projector.modules() if isinstance(m, nn.Linear)][-1])  # type: ignore
 
-    class First(nn.Module):
+    class FirstColumns(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return nn.functional.pad(x, (0, max(0, width - x.shape[-1])))[..., :width]
 
     for name in ("projector", "target_projector", "key_projector", "teacher_projector"):
         if hasattr(objective, name):
-            setattr(objective, name, nn.Sequential(First()))
+            setattr(objective, name, nn.Sequential(FirstColumns()))
     after, pairs = objective.after_step, [pair for pair in _pairs(objective) if any(True for _ in pair[0].parameters())]
 
     def step(progress: float) -> None:
         try:
             after(progress)
-        except RuntimeError:  # the projector's own follower has no parameters left; the encoder's goes on
-            for follower, leader in pairs:
-                follow(follower, leader, 0.99)
+        except RuntimeError:  # the target projector has no parameters left; the target encoder still follows
+            for target, online in pairs:
+                follow(target, online, 0.99)
 
     objective.after_step = step  # type: ignore[method-assign]
-
-
-def _width(module: Any) -> int:
-    widths = [m.out_features for m in module.modules() if isinstance(m, nn.Linear)]
-    return int(widths[-1])
 
 
 def temperature_times_ten(objective: Objective) -> None:
     """The temperature is ten times the paper's."""
     for name in _temperatures(objective):
         value = getattr(objective, name)
-        setattr(
-            objective,
-            name,
-            value * 10 if isinstance(value, float) else replace(value, temperature=value.temperature * 10),
-        )
+        changed = value * 10 if isinstance(value, float) else replace(value, temperature=value.temperature * 10)
+        setattr(objective, name, changed)
 
 
 def _temperatures(objective: Objective) -> list[str]:
-    """The attributes that are a temperature which the loss has, or settings of a loss with one."""
+    """Return the attributes that are a temperature of the loss, or the settings of a loss that has one."""
     if getattr(objective, "loss", None) == "pixpro":  # its other loss has the temperature
         return []
-    found = [
+    plain = [
         name for name in ("temperature", "student_temperature") if isinstance(getattr(objective, name, None), float)
     ]
-    settings = {name: value for name, value in vars(objective).items() if isinstance(value, Contrast)}
-    return found + [
-        name for name, value in settings.items() if value.loss != "simple" and value.loss != "align_uniform"
-    ]
+    contrasts = {name: value for name, value in vars(objective).items() if isinstance(value, Contrast)}
+    return plain + [name for name, value in contrasts.items() if value.loss not in ("simple", "align_uniform")]
 
 
 def positive_among_negatives(objective: Objective) -> None:
-    """The keys are put into the queue before the loss is computed: each positive is one of the negatives, too."""
+    """The keys enter the queue before the loss is computed, so each positive is among the negatives."""
     queue: Any = objective.queue
 
     def early(forward: Forward, batch: Batch) -> dict[str, Tensor]:
         push = queue.push
-        seen: list[Tensor] = []
-        queue.push = seen.append
+        pushed: list[Tensor] = []
+        queue.push = pushed.append
         rng = torch.get_rng_state()
         buffers = {name: buffer.clone() for name, buffer in objective.named_buffers()}
         with torch.no_grad():
-            forward(batch)  # only to have its keys
+            forward(batch)  # only for its keys
         for name, buffer in objective.named_buffers():
             buffer.copy_(buffers[name])
         torch.set_rng_state(rng)
         queue.push = push
-        for keys in seen:
+        for keys in pushed:
             push(keys)
         queue.push = lambda keys: None  # noqa: ARG005
         terms = forward(batch)
         queue.push = push
         return terms
 
-    _around(objective, early)
+    _wrap_forward(objective, early)
 
 
 MISTAKES: dict[str, Callable[[Objective], None]] = {
-    "loss_halved": loss_halved,
-    "sign_wrong": sign_wrong,
-    "term_sign_wrong": term_sign_wrong,
-    "gradient_through_target": gradient_through_target,
-    "predictor_removed": predictor_removed,
-    "target_frozen": target_frozen,
-    "momentum_zero": momentum_zero,
-    "temperature_times_ten": temperature_times_ten,
-    "positive_among_negatives": positive_among_negatives,
-    "views_identical": views_identical,
-    "projector_bypassed": projector_bypassed,
+    mistake.__name__: mistake
+    for mistake in (
+        loss_halved,
+        sign_wrong,
+        term_sign_wrong,
+        gradient_through_target,
+        predictor_removed,
+        target_frozen,
+        momentum_zero,
+        temperature_times_ten,
+        positive_among_negatives,
+        views_identical,
+        projector_bypassed,
+    )
 }
 
 
 def applies(objective: Objective, mistake: str) -> bool:
     """Whether a mistake can be made in an objective at all, by the parts that it has."""
-    follows = bool(list(_pairs(objective)))
+    has_target = any(True for _ in _pairs(objective))
     views = objective.views(64)
-    pair = sum(view.count for view in views if view.size == views[0].size) > 1 if views else False
+    several_views = sum(view.count for view in views if view.size == views[0].size) > 1
     return {
         "loss_halved": True,
         "sign_wrong": True,
         "term_sign_wrong": _term(objective) is not None,
-        "gradient_through_target": follows or hasattr(objective, "predictor"),
+        "gradient_through_target": has_target or hasattr(objective, "predictor"),
         "predictor_removed": isinstance(getattr(objective, "predictor", None), nn.Module),
-        "target_frozen": follows,
-        "momentum_zero": follows,
+        "target_frozen": has_target,
+        "momentum_zero": has_target,
         "temperature_times_ten": bool(_temperatures(objective)),
         "positive_among_negatives": hasattr(getattr(objective, "queue", None), "push"),
-        "views_identical": pair,
+        "views_identical": several_views,
         "projector_bypassed": isinstance(getattr(objective, "projector", None), nn.Sequential),
     }[mistake]
