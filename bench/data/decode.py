@@ -8,6 +8,16 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
+from bench.errors import BadInput
+
+
+class WorkerError(BadInput):
+    """Bad input that a worker meets. DataLoader raises it anew with its traceback as the text: cut off here."""
+
+    def __init__(self, text: str) -> None:
+        name = f"{type(self).__module__}.{type(self).__name__}: "
+        super().__init__(text.strip().rpartition("\n")[2].removeprefix(name))
+
 
 class Undecodable(Exception):
     """The file is no image that can be read; the message says why, without the file's name."""

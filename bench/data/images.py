@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from bench.data.decode import Undecodable, read_array, read_rgb
+from bench.data.decode import Undecodable, WorkerError, read_array, read_rgb
 from bench.data.maps import MapKind, Maps, cut
 from bench.data.sampler import chosen
 from bench.data.sets import Index
@@ -41,14 +41,8 @@ class Packed(Protocol):
         """Return one image H×W×3 uint8, RGB. Raises Undecodable."""
 
 
-class UnreadableImage(BadInput):
-    """An image that cannot be read, under the policy `fail`.
-
-    DataLoader raises a worker's error anew, with the worker's traceback as its text: only the last line is kept.
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text.strip().rpartition("\n")[2].removeprefix(f"{__name__}.{type(self).__name__}: "))
+class UnreadableImage(WorkerError):
+    """An image that cannot be read, under the policy `fail`."""
 
 
 @dataclass
@@ -111,8 +105,8 @@ class _Files:
 
     def unreadable(self, index: int, error: Undecodable) -> UnreadableImage:
         return UnreadableImage(
-            f"Cannot read {self.path(index)} ({error}); mend or remove it (bench data check lists all such files), or "
-            "give --unreadable skip."
+            f"Cannot read {self.path(index)} ({error}); correct or remove it (bench data check lists all such files), "
+            "or give --unreadable skip."
         )
 
 
@@ -132,6 +126,8 @@ class ViewDataset(Dataset[Sample]):
 
     Raises BadInput for a map with the backend `device`, and for a map that the data set has not.
     """
+
+    kind, advice = "image", "bench data check says why"  # for messages
 
     def __init__(
         self,
@@ -161,19 +157,21 @@ class ViewDataset(Dataset[Sample]):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Return the sample of (index, draw); BadInput when it cannot be read (under `skip`: when none can)."""
         index, number = key
-        skipped = 0
         for offset in range(len(self)):
             position = int(self.positions[(index + offset) % len(self)])
             try:
                 sample = self._sample(position, number)
             except Undecodable as error:
                 if self.unreadable == "fail":
-                    raise self.files.unreadable(position, error) from error
-                skipped = 1
+                    raise self.refusal(position, error) from error
                 continue
-            sample.skipped = skipped
+            sample.skipped = int(offset > 0)
             return sample
-        raise UnreadableImage(f"No image below {self.files.root} can be read; bench data check says why.")
+        raise UnreadableImage(f"No {self.kind} below {self.files.root} can be read; {self.advice}.")
+
+    def refusal(self, position: int, error: Undecodable) -> UnreadableImage:
+        """Return the error that a file cannot be read."""
+        return self.files.unreadable(position, error)
 
     def _sample(self, position: int, number: int) -> Sample:
         """Read an image once and make (or only draw) all its views."""

@@ -83,7 +83,7 @@ def encode_files(root: str, names: Sequence[str], form: Form) -> list[Encoded]:
             content = file.read_bytes()
         except OSError as error:
             # A disk or a permission that fails now may not fail when it is read: that is no property of the image.
-            raise BadInput(f"Cannot read {file}: {error.strerror}; mend its permissions or its disk.") from error
+            raise BadInput(f"Cannot read {file}: {error.strerror}; correct its permissions or its disk.") from error
         encoded.append(encode(content, form, file))
     return encoded
 

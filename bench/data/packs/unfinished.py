@@ -127,7 +127,7 @@ class Writer:
     def _refuse(self, number: int, reason: str | None = None) -> None:
         file = self.root / self.names[number]
         raise BadInput(
-            f"Cannot read {file} ({reason or self._reason(number)}); mend or remove it (bench data check lists all "
+            f"Cannot read {file} ({reason or self._reason(number)}); correct or remove it (bench data check lists all "
             "such files), or give --unreadable skip."
         )
 

@@ -66,7 +66,7 @@ def pack(
         raise BadInput(f"{folder} is being packed by another process; wait for it.") from None
     except OSError as error:
         raise BadInput(
-            f"Cannot write to {place} ({error.strerror}); mend its permissions, or give --to DIR and set "
+            f"Cannot write to {place} ({error.strerror}); correct its permissions, or give --to DIR and set "
             f"{VARIABLE} to the same, so that the pack is found."
         ) from error
     try:

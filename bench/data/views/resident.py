@@ -269,7 +269,7 @@ def _read(root: Path, file: str) -> np.ndarray:
         return read_array(root / file)
     except Undecodable as error:
         raise BadInput(
-            f"Cannot read {root / file} ({error}); mend or remove it (bench data check lists all such files)."
+            f"Cannot read {root / file} ({error}); correct or remove it (bench data check lists all such files)."
         ) from error
 
 
