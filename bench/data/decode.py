@@ -1,4 +1,4 @@
-"""One image file, decoded to RGB. This module does not import torch."""
+"""One image file, decoded to RGB."""
 
 from __future__ import annotations
 

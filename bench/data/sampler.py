@@ -1,7 +1,4 @@
-"""Which image is seen when: a permutation an epoch, from (seed, epoch), entered at any step at once.
-
-This module does not import torch.
-"""
+"""Which image is seen when: a permutation an epoch, from (seed, epoch), entered at any step at once."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Tiny data sets, drawn here: procedural scenes in the layouts of COCO, ImageNet and Cityscapes, clips, and
 shapes in folders of PNG for CIFAR-10, CIFAR-100 and STL-10.
 
-They let everything run without a download, through the readers that serve the originals. This module does not import
-torch.
+They let everything run without a download, through the readers that serve the originals.
 """
 
 from __future__ import annotations
@@ -125,9 +124,6 @@ def _mark(place: Path) -> str | None:
         return None
 
 
-# ------------------------------------------------------------------------------------------------- COCO
-
-
 def _coco(folder: Path, seed: int, count: Callable[[], None]) -> None:
     names = {category: kind for kind, (_, category) in KINDS.items() if category}
     names[1] = "person"  # riders are persons, too
@@ -190,9 +186,6 @@ def coco_annotations(canvas: Canvas, image: int) -> list[dict[str, Any]]:
             }
         )
     return annotations
-
-
-# ------------------------------------------------------------------------------- images in classes, and Cityscapes
 
 
 def _imagenet(folder: Path, seed: int, count: Callable[[], None]) -> None:

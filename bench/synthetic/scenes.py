@@ -1,4 +1,4 @@
-"""Whole scenes: a street for Cityscapes and COCO, a handful of things for COCO. This module does not import torch."""
+"""Whole scenes: a street for Cityscapes and COCO, a handful of things for COCO."""
 
 from __future__ import annotations
 
@@ -62,9 +62,6 @@ def paint_street(
         painter(street, x, z)
     if ego:
         street.bonnet()
-
-
-# --------------------------------------------------------------------------------- things on a surface
 
 
 def paint_still_life(canvas: Canvas, rng: np.random.Generator) -> None:

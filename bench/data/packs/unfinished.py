@@ -2,7 +2,7 @@
 
 So the bytes do not depend on the number of processes. Data reach the disk before the rows of the index that speak of
 them, so that an interrupted pack goes on after its last whole row; it is a pack only once all is there and its folder
-has its name. This module does not import torch.
+has its name.
 """
 
 from __future__ import annotations
@@ -65,8 +65,6 @@ class Writer:
         self.data.close()
         self.index.close()
 
-    # ------------------------------------------------------------------------------------ what was left
-
     def _resume(self) -> np.ndarray:
         """Return the rows that an interrupted packing of the same data left; anything else is removed."""
         begun = {
@@ -105,8 +103,6 @@ class Writer:
         for file, size in ((data_file(self.file), self.offset), (INDEX, len(self.rows) * ROW.itemsize)):
             with (self.partial / file).open("ab") as opened:
                 opened.truncate(size)
-
-    # ----------------------------------------------------------------------------------------- the work
 
     def write(self, workers: int, unreadable: Unreadable) -> None:
         """Write all images that are not there yet."""

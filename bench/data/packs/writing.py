@@ -1,7 +1,4 @@
-"""Writing packs (`bench data pack`): where a pack is put, and that it is of one state of its data.
-
-This module does not import torch.
-"""
+"""Writing packs (`bench data pack`): where a pack is put, and that it is of one state of its data."""
 
 from __future__ import annotations
 
@@ -75,8 +72,10 @@ def pack(
                 return open_pack(folder, fingerprint=mark), True
             except BadInput as error:
                 print(f"{error} Packing again.", flush=True)
+        if workers is None:
+            workers = len(os.sched_getaffinity(0)) if len(names) >= FEW else 1
         with Writer(folder, dataset, split, mark, form, root, names) as writer:
-            writer.write(_count(workers, len(names)), unreadable)
+            writer.write(workers, unreadable)
             if fingerprint(dataset, root) != mark:  # of all files, whatever the cache says
                 known.unlink(missing_ok=True)
                 raise BadInput(f"{dataset} at {root} changed while it was packed; start again when it is at rest.")
@@ -91,12 +90,6 @@ def pack(
         ) from error
     finally:
         lock.release()
-
-
-def _count(workers: int | None, images: int) -> int:
-    if workers is not None:
-        return workers
-    return len(os.sched_getaffinity(0)) if images >= FEW else 1
 
 
 def summary(pack: Pack, there: bool) -> str:

@@ -1,7 +1,4 @@
-"""Look at every file of a data set: what is there, what is missing, what cannot be read.
-
-This module does not import torch.
-"""
+"""Look at every file of a data set: what is there, what is missing, what cannot be read."""
 
 from __future__ import annotations
 
