@@ -79,14 +79,7 @@ class ClipDataset(ViewDataset):
     Each view is drawn once for a clip: all its frames are cropped, flipped and coloured alike. A sample's views are
     T×h×w×3 uint8; of `clip` None one frame is drawn, h×w×3, so that an objective of images can learn from videos.
 
-    Args:
-        index: the split of `clips`.
-        views: what to make of each clip.
-        seed: of the views, the place in the video, and the subset.
-        clip: how many frames, how far apart, and whether with optical flow.
-        unreadable: as for ViewDataset.
-        subset: use only so many clips, drawn once by the seed.
-        backend: `reference` or `fast`.
+    `clip` says how many frames, how far apart, and whether with optical flow; the rest is as for ViewDataset.
 
     Raises BadInput for the back end `device`, and (when it is read) for a clip with too few frames.
     """

@@ -114,8 +114,6 @@ class ViewDataset(Dataset[Sample]):
     """Views of the images of a split, indexed by (index, draw); what is random is a function of (seed, draw) alone.
 
     Args:
-        index: the split.
-        views: what to make of each image.
         seed: of the views and of the subset.
         unreadable: an image that cannot be read raises BadInput that names it (`fail`), or the next one that can be
             read takes its place, which `Batch.skipped` counts (`skip`).
@@ -275,7 +273,7 @@ def loader(dataset: Dataset[Any], sampler: Iterable[list[Any]], workers: int = 0
     Args:
         dataset: ViewDataset or EvalDataset.
         sampler: yields the keys of one batch after another.
-        workers: processes that read (each with one thread, as DataLoader sets it); 0 reads in this one.
+        workers: processes that read, each with one thread; 0 reads in this one.
         pin: whether batches arrive in page-locked memory.
     """
     return DataLoader(

@@ -50,18 +50,10 @@ Progress = Callable[[int, int], None]
 
 
 def render(root: Path, seed: int = 0, progress: Progress | None = None) -> dict[str, Path]:
-    """Write `coco/`, `imagenet/`, `cityscapes/`, `clips/`, `cifar10/`, `cifar100/` and `stl10/` below `root`.
+    """Write `coco/`, `imagenet/`, `cityscapes/`, `clips/` and so on below `root`; return {data set: folder}.
 
-    Equal for equal seeds.
-
-    Returns {data set: folder}.
-
-    A folder that this version rendered with this seed is left as it is; one appears whole or not at all.
-
-    Args:
-        root: made if it does not exist.
-        seed: of all scenes.
-        progress: called with (images done, images in all).
+    They are equal for equal seeds. A folder that this version rendered with this seed is left as it is; one appears
+    whole or not at all. `progress` is called with (images done, images in all).
 
     Raises BadInput when a folder of that name holds something else, or cannot be written.
     """

@@ -19,8 +19,6 @@ def paint_street(
     """Paint a street scene, the far before the near.
 
     Args:
-        canvas: what to paint on.
-        rng: decides everything that is not said.
         extras: of EXTRAS, what there is besides cars, people, trees, poles, lights and signs.
         ego: whether the camera's own car is seen at the bottom.
         busy: how many people and cars, 1 for some.

@@ -138,10 +138,7 @@ class Pack:
 def open_pack(folder: Path, identity: str | None = None, *, fingerprint: str | None = None) -> Pack:
     """Open a pack for reading: its manifest, the sizes of its files and the index are checked.
 
-    Args:
-        folder: of the split, as `find_packs` returns it.
-        identity: what planning expects there.
-        fingerprint: the data set's, as it is now.
+    `identity` is what planning expects there, `fingerprint` the data set's, as it is now.
 
     Raises BadInput where there is no whole pack, or another one than was asked for.
     """

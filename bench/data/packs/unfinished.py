@@ -24,6 +24,7 @@ from bench.data.packs.encoding import Encoded, encode_all, encode_files
 from bench.data.packs.manifest import INDEX, MANIFEST, NAMES, PARTIAL, Form, Manifest, data_file, decoders
 from bench.data.packs.reading import ROW, sha256
 from bench.errors import BadInput
+from bench.files import sync
 from bench.progress import Progress
 
 Unreadable = Literal["fail", "skip"]
@@ -218,7 +219,7 @@ class Writer:
         if self.folder.exists():  # a damaged one
             shutil.rmtree(self.folder)
         self.partial.rename(self.folder)
-        _sync_folder(self.folder.parent)
+        sync(self.folder.parent)
 
 
 def _whole_rows(file: Path) -> np.ndarray:
@@ -247,14 +248,6 @@ def _write(file: Path, content: bytes) -> None:
     with file.open("wb") as opened:
         opened.write(content)
         _sync(opened)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def size_words(count: float) -> str:

@@ -30,10 +30,6 @@ def pack(
     """Pack a split, or finish what an interrupted packing left; return the pack, and whether it was there already.
 
     Args:
-        dataset: coco, imagenet or imagenet100.
-        root: its folder.
-        split: train or val.
-        form: how images are stored.
         to: the folder that packs lie in; None: `.bench-pack` in the root.
         workers: processes that decode; None: one a core, or none for few images. The bytes do not depend on it.
         unreadable: an image that cannot be read raises BadInput that names it (`fail`), or keeps its position and is

@@ -47,7 +47,6 @@ class Resident:
 
     Args:
         index: the split; its images have one size.
-        views: what to make of each image.
         seed: of the views and of the subset.
         device: where the images lie and the views are made.
         subset: use only so many images, drawn once by the seed; all, if there are no more.
