@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from bench.data.decode import Undecodable, WorkerError, read_array, read_rgb
 from bench.data.maps import MapKind, Maps, cut
+from bench.data.packs.reading import Pack
 from bench.data.sampler import chosen
 from bench.data.sets import Index
 from bench.data.sets.base import Pixels
@@ -29,16 +30,6 @@ from bench.randomness import generator
 
 Unreadable = Literal["fail", "skip"]
 Backend = Literal["reference", "fast", "device"]
-
-
-class Packed(Protocol):
-    """Images of a split that need no more than little decoding, as bench.data.packs.reading.Pack has them."""
-
-    def positions(self, names: np.ndarray) -> np.ndarray:
-        """Return where the files of these names (bytes) lie."""
-
-    def read(self, position: int) -> np.ndarray:
-        """Return one image H×W×3 uint8, RGB. Raises Undecodable."""
 
 
 class UnreadableImage(WorkerError):
@@ -70,12 +61,12 @@ class _Files:
     root: str
     names: np.ndarray = field(repr=False)  # bytes
     labels: np.ndarray | None = field(repr=False)
-    pack: Packed | None = None
+    pack: Pack | None = None
     places: np.ndarray | None = field(default=None, repr=False)  # of the files in the pack
     pixels: Pixels | None = field(default=None, repr=False)  # of all images, where they are no files
 
     @classmethod
-    def of(cls, index: Index, pack: Packed | None = None) -> _Files:
+    def of(cls, index: Index, pack: Pack | None = None) -> _Files:
         labels = None if index.labels is None else np.asarray(index.labels, dtype=np.int64)
         names = np.asarray([os.fsencode(file) for file in index.files])
         places = None if pack is None else pack.positions(names)
@@ -134,7 +125,7 @@ class ViewDataset(Dataset[Sample]):
         seed: int,
         unreadable: Unreadable = "fail",
         subset: int | None = None,
-        pack: Packed | None = None,
+        pack: Pack | None = None,
         backend: Backend = "reference",
         map: MapKind | None = None,
     ) -> None:
@@ -212,7 +203,7 @@ class EvalDataset(Dataset[Sample]):
         resize: int,
         unreadable: Unreadable = "fail",
         interpolation: Interpolation = "bilinear",
-        pack: Packed | None = None,
+        pack: Pack | None = None,
         backend: Literal["reference", "fast"] = "reference",
     ) -> None:
         if size > resize:

@@ -6,6 +6,7 @@ They let everything run without a download, through the readers that serve the o
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import tempfile
@@ -60,13 +61,11 @@ def render(root: Path, seed: int = 0, progress: Progress | None = None) -> dict[
     total = sum(COCO.values()) + len(OBJECTS) * sum(IMAGENET.values()) + sum(n for _, n in CITYSCAPES.values())
     total += len(WAYS) * sum(CLIPS.values())
     total += sum(n * _classes(split) for _, splits in SMALL.values() for split, n in splits.items())
-    done = 0
+    numbers = itertools.count(1)
 
     def count() -> None:
-        nonlocal done
-        done += 1
         if progress is not None:
-            progress(done, total)
+            progress(next(numbers), total)
 
     writers: dict[str, Callable[..., None]] = {
         **{"coco": _coco, "imagenet": _imagenet, "cityscapes": _cityscapes, "clips": _clips},
