@@ -36,7 +36,7 @@ def data_check_command(
     for line in report.lines():
         print(line)
     if not report.ok:
-        raise BadInput(f"{dataset} at {root} has the problems above; mend or remove the files that are named.")
+        raise BadInput(f"{dataset} at {root} has the problems above; correct or remove the files that are named.")
 
 
 @app.command("pack")

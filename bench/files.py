@@ -22,13 +22,13 @@ def replacing(file: Path, *, durable: bool = False) -> Iterator[Path]:
     try:
         yield temporary
         if durable:
-            _sync(temporary)
+            sync(temporary)
         temporary.replace(file)
     except BaseException:
         temporary.unlink(missing_ok=True)  # a full disk wants its space back
         raise
     if durable:
-        _sync(file.parent)  # else the old name may outlive a power cut
+        sync(file.parent)  # else the old name may outlive a power cut
 
 
 def write_text(file: Path, text: str) -> None:
@@ -37,7 +37,8 @@ def write_text(file: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file or folder lies on the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

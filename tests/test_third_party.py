@@ -167,13 +167,13 @@ def test_an_entry_point_names_an_objective(mine: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("pul.py:Pull", r"names pul\.py, which is neither beside the config nor in .*; mend the path"),
+        ("pul.py:Pull", r"names pul\.py, which is neither beside the config nor in .*; correct the path"),
         ("pull.py:Pul", r"pull\.py has no class Pul; did you mean Pull"),
         ("no_such_package.pull:Pull", r"names the module no_such_package\.pull, which cannot be found; install"),
         ("torch.no_such_part:Pull", r"names the module torch\.no_such_part, which cannot be found"),
         ("byoll", r"Unknown objective 'byoll' in .*; did you mean byol"),
         ("pull.py:", r"Unknown objective 'pull\.py:' in"),
-        ("broken.py:Pull", r"broken\.py is no readable Python .*; mend it"),
+        ("broken.py:Pull", r"broken\.py is no readable Python .*; correct it"),
         ("computed.py:Pull", r"A default of Pull\.__init__ is no literal; write its value out"),
     ],
 )
@@ -200,5 +200,5 @@ def test_what_is_no_objective_or_cannot_run_is_refused_when_it_is_built(mine: Pa
     with pytest.raises(BadInput, match=r"Plain in .*plain\.py is no objective; derive it from"):
         build({"name": f"{mine / 'plain.py'}:Plain"}, encoder)
     (mine / "fails.py").write_text("import no_such_module_here\nclass Plain:\n    pass\n")
-    with pytest.raises(BadInput, match=r"fails\.py cannot be imported \(ModuleNotFoundError.*; mend it"):
+    with pytest.raises(BadInput, match=r"fails\.py cannot be imported \(ModuleNotFoundError.*; correct it"):
         build({"name": f"{mine / 'fails.py'}:Plain"}, encoder)

@@ -6,18 +6,14 @@ Nothing of it is imported: its file is found and parsed, so that planning needs 
 from __future__ import annotations
 
 import ast
-import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from importlib.machinery import PathFinder
-from importlib.metadata import entry_points
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from bench.errors import BadInput, nearest
+from bench.plugins import Source, entries, module_file
 
 FOLDER = Path(__file__).parents[1] / "objectives"
 GROUP = "bench.objectives"  # of the entry points by which an installed package names its objectives
@@ -37,24 +33,9 @@ def objectives() -> dict[str, str]:
     raise AssertionError("bench/objectives/__init__.py has no OBJECTIVES")
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where an objective's class is: a file, and the module that it is, unless it was named by its path."""
-
-    file: Path
-    class_name: str
-    module: str | None
-    ours: bool  # whether it is one of OBJECTIVES
-
-    @property
-    def hash(self) -> str:
-        """16 hex digits of the file's content."""
-        return hashlib.sha256(self.file.read_bytes()).hexdigest()[:16]
-
-
 def plugins() -> dict[str, str]:
     """Return {name: "module:Class"} of the entry points of installed packages; ours come first where names collide."""
-    return {point.name: point.value for point in entry_points(group=GROUP) if point.name not in objectives()}
+    return {name: place for name, place in entries(GROUP).items() if name not in objectives()}
 
 
 def locate(objective: str, config: Path | None = None) -> Source:
@@ -69,7 +50,7 @@ def locate(objective: str, config: Path | None = None) -> Source:
     where = f" in {config}" if config is not None else ""
     if objective in objectives():
         module, _, name = objectives()[objective].partition(":")
-        return Source(FOLDER / f"{module.rpartition('.')[2]}.py", name, module, True)
+        return Source(FOLDER / f"{module.rpartition('.')[2]}.py", name, module)
     place, colon, name = (objective if ":" in objective else plugins().get(objective, "")).rpartition(":")
     if not colon or not place or not name.isidentifier():
         known = [*objectives(), *plugins()]
@@ -80,30 +61,15 @@ def locate(objective: str, config: Path | None = None) -> Source:
         file = next((folder / place for folder in folders if (folder / place).is_file()), None)
         if file is None:
             beside = "neither beside the config nor" if config is not None else "not"
-            raise BadInput(f"objective.name{where} names {place}, which is {beside} in {Path.cwd()}; mend the path.")
-        return Source(file.resolve(), name, None, False)
-    module_file = _module_file(place)
-    if module_file is None:
+            raise BadInput(f"objective.name{where} names {place}, which is {beside} in {Path.cwd()}; correct the path.")
+        return Source(file.resolve(), name, None)
+    file = module_file(place)
+    if file is None:
         raise BadInput(
             f"objective.name{where} names the module {place}, which cannot be found; install its package, or give "
             "path/to/file.py:Class."
         )
-    return Source(module_file, name, place, False)
-
-
-def _module_file(module: str) -> Path | None:
-    """The source file of a module; asked for all of `a.b.c`, find_spec would import the packages above it."""
-    parts = module.split(".")
-    try:
-        spec = find_spec(parts[0])
-    except ValueError:  # a name that is no module's
-        return None
-    for end in range(2, len(parts) + 1):
-        if spec is None:
-            return None
-        spec = PathFinder.find_spec(".".join(parts[:end]), list(spec.submodule_search_locations or []))
-    origin = Path(spec.origin) if spec is not None and spec.origin is not None else None
-    return origin if origin is not None and origin.suffix == ".py" and origin.is_file() else None
+    return Source(file, name, place)
 
 
 def classes_of(objective: str, config: Path | None = None) -> list[tuple[ast.ClassDef, Path]]:
@@ -113,10 +79,11 @@ def classes_of(objective: str, config: Path | None = None) -> list[tuple[ast.Cla
     """
     source = locate(objective, config)
     classes = {node.name: node for node in _tree(source.file).body if isinstance(node, ast.ClassDef)}
-    if source.class_name not in classes:
-        hint = nearest(source.class_name, classes) or f"; it has {', '.join(classes) or 'none'}."
-        raise BadInput(f"{source.file} has no class {source.class_name}{hint}")
-    return list(_with_bases(classes[source.class_name], source.file))
+    name = source.attribute
+    if name not in classes:
+        hint = nearest(name, classes) or f"; it has {', '.join(classes) or 'none'}."
+        raise BadInput(f"{source.file} has no class {name}{hint}")
+    return list(_with_bases(classes[name], source.file))
 
 
 def _with_bases(node: ast.ClassDef, file: Path) -> Iterator[tuple[ast.ClassDef, Path]]:
@@ -176,7 +143,7 @@ def _imported(node: ast.Import | ast.ImportFrom, name: str, inside: str, file: P
     if node.module in _TYPE_MODULES and not node.level:
         return getattr(import_module(node.module), name), file
     module = ".".join(filter(None, (node.module, name if inside else "")))
-    origin = _beside(file, node.level, module) if node.level else _module_file(module)
+    origin = _beside(file, node.level, module) if node.level else module_file(module)
     return (None, file) if origin is None else _meaning(inside or name, origin)
 
 
@@ -190,7 +157,7 @@ def _tree(file: Path) -> ast.Module:
     try:
         return _parsed(file.read_text(encoding="utf-8"))
     except (SyntaxError, ValueError) as error:
-        raise BadInput(f"{file} is no readable Python ({error}); mend it.") from error
+        raise BadInput(f"{file} is no readable Python ({error}); correct it.") from error
 
 
 @cache

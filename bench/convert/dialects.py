@@ -167,17 +167,9 @@ def _refusal(path: Path, arch: str, stem: str, content: Any, candidates: list[di
     return f"{path} is not a {arch}: {match.counts}, and {match.first_fault}; give a whole checkpoint of a {arch}."
 
 
-# ----------------------------------------------------------------------------------------------- exports
-
-
 def to_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict for `torchvision.models.resnet50()`, in which `fc` alone is missing."""
+    """Return a state dict for `torchvision.models.resnet50()` without `fc`, or for timm's with `num_classes=0`."""
     return {name: tensor.detach().contiguous() for name, tensor in state.items()}
-
-
-def to_timm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a state dict for `timm.create_model("resnet50", num_classes=0)`, whose names are torchvision's."""
-    return to_torchvision(state)
 
 
 def to_mmseg(state: Mapping[str, Tensor], arch: str) -> dict[str, Any]:

@@ -79,10 +79,8 @@ def prove(
 
     Args:
         source: the checkpoint's trunk, {torchvision's key name: tensor}.
-        arch: e.g. "resnet50".
         encoder_maps: the pretraining encoder in eval mode, image N×3×H×W -> (C2, C3, C4, C5).
         network: the network downstream; it is called in eval mode and returns (C2, C3, C4, C5).
-        stem: of both.
     """
     match = match_contents(source, network.state_dict())
     maps = compare_maps(encoder_maps, network)

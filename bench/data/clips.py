@@ -6,7 +6,6 @@ file. Where clips lie in folders of one kind (`train/<class>/<clip>`), that is t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -14,11 +13,9 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from torch.utils.data import Dataset
 
 from bench.data.decode import Undecodable, read_array, reason
-from bench.data.images import Backend, Sample, Unreadable, UnreadableImage
-from bench.data.sampler import chosen
+from bench.data.images import Backend, Sample, Unreadable, UnreadableImage, ViewDataset
 from bench.data.sets import Index
 from bench.data.sets.base import image_names
 from bench.data.views import View
@@ -76,23 +73,18 @@ def _decoded(path: Path) -> Iterator[Any]:
         raise Undecodable(reason(error)) from error
 
 
-class ClipDataset(Dataset[Sample]):
+class ClipDataset(ViewDataset):
     """Views of clips, indexed by (index, draw); what is random is a function of (seed, draw) alone.
 
     Each view is drawn once for a clip: all its frames are cropped, flipped and coloured alike. A sample's views are
     T×h×w×3 uint8; of `clip` None one frame is drawn, h×w×3, so that an objective of images can learn from videos.
 
-    Args:
-        index: the split of `clips`.
-        views: what to make of each clip.
-        seed: of the views, the place in the video, and the subset.
-        clip: how many frames, how far apart, and whether with optical flow.
-        unreadable: as for ViewDataset.
-        subset: use only so many clips, drawn once by the seed.
-        backend: `reference` or `fast`.
+    `clip` says how many frames, how far apart, and whether with optical flow; the rest is as for ViewDataset.
 
     Raises BadInput for the back end `device`, and (when it is read) for a clip with too few frames.
     """
+
+    kind, advice = "clip", "look at the first of them"
 
     def __init__(
         self,
@@ -106,39 +98,18 @@ class ClipDataset(Dataset[Sample]):
     ) -> None:
         if backend == "device":
             raise BadInput("view_backend 'device' makes views of images, not of clips; set view_backend='fast'.")
-        self.root, self.seed, self.views, self.unreadable, self.backend = index.root, seed, views, unreadable, backend
-        self.names = np.asarray([os.fsencode(file) for file in index.files])
-        self.labels = None if index.labels is None else np.asarray(index.labels, dtype=np.int64)
+        super().__init__(index, views, seed, unreadable, subset, backend=backend)
         self.still, self.clip = clip is None, clip or Clip(1)
-        self.positions = chosen(len(index.files), subset, seed)
 
-    def __len__(self) -> int:
-        return len(self.positions)
-
-    def __getitem__(self, key: tuple[int, int]) -> Sample:
-        """Return the sample of (index, draw); BadInput when it cannot be read (under `skip`: when none can)."""
-        index, number = key
-        for offset in range(len(self)):
-            position = int(self.positions[(index + offset) % len(self)])
-            try:
-                sample = self._sample(position, number)
-            except Undecodable as error:
-                if self.unreadable == "fail":
-                    raise UnreadableImage(
-                        f"Cannot read the clip {self.path(position)} ({error}); mend or remove it, or give "
-                        "--unreadable skip."
-                    ) from error
-                continue
-            sample.skipped = int(offset > 0)
-            return sample
-        raise UnreadableImage(f"No clip below {self.root} can be read; look at the first of them.")
-
-    def path(self, position: int) -> Path:
-        """Return where a clip lies."""
-        return Path(self.root, os.fsdecode(bytes(self.names[position])))
+    def refusal(self, position: int, error: Undecodable) -> UnreadableImage:
+        """Return the error that a clip cannot be read."""
+        return UnreadableImage(
+            f"Cannot read the clip {self.files.path(position)} ({error}); correct or remove it, or give "
+            "--unreadable skip."
+        )
 
     def _sample(self, position: int, number: int) -> Sample:
-        path, rng = self.path(position), generator(self.seed, "view", number)
+        path, rng = self.files.path(position), generator(self.seed, "view", number)
         count, span = count_frames(path), self.clip.span
         if count < span:
             raise UnreadableImage(
@@ -157,8 +128,7 @@ class ClipDataset(Dataset[Sample]):
                 boxes.append(box(drawn.crop, drawn.flip, width, height))
                 if self.clip.flow:
                     flows.append(optical_flow(made))
-        label = None if self.labels is None else int(self.labels[position])
-        return Sample(pixels, boxes, label, position, flows=flows)
+        return Sample(pixels, boxes, self.files.label(position), position, flows=flows)
 
     def _apply(self, frame: np.ndarray, view: View, drawn: Drawn) -> np.ndarray:
         if self.backend == "fast":

@@ -1,4 +1,4 @@
-"""One image file, decoded to RGB. This module does not import torch."""
+"""One image file, decoded to RGB."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from typing import IO
 
 import numpy as np
 from PIL import Image
+
+from bench.errors import BadInput
+
+
+class WorkerError(BadInput):
+    """Bad input that a worker meets. DataLoader raises it anew with its traceback as the text: cut off here."""
+
+    def __init__(self, text: str) -> None:
+        name = f"{type(self).__module__}.{type(self).__name__}: "
+        super().__init__(text.strip().rpartition("\n")[2].removeprefix(name))
 
 
 class Undecodable(Exception):

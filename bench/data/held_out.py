@@ -42,8 +42,7 @@ def held_out(train: Index, size: int, images: int, classes: int, bank: int) -> H
 
     Args:
         train: the split that is trained on. Validation images are taken where its data set has a usable `val`.
-        size: side in pixels.
-        images: of all classes together.
+        images: of all classes together, size×size pixels.
         classes: where there are labels, images come from so many classes, evenly spaced over the list: a few hundred
             images of all of ImageNet's would have no two of one class.
         bank: training images of those classes, none of them among `images`.

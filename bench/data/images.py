@@ -6,15 +6,16 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from bench.data.decode import Undecodable, read_array, read_rgb
+from bench.data.decode import Undecodable, WorkerError, read_array, read_rgb
 from bench.data.maps import MapKind, Maps, cut
+from bench.data.packs.reading import Pack
 from bench.data.sampler import chosen
 from bench.data.sets import Index
 from bench.data.sets.base import Pixels
@@ -31,24 +32,8 @@ Unreadable = Literal["fail", "skip"]
 Backend = Literal["reference", "fast", "device"]
 
 
-class Packed(Protocol):
-    """Images of a split that need no more than little decoding, as bench.data.packs.reading.Pack has them."""
-
-    def positions(self, names: np.ndarray) -> np.ndarray:
-        """Return where the files of these names (bytes) lie."""
-
-    def read(self, position: int) -> np.ndarray:
-        """Return one image H×W×3 uint8, RGB. Raises Undecodable."""
-
-
-class UnreadableImage(BadInput):
-    """An image that cannot be read, under the policy `fail`.
-
-    DataLoader raises a worker's error anew, with the worker's traceback as its text: only the last line is kept.
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text.strip().rpartition("\n")[2].removeprefix(f"{__name__}.{type(self).__name__}: "))
+class UnreadableImage(WorkerError):
+    """An image that cannot be read, under the policy `fail`."""
 
 
 @dataclass
@@ -76,12 +61,12 @@ class _Files:
     root: str
     names: np.ndarray = field(repr=False)  # bytes
     labels: np.ndarray | None = field(repr=False)
-    pack: Packed | None = None
+    pack: Pack | None = None
     places: np.ndarray | None = field(default=None, repr=False)  # of the files in the pack
     pixels: Pixels | None = field(default=None, repr=False)  # of all images, where they are no files
 
     @classmethod
-    def of(cls, index: Index, pack: Packed | None = None) -> _Files:
+    def of(cls, index: Index, pack: Pack | None = None) -> _Files:
         labels = None if index.labels is None else np.asarray(index.labels, dtype=np.int64)
         names = np.asarray([os.fsencode(file) for file in index.files])
         places = None if pack is None else pack.positions(names)
@@ -111,8 +96,8 @@ class _Files:
 
     def unreadable(self, index: int, error: Undecodable) -> UnreadableImage:
         return UnreadableImage(
-            f"Cannot read {self.path(index)} ({error}); mend or remove it (bench data check lists all such files), or "
-            "give --unreadable skip."
+            f"Cannot read {self.path(index)} ({error}); correct or remove it (bench data check lists all such files), "
+            "or give --unreadable skip."
         )
 
 
@@ -120,8 +105,6 @@ class ViewDataset(Dataset[Sample]):
     """Views of the images of a split, indexed by (index, draw); what is random is a function of (seed, draw) alone.
 
     Args:
-        index: the split.
-        views: what to make of each image.
         seed: of the views and of the subset.
         unreadable: an image that cannot be read raises BadInput that names it (`fail`), or the next one that can be
             read takes its place, which `Batch.skipped` counts (`skip`).
@@ -133,6 +116,8 @@ class ViewDataset(Dataset[Sample]):
     Raises BadInput for a map with the backend `device`, and for a map that the data set has not.
     """
 
+    kind, advice = "image", "bench data check says why"  # for messages
+
     def __init__(
         self,
         index: Index,
@@ -140,7 +125,7 @@ class ViewDataset(Dataset[Sample]):
         seed: int,
         unreadable: Unreadable = "fail",
         subset: int | None = None,
-        pack: Packed | None = None,
+        pack: Pack | None = None,
         backend: Backend = "reference",
         map: MapKind | None = None,
     ) -> None:
@@ -161,19 +146,21 @@ class ViewDataset(Dataset[Sample]):
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Return the sample of (index, draw); BadInput when it cannot be read (under `skip`: when none can)."""
         index, number = key
-        skipped = 0
         for offset in range(len(self)):
             position = int(self.positions[(index + offset) % len(self)])
             try:
                 sample = self._sample(position, number)
             except Undecodable as error:
                 if self.unreadable == "fail":
-                    raise self.files.unreadable(position, error) from error
-                skipped = 1
+                    raise self.refusal(position, error) from error
                 continue
-            sample.skipped = skipped
+            sample.skipped = int(offset > 0)
             return sample
-        raise UnreadableImage(f"No image below {self.files.root} can be read; bench data check says why.")
+        raise UnreadableImage(f"No {self.kind} below {self.files.root} can be read; {self.advice}.")
+
+    def refusal(self, position: int, error: Undecodable) -> UnreadableImage:
+        """Return the error that a file cannot be read."""
+        return self.files.unreadable(position, error)
 
     def _sample(self, position: int, number: int) -> Sample:
         """Read an image once and make (or only draw) all its views."""
@@ -216,7 +203,7 @@ class EvalDataset(Dataset[Sample]):
         resize: int,
         unreadable: Unreadable = "fail",
         interpolation: Interpolation = "bilinear",
-        pack: Packed | None = None,
+        pack: Pack | None = None,
         backend: Literal["reference", "fast"] = "reference",
     ) -> None:
         if size > resize:
@@ -277,7 +264,7 @@ def loader(dataset: Dataset[Any], sampler: Iterable[list[Any]], workers: int = 0
     Args:
         dataset: ViewDataset or EvalDataset.
         sampler: yields the keys of one batch after another.
-        workers: processes that read (each with one thread, as DataLoader sets it); 0 reads in this one.
+        workers: processes that read, each with one thread; 0 reads in this one.
         pin: whether batches arrive in page-locked memory.
     """
     return DataLoader(

@@ -76,9 +76,6 @@ def covered(whole: np.ndarray, crop: Crop, width: int, height: int) -> float:
     return np.count_nonzero(salient[rows, columns]) / total if total else 1.0
 
 
-# --------------------------------------------------------------------------------- from the pixels alone
-
-
 def segments(image: np.ndarray) -> np.ndarray:
     """Return regions of similar colour, numbered from 0: H×W×3 uint8 -> h×w uint8, at most 160 pixels a side.
 
@@ -119,9 +116,6 @@ def _small(image: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(image)
     size = max(1, round(width * scale)), max(1, round(height * scale))
     return cv2.resize(np.ascontiguousarray(image), size, interpolation=cv2.INTER_AREA)
-
-
-# ------------------------------------------------------------------------------- from COCO's annotations
 
 
 class _Instances:

@@ -1,7 +1,7 @@
 """Where the data sets lie: the command line's words, then the environment, then a config file.
 
 In each of these a data set is named (`coco=DIR`), or a common parent is given that holds `coco/`, `imagenet/`,
-`cifar10/` and so on, each by the data set's name (or `coco_mini/` and so on). This module does not import torch.
+`cifar10/` and so on, each by the data set's name (or `coco_mini/` and so on).
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Which image is seen when: a permutation an epoch, from (seed, epoch), entered at any step at once.
-
-This module does not import torch.
-"""
+"""Which image is seen when: a permutation an epoch, from (seed, epoch), entered at any step at once."""
 
 from __future__ import annotations
 
@@ -15,12 +12,7 @@ from bench.randomness import generator
 
 
 def steps_per_epoch(length: int, batch_size: int) -> int:
-    """Return how many whole batches an epoch has; BadInput when it has none.
-
-    Args:
-        length: images in the data set.
-        batch_size: images in a step, over all ranks.
-    """
+    """Return how many whole batches (over all ranks) an epoch of `length` images has; BadInput when it has none."""
     if length < batch_size:
         raise BadInput(
             f"batch_size {batch_size} is larger than the data set of {length} images; lower batch_size to {length} "
@@ -58,8 +50,6 @@ class DrawSampler:
         batch_size_per_rank: B / w.
         seed: decides the permutations, together with the epoch.
         start_step: the first step to yield, counted over all epochs.
-        rank: of this process.
-        world: number of processes.
         drop_last: whether an epoch has whole batches only.
 
     Raises BadInput when the data set holds no whole batch.

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from bench.config.objective_settings import check_values, constructors, settings_of_class
-from bench.config.objective_source import Source, locate
+from bench.config.objective_source import locate
 from bench.errors import BadInput
+from bench.plugins import load
 
 if TYPE_CHECKING:
     from bench.nn.encoder import Encoder
@@ -80,44 +78,24 @@ def build(settings: Mapping[str, Any], encoder: Encoder, num_classes: int = 0, n
     Raises BadInput for an unknown name or setting, for a class that is no objective, and for values that one refuses.
     """
     values = {key: value for key, value in settings.items() if key != "name"}
-    kind = _imported(locate(str(settings.get("name", ""))))
+    kind = _imported(str(settings.get("name", "")))
     check_values(values, settings_of_class(kind))
     of_data = {"num_classes": num_classes, "num_images": num_images}
     takes = {key for _, parameters in constructors(kind) for key in parameters}
     return kind(encoder, **{key: value for key, value in of_data.items() if key in takes}, **values)
 
 
-def _imported(source: Source) -> type[Objective]:
-    """Import an objective's class; BadInput when its file cannot be run, or the class is no Objective."""
+def _imported(name: str) -> type[Objective]:
+    """Import an objective's class; BadInput when one that is not ours cannot be run, or is no Objective."""
     from bench.objectives.base import Objective
 
-    try:
-        module = import_module(source.module) if source.module is not None else _run(source)
-        kind = getattr(module, source.class_name)
-    except Exception as error:
-        if source.ours:
-            raise
-        reason = " ".join(str(error).split()) or "no reason given"
-        raise BadInput(f"{source.file} cannot be imported ({type(error).__name__}: {reason}); correct it.") from error
+    if name in OBJECTIVES:  # an error in ours keeps its traceback
+        module, _, attribute = OBJECTIVES[name].partition(":")
+        return getattr(import_module(module), attribute)
+    source = locate(name)
+    kind = load(source)
     if not (inspect.isclass(kind) and issubclass(kind, Objective)):
         raise BadInput(
-            f"{source.class_name} in {source.file} is no objective; derive it from bench.objectives.base.Objective."
+            f"{source.attribute} in {source.file} is no objective; derive it from bench.objectives.base.Objective."
         )
     return kind
-
-
-def _run(source: Source) -> ModuleType:
-    """Run a file as a module."""
-    name = f"bench_objective_{source.file.stem}_{source.hash}"
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, source.file)
-        assert spec is not None
-        assert spec.loader is not None
-        module = module_from_spec(spec)
-        sys.modules[name] = module  # dataclasses look it up there
-        try:
-            spec.loader.exec_module(module)
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return sys.modules[name]

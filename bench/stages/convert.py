@@ -15,7 +15,7 @@ import torchvision
 from torch import Tensor, nn
 
 from bench.config.recipe import Recipe
-from bench.convert.dialects import load_trunk, to_mmseg, to_timm, to_torchvision
+from bench.convert.dialects import load_trunk, to_mmseg, to_torchvision
 from bench.convert.proof import load_strictly, prove, write_proof
 from bench.convert.reading import read_checkpoint
 from bench.convert.trunk import TRUNK, Trunk, read_trunk, save_trunk
@@ -112,4 +112,4 @@ def _export(folder: Path, trunk: Trunk) -> None:
             torch.save(content, temporary)
     words = {"arch": arch, "format": "pt"} | ({} if trunk.stem == "imagenet" else {"stem": trunk.stem})
     with replacing(folder / "trunk_timm.safetensors") as temporary:
-        safetensors.torch.save_file(to_timm(state), temporary, metadata=words)
+        safetensors.torch.save_file(to_torchvision(state), temporary, metadata=words)

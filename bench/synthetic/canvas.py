@@ -1,7 +1,4 @@
-"""A canvas on which colour and meaning are painted by the same stroke, so that a label map cannot disagree.
-
-This module does not import torch.
-"""
+"""A canvas on which colour and meaning are painted by the same stroke, so that a label map cannot disagree."""
 
 from __future__ import annotations
 

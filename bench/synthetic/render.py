@@ -1,12 +1,12 @@
 """Tiny data sets, drawn here: procedural scenes in the layouts of COCO, ImageNet and Cityscapes, clips, and
 shapes in folders of PNG for CIFAR-10, CIFAR-100 and STL-10.
 
-They let everything run without a download, through the readers that serve the originals. This module does not import
-torch.
+They let everything run without a download, through the readers that serve the originals.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import tempfile
@@ -51,31 +51,21 @@ Progress = Callable[[int, int], None]
 
 
 def render(root: Path, seed: int = 0, progress: Progress | None = None) -> dict[str, Path]:
-    """Write `coco/`, `imagenet/`, `cityscapes/`, `clips/`, `cifar10/`, `cifar100/` and `stl10/` below `root`.
+    """Write `coco/`, `imagenet/`, `cityscapes/`, `clips/` and so on below `root`; return {data set: folder}.
 
-    Equal for equal seeds.
-
-    Returns {data set: folder}.
-
-    A folder that this version rendered with this seed is left as it is; one appears whole or not at all.
-
-    Args:
-        root: made if it does not exist.
-        seed: of all scenes.
-        progress: called with (images done, images in all).
+    They are equal for equal seeds. A folder that this version rendered with this seed is left as it is; one appears
+    whole or not at all. `progress` is called with (images done, images in all).
 
     Raises BadInput when a folder of that name holds something else, or cannot be written.
     """
     total = sum(COCO.values()) + len(OBJECTS) * sum(IMAGENET.values()) + sum(n for _, n in CITYSCAPES.values())
     total += len(WAYS) * sum(CLIPS.values())
     total += sum(n * _classes(split) for _, splits in SMALL.values() for split, n in splits.items())
-    done = 0
+    numbers = itertools.count(1)
 
     def count() -> None:
-        nonlocal done
-        done += 1
         if progress is not None:
-            progress(done, total)
+            progress(next(numbers), total)
 
     writers: dict[str, Callable[..., None]] = {
         **{"coco": _coco, "imagenet": _imagenet, "cityscapes": _cityscapes, "clips": _clips},
@@ -123,9 +113,6 @@ def _mark(place: Path) -> str | None:
         return (place / MARK).read_text(encoding="utf-8")
     except OSError:
         return None
-
-
-# ------------------------------------------------------------------------------------------------- COCO
 
 
 def _coco(folder: Path, seed: int, count: Callable[[], None]) -> None:
@@ -190,9 +177,6 @@ def coco_annotations(canvas: Canvas, image: int) -> list[dict[str, Any]]:
             }
         )
     return annotations
-
-
-# ------------------------------------------------------------------------------- images in classes, and Cityscapes
 
 
 def _imagenet(folder: Path, seed: int, count: Callable[[], None]) -> None:

@@ -1,4 +1,4 @@
-"""Whole scenes: a street for Cityscapes and COCO, a handful of things for COCO. This module does not import torch."""
+"""Whole scenes: a street for Cityscapes and COCO, a handful of things for COCO."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ def paint_street(
     """Paint a street scene, the far before the near.
 
     Args:
-        canvas: what to paint on.
-        rng: decides everything that is not said.
         extras: of EXTRAS, what there is besides cars, people, trees, poles, lights and signs.
         ego: whether the camera's own car is seen at the bottom.
         busy: how many people and cars, 1 for some.
@@ -62,9 +60,6 @@ def paint_street(
         painter(street, x, z)
     if ego:
         street.bonnet()
-
-
-# --------------------------------------------------------------------------------- things on a surface
 
 
 def paint_still_life(canvas: Canvas, rng: np.random.Generator) -> None:

@@ -1,7 +1,4 @@
-"""Ten plain shapes, which a few pixels are enough to tell apart: the classes of the rendered small images.
-
-This module does not import torch.
-"""
+"""Ten plain shapes, which a few pixels are enough to tell apart: the classes of the rendered small images."""
 
 from __future__ import annotations
 

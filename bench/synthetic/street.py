@@ -1,7 +1,7 @@
 """Street scenes in perspective: a road between facades, and what stands and moves on it.
 
 Lengths are metres: X across from the middle of the road, z along it, heights above the ground. A thing at depth z is
-drawn with s = focal / z pixels for a metre. This module does not import torch.
+drawn with s = focal / z pixels for a metre.
 """
 
 from __future__ import annotations

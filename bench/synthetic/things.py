@@ -1,7 +1,7 @@
 """One thing an image, of six kinds from ImageNet, in any pose and colour before any background.
 
 Each painter gets coordinates u, v of the thing (about −1 to 1, v downwards, H×W) and returns where it is and what
-colour it has there. This module does not import torch.
+colour it has there.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What stands and moves in a street, each painted at (X, z) in metres. This module does not import torch."""
+"""What stands and moves in a street, each painted at (X, z) in metres."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from bench.convert.dialects import COUNTER, load_trunk, to_mmseg, to_timm, to_torchvision, trunk_shapes
+from bench.convert.dialects import COUNTER, load_trunk, to_mmseg, to_torchvision, trunk_shapes
 from bench.convert.proof import fixed_image
 from bench.errors import BadInput
 
@@ -239,7 +239,7 @@ def test_exports_load_strictly_and_compute_the_same() -> None:
     assert torch.equal(ours(image), features)
 
     theirs = timm.create_model("resnet50", pretrained=False, num_classes=0).eval()
-    theirs.load_state_dict(to_timm(state), strict=True)
+    theirs.load_state_dict(to_torchvision(state), strict=True)
     torch.testing.assert_close(theirs(image), features, rtol=1e-5, atol=1e-6)
 
     prefixed_state = to_mmseg(state, "resnet50")["state_dict"]

@@ -130,7 +130,7 @@ def test_a_clip_that_is_too_short_is_named_with_the_remedy(root):
 def test_a_broken_video_is_named_or_skipped(root):
     (root / "train/run/c.mkv").write_bytes(b"no video")
     clips = index("clips", root, "train")
-    with pytest.raises(UnreadableImage, match=r"Cannot read the clip .*c.mkv .*mend or remove it"):
+    with pytest.raises(UnreadableImage, match=r"Cannot read the clip .*c.mkv .*correct or remove it"):
         ClipDataset(clips, (View(size=32),), 0, Clip(2))[0, 0]
     sample = ClipDataset(clips, (View(size=32),), 0, Clip(2), unreadable="skip")[0, 0]
     assert (sample.index, sample.skipped) == (1, 1)

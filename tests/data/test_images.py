@@ -184,7 +184,7 @@ def test_fail_names_the_file_in_one_sentence(train: Index, workers: int) -> None
         list(loader(dataset, [[(1, 0), (2, 1)]], workers))
     path = train.root / train.files[2]
     assert str(raised.value) == (
-        f"Cannot read {path} (not an image); mend or remove it (bench data check lists all such files), or give "
+        f"Cannot read {path} (not an image); correct or remove it (bench data check lists all such files), or give "
         "--unreadable skip."
     )
 

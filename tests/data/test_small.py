@@ -130,7 +130,7 @@ def test_images_of_several_sizes_or_none_are_no_array(tmp_path: Path, both: Both
     with pytest.raises(BadInput, match=r"007\.png has 32×30 pixels, but .*000\.png has 32×32; images that lie in mem"):
         load_pixels(index("cifar10", root, "train"))
     odd.write_bytes(b"no image")
-    with pytest.raises(BadInput, match=r"Cannot read .*007\.png \(not an image\); mend or remove it"):
+    with pytest.raises(BadInput, match=r"Cannot read .*007\.png \(not an image\); correct or remove it"):
         load_pixels(index("cifar10", root, "train"))
     with pytest.raises(BadInput, match="has no images; add them"):
         load_pixels(part(index("cifar10", root, "val"), []))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,9 +14,9 @@ from scipy.stats import ks_2samp
 from torchvision import transforms
 
 from bench.data.views import BYOL_VIEWS, MEAN, STD, SUPERVISED_VIEW, Batch, View
-from bench.data.views.batch import normalise
-from bench.data.views.draw import Drawn, draw, draw_crop
-from bench.data.views.pillow import apply, make_test_view, make_views
+from bench.data.views.batch import normalised, stack
+from bench.data.views.draw import BoxRow, Drawn, draw, draw_all, draw_crop
+from bench.data.views.pillow import apply, make_test_view
 from bench.randomness import generator
 
 PLAIN = View(size=24, flip=0.0, jitter=None, grey=0.0, blur=0.0)
@@ -29,6 +30,13 @@ def noise(width: int = 60, height: int = 48, seed: int = 0) -> Image.Image:
 
 def rng(number: int = 0) -> np.random.Generator:
     return generator(0, "view", number)
+
+
+def make_views(
+    image: Image.Image, views: Sequence[View], rng: np.random.Generator
+) -> tuple[list[np.ndarray], list[BoxRow]]:
+    drawn, boxes = draw_all(views, image.width, image.height, rng)
+    return [np.asarray(apply(image, view, one)) for view, one in drawn], boxes
 
 
 # ------------------------------------------------------------------------------------------------ crops
@@ -221,7 +229,7 @@ def test_only_the_generator_decides() -> None:
 def test_normalise_is_torchvisions() -> None:
     images = [noise(seed=seed) for seed in range(3)]
     theirs = transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)])
-    ours = normalise([np.asarray(image) for image in images])
+    ours = normalised(stack([np.asarray(image) for image in images]))
     assert ours.dtype == torch.float32
     assert ours.is_contiguous()
     assert torch.allclose(ours, torch.stack([theirs(image) for image in images]), atol=1e-6)

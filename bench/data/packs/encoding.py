@@ -1,7 +1,4 @@
-"""Images as packs store them: decoded, shrunk and encoded, by other processes where there are many.
-
-This module does not import torch.
-"""
+"""Images as packs store them: decoded, shrunk and encoded, by other processes where there are many."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from itertools import islice
@@ -81,9 +78,8 @@ def encode_files(root: str, names: Sequence[str], form: Form) -> list[Encoded]:
         file = Path(root, name)
         try:
             content = file.read_bytes()
-        except OSError as error:
-            # A disk or a permission that fails now may not fail when it is read: that is no property of the image.
-            raise BadInput(f"Cannot read {file}: {error.strerror}; mend its permissions or its disk.") from error
+        except OSError as error:  # of a disk or a permission, not of the image
+            raise BadInput(f"Cannot read {file}: {error.strerror}; correct its permissions or its disk.") from error
         encoded.append(encode(content, form, file))
     return encoded
 
@@ -92,20 +88,17 @@ def encode_all(root: Path, names: Sequence[str], form: Form, workers: int) -> Ge
     """Yield images in order, whatever the number of processes that encode them."""
     chunks = (names[start : start + CHUNK] for start in range(0, len(names), CHUNK))
     if workers <= 1:
-        for chunk in chunks:
-            for name in chunk:
-                yield from encode_files(str(root), [name], form)
+        for name in names:
+            yield from encode_files(str(root), [name], form)
         return
     # Spawned: a fork would inherit whatever threads and locks this process has.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _follow, (os.getpid(),))
-    waiting: deque[Future[list[Encoded]]] = deque()
+    jobs = (pool.submit(encode_files, str(root), chunk, form) for chunk in chunks)
     try:
-        for chunk in islice(chunks, 3 * workers):
-            waiting.append(pool.submit(encode_files, str(root), chunk, form))
+        waiting = deque(islice(jobs, 3 * workers))
         while waiting:
             done = waiting.popleft().result()
-            for chunk in islice(chunks, 1):
-                waiting.append(pool.submit(encode_files, str(root), chunk, form))
+            waiting.extend(islice(jobs, 1))
             yield from done
     except BrokenProcessPool as error:
         raise StageFailed("A packing process was killed (out of memory?); give fewer --workers and go on.") from error

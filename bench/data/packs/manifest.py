@@ -157,9 +157,6 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-# ------------------------------------------------------------------------------------------------- where
-
-
 def places(root: Path, environ: Mapping[str, str] | None = None) -> list[Path]:
     """Return the folders in which packs of the data at `root` may lie, best first."""
     given = (os.environ if environ is None else environ).get(VARIABLE)
@@ -219,20 +216,18 @@ def _folders(place: Path, start: str = "") -> list[Path]:
     return [place / name for name in names]
 
 
-# ------------------------------------------------------------------------------------------------ which
-
-
 def training_pack(packs: Iterable[StoredPack], size: int) -> StoredPack | None:
     """Return the pack that training views of `size` pixels are drawn from: raw before JPEG, then the larger one.
 
     None where none has a short side of at least `size`.
     """
+
+    def rank(one: StoredPack) -> tuple[bool, int, int]:
+        form = one.manifest.form
+        return form.format == "uint8", form.short_side, form.quality or 0
+
     fitting = [one for one in packs if one.manifest.split == "train" and one.manifest.form.short_side >= size]
-    return max(fitting, key=lambda one: _rank(one.manifest.form), default=None)
-
-
-def _rank(form: Form) -> tuple[bool, int, int]:
-    return form.format == "uint8", form.short_side, form.quality or 0
+    return max(fitting, key=rank, default=None)
 
 
 def evaluation_packs(packs: Sequence[StoredPack], resize: int) -> list[StoredPack]:

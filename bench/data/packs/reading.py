@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.decode import Undecodable
+from bench.data.decode import Undecodable, WorkerError
 from bench.data.packs.manifest import INDEX, NAMES, Manifest, check_fingerprint, data_file, read_manifest
 from bench.errors import BadInput
 from bench.progress import Progress
@@ -35,14 +35,8 @@ ROW = np.dtype(
 VERIFIED = 4096  # images that wait for a thread at once
 
 
-class DamagedPack(BadInput):
-    """A record whose bytes are not those that were written.
-
-    DataLoader raises a worker's error anew, with the worker's traceback as its text: only the last line is kept.
-    """
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text.strip().rpartition("\n")[2].removeprefix(f"{__name__}.{type(self).__name__}: "))
+class DamagedPack(WorkerError):
+    """A record whose bytes are not those that were written."""
 
 
 def source_hash(content: bytes) -> bytes:
@@ -144,10 +138,7 @@ class Pack:
 def open_pack(folder: Path, identity: str | None = None, *, fingerprint: str | None = None) -> Pack:
     """Open a pack for reading: its manifest, the sizes of its files and the index are checked.
 
-    Args:
-        folder: of the split, as `find_packs` returns it.
-        identity: what planning expects there.
-        fingerprint: the data set's, as it is now.
+    `identity` is what planning expects there, `fingerprint` the data set's, as it is now.
 
     Raises BadInput where there is no whole pack, or another one than was asked for.
     """

@@ -2,7 +2,7 @@
 
 So the bytes do not depend on the number of processes. Data reach the disk before the rows of the index that speak of
 them, so that an interrupted pack goes on after its last whole row; it is a pack only once all is there and its folder
-has its name. This module does not import torch.
+has its name.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from bench.data.packs.encoding import Encoded, encode_all, encode_files
 from bench.data.packs.manifest import INDEX, MANIFEST, NAMES, PARTIAL, Form, Manifest, data_file, decoders
 from bench.data.packs.reading import ROW, sha256
 from bench.errors import BadInput
+from bench.files import sync
 from bench.progress import Progress
 
 Unreadable = Literal["fail", "skip"]
@@ -65,8 +66,6 @@ class Writer:
         self.data.close()
         self.index.close()
 
-    # ------------------------------------------------------------------------------------ what was left
-
     def _resume(self) -> np.ndarray:
         """Return the rows that an interrupted packing of the same data left; anything else is removed."""
         begun = {
@@ -106,8 +105,6 @@ class Writer:
             with (self.partial / file).open("ab") as opened:
                 opened.truncate(size)
 
-    # ----------------------------------------------------------------------------------------- the work
-
     def write(self, workers: int, unreadable: Unreadable) -> None:
         """Write all images that are not there yet."""
         done = len(self.rows)
@@ -127,7 +124,7 @@ class Writer:
     def _refuse(self, number: int, reason: str | None = None) -> None:
         file = self.root / self.names[number]
         raise BadInput(
-            f"Cannot read {file} ({reason or self._reason(number)}); mend or remove it (bench data check lists all "
+            f"Cannot read {file} ({reason or self._reason(number)}); correct or remove it (bench data check lists all "
             "such files), or give --unreadable skip."
         )
 
@@ -222,7 +219,7 @@ class Writer:
         if self.folder.exists():  # a damaged one
             shutil.rmtree(self.folder)
         self.partial.rename(self.folder)
-        _sync_folder(self.folder.parent)
+        sync(self.folder.parent)
 
 
 def _whole_rows(file: Path) -> np.ndarray:
@@ -251,14 +248,6 @@ def _write(file: Path, content: bytes) -> None:
     with file.open("wb") as opened:
         opened.write(content)
         _sync(opened)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def size_words(count: float) -> str:

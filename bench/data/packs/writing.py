@@ -1,7 +1,4 @@
-"""Writing packs (`bench data pack`): where a pack is put, and that it is of one state of its data.
-
-This module does not import torch.
-"""
+"""Writing packs (`bench data pack`): where a pack is put, and that it is of one state of its data."""
 
 from __future__ import annotations
 
@@ -33,10 +30,6 @@ def pack(
     """Pack a split, or finish what an interrupted packing left; return the pack, and whether it was there already.
 
     Args:
-        dataset: coco, imagenet or imagenet100.
-        root: its folder.
-        split: train or val.
-        form: how images are stored.
         to: the folder that packs lie in; None: `.bench-pack` in the root.
         workers: processes that decode; None: one a core, or none for few images. The bytes do not depend on it.
         unreadable: an image that cannot be read raises BadInput that names it (`fail`), or keeps its position and is
@@ -66,7 +59,7 @@ def pack(
         raise BadInput(f"{folder} is being packed by another process; wait for it.") from None
     except OSError as error:
         raise BadInput(
-            f"Cannot write to {place} ({error.strerror}); mend its permissions, or give --to DIR and set "
+            f"Cannot write to {place} ({error.strerror}); correct its permissions, or give --to DIR and set "
             f"{VARIABLE} to the same, so that the pack is found."
         ) from error
     try:
@@ -75,8 +68,10 @@ def pack(
                 return open_pack(folder, fingerprint=mark), True
             except BadInput as error:
                 print(f"{error} Packing again.", flush=True)
+        if workers is None:
+            workers = len(os.sched_getaffinity(0)) if len(names) >= FEW else 1
         with Writer(folder, dataset, split, mark, form, root, names) as writer:
-            writer.write(_count(workers, len(names)), unreadable)
+            writer.write(workers, unreadable)
             if fingerprint(dataset, root) != mark:  # of all files, whatever the cache says
                 known.unlink(missing_ok=True)
                 raise BadInput(f"{dataset} at {root} changed while it was packed; start again when it is at rest.")
@@ -91,12 +86,6 @@ def pack(
         ) from error
     finally:
         lock.release()
-
-
-def _count(workers: int | None, images: int) -> int:
-    if workers is not None:
-        return workers
-    return len(os.sched_getaffinity(0)) if images >= FEW else 1
 
 
 def summary(pack: Pack, there: bool) -> str:

@@ -1,7 +1,4 @@
-"""What a data set is: `DataSet`, from which each derives, and `Index`, the list of a split's images that it returns.
-
-This module does not import torch.
-"""
+"""What a data set is: `DataSet`, from which each derives, and `Index`, the list of a split's images that it returns."""
 
 from __future__ import annotations
 
@@ -176,10 +173,6 @@ class DataSet(ABC):
 
     # What its messages say.
 
-    def no_folder(self, root: Path) -> BadInput:
-        """Return the error that its folder does not exist."""
-        return BadInput(f"{root} is no folder; give --data-root {self.name}=DIR, where DIR holds {self.layout}.")
-
     def wrong_layout(self, root: Path, looked_for: str, remedy: str = "it") -> BadInput:
         """Return the error that a folder is not laid out as this data set."""
         return BadInput(
@@ -191,7 +184,8 @@ class DataSet(ABC):
 def reading(data_set: DataSet, root: Path) -> Iterator[None]:
     """Raise BadInput where a data set's folder is missing, or something in it cannot be read while the block runs."""
     if not root.is_dir():
-        raise data_set.no_folder(root)
+        name, layout = data_set.name, data_set.layout
+        raise BadInput(f"{root} is no folder; give --data-root {name}=DIR, where DIR holds {layout}.")
     try:
         yield
     except OSError as error:

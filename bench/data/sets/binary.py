@@ -1,10 +1,11 @@
 """Small images as their authors pack them, all of a split in one file or a few; or as a folder of PNG for each class.
 
-Equal to what torchvision's readers return; these need no checksums of the originals. This module does not import torch.
+Equal to what torchvision's readers return; these need no checksums of the originals.
 """
 
 from __future__ import annotations
 
+import io
 import pickle
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -56,9 +57,6 @@ class SmallImages(ClassFolders):
         return self.paths("classes") if self.is_binary(root) else ()
 
 
-# ----------------------------------------------------------------------------------------------- reading
-
-
 def numbered(file: str, count: int) -> tuple[str, ...]:
     """Return a name for each image of a file; they sort as the images lie."""
     return tuple(f"{file}/{number:06d}" for number in range(count))
@@ -73,12 +71,9 @@ def check_labels(file: Path, labels: np.ndarray, images: int, classes: int) -> N
 
 
 def read_bytes(file: Path) -> bytes:
-    """Return a file's content. Raises BadInput where it is missing or not readable."""
+    """Return a file's content. Raises BadInput where it is missing."""
     file_size(file)
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise BadInput(f"Cannot read {file}: {error.strerror}; check its permissions.") from error
+    return file.read_bytes()
 
 
 def file_size(file: Path) -> int:
@@ -121,12 +116,9 @@ _ALLOWED: dict[tuple[str, str], Any] = {
 
 def unpickled(file: Path) -> dict[str, Any]:
     """Return the dictionary in a pickle, which may hold arrays and no other objects. Raises BadInput."""
-    file_size(file)
+    pickled = io.BytesIO(read_bytes(file))
     try:
-        with file.open("rb") as opened:
-            content = _Unpickler(opened, encoding="latin1").load()  # Python 2 wrote them
-    except OSError as error:
-        raise BadInput(f"Cannot read {file}: {error.strerror}; check its permissions.") from error
+        content = _Unpickler(pickled, encoding="latin1").load()  # Python 2 wrote them
     except Exception as error:  # what a damaged pickle raises is anything
         raise damaged(file, " ".join(str(error).split()).rstrip(".") or type(error).__name__) from error
     if not isinstance(content, dict):

@@ -1,7 +1,4 @@
-"""Look at every file of a data set: what is there, what is missing, what cannot be read.
-
-This module does not import torch.
-"""
+"""Look at every file of a data set: what is there, what is missing, what cannot be read."""
 
 from __future__ import annotations
 
@@ -66,12 +63,7 @@ class Report:
 def check(dataset: str, root: Path, workers: int = 2) -> Report:
     """Decode every file of a data set and say what is missing or unreadable, with a progress display.
 
-    Args:
-        dataset: one that `index` reads.
-        root: its folder.
-        workers: threads that decode.
-
-    Raises BadInput where there is no such layout at all.
+    `workers` threads decode. Raises BadInput where there is no such layout at all.
     """
     data_set = get(dataset)
     counts: dict[str, Mapping[str, int]] = {}

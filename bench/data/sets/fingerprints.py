@@ -1,7 +1,4 @@
-"""What a data set is by content: a hash of its files, kept as long as nothing changes.
-
-This module does not import torch.
-"""
+"""What a data set is by content: a hash of its files, kept as long as nothing changes."""
 
 from __future__ import annotations
 

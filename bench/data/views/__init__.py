@@ -25,7 +25,7 @@ in blur of `fast` is at edges. tests/data/test_backends.py holds both to that.
 A fourth, `resident`, has the split on the device and draws there, too (`batch_draw`), by the laws of `draw` but from
 other random numbers: other views than those, with the pixels of `device` for equal parameters.
 
-What the rest of the project needs of this package is here; back ends are imported from their modules.
+Back ends are imported from their modules.
 """
 
 from bench.data.views.batch import Batch, normalised

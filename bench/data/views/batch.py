@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -63,31 +63,24 @@ class Batch:
 
         Views that are floating-point already are only moved.
         """
-        views = self.views
-        if self.pending is not None:
-            views = self.pending.to(device, non_blocking).views()
-        return replace(
-            self,
-            views=[normalised(view.to(device, non_blocking=non_blocking), memory_format) for view in views],
-            pending=None,
-            boxes=[box.to(device, non_blocking=non_blocking) for box in self.boxes],
-            flows=None if self.flows is None else [flow.to(device, non_blocking=non_blocking) for flow in self.flows],
-            labels=None if self.labels is None else self.labels.to(device, non_blocking=non_blocking),
-            indices=self.indices.to(device, non_blocking=non_blocking),
-            masks=None if self.masks is None else [mask.to(device, non_blocking=non_blocking) for mask in self.masks],
-        )
+        views = self if self.pending is None else replace(self, views=self.pending.to(device, non_blocking).views())
+        moved = views._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return replace(moved, views=[normalised(view, memory_format) for view in moved.views], pending=None)
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory; torch's DataLoader calls this."""
+        pending = None if self.pending is None else self.pending.pin_memory()
+        return replace(self._each(Tensor.pin_memory), pending=pending)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         return replace(
             self,
-            views=[view.pin_memory() for view in self.views],
-            pending=None if self.pending is None else self.pending.pin_memory(),
-            boxes=[box.pin_memory() for box in self.boxes],
-            flows=None if self.flows is None else [flow.pin_memory() for flow in self.flows],
-            labels=None if self.labels is None else self.labels.pin_memory(),
-            indices=self.indices.pin_memory(),
-            masks=None if self.masks is None else [mask.pin_memory() for mask in self.masks],
+            views=[change(view) for view in self.views],
+            boxes=[change(box) for box in self.boxes],
+            labels=None if self.labels is None else change(self.labels),
+            indices=change(self.indices),
+            flows=None if self.flows is None else [change(flow) for flow in self.flows],
+            masks=None if self.masks is None else [change(mask) for mask in self.masks],
         )
 
 
@@ -114,8 +107,3 @@ def normalised(images: Tensor, memory_format: torch.memory_format | None = None)
     mean, std = (torch.tensor(values, device="cpu").view(1, 3, 1, 1) for values in (MEAN, STD))
     mean, std = (value.to(images.device, non_blocking=True) for value in (mean, std))
     return pixels.div_(255).sub_(mean).div_(std)
-
-
-def normalise(pixels: Sequence[np.ndarray]) -> Tensor:
-    """Return h×w×3 uint8 arrays as one tensor N×3×h×w float32, minus ImageNet's mean, by its standard deviation."""
-    return normalised(stack(pixels))

@@ -84,9 +84,8 @@ def draw_batch(view: View, uniform: Tensor, width: int, height: int, first: Tens
     """Draw a view of N images of width×height pixels.
 
     Args:
-        view: what is drawn; `strong` and `salient` are no matter of this.
+        view: its `strong` and `salient` are left to others.
         uniform: N×`numbers(view)` float32 in [0, 1).
-        width, height: of the images.
         first: the first view's crops, N×4, for a view with `overlap`; without them that asks for nothing.
     """
     crops = uniform[:, :-STEPS].unflatten(1, (-1, CROP))  # N×A×22

@@ -123,13 +123,7 @@ def _turn(planes: Any, shift: Any) -> None:
 
 
 @compiled("void(uint8[::1], uint8[:,::1], int64[::1], float64[::1], uint8[::1])")
-def recolour(
-    pixels: Any,
-    planes: Any,
-    steps: Any,
-    factors: Any,
-    out: Any,
-) -> None:
+def recolour(pixels: Any, planes: Any, steps: Any, factors: Any, out: Any) -> None:
     """Do steps of colour jitter in their order.
 
     Args:

@@ -131,9 +131,6 @@ def precision(device: torch.device) -> torch.dtype:
     return torch.float16 if device.type == "cuda" else torch.float32
 
 
-# ------------------------------------------------------------------------------------------------ steps
-
-
 def make(images: Tensor, view: View, parameters: Tensor) -> Tensor:
     """Return one view, N×3×size×size uint8, of images N×3×H×W (values 0…255) by parameters N×28."""
     left, top, width, height = parameters[:, CROP : CROP + 4].unbind(1)

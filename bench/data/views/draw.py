@@ -40,12 +40,8 @@ def draw(
 ) -> Drawn:
     """Draw a view of an image of width×height pixels.
 
-    Args:
-        view: what is drawn.
-        width, height: of the image.
-        rng: what it is drawn from.
-        first: the first view's crop, for a view with `overlap`; without it that asks for nothing.
-        saliency: the image's map (see bench.data.maps), for a view with `salient`.
+    `first` is the first view's crop, for a view with `overlap`; without it that asks for nothing. `saliency` is the
+    image's map (see bench.data.maps), for a view with `salient`.
     """
     crop = draw_crop(width, height, view.scale, view.ratio, rng)
     if view.overlap > 0 or view.salient > 0:

@@ -108,9 +108,9 @@ def blur_kernel(sigma: float) -> np.ndarray:
 
 
 @lru_cache(maxsize=4096)
-def box_radius(sigma: float, passes: int = 3) -> float:
-    """Return the radius of the box filter that, done so many times, has the variance sigma² (Gwosdek et al. 2011)."""
-    variance = sigma * sigma / passes
+def box_radius(sigma: float) -> float:
+    """Return the radius of the box filter that, done three times, has the variance sigma² (Gwosdek et al. 2011)."""
+    variance = sigma * sigma / 3
     whole = math.floor((math.sqrt(12 * variance + 1) - 1) / 2)
     part = (2 * whole + 1) * (whole * (whole + 1) - 3 * variance) / (6 * (variance - (whole + 1) ** 2))
     return whole + part

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 from torchvision.transforms import functional as TF
 
-from bench.data.views.draw import BoxRow, Drawn, box, draw_all
+from bench.data.views.draw import BoxRow, Drawn, box
 from bench.data.views.spec import Interpolation, View
 from bench.data.views.strong import strengthen
 
@@ -32,14 +30,6 @@ def apply(image: Image.Image, view: View, drawn: Drawn) -> Image.Image:
     if drawn.solarize:
         image = ImageOps.solarize(image, 128)
     return strengthen(image, drawn.strong)
-
-
-def make_views(
-    image: Image.Image, views: Sequence[View], rng: np.random.Generator
-) -> tuple[list[np.ndarray], list[BoxRow]]:
-    """Return the views of one RGB image, h×w×3 uint8, and the box of each; `rng` alone decides them."""
-    drawn, boxes = draw_all(views, image.width, image.height, rng)
-    return [np.asarray(apply(image, view, one)) for view, one in drawn], boxes
 
 
 def make_test_view(

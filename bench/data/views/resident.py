@@ -47,7 +47,6 @@ class Resident:
 
     Args:
         index: the split; its images have one size.
-        views: what to make of each image.
         seed: of the views and of the subset.
         device: where the images lie and the views are made.
         subset: use only so many images, drawn once by the seed; all, if there are no more.
@@ -182,9 +181,6 @@ class ResidentBatch(Batch):
         return Batch([normalised(view, memory_format) for view in views], boxes, labels, indices)
 
 
-# --------------------------------------------------------------------------------------------- memory
-
-
 def _placed(pixels: Pixels, device: torch.device) -> Tensor:
     """Return N×H×W×3 on the host as N×3×H×W on the device."""
     n, height, width, colours = pixels.shape
@@ -220,44 +216,38 @@ def free_bytes(device: torch.device) -> int:
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
 
 
-# -------------------------------------------------------------------------------------------- reading
-
-
 def load_pixels(index: Index) -> np.ndarray:
     """Return all images of a split in its order, N×H×W×3 uint8 in one piece of memory, with a progress display.
 
-    What lies in one piece already is returned as it is, and may be read-only.
+    Those of the index's `pixels` may be read-only.
 
     Raises BadInput when images differ in size, one cannot be read, or there is none.
     """
-    if isinstance(index.pixels, np.ndarray) and index.pixels.flags.c_contiguous:
-        return index.pixels
-    count = len(index.files)
-    if not count:
+    if not index.files:
         raise BadInput(f"{index.split} of {index.dataset} at {index.root} has no images; add them.")
-    pixels: np.ndarray | None = None
+    if index.pixels is not None:
+        return np.ascontiguousarray(index.pixels)
+    pixels: np.ndarray = np.empty(0, np.uint8)
     done = 0
-    with Progress(f"{index.dataset} {index.split}", count, "images") as progress:
-        for images in _copied(index) if index.pixels is not None else _decoded(index):
-            if pixels is None:
-                pixels = np.empty((count, *images[0].shape), np.uint8)
+    with Progress(f"{index.dataset} {index.split}", len(index.files), "images") as progress:
+        for images in _decoded(index):
+            if not done:
+                pixels = np.empty((len(index.files), *images[0].shape), np.uint8)
             for image in images:
                 if image.shape != pixels.shape[1:]:
-                    raise BadInput(_sizes(index, done, image.shape, pixels.shape[1:]))
+                    (height, width), (first_height, first_width) = image.shape[:2], pixels.shape[1:3]
+                    raise BadInput(
+                        f"{index.root / index.files[done]} has {width}×{height} pixels, but {index.files[0]} has "
+                        f"{first_width}×{first_height}; images that lie in memory together must have one size: "
+                        "resize them, or set view_backend to 'fast'."
+                    )
                 pixels[done] = image
                 done += 1
             progress.update(len(images))
-    assert pixels is not None
     return pixels
 
 
-def _copied(index: Index) -> Iterator[np.ndarray | list[np.ndarray]]:
-    assert index.pixels is not None
-    for start in range(0, len(index.pixels), CHUNK):
-        yield index.pixels[start : start + CHUNK]
-
-
-def _decoded(index: Index) -> Iterator[np.ndarray | list[np.ndarray]]:
+def _decoded(index: Index) -> Iterator[list[np.ndarray]]:
     rest = iter(index.files)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         while chunk := list(islice(rest, CHUNK)):
@@ -269,13 +259,5 @@ def _read(root: Path, file: str) -> np.ndarray:
         return read_array(root / file)
     except Undecodable as error:
         raise BadInput(
-            f"Cannot read {root / file} ({error}); mend or remove it (bench data check lists all such files)."
+            f"Cannot read {root / file} ({error}); correct or remove it (bench data check lists all such files)."
         ) from error
-
-
-def _sizes(index: Index, position: int, shape: tuple[int, ...], expected: tuple[int, ...]) -> str:
-    return (
-        f"{index.root / index.files[position]} has {shape[1]}×{shape[0]} pixels, but {index.files[0]} has "
-        f"{expected[1]}×{expected[0]}; images that lie in memory together must have one size: resize them, or set "
-        "view_backend to 'fast'."
-    )

@@ -110,10 +110,7 @@ def small_views(views: Sequence[View], size: int, name: str) -> tuple[View, ...]
 
     Small crops (multi-crop) keep their size, scale and count, and are drawn like the global views else.
 
-    Args:
-        views: of the objective.
-        size: side of its global views in pixels.
-        name: of the objective.
+    `size` is the side of the global ones in pixels.
 
     Raises BadInput where a view is special: without colour jitter, with strong steps, bound to another view or a
     map, or a piece of the image that is cut further (square, or of at least half of it).
