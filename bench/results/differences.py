@@ -32,8 +32,7 @@ def to_baseline(lines: Sequence[Line], columns: Sequence[Column], table: Table) 
         bases = groups.get((*line.alike, table.baseline), [])
         if len(bases) > 1:  # by all that the objective is not
             bases = [base for base in bases if base.others == line.others]
-        row = compared(line.row, bases[0].row, columns) if len(bases) == 1 else line.row
-        result.append(replace(line, row=row))
+        result.append(replace(line, row=compared(line.row, bases[0].row, columns)) if len(bases) == 1 else line)
     return result
 
 

@@ -45,14 +45,7 @@ class Entry:
 
 
 class FeatureCache:
-    """One entry, to be read, or to be written row by row and then published.
-
-    Args:
-        folder: of all entries.
-        about: all that decides the features' bits.
-        rows: N, at most.
-        dim: D.
-    """
+    """One entry of `folder`, named by `about`: to be read, or to be written row by row, at most N×D, then published."""
 
     def __init__(self, folder: Path, about: Mapping[str, str], rows: int, dim: int) -> None:
         self.folder, self.about, self.rows, self.dim = folder, {**about, "version": str(VERSION)}, rows, dim
@@ -162,7 +155,7 @@ def clean(folder: Path, most: int, keep: Path | None) -> None:
 
 
 def _checksum(features: np.ndarray, labels: np.ndarray) -> str:
-    """Return a sha256 of both, read in pieces."""
+    """The sha256 of both, read in pieces."""
     total = hashlib.sha256(f"{features.shape} {features.dtype} {labels.shape}".encode())
     for start in range(0, len(features), 8_192):
         total.update(np.ascontiguousarray(features[start : start + 8_192]).data)

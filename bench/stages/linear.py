@@ -25,7 +25,6 @@ import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from bench.config.recipe import MACHINE_KEYS, ScheduleSettings
 from bench.config.tasks import LinearTask
@@ -101,16 +100,13 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def hold_out(index: Index, share: float, seed: int) -> tuple[Index, Index]:
-    """Split into (rest, held out): the share of each class, rounded, drawn by the seed alone.
-
-    Raises BadInput when the share leaves nothing on a side.
-    """
+    """Split into (rest, held out share of each class), drawn by the seed alone; BadInput where a side is empty."""
     labels = np.asarray(index.labels)
     order = generator(seed, "selection").permutation(len(labels))
     held: list[int] = []
     for label in range(len(index.classes)):
-        mine = order[labels[order] == label]
-        held += mine[: round(share * len(mine))].tolist()
+        of_class = order[labels[order] == label]
+        held += of_class[: round(share * len(of_class))].tolist()
     if not held or len(held) == len(labels):
         raise BadInput(
             f"selection_share {share} of {len(labels)} training images leaves none on one side; raise it or subset."
@@ -125,9 +121,6 @@ def best(scores: list[float | None], rates: tuple[float, ...]) -> int:
     if not known:
         raise StageFailed(f"Every linear classifier diverged; {LOWER}.")
     return max(known)[2]
-
-
-# ------------------------------------------------------------------------------------------- training
 
 
 def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training: Index) -> int:
@@ -251,9 +244,6 @@ def _resume(file: Path, heads: Heads, about: dict[str, str]) -> tuple[int, int]:
     return int(metadata["steps"]), int(metadata["skipped"])
 
 
-# ----------------------------------------------------------------------------------------- evaluation
-
-
 @dataclass(frozen=True)
 class Scores:
     """Percentages of each head (None: it diverged), over `images` images."""
@@ -275,11 +265,6 @@ def evaluate(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, image
         right += torch.stack([hits[..., 0].sum(0), hits.any(-1).sum(0)])
         count += len(labels)
         skipped += missing
-    return Scores(
-        top1=_percent(right[0], count, heads), top5=_percent(right[1], count, heads), images=count, skipped=skipped
-    )
-
-
-def _percent(right: Tensor, count: int, heads: Heads) -> list[float | None]:
-    pairs = zip(right.tolist(), heads.finite(), strict=True)
-    return [100.0 * hits / count if finite else None for hits, finite in pairs]
+    finite = heads.finite()
+    top1, top5 = ([100.0 * n / count if ok else None for n, ok in zip(r, finite, strict=True)] for r in right.tolist())
+    return Scores(top1, top5, count, skipped)

@@ -7,18 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmengine.registry import init_default_scope
+from mmseg.models.backbones import ResNet
+from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from bench.config.tasks import FastStep
 from bench.nn.norm import convert_sync_batchnorm
 from bench.randomness import reseed
 from bench.stages.segmentation.fast import take_steps
-
-with warnings.catch_warnings():  # about optional compiled operators, which no ResNet needs
-    warnings.simplefilter("ignore")
-    from mmengine.registry import init_default_scope
-    from mmseg.models.backbones import ResNet
-    from mmseg.registry import MODELS
 
 
 def build_backbone(arch: str) -> nn.Module:

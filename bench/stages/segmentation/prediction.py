@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from mmengine.structures import PixelData
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.models.utils import resize
 from torch import Tensor
-
-with warnings.catch_warnings():  # about optional compiled operators, which no ResNet needs
-    warnings.simplefilter("ignore")
-    from mmengine.structures import PixelData
-    from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-    from mmseg.models.segmentors import EncoderDecoder
-    from mmseg.models.utils import resize
 
 CHUNK = 1 << 17  # pixels whose scores are held at a time: some megabytes for 19 classes
 

@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import threading
-import warnings
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bench.errors import BadInput
 from bench.randomness import generator, reseed
-
-# The import prints that an optional package is missing.
-with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-    warnings.simplefilter("ignore")
-    import cv2
-    import mmseg.datasets  # noqa: F401 - registers the data sets and transforms
-    from mmengine.dataset import pseudo_collate
-    from mmengine.registry import init_default_scope
-    from mmengine.runner import Runner
-    from mmseg.registry import DATASETS
 
 Draw = tuple[int, int]  # (index of an image, draw number)
 
