@@ -64,8 +64,7 @@ def run(job: Job) -> dict[str, Any]:
 class StemmedResNet(nn.Module):
     """torchvision's ResNet with a stem for small images, built apart from our encoder: image -> (C2, C3, C4, C5).
 
-    Its stem is said here a second time on purpose: where the encoder's stem is not what the trunk file names, the maps
-    differ, and the load proof fails.
+    Its stem is defined a second time on purpose: if the encoder's is not what the trunk file names, the proof fails.
     """
 
     def __init__(self, arch: str, stem: str) -> None:

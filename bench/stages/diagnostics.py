@@ -83,8 +83,7 @@ def run(job: Job) -> dict[str, Any]:
 def restored(job: Job) -> Objective:
     """Return the objective of the job's pretraining, with the weights of its last checkpoint.
 
-    Raises BadInput when the checkpoint is missing or does not fit, or its data set can't be listed, which says how many
-    classes and images the objective was made for.
+    Raises BadInput when the checkpoint is missing or does not fit, or its data set, which is counted, is missing.
     """
     recipe = job.recipe
     assert recipe is not None

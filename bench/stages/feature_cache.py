@@ -1,9 +1,8 @@
 """Features of frozen trunks, kept for the next stage that wants the same ones.
 
-An entry is a folder named by the hash of all that decides its bits: the trunk's hash and the form that it runs in, the
-views, the data's fingerprint and the files, the version of this code. It holds `features.npy` (N×D float32),
-`labels.npy` (N int64) and `about.json` with the checksums of both, and appears whole or not at all. The folder is kept
-below `BENCH_FEATURES_GIB` (16) GiB: what was not used for longest goes first. All of it may be deleted at any time.
+An entry is a folder named by the hash of all that decides its bits (see `features.cache_of`). It holds `features.npy`
+(N×D float32), `labels.npy` (N int64) and `about.json` with the checksum of both, and appears whole or not at all. The
+folder is kept below `BENCH_FEATURES_GIB` (16) GiB: what was not used for longest goes first.
 """
 
 from __future__ import annotations

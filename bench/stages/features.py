@@ -91,8 +91,8 @@ def features_of(
 ) -> Iterator[Features]:
     """Yield the features of every image once, in order, batch by batch.
 
-    Features that an earlier stage left are read, not computed; bit for bit they are the same. With several ranks, each
-    gets its run of whole batches, so that no feature depends on the number of ranks.
+    Features that an earlier stage left are read, not computed. Each rank gets a run of whole batches, so that no
+    feature depends on the number of ranks.
 
     Raises BadInput for an image that cannot be read (under `skip`: when none can, on any rank).
     """

@@ -1,8 +1,6 @@
 """A frozen trunk: loaded only with its proof, always in eval mode, and proven unchanged at the end.
 
-Linear and kNN evaluation share it. Batch norm in train mode would let the images that are evaluated on change the
-features, so that the encoder is in eval mode throughout (as in MoCo's linear evaluation) and its hash is taken again
-when all is done.
+Batch norm in train mode would let the images that are evaluated on change the features (see MoCo's linear evaluation).
 
 In the form `folded` a copy of the trunk does the work, whose batch norms are folded into its convolutions; where there
 are enough images to pay for it, that copy is compiled. The chain of proof then has these links: the trunk has the hash

@@ -36,9 +36,8 @@ CHUNK = 16_384  # rows of the bank that are scored at once in float32
 def run(job: Job) -> dict[str, Any]:
     """Evaluate the trunk that `inputs["convert"]` holds by its nearest neighbours.
 
-    Returns top-1 and top-5 in percent, the k that was used (no more than the bank holds), counts of images, and how
-    many were skipped as unreadable. Raises BadInput for missing data or a trunk without a proof, StageFailed when a
-    feature is not finite or the trunk did not stay as it was.
+    Returns top-1 and top-5 in percent, the k that was used (no more than the bank holds) and counts of images. Raises
+    BadInput for missing data or a trunk without a proof, StageFailed when a feature is not finite or the trunk changed.
     """
     task = job.config
     assert isinstance(task, KnnTask)

@@ -1,8 +1,8 @@
 """Linear evaluation: linear classifiers on a frozen trunk, one a learning rate, trained side by side.
 
 The protocol is MoCo's (He et al. 2020, main_lincls): encoder in eval mode, weights N(0, 0.01), bias 0, SGD with
-momentum, random resized crop and flip, test images resized and centre-cropped. Several learning rates cost one forward
-of the trunk; the head to report is then chosen on a held-out share of the training images, never on val.
+momentum, random resized crop and flip, test images resized and centre-cropped. Of several learning rates, the head to
+report is chosen on a held-out share of the training images, never on val.
 
 With `optimizer="adam"`, `features="centre"` and `schedule="exponential"` it is the evaluation of Ermolov et al.,
 "Whitening for Self-Supervised Representation Learning" (ICML 2021; htdt/self-supervised, eval/sgd.py): Adam on features
@@ -52,10 +52,8 @@ def run(job: Job) -> dict[str, Any]:
     """Train and evaluate linear classifiers on the trunk that `inputs["convert"]` holds.
 
     Returns top-1 and top-5 in percent of the chosen head, its learning rate (per 256 images), the same for all heads
-    by learning rate (None for one that diverged), counts of images, and how many were skipped as unreadable.
-
-    Raises BadInput for missing data or a trunk without a proof, StageFailed when every head diverges or the trunk did
-    not stay as it was.
+    by learning rate (None for one that diverged), and counts of images. Raises BadInput for missing data or a trunk
+    without a proof, StageFailed when every head diverges or the trunk changed.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise BadInput("Linear evaluation runs in one process; --gpus is for pretraining, segmentation and neighbours.")
@@ -126,9 +124,8 @@ def best(scores: list[float | None], rates: tuple[float, ...]) -> int:
 def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training: Index) -> int:
     """Train the heads in place and return how many images were skipped; goes on after the last step that was saved.
 
-    The crop and flip of an image depend on (seed, draw) alone, so that a resumed training equals an undisturbed one
-    whatever the number of workers. On `centre` features an epoch is a permutation of them, by the seed. Raises
-    Interrupted after a signal; the step at hand is finished and saved.
+    The crop and flip of an image depend on (seed, draw) alone, so that a resumed training equals an undisturbed one.
+    Raises Interrupted after a signal; the step at hand is finished and saved.
     """
     seed = derive(job.seed, "linear", "data")
     centre = collect(job, task, trunk, training, "features") if task.features == "centre" else None
@@ -176,10 +173,7 @@ def rate_factor(task: LinearTask, step: int, total: int) -> float:
 
 
 def _shuffled(centre: Features, size: int, seed: int, start: int) -> Iterator[Features]:
-    """Yield the features of each step from `start` on, without an end.
-
-    Each epoch is one permutation, by the seed and the epoch; what fills no batch is left out of it.
-    """
+    """`_batches` for Adam: each epoch is one permutation of `centre`; what fills no batch is left out of it."""
     images = len(centre.labels)
     steps = images // size
     for epoch in itertools.count(start // steps):

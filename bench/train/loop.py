@@ -49,12 +49,10 @@ def fit(
     objective's `forward(batch)` returns {"loss": scalar, and its terms}; `after_step(k / K)` is called after optimizer
     step k (0-based) of K. `held_out()` reads the images that diagnostics are of; without it there are none.
 
-    Writes last.ckpt, epoch_….ckpt, metrics.jsonl and tensorboard/ in `folder`. Returns {"steps", "epochs",
-    "images_skipped", "loss" and the terms}, means over the last log interval.
+    Returns {"steps", "epochs", "images_skipped", "loss" and the terms}, means over the last log interval.
 
     Raises BadInput for a batch that does not divide evenly and for a checkpoint of another run, StageFailed when the
-    loss or a weight is not finite and where `diagnostics.guard` ends the run, Interrupted after a signal (the
-    checkpoint of the last step is written by then).
+    loss or a weight is not finite and where `diagnostics.guard` ends the run, Interrupted after a signal.
     """
     ranks = ranks or Ranks()
     assert recipe.optimizer is not None

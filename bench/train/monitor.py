@@ -45,8 +45,8 @@ ROW = "diagnostics/collapsed_checks"  # how many checks in a row saw a collapse
 class Diagnostics:
     """Looks at an objective's outputs every so many steps, and tells when they have collapsed.
 
-    `held_out()` reads the images; it is called when they are first looked at, by the first rank, which computes while
-    the others wait at their next step. Without it nothing is looked at.
+    `held_out()` reads the images when they are first looked at, on the first rank alone, while the others wait at their
+    next step. Without it nothing is looked at.
     """
 
     def __init__(

@@ -33,7 +33,7 @@ def identity(recipe: Recipe, seed: int, steps_per_epoch: int) -> dict[str, Any]:
 
 
 class State:
-    """A run's weights, optimizer and counts, and where they are kept. `objective` is the module without DDP.
+    """A run's weights (`objective` is the module without DDP), optimizer and counts, and where they are kept.
 
     With `background`, checkpoints are written while training goes on. Leaving the `with` block waits for the last one.
     """

@@ -39,8 +39,7 @@ def evaluation_copy(model: Any, precision: Precision) -> Any:
     folded weights are rounded once, except those of the classifying layers, so that scores keep their bits. What mmcv
     folds is checked on an image of noise.
 
-    Raises RuntimeError when the copy does not compute what the model does, e.g. since a batch norm comes before its
-    convolution.
+    Raises RuntimeError when the copy does not compute what the model does.
     """
     folded = fuse_conv_bn(copy.deepcopy(model).eval())
     training = model.training

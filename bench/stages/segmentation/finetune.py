@@ -125,14 +125,11 @@ def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: l
         ),
         work_dir=str(work_dir),
         train_dataloader=training_loader(
+            job,
             config.train_dataloader,
-            seed=job.seed,
             batch_size=plan.batch_size // world,
-            subset=task.subset,
-            rank=ranks.rank,
-            world=world,
+            ranks=ranks,
             workers=_workers(task, config.train_dataloader, device_type),
-            unreadable=job.unreadable,
         ),
         val_dataloader=validation_loader(
             config.val_dataloader, seed=job.seed, workers=_workers(task, config.val_dataloader, device_type)

@@ -33,12 +33,8 @@ class Plan:
 def adapt(task: SegmentationTask, arch: str, root: Path, *, world: int, synchronise: bool) -> Plan:
     """Return the task's mmseg config, made ready for a trunk of `arch` and the data set at `root`.
 
-    Args:
-        task: what to change in the shipped config; its `overrides` go first.
-        arch: of the trunk, e.g. "resnet50"; the config's backbone must be of that depth.
-        root: takes the place of every `data_root`.
-        world: the number of processes; the batch is divided among them.
-        synchronise: keep SyncBN layers as they are (several GPUs); else they become plain batch norms.
+    The batch is divided among `world` processes. With `synchronise` (several GPUs) SyncBN layers stay as they are; else
+    they become plain batch norms.
 
     Raises BadInput when the config cannot take the trunk, or is not one of segmentation by iterations.
     """
