@@ -157,9 +157,9 @@ def settled(stage: StageFile, folder: Path) -> Recipe | Task:
     config = stage.task or stage.recipe
     if not stage.stage_kind.auto_precision:
         return config
-    from bench.train.precision import settle
+    from bench.train.precision import resolve
 
-    return settle(config, folder, starting=not under_torchrun())
+    return resolve(config, folder, starting=not under_torchrun())
 
 
 def _computed_in(kind: type[StageKind], config: Recipe | Task) -> str | None:

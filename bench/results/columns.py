@@ -38,9 +38,8 @@ def columns_of(
     Columns follow the order of the study file, then that of tasks by name. `published` are the (task, metric) of
     published values; None where no published rows are shown.
 
-    A table without data sets has a column for each way in which a task was measured, with the hash of its protocol in
-    the header where there are several. A column of a table with data sets holds several of them, each by a protocol of
-    its own; only a data set that was measured in several ways has columns for itself.
+    A table without data sets has a column for each way in which a task was measured. In one with data sets they share
+    a column, each by a protocol of its own; only one that was measured in several ways has columns for itself.
     """
     families = _families(frame, bool(table.datasets))
     listed = list(dict.fromkeys(column.task for column in table.columns if column.task))

@@ -32,8 +32,7 @@ def to_baseline(lines: Sequence[Line], columns: Sequence[Column], table: Table) 
         bases = groups.get((*line.alike, table.baseline), [])
         if len(bases) > 1:  # by all that the objective is not
             bases = [base for base in bases if base.others == line.others]
-        row = compared(line.row, bases[0].row, columns) if len(bases) == 1 else line.row
-        result.append(replace(line, row=row))
+        result.append(replace(line, row=compared(line.row, bases[0].row, columns)) if len(bases) == 1 else line)
     return result
 
 
@@ -62,8 +61,8 @@ def groups_of(lines: Sequence[Line]) -> list[list[Line]]:
 def best_marked(lines: Sequence[Line], columns: Sequence[Column]) -> list[Line]:
     """Mark the highest mean of each column in percent among the rows of a group (as displayed: visible ties are ties).
 
-    Of other quantities, such as a rank, more is not better. A control that trains nothing competes with every group of
-    its data set, image size and backbone: what is best of methods that are all worse than random weights is not good.
+    A control that trains nothing competes with every group of its data set, image size and backbone: the best of
+    methods that are all worse than random weights is not good.
     """
     marked = [list(line.row.cells) for line in lines]
     controls = _grouped(

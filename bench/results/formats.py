@@ -54,9 +54,8 @@ class _Format:
 def render(sections: Sequence[Section], format: str, heading: Heading = TRANSFER) -> str:
     """Return sections below a heading as `markdown`, `csv`, `latex` or `html`, ending with a line feed.
 
-    CSV has one line a row over all sections and, for each column, mean, std, n, difference, verdict and protocol
-    as columns of their own (of what a stage took: the value, std and n); it has no heading and no notes. Raises
-    BadInput for another format.
+    CSV has one line a row over all sections and, for each column, mean, std, n, difference, verdict and protocol (of
+    what a stage took: the value, std and n); it has no heading and no notes. Raises BadInput for another format.
     """
     writers = {"markdown": _markdown, "csv": _csv, "latex": _latex, "html": _html}
     if format not in writers:
@@ -106,9 +105,6 @@ def _grid(section: Section, format: _Format) -> str:
     return tabulate(lines, head, tablefmt=format.table, disable_numparse=True, colalign=align if lines else None)
 
 
-# ------------------------------------------------------------------------------------------- languages
-
-
 def escape_markdown(text: str) -> str:
     """Escape what GitHub's Markdown would read as markup; underscores inside words are none."""
     text = re.sub(r"([\\`*|\[\]~]|<(?=[A-Za-z/!?]))", r"\\\1", text.replace("\n", " "))
@@ -153,9 +149,9 @@ def _latex(sections: Sequence[Section], heading: Heading) -> str:
 
 def _html(sections: Sequence[Section], heading: Heading) -> str:
     parts = [
-        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{heading.title}</title></head>\n<body>'
+        f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{heading.title}</title></head>\n<body>',
+        f"<h1>{heading.title}</h1>\n<p>{html.escape(ORIGIN)}</p>\n<p>{html.escape(heading.legend)}</p>",
     ]
-    parts.append(f"<h1>{heading.title}</h1>\n<p>{html.escape(ORIGIN)}</p>\n<p>{html.escape(heading.legend)}</p>")
     for section in sections:
         parts += [f"<h2>{html.escape(section.title)}</h2>", _grid(section, _HTML)]
         if section.notes:
@@ -185,28 +181,18 @@ def _csv_cells(section: Section, row: Row) -> dict[str, str]:
     values: dict[str, str] = {}
     for column, cell in zip(section.columns, row.cells, strict=True):
         name = column.header
-        values[name] = _plain(cell.summary.mean) if cell is not None else ""
-        if column.amount:
-            std = cell.summary.std if cell is not None else None
-            values |= {
-                f"{name} std": "" if std is None else _plain(std),
-                f"{name} n": str(cell.summary.n) if cell else "",
-            }
-            continue
-        if not column.protocol and not column.mixed:
-            continue  # nothing measured here, hence no spread to tell of
         measured = cell if cell is not None and not cell.published else None
-        std = measured.summary.std if measured else None
-        difference = cell.difference if cell is not None else None
-        values |= {
-            f"{name} std": _plain(std) if std is not None else "",
-            f"{name} n": str(measured.summary.n) if measured else "",
-            f"{name} difference": _plain(difference) if difference is not None else "",
-            f"{name} verdict": measured.verdict.word if measured and measured.verdict else "",
-            f"{name} protocol": (column.protocol or measured.protocol) if measured else "",
-        }
+        values[name] = _plain(cell.summary.mean if cell else None)
+        if not (column.amount or column.protocol or column.mixed):
+            continue  # nothing measured here, hence no spread to tell of
+        values[f"{name} std"] = _plain(measured.summary.std if measured else None)
+        values[f"{name} n"] = str(measured.summary.n) if measured else ""
+        if not column.amount:
+            values[f"{name} difference"] = _plain(cell.difference if cell else None)
+            values[f"{name} verdict"] = measured.verdict.word if measured and measured.verdict else ""
+            values[f"{name} protocol"] = (column.protocol or measured.protocol) if measured else ""
     return values
 
 
-def _plain(value: float) -> str:
-    return str(round(value, 6))
+def _plain(value: float | None) -> str:
+    return "" if value is None else str(round(value, 6))

@@ -14,7 +14,6 @@ RECIPE = ["pretrain", "recipe"]  # records that agree in these are seeds of one 
 WAY = ["task", "protocol", "data"]  # … and in these, measured in the same way
 
 COLUMNS = (
-    "record",  # its place in the sequence
     "dataset",
     "pretrain_set",
     "backbone",
@@ -72,12 +71,9 @@ def long_frame(records: Sequence[Record], logged: Sequence[str] = ()) -> pd.Data
     import pandas as pd
 
     def lines() -> Iterator[tuple[Any, ...]]:
-        for place, record in enumerate(records):
+        for record in records:
+            row = record.dataset, record.pretrain_set, record.arch, record.pretrain, record.fingerprints.recipe
             task, protocol, data = way_of(record)
-            row = (
-                *(place, record.dataset, record.pretrain_set, record.arch),
-                *(record.pretrain, record.fingerprints.recipe),
-            )
             automatic = record.settings.get("downstream", {}).get("precision") == "auto"
             precision = precision_of(record, "downstream") if automatic else None
             for name, value in record.metrics.items():
@@ -85,8 +81,7 @@ def long_frame(records: Sequence[Record], logged: Sequence[str] = ()) -> pd.Data
                     yield (*row, task, record.kind, protocol, data, precision, record.seed, name, float(value))
             for name in logged:
                 if name in record.pretrain_metrics:
-                    value = record.pretrain_metrics[name]
-                    yield (*row, "", "", "", "", None, record.seed, name, value)
+                    yield (*row, "", "", "", "", None, record.seed, name, record.pretrain_metrics[name])
 
     frame = pd.DataFrame(lines(), columns=list(COLUMNS)).sort_values("seed", kind="stable", ignore_index=True)
     return frame.drop_duplicates(["dataset", *RECIPE, *WAY, "metric", "seed"], keep="last", ignore_index=True)

@@ -31,10 +31,11 @@ def build_gap(rows: Rows, name: str, table: Table, published: Sequence[Published
         nearest = max(reversed(others), key=lambda row: sum(row.texts.get(f) == t for f, t in line.fields.items()))
         values = [nearest.values.get((column.task, column.metric)) for column in rows.columns]
         cells = tuple(_less(cell, value) for cell, value in zip(line.row.cells, values, strict=True))
-        leading = [
-            text if field in matched else _both(text, nearest.texts.get(field, text))
-            for field, text in zip(rows.fields, line.row.leading, strict=True)
-        ]
+        leading = []
+        for field, text in zip(rows.fields, line.row.leading, strict=True):
+            other = nearest.texts.get(field, text)
+            same = field in matched or text.partition(" (")[0] == other
+            leading.append(text if same else f"{text} less {other}")
         if any(cell is not None for cell in cells):
             less.append(Row(tuple(leading), cells, name=line.row.name, label=line.row.label))
     title = f"{table.title or name}: measured less published"
@@ -46,7 +47,3 @@ def _less(cell: Cell | None, value: float | None) -> Cell | None:
         return None
     values = tuple(one - value for one in cell.values)
     return Cell(values, summarise(values), protocol=cell.protocol, signed=True)
-
-
-def _both(measured: str, published: str) -> str:
-    return measured if measured.partition(" (")[0] == published else f"{measured} less {published}"

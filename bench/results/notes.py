@@ -10,7 +10,7 @@ from bench.record import Record
 from bench.results.differences import groups_of
 from bench.results.frame import precision_of, way_of
 from bench.results.rows import Rows
-from bench.results.sections import Cell, Column, Row
+from bench.results.sections import Column, Row
 from bench.results.statistics import compare
 
 ALL_PAIRS = 20  # rows up to which each pair of them is compared
@@ -19,10 +19,7 @@ _LEFT_OUT = frozenset({"name", "summary", "source", "profile", "workers", "kind"
 
 
 def section_notes(records: Sequence[Record], rows: Rows, repeats: int = 0) -> tuple[str, ...]:
-    """Return the notes of one section; `records` are those that its measured rows come from.
-
-    `repeats` is how many older records of a seed were left out.
-    """
+    """Return the notes of a section whose measured rows come from `records`; `repeats` older ones were left out."""
     notes: list[str] = []
     measured = [line.row for line in rows.measured]
     if measured:
@@ -31,8 +28,9 @@ def section_notes(records: Sequence[Record], rows: Rows, repeats: int = 0) -> tu
         notes += _by_group(rows) if rows.table.datasets else _distinguishable(_decisive(rows.columns), measured)
         logged = [column.header for column in rows.columns if not column.task]
         if any(record.pretrain_metrics for record in records) and logged:
-            verb = "are means" if len(logged) > 1 else "is a mean"
-            notes.append(f"{_listed(logged)} {verb} over the last logged steps of the pretraining.")
+            some, last = ", ".join(logged[:-1]), logged[-1]
+            listed = f"{some} and {last} are means" if some else f"{last} is a mean"
+            notes.append(f"{listed} over the last logged steps of the pretraining.")
         notes += _protocols(records, rows)
         if pretrained := _precision(records, "pretrain").strip():
             notes.append(pretrained)
@@ -91,7 +89,11 @@ def _distinguishable(chosen: dict[int, str], rows: Sequence[Row]) -> list[str]:
         apart: list[str] = []
         alike: list[str] = []
         unjudged: list[str] = []
-        pairs = list(combinations(cells, 2)) if len(cells) <= ALL_PAIRS else _to_the_best(cells)
+        pairs, against = list(combinations(cells, 2)), ""
+        if len(cells) > ALL_PAIRS:  # all pairs would grow with the square of the rows
+            best = max(cells, key=lambda one: one[1].summary.mean)
+            pairs = [(best, one) for one in cells if one is not best]
+            against = f" ({len(cells)} rows, each against the highest alone)"
         for (name, cell), (other, other_cell) in pairs:
             verdict = compare(cell.values, other_cell.values)
             if verdict.word in {"higher", "lower"}:
@@ -107,15 +109,8 @@ def _distinguishable(chosen: dict[int, str], rows: Sequence[Row]) -> list[str]:
         if unjudged:
             which = "no pair" if len(unjudged) == len(pairs) else f"{len(unjudged)} pairs not"
             parts.append(f"{which} judged, as that takes two seeds of both rows and some spread")
-        against = "" if len(cells) <= ALL_PAIRS else f" ({len(cells)} rows, each against the highest alone)"
         lines.append(f"By {header}{against}: {'; '.join(parts)}.")
     return lines
-
-
-def _to_the_best(cells: Sequence[tuple[str, Cell]]) -> list[tuple[tuple[str, Cell], tuple[str, Cell]]]:
-    """The pairs of the highest row with each other: all pairs would grow with the square of the rows."""
-    best = max(cells, key=lambda one: one[1].summary.mean)
-    return [(best, one) for one in cells if one is not best]
 
 
 def _seeds(rows: Sequence[Row]) -> list[str]:
@@ -172,7 +167,3 @@ def describe(settings: dict[str, Any]) -> str:
     ]
     summary = str(settings.get("summary", "")).rstrip(".")
     return "; ".join(part for part in (summary, " ".join(values)) if part) or "settings not recorded"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]

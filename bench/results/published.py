@@ -9,7 +9,7 @@ from pathlib import Path
 from bench.config.studies import RowField, Table
 from bench.errors import BadInput
 
-REMEDY = "mend it, or restore it from version control."
+REMEDY = "correct it, or restore it from version control."
 
 
 @dataclass(frozen=True)

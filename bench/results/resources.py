@@ -1,15 +1,13 @@
 """What results cost: seconds and peak memory of each stage, from the records.
 
 One row is one (pretraining by name, fingerprint of its recipe, machine); seeds of a row share a cell. The pretraining
-and the conversion that several tasks share count once a seed. A task's stage has a column for each way in which it was
-measured, as in the transfer tables.
+and the conversion that several tasks share count once a seed.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 from bench.record import Record
 from bench.results.frame import RECIPE, WAY, way_of, way_suffix, without_repeats
@@ -19,10 +17,9 @@ from bench.results.statistics import Summary, summarise
 LEADING = ("Pretrain set", "Pretrain", "Backbone", "Machine")
 UPSTREAM = ("pretrain", "convert")
 
-Unit = Literal["s", "MiB", "GPU MiB"]
-UNITS: tuple[Unit, ...] = ("s", "MiB", "GPU MiB")
+UNITS = ("s", "MiB", "GPU MiB")
 ROW = [*RECIPE, "machine"]
-Amount = tuple[str, str, str, Unit]  # task, protocol, data, unit; a stage that tasks share has its kind as task alone
+Amount = tuple[str, str, str, str]  # task, protocol, data, unit; a stage that tasks share has its kind as task alone
 
 
 def build_resources(records: Sequence[Record]) -> list[Section]:
@@ -57,12 +54,9 @@ def _lines(records: Sequence[Record]) -> Iterator[tuple[str | int | float, ...]]
         row = record.pretrain, record.fingerprints.recipe, machine(record)
         for stage in (*UPSTREAM, record.kind):
             way = way_of(record) if stage == record.kind else (stage, "", "")
-            amounts = (
-                ("s", record.wall_seconds.get(stage)),
-                ("MiB", record.peak_memory_mib.get(stage)),
-                ("GPU MiB", record.peak_memory_mib.get(f"{stage} gpu")),
-            )
-            for unit, value in amounts:
+            memory = record.peak_memory_mib
+            amounts = record.wall_seconds.get(stage), memory.get(stage), memory.get(f"{stage} gpu")
+            for unit, value in zip(UNITS, amounts, strict=True):
                 if value is not None:
                     yield (*row, *way, unit, record.seed, value)
 
@@ -84,7 +78,7 @@ def _columns(amounts: set[Amount]) -> dict[Amount, Column]:
     return columns
 
 
-def _cell(values: list[float] | None, unit: Unit) -> Cell | None:
+def _cell(values: list[float] | None, unit: str) -> Cell | None:
     """Seconds as their mean; memory as the most that any seed took, since a machine must have that."""
     if values is None:
         return None

@@ -115,12 +115,12 @@ def _measured(
         key = record.dataset if table.datasets else "", record.pretrain, record.fingerprints.recipe
         first[key] = min(first.get(key, record), record, key=lambda one: one.seed)
     texts = {key: _texts(record, table) for key, record in first.items()}
-    names = {key: [text[field] for field in fields] if table.datasets else [key[1]] for key, text in texts.items()}
-    same = Counter(map(tuple, names.values()))
+    names = {key: tuple(text[f] for f in fields) if table.datasets else key[1:2] for key, text in texts.items()}
+    same = Counter(names.values())
     lines = []
     for key, record in first.items():
         label = texts[key]["method" if table.datasets else "pretrain"]
-        label += f" @{key[2][:8]}" if same[tuple(names[key])] > 1 else ""
+        label += f" @{key[2][:8]}" if same[names[key]] > 1 else ""
         shown = texts[key] | {"method": label, "pretrain": label}
         leading = tuple(shown[field] for field in fields)
         row = Row(leading, tuple(cells.get((*key, i)) for i in range(columns)), name=record.pretrain, label=label)
@@ -134,25 +134,19 @@ def _texts(record: Record, table: Table) -> dict[RowField, str]:
     trained = record.pretrain_set != "none"
     size = settings.get("view_size") if trained else record.settings.get("downstream", {}).get("size")
     stem = settings.get("stem", "imagenet") if table.datasets else "imagenet"
+    elsewhere = record.pretrain_set != record.dataset or settings.get("init")  # of other data, or continues another
+    method = (not elsewhere and table.method(settings.get("objective", {}))) or record.pretrain
     return {
         "dataset": record.dataset,
         "pretrain_set": record.pretrain_set,
         "pretrain": record.pretrain,
-        "method": _method(record, table),
+        "method": method,
         "image_size": EMPTY if size is None else str(size),
         "epochs": str(settings.get("epochs", EMPTY)),
         "backbone": record.arch if stem == "imagenet" else f"{record.arch} ({stem} stem)",
         "batch_size": str(settings.get("batch_size", EMPTY)) if trained else EMPTY,
         "subset": str(settings.get("subset") or "all"),
     }
-
-
-def _method(record: Record, table: Table) -> str:
-    """The study's name of a record's pretraining; its config's where it continues another, or is of other data."""
-    settings = record.settings.get("pretrain", {})
-    if record.pretrain_set != record.dataset or settings.get("init"):
-        return record.pretrain
-    return table.method(settings.get("objective", {})) or record.pretrain
 
 
 def _published(row: PublishedRow, fields: Sequence[RowField], columns: Sequence[Column], table: Table) -> Line:

@@ -2,11 +2,9 @@
 
 The verdict on two rows is Welch's t-test (two-sided, unequal variances) at p < 0.05 over seeds. Two caveats:
 
-- Power. With two or three seeds the test sees large differences only: at 3 seeds a side and a spread of 0.3 points
-  in both rows, a true difference must be about 1 point to be found in four of five repetitions. So "≈" says that these
-  runs do not tell the rows apart, not that the rows are equal; more seeds may.
-- Many pairs. p is not corrected for the number of pairs in a table: of twenty pairs of equal rows, one is expected
-  to be called different.
+- Power. At 3 seeds a side and a spread of 0.3 points in both rows, a true difference must be about 1 point to be seen
+  in four of five repetitions. So "≈" says that these runs do not tell the rows apart, not that they are equal.
+- Many pairs. p is not corrected: of twenty pairs of equal rows, one is expected to be called different.
 
 Spread over seeds covers initialisation, data order and augmentation of pretraining and transfer together, as a seed
 sets both; it does not cover the choice of images or of hyperparameters.

@@ -28,11 +28,11 @@ TITLE_ENDS = {"full": "", "mini": ", profile mini", "smoke": ", profile smoke (r
 
 
 def build_tables(records: Sequence[Record], reference: Path, baseline: str | None = None) -> list[Section]:
-    """Return the sections: transfer `full` (with published rows), `mini`, `smoke`, then those of studies' tables.
+    """Return the sections with rows: transfer `full` (with published ones), `mini`, `smoke`, then those of studies.
 
     `reference` is the folder of published rows. In the transfer table differences are to the row `baseline` (a
-    pretraining's name, or `name @hash` where several recipes share a name), by default to `random_init` where there is
-    one. A section without rows is left out. Raises BadInput when no section has the baseline, or it is ambiguous.
+    pretraining's name, or `name @hash` where several recipes share a name), by default to `random_init`. Raises
+    BadInput when no section has the baseline, or it is ambiguous.
     """
     counted = without_repeats(records)
     tables = tables_of(reference)
@@ -50,8 +50,7 @@ def build_tables(records: Sequence[Record], reference: Path, baseline: str | Non
             if name == TRANSFER_TABLE:
                 table = _transfer_table({source: tables[source] for source in joined}, shown)
                 key, title = profile, TITLES[profile]
-                repeats = sum(record.profile == profile and belongs[id(record)] == name for record in records)
-                repeats -= len(chosen)
+                repeats = sum(r.profile == profile and belongs[id(r)] == name for r in records) - len(chosen)
             else:
                 table, repeats = tables[name], 0
                 key = name if profile == "full" else f"{name}_{profile}"
@@ -69,13 +68,11 @@ def build_tables(records: Sequence[Record], reference: Path, baseline: str | Non
 
 
 def _table_of(record: Record, tables: dict[str, Table]) -> str:
-    """The name of the table with data sets that a record stands in; that of the transfer table where there is none."""
-    fitting = (
-        name
-        for name, table in tables.items()
-        if record.dataset in table.datasets and (not table.kinds or record.kind in table.kinds)
-    )
-    return next(fitting, TRANSFER_TABLE)
+    """The name of the table that a record stands in: of a study where one has its data set, else the transfer table."""
+    for name, table in tables.items():
+        if record.dataset in table.datasets and (not table.kinds or record.kind in table.kinds):
+            return name
+    return TRANSFER_TABLE
 
 
 def _transfer_table(joined: dict[str, Table], shown: Container[str]) -> Table:
@@ -85,12 +82,9 @@ def _transfer_table(joined: dict[str, Table], shown: Container[str]) -> Table:
     return Table.model_construct(rows=(), columns=tuple(reversed(columns.values())), published_notes=notes)
 
 
-# ------------------------------------------------------------------------------------------- the folder
-
-
 @dataclass(frozen=True)
 class Page:
-    """What one file of the tables folder shows, in each of the formats: `<stem>.md`, `<stem>.csv`, …"""
+    """What the files `<stem>.md`, `<stem>.csv`, … of the tables folder show."""
 
     stem: str
     heading: Heading
@@ -114,11 +108,6 @@ def pages_of(results_dir: Path, baseline: str | None = None) -> tuple[Page, Page
     return transfer, Page("resources", RESOURCES, build_resources(records))
 
 
-def render_tables(results_dir: Path, format: str, baseline: str | None = None) -> str:
-    """Return the transfer tables of a results folder as `markdown`, `csv`, `latex` or `html`."""
-    return pages_of(results_dir, baseline)[0].text(format)
-
-
 def study_sections(results_dir: Path) -> str:
     """Return the sections of studies' tables that hold measured rows as Markdown, or "" where there are none."""
     transfer, _ = pages_of(results_dir)
@@ -135,9 +124,8 @@ def study_sections(results_dir: Path) -> str:
 def write_tables(results_dir: Path, pages: Sequence[Page] | None = None) -> list[Path]:
     """Write `tables/{transfer,resources}.{md,csv,tex,html}` of a results folder, each whole or not at all.
 
-    `pages` are those of this folder, if the caller has them already. Returns the files.
-
-    Raises BadInput when a record is broken or the folder cannot be written.
+    `pages` are those of this folder, if the caller has them already. Returns the files. Raises BadInput when a record
+    is broken or the folder cannot be written.
     """
     folder = results_dir / "tables"
     texts = _files(results_dir, pages_of(results_dir) if pages is None else pages)
@@ -148,7 +136,7 @@ def write_tables(results_dir: Path, pages: Sequence[Page] | None = None) -> list
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise BadInput(
-            f"Cannot write to {folder} ({reason}); mend its permissions or give another --results-dir."
+            f"Cannot write to {folder} ({reason}); correct its permissions or give another --results-dir."
         ) from error
     return list(texts)
 

@@ -23,8 +23,7 @@ from bench.errors import BadInput, StageFailed
 from bench.files import replacing
 from bench.nn.encoder import Encoder, build_encoder
 from bench.stages.job import Job
-
-CHECKPOINT = "last.ckpt"
+from bench.train.checkpoint import LAST
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def run(job: Job) -> dict[str, Any]:
     """
     recipe = job.config
     assert isinstance(recipe, Recipe)
-    checkpoint = job.inputs["pretrain"] / CHECKPOINT
+    checkpoint = job.inputs["pretrain"] / LAST
     state = load_trunk(checkpoint, recipe.arch, recipe.stem)
     origin = job.inputs["pretrain"].name
     about: dict[str, str | int] = {"recipe": recipe.name, "seed": job.seed, "pretraining": origin}
@@ -65,8 +64,7 @@ def run(job: Job) -> dict[str, Any]:
 class StemmedResNet(nn.Module):
     """torchvision's ResNet with a stem for small images, built apart from our encoder: image -> (C2, C3, C4, C5).
 
-    Its stem is said here a second time on purpose: where the encoder's stem is not what the trunk file names, the maps
-    differ, and the load proof fails.
+    Its stem is defined a second time on purpose: if the encoder's is not what the trunk file names, the proof fails.
     """
 
     def __init__(self, arch: str, stem: str) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,6 +25,7 @@ from bench.data.views import SIMCLR_VIEWS, normalised
 from bench.errors import BadInput, StageFailed
 from bench.files import write_text
 from bench.nn.representation import spectrum
+from bench.objectives.base import Objective
 from bench.progress import Progress
 from bench.stages.features import loaded, subset
 from bench.stages.job import Job
@@ -32,9 +33,6 @@ from bench.stages.pretrain import start
 from bench.train.checkpoint import LAST, read
 from bench.train.monitor import measures
 from bench.train.precision import is_bf16
-
-if TYPE_CHECKING:
-    from bench.objectives.base import Objective
 
 SEED = 0  # of the choice of images and of their views, whatever the seed of the run
 
@@ -60,9 +58,8 @@ def run(job: Job) -> dict[str, Any]:
 
     pack = job.pack(task.dataset, "val", "evaluation")
     centre = EvalDataset(images, task.size, task.resize, job.unreadable, pack=pack)
-    outputs, labels, skipped = _outputs(
-        objective, task, centre, in_order(len(images.files), task.batch_size), device, 1
-    )
+    order = in_order(len(images.files), task.batch_size)
+    outputs, labels, skipped = _outputs(objective, task, centre, order, device, 1)
     some = subset(images, task.pairs, SEED)
     pair = ViewDataset(some, SIMCLR_VIEWS(task.size, 0.5), SEED, job.unreadable)
     keys = [[(i, i) for i in batch] for batch in in_order(len(some.files), task.batch_size)]
@@ -86,8 +83,7 @@ def run(job: Job) -> dict[str, Any]:
 def restored(job: Job) -> Objective:
     """Return the objective of the job's pretraining, with the weights of its last checkpoint.
 
-    Raises BadInput when the checkpoint is missing or does not fit, or its data set can't be listed, which says how many
-    classes and images the objective was made for.
+    Raises BadInput when the checkpoint is missing or does not fit, or its data set, which is counted, is missing.
     """
     recipe = job.recipe
     assert recipe is not None
@@ -116,7 +112,7 @@ def _outputs(
     objective: Objective,
     task: DiagnosticsTask,
     dataset: Dataset[Any],
-    keys: Iterable[list[Any]],
+    keys: Sequence[list[Any]],
     device: torch.device,
     views: int,
 ) -> tuple[dict[str, list[Tensor]], Tensor | None, int]:
@@ -124,10 +120,9 @@ def _outputs(
     parts: dict[str, list[list[Tensor]]] = {}
     labels: list[Tensor] = []
     skipped = 0
-    total = len(keys := list(keys))
     with (
         loaded(dataset, keys, task.workers, device) as batches,
-        Progress(f"{'images' if views == 1 else 'pairs'} {task.name}", total, "batches") as progress,
+        Progress(f"{'images' if views == 1 else 'pairs'} {task.name}", len(keys), "batches") as progress,
     ):
         for batch in batches:
             skipped += batch.skipped
@@ -146,9 +141,6 @@ def _outputs(
         raise BadInput("Fewer than two validation images can be read; bench data check says why.")
     joined = {name: [torch.cat(rows) for rows in of_views] for name, of_views in parts.items()}
     return joined, torch.cat(labels) if labels else None, skipped
-
-
-# -------------------------------------------------------------------------------------------- the spectrum
 
 
 def at_powers_of_two(values: Sequence[float]) -> dict[str, float | None]:

@@ -1,9 +1,8 @@
 """Features of frozen trunks, kept for the next stage that wants the same ones.
 
-An entry is a folder named by the hash of all that decides its bits: the trunk's hash and the form that it runs in, the
-views, the data's fingerprint and the files, the version of this code. It holds `features.npy` (N×D float32),
-`labels.npy` (N int64) and `about.json` with the checksums of both, and appears whole or not at all. The folder is kept
-below `BENCH_FEATURES_GIB` (16) GiB: what was not used for longest goes first. All of it may be deleted at any time.
+An entry is a folder named by the hash of all that decides its bits (see `features.cache_of`). It holds `features.npy`
+(N×D float32), `labels.npy` (N int64) and `about.json` with the checksum of both, and appears whole or not at all. The
+folder is kept below `BENCH_FEATURES_GIB` (16) GiB: what was not used for longest goes first.
 """
 
 from __future__ import annotations
@@ -45,14 +44,7 @@ class Entry:
 
 
 class FeatureCache:
-    """One entry, to be read, or to be written row by row and then published.
-
-    Args:
-        folder: of all entries.
-        about: all that decides the features' bits.
-        rows: N, at most.
-        dim: D.
-    """
+    """One entry of `folder`, named by `about`: to be read, or to be written row by row, at most N×D, then published."""
 
     def __init__(self, folder: Path, about: Mapping[str, str], rows: int, dim: int) -> None:
         self.folder, self.about, self.rows, self.dim = folder, {**about, "version": str(VERSION)}, rows, dim
@@ -162,7 +154,7 @@ def clean(folder: Path, most: int, keep: Path | None) -> None:
 
 
 def _checksum(features: np.ndarray, labels: np.ndarray) -> str:
-    """Return a sha256 of both, read in pieces."""
+    """The sha256 of both, read in pieces."""
     total = hashlib.sha256(f"{features.shape} {features.dtype} {labels.shape}".encode())
     for start in range(0, len(features), 8_192):
         total.update(np.ascontiguousarray(features[start : start + 8_192]).data)

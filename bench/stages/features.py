@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ from bench.stages.feature_cache import FeatureCache
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.train.distributed import Ranks
-from bench.train.signals import shielded
+from bench.train.feed import iterating
 
 
 def subset(index: Index, count: int | None, seed: int) -> Index:
@@ -33,27 +33,12 @@ def subset(index: Index, count: int | None, seed: int) -> Index:
     return part(index, generator(seed, "subset").permutation(len(index.files))[:count])
 
 
-@contextmanager
 def loaded(
-    dataset: Dataset[Sample],
-    sampler: Iterable[list[Any]],
-    workers: int | None,
-    device: torch.device,
-) -> Iterator[Iterator[Batch]]:
-    """Iterate over a sampler's batches; the loader's workers never get the signals, and end with the block.
-
-    `workers` None: half of the cores, at most 8. No result depends on it.
-    """
-    if workers is None:
-        workers = max(1, min(8, (os.cpu_count() or 1) // 2))
-    with shielded():
-        batches = iter(loader(dataset, sampler, workers, pin=device.type == "cuda"))
-    try:
-        yield batches
-    finally:
-        shut = getattr(batches, "_shutdown_workers", None)
-        if shut is not None:
-            shut()
+    dataset: Dataset[Sample], sampler: Iterable[list[Any]], workers: int | None, device: torch.device
+) -> AbstractContextManager[Iterator[Batch]]:
+    """Iterate over a sampler's batches; `workers` None: half of the cores, at most 8. No result depends on it."""
+    processes = max(1, min(8, (os.cpu_count() or 1) // 2)) if workers is None else workers
+    return iterating(lambda: loader(dataset, sampler, processes, pin=device.type == "cuda"))
 
 
 class Features(NamedTuple):
@@ -106,8 +91,8 @@ def features_of(
 ) -> Iterator[Features]:
     """Yield the features of every image once, in order, batch by batch.
 
-    Features that an earlier stage left are read, not computed; bit for bit they are the same. With several ranks, each
-    gets its run of whole batches, so that no feature depends on the number of ranks.
+    Features that an earlier stage left are read, not computed. Each rank gets a run of whole batches, so that no
+    feature depends on the number of ranks.
 
     Raises BadInput for an image that cannot be read (under `skip`: when none can, on any rank).
     """

@@ -1,8 +1,6 @@
 """A frozen trunk: loaded only with its proof, always in eval mode, and proven unchanged at the end.
 
-Linear and kNN evaluation share it. Batch norm in train mode would let the images that are evaluated on change the
-features, so that the encoder is in eval mode throughout (as in MoCo's linear evaluation) and its hash is taken again
-when all is done.
+Batch norm in train mode would let the images that are evaluated on change the features (see MoCo's linear evaluation).
 
 In the form `folded` a copy of the trunk does the work, whose batch norms are folded into its convolutions; where there
 are enough images to pay for it, that copy is compiled. The chain of proof then has these links: the trunk has the hash
@@ -39,10 +37,10 @@ class FrozenTrunk:
 
     Args:
         folder: of the convert stage.
-        precision: `bf16` runs the trunk in bf16; features are float32 either way.
+        precision: of the trunk; features are float32 either way.
         device: where it runs; None takes the GPU if there is one.
-        form: `autocast` runs the trunk as it is, under autocast for bf16. `folded` runs a copy with folded batch norms
-            and weights of that precision; its pooled feature is a mean taken in float32.
+        form: `autocast` runs the trunk as it is, `folded` a copy with folded batch norms and weights of that precision,
+            whose pooled feature is a mean taken in float32.
 
     Raises BadInput when the trunk or its proof is missing or does not hold, StageFailed when the folded copy does not
     compute the trunk's maps.
@@ -57,12 +55,12 @@ class FrozenTrunk:
     ) -> None:
         trunk = load_proven(folder)
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.precision, self.bf16 = precision, is_bf16(precision)
-        self.form: TrunkForm = form
-        self.hash = trunk.hash
+        self.precision, self.bf16, self.form, self.hash = precision, is_bf16(precision), form, trunk.hash
+        self.dtype = torch.bfloat16 if self.bf16 else torch.float32  # of a folded trunk's weights and maps
         encoder = build_encoder(trunk.arch, seed=0, stem=trunk.stem)
         load_strictly(encoder, trunk.state, "the encoder")
         encoder.requires_grad_(False).eval()
+        self.feature_dim = encoder.feature_dim  # D
         self.folded: FoldedEncoder | None = None
         self.compiled: Callable[[Tensor], Tensor] | None = None
         self.piece: int | None = None  # images at once; None: all that are given
@@ -75,23 +73,14 @@ class FrozenTrunk:
         self.encoder: Encoder = encoder.to(self.device, memory_format=torch.channels_last)
 
     @property
-    def feature_dim(self) -> int:
-        """D, the length of a feature."""
-        return self.encoder.feature_dim
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type of a folded trunk's weights and maps."""
-        return torch.bfloat16 if self.bf16 else torch.float32
-
-    @property
     def words(self) -> dict[str, str]:
         """What decides a feature's bits besides the trunk's weights and the image."""
+        kernels = f"cpu {torch.backends.cpu.get_cpu_capability()}{' amx' if amx() else ''}"
         return {
             "precision": self.precision,
             "form": self.form,
             "compiled": str(self.compiled is not None),
-            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _cpu_kind(),
+            "device": torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else kernels,
             "torch": torch.__version__,
         }
 
@@ -101,19 +90,14 @@ class FrozenTrunk:
         return {} if self.folded is None else {"trunk_compiled": int(self.compiled is not None)}
 
     def compile(self, images: int, size: int, batch_size: int, wanted: bool | None = None) -> None:
-        """Compile a folded trunk for size×size images, if `images` are enough for that to pay.
+        """Compile a folded trunk for size×size images, at most `batch_size` at once, if so many `images` make it pay.
 
-        Args:
-            images: how many will go through the trunk.
-            size: their side in pixels.
-            batch_size: how many `features` will be given at once, at most.
-            wanted: True compiles however few the images are, False never; None lets their number decide.
-
-        Where it fails, for want of a C++ compiler for instance, one sentence says so, and the trunk runs as before.
+        `wanted`: True compiles however few they are, False never. Where it fails, for want of a C++ compiler for
+        instance, one sentence says so, and the trunk runs as before.
         """
-        if self.folded is None or wanted is False:
-            return
-        if wanted is None and not pays(self.encoder.arch, images, size, self.device, self.encoder.stem):
+        if wanted is None:
+            wanted = pays(self.encoder.arch, images, size, self.device, self.encoder.stem)
+        if self.folded is None or not wanted:
             return
         piece = min(batch_size, PIECE) if self.device.type == "cpu" else batch_size
         probe = self._probe(piece, size)
@@ -172,8 +156,8 @@ class FrozenTrunk:
         Raises StageFailed.
         """
         networks: list[Encoder] = [self.encoder] + ([self.folded] if self.folded is not None else [])
-        named = [pair for network in networks for pair in network.named_modules()]
-        training = [name or "the encoder" for name, module in named if module.training]
+        modules = (pair for network in networks for pair in network.named_modules())
+        training = [name or "the encoder" for name, module in modules if module.training]
         if training:
             raise StageFailed(
                 f"The frozen trunk is in train mode ({training[0]}), so that its features depend on the batch."
@@ -207,9 +191,3 @@ def _compare_maps(encoder: Encoder, folded: FoldedEncoder) -> None:
                 f"The trunk with folded batch norms differs in {name} by {difference:.2g} of its largest value; "
                 "set trunk='autocast' for it."
             )
-
-
-def _cpu_kind() -> str:
-    """Which kernels a CPU runs."""
-    kind = torch.backends.cpu.get_cpu_capability()
-    return f"cpu {kind} amx" if amx() else f"cpu {kind}"

@@ -40,7 +40,6 @@ class Job:
 
     def pack(self, dataset: str, split: str, purpose: Purpose) -> Pack | None:
         """Open the pack that planning chose for this, or return None; BadInput if it is no longer that one."""
-        for use in self.packs:
-            if (use.dataset, use.split, use.purpose) == (dataset, split, purpose):
-                return open_pack(Path(use.folder), use.identity)
-        return None
+        wanted = (dataset, split, purpose)
+        use = next((use for use in self.packs if (use.dataset, use.split, use.purpose) == wanted), None)
+        return open_pack(Path(use.folder), use.identity) if use else None

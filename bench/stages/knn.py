@@ -36,9 +36,8 @@ CHUNK = 16_384  # rows of the bank that are scored at once in float32
 def run(job: Job) -> dict[str, Any]:
     """Evaluate the trunk that `inputs["convert"]` holds by its nearest neighbours.
 
-    Returns top-1 and top-5 in percent, the k that was used (no more than the bank holds), counts of images, and how
-    many were skipped as unreadable. Raises BadInput for missing data or a trunk without a proof, StageFailed when a
-    feature is not finite or the trunk did not stay as it was.
+    Returns top-1 and top-5 in percent, the k that was used (no more than the bank holds) and counts of images. Raises
+    BadInput for missing data or a trunk without a proof, StageFailed when a feature is not finite or the trunk changed.
     """
     task = job.config
     assert isinstance(task, KnnTask)
@@ -62,13 +61,10 @@ def run(job: Job) -> dict[str, Any]:
         k = min(task.k, sum(sizes))
         if k < task.k and ranks.first:
             print(f"{task.name}: k is {k}, not {task.k}, as the bank holds no more images", flush=True)
-        bank: Bank | Tensor = rows
-        if is_bf16(task.search):
-            bank = Bank(rows, ranks.device, offset=sum(sizes[: ranks.rank]))
+        offset = sum(sizes[: ranks.rank])
+        bank = Bank(rows, ranks.device, offset=offset) if is_bf16(task.search) else rows
         temperature = task.temperature if task.vote == "weighted" else None
-        ranked = classify(
-            queries, bank, bank_labels, len(training.classes), k, temperature, offset=sum(sizes[: ranks.rank])
-        )
+        ranked = classify(queries, bank, bank_labels, len(training.classes), k, temperature, offset=offset)
         skipped, more = ranks.sums(skipped, more)
     hits = ranked == truth[:, None]  # N×5
     metrics = {
@@ -85,15 +81,13 @@ def run(job: Job) -> dict[str, Any]:
 def extract(
     job: Job, task: KnnTask, trunk: FrozenTrunk, images: Index, title: str, ranks: Ranks | None = None
 ) -> Features:
-    """Return the features of every image once, of this rank's part of them.
-
-    Features have unit length, or with the Euclidean metric the length that they have.
+    """Return the features of this rank's part of the images: of unit length, but with the Euclidean metric as they are.
 
     Labels lie on the trunk's device, and so do features if there is room; else on the host (for a search in bf16).
     """
     device = trunk.device
     size = 2 * 6 * most_rows(images, task, ranks) * trunk.feature_dim
-    if is_bf16(task.search) and device.type == "cuda" and size > free_memory(device):
+    if is_bf16(task.search) and device.type == "cuda" and size > torch.cuda.mem_get_info(device)[0]:
         device = torch.device("cpu")
     prepare = F.normalize if task.metric == "cosine" else None
     result = collect(job, task, trunk, images, title, ranks, device, prepare)
@@ -107,11 +101,6 @@ def mean(rows: Tensor, device: torch.device) -> Tensor:
     sums = torch.cat([rows.sum(0, dtype=torch.float64), rows.new_full((1,), len(rows), dtype=torch.float64)])
     total = gather(sums[None].to(device)).sum(0)
     return (total[:-1] / total[-1].clamp_min(1)).float()
-
-
-def free_memory(device: torch.device) -> int:
-    """Return how many bytes of a GPU are free."""
-    return torch.cuda.mem_get_info(device)[0]
 
 
 def gathered(rows: Tensor, ranks: Ranks) -> Tensor:
@@ -155,11 +144,10 @@ def classify(
 
     Args:
         queries: N×D features: of unit length, or as `euclidean` makes them.
-        bank: features likewise, M×D float32, or as a `Bank`, which is searched in bf16 first; of several processes
-            each has a part of it.
-        bank_labels: int64, of all parts.
+        bank: this process's part of M×D such features, float32, or a `Bank`, which is searched in bf16 first.
+        bank_labels: M, int64, of all processes' parts.
         classes: C.
-        k: neighbours that vote, at most as many as there are rows in all parts.
+        k: neighbours that vote, at most M.
         temperature: τ; None for a vote of the majority.
         most: how many classes to return.
         batch: queries at once; None: 512 on a CPU, else 1,024.

@@ -1,8 +1,8 @@
 """Linear evaluation: linear classifiers on a frozen trunk, one a learning rate, trained side by side.
 
 The protocol is MoCo's (He et al. 2020, main_lincls): encoder in eval mode, weights N(0, 0.01), bias 0, SGD with
-momentum, random resized crop and flip, test images resized and centre-cropped. Several learning rates cost one forward
-of the trunk; the head to report is then chosen on a held-out share of the training images, never on val.
+momentum, random resized crop and flip, test images resized and centre-cropped. Of several learning rates, the head to
+report is chosen on a held-out share of the training images, never on val.
 
 With `optimizer="adam"`, `features="centre"` and `schedule="exponential"` it is the evaluation of Ermolov et al.,
 "Whitening for Self-Supervised Representation Learning" (ICML 2021; htdt/self-supervised, eval/sgd.py): Adam on features
@@ -25,7 +25,6 @@ import numpy as np
 import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
 
 from bench.config.recipe import MACHINE_KEYS, ScheduleSettings
 from bench.config.tasks import LinearTask
@@ -53,10 +52,8 @@ def run(job: Job) -> dict[str, Any]:
     """Train and evaluate linear classifiers on the trunk that `inputs["convert"]` holds.
 
     Returns top-1 and top-5 in percent of the chosen head, its learning rate (per 256 images), the same for all heads
-    by learning rate (None for one that diverged), counts of images, and how many were skipped as unreadable.
-
-    Raises BadInput for missing data or a trunk without a proof, StageFailed when every head diverges or the trunk did
-    not stay as it was.
+    by learning rate (None for one that diverged), and counts of images. Raises BadInput for missing data or a trunk
+    without a proof, StageFailed when every head diverges or the trunk changed.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise BadInput("Linear evaluation runs in one process; --gpus is for pretraining, segmentation and neighbours.")
@@ -101,16 +98,13 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def hold_out(index: Index, share: float, seed: int) -> tuple[Index, Index]:
-    """Split into (rest, held out): the share of each class, rounded, drawn by the seed alone.
-
-    Raises BadInput when the share leaves nothing on a side.
-    """
+    """Split into (rest, held out share of each class), drawn by the seed alone; BadInput where a side is empty."""
     labels = np.asarray(index.labels)
     order = generator(seed, "selection").permutation(len(labels))
     held: list[int] = []
     for label in range(len(index.classes)):
-        mine = order[labels[order] == label]
-        held += mine[: round(share * len(mine))].tolist()
+        of_class = order[labels[order] == label]
+        held += of_class[: round(share * len(of_class))].tolist()
     if not held or len(held) == len(labels):
         raise BadInput(
             f"selection_share {share} of {len(labels)} training images leaves none on one side; raise it or subset."
@@ -127,15 +121,11 @@ def best(scores: list[float | None], rates: tuple[float, ...]) -> int:
     return max(known)[2]
 
 
-# ------------------------------------------------------------------------------------------- training
-
-
 def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training: Index) -> int:
     """Train the heads in place and return how many images were skipped; goes on after the last step that was saved.
 
-    The crop and flip of an image depend on (seed, draw) alone, so that a resumed training equals an undisturbed one
-    whatever the number of workers. On `centre` features an epoch is a permutation of them, by the seed. Raises
-    Interrupted after a signal; the step at hand is finished and saved.
+    The crop and flip of an image depend on (seed, draw) alone, so that a resumed training equals an undisturbed one.
+    Raises Interrupted after a signal; the step at hand is finished and saved.
     """
     seed = derive(job.seed, "linear", "data")
     centre = collect(job, task, trunk, training, "features") if task.features == "centre" else None
@@ -183,10 +173,7 @@ def rate_factor(task: LinearTask, step: int, total: int) -> float:
 
 
 def _shuffled(centre: Features, size: int, seed: int, start: int) -> Iterator[Features]:
-    """Yield the features of each step from `start` on, without an end.
-
-    Each epoch is one permutation, by the seed and the epoch; what fills no batch is left out of it.
-    """
+    """`_batches` for Adam: each epoch is one permutation of `centre`; what fills no batch is left out of it."""
     images = len(centre.labels)
     steps = images // size
     for epoch in itertools.count(start // steps):
@@ -251,9 +238,6 @@ def _resume(file: Path, heads: Heads, about: dict[str, str]) -> tuple[int, int]:
     return int(metadata["steps"]), int(metadata["skipped"])
 
 
-# ----------------------------------------------------------------------------------------- evaluation
-
-
 @dataclass(frozen=True)
 class Scores:
     """Percentages of each head (None: it diverged), over `images` images."""
@@ -275,11 +259,6 @@ def evaluate(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, image
         right += torch.stack([hits[..., 0].sum(0), hits.any(-1).sum(0)])
         count += len(labels)
         skipped += missing
-    return Scores(
-        top1=_percent(right[0], count, heads), top5=_percent(right[1], count, heads), images=count, skipped=skipped
-    )
-
-
-def _percent(right: Tensor, count: int, heads: Heads) -> list[float | None]:
-    pairs = zip(right.tolist(), heads.finite(), strict=True)
-    return [100.0 * hits / count if finite else None for hits, finite in pairs]
+    finite = heads.finite()
+    top1, top5 = ([100.0 * n / count if ok else None for n, ok in zip(r, finite, strict=True)] for r in right.tolist())
+    return Scores(top1, top5, count, skipped)

@@ -36,9 +36,6 @@ class Heads:
     ) -> Tensor | None:
         """Take one step of SGD (torch's form: v ← m·v + g, w ← w − lr·v) and return the losses before it, L.
 
-        What is as large as the weights, L×C×D, is read and written as seldom as it can be: the matrix product of the
-        gradient adds to the decayed velocity in place, and no gradient is ever stored.
-
         Args:
             features: N×D float32 without gradient.
             labels: N int64.
@@ -47,6 +44,7 @@ class Heads:
             decay: weight decay; g includes decay·w.
             losses: without, they are not computed, and None is returned.
         """
+        # What is as large as the weights, L×C×D, is touched as seldom as can be: no gradient of that size is stored.
         heads, classes, dim = self.weight.shape
         slope, mean_losses = self._slope(features, labels, losses)
         self.weight_momentum.view(heads * classes, dim).addmm_(slope.t(), features, beta=momentum)
@@ -71,8 +69,7 @@ class Heads:
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resumed training needs, by name."""
-        names = ("weight", "bias", "weight_momentum", "bias_momentum")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in ("weight", "bias", "weight_momentum", "bias_momentum")}
 
     def finite(self) -> list[bool]:
         """Which heads have not diverged."""
@@ -103,13 +100,7 @@ class AdamHeads(Heads):
     def step(
         self, features: Tensor, labels: Tensor, rates: Tensor, momentum: float, decay: float, losses: bool = True
     ) -> Tensor | None:
-        """Take one step of Adam, β = (0.9, 0.999), ε = 1e-8, and return the losses before it, L.
-
-        Args:
-            features, labels, rates, losses: as of SGD's heads.
-            momentum: not used.
-            decay: of weights and biases; the gradient includes decay times the parameter.
-        """
+        """Take one step of Adam, β = (0.9, 0.999), ε = 1e-8, as SGD's heads do theirs; `momentum` is not used."""
         del momentum
         slope, mean_losses = self._slope(features, labels, losses)
         gradients = ((slope.t() @ features).view_as(self.weight), slope.sum(dim=0).view_as(self.bias))
@@ -124,5 +115,4 @@ class AdamHeads(Heads):
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything that a resumed training needs, by name."""
-        names = ("weight_square", "bias_square", "steps")
-        return super().tensors() | {name: getattr(self, name) for name in names}
+        return super().tensors() | {name: getattr(self, name) for name in ("weight_square", "bias_square", "steps")}

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,6 +29,7 @@ from bench.data.views.resident import Resident
 from bench.errors import BadInput
 from bench.nn.encoder import build_encoder
 from bench.objectives import build
+from bench.objectives.base import Objective
 from bench.randomness import reseed
 from bench.stages.job import Job
 from bench.train.checkpoint import LAST, epoch_file, is_ours, write
@@ -36,9 +37,6 @@ from bench.train.distributed import Ranks, ranks_of
 from bench.train.feed import Parts, micro_batch
 from bench.train.loop import fit
 from bench.train.state import identity
-
-if TYPE_CHECKING:
-    from bench.objectives.base import Objective
 
 MOST_WORKERS = 16  # of one process
 SMALL_RUN = 512  # images in all: starting workers would take longer than reading them
@@ -67,14 +65,14 @@ def run(job: Job) -> dict[str, Any]:
         views_of(objective, recipe)  # refuses what does not fit
         if ranks.first:
             print(_words(recipe, report), flush=True)
-        if images is None:
-            return _untrained(objective, recipe, job, ranks) | {"init": report}
+        if images is None:  # nothing to train on
+            if ranks.first:
+                content = {"run": identity(recipe, job.seed, 0), "step": 0, "objective": objective.state_dict()}
+                write(job.folder / LAST, content)
+            return {"steps": 0, "epochs": 0, "init": report}
         if ranks.device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # the shapes never change
         return _train(objective, recipe, job, images, ranks) | {"init": report}
-
-
-# ----------------------------------------------------------------------------------------------- weights
 
 
 def starting_file(job: Job) -> Path | None:
@@ -145,18 +143,6 @@ def _words(recipe: Recipe, report: dict[str, Any]) -> str:
     return f"{recipe.name}: weights from {source}; loaded: {', '.join(report['loaded'])}{fresh}"
 
 
-def _untrained(objective: Objective, recipe: Recipe, job: Job, ranks: Ranks) -> dict[str, Any]:
-    if ranks.first:
-        write(
-            job.folder / LAST,
-            {"run": identity(recipe, job.seed, 0), "step": 0, "objective": objective.state_dict()},
-        )
-    return {"steps": 0, "epochs": 0}
-
-
-# ------------------------------------------------------------------------------------------------- data
-
-
 def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks: Ranks) -> dict[str, Any]:
     micro_batch(recipe.batch_size, ranks.world, recipe.accumulate)
     dataset = _dataset(objective, recipe, job, images, ranks)
@@ -172,7 +158,7 @@ def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks:
             return dataset.batches(batches, recipe.accumulate)
         return loader(dataset, Parts(batches, recipe.accumulate), workers, pin=ranks.device.type == "cuda")
 
-    title, look = f"{recipe.name}-s{job.seed}", recipe.diagnostics
+    look = recipe.diagnostics
     return fit(
         objective,
         source,
@@ -181,7 +167,7 @@ def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks:
         steps_per_epoch=steps,
         folder=job.folder,
         ranks=ranks,
-        title=title,
+        title=f"{recipe.name}-s{job.seed}",
         held_out=partial(held_out, images, recipe.view_size, look.images, look.classes, look.bank),
     )
 

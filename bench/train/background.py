@@ -1,8 +1,7 @@
 """Checkpoints that are written while training goes on: a copy of the state on the host, and a thread that writes it.
 
-What training waits for is the copy alone. A thread, not a process: on two busy cores both slow the next steps about
-alike, a thread ends with its process (so that nothing writes on into a folder that the next run has taken up), and its
-copy may lie in pinned memory.
+A thread, not a process: it ends with its process, so that nothing writes on into a folder that the next run has taken
+up, and its copy may lie in pinned memory.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ class HostCopy:
     def take(self, state: Any) -> Any:
         """Return the state with each tensor replaced by a copy of this moment, in its own strides.
 
-        Containers are copied, too; tensors that share memory go on to do so. The copy is whole when this returns (it
-        waits for the device), and holds until the next one is taken.
+        Tensors that share memory go on to do so. The copy is whole when this returns (it waits for the device), and
+        holds until the next one is taken.
         """
         shared: dict[tuple[Any, ...], Tensor] = {}
         taken = self._walk(state, (), shared)
@@ -72,8 +71,7 @@ class Writer:
     def start(self, files: Mapping[Path, Mapping[str, Any]], *, background: bool = True) -> None:
         """Write each content to its file, in this order; after a file that cannot be written, no other is.
 
-        In the background they are written as they are now, whatever happens to the tensors later. `wait` says how it
-        went, and must be called before the next start.
+        In the background they are written as they are now. `wait` says how it went; call it before the next start.
         """
         assert self._thread is None
         assert self._failure is None
@@ -81,9 +79,8 @@ class Writer:
             self._write(files)
             return
         # A daemon: Python would wait for another kind at exit, even for a disk that never answers.
-        self._thread = threading.Thread(
-            target=self._write, args=(self._copy.take(dict(files)),), name="checkpoint", daemon=True
-        )
+        copied = self._copy.take(dict(files))
+        self._thread = threading.Thread(target=self._write, args=(copied,), name="checkpoint", daemon=True)
         self._thread.start()
 
     def wait(self) -> None:

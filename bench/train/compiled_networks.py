@@ -14,8 +14,8 @@ from bench.nn.encoder import Encoder
 COMPILERS = ("g++", "clang++")
 
 
-def compile_networks(objective: nn.Module, device_type: str, cuda_graphs: bool = False) -> int:
-    """Compile each encoder and each sequential network that is a child of `objective`, in place; return how many.
+def compile_networks(objective: nn.Module, device_type: str, cuda_graphs: bool) -> None:
+    """Compile each encoder and each sequential network that is a child of `objective`, in place.
 
     Nothing is compiled before the first call, and shapes are taken as fixed. Parameters and the keys of the state dict
     stay. With `cuda_graphs` the compiled parts are recorded and replayed, which needs CUDA.
@@ -25,11 +25,9 @@ def compile_networks(objective: nn.Module, device_type: str, cuda_graphs: bool =
     if device_type == "cpu" and not any(map(shutil.which, filter(None, [os.environ.get("CXX"), *COMPILERS]))):
         raise BadInput("compile=True needs a C++ compiler on a CPU; install g++, or set compile=False.")
     mode = "reduce-overhead" if cuda_graphs else "default"
-    networks = [child for child in objective.children() if isinstance(child, Encoder | nn.Sequential)]
-    for network in networks:
+    for network in objective.children():
         if isinstance(network, Encoder):  # objectives ask for the map or for the pooled feature; both pass here
             compiled = torch.compile(network.last_map, dynamic=False, mode=mode)
             network.last_map = compiled  # type: ignore[method-assign]
-        else:
+        elif isinstance(network, nn.Sequential):
             network.compile(dynamic=False, mode=mode)
-    return len(networks)

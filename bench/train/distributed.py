@@ -1,7 +1,4 @@
-"""One process or several: who this one is, and the little that ranks tell each other outside DistributedDataParallel.
-
-Under `torchrun` the environment says rank and world; otherwise there is one process and no communication at all.
-"""
+"""One process or several: who this one is, and what ranks tell each other outside DistributedDataParallel."""
 
 from __future__ import annotations
 

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import cache
-from types import TracebackType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from bench.data.views import Batch
 from bench.errors import BadInput
-from bench.train.meter import Meter
 from bench.train.signals import shielded
-
-if TYPE_CHECKING:
-    from bench.data.views import Batch
 
 T = TypeVar("T")
 
 # Given an optimizer step to start from, yields the micro-batches of that step and all later ones, without an end
 # or at least to the run's last step.
-Source = Callable[[int], "Iterable[Batch]"]
+Source = Callable[[int], Iterable[Batch]]
 
 
 def micro_batch(batch_size: int, world: int, accumulate: int) -> int:
@@ -52,28 +48,16 @@ class Parts(Sampler[list[T]]):
                 yield list(batch[start : start + size])
 
 
-class Feed:
-    """Iterates over a source and tells a meter how long it waited. Leaving the `with` block ends its workers."""
-
-    def __init__(self, source: Source, start: int, meter: Meter) -> None:
-        self._meter = meter
-        with shielded():
-            self._batches = iter(source(start))
-
-    def __next__(self) -> Batch:
-        before = time.perf_counter()
-        batch = next(self._batches)
-        self._meter.waited(time.perf_counter() - before, len(batch))
-        return batch
-
-    def __enter__(self) -> Feed:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+@contextmanager
+def iterating(make: Callable[[], Iterable[T]]) -> Iterator[Iterator[T]]:
+    """Iterate over what `make` returns; a loader's workers never get the signals, and end with the block."""
+    with shielded():
+        batches = iter(make())
+    try:
+        yield batches
+    finally:
         # An exception's traceback would keep the loader alive, and at exit Python waits for workers that are alive.
-        shut = getattr(self._batches, "_shutdown_workers", None)
+        shut = getattr(batches, "_shutdown_workers", None)
         if shut is not None:
             shut()
 
@@ -81,9 +65,8 @@ class Feed:
 def to_device(batch: Batch, device: torch.device, memory_format: torch.memory_format | None = None) -> Batch:
     """Return a batch on the device, `memory_format` being that of its images.
 
-    On CUDA the copy runs on a stream of its own. The host is ahead of the device, so that a step is still being
-    computed there when the next batch is asked for: on the same stream its copy would queue up behind that step, on
-    this one it runs beside it. On a CPU nothing is copied.
+    On CUDA the copy runs on a stream of its own: the host is ahead of the device, and on the same stream the copy would
+    queue up behind the step that is still being computed. On a CPU nothing is copied.
     """
     if device.type != "cuda":
         return batch.to(device, memory_format=memory_format, non_blocking=True)
@@ -91,18 +74,14 @@ def to_device(batch: Batch, device: torch.device, memory_format: torch.memory_fo
     with torch.cuda.stream(copies):
         placed = batch.to(device, memory_format=memory_format, non_blocking=True)
     compute.wait_stream(copies)
-    for tensor in tensors_of(placed):
-        tensor.record_stream(compute)  # or its memory would be given away while the step still reads it
+    for field in fields(placed):
+        value = getattr(placed, field.name)
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, Tensor):
+                item.record_stream(compute)  # or its memory would be given away while the step still reads it
     return placed
 
 
 @cache
 def _copies(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)
-
-
-def tensors_of(batch: Batch) -> Iterator[Tensor]:
-    """Yield every tensor of a batch, those in its lists included."""
-    for field in fields(batch):
-        value = getattr(batch, field.name)
-        yield from (item for item in (value if isinstance(value, list) else [value]) if isinstance(item, Tensor))

@@ -1,4 +1,4 @@
-"""The training loop, in plain PyTorch. It knows no concrete objective.
+"""The training loop, in plain PyTorch.
 
 Everything random is a function of (seed, step, rank) or (seed, draw), so a run that stops after any step and goes on
 later equals one that never stopped, bit for bit on a CPU.
@@ -18,7 +18,7 @@ from bench.progress import Progress
 from bench.randomness import reseed
 from bench.train.checkpoint import LAST
 from bench.train.distributed import Ranks
-from bench.train.feed import Feed, Source, micro_batch, to_device
+from bench.train.feed import Source, iterating, micro_batch, to_device
 from bench.train.metrics_log import MetricsLog
 from bench.train.monitor import Diagnostics
 from bench.train.schedule import learning_rate, peak_rate
@@ -49,12 +49,10 @@ def fit(
     objective's `forward(batch)` returns {"loss": scalar, and its terms}; `after_step(k / K)` is called after optimizer
     step k (0-based) of K. `held_out()` reads the images that diagnostics are of; without it there are none.
 
-    Writes last.ckpt, epoch_….ckpt, metrics.jsonl and tensorboard/ in `folder`. Returns {"steps", "epochs",
-    "images_skipped", "loss" and the terms}, means over the last log interval.
+    Returns {"steps", "epochs", "images_skipped", "loss" and the terms}, means over the last log interval.
 
     Raises BadInput for a batch that does not divide evenly and for a checkpoint of another run, StageFailed when the
-    loss or a weight is not finite and where `diagnostics.guard` ends the run, Interrupted after a signal (the
-    checkpoint of the last step is written by then).
+    loss or a weight is not finite and where `diagnostics.guard` ends the run, Interrupted after a signal.
     """
     ranks = ranks or Ranks()
     assert recipe.optimizer is not None
@@ -76,7 +74,7 @@ def fit(
         StopRequest() as stop,
         state,
         MetricsLog(folder, start, active=ranks.first) as log,
-        Feed(source, start, meter) as feed,
+        iterating(partial(source, start)) as batches,
         Progress(title, total, "steps", done=start) if ranks.first else nullcontext() as progress,
     ):
         watch.resume(folder, start)
@@ -84,7 +82,7 @@ def fit(
             reseed(seed, "step", step, ranks.rank)
             skipped = 0
             for _ in range(recipe.accumulate):
-                batch = next(feed)
+                batch = meter.next_of(batches)
                 skipped += batch.skipped
                 meter.add(work.backward(placed(batch)))
             work.update(rate(step), step / total)
@@ -106,7 +104,8 @@ def fit(
                 progress.update(1, **shown)
             watch.judge()  # before the last checkpoint, or the run would count as finished
             keep = epoch if _keeps(recipe, done, steps_per_epoch) else None
-            if asked or keep is not None or _due(recipe, done, steps_per_epoch):
+            due = done % (recipe.checkpoint.every_steps or steps_per_epoch) == 0 or done == total
+            if asked or due or keep is not None:
                 state.save(keep, leaving=bool(asked) or done == total)
             if asked and done < total:  # the file is whole on all ranks' way out
                 raise Interrupted(f"Stopped after step {done} of {total}; {LAST} holds it.")
@@ -117,12 +116,6 @@ def _metrics(state: State, recipe: Recipe) -> dict[str, Any]:
     return {"steps": state.step, "epochs": recipe.epochs, "images_skipped": state.skipped, **state.logged}
 
 
-def _due(recipe: Recipe, done: int, steps_per_epoch: int) -> bool:
-    """Whether `last.ckpt` is due after `done` steps."""
-    every = recipe.checkpoint.every_steps or steps_per_epoch
-    return done % every == 0 or done == recipe.epochs * steps_per_epoch
-
-
 def _keeps(recipe: Recipe, done: int, steps_per_epoch: int) -> bool:
     """Whether `done` steps end an epoch whose checkpoint is kept for ever."""
     epochs, within = divmod(done, steps_per_epoch)
@@ -131,6 +124,6 @@ def _keeps(recipe: Recipe, done: int, steps_per_epoch: int) -> bool:
 
 
 def _shown(loss: float, speed: dict[str, float], skipped: int) -> dict[str, str | float]:
-    shown: dict[str, str | float] = {"loss": loss, "images/s": speed["images_per_second"]}
-    shown["waiting for data"] = f"{speed['data_wait_share']:.0%}"
+    waiting = f"{speed['data_wait_share']:.0%}"
+    shown: dict[str, str | float] = {"loss": loss, "images/s": speed["images_per_second"], "waiting for data": waiting}
     return shown | ({"skipped images": skipped} if skipped else {})

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bench.data.views import Batch
 from bench.errors import StageFailed
 from bench.train.distributed import Ranks
 
@@ -20,7 +21,7 @@ class Meter:
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}  # float64, on the device
         self._parts = 0  # micro-batches
-        self.restart_clock()
+        self._restart_clock()
 
     def add(self, terms: Mapping[str, Tensor]) -> None:
         """Add the loss terms (each a scalar) of one micro-batch."""
@@ -50,18 +51,18 @@ class Meter:
     def clear(self) -> None:
         """Start a new interval."""
         self._sums, self._parts = {}, 0
-        self.restart_clock()
+        self._restart_clock()
 
-    # ------------------------------------------------------------------------------------------- time
-
-    def restart_clock(self) -> None:
-        """Measure time from now on."""
+    def _restart_clock(self) -> None:
         self._since, self._waited, self._images = time.perf_counter(), 0.0, 0
 
-    def waited(self, seconds: float, images: int) -> None:
-        """Count the time that a batch was waited for, and its images."""
-        self._waited += seconds
-        self._images += images
+    def next_of(self, batches: Iterator[Batch]) -> Batch:
+        """Return the next batch; count its images, and the time that it was waited for."""
+        before = time.perf_counter()
+        batch = next(batches)
+        self._waited += time.perf_counter() - before
+        self._images += len(batch)
+        return batch
 
     def speed(self, world: int) -> dict[str, float]:
         """Return images per second over all ranks, and the share of this rank's time spent waiting for data."""
@@ -70,8 +71,6 @@ class Meter:
             "images_per_second": round(self._images * world / elapsed, 2),
             "data_wait_share": round(self._waited / elapsed, 4),
         }
-
-    # ------------------------------------------------------------------------------- for checkpoints
 
     def state(self) -> dict[str, Any]:
         """Return the sums, so that a resumed run logs what an undisturbed one would have."""

@@ -5,13 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from bench.files import write_text
 
 FILE = "metrics.jsonl"
-FOLDER = "tensorboard"
 
 
 class MetricsLog:
@@ -30,7 +28,7 @@ class MetricsLog:
         self._stream = self.file.open("a", encoding="utf-8")
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-        self._board = SummaryWriter(str(folder / FOLDER), purge_step=start_step + 1)
+        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start_step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Log the values after `step` optimizer steps."""
@@ -45,9 +43,7 @@ class MetricsLog:
     def __enter__(self) -> MetricsLog:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._active:
             self._stream.close()
             self._board.close()
@@ -66,8 +62,7 @@ def drop_after(file: Path, step: int) -> None:
 def _step_of(line: str) -> float:
     """The step of a whole line; infinity for anything else."""
     try:
-        entry: Any = json.loads(line) if line.endswith("\n") else None
-        return int(entry["step"])
+        return int(json.loads(line)["step"]) if line.endswith("\n") else float("inf")
     except (ValueError, KeyError, TypeError):
         return float("inf")
 

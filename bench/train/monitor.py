@@ -45,8 +45,8 @@ ROW = "diagnostics/collapsed_checks"  # how many checks in a row saw a collapse
 class Diagnostics:
     """Looks at an objective's outputs every so many steps, and tells when they have collapsed.
 
-    `held_out()` reads the images; it is called when they are first looked at, by the first rank, which computes while
-    the others wait at their next step. Without it nothing is looked at.
+    `held_out()` reads the images when they are first looked at, on the first rank alone, while the others wait at their
+    next step. Without it nothing is looked at.
     """
 
     def __init__(
@@ -97,12 +97,8 @@ class Diagnostics:
 
     def judge(self) -> None:
         """Raise StageFailed on all ranks where the last look says so, and the recipe wants the run to end by that."""
-        if not self._due or self.settings.guard != "stop":
-            return
-        if self.ranks.sums(int(bool(self._verdict)))[0]:
+        if self._due and self.settings.guard == "stop" and self.ranks.sums(int(bool(self._verdict)))[0]:
             raise StageFailed(self._verdict or "The representation collapsed; the first process's message says how.")
-
-    # ---------------------------------------------------------------------------------------- collapse
 
     def _count(self, measured: Mapping[str, Mapping[str, float]], done: int) -> dict[str, float]:
         """Count checks in a row below a threshold, say so when there are enough of them, and log the count."""
@@ -129,13 +125,9 @@ class Diagnostics:
                 print(f"warning: {verdict} diagnostics.guard='stop' ends such a run.", flush=True)
         return {ROW: self._row}
 
-    # ----------------------------------------------------------------------------------------- looking
-
     def _measured(self) -> dict[str, dict[str, float]]:
         assert self._load is not None
-        if self._images is None:
-            self._images = self._load()
-        held = self._images
+        held = self._images = self._images or self._load()
         with undisturbed(self.objective, self.ranks.device, self.recipe.compile):
             images, v1, v2 = (self._outputs(x) for x in (held.images, *held.views))
             bank = {} if held.bank is None else self._outputs(held.bank)
@@ -169,8 +161,7 @@ def interval(settings: DiagnosticsSettings, batch_size: int, steps_per_epoch: in
 def undisturbed(objective: nn.Module, device: torch.device, compiled: bool = False) -> Iterator[None]:
     """Evaluate an objective, and leave it as it was: no gradient, every module's mode and the random state put back.
 
-    In eval mode batch norms use their running statistics and do not move them. What was compiled for training runs as
-    written meanwhile, since other shapes would have it compiled anew.
+    What was compiled for training runs as written meanwhile, since other shapes would have it compiled anew.
     """
     modes = [(module, module.training) for module in objective.modules()]
     eager: Any = torch.compiler.set_stance("force_eager") if compiled else nullcontext()
@@ -198,10 +189,8 @@ def measures(
         z: N×D, of N ≥ 2 images.
         views: the same of two views of each of some images.
         labels: N; without them there is no `tolerance` and no `knn_percent`.
-        bank: M×D that neighbours come from, with its labels; None: z itself, each image without itself.
-        bank_labels: M.
-        k: neighbours.
-        temperature: of their votes.
+        bank, bank_labels: M×D and M, where the `k` neighbours come from; None: z itself, each image without itself.
+        k, temperature: of the neighbours' vote.
     """
     if not all(bool(x.isfinite().all()) for x in (z, *(views or ()))):
         return {}

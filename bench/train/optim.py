@@ -24,10 +24,8 @@ def build_optimizer(
     """Build the optimizer for groups of {"params": …, "decay": bool, "adapt": bool, "rate": 1.0, "constant": False}.
 
     `decay` says whether weight decay applies, `adapt` whether LARS's trust ratio does; `rate` multiplies the learning
-    rate, and a `constant` group keeps its peak. The rate is the peak rate; `set_rates` sets that of each step. `lars`
-    says which of two implementations computes LARS.
-
-    Raises BadInput for settings that do not go together.
+    rate, and a `constant` group keeps its peak; `set_rates` sets the rate of each step. `lars` says which of two
+    implementations computes LARS. Raises BadInput for settings that do not go together.
     """
     if settings.nesterov and settings.momentum == 0:
         raise BadInput("optimizer.nesterov needs momentum; set optimizer.momentum above 0, or nesterov=False.")
@@ -44,7 +42,8 @@ def build_optimizer(
     ]
     complete = [group for group in complete if group["params"]]
     if settings.name == "lars":
-        return _timm_lars(complete, lr, settings) if lars == "timm" else Lars(complete, lr, settings)
+        adapted = [{"decay": g.pop("weight_decay"), "always_adapt": g.pop("adapt"), **g} for g in complete]
+        return _timm_lars(adapted, lr, settings) if lars == "timm" else Lars(adapted, lr, settings)
     plain = [{key: value for key, value in group.items() if key != "adapt"} for group in complete]
     if settings.name == "adam":
         return torch.optim.Adam(plain, lr=lr, betas=settings.betas, fused=True)
@@ -60,18 +59,16 @@ def set_rates(optimizer: Optimizer, rate: float, peak: float) -> None:
 
 
 class Lars(Optimizer):
-    """LARS (You et al. 2017) with BYOL's trust ratio, for groups of {"params", "weight_decay", "adapt"}.
+    """LARS (You et al. 2017) with BYOL's trust ratio, for groups of {"params", "decay", "always_adapt"}.
 
-    With u = g + weight_decay·w, an adapted parameter moves along η·‖w‖/‖u‖·u (u itself where either norm is 0), any
+    With u = g + decay·w, an adapted parameter moves along η·‖w‖/‖u‖·u (u itself where either norm is 0), any
     other along u; both with heavy-ball momentum, the rate applied last (Grill et al. 2020, appendix J, and the
-    reference implementation). Each operation is done for all parameters of a group at once, and none waits for the
-    device. Gradients are used up: they hold the update afterwards.
+    reference implementation). Nothing waits for the device. Gradients are used up: they hold the update afterwards.
     """
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, settings: OptimizerSettings) -> None:
-        renamed = [{"decay": g["weight_decay"], "always_adapt": g["adapt"], **_rates(g)} for g in groups]
         self.eta, self.momentum, self.nesterov = settings.trust_coefficient, settings.momentum, settings.nesterov
-        super().__init__(renamed, {"lr": lr})
+        super().__init__(groups, {"lr": lr})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -109,10 +106,6 @@ class Lars(Optimizer):
         return updates
 
 
-def _rates(group: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: group[key] for key in ("params", "rate", "constant") if key in group}
-
-
 def _timm_lars(groups: list[dict[str, Any]], lr: float, settings: OptimizerSettings) -> Optimizer:
     """Return timm's LARS with the step of `Lars`: what that is held against, and the recipe's `lars="timm"`.
 
@@ -132,11 +125,8 @@ def _timm_lars(groups: list[dict[str, Any]], lr: float, settings: OptimizerSetti
                     torch._foreach_add_([p.grad for p in params], params, alpha=group["decay"])
             super().step(closure)
 
-    undecayed = [
-        {"decay": g["weight_decay"], "weight_decay": 0.0, "always_adapt": g["adapt"], **_rates(g)} for g in groups
-    ]
     return DecayedLars(
-        undecayed,
+        [{"decay": group.pop("decay"), "weight_decay": 0.0, **group} for group in groups],
         lr=lr,
         momentum=settings.momentum,
         nesterov=settings.nesterov,

@@ -1,8 +1,8 @@
 """In which precision a stage computes: `auto` becomes bf16 where this machine multiplies it natively, else float32.
 
 Without hardware for it, bf16 is emulated: on a processor with AVX2 alone a training step took 14 times as long as in
-float32, and a product of two 2048×2048 matrices 600 times. So `auto` is settled when a stage begins, on the machine
-that runs it, and kept with the stage's files: what began in one precision goes on in it.
+float32, and a product of two 2048×2048 matrices 600 times. So `auto` is resolved when a stage begins, on the
+machine that runs it, and kept with the stage's files: what began in one precision goes on in it.
 """
 
 from __future__ import annotations
@@ -48,22 +48,19 @@ def automatic(device: torch.device) -> Concrete:
 
 
 def is_bf16(precision: str) -> bool:
-    """Whether to compute in bf16. Raises ValueError for `auto`, which must be settled before anything is computed."""
+    """Whether to compute in bf16. Raises ValueError for `auto`, which must be resolved before anything is computed."""
     if precision not in ("float32", "bf16"):
-        raise ValueError(f"precision {precision!r} is not settled")
+        raise ValueError(f"precision {precision!r} is not resolved")
     return precision == "bf16"
 
 
-def settle(config: Config, folder: Path, *, starting: bool = True) -> Config:
+def resolve(config: Config, folder: Path, *, starting: bool = True) -> Config:
     """Return the config of a stage with `float32` or `bf16` in the place of every `auto`.
 
     The choice is kept in the stage's folder, and taken from there if there is progress to go on from. A bf16 that was
     asked for is obeyed, with one warning where it is emulated.
 
-    Args:
-        config: of the stage.
-        folder: of the stage.
-        starting: whether this process begins the stage. Otherwise it is one rank, and takes what was chosen for all.
+    `starting`: this process begins the stage. Otherwise it is one rank, and takes what was chosen for all.
     """
     settings = {key: getattr(config, key) for key in KEYS if hasattr(config, key)}
     begun = any((folder / name).is_file() for name in PROGRESS)

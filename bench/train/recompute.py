@@ -1,8 +1,7 @@
 """Activation checkpointing: only a residual block's input is kept, and the block is computed again for its gradient.
 
-Source: Chen et al., "Training Deep Nets with Sublinear Memory Cost" (2016). The second computation gives the same
-values to the bit, so that gradients are those of the plain step. Only the first one moves the running statistics of
-batch norms, which would otherwise move twice.
+Source: Chen et al., "Training Deep Nets with Sublinear Memory Cost" (2016). Gradients are those of the plain step to
+the bit. Only the first computation moves the running statistics of batch norms, which would otherwise move twice.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
@@ -34,7 +33,7 @@ def identity(recipe: Recipe, seed: int, steps_per_epoch: int) -> dict[str, Any]:
 
 
 class State:
-    """A run's weights, optimizer and counts, and where they are kept. `objective` is the module without DDP.
+    """A run's weights (`objective` is the module without DDP), optimizer and counts, and where they are kept.
 
     With `background`, checkpoints are written while training goes on. Leaving the `with` block waits for the last one.
     """
@@ -88,11 +87,11 @@ class State:
     def save(self, keep_epoch: int | None = None, *, leaving: bool = False) -> None:
         """Write `last.ckpt`, after `epoch_….ckpt` if this is the end of an epoch to keep. All ranks call it.
 
-        In the background, what went wrong with the writing is raised by the next save, by `finish_writing`, or
-        when the `with` block ends. When the run is `leaving`, it is written in the foreground.
+        What goes wrong in the background is raised by the next save, by `finish_writing`, or when the `with` block
+        ends. When the run is `leaving`, it is written in the foreground.
 
-        Raises StageFailed, and writes nothing, when the loss or a tensor is not finite, or (on all ranks) when an
-        earlier checkpoint could not be written.
+        Raises StageFailed, and writes nothing, when the loss or a tensor is not finite, or an earlier checkpoint could
+        not be written.
         """
         self.finish_writing()
         self.meter.check(self.ranks, self.step, self.last_good)
@@ -133,10 +132,7 @@ class State:
     def __enter__(self) -> State:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if (failure := self._failure()) is not None:
-            raise StageFailed(f"{failure} Besides, {error}" if error is not None else str(failure)) from (
-                error or failure
-            )
+            besides = f" Besides, {error}" if error is not None else ""
+            raise StageFailed(f"{failure}{besides}") from (error or failure)

@@ -6,31 +6,27 @@ Nothing here waits for the device.
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from bench.config.recipe import Recipe
+from bench.data.views import Batch
 from bench.train.distributed import Ranks
 from bench.train.optim import build_optimizer, check_coverage, set_rates
 from bench.train.precision import is_bf16
 from bench.train.schedule import peak_rate
 
 if TYPE_CHECKING:
-    from bench.data.views import Batch
     from bench.objectives.base import Objective
 
 
 class Step:
-    """Moves an objective to its device as the recipe's switches have it, and trains it step by step.
+    """Moves an objective to its device, and trains it: `backward` for each micro-batch of a step, then `update`.
 
-        for batch in micro_batches:
-            terms = step.backward(batch)
-        step.update(progress)
-
-    Raises BadInput for switches that do not go together.
+    Raises BadInput for switches of the recipe that do not go together.
     """
 
     def __init__(self, objective: Objective, recipe: Recipe, ranks: Ranks) -> None:
@@ -52,7 +48,7 @@ class Step:
             torch.compiler.cudagraph_mark_step_begin()
         self._part += 1
         last = self._part == recipe.accumulate
-        with nullcontext() if last else _no_sync(self.model):
+        with nullcontext() if last or not isinstance(self.model, DistributedDataParallel) else self.model.no_sync():
             with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=is_bf16(recipe.precision)):
                 terms: dict[str, Tensor] = self.model(batch)
             (terms["loss"] / recipe.accumulate).backward()
@@ -98,7 +94,3 @@ def _on_device(objective: Objective, recipe: Recipe, ranks: Ranks) -> nn.Module:
         return objective
     # Buffers: synchronised norms agree anyway, and rank 0's are the ones that are saved.
     return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
-
-
-def _no_sync(model: nn.Module) -> Any:
-    return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()

@@ -142,7 +142,10 @@ def test_a_broken_study_file_is_named_with_its_key(tmp_path: Path, old: str, new
 @pytest.mark.parametrize(
     ("table", "sentence"),
     [
-        ("set,how,net\nflowers,plain,vgg\n", r"flowers\.csv has other columns than bits, hits, how, net, set; mend it"),
+        (
+            "set,how,net\nflowers,plain,vgg\n",
+            r"flowers\.csv has other columns than bits, hits, how, net, set; correct it",
+        ),
         (PUBLISHED.replace("0.25", "a quarter"), r"flowers\.csv holds 'a quarter' where a number belongs"),
         (PUBLISHED + "flowers,plain,vgg,1,2,3\n", r"flowers\.csv is not a readable CSV file .*line 4"),
         ("# Nothing.\n", r"flowers\.csv is not a readable CSV file"),

@@ -15,7 +15,7 @@ from bench.record import Record, write
 from bench.results.formats import render
 from bench.results.published import read_published
 from bench.results.sections import Section
-from bench.results.tables import build_tables, check_tables, render_tables, write_tables
+from bench.results.tables import build_tables, check_tables, pages_of, write_tables
 
 REFERENCE = Path(__file__).parents[2] / "results" / "reference"
 NONE = Path("no such folder")
@@ -252,7 +252,7 @@ def test_written_tables_check_and_do_not_depend_on_the_order_of_records(results:
     assert check_tables(results) == []
     assert sorted(path.name for path in (results / "tables").iterdir()) == sorted(file.name for file in files)
     assert render(build_tables(THREE[::-1], NONE), "markdown") == files[0].read_text()
-    assert render_tables(results, "markdown") == files[0].read_text()
+    assert pages_of(results)[0].text("markdown") == files[0].read_text()
 
 
 @pytest.mark.parametrize("suffix", ["md", "csv", "tex", "html"])
@@ -280,14 +280,16 @@ def test_check_finds_a_new_record_a_missing_file_and_a_changed_line_end(results:
 
 
 def test_published_rows_are_not_shown_where_nothing_full_was_measured(results: Path) -> None:
-    assert "†" not in render_tables(results, "markdown").split("## ", 1)[1]
+    assert "†" not in pages_of(results)[0].text("markdown").split("## ", 1)[1]
     write(pspnet("coco", 0, 65.0, profile="full"), results / "records")
-    assert "coco_two_loss †" in render_tables(results, "markdown")
+    assert "coco_two_loss †" in pages_of(results)[0].text("markdown")
 
 
 def test_skipped_images_are_told(results: Path) -> None:
     write(linear("coco", 5, 40.0, images_skipped=3), results / "records")
-    assert "Unreadable images that were skipped: coco imagenet_linear seed 5: 3." in render_tables(results, "markdown")
+    assert "Unreadable images that were skipped: coco imagenet_linear seed 5: 3." in pages_of(results)[0].text(
+        "markdown"
+    )
 
 
 def test_tables_folder_that_cannot_be_written(results: Path) -> None:
@@ -298,7 +300,7 @@ def test_tables_folder_that_cannot_be_written(results: Path) -> None:
 
 def test_no_records_is_no_error(tmp_path: Path) -> None:
     for format in ("markdown", "csv", "latex", "html"):
-        assert render_tables(tmp_path, format).endswith("\n")
+        assert pages_of(tmp_path)[0].text(format).endswith("\n")
 
 
 def test_tables_do_without_torch(results: Path) -> None:

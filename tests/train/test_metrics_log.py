@@ -7,11 +7,11 @@ import pytest
 from stand_in import recipe, train
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from bench.train.metrics_log import FILE, FOLDER, MetricsLog, drop_after, read_metrics
+from bench.train.metrics_log import FILE, MetricsLog, drop_after, read_metrics
 
 
 def board(folder: Path) -> EventAccumulator:
-    events = EventAccumulator(str(folder / FOLDER))
+    events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
     return events
 

@@ -15,7 +15,7 @@ from bench.config.load import load_recipe, load_task
 from bench.config.recipe import Recipe
 from bench.config.tasks import KnnTask, LinearTask
 from bench.train import precision
-from bench.train.precision import automatic, is_bf16, native_bf16, settle
+from bench.train.precision import automatic, is_bf16, native_bf16, resolve
 
 CPU = torch.device("cpu")
 
@@ -35,10 +35,10 @@ def test_auto_follows_the_machine(
 ) -> None:
     on_a_machine(monkeypatch, native=native)
     assert recipe.precision == "auto"
-    assert settle(recipe, tmp_path).precision == expected
+    assert resolve(recipe, tmp_path).precision == expected
     knn = load_task("imagenet_knn", "smoke")
     assert isinstance(knn, KnnTask)
-    chosen = settle(knn, tmp_path)
+    chosen = resolve(knn, tmp_path)
     assert (chosen.precision, chosen.search) == (expected, expected)
 
 
@@ -47,16 +47,16 @@ def test_a_run_goes_on_in_what_it_began_in(
     recipe: Recipe, begun_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     on_a_machine(monkeypatch, native=begun_in == "bf16")
-    settle(recipe, tmp_path)
+    resolve(recipe, tmp_path)
     on_a_machine(monkeypatch, native=begun_in != "bf16")
     other = {"bf16": "float32", "float32": "bf16"}[begun_in]
-    assert settle(recipe, tmp_path).precision == other  # nothing had been trained: it begins anew
+    assert resolve(recipe, tmp_path).precision == other  # nothing had been trained: it begins anew
     on_a_machine(monkeypatch, native=begun_in == "bf16")
-    settle(recipe, tmp_path)
+    resolve(recipe, tmp_path)
     (tmp_path / "last.ckpt").touch()
     on_a_machine(monkeypatch, native=begun_in != "bf16")
     capsys.readouterr()
-    assert settle(recipe, tmp_path).precision == begun_in
+    assert resolve(recipe, tmp_path).precision == begun_in
     assert ("it began in bf16" in capsys.readouterr().out) == (begun_in == "bf16")
 
 
@@ -64,12 +64,12 @@ def test_ranks_take_what_their_launcher_settled(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     on_a_machine(monkeypatch, native=True)
-    settle(recipe, tmp_path)
+    resolve(recipe, tmp_path)
     on_a_machine(monkeypatch, native=False)
-    assert settle(recipe, tmp_path, starting=False).precision == "bf16"
+    assert resolve(recipe, tmp_path, starting=False).precision == "bf16"
     assert capsys.readouterr().out == ""  # the launcher has said it
     (tmp_path / precision.FILE).write_text("{")
-    assert settle(recipe, tmp_path, starting=False).precision == "float32"
+    assert resolve(recipe, tmp_path, starting=False).precision == "float32"
 
 
 def test_bf16_that_is_asked_for_is_obeyed_with_one_warning_where_it_is_emulated(
@@ -77,12 +77,12 @@ def test_bf16_that_is_asked_for_is_obeyed_with_one_warning_where_it_is_emulated(
 ) -> None:
     asked = recipe.model_copy(update={"precision": "bf16"})
     on_a_machine(monkeypatch, native=False)
-    assert settle(asked, tmp_path).precision == "bf16"
+    assert resolve(asked, tmp_path).precision == "bf16"
     assert capsys.readouterr().out.count("takes 10 times as long as float32; precision=auto takes float32 here") == 1
     assert not (tmp_path / precision.FILE).exists()
     on_a_machine(monkeypatch, native=True)
-    assert settle(asked, tmp_path).precision == "bf16"
-    assert settle(recipe.model_copy(update={"precision": "float32"}), tmp_path).precision == "float32"
+    assert resolve(asked, tmp_path).precision == "bf16"
+    assert resolve(recipe.model_copy(update={"precision": "float32"}), tmp_path).precision == "float32"
     assert capsys.readouterr().out == ""
 
 
@@ -123,7 +123,7 @@ def test_a_processor_that_is_held_to_avx2_has_no_bf16() -> None:
 
 def test_nothing_computes_in_a_precision_that_is_not_settled() -> None:
     assert (is_bf16("bf16"), is_bf16("float32")) == (True, False)
-    with pytest.raises(ValueError, match="'auto' is not settled"):
+    with pytest.raises(ValueError, match="'auto' is not resolved"):
         is_bf16("auto")
 
 
@@ -131,7 +131,7 @@ def test_the_choice_is_kept_in_the_stages_folder(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     on_a_machine(monkeypatch, native=True)
-    settle(recipe, tmp_path)
+    resolve(recipe, tmp_path)
     assert json.loads((tmp_path / precision.FILE).read_text()) == {"auto": "bf16"}
     assert [file.name for file in tmp_path.iterdir()] == [precision.FILE]
 

@@ -22,7 +22,6 @@ from bench.objectives.byol import BYOL
 from bench.train import feed
 from bench.train.checkpoint import LAST, read
 from bench.train.distributed import Ranks
-from bench.train.flops import step_flops
 from bench.train.optim import build_optimizer
 from bench.train.step import Step
 
@@ -208,21 +207,3 @@ def test_on_a_cpu_a_batch_is_placed_as_it_is() -> None:
     placed = feed.to_device(batch(), torch.device("cpu"), torch.channels_last)
     assert all(view.is_contiguous(memory_format=torch.channels_last) for view in placed.views)
     assert torch.equal(placed.views[0], batch().views[0])
-
-
-def test_flops_of_a_layer_by_hand() -> None:
-    class Layer(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(3, 5, 3, padding=1, bias=False)
-            self.head = nn.Linear(5, 7, bias=False)
-
-        def forward(self, given: Batch) -> dict[str, torch.Tensor]:
-            return {"loss": self.head(self.conv(given.views[0]).mean((2, 3))).sum()}
-
-    layer = Layer()
-    convolution = 2 * 4 * 3 * 5 * 9 * 32 * 32
-    linear = 2 * 4 * 5 * 7
-    # Backward: the convolution's images want no gradient, the linear layer's features do.
-    assert step_flops(layer, batch()) == 2 * convolution + 3 * linear
-    assert layer.conv.weight.grad is None

@@ -9,17 +9,14 @@ from contextlib import nullcontext
 from typing import Any
 
 import torch
+from mmcv.cnn.utils import fuse_conv_bn
+from mmengine.registry import LOOPS
+from mmengine.runner import ValLoop
 from torch import Tensor, nn
 
 from bench.config.recipe import Precision
 from bench.stages.segmentation.prediction import LabelPredictor
 from bench.train.precision import is_bf16
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from mmcv.cnn.utils import fuse_conv_bn
-    from mmengine.registry import LOOPS
-    from mmengine.runner import ValLoop
 
 # Compiling takes about as long on a CPU as it saves on this many pixels.
 PIXELS_TO_COMPILE = 64 << 20
@@ -42,8 +39,7 @@ def evaluation_copy(model: Any, precision: Precision) -> Any:
     folded weights are rounded once, except those of the classifying layers, so that scores keep their bits. What mmcv
     folds is checked on an image of noise.
 
-    Raises RuntimeError when the copy does not compute what the model does, e.g. since a batch norm comes before its
-    convolution.
+    Raises RuntimeError when the copy does not compute what the model does.
     """
     folded = fuse_conv_bn(copy.deepcopy(model).eval())
     training = model.training
@@ -142,18 +138,13 @@ class EvaluationLoop(ValLoop):
             return model
 
     def _compile_if_it_pays(self, inputs: Tensor, left: int) -> None:
-        if (
-            not self.compile
-            or not compiling_pays()
-            or self.network is self.runner.model
-            or not isinstance(self.network, LabelPredictor)
-        ):
+        if not self.compile or not compiling_pays() or inputs.device.type != "cpu":
+            return
+        if self.network is self.runner.model or not isinstance(self.network, LabelPredictor) or self.network.scorer:
             return
         self.shapes[inputs.shape] += 1
         pixels = left * inputs.numel() // inputs.shape[1]
-        if inputs.device.type != "cpu" or self.shapes[inputs.shape] != 2 or pixels < PIXELS_TO_COMPILE:
-            return
-        if self.network.scorer is not None:
+        if self.shapes[inputs.shape] != 2 or pixels < PIXELS_TO_COMPILE:
             return
         try:
             compile_scorer(self.network, inputs.shape, self.precision)

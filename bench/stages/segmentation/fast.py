@@ -1,27 +1,22 @@
 """mmseg's models computed with less arithmetic and memory, changed from outside; parameters and their names stay.
 
-Each step computes what mmseg's code computes, up to the rounding of float32, and has a name (`FastStep` in
-config/tasks.py), so that every one can be left out. A part that is not built as expected is left alone, and a note says
-so. An instance is changed by giving it a subclass of its class, which survives copies.
+Each step computes what mmseg's code computes, up to the rounding of float32; a part that is not built as expected is
+left alone, and a note says so. An instance is changed by giving it a subclass of its class, which survives copies.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.utils import resize
 from torch import Tensor, nn
 
 from bench.config.tasks import FastStep
 from bench.stages.segmentation.prediction import argmax, predict_labels
 from bench.stages.segmentation.psp_head import split_psp
-
-with warnings.catch_warnings():  # about optional compiled operators, which no ResNet needs
-    warnings.simplefilter("ignore")
-    from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-    from mmseg.models.utils import resize
 
 
 def take_steps(model: nn.Module, steps: Sequence[FastStep]) -> list[str]:

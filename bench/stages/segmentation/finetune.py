@@ -1,7 +1,7 @@
 """Segmentation: fine-tune an mmseg model with our trunk in its backbone, and measure it.
 
 mmengine's Runner trains; this stage gives it the mmseg config with the task's changes, the trunk (loaded strictly,
-under its load proof) and data drawn by (seed, draw), and reads the scores. Only this package knows mmseg.
+under its load proof) and data drawn by (seed, draw), and reads the scores.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def run(job: Job) -> dict[str, Any]:
             if progress.scored_at != plan.iterations:  # the run had ended before its last validation did
                 runner.val()
             images_skipped = len(skipped.everywhere())
-        except BadInput as error:
-            raise _plain(error) from error
+        except BadInput as error:  # with the traceback that torch wraps around it when a loader process raises
+            raise BadInput(str(error).rpartition("bench.errors.BadInput: ")[2].strip()) from error
     scores = progress.scores
     return {
         "aacc_percent": scores["aAcc"],
@@ -89,7 +89,6 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: list[Any]) -> QuietRunner:
-    """Build the Runner from the adapted config, with our model, loaders, evaluator and hooks."""
     config, world, device_type = plan.config, ranks.world, ranks.device.type
     work_dir = job.folder / "mmengine"
     bf16 = is_bf16(task.precision)
@@ -126,14 +125,11 @@ def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: l
         ),
         work_dir=str(work_dir),
         train_dataloader=training_loader(
+            job,
             config.train_dataloader,
-            seed=job.seed,
             batch_size=plan.batch_size // world,
-            subset=task.subset,
-            rank=ranks.rank,
-            world=world,
+            ranks=ranks,
             workers=_workers(task, config.train_dataloader, device_type),
-            unreadable=job.unreadable,
         ),
         val_dataloader=validation_loader(
             config.val_dataloader, seed=job.seed, workers=_workers(task, config.val_dataloader, device_type)
@@ -167,8 +163,3 @@ def _workers(task: SegmentationTask, settings: Any, device_type: str) -> int:
     if task.workers is not None:
         return task.workers
     return int(settings.get("num_workers", 0)) if device_type == "cuda" else 0
-
-
-def _plain(error: BadInput) -> BadInput:
-    """Take a message out of the traceback that torch wraps around it when a loader process raises."""
-    return BadInput(str(error).rpartition("bench.errors.BadInput: ")[2].strip())

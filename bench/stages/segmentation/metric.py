@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import torch
+from mmseg.evaluation import IoUMetric
 from torch import Tensor
 
 from bench.errors import BadInput
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from mmseg.evaluation import IoUMetric
 
 
 class UnroundedIoU(IoUMetric):

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mmengine.config import Config
+from mmengine.config.utils import MODULE2PACKAGE
+
 from bench.config.files import find_mmseg
 from bench.config.tasks import SegmentationTask
 from bench.errors import BadInput
 from bench.stages.segmentation.model import depth_of
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from mmengine.config import Config
-    from mmengine.config.utils import MODULE2PACKAGE
 
 # `_base_ = "mmseg::…"` asks for the distribution by the name that it had upstream.
 MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"
@@ -36,12 +33,8 @@ class Plan:
 def adapt(task: SegmentationTask, arch: str, root: Path, *, world: int, synchronise: bool) -> Plan:
     """Return the task's mmseg config, made ready for a trunk of `arch` and the data set at `root`.
 
-    Args:
-        task: what to change in the shipped config; its `overrides` go first.
-        arch: of the trunk, e.g. "resnet50"; the config's backbone must be of that depth.
-        root: takes the place of every `data_root`.
-        world: the number of processes; the batch is divided among them.
-        synchronise: keep SyncBN layers as they are (several GPUs); else they become plain batch norms.
+    The batch is divided among `world` processes. With `synchronise` (several GPUs) SyncBN layers stay as they are; else
+    they become plain batch norms.
 
     Raises BadInput when the config cannot take the trunk, or is not one of segmentation by iterations.
     """
@@ -50,9 +43,8 @@ def adapt(task: SegmentationTask, arch: str, root: Path, *, world: int, synchron
         config = Config.fromfile(file)
         config.merge_from_dict(dict(task.overrides))
     except Exception as error:  # whatever a config's Python raises, the remedy is the same
-        raise BadInput(
-            f"{file} is not a readable mmseg config ({_short(error)}); correct it, or the overrides."
-        ) from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise BadInput(f"{file} is not a readable mmseg config ({reason}); correct it, or the overrides.") from error
     name = file.stem
     for key in ("model", "train_dataloader", "val_dataloader", "train_cfg", "optim_wrapper", "param_scheduler"):
         if config.get(key) is None:
@@ -122,8 +114,9 @@ def _set_schedule(config: Any, task: SegmentationTask, name: str) -> int:
         raise BadInput(f"mmseg config {name} trains by epochs; choose one with IterBasedTrainLoop.")
     iterations = task.iterations or int(shipped)
     optimizer = config.optim_wrapper.optimizer
-    factor = 1.0 if task.lr is None else task.lr / optimizer.lr
-    optimizer["lr"] = optimizer.lr if task.lr is None else task.lr
+    lr = optimizer.lr if task.lr is None else task.lr
+    factor = lr / optimizer.lr
+    optimizer["lr"] = lr
     schedulers = config.param_scheduler if isinstance(config.param_scheduler, list) else [config.param_scheduler]
     for scheduler in schedulers:
         if scheduler.get("by_epoch", True):
@@ -156,10 +149,6 @@ def _dicts(node: Any) -> Iterator[Any]:
     if isinstance(node, dict):
         yield node
         node = list(node.values())
-    if isinstance(node, (list, tuple)):
+    if isinstance(node, list | tuple):
         for child in node:
             yield from _dicts(child)
-
-
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -7,18 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from mmengine.registry import init_default_scope
+from mmseg.models.backbones import ResNet
+from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from bench.config.tasks import FastStep
 from bench.nn.norm import convert_sync_batchnorm
 from bench.randomness import reseed
 from bench.stages.segmentation.fast import take_steps
-
-with warnings.catch_warnings():  # about optional compiled operators, which no ResNet needs
-    warnings.simplefilter("ignore")
-    from mmengine.registry import init_default_scope
-    from mmseg.models.backbones import ResNet
-    from mmseg.registry import MODELS
 
 
 def build_backbone(arch: str) -> nn.Module:
@@ -42,9 +39,8 @@ def build_model(
 ) -> nn.Module:
     """Build the segmentation model of an mmseg config's `model`; its first values are a function of the seed alone.
 
-    With `synchronise` (several processes), batch statistics are shared between them, on the CPU by our own layer. The
-    scores leave the classifying layers in float32, so that loss, upsampling and arg-max are not rounded to bf16.
-    Of the steps in `fast` it takes those that change the model; its attribute `notes` says which and why not.
+    With `synchronise` (several processes), batch statistics are shared, on the CPU by our own layer. Scores leave the
+    classifying layers in float32. The attribute `notes` says which steps of `fast` the model takes, and why not.
     """
     init_default_scope("mmseg")
     reseed(seed, "segmentation", "build")  # some layers draw their first values when they are made

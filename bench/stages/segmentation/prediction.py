@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from mmengine.structures import PixelData
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.models.utils import resize
 from torch import Tensor
-
-with warnings.catch_warnings():  # about optional compiled operators, which no ResNet needs
-    warnings.simplefilter("ignore")
-    from mmengine.structures import PixelData
-    from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-    from mmseg.models.segmentors import EncoderDecoder
-    from mmseg.models.utils import resize
 
 CHUNK = 1 << 17  # pixels whose scores are held at a time: some megabytes for 19 classes
 
 
 class LabelPredictor(EncoderDecoder):
-    """mmseg's segmentor that keeps labels, and no scores at full resolution.
-
-    mmseg's resizes the scores N×K×h×w to the size of its input, then to that of the file, takes the arg-max of all and
-    keeps all scores: 160 MB for each 1024×2048 image of 19 classes, twice.
-    """
+    """mmseg's segmentor that keeps labels; mmseg's keeps scores, 160 MB twice for a 1024×2048 image of 19 classes."""
 
     steps: frozenset[str] = frozenset()
     scorer: Callable[[Tensor], Tensor] | None = None  # takes the place of `_forward`
@@ -92,8 +84,8 @@ def predict_labels(model: Any, steps: frozenset[str]) -> str | None:
 def resized_argmax(scores: Tensor, size: Sequence[int], align_corners: bool) -> Tensor:
     """Return the arg-max (H×W, int64) of scores 1×K×h×w resized bilinearly to H×W, a few rows at a time.
 
-    Where both sides grow by a power of two, the values are bit for bit those of the whole resize: positions are then
-    represented exactly in float32, wherever the rows start. Otherwise the whole resize is made.
+    That is done where both sides grow by a power of two, as positions are then represented exactly in float32, so that
+    the values are bit for bit those of the whole resize. Otherwise the whole resize is made.
     """
     height, width = scores.shape[-2:]
     tall, wide = size

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmseg.models.decode_heads import PSPHead
+from mmseg.models.decode_heads.psp_head import PPM
 from torch import Tensor, nn
-
-with warnings.catch_warnings():  # about optional compiled operators, which no ResNet needs
-    warnings.simplefilter("ignore")
-    from mmcv.cnn import ConvModule
-    from mmseg.models.decode_heads import PSPHead
-    from mmseg.models.decode_heads.psp_head import PPM
 
 
 class SplitPSPHead(PSPHead):

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from mmengine.device import get_device
+from mmengine.hooks import Hook
+from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper
+from mmengine.registry import OPTIM_WRAPPERS
+from mmengine.runner import Runner
 from torch import nn
 
 from bench.convert.proof import load_strictly
@@ -24,15 +28,6 @@ from bench.train.background import Writer
 from bench.train.checkpoint import LAST
 from bench.train.distributed import Ranks
 from bench.train.signals import StopRequest
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from mmengine.device import get_device
-    from mmengine.hooks import Hook
-    from mmengine.logging import MMLogger
-    from mmengine.optim import OptimWrapper
-    from mmengine.registry import OPTIM_WRAPPERS
-    from mmengine.runner import Runner
 
 CHECKPOINT = LAST
 
@@ -54,15 +49,12 @@ class Bf16OptimWrapper(OptimWrapper):
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Cast the forward pass."""
-        with super().optim_context(model), torch.autocast(_device_type(), torch.bfloat16):
+        with super().optim_context(model), torch.autocast(get_device().split(":")[0], torch.bfloat16):
             yield
 
 
 class LoadTrunk(Hook):
-    """Puts the trunk into the backbone at the last moment before the first step, or goes on from a checkpoint.
-
-    mmengine initialises a model when training starts; loading after that leaves nothing that could undo it.
-    """
+    """Puts the trunk into the backbone, or goes on from a checkpoint, when mmengine has initialised the model."""
 
     priority = "VERY_LOW"
 
@@ -112,11 +104,10 @@ class CollectSkipped(Hook):
 
     def everywhere(self) -> list[str]:
         """Return the names that any process noted; all processes must ask."""
-        of_ranks = [sorted(self.names)]
+        of_ranks = [self.names] * self.ranks.world
         if self.ranks.world > 1:
-            of_ranks = [[]] * self.ranks.world
-            dist.all_gather_object(of_ranks, sorted(self.names), group=self.ranks.control)
-        return sorted({name for names in of_ranks for name in names})
+            dist.all_gather_object(of_ranks, self.names, group=self.ranks.control)
+        return sorted(set().union(*of_ranks))
 
 
 class SeedIterations(Hook):
@@ -133,8 +124,7 @@ class SeedIterations(Hook):
 class SaveCheckpoint(Hook):
     """Writes the newest state every so many iterations, at the end, and when asked to stop; never one with NaN.
 
-    What training waits for is a copy of the state; a thread writes it while validation, which follows, goes on. Leaving
-    the `with` block waits for the last one.
+    A thread writes it while validation, which follows, goes on. Leaving the `with` block waits for the last one.
     """
 
     priority = "LOWEST"  # after the learning rate of the next iteration has been set
@@ -184,9 +174,7 @@ class SaveCheckpoint(Hook):
     def __enter__(self) -> SaveCheckpoint:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         failure = self._waited()
         if failure is not None and error is not failure:
             besides = f" Besides, {error}" if error is not None else ""
@@ -265,7 +253,3 @@ class ReportProgress(Hook):
 def plain_model(model: nn.Module) -> Any:
     """Return the model inside of its wrapper for several processes."""
     return getattr(model, "module", model)
-
-
-def _device_type() -> str:
-    return get_device().split(":")[0]

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import threading
-import warnings
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
 import torch
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from bench.config.tasks import SegmentationTask
 from bench.errors import BadInput
 from bench.randomness import generator, reseed
-
-# The import prints that an optional package is missing.
-with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-    warnings.simplefilter("ignore")
-    import cv2
-    import mmseg.datasets  # noqa: F401 - registers the data sets and transforms
-    from mmengine.dataset import pseudo_collate
-    from mmengine.registry import init_default_scope
-    from mmengine.runner import Runner
-    from mmseg.registry import DATASETS
+from bench.stages.job import Job
+from bench.train.distributed import Ranks
 
 Draw = tuple[int, int]  # (index of an image, draw number)
 
@@ -112,21 +107,13 @@ class DrawnDataset(Dataset[Any]):
         return next((str(f) for f in files if f and (not Path(f).is_file() or cv2.imread(str(f), -1) is None)), None)
 
 
-def training_loader(
-    settings: Any,
-    *,
-    seed: int,
-    batch_size: int,
-    subset: int | None,
-    rank: int,
-    world: int,
-    workers: int,
-    unreadable: Literal["fail", "skip"],
-) -> DataLoader[Any]:
+def training_loader(job: Job, settings: Any, *, batch_size: int, ranks: Ranks, workers: int) -> DataLoader[Any]:
     """Return the endless loader of training batches; `batch_size` is that of one process.
 
     With `subset`, the first so many images of a permutation that the seed gives.
     """
+    assert isinstance(job.config, SegmentationTask)
+    seed, subset = job.seed, job.config.subset
     dataset = _build(settings["dataset"])
     indices = np.arange(len(dataset))
     if subset is not None:
@@ -136,9 +123,9 @@ def training_loader(
             )
         indices = np.sort(generator(seed, "segmentation", "subset").permutation(indices)[:subset])
     return DataLoader(
-        DrawnDataset(dataset, seed, unreadable),
+        DrawnDataset(dataset, seed, job.unreadable),
         batch_size=batch_size,
-        sampler=DrawSampler(indices, seed, rank, world),
+        sampler=DrawSampler(indices, seed, ranks.rank, ranks.world),
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
@@ -169,9 +156,8 @@ def _build(settings: Any) -> Any:
 def _start_worker(worker: int) -> None:
     del worker
     cv2.setNumThreads(0)  # the workers themselves are what runs side by side
-    # A terminal, torchrun and a cluster send their signals to the whole process group, but a worker is needed until the
-    # iteration at hand is done: it obeys its parent alone. With SIGTERM merely blocked, a parent that fails would wait
-    # for it for ever.
+    # Signals go to the whole process group, but a worker is needed until the iteration at hand is done: it obeys its
+    # parent alone. With SIGTERM merely blocked, a parent that fails would wait for it for ever.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     threading.Thread(target=_end_with_parent, daemon=True).start()
