@@ -179,7 +179,7 @@ def reproduce_command(
     try:
         run_study(plan)
     finally:
-        _print_small_images(plan.results_dir)
+        _print_small_images(plan.grids[0].results_dir)
 
 
 def _print_small_images(results_dir: Path) -> None:

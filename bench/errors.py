@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class BadInput(Exception):
-    """The user can mend this. The message is one sentence that says what is wrong and the remedy.
+    """The user can correct this. The message is one sentence that says what is wrong and the remedy.
 
     The command line prints the message alone.
     """
@@ -37,3 +37,8 @@ def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
     """Return `"; did you mean a, b?"` for the known words nearest to `word`, or `""` if none is near."""
     close = difflib.get_close_matches(word, list(known), n=most, cutoff=0.5)
     return f"; did you mean {', '.join(close)}?" if close else ""
+
+
+def nearest_or_all(word: str, known: Iterable[str]) -> str:
+    """Return what `nearest` says, or `"; known: a, b."` if none is near."""
+    return nearest(word, known := list(known)) or f"; known: {', '.join(known) or 'none'}."

@@ -22,8 +22,7 @@ from bench.config.kinds import StageKind
 from bench.config.recipe import Recipe
 from bench.config.tasks import Task
 from bench.errors import BadInput, Interrupted, StageFailed
-from bench.execute.peak_memory import peak_memory_mib
-from bench.execute.recording import history_of, record_of
+from bench.execute.recording import history_of, peak_memory_mib, record_of
 from bench.execute.stage_file import (
     Done,
     StageFile,
