@@ -15,11 +15,7 @@ from bench.errors import BadInput, Interrupted
 app = App("data", "Look at data sets.")
 
 
-class Split(StrEnum):
-    """A split that can be packed; the parser knows no list of literals."""
-
-    train = "train"
-    val = "val"
+Split = StrEnum("Split", ["train", "val"])  # that can be packed; the parser knows no list of literals
 
 
 @app.command("check")
@@ -36,7 +32,7 @@ def data_check_command(
     for line in report.lines():
         print(line)
     if not report.ok:
-        raise BadInput(f"{dataset} at {root} has the problems above; mend or remove the files that are named.")
+        raise BadInput(f"{dataset} at {root} has the problems above; correct or remove the files that are named.")
 
 
 @app.command("pack")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class BadInput(Exception):
@@ -31,6 +33,18 @@ class MoreToDo(Exception):
     """The time that a command was given is over, and it stopped in good order."""
 
     exit_code = 75  # EX_TEMPFAIL: not failed, to be tried again
+
+
+@contextmanager
+def writing_to(folder: Path, option: str) -> Iterator[None]:
+    """Turn an OSError into a BadInput that names the folder, and the option that chose it."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise BadInput(
+            f"Cannot write to {folder} ({reason}); correct its permissions or give another {option}."
+        ) from error
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> str:

@@ -138,7 +138,7 @@ def test_unreadable_image_fails_or_is_counted(bench: Run, tmp_path: Path, render
     victim = sorted((copy / "train2017").glob("*.jpg"))[0]
     victim.write_bytes(victim.read_bytes()[:200])
     checked = bench("data", "check", "coco", "--data-root", f"coco={copy}")
-    refused(checked, "mend or remove")
+    refused(checked, "correct or remove")
     assert victim.name in checked.stdout
     words = (
         "run",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -29,7 +30,6 @@ from bench.execute.stage_file import (
     finished,
     held,
     make_folder,
-    plain,
     read_done,
     read_stage,
     write_done,
@@ -117,7 +117,7 @@ def _run(folder: Path, stage: StageFile) -> None:
             return
         done = Done(
             fingerprint=stage.fingerprint,
-            metrics=plain(metrics),
+            metrics=json.loads(json.dumps(metrics)),  # as the file will give them back: tuples are lists
             precision=_computed_in(stage.stage_kind, config),
             wall_seconds=round(time.monotonic() - started, 3),
             peak_memory_mib=peak_memory_mib(),
