@@ -11,8 +11,6 @@ again, so that every step pays for its pages once more. Results cannot depend on
 
 An allocator reads its settings when a process starts, so the launcher (`bench run`, or torchrun's) sets them. Whoever
 calls `bench stage` directly sets the variables in `KEEP_FREED`; without them the stage runs with glibc's defaults.
-
-This module does not import torch.
 """
 
 from __future__ import annotations
@@ -32,13 +30,7 @@ KEEP_FREED = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**63 - 1),
 
 # Without these jemalloc gives memory back after ten seconds, and then costs more page faults than glibc.
 JEMALLOC_SETTINGS = "dirty_decay_ms:-1,muzzy_decay_ms:-1"
-PLACES = (
-    "/usr/lib/x86_64-linux-gnu",
-    "/usr/lib/aarch64-linux-gnu",
-    "/usr/lib64",
-    "/usr/lib",
-    "/usr/local/lib",
-)
+PLACES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib")
 PRELOADED = ("jemalloc", "tcmalloc", "mimalloc")
 
 

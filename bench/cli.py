@@ -15,17 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.cli_data import app as data_app
-from bench.cli_options import (
-    AllocatorOption,
-    App,
-    DataRoot,
-    Gpus,
-    ResultsDir,
-    Seeds,
-    Smoke,
-    WorkDir,
-    takes_request,
-)
+from bench.cli_options import AllocatorOption, App, DataRoot, Gpus, ResultsDir, Seeds, Smoke, WorkDir, takes_request
 from bench.cli_show import app as show_app
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.request import Request
@@ -47,16 +37,15 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
+    go_on = f"Go on with: {shlex.join(['bench', *arguments])}"
     try:
         result = app(args=list(arguments), standalone_mode=False, prog_name="bench")
     except (BadInput, StageFailed) as error:
         return _complain(str(error), error.exit_code)
     except (MoreToDo, Interrupted) as error:
-        return _complain(f"{error} Go on with: {_go_on(arguments)}", error.exit_code)
+        return _complain(f"{error} {go_on}", error.exit_code)
     except KeyboardInterrupt:
-        return _complain(
-            f"Interrupted; what was finished stays. Go on with: {_go_on(arguments)}", Interrupted.exit_code
-        )
+        return _complain(f"Interrupted; what was finished stays. {go_on}", Interrupted.exit_code)
     except typer.Exit as error:
         return int(error.exit_code)
     except BrokenPipeError:  # the reader of a pipe left: `bench list | head`
@@ -74,13 +63,6 @@ def run(arguments: Sequence[str]) -> int:
 def _complain(message: str, code: int) -> int:
     print(f"bench: {message}", file=sys.stderr, flush=True)
     return code
-
-
-def _go_on(arguments: Sequence[str]) -> str:
-    return shlex.join(["bench", *arguments])
-
-
-# ------------------------------------------------------------------------------------------- run and plan
 
 
 @app.command("run")
@@ -179,7 +161,7 @@ def reproduce_command(
     try:
         run_study(plan)
     finally:
-        _print_small_images(plan.results_dir)
+        _print_small_images(plan.grids[0].results_dir)
 
 
 def _print_small_images(results_dir: Path) -> None:

@@ -15,11 +15,7 @@ from bench.errors import BadInput, Interrupted
 app = App("data", "Look at data sets.")
 
 
-class Split(StrEnum):
-    """A split that can be packed; the parser knows no list of literals."""
-
-    train = "train"
-    val = "val"
+Split = StrEnum("Split", ["train", "val"])  # that can be packed; the parser knows no list of literals
 
 
 @app.command("check")

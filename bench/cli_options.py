@@ -17,23 +17,9 @@ from typer.core import TyperCommand
 
 from bench.execute.request import Request
 
-Pretrain = Annotated[
-    list[str], typer.Option("--pretrain", help="Pretraining configs: names or paths.", metavar="A [B …]")
-]
-Downstream = Annotated[
-    list[str], typer.Option("--downstream", help="Downstream configs: names, paths, mmseg configs.", metavar="X [Y …]")
-]
 Seeds = Annotated[list[int], typer.Option("--seeds", help="Seeds: each cell is run once a seed.", metavar="0 [1 …]")]
 Assignments = Annotated[
     list[str], typer.Option("--set", help="Values laid over the configs, e.g. epochs=2.", metavar="KEY=VALUE")
-]
-Sweep = Annotated[
-    list[str],
-    typer.Option(
-        "--sweep",
-        help="Each pretraining once for every value, e.g. objective.temperature=0.1,0.2; several: every combination.",
-        metavar="KEY=V,V",
-    ),
 ]
 DataRoot = Annotated[
     list[str], typer.Option("--data-root", help="coco=DIR cityscapes=DIR …, or one parent folder.", metavar="NAME=DIR")
@@ -59,13 +45,26 @@ UnreadableOption = Annotated[
 
 # The option of each field of a request.
 REQUEST: dict[str, Any] = {
-    "pretrain": Pretrain,
-    "downstream": Downstream,
+    "pretrain": Annotated[
+        list[str], typer.Option("--pretrain", help="Pretraining configs: names or paths.", metavar="A [B …]")
+    ],
+    "downstream": Annotated[
+        list[str],
+        typer.Option("--downstream", help="Downstream configs: names, paths, mmseg configs.", metavar="X [Y …]"),
+    ],
     "seeds": Seeds,
     "profile": ProfileOption,
     "smoke": Smoke,
     "assignments": Assignments,
-    "sweep": Sweep,
+    "sweep": Annotated[
+        list[str],
+        typer.Option(
+            "--sweep",
+            help="Each pretraining once for every value, e.g. objective.temperature=0.1,0.2; several: every "
+            "combination.",
+            metavar="KEY=V,V",
+        ),
+    ],
     "data_root": DataRoot,
     "work_dir": WorkDir,
     "results_dir": ResultsDir,
@@ -106,16 +105,12 @@ class App(typer.Typer):
 def takes_request(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of a request in the place of its first parameter, which is then the `Request`."""
     _, *others = inspect.signature(command, eval_str=True).parameters.values()
-    options = []
+    keyword, options = inspect.Parameter.KEYWORD_ONLY, []
     for field in fields(Request):
         default = inspect.Parameter.empty if field.default is MISSING else field.default
         default = list(default) if isinstance(default, tuple) else default
-        options.append(
-            inspect.Parameter(
-                field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=REQUEST[field.name]
-            )
-        )
-    given = [*options, *(each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in others)]
+        options.append(inspect.Parameter(field.name, keyword, default=default, annotation=REQUEST[field.name]))
+    given = [*options, *(each.replace(kind=keyword) for each in others)]
 
     @functools.wraps(command)
     def with_options(**values: Any) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class BadInput(Exception):
-    """The user can mend this. The message is one sentence that says what is wrong and the remedy.
+    """The user can correct this. The message is one sentence that says what is wrong and the remedy.
 
     The command line prints the message alone.
     """
@@ -33,7 +35,24 @@ class MoreToDo(Exception):
     exit_code = 75  # EX_TEMPFAIL: not failed, to be tried again
 
 
+@contextmanager
+def writing_to(folder: Path, option: str) -> Iterator[None]:
+    """Turn an OSError into a BadInput that names the folder, and the option that chose it."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise BadInput(
+            f"Cannot write to {folder} ({reason}); correct its permissions or give another {option}."
+        ) from error
+
+
 def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
     """Return `"; did you mean a, b?"` for the known words nearest to `word`, or `""` if none is near."""
     close = difflib.get_close_matches(word, list(known), n=most, cutoff=0.5)
     return f"; did you mean {', '.join(close)}?" if close else ""
+
+
+def nearest_or_all(word: str, known: Iterable[str]) -> str:
+    """Return what `nearest` says, or `"; known: a, b."` if none is near."""
+    return nearest(word, known := list(known)) or f"; known: {', '.join(known) or 'none'}."

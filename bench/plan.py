@@ -2,7 +2,7 @@
 
 A fingerprint hashes the stage's part of the config, its parents' fingerprints, the fingerprints of the data
 sets that it reads, and the version of its code, and nothing else. So adding a downstream task never
-retrains a backbone, and a finished grid planned again has nothing to do. This module does not import torch.
+retrains a backbone, and a finished grid planned again has nothing to do.
 """
 
 from __future__ import annotations
@@ -128,9 +128,6 @@ def _measured(task: Task) -> dict[str, Any]:
     return hashed_settings(task) | {key: digest(content) for key, content in task.file_contents().items()}
 
 
-# --------------------------------------------------------------------------------------------- planning
-
-
 class Planner:
     """Builds the stages of a grid, each only once.
 
@@ -178,7 +175,6 @@ class Planner:
         elif recipe.init is not None and recipe.init.checkpoint is not None:
             init = {"checkpoint": _file_hash(recipe.init.checkpoint, recipe.source)}
         named = _by_short_name(data)
-        body = [values, init, named]
         # Without the seed: what the rows of a table share.
         shared = digest([Pretrain.version, values, parents["init"].recipe_fingerprint if parents else init, named])
         stage = Stage(
@@ -188,7 +184,7 @@ class Planner:
             config=recipe,
             recipe=recipe,
             recipe_fingerprint=shared,
-            fingerprint=digest(["pretrain", Pretrain.version, seed, body]),
+            fingerprint=digest(["pretrain", Pretrain.version, seed, [values, init, named]]),
             parents=parents,
             data=data,
             packs=packs,

@@ -1,7 +1,6 @@
 """One result, with all that is needed to believe it: a JSON file written whole or not at all, and never edited.
 
-The files of a records folder are the truth that every table and plot is derived from. This module does not
-import torch.
+The files of a records folder are the truth that every table and plot is derived from.
 """
 
 from __future__ import annotations
@@ -12,16 +11,16 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, StringConstraints, ValidationError
+from pydantic import Field, FiniteFloat, StringConstraints, ValidationError
 
-from bench.config.recipe import Profile
-from bench.errors import BadInput
+from bench.config.recipe import Frozen, Profile
+from bench.errors import BadInput, writing_to
 from bench.files import write_text
 
 Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12,64}$")]
@@ -41,11 +40,7 @@ PACKAGES = {
 }
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Fingerprints(_Frozen):
+class Fingerprints(Frozen):
     """What tells results apart: this very stage; its pretraining over all seeds; how it was measured."""
 
     stage: Hex
@@ -53,14 +48,14 @@ class Fingerprints(_Frozen):
     protocol: Hex
 
 
-class Git(_Frozen):
+class Git(Frozen):
     """The code's commit; `dirty` when files other than results differ from it; None outside a checkout."""
 
     commit: str | None = None
     dirty: bool | None = None
 
 
-class Hardware(_Frozen):
+class Hardware(Frozen):
     """The machine that ran the stage."""
 
     cpu: str
@@ -69,7 +64,7 @@ class Hardware(_Frozen):
     gpus: tuple[str, ...] = ()
 
 
-class Record(_Frozen):
+class Record(Frozen, populate_by_name=True):
     """The result of one task for one pretraining and one seed. Metrics carry their unit in their name."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -120,14 +115,9 @@ def write(record: Record, folder: Path) -> Path:
         if read_file(file).fingerprints.stage != record.fingerprints.stage:
             raise BadInput(f"{file} holds the record of another stage; move it away, then run the stage again.")
         return file
-    try:
+    with writing_to(folder, "--results-dir"):
         folder.mkdir(parents=True, exist_ok=True)
         write_text(file, record.model_dump_json(indent=1, by_alias=True) + "\n")
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise BadInput(
-            f"Cannot write to {folder} ({reason}); mend its permissions or give another --results-dir."
-        ) from error
     return file
 
 
@@ -179,9 +169,6 @@ def _no_collection() -> Iterator[None]:
             gc.enable()
 
 
-# -------------------------------------------------------------------------------------- environment
-
-
 def environment(gpus: Sequence[str] = ()) -> dict[str, Any]:
     """Return the fields `git`, `versions` and `hardware` of a record: `Record(**environment(), …)`.
 
@@ -222,13 +209,11 @@ def _run_git(*words: str, folder: Path) -> str | None:
 
 
 def _cpu() -> str:
-    try:
+    with suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             key, _, value = line.partition(":")
             if key.strip() == "model name":
                 return value.strip()
-    except OSError:
-        pass
     return platform.processor() or platform.machine()
 
 

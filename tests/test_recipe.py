@@ -132,7 +132,7 @@ def test_unknown_config_names_the_nearest() -> None:
         ("objective=dict(name='byoll')\n", r"Unknown objective 'byoll' in .*; did you mean byol"),
         ("objective=dict(name='two_loss', los2='logistic')\n", r"Unknown key 'objective\.los2' .*; did you mean loss2"),
         ("objective=dict(name='two_loss', loss2=3)\n", r"Unknown objective\.loss2 3 in .*; known: logistic, "),
-        ("x = 1 / 0\n", r"mine\.py is not a readable config: division by zero; mend the file"),
+        ("x = 1 / 0\n", r"mine\.py is not a readable config: division by zero; correct the file"),
         ("this is no python\n", r"mine\.py is not a readable config: "),
     ],
 )

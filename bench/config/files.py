@@ -19,8 +19,8 @@ PACKAGE = Path(__file__).parents[1]
 
 
 def shipped(folder: str) -> Path:
-    """Return the folder of shipped files: inside the installed package, or beside it in a checkout."""
-    packed = PACKAGE / "shipped" / folder
+    """Return the folder of shipped files (`results/reference`): inside the installed package, or in its checkout."""
+    packed = PACKAGE / "shipped" / Path(folder).name
     return packed if packed.is_dir() else PACKAGE.parent / folder
 
 
@@ -37,10 +37,8 @@ def config_files(folder: str) -> dict[str, Path]:
 def mmseg_configs() -> Path | None:
     """Return the folder of the configs that mmseg ships, without importing mmseg."""
     spec = importlib.util.find_spec("mmseg")
-    if spec is None or spec.origin is None:
-        return None
-    folder = Path(spec.origin).parent / ".mim" / "configs"
-    return folder if folder.is_dir() else None
+    folder = Path(spec.origin).parent / ".mim" / "configs" if spec and spec.origin else None
+    return folder if folder is not None and folder.is_dir() else None
 
 
 def mmseg_config(name: str) -> Path | None:
@@ -82,7 +80,7 @@ def _read(file: Path, _place: Path, _changed: int) -> tuple[dict[str, Any], str]
         values = Config.fromfile(str(file), import_custom_modules=False).to_dict()
     except Exception as error:  # whatever a user's Python raises, the remedy is the same
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadInput(f"{file} is not a readable config: {reason}; mend the file.") from error
+        raise BadInput(f"{file} is not a readable config: {reason}; correct the file.") from error
     return values, docstring
 
 

@@ -16,13 +16,10 @@ from bench.config.files import find, read
 from bench.config.objective_settings import check_arguments
 from bench.config.recipe import Profile, Recipe
 from bench.config.tasks import KINDS, Task, full_kind, task_class
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput, nearest, nearest_or_all
 
 ABOUT = frozenset({"name", "summary", "source", "profile"})  # what a config is known by, and cannot say itself
 Model = TypeVar("Model", bound=BaseModel)
-
-
-# ------------------------------------------------------------------------------------------ overlaying
 
 
 def parse_assignments(items: Sequence[str]) -> dict[str, Any]:
@@ -67,8 +64,7 @@ def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-# Bare keys of --set that mean both sides of a grid.
-BOTH = frozenset({"precision"})
+BOTH = frozenset({"precision"})  # bare keys of --set that mean both sides of a grid
 
 
 def route(assignments: Mapping[str, Any], kinds: Iterable[type[Task]] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -78,8 +74,8 @@ def route(assignments: Mapping[str, Any], kinds: Iterable[type[Task]] = ()) -> t
     Another key that both have must say it; a key that neither has is an error that names the nearest. `kinds` are those
     of this run's tasks that are not ours.
     """
-    schemas = {"pretrain": schema_keys(Recipe)}
-    schemas["downstream"] = set().union(*(schema_keys(kind) for kind in {*KINDS.values(), *kinds}))
+    below = set().union(*(schema_keys(kind) for kind in {*KINDS.values(), *kinds}))
+    schemas = {"pretrain": schema_keys(Recipe), "downstream": below}
     sides: dict[str, dict[str, Any]] = {"pretrain": {}, "downstream": {}}
     for key, value in assignments.items():
         head, _, rest = key.partition(".")
@@ -100,9 +96,6 @@ def route(assignments: Mapping[str, Any], kinds: Iterable[type[Task]] = ()) -> t
 def schema_keys(model: type[BaseModel]) -> set[str]:
     """Return the keys that a config file of this kind may set."""
     return set(model.model_fields) - ABOUT
-
-
-# ------------------------------------------------------------------------------------------- loading
 
 
 def load_recipe(name: str, profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> Recipe:
@@ -169,8 +162,7 @@ def _values(file: Path, profile: Profile) -> dict[str, Any]:
     values, docstring = read(file)
     profiles = values.pop("profiles", {})
     if profile != "full" and profile not in profiles:
-        have = ", ".join(["full", *profiles])
-        raise BadInput(f"{file} has no profile {profile!r}; it has {have}.")
+        raise BadInput(f"{file} has no profile {profile!r}; it has {', '.join(['full', *profiles])}.")
     summary = docstring.strip().splitlines()[0] if docstring.strip() else ""
     about = {"name": file.stem, "summary": summary, "source": str(file), "profile": profile}
     return overlay(values, profiles.get(profile, {})) | about
@@ -191,8 +183,7 @@ def _sentence(error: ValidationError, model: type[BaseModel], file: str) -> str:
     key = ".".join(where)
     if first["type"] == "extra_forbidden":
         known = sorted(set().union(*map(schema_keys, _walk(model, where[:-1]))))
-        hint = nearest(where[-1], known) or f"; known: {', '.join(known)}."
-        return f"Unknown key {key!r} in {file}{hint}"
+        return f"Unknown key {key!r} in {file}{nearest_or_all(where[-1], known)}"
     if first["type"] == "missing":
         return f"{file} lacks the key {key!r}; add it."
     reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")

@@ -3,9 +3,7 @@
 The constructor is the one place that names them and gives the paper's defaults. A plan needs them (to catch a mistyped
 key or a wrong value, and to fingerprint the defaults), but must not wait for torch: it reads them from the source. An
 objective that is being built has the same check of its values, by the same annotations (`bench.config.setting_types`).
-
-A constructor with `**settings`
-hands them to that of the class that it derives from, and takes what that one takes, too.
+A constructor with `**settings` takes what that of the class that it derives from takes, too.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from bench.config.objective_source import classes_of, locate, objectives, plugins, type_of
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput, nearest_or_all
 
 # Arguments that every objective gets from the recipe, not from its settings.
 GIVEN = frozenset({"self", "encoder", "num_classes", "num_images"})
@@ -35,15 +33,10 @@ Schema = dict[str, Any]  # a JSON schema
 
 @dataclass(frozen=True)
 class Setting:
-    """One keyword of a constructor.
+    """One keyword of a constructor."""
 
-    Args:
-        annotation: its type; `Any` where it cannot be read.
-        default: a plain value.
-    """
-
-    annotation: Any
-    default: Any
+    annotation: Any  # `Any` where it cannot be read
+    default: Any  # a plain value
 
     @cached_property
     def _adapter(self) -> TypeAdapter[Any]:
@@ -79,14 +72,8 @@ class Setting:
     def check(self, key: str, value: Any, where: str = "") -> None:
         """Refuse a value that the annotation does not admit: no bool for an int, no text for a number.
 
-        Lists and tuples are alike, as in JSON, and an int is a float.
-
-        Args:
-            key: what the message calls the setting.
-            value: as a config or a caller gives it.
-            where: " in FILE", or nothing.
-
-        Raises BadInput.
+        Lists and tuples are alike, as in JSON, and an int is a float. Raises BadInput, whose message calls the setting
+        `key` and ends its subject with `where`: " in FILE", or nothing.
         """
         try:
             checked = self._adapter.validate_json(json.dumps(value), strict=True)
@@ -100,8 +87,8 @@ class Setting:
             faults = [{"type": "literal_error", "input": value}]  # True and 1.0, which are equal to 1
         kinds = {fault["type"]: fault for fault in faults}
         if fault := kinds.get("literal_error"):
-            wrong, known = fault["input"], [str(choice) for choice in self.choices]
-            hint = (nearest(wrong, known) if isinstance(wrong, str) else "") or f"; known: {', '.join(known)}."
+            wrong = fault["input"]
+            hint = nearest_or_all(wrong if isinstance(wrong, str) else "", map(str, self.choices))
             raise BadInput(f"Unknown {key} {wrong!r}{where}{hint}")
         if fault := kinds.get("value_error"):
             raise BadInput(f"{key}{where} is {value}; {fault['ctx']['error']}.")
@@ -130,10 +117,8 @@ def _range(schema: Schema) -> str:
     if elements := schema.get("prefixItems"):
         return _range(elements[0])
     above, below = "exclusiveMinimum" in schema, "exclusiveMaximum" in schema
-    low, high = (
-        schema.get("minimum", schema.get("exclusiveMinimum")),
-        schema.get("maximum", schema.get("exclusiveMaximum")),
-    )
+    low = schema.get("minimum", schema.get("exclusiveMinimum"))
+    high = schema.get("maximum", schema.get("exclusiveMaximum"))
     if low is not None and high is not None:
         return f"within {low}{' (excluded)' * above} and {high}{' (excluded)' * below}"
     if low is not None:
@@ -145,8 +130,7 @@ def check_values(values: Mapping[str, Any], settings: Mapping[str, Setting], whe
     """Refuse unknown settings and values that theirs do not admit. Raises BadInput, with the nearest name."""
     for key, value in values.items():
         if key not in settings:
-            hint = nearest(key, settings) or f"; known: {', '.join(settings) or 'none'}."
-            raise BadInput(f"Unknown key 'objective.{key}'{where}{hint}")
+            raise BadInput(f"Unknown key 'objective.{key}'{where}{nearest_or_all(key, settings)}")
         settings[key].check(f"objective.{key}", value, where)
 
 

@@ -14,9 +14,11 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from bench.config.files import PACKAGE
+from bench.config.files import shipped
 from bench.config.recipe import Frozen
 from bench.errors import BadInput
+
+SHIPPED = "results/reference"
 
 # What a row can be told by. `method` is a study's name for a pretraining, `pretrain` the name of our config.
 RowField = Literal[
@@ -71,7 +73,7 @@ class Unusual(Frozen):
         try:
             words.format(value=1)
         except (ValueError, LookupError, AttributeError) as error:
-            raise ValueError(f"{words!r} is no text with {{value}} in it ({error}); mend it") from error
+            raise ValueError(f"{words!r} is no text with {{value}} in it ({error}); correct it") from error
         return words
 
     def said(self, settings: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
@@ -123,13 +125,9 @@ class Table(Frozen):
                 f"a table without datasets has the row fields {', '.join(TRANSFER_FIELDS)}, and must have pretrain, "
                 f"which does not fit {min(wrong)!r}; give datasets, or other rows"
             )
-        needless = [
-            name
-            for name in ("kinds", "methods", "usual", "unusual", "baseline", "measured_notes")
-            if getattr(self, name) and not self.datasets
-        ]
-        if needless:
-            raise ValueError(f"{needless[0]} is for tables with datasets; leave it out, or give datasets")
+        for name in ("kinds", "methods", "usual", "unusual", "baseline", "measured_notes"):
+            if getattr(self, name) and not self.datasets:
+                raise ValueError(f"{name} is for tables with datasets; leave it out, or give datasets")
         for column in self.columns:
             task = column.task
             if (task and not task.startswith("{dataset}_")) if self.datasets else (not task or "{" in task):
@@ -141,9 +139,7 @@ class Table(Frozen):
         """Return the published name for an objective with these settings; None where there is none."""
         settings = self.usual | {key: value for key, value in objective.items() if value is not None}
         fitting = [
-            method
-            for method in self.methods
-            if all(settings.get(key) == value for key, value in method.objective.items())
+            each for each in self.methods if all(settings.get(key) == one for key, one in each.objective.items())
         ]
         if not fitting:
             return None
@@ -179,16 +175,10 @@ class StudyFile(Frozen):
     studies: dict[str, Study] = {}
 
 
-def shipped_reference() -> Path:
-    """Return the shipped folder of published rows: inside the installed package, or beside it in a checkout."""
-    packed = PACKAGE / "shipped" / "reference"
-    return packed if packed.is_dir() else PACKAGE.parent / "results" / "reference"
-
-
 def reference_folder(results_dir: Path) -> Path:
     """Return where published rows lie: in the results folder, or else with the package."""
     folder = results_dir / "reference"
-    return folder if folder.is_dir() else shipped_reference()
+    return folder if folder.is_dir() else shipped(SHIPPED)
 
 
 def tables_of(reference: Path) -> dict[str, Table]:
@@ -198,7 +188,7 @@ def tables_of(reference: Path) -> dict[str, Table]:
         for name, table in content.tables.items():
             if table.file is not None and file.parent == reference and not (reference / table.file).is_file():
                 raise BadInput(
-                    f"{file} names {table.file}, which is not beside it; put it there, or mend tables.{name}.file."
+                    f"{file} names {table.file}, which is not beside it; put it there, or correct tables.{name}.file."
                 )
             notes = table.published_notes or (f"† Published in {content.source}; not measured here.",)
             tables[name] = table.model_copy(update={"published_notes": notes})
@@ -215,7 +205,7 @@ def study_files(reference: Path) -> dict[Path, StudyFile]:
 
     Raises BadInput for a file that is no study file, or two files with a table or a study of one name.
     """
-    files = {file.stem: file for folder in (shipped_reference(), reference) for file in sorted(folder.glob("*.toml"))}
+    files = {file.stem: file for folder in (shipped(SHIPPED), reference) for file in sorted(folder.glob("*.toml"))}
     contents = {file: read_study_file(file) for file in files.values()}
     owner: dict[tuple[str, str], Path] = {}
     for file, content in contents.items():
@@ -235,4 +225,4 @@ def read_study_file(file: Path) -> StudyFile:
         reason = f"{'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = str(error)
-    raise BadInput(f"{file} is not a readable study file ({reason}); mend it.")
+    raise BadInput(f"{file} is not a readable study file ({reason}); correct it.")

@@ -12,19 +12,9 @@ from pathlib import Path
 from bench import allocator
 from bench.data.roots import resolve_roots
 from bench.errors import BadInput
+from bench.record import PACKAGES as RECORDED
 
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "onedl-mmengine",
-    "onedl-mmcv",
-    "onedl-mmsegmentation",
-    "pandas",
-    "numpy",
-    "safetensors",
-    "tensorboard",
-)
+PACKAGES = (*(name for name in RECORDED.values() if name != "bench"), "safetensors", "tensorboard")
 
 
 def diagnose(data_root: Sequence[str] = ()) -> int:
@@ -39,8 +29,15 @@ def diagnose(data_root: Sequence[str] = ()) -> int:
             print(f"package      {name} MISSING: pip install {name}, or make install in a checkout")
     import torch
 
+    from bench.train.precision import native_bf16, this_device
+
     print(f"cpu          {os.cpu_count()} cores, {torch.get_num_threads()} threads, {_cpu_features()}")
-    print(f"precision    auto is {_automatic()}")
+    device = this_device()
+    processor = "the GPU" if device.type == "cuda" else "this processor"
+    if native_bf16(device):
+        print(f"precision    auto is bf16 here, which {processor} multiplies natively")
+    else:
+        print(f"precision    auto is float32 here, as {processor} would only emulate bf16")
     print(f"allocator    {_allocator()}")
     if torch.cuda.is_available():
         for index in range(torch.cuda.device_count()):
@@ -49,25 +46,14 @@ def diagnose(data_root: Sequence[str] = ()) -> int:
             print(f"gpu          {index}: {name}, {gib:.0f} GiB")
     else:
         print("gpu          none: stages run on the CPU; fit for --smoke and --profile mini, not for full schedules")
-    print(
-        f"disk         {shutil.disk_usage(Path.cwd()).free / 2**30:.0f} GiB free here; a full grid wants about 1 a run"
-    )
+    free = shutil.disk_usage(Path.cwd()).free / 2**30
+    print(f"disk         {free:.0f} GiB free here; a full grid wants about 1 a run")
     for dataset, place, source in resolve_roots(data_root).sources():
         if place is None:
             print(f"data         {dataset}: not found; give --data-root {dataset}=DIR (not needed with --smoke)")
         else:
             print(f"data         {dataset}: {place} (from {source})")
     return missing
-
-
-def _automatic() -> str:
-    """What `precision=auto` is on this machine, and why."""
-    from bench.train.precision import native_bf16, this_device
-
-    device = this_device()
-    if native_bf16(device):
-        return f"bf16 here, which {'the GPU' if device.type == 'cuda' else 'this processor'} multiplies natively"
-    return f"float32 here, as {'the GPU' if device.type == 'cuda' else 'this processor'} would only emulate bf16"
 
 
 def _allocator() -> str:

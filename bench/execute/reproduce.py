@@ -11,10 +11,11 @@ from pathlib import Path
 
 from bench.config.recipe import Profile
 from bench.config.studies import Part, Study, reference_folder, studies_of
-from bench.errors import BadInput, MoreToDo, StageFailed, nearest
+from bench.errors import BadInput, MoreToDo, StageFailed, nearest, nearest_or_all
 from bench.execute import local
-from bench.execute.grid import Grid, Request, plan_grid
+from bench.execute.grid import Grid, plan_grid
 from bench.execute.local import LEAST_SECONDS, run_grid
+from bench.execute.request import Request
 from bench.execute.speed import (
     MOST_SECONDS,
     Speed,
@@ -57,6 +58,11 @@ class Run:
     speed: Speed | None = None
 
     @property
+    def trains(self) -> bool:
+        """Whether the pretraining is still to do, or to go on."""
+        return self.state in {"begun", "to do"}
+
+    @property
     def state(self) -> str:
         """`recorded`, `trained` (measurements are left), `begun` (a checkpoint is there), `to do`."""
         if not self.tasks_left():
@@ -76,12 +82,11 @@ class Run:
 
     def images_left(self) -> int | None:
         """How many images are still to be trained; None where the data are missing."""
-        if self.state in {"recorded", "trained"}:
+        if not self.trains:
             return 0
-        length = length_of(self.pretrain, self.grid.roots)
+        recipe, length = self.pretrain.recipe, length_of(self.pretrain, self.grid.roots)
         if length is None:
             return None
-        recipe = self.pretrain.recipe
         lines = readings(self.folder) if self.state == "begun" else []
         done = int(lines[-1]["step"]) if lines else 0
         return (recipe.epochs * steps_of(recipe, length) - done) * recipe.batch_size
@@ -107,11 +112,6 @@ class StudyPlan:
     runs: list[Run]
     until: float | None  # by local.clock()
 
-    @property
-    def results_dir(self) -> Path:
-        """Where records and tables go."""
-        return self.grids[0].results_dir
-
     def lines(self) -> list[str]:
         """Return the plan for people: each run, what is done of it, how long it takes, and the sum."""
         lines = [f"{self.name}: {self.summary}"]
@@ -121,7 +121,7 @@ class StudyPlan:
             left, recipe = run.tasks_left(), run.pretrain.recipe
             words = f"{recipe.epochs} epochs in batches of {recipe.batch_size}"
             seconds = run.seconds()
-            if run.state not in {"recorded", "trained"}:
+            if run.trains:
                 words += f": {UNKNOWN}" if seconds is None else f": about {duration(seconds)}"
                 words += f" ({run.speed})" if run.speed is not None else ""
             unknown += seconds is None
@@ -140,18 +140,8 @@ class StudyPlan:
         parts.append(f"without {unknown} pretrainings whose time is {UNKNOWN}" if unknown else "")
         parts.append(f"without the evaluations of {evaluations} runs, which were not timed yet" if evaluations else "")
         lines.append("; ".join(part for part in parts if part))
-        for problem in dict.fromkeys(str(problem) for grid in self.grids for problem in grid.problems.values()):
-            lines.append(f"missing: {problem}")
-        return lines
-
-
-def find_study(name: str, results_dir: Path | None) -> Study:
-    """Return a study by name, shipped or of the results folder; BadInput names the nearest."""
-    studies = studies_of(reference_folder(results_dir or Path("results")))
-    if name not in studies:
-        hint = nearest(name, studies) or f"; known: {', '.join(studies)}."
-        raise BadInput(f"No study {name!r}{hint}")
-    return studies[name]
+        problems = dict.fromkeys(str(problem) for grid in self.grids for problem in grid.problems.values())
+        return lines + [f"missing: {problem}" for problem in problems]
 
 
 def plan_study(name: str, options: Options, *, act: bool) -> StudyPlan:
@@ -160,15 +150,29 @@ def plan_study(name: str, options: Options, *, act: bool) -> StudyPlan:
     Raises BadInput for an unknown study or data set, and whatever `plan_grid` refuses, before anything runs.
     """
     began = local.clock()
-    study = find_study(name, options.results_dir)
+    studies = studies_of(reference_folder(options.results_dir or Path("results")))
+    if name not in studies:
+        raise BadInput(f"No study {name!r}{nearest_or_all(name, studies)}")
+    study = studies[name]
     if options.minutes is not None and options.minutes <= 0:
         raise BadInput(f"--minutes is {options.minutes:g}; give a time above 0, or leave it out.")
-    grids, runs = [], []
+    grids: list[Grid] = []
     for seed in dict.fromkeys(options.seeds):
         for part in _parts(name, study, options):
-            grid = plan_grid(_request(part, (*study.set, *part.set), seed, options), act=act)
-            grids.append(grid)
-            runs += _runs(grid)
+            request = Request(
+                pretrain=part.pretrain,
+                downstream=part.downstream,
+                seeds=(seed,),
+                profile=options.profile,
+                smoke=options.profile == "smoke",
+                assignments=(*study.set, *part.set) if options.profile == "full" else (),
+                sweep=part.sweep,
+                data_root=options.data_root,
+                work_dir=options.work_dir,
+                results_dir=options.results_dir,
+            )
+            grids.append(plan_grid(request, act=act))
+    runs = [run for grid in grids for run in _runs(grid)]
     for run in runs:
         run.speed = known(run.pretrain.recipe, options.work_dir, options.gpus)
         if run.speed is None or run.speed.images_per_second is None:
@@ -185,21 +189,6 @@ def _parts(name: str, study: Study, options: Options) -> list[Part]:
             hint = nearest(dataset, have) or f"; it has {', '.join(have)}."
             raise BadInput(f"{name} has no data set {dataset!r} to --only run{hint}")
     return [part for part in parts if not options.only or part.dataset in options.only]
-
-
-def _request(part: Part, settings: Sequence[str], seed: int, options: Options) -> Request:
-    return Request(
-        pretrain=part.pretrain,
-        downstream=part.downstream,
-        seeds=(seed,),
-        profile=options.profile,
-        smoke=options.profile == "smoke",
-        assignments=settings if options.profile == "full" else (),
-        sweep=part.sweep,
-        data_root=options.data_root,
-        work_dir=options.work_dir,
-        results_dir=options.results_dir,
-    )
 
 
 def _runs(grid: Grid) -> list[Run]:
@@ -228,7 +217,7 @@ def run_study(plan: StudyPlan) -> None:
         try:
             run_grid(grid, plan.options.gpus, until=plan.until)
         except MoreToDo as error:
-            left = sum(bool(run.tasks_left()) for run in plan_again(plan).runs)
+            left = sum(bool(run.tasks_left()) for run in plan_study(plan.name, plan.options, act=False).runs)
             words = [str(error), f"{left} of {len(plan.runs)} runs are left.", *map(str, failures)]
             raise MoreToDo(" ".join(words)) from error
         except (StageFailed, BadInput) as error:
@@ -236,11 +225,6 @@ def run_study(plan: StudyPlan) -> None:
     if failures:
         kind = BadInput if all(isinstance(error, BadInput) for error in failures) else StageFailed
         raise kind(" ".join(str(error) for error in failures))
-
-
-def plan_again(plan: StudyPlan) -> StudyPlan:
-    """Return the plan as it is after what has run."""
-    return plan_study(plan.name, plan.options, act=False)
 
 
 def _time(plan: StudyPlan) -> None:

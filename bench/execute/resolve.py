@@ -42,7 +42,7 @@ def resolve(request: Request) -> Resolved:
     if not request.pretrain:
         raise BadInput("Nothing to run: give --pretrain NAME; bench list shows the names.")
     if min(request.seeds, default=0) < 0:
-        raise BadInput("A seed must be 0 or more; mend --seeds.")
+        raise BadInput("A seed must be 0 or more; correct --seeds.")
     profile: Profile = "smoke" if request.smoke else request.profile
     names, task_names = dict.fromkeys(request.pretrain), dict.fromkeys(request.downstream)
     upstream, downstream = route(parse_assignments(request.assignments), task_classes(task_names, profile))
@@ -77,9 +77,6 @@ def with_parents(recipes: Sequence[Recipe], load: Callable[[str], Recipe]) -> di
     return by_name
 
 
-# ------------------------------------------------------------------------------------------- --sweep
-
-
 def combinations(sweeps: Sequence[str]) -> list[dict[str, Any]]:
     """Return every combination of the values of `key=value,value` words, as {dotted key of a pretraining: value}.
 
@@ -96,16 +93,12 @@ def combinations(sweeps: Sequence[str]) -> list[dict[str, Any]]:
             raise BadInput(f"--sweep takes key=value,value,…, not {word!r}.")
         if key in axes:
             raise BadInput(f"--sweep gives {key} twice; put all its values into one.")
-        for_pretrain, for_downstream = route({f"pretrain.{key}" if _both_have(key) else key: None})
+        ours = key.partition(".")[0] in schema_keys(Recipe)  # a downstream config's, too, perhaps
+        for_pretrain, for_downstream = route({f"pretrain.{key}" if ours else key: None})
         if for_downstream or not for_pretrain:
             raise BadInput(f"--sweep {key} is a downstream key, and only pretrainings are swept; use --set.")
         axes[key] = _values(key, text)
     return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
-
-
-def _both_have(key: str) -> bool:
-    """Whether a key that pretrainings have is a downstream config's, too; here it is the pretraining's."""
-    return key.partition(".")[0] in schema_keys(Recipe)
 
 
 def _values(key: str, text: str) -> list[Any]:

@@ -5,11 +5,12 @@ What was timed is kept in `speeds.json` of the work folder, by machine, so that 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,8 +24,9 @@ from bench.execute.local import OVER, run_folder
 from bench.execute.stage_file import write_stage
 from bench.files import write_text
 from bench.plan import Stage, digest, hashed_settings
+from bench.record import environment
 
-FILE = "speeds.json"
+FILE = "speeds.json"  # {machine: {key of a recipe: fields of its Speed}}
 STEPS = 30  # that are timed
 EVERY = 5  # steps a reading
 MOST_SECONDS = 90.0  # for all of it, the start included
@@ -47,12 +49,9 @@ class Speed:
 def length_of(stage: Stage, roots: dict[str, str]) -> int | None:
     """Return the images of an epoch of a pretraining; None where its data were not found."""
     recipe = stage.recipe
-    root = roots.get(recipe.dataset)
-    if root is None:
-        return None
     try:
-        images = len(pretraining_index(recipe.dataset, Path(root)).files)
-    except BadInput:
+        images = len(pretraining_index(recipe.dataset, Path(roots[recipe.dataset])).files)
+    except (KeyError, BadInput):
         return None
     return min(images, recipe.subset or images)
 
@@ -68,8 +67,6 @@ def machine(gpus: int) -> str:
 
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name(0)} × {gpus}"
-    from bench.record import environment
-
     hardware = environment()["hardware"]
     return f"{hardware.cpu}, {hardware.cores} cores × {gpus}"
 
@@ -82,27 +79,27 @@ def key_of(recipe: Recipe) -> str:
 def known(recipe: Recipe, work_dir: Path, gpus: int) -> Speed | None:
     """Return the speed that was timed on this machine before, if it was."""
     stored = _stored(work_dir / FILE)
-    if not stored:
-        return None
-    timed = stored.get(machine(gpus), {}).get(key_of(recipe))
-    return None if timed is None else Speed(timed["images_per_second"], timed["words"])
+    timed = stored and stored.get(machine(gpus), {}).get(key_of(recipe))
+    return Speed(**timed) if timed else None
 
 
 def logged(folder: Path) -> Speed | None:
     """Return the speed that a pretraining logged itself: the median of its last readings."""
-    values = [line["images_per_second"] for line in readings(folder) if "images_per_second" in line][-20:]
+    values = _rates(folder)[-20:]
     return Speed(median(values), "from its own log") if len(values) > 1 else None
 
 
 def readings(folder: Path) -> list[dict[str, Any]]:
     """Return what a pretraining has logged so far; [] before that."""
     lines = []
-    try:
+    with contextlib.suppress(OSError, ValueError):  # a last line that is only half written
         for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
             lines.append(json.loads(line))
-    except (OSError, ValueError):  # a last line that is only half written
-        pass
     return lines
+
+
+def _rates(folder: Path) -> list[float]:
+    return [line["images_per_second"] for line in readings(folder) if "images_per_second" in line]
 
 
 def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_SECONDS) -> Speed:
@@ -112,14 +109,12 @@ def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_S
     `most_seconds` do not suffice for two readings, or when it fails; the run itself then says why.
     Raises Interrupted on Ctrl-C.
     """
-    length = length_of(stage, grid.roots)
+    recipe, length = stage.recipe, length_of(stage, grid.roots)
     if length is None:
-        return Speed(None, f"the data of {stage.recipe.name} were not found")
-    recipe = stage.recipe
-    per_epoch = steps_of(recipe, length)
+        return Speed(None, f"the data of {recipe.name} were not found")
     timed = recipe.model_copy(
         update={
-            "epochs": math.ceil(STEPS / per_epoch),
+            "epochs": math.ceil(STEPS / steps_of(recipe, length)),
             "subset": min(length, STEPS * recipe.batch_size),
             "schedule": ScheduleSettings(name="constant"),
             "init": None,
@@ -128,14 +123,8 @@ def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_S
             "checkpoint": CheckpointSettings(every_steps=10**9),
         }
     )
-    timing = replace(
-        stage,
-        label=f"timing-{recipe.name}",
-        config=timed,
-        recipe=timed,
-        fingerprint=digest(["timing", stage.fingerprint]),
-        parents={},
-    )
+    label, fingerprint = f"timing-{recipe.name}", digest(["timing", stage.fingerprint])
+    timing = replace(stage, label=label, config=timed, recipe=timed, fingerprint=fingerprint, parents={})
     place = grid.work_dir / "timing"
     folder = write_stage(timing, place, grid.roots, grid.results_dir, "fail")
     try:
@@ -144,7 +133,7 @@ def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_S
             raise Interrupted(f"Timing {recipe.name} was interrupted; nothing had begun.")
         if code not in {0, OVER}:
             return Speed(None, f"a few steps of {recipe.name} failed here")
-        values = [line["images_per_second"] for line in readings(folder) if "images_per_second" in line]
+        values = _rates(folder)
     finally:
         shutil.rmtree(place, ignore_errors=True)
     if len(values) < 2:
@@ -153,7 +142,9 @@ def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_S
         settled = values[len(values) // 3 or 1 :]  # the first steps compile and warm up
         steps = len(settled) * EVERY
         speed = Speed(round(median(settled), 1), f"from {steps} steps of {recipe.name} timed here")
-    _store(grid.work_dir / FILE, machine(gpus), key_of(recipe), speed)
+    stored = _stored(grid.work_dir / FILE)
+    stored.setdefault(machine(gpus), {})[key_of(recipe)] = asdict(speed)
+    write_text(grid.work_dir / FILE, json.dumps(stored, indent=1) + "\n")
     return speed
 
 
@@ -163,10 +154,8 @@ def task_seconds(work_dir: Path, stages: Sequence[Stage]) -> float | None:
     for stage in stages:
         took = []
         for file in work_dir.glob(f"{stage.kind}/*--{stage.config.name}-s*/done.json"):
-            try:
+            with contextlib.suppress(OSError, ValueError, KeyError):
                 took.append(float(json.loads(file.read_text(encoding="utf-8"))["wall_seconds"]))
-            except (OSError, ValueError, KeyError):
-                continue
         if not took:
             return None
         total += median(took)
@@ -179,9 +168,3 @@ def _stored(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
-
-
-def _store(file: Path, machine: str, key: str, speed: Speed) -> None:
-    content = _stored(file)
-    content.setdefault(machine, {})[key] = {"images_per_second": speed.images_per_second, "words": speed.words}
-    write_text(file, json.dumps(content, indent=1) + "\n")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import importlib
+import json
 import os
 import subprocess
 import sys
@@ -22,15 +23,13 @@ from bench.config.kinds import StageKind
 from bench.config.recipe import Recipe
 from bench.config.tasks import Task
 from bench.errors import BadInput, Interrupted, StageFailed
-from bench.execute.peak_memory import peak_memory_mib
-from bench.execute.recording import history_of, record_of
+from bench.execute.recording import history_of, peak_memory_mib, record_of
 from bench.execute.stage_file import (
     Done,
     StageFile,
     finished,
     held,
     make_folder,
-    plain,
     read_done,
     read_stage,
     write_done,
@@ -118,7 +117,7 @@ def _run(folder: Path, stage: StageFile) -> None:
             return
         done = Done(
             fingerprint=stage.fingerprint,
-            metrics=plain(metrics),
+            metrics=json.loads(json.dumps(metrics)),  # as the file will give them back: tuples are lists
             precision=_computed_in(stage.stage_kind, config),
             wall_seconds=round(time.monotonic() - started, 3),
             peak_memory_mib=peak_memory_mib(),

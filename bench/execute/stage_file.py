@@ -5,7 +5,6 @@ Both files are written whole or not at all. Paths of parents are relative to the
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 from collections.abc import Iterable, Iterator
@@ -14,23 +13,21 @@ from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
 
 from bench.config.kinds import StageKind
-from bench.config.recipe import Recipe
+from bench.config.recipe import Frozen, Recipe
 from bench.config.tasks import AnyTask, stage_kind
 from bench.data.packs.manifest import PackUse
-from bench.errors import BadInput
+from bench.errors import BadInput, writing_to
 from bench.files import write_text
 from bench.plan import Stage, protocol_hash
 
 STAGE, DONE = "stage.json", "done.json"
 
 
-class StageFile(BaseModel):
+class StageFile(Frozen):
     """The content of `stage.json`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: str
     label: str
@@ -105,7 +102,7 @@ def read_stage(folder: Path) -> StageFile:
         raise BadInput(f"{folder} holds no {STAGE}; give a folder that bench plan names, after bench run made it.")
     try:
         return StageFile.model_validate_json(file.read_text(encoding="utf-8"))
-    except (ValidationError, ValueError) as error:
+    except ValueError as error:  # pydantic's, too
         raise BadInput(f"{file} is not a stage of this version of bench; start it again with bench run.") from error
 
 
@@ -157,16 +154,11 @@ def held(folder: Path, stage: StageFile, wait: bool) -> Iterator[None]:
 
 def make_folder(folder: Path, option: str) -> None:
     """Make a folder and check that it can be written; BadInput names the option that chose it."""
-    try:
+    with writing_to(folder, option):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".writable-{os.getpid()}"
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise BadInput(
-            f"Cannot write to {folder} ({reason}); mend its permissions or give another {option}."
-        ) from error
 
 
 def _lineage_data(stage: Stage) -> dict[str, str]:
@@ -177,8 +169,3 @@ def _lineage_data(stage: Stage) -> dict[str, str]:
             while data.setdefault(name, value) != value:
                 name += " (upstream)"
     return data
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON would give it back (tuples become lists), for metrics."""
-    return json.loads(json.dumps(value))

@@ -126,7 +126,7 @@ def test_a_results_folder_brings_its_tables(tmp_path: Path) -> None:
         ("decimals = 1", 'against = "los"', r"against = 'los' is no column of this table"),
         ('datasets = ["flowers"]', "", r"a table without datasets has the row fields pretrain_set, pretrain, backbone"),
         ('title = "Flowers"', "", r"needs a title"),
-        ("[tables.flowers]", "[tables.flowers", r"flowers\.toml is not a readable study file .*line 3.*; mend it"),
+        ("[tables.flowers]", "[tables.flowers", r"flowers\.toml is not a readable study file .*line 3.*; correct it"),
         ('"flowers.csv"', '"other.csv"', r"names other\.csv, which is not beside it"),
         ("[tables.flowers]", "[tables.transfer]", r"flowers\.toml and .*deck\.toml both have a table 'transfer'"),
     ],
