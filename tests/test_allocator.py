@@ -42,6 +42,7 @@ def clean(**more: str) -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if key not in set_by_us} | more
 
 
+@pytest.mark.slow
 def test_freed_memory_is_used_again_without_page_faults() -> None:
     words, faults = started(started_with(clean()))
     assert words == "glibc, keeping freed memory"

@@ -118,6 +118,7 @@ def test_bad_words_get_one_sentence(bench: Run, tmp_path: Path, words: list[str]
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
+@pytest.mark.slow
 def test_missing_layout_and_empty_class_folder(bench: Run, tmp_path: Path, rendered: Path) -> None:
     (tmp_path / "empty").mkdir()
     words = ("run", "--pretrain", "coco", "--profile", "smoke", "--data-root")
@@ -132,6 +133,7 @@ def test_missing_layout_and_empty_class_folder(bench: Run, tmp_path: Path, rende
     refused(bench(*words, f"imagenet={copy}"), victim.name)
 
 
+@pytest.mark.slow
 def test_unreadable_image_fails_or_is_counted(bench: Run, tmp_path: Path, rendered: Path) -> None:
     copy = tmp_path / "coco"
     shutil.copytree(rendered / "coco", copy)
@@ -158,6 +160,7 @@ def test_unreadable_image_fails_or_is_counted(bench: Run, tmp_path: Path, render
     assert json.loads(done.read_text())["metrics"]["images_skipped"] == 1
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_is_refused(bench: Run, tmp_path: Path, rendered: Path) -> None:
     from bench.nn.encoder import build_encoder
 
@@ -173,6 +176,7 @@ def test_a_checkpoint_that_does_not_fit_is_refused(bench: Run, tmp_path: Path, r
     assert bench(*words).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_carries_code_is_never_unpickled(bench: Run, tmp_path: Path, rendered: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
@@ -233,6 +237,7 @@ def test_plan_without_data_says_what_is_missing(bench: Run) -> None:
     assert "--data-root" in done.stdout
 
 
+@pytest.mark.slow
 def test_doctor_names_what_is_missing(bench: Run, rendered: Path) -> None:
     done = bench("doctor", "--data-root", f"coco={rendered / 'coco'}")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -254,6 +259,7 @@ def start(*words: object, cwd: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(
     tmp_path: Path, rendered: Path, number: signal.Signals
@@ -271,6 +277,7 @@ def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(
     assert state["step"] > 0
 
 
+@pytest.mark.slow
 def test_the_second_process_on_a_stage_waits_or_leaves(tmp_path: Path, rendered: Path, bench: Run) -> None:
     words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, "pretrain.epochs=30", "log_every=1")
     first = start(*words, "--data-root", rendered, cwd=tmp_path)

@@ -29,6 +29,7 @@ def docs() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_every_objective_is_on_the_page_with_its_settings_and_claim(docs: ModuleType) -> None:
     page = docs.page()
     for name in objectives():
@@ -45,6 +46,7 @@ def test_every_objective_is_on_the_page_with_its_settings_and_claim(docs: Module
     assert page.count("**Expected:**") >= len(objectives())
 
 
+@pytest.mark.slow
 def test_a_page_that_differs_is_named_with_its_line(
     docs: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +111,7 @@ def test_markup_is_escaped_and_code_is_not(docs: ModuleType) -> None:
     assert docs.escape("one ` alone") == r"one \` alone"
 
 
+@pytest.mark.slow
 def test_the_page_is_made_without_torch() -> None:
     program = (
         "import runpy, sys\nsys.argv = ['objectives.py', '--page', '/dev/null']\n"

@@ -16,6 +16,7 @@ GRID = ("run", "--smoke", "--pretrain", "coco_two_loss", "random_init")
 TASKS = ("--downstream", "cityscapes_pspnet", "imagenet_linear", "imagenet_knn")
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, tmp_path: Path) -> None:
     done = bench(*GRID, *TASKS)

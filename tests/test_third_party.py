@@ -77,6 +77,7 @@ def named(folder: Path, name: str) -> str:
     return str(file)
 
 
+@pytest.mark.slow
 def test_a_file_of_ones_own_trains_in_smoke_form(bench: Run, mine: Path, tmp_path: Path) -> None:
     config = str(mine / "pull_coco.py")
     done = bench("run", "--smoke", "--pretrain", config)
@@ -112,6 +113,7 @@ def test_settings_of_ours_are_as_they_were() -> None:
     assert recorded_settings(recipe)["objective"] == recipe.objective
 
 
+@pytest.mark.slow
 def test_planning_imports_neither_it_nor_torch(mine: Path) -> None:
     (mine / "package").mkdir()
     (mine / "package" / "__init__.py").write_text("raise RuntimeError('imported')")

@@ -41,6 +41,7 @@ def table(tmp_path, monkeypatch, no_peers):
     ]
 
 
+@pytest.mark.slow
 def test_the_others_run_when_some_fail(table, tmp_path, capfd):
     assert run.main([], table) == 1
     said = capfd.readouterr()

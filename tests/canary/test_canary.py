@@ -48,6 +48,7 @@ def _threads():
     torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 def test_the_images_are_the_same_everywhere(root):
     files = sorted(root.rglob("*.png"))
     assert len(files) == 6 * (64 + 48) + 6 * 16 * 12

@@ -93,6 +93,7 @@ LIMITS: dict[str, dict[str, tuple[float, float]]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["smooth", "noisy"])
 @pytest.mark.parametrize(
     ("case", "interpolation"), [*((case, "bicubic") for case in CASES), ("up", "bilinear"), ("down", "bilinear")]

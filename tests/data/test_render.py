@@ -59,6 +59,7 @@ def load(file: Path) -> np.ndarray:
 # ----------------------------------------------------------------------------------------------- layouts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dataset", FOLDERS)
 def test_the_readers_of_the_originals_read_it(rendered: Path, dataset: str) -> None:
     report = check(dataset, rendered / dataset)
@@ -112,6 +113,7 @@ def test_equal_for_equal_seeds(tmp_path: Path) -> None:
     assert not any(a[name] == c[name] for name in pictures)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few")
 def test_it_is_rendered_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     render(tmp_path)

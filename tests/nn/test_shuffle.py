@@ -16,6 +16,7 @@ def both(ranks):
     return [rank["shuffled"] for rank in ranks[1:]]
 
 
+@pytest.mark.slow
 def test_two_ranks_put_keys_back_in_the_order_of_the_queries(both):
     for rank in both:
         assert torch.equal(rank["keys"], rank["images"])

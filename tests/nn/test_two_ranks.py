@@ -9,6 +9,7 @@ RIGHT = ("gather", "norm of vectors", "norm of maps", "norm with cumulative stat
 WRONG = ("gather without gradient", "norm not converted", "norm with a raw all_reduce")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", RIGHT)
 def test_gradients_and_statistics_equal_those_of_one_process(ranks, case):
     alone, *both = ranks

@@ -141,6 +141,7 @@ def test_without_crops_the_terms_are_those_of_one_matrix_bit_for_bit(batch):
     assert torch.equal(objective(data)["loss"], invariance + 0.0051 * redundancy)
 
 
+@pytest.mark.slow
 def test_the_projector_has_three_layers_without_bias_and_no_last_norm():
     objective = build({"name": "barlow_twins"}, NarrowEncoder())
     assert [type(layer) for layer in objective.projector] == [nn.Linear, nn.BatchNorm1d, nn.ReLU] * 2 + [nn.Linear]

@@ -67,6 +67,7 @@ def test_its_smoke_form_takes_a_step(name, rendered):
     assert not torch.equal(objective.encoder.conv1.weight, before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_its_full_form_is_accepted(name):
     """Batch, queue and view size go together, at the size that is trained."""

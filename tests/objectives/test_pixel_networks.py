@@ -21,6 +21,7 @@ def make(name, **settings):
     return build({"name": name, "image_size": 4, "depth": 2, "width": 6, **settings}, NarrowEncoder()).double()
 
 
+@pytest.mark.slow
 @both
 def test_loss_and_gradient_are_the_chain_rule_one_value_after_another(name):
     """Each value's chance is taken from an image of which only the earlier values are known."""

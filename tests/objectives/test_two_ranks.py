@@ -52,6 +52,7 @@ def distance(results, expected, kind):
     return ((one - other).norm() / other.norm()).item()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_gradients_terms_and_statistics_equal_those_of_one_process(results, case):
     alone, *ranks = results

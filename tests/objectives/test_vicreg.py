@@ -138,6 +138,7 @@ def test_each_view_has_its_own_batch_statistics(batch):
     assert objective.encoder.bn1.num_batches_tracked == 2
 
 
+@pytest.mark.slow
 def test_projectors_views_and_recipes_are_the_papers():
     for name, heads in (("vicreg", {"projector": 8192}), ("vicregl", {"projector": 8192, "local_projector": 512})):
         objective = build({"name": name}, NarrowEncoder())

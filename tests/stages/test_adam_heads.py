@@ -122,6 +122,7 @@ def test_each_epoch_is_one_permutation_and_can_be_entered_anywhere() -> None:
     assert [next(entered)[1].tolist() for _ in range(2)] == first[4:]
 
 
+@pytest.mark.slow
 def test_a_resumed_stage_equals_an_undisturbed_one(
     tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,7 @@ def test_a_resnet50_arrives_whole_and_computes_the_same(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "convert/proof.json").read_text(encoding="utf-8"))["passed"] is True
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_the_export_loads_the_way_mmseg_itself_loads(tmp_path: Path) -> None:
     encoder = pretrained(tmp_path / "pretrain")
@@ -89,6 +90,7 @@ def test_the_export_loads_the_way_mmseg_itself_loads(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_network_with_a_deep_stem_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretrained(tmp_path / "pretrain")
     monkeypatch.setattr(model, "build_backbone", lambda arch: ResNetV1c(depth=18))
@@ -97,6 +99,7 @@ def test_a_network_with_a_deep_stem_takes_nothing(tmp_path: Path, monkeypatch: p
     assert not (tmp_path / "convert/proof.json").exists()
 
 
+@pytest.mark.slow
 def test_a_failed_proof_fails_the_stage_and_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretrained(tmp_path / "pretrain")
     monkeypatch.setattr(Encoder, "maps", lambda self, x: tuple(torch.ones(1, 1, 1, 1) for _ in range(4)))
@@ -106,6 +109,7 @@ def test_a_failed_proof_fails_the_stage_and_is_kept(tmp_path: Path, monkeypatch:
         load_proven(tmp_path / "convert")
 
 
+@pytest.mark.slow
 def test_a_trunk_altered_on_its_way_fails_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretrained(tmp_path / "pretrain")
     honest = convert.load_trunk
@@ -145,6 +149,7 @@ def test_a_checkpoint_of_another_project(tmp_path: Path) -> None:
         convert.run(job(tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stem", ["cifar", "stl"])
 def test_a_small_stem_arrives_whole_and_computes_the_same(stem: str, tmp_path: Path) -> None:
     encoder = pretrained(tmp_path / "pretrain", stem=stem)
@@ -189,6 +194,7 @@ def test_small_images_do_without_mmseg(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+@pytest.mark.slow
 def test_a_trunk_does_not_change_its_stem(tmp_path: Path) -> None:
     """Both 3x3 stems have the same tensors, so that only what the files say tells them apart."""
     encoder = pretrained(tmp_path / "pretrain", stem="cifar")
@@ -199,6 +205,7 @@ def test_a_trunk_does_not_change_its_stem(tmp_path: Path) -> None:
         load_proven(tmp_path / "convert")
 
 
+@pytest.mark.slow
 def test_a_max_pool_too_many_fails_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretrained(tmp_path / "pretrain", stem="cifar")
     honest = convert.StemmedResNet

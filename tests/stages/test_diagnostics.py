@@ -80,6 +80,7 @@ def byol(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return upstream(tmp_path_factory.mktemp("byol"), recipe())
 
 
+@pytest.mark.slow
 def test_the_stage_equals_a_loop_over_files(tmp_path: Path, byol: dict[str, Path], imagenet: Path) -> None:
     one = job(tmp_path / "a", recipe(), byol, {"imagenet": imagenet})
     metrics = run(one)
@@ -129,6 +130,7 @@ def test_images_without_classes_have_no_tolerance_and_no_neighbours(
     assert metrics["projector_rankme"] > 0
 
 
+@pytest.mark.slow
 def test_random_init_has_a_trunk_alone(tmp_path: Path, imagenet: Path) -> None:
     config = recipe("random_init")
     inputs = upstream(tmp_path / "up", config)
@@ -137,6 +139,7 @@ def test_random_init_has_a_trunk_alone(tmp_path: Path, imagenet: Path) -> None:
     assert not [key for key in metrics if key.startswith("projector")]
 
 
+@pytest.mark.slow
 def test_an_encoder_that_is_not_the_proven_trunk_is_refused(
     tmp_path: Path, byol: dict[str, Path], imagenet: Path
 ) -> None:

@@ -68,6 +68,7 @@ def entries(folder: Path) -> list[Path]:
     return [place for place in (folder / "features").iterdir() if not place.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_a_second_stage_reads_what_the_first_one_left(
     stage: Callable[..., dict[str, Any]], forwards: list[int], tmp_path: Path
 ) -> None:
@@ -85,6 +86,7 @@ def test_a_second_stage_reads_what_the_first_one_left(
     assert centre == stage(heads(reuse_features=False))
 
 
+@pytest.mark.slow
 def test_kept_features_are_the_trunks_to_the_last_bit(
     stage: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,6 +101,7 @@ def test_kept_features_are_the_trunks_to_the_last_bit(
     assert len(entries(tmp_path)) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [{"size": 34}, {"resize": 40}, {"precision": "bf16"}, {"trunk": "folded"}, {"subset": 12}, {"batch_size": 5}],
@@ -113,6 +116,7 @@ def test_other_features_are_other_entries(
     assert sum(forwards) - before == (12 if "subset" in change else 27)  # of 12, the queries are there
 
 
+@pytest.mark.slow
 def test_other_data_and_another_trunk_are_other_entries(
     stage: Callable[..., dict[str, Any]], forwards: list[int], new_trunk_folder: Callable[[int], Path]
 ) -> None:
@@ -125,6 +129,7 @@ def test_other_data_and_another_trunk_are_other_entries(
     assert sum(forwards) == 5 * 27
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", [FEATURES, ABOUT, "labels.npy"])
 def test_a_damaged_entry_is_computed_anew(
     file: str, stage: Callable[..., dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -173,6 +178,7 @@ def test_features_of_a_trunk_that_changed_are_not_kept(
     assert entries(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_too_much_is_not_kept_and_said_so(
     stage: Callable[..., dict[str, Any]],
     tmp_path: Path,

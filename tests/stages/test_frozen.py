@@ -24,6 +24,7 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
     return float((ours - theirs).norm() / theirs.norm())
 
 
+@pytest.mark.slow
 def test_folded_features_are_the_trunks(trunk_folder: Path) -> None:
     exact = FrozenTrunk(trunk_folder, "float32").features(IMAGES)
     folded = FrozenTrunk(trunk_folder, "float32", form="folded")
@@ -39,6 +40,7 @@ def test_folded_features_are_the_trunks(trunk_folder: Path) -> None:
     assert half.features(IMAGES[:0]).shape == (0, 512)
 
 
+@pytest.mark.slow
 def test_a_change_of_the_folded_copy_or_of_the_trunk_is_found(trunk_folder: Path) -> None:
     for part in ("folded", "encoder"):
         trunk = FrozenTrunk(trunk_folder, "bf16", form="folded")
@@ -85,6 +87,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Tensor], Tensor] 
     return seen
 
 
+@pytest.mark.slow
 def test_a_compiled_trunk_sees_one_shape(trunk_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = stand_in(monkeypatch)
     trunk = FrozenTrunk(trunk_folder, "bf16", form="folded")
@@ -107,6 +110,7 @@ def test_a_compiled_trunk_sees_one_shape(trunk_folder: Path, monkeypatch: pytest
     assert other.words != trunk.words or other.words["compiled"] == "True"
 
 
+@pytest.mark.slow
 def test_what_torch_compiles_runs(trunk_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wrapper that torch.compile returns has a length, and so no truth value: it raises where one is asked for."""
     monkeypatch.setattr(frozen, "compile_frozen", lambda network, example: torch.compile(network, backend="eager"))
@@ -118,6 +122,7 @@ def test_what_torch_compiles_runs(trunk_folder: Path, monkeypatch: pytest.Monkey
     trunk.check()
 
 
+@pytest.mark.slow
 def test_a_program_that_computes_something_else_is_not_used(
     trunk_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -188,6 +188,7 @@ def test_features_that_are_not_finite_are_found(
         run(make_job(tmp_path / "a", trunk_folder, imagenet))
 
 
+@pytest.mark.slow
 def test_an_unreadable_image_is_named_or_skipped_and_counted(
     tmp_path: Path, trunk_folder: Path, imagenet: Path
 ) -> None:

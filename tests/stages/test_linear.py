@@ -264,6 +264,7 @@ def test_a_crash_costs_at_most_an_epoch(
     assert len(taken) == 3  # the second epoch of 3 steps
 
 
+@pytest.mark.slow
 def test_heads_of_another_trunk_are_not_gone_on_from(
     tmp_path: Path, trunk_folder: Path, new_trunk_folder: Callable[[int], Path], imagenet: Path
 ) -> None:
@@ -389,6 +390,7 @@ def test_missing_data_and_an_empty_selection_are_refused(tmp_path: Path, trunk_f
         run(make_job(tmp_path / "a", trunk_folder, imagenet, task))
 
 
+@pytest.mark.slow
 def test_an_unreadable_image_is_named_or_skipped_and_counted(
     tmp_path: Path, trunk_folder: Path, imagenet: Path
 ) -> None:

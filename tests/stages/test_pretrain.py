@@ -100,6 +100,7 @@ def lines(folder: Path) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------------------------------------- running
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_other_stages_read(parent: Path, roots: dict[str, Path]) -> None:
     assert {f.name for f in parent.iterdir()} == {
         "last.ckpt",
@@ -184,6 +185,7 @@ def test_another_seed_is_another_run(parent: Path, roots: dict[str, Path], tmp_p
     assert lines(parent)[0]["loss"] != lines(tmp_path)[0]["loss"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "config",
     [
@@ -393,6 +395,7 @@ def test_bad_input_is_said_before_anything_is_written(roots: dict[str, Path], tm
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_image_fails_by_name_or_is_counted(roots: dict[str, Path], tmp_path: Path, workers: int) -> None:
     folder = tmp_path / "coco" / "train2017"

@@ -412,6 +412,7 @@ def test_a_checkpoint_that_cannot_be_written_fails_the_stage(
     assert not (tmp_path / "x" / CHECKPOINT).exists()
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_only_evaluated_again(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     first = run("x", iterations=2)
     before = (tmp_path / "x" / CHECKPOINT).stat().st_mtime_ns
@@ -461,6 +462,7 @@ def test_what_the_stage_writes_lies_in_its_folder_and_the_screen_stays_quiet(
     assert "120 of 120 tensors matched" in (tmp_path / "x/mmengine/mmengine.log").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_subset_is_drawn_by_the_seed(run: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
     seen: set[str] = set()
 
@@ -542,6 +544,7 @@ def test_an_unreadable_image_fails_by_name(workers: int, run: Callable[..., dict
         run("x", root=root, workers=workers)
 
 
+@pytest.mark.slow
 def test_an_unreadable_image_or_mask_is_skipped_and_counted(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     root = write_data(tmp_path / "data")
     (root / "leftImg8bit/train/town/town_000001_000019_leftImg8bit.png").write_bytes(b"no image")

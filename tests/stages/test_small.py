@@ -67,6 +67,7 @@ def recipe(dataset: str, **more: Any) -> Recipe:
     )
 
 
+@pytest.mark.slow
 def test_pretraining_on_stl_sees_the_unlabelled_images(tmp_path: Path) -> None:
     weights = []
     for name, write in ROOTS.items():
@@ -85,6 +86,7 @@ def test_pretraining_on_stl_without_them_is_refused(tmp_path: Path) -> None:
         pretrain.run(job("stl10", recipe("stl10"), tmp_path / "data", tmp_path / "stage"))
 
 
+@pytest.mark.slow
 def test_planning_says_what_only_pretraining_lacks(bench: Callable[..., Any], tmp_path: Path) -> None:
     write_binary("stl10", tmp_path / "stl10")
     (tmp_path / "stl10" / "stl10_binary" / "unlabeled_X.bin").unlink()

@@ -232,6 +232,7 @@ def test_an_image_of_the_tests_size_stays_as_it_is(size: int) -> None:
 # ---------------------------------------------------------------------------------------------- the way
 
 
+@pytest.mark.slow
 def test_from_png_to_the_decks_three_columns(tmp_path: Path) -> None:
     """Pretraining, conversion, and both evaluations, in this process."""
     rng = np.random.default_rng(0)

@@ -21,6 +21,7 @@ def run(arch: str, recompute: bool, bf16: bool) -> tuple[dict[str, Tensor], dict
     return gradients, encoder.state_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arch", "bf16"), [("resnet18", False), ("resnet18", True), ("resnet50", False)])
 def test_recomputed_blocks_give_the_same_gradients_and_statistics_bit_for_bit(arch: str, bf16: bool) -> None:
     gradients, state = run(arch, False, bf16)
