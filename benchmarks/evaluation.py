@@ -27,6 +27,7 @@ from bench.stages import linear, linear_heads
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.knn import classify
+from bench.train.precision import automatic, this_device
 
 Sample = Callable[[], float]
 FOLDER = photographs.FOLDER / "frozen"
@@ -163,7 +164,7 @@ def whole(
     images = epochs * len(index("imagenet", root, "train").files) + len(index("imagenet", root, "val").files)
     values: dict[str, Any] = {"epochs": epochs, "batch_size": batch, "schedule": "cosine", "trunk": "folded"}
     values |= {"learning_rates": rates or (1.0,), "selection_share": 0.25 if rates else 0.0, "workers": 1}
-    task = load_task("imagenet_linear", extra=values | settings)
+    task = load_task("imagenet_linear", extra={"precision": automatic(this_device()), **values, **settings})
     kept = root.parent / ("first" if first else "features")
 
     def sample() -> float:

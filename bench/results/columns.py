@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,7 @@ class _Family:
     """The tasks of one column: one task, or, in a table with data sets, one of each data set."""
 
     pattern: str  # the task's name, with {dataset} for the data set
-    kind: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)  # metric -> header, in the order of columns
     ways: dict[str, list[Way]] = field(default_factory=dict)  # task -> how it was measured
     metrics: set[Place] = field(default_factory=set)  # what was measured
 
@@ -65,7 +65,8 @@ def _families(frame: pd.DataFrame, by_dataset: bool) -> dict[str, _Family]:
     for task, kind, protocol, dataset, data, metric in measured[[*keys, "metric"]].drop_duplicates().values:
         prefix = f"{dataset}_"
         pattern = PREFIX + task.removeprefix(prefix) if by_dataset and task.startswith(prefix) else task
-        family = families.setdefault(pattern, _Family(pattern, kind))
+        headers = frame.attrs.get("headers", {}).get(kind) or metrics_of(kind)
+        family = families.setdefault(pattern, _Family(pattern, headers))
         ways = family.ways.setdefault(task, [])
         if (protocol, data) not in ways:
             ways.append((protocol, data))
@@ -82,7 +83,7 @@ def _family_columns(
     single = {task: ways[0] for task, ways in family.ways.items() if len(ways) == 1}
     several = list(dict.fromkeys(way for ways in family.ways.values() if len(ways) > 1 for way in ways))
     shared = bool(single) or (mixed and bool(listed) and (published is not None or not several))
-    headers = metrics_of(family.kind)
+    headers = family.headers
     others = headers or sorted({metric for *_, metric in family.metrics if metric.endswith("_percent")})
     result: list[tuple[Column, list[Place]]] = []
     for metric in dict.fromkeys([*listed, *others]):

@@ -84,4 +84,6 @@ def long_frame(records: Sequence[Record], logged: Sequence[str] = ()) -> pd.Data
                     yield (*row, "", "", "", "", None, record.seed, name, record.pretrain_metrics[name])
 
     frame = pd.DataFrame(lines(), columns=list(COLUMNS)).sort_values("seed", kind="stable", ignore_index=True)
+    # Records of kinds from outside say what their columns are, so that nothing that a record names is imported.
+    frame.attrs["headers"] = {record.kind: record.columns for record in records if record.columns}
     return frame.drop_duplicates(["dataset", *RECIPE, *WAY, "metric", "seed"], keep="last", ignore_index=True)
