@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from bench.config.files import config_files, read
+from bench.config.config_files import config_files, read
 from bench.config.load import load_recipe
 from bench.config.objective_settings import Setting, settings_of
 from bench.config.objective_source import classes_of, locate, objectives

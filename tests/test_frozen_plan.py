@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bench.config.files import config_files
+from bench.config.config_files import config_files
 from bench.config.load import load_recipe, load_task
 from bench.execute.inventory import inventory
 from bench.execute.resolve import with_parents

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from bench.config.files import config_files, mmseg_configs
+from bench.config.config_files import config_files, mmseg_configs
 from bench.config.load import load_recipe, load_task, load_tasks, nest, overlay, parse_assignments, route
 from bench.config.tasks import KnnTask, LinearTask, SegmentationTask
 from bench.errors import BadInput

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from bench.config.files import shipped
+from bench.config.config_files import shipped
 from bench.config.recipe import Frozen
 from bench.errors import BadInput
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from bench.config.files import find_mmseg, read
+from bench.config.config_files import find_mmseg, read
 from bench.config.kinds import STEPS, StageKind
 from bench.config.recipe import (
     LATER,

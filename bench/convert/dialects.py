@@ -18,8 +18,8 @@ import torch
 import torchvision
 from torch import Tensor
 
+from bench.convert.checkpoint_file import read_checkpoint
 from bench.convert.matching import Match, match_shapes
-from bench.convert.reading import read_checkpoint
 from bench.errors import BadInput
 from bench.nn.encoder import check_stem
 

@@ -17,7 +17,7 @@ from PIL import Image
 from bench.data.decode import Undecodable, read_array, reason
 from bench.data.images import Backend, Sample, Unreadable, UnreadableImage, ViewDataset
 from bench.data.sets import Index
-from bench.data.sets.base import image_names
+from bench.data.sets.data_set import image_names
 from bench.data.views import View
 from bench.data.views import opencv as fast_views
 from bench.data.views.draw import Drawn, box, draw

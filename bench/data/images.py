@@ -18,7 +18,7 @@ from bench.data.maps import MapKind, Maps, cut
 from bench.data.packs.reading import Pack
 from bench.data.sampler import chosen
 from bench.data.sets import Index
-from bench.data.sets.base import Pixels
+from bench.data.sets.data_set import Pixels
 from bench.data.views import Batch, Interpolation, View
 from bench.data.views import opencv as fast_views
 from bench.data.views.batch import stack

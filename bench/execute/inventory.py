@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.config.files import config_files, find, mmseg_config, read
+from bench.config.config_files import config_files, find, mmseg_config, read
 from bench.config.load import load_recipe, load_task, nest, parse_assignments, route
 from bench.config.objective_source import classes_of, objectives, plugins
 from bench.config.recipe import Profile

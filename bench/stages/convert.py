@@ -15,9 +15,9 @@ import torchvision
 from torch import Tensor, nn
 
 from bench.config.recipe import Recipe
+from bench.convert.checkpoint_file import read_checkpoint
 from bench.convert.dialects import load_trunk, to_mmseg, to_torchvision
 from bench.convert.proof import load_strictly, prove, write_proof
-from bench.convert.reading import read_checkpoint
 from bench.convert.trunk import TRUNK, Trunk, read_trunk, save_trunk
 from bench.errors import BadInput, StageFailed
 from bench.files import replacing

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from bench.config.recipe import Recipe
+from bench.convert.checkpoint_file import read_checkpoint
 from bench.convert.dialects import load_trunk
 from bench.convert.matching import match_shapes
 from bench.convert.proof import load_strictly
-from bench.convert.reading import read_checkpoint
 from bench.data.clips import ClipDataset
 from bench.data.held_out import held_out
 from bench.data.images import ViewDataset, loader

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.convert.reading import read_checkpoint
+from bench.convert.checkpoint_file import read_checkpoint
 from bench.errors import BadInput, StageFailed
 from bench.files import replacing
 

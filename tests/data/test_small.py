@@ -20,8 +20,8 @@ from bench.data.packs.manifest import Form
 from bench.data.packs.writing import pack
 from bench.data.sampler import DrawSampler
 from bench.data.sets import check_pretraining, fingerprint, fingerprints, index, part, pretraining_index, splits
-from bench.data.sets.base import Joined
 from bench.data.sets.check import check
+from bench.data.sets.data_set import Joined
 from bench.data.views import SIMCLR_VIEWS
 from bench.data.views.resident import load_pixels
 from bench.errors import BadInput

@@ -9,7 +9,7 @@ import pytest
 import torch
 from narrow import NarrowEncoder
 
-from bench.config.files import config_files, read
+from bench.config.config_files import config_files, read
 from bench.config.load import load_recipe
 from bench.objectives import OBJECTIVES, build
 

@@ -14,8 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bench.data.sets.base import SPLITS, Index
 from bench.data.sets.class_folders import ClassFolders
+from bench.data.sets.data_set import SPLITS, Index
 from bench.errors import BadInput
 
 

@@ -14,7 +14,7 @@ from bench.data.decode import Undecodable, read_labels, read_rgb
 from bench.data.packs.manifest import find_packs
 from bench.data.packs.reading import open_pack, verify
 from bench.data.sets import DataSet, get
-from bench.data.sets.base import reading
+from bench.data.sets.data_set import reading
 from bench.data.sets.fingerprints import content_hash
 from bench.errors import BadInput
 from bench.progress import Progress

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from bench.data.sets.base import Index
 from bench.data.sets.binary import SmallImages, check_labels, damaged, numbered, unpickled
+from bench.data.sets.data_set import Index
 
 SIDE = 32
 

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.data.sets.base import SPLITS, Contents, DataSet, Index, folder_names, image_names
+from bench.data.sets.data_set import SPLITS, Contents, DataSet, Index, folder_names, image_names
 from bench.errors import BadInput
 
 # By train id.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from bench.data.sets.base import SPLITS, DataSet, Index, folder_names, image_names
+from bench.data.sets.data_set import SPLITS, DataSet, Index, folder_names, image_names
 from bench.errors import BadInput
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from bench.data.sets.base import SPLITS, Contents, DataSet, Index, image_names
+from bench.data.sets.data_set import SPLITS, Contents, DataSet, Index, image_names
 from bench.errors import BadInput
 
 FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from bench.data.sets.base import DataSet
+from bench.data.sets.data_set import DataSet
 from bench.errors import BadInput
 from bench.files import write_text
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.data.sets.base import Index, image_names
 from bench.data.sets.binary import SmallImages, check_labels, damaged, file_size, numbered, read_bytes
+from bench.data.sets.data_set import Index, image_names
 from bench.errors import BadInput
 
 SIDE = 96

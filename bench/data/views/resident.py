@@ -25,7 +25,7 @@ from torch import Tensor
 from bench.data.decode import Undecodable, read_array
 from bench.data.sampler import DrawSampler, chosen
 from bench.data.sets import Index, part
-from bench.data.sets.base import Pixels
+from bench.data.sets.data_set import Pixels
 from bench.data.views.batch import Batch, normalised
 from bench.data.views.batch_draw import draw_batch, numbers, split
 from bench.data.views.device import make, precision

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 
-from bench.config.files import find_mmseg
+from bench.config.config_files import find_mmseg
 from bench.config.tasks import SegmentationTask
 from bench.errors import BadInput
 from bench.stages.segmentation.model import depth_of

@@ -18,8 +18,8 @@ from mmengine.registry import OPTIM_WRAPPERS
 from mmengine.runner import Runner
 from torch import nn
 
+from bench.convert.checkpoint_file import read_checkpoint
 from bench.convert.proof import load_strictly
-from bench.convert.reading import read_checkpoint
 from bench.convert.trunk import Trunk
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.progress import Progress
