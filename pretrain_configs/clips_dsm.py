@@ -1,4 +1,4 @@
-"""DSM on clips: scene and motion told apart by triplets.
+"""DSM on clips: scene and motion are separated by triplets.
 
 Source:   Wang et al., "Enhancing Unsupervised Video Representation Learning by Decoupling the Scene and the Motion"
           (AAAI 2021): margin 0.5, unsquared distances, weights 1 and 1. Optimizer and length are our choice.

@@ -1,4 +1,4 @@
-"""TaCo on clips: contrast across changes of time, and which change it was.
+"""TaCo on clips: contrast across temporal transformations, and a prediction of which one was applied.
 
 Source:   Bai et al., "Can Temporal Information Help with Contrastive Self-Supervised Learning?" (arXiv 2011.13046).
           Optimizer and length are our choice.

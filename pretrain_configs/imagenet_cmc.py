@@ -1,4 +1,4 @@
-"""CMC on ImageNet, 240 epochs: lightness and colour of an image find each other in two memory banks.
+"""CMC on ImageNet, 240 epochs: lightness and colour of an image, contrasted through two memory banks.
 
 Source:   Tian et al., "Contrastive Multiview Coding" (ECCV 2020), and its code: 16,384 negatives, temperature 0.07, SGD
           0.03 at batch 256, x0.1 at 120, 160 and 200 of 240 epochs, weight decay 1e-4. Half precision cost about a

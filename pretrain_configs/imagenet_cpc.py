@@ -1,4 +1,4 @@
-"""CPC on ImageNet, 200 epochs: patches below, told from all others by the rows above.
+"""CPC on ImageNet, 200 epochs: rows of patches predict the rows below them.
 
 Source:   van den Oord et al. (2018) and Hénaff et al. (ICML 2020) for the objective: 256 pixels, 7x7 patches of 64,
           Adam with 2e-4 as in v1; batch and epochs are our choice.

@@ -1,4 +1,4 @@
-"""PIRL on ImageNet, 800 epochs: images and their jigsaw puzzles find the same vector in a memory bank.
+"""PIRL on ImageNet, 800 epochs: images and their shuffled patches match one vector in a memory bank.
 
 Source:   Misra and van der Maaten, "Pretext-Invariant Representations" (CVPR 2020), and VISSL's pirl_jigsaw: 32,000
           negatives, temperature 0.07, SGD 0.03 at batch 256, cosine to a thousandth, weight decay 1e-4 (not on norms

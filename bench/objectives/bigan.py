@@ -46,7 +46,7 @@ class JointDiscriminator(nn.Module):
 
 
 class BiGAN(OneCrop):
-    """BiGAN: a generator and its inverse, told apart by pairs of an image and a code."""
+    """BiGAN: a generator and an encoder against a discriminator of pairs of an image and a code."""
 
     def __init__(
         self,

@@ -38,7 +38,7 @@ from bench.objectives.momentum_contrast import MomentumContrast
 
 
 class CAST(MomentumContrast):
-    """CAST: MoCo on crops that show what is salient, and a Grad-CAM of its match that has to lie there, too."""
+    """CAST: MoCo on crops guided by saliency maps, which also supervise the Grad-CAM of its match."""
 
     def __init__(
         self,

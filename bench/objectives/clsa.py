@@ -1,4 +1,4 @@
-"""CLSA: MoCo, and a strongly augmented view that must see the candidates as a weakly augmented one does.
+"""CLSA: MoCo, plus a strongly augmented view whose similarities must match those of a weakly augmented one.
 
 Claim:     69.4 % ImageNet linear top-1 with ResNet-50 (200 epochs, one strong crop), 73.3 % with five crops.
 Paper:     Wang and Qi, "Contrastive Learning with Stronger Augmentations" (2021).
@@ -56,7 +56,7 @@ def distributional(weak: Tensor, strong: Tensor) -> Tensor:
 
 
 class CLSA(MomentumContrast):
-    """CLSA: MoCo, and a strongly augmented view that must see the candidates as a weakly augmented one does."""
+    """CLSA: MoCo, plus a strongly augmented view whose similarities must match those of a weakly augmented one."""
 
     def __init__(
         self,

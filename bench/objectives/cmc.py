@@ -1,4 +1,4 @@
-"""CMC: the lightness of an image finds its colours among many, and the colours the lightness.
+"""CMC: an image's lightness must identify its colours among those of many images, and the reverse.
 
 Claim:     58.6 % ImageNet linear top-1 with a pair of half as wide ResNet-50 (200 epochs).
 Paper:     Tian et al., "Contrastive Multiview Coding" (ECCV 2020).
@@ -37,7 +37,7 @@ AB_CENTRE, AB_HALF = (6.025, -6.6895), (92.208, 101.1675)
 
 
 class CMC(Objective):
-    """CMC: the lightness of an image finds its colours among many, and the colours the lightness."""
+    """CMC: an image's lightness must identify its colours among those of many images, and the reverse."""
 
     def __init__(
         self,

@@ -134,7 +134,7 @@ def _direction(
 
 
 class DetCon(MovingCopies):
-    """DetCon: contrast the regions of an image, by masks that are there or found from colours alone."""
+    """DetCon: contrast between regions of images, from annotated masks or segments of similar colour."""
 
     full_views = staticmethod(SIMCLR_VIEWS)
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")

@@ -1,4 +1,4 @@
-"""DSM: a clip is close to itself seen through a warped lens, and far from itself in another motion.
+"""DSM: triplets of a clip, itself spatially warped (positive), and itself in another motion (negative).
 
 Claim:     none for frames' encoders; the paper reports action recognition with 3D networks.
 Paper:     Wang et al., "Enhancing Unsupervised Video Representation Learning by Decoupling the Scene and the Motion"
@@ -114,7 +114,7 @@ def motion_gate(x: Tensor, temperature: float, consistent: bool) -> Tensor:
 
 
 class DSM(Objective):
-    """DSM: a clip is close to itself seen through a warped lens, and far from itself in another motion."""
+    """DSM: triplets of a clip, itself spatially warped (positive), and itself in another motion (negative)."""
 
     needs_several_for = "other clips as negatives"
 

@@ -56,7 +56,7 @@ def patches(images: Tensor, size: int) -> Tensor:
 
 
 class PIRL(Objective):
-    """PIRL: an image and the shuffled patches of it must both find the image's vector in a memory bank."""
+    """PIRL: an image and its shuffled patches must both match the image's vector in a memory bank."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""PixelCNN: one value after another, by masked convolutions, given what the trunk sees.
+"""PixelCNN: pixel values predicted one after another by masked convolutions, given the trunk's feature.
 
 Claim:     none for ResNet-50; about 3.14 bits per dimension on CIFAR-10, without a condition.
 Paper:     van den Oord et al., "Pixel Recurrent Neural Networks" (ICML 2016), eq. 1 and 2, sections 3.3 to 3.5. With a
@@ -33,7 +33,7 @@ from bench.objectives.base import Objective
 
 
 class PixelCNN(Objective):
-    """PixelCNN: one value after another, by masked convolutions, given what the trunk sees."""
+    """PixelCNN: pixel values predicted one after another by masked convolutions, given the trunk's feature."""
 
     layers: ClassVar[Literal["cnn", "row_lstm"]] = "cnn"  # what the network is made of
 

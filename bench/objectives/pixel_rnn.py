@@ -1,4 +1,4 @@
-"""PixelRNN: one value after another, by an LSTM over rows, given what the trunk sees.
+"""PixelRNN: pixel values predicted one after another by an LSTM over rows, given the trunk's feature.
 
 Claim:     none for ResNet-50; about 3.00 bits per dimension on CIFAR-10, with the diagonal BiLSTM.
 Paper:     van den Oord et al., "Pixel Recurrent Neural Networks" (ICML 2016), eq. 1 and 2, section 3. With a condition:
@@ -19,7 +19,7 @@ from bench.objectives.pixel_cnn import PixelCNN
 
 
 class PixelRNN(PixelCNN):
-    """PixelRNN: one value after another, by an LSTM over rows, given what the trunk sees."""
+    """PixelRNN: pixel values predicted one after another by an LSTM over rows, given the trunk's feature."""
 
     layers = "row_lstm"
 

@@ -68,7 +68,7 @@ def dense_contrast(
 
 
 class PixPro(MovingCopies):
-    """PixPro: each position, smoothed by those that look like it, predicts the other view's same spot."""
+    """PixPro: each position, propagated from similar positions, predicts the same spot of the other view."""
 
     full_views = staticmethod(BYOL_VIEWS)
     crops_like = View()

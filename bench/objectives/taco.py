@@ -38,7 +38,7 @@ Transform = Literal["speed", "reverse", "shuffle"]
 
 
 class TaCo(Objective):
-    """TaCo: a clip is told from other clips whatever was done to its time, and what was done is told, too."""
+    """TaCo: contrast between temporally transformed clips, and a prediction of the transformation."""
 
     needs_several_for = "other clips as negatives"
 
