@@ -154,13 +154,13 @@ def test_no_folder_holds_no_records(tmp_path: Path) -> None:
 
 
 def test_environment_tells_versions_and_hardware() -> None:
-    found = environment(["NVIDIA X"])
-    assert found["versions"]["torch"].startswith("2.")
-    assert found["versions"]["mmseg"]
-    assert found["versions"]["python"].count(".") == 2
-    assert found["hardware"].cores >= 1
-    assert found["hardware"].memory_gib > 0
-    assert found["hardware"].gpus == ("NVIDIA X",)
+    described = environment(["NVIDIA X"])
+    assert described["versions"]["torch"].startswith("2.")
+    assert described["versions"]["mmseg"]
+    assert described["versions"]["python"].count(".") == 2
+    assert described["hardware"].cores >= 1
+    assert described["hardware"].memory_gib > 0
+    assert described["hardware"].gpus == ("NVIDIA X",)
 
 
 def git(folder: Path, *words: str) -> str:

@@ -127,7 +127,7 @@ def test_the_order_of_jitter_is_kept(backend: str) -> None:
     drawn = [replace(NOTHING, jitter=order) for order in orders]
     truth = [np.asarray(apply(pictures[0], ALL, one)).astype(int) for one in drawn]
     made = BACKENDS[backend](pictures * len(drawn), ALL, drawn)
-    distances = np.array([[np.abs(own - one).mean() for one in truth] for own in made])
+    distances = np.array([[np.abs(view - one).mean() for one in truth] for view in made])
     assert distances.diagonal().max() < 2.5
     apart = [np.abs(a - b).mean() for a in truth for b in truth]
     assert max(apart) > 5

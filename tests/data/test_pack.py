@@ -96,11 +96,11 @@ def test_raw_pixels_come_back_shrunk_and_nothing_else(photos: Path) -> None:
     assert pack.describe() == "uint8, short side 24"
     for position, file in enumerate(files):
         image = read_rgb(photos / file)
-        found = pack.read(position)
-        assert found.dtype == np.uint8
-        assert min(found.shape[:2]) == min(24, *image.size)
-        assert np.array_equal(found, np.asarray(shrink(image, 24)))
-        assert not found.flags.writeable
+        pixels = pack.read(position)
+        assert pixels.dtype == np.uint8
+        assert min(pixels.shape[:2]) == min(24, *image.size)
+        assert np.array_equal(pixels, np.asarray(shrink(image, 24)))
+        assert not pixels.flags.writeable
     assert pack.read(files.index("train2017/915.png")).shape == (70, 11, 3)  # never enlarged
 
 
@@ -307,8 +307,8 @@ def test_an_interrupt_at_any_moment_changes_no_byte(photos: Path, tmp_path: Path
     for point in points[:-1]:  # the last one came to its end
         monkeypatch.setenv(manifests.VARIABLE, str(point))
         if int(point.name) < len(points) - 2:  # then only the folder's entry was still to reach the disk
-            found, refused = find_packs("coco", photos, mark)
-            assert not found
+            packs, refused = find_packs("coco", photos, mark)
+            assert not packs
             assert "unfinished" in refused[0]
         written: list[int] = []
         add = packing.Writer._add
@@ -453,13 +453,13 @@ def test_a_file_of_another_size_or_none_is_caught(photos: Path) -> None:
 def test_a_pack_of_other_data_is_refused(photos: Path, paint: Paint) -> None:
     pack = made(photos)
     before = fingerprint("coco", photos)
-    assert [found.folder for found in find_packs("coco", photos, before)[0]] == [pack.folder]
+    assert [pack_before.folder for pack_before in find_packs("coco", photos, before)[0]] == [pack.folder]
     paint(photos / "train2017" / "new.png")
     now = fingerprint("coco", photos)
     with pytest.raises(BadInput, match="was made of another state of coco"):
         open_pack(pack.folder, fingerprint=now)
-    found, refused = find_packs("coco", photos, now)
-    assert not found
+    packs, refused = find_packs("coco", photos, now)
+    assert not packs
     assert "was made of another state of coco and is not used; remove it" in refused[0]
     assert len(made(photos)) == 19
     with pytest.raises(BadInput, match="was planned"):
@@ -505,16 +505,16 @@ def test_the_command(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "coco train: packed, 18 images" in told
     assert "1 equal to others" in told
     assert "coco val: packed, 3 images" in told
-    found, _ = find_packs("coco", photos, fingerprint("coco", photos))
-    assert [one.manifest.form.name for one in found] == ["jpeg-32-q90"] * 2
+    packs, _ = find_packs("coco", photos, fingerprint("coco", photos))
+    assert [one.manifest.form.name for one in packs] == ["jpeg-32-q90"] * 2
     assert run([*words, "--data-root", root, "--split", "train"]) == 0
     assert "coco train: is there" in capsys.readouterr().out
     assert (
         run([*words, "--data-root", root, "--split", "val", "train", "--format", "uint8", "--to", str(tmp_path)]) == 0
     )
     assert f"set BENCH_PACK_DIR={tmp_path}" in capsys.readouterr().out
-    found, _ = find_packs("coco", photos, fingerprint("coco", photos), {"BENCH_PACK_DIR": str(tmp_path)})
-    assert [one.manifest.form.name for one in found] == ["uint8-32"] * 2 + ["jpeg-32-q90"] * 2
+    packs, _ = find_packs("coco", photos, fingerprint("coco", photos), {"BENCH_PACK_DIR": str(tmp_path)})
+    assert [one.manifest.form.name for one in packs] == ["uint8-32"] * 2 + ["jpeg-32-q90"] * 2
 
 
 def test_ctrl_c_says_how_to_go_on(

@@ -256,7 +256,7 @@ def test_colours_are_those_of_the_label(rendered: Path) -> None:
         pixels, labels = load(picture).astype(float), load(file)
         for label in np.unique(labels):
             colours.setdefault(int(label), []).append(pixels[labels == label])
-    mean = {label: np.concatenate(found).mean(0) for label, found in colours.items()}
+    mean = {label: np.concatenate(pixels_of_label).mean(0) for label, pixels_of_label in colours.items()}
     assert mean[10].min() > 150  # the sky is bright
     assert np.ptp(mean[0]) < 25  # the road grey,
     assert mean[0].max() < 120  # and dark
@@ -272,19 +272,19 @@ def test_coco_annotations_are_true(rendered: Path) -> None:
         names = {image["file_name"] for image in content["images"]}
         assert names == {file.name for file in (rendered / "coco" / split).iterdir()}
         categories = {category["id"] for category in content["categories"]}
-        assert len({found["id"] for found in content["annotations"]}) == len(content["annotations"])
-        for found in content["annotations"]:
-            mask = decode(found)
-            assert mask.shape == sizes[found["image_id"]]
-            assert found["area"] == mask.sum() > 0
-            x, y, w, h = found["bbox"]
+        assert len({annotation["id"] for annotation in content["annotations"]}) == len(content["annotations"])
+        for annotation in content["annotations"]:
+            mask = decode(annotation)
+            assert mask.shape == sizes[annotation["image_id"]]
+            assert annotation["area"] == mask.sum() > 0
+            x, y, w, h = annotation["bbox"]
             assert mask[y : y + h, x : x + w].sum() == mask.sum()
             assert mask[y].any()
             assert mask[y + h - 1].any()
             assert mask[:, x].any()
             assert mask[:, x + w - 1].any()
-            assert found["category_id"] in categories
-            numbers.add(found["category_id"])
+            assert annotation["category_id"] in categories
+            numbers.add(annotation["category_id"])
     assert len(numbers) >= 12
     assert {1, 2, 3} <= numbers
 

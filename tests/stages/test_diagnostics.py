@@ -208,9 +208,9 @@ def test_the_command_line_runs_it_and_the_table_has_it(bench: Any, rendered: Pat
     done = bench("run", "--profile", "smoke", "--pretrain", "random_init", *words, "--results-dir", tmp_path / "res")
     assert done.returncode == 0, done.stdout + done.stderr
     (file,) = (tmp_path / "res" / "records").glob("*.json")
-    found = json.loads(file.read_text())
-    assert found["kind"] == "diagnostics"
-    assert found["metrics"]["backbone_dims"] == 512
-    assert found["metrics"]["backbone_knn_percent"] >= 0
+    record = json.loads(file.read_text())
+    assert record["kind"] == "diagnostics"
+    assert record["metrics"]["backbone_dims"] == 512
+    assert record["metrics"]["backbone_knn_percent"] >= 0
     assert (tmp_path / "runs" / "diagnostics").is_dir()
     assert "diagnostics backbone RankMe" in (tmp_path / "res" / "tables" / "transfer.md").read_text()

@@ -329,9 +329,9 @@ def test_a_trunk_that_changes_is_found(
 ) -> None:
     def features(self: FrozenTrunk, images: Tensor) -> Tensor:
         self.encoder.train()  # so that running statistics move
-        found = self.encoder(images).detach()
+        outputs = self.encoder(images).detach()
         self.encoder.eval()
-        return found
+        return outputs
 
     monkeypatch.setattr(FrozenTrunk, "features", features)
     with pytest.raises(StageFailed, match="The frozen trunk changed while it was evaluated"):

@@ -404,8 +404,8 @@ def test_an_unreadable_image_fails_by_name_or_is_counted(roots: dict[str, Path],
         (folder / file.name).write_bytes(file.read_bytes())
     bad = sorted(folder.iterdir())[1]
     bad.write_bytes(b"no image")
-    config, own = recipe(workers=workers), {"coco": tmp_path / "coco"}
+    config, four_images = recipe(workers=workers), {"coco": tmp_path / "coco"}
     with pytest.raises(BadInput, match=rf"{bad.name}.*--unreadable skip"):
-        run(job(config, tmp_path / "fail", own))
-    metrics = run(job(config, tmp_path / "skip", own, unreadable="skip"))
+        run(job(config, tmp_path / "fail", four_images))
+    metrics = run(job(config, tmp_path / "skip", four_images, unreadable="skip"))
     assert metrics["images_skipped"] == 2  # once in each epoch

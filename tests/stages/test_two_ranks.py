@@ -17,7 +17,7 @@ STAGES = [f"stage {precision} {batch}" for precision in ("bf16", "float32", "euc
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory, trunk_folder: Path, imagenet: Path) -> list[dict[str, Any]]:
+def results(tmp_path_factory: pytest.TempPathFactory, trunk_folder: Path, imagenet: Path) -> list[dict[str, Any]]:
     """What (world 1), (world 2, rank 0) and (world 2, rank 1) found."""
     folder = tmp_path_factory.mktemp("ranks")
     data = folder / "data"
@@ -46,16 +46,16 @@ def found(tmp_path_factory: pytest.TempPathFactory, trunk_folder: Path, imagenet
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["halves", "few on one"])
-def test_neighbours_are_those_of_one_process(found: list[dict[str, Any]], case: str) -> None:
-    alone, *ranks = found
+def test_neighbours_are_those_of_one_process(results: list[dict[str, Any]], case: str) -> None:
+    alone, *ranks = results
     for rank in ranks:
         assert torch.equal(rank[case][0], alone[case][0])
         assert torch.equal(rank[case][1], alone[case][1])
 
 
 @pytest.mark.parametrize("case", STAGES)
-def test_the_stage_finds_the_same_on_two_ranks(found: list[dict[str, Any]], case: str) -> None:
-    alone, *ranks = found
+def test_the_stage_finds_the_same_on_two_ranks(results: list[dict[str, Any]], case: str) -> None:
+    alone, *ranks = results
     metrics, scores, labels = alone[case]
     assert (metrics["bank_images"], metrics["validation_images"], metrics["images_skipped"]) == (17, 9, 1)
     for theirs, their_scores, their_labels in (rank[case] for rank in ranks):

@@ -63,36 +63,36 @@ def state(folder: Path, ranks: Ranks | None = None, model: nn.Module | None = No
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     model(torch.randn(2, 2, 4, 4)).square().mean().backward()
     optimizer.step()
-    found = State(folder, {"recipe": "tiny"}, model, optimizer, ranks or Ranks(), background=True)
-    found.step = 1
-    return found
+    training = State(folder, {"recipe": "tiny"}, model, optimizer, ranks or Ranks(), background=True)
+    training.step = 1
+    return training
 
 
-def spoil(found: State) -> None:
+def spoil(training: State) -> None:
     """Change in place all that a later step could change."""
     with torch.no_grad():
-        for tensor in found.objective.state_dict().values():
+        for tensor in training.objective.state_dict().values():
             tensor.zero_()
-        for values in found.optimizer.state.values():
+        for values in training.optimizer.state.values():
             values["momentum_buffer"].zero_()
-    found.run["recipe"] = "other"
-    found.logged["loss"] = math.nan
-    found.optimizer.param_groups[0]["lr"] = 7.0
+    training.run["recipe"] = "other"
+    training.logged["loss"] = math.nan
+    training.optimizer.param_groups[0]["lr"] = 7.0
 
 
 # ------------------------------------------------------------------------------------------ what is written
 
 
 def test_what_changes_after_save_returned_is_not_in_the_file(tmp_path: Path, gate: Gate) -> None:
-    found = state(tmp_path)
-    found.logged = {"loss": 1.5}
-    wanted = {name: tensor.clone() for name, tensor in found.objective.state_dict().items()}
-    momentum = found.optimizer.state_dict()["state"][0]["momentum_buffer"].clone()
-    with found:
-        found.save(keep_epoch=3)
+    training = state(tmp_path)
+    training.logged = {"loss": 1.5}
+    wanted = {name: tensor.clone() for name, tensor in training.objective.state_dict().items()}
+    momentum = training.optimizer.state_dict()["state"][0]["momentum_buffer"].clone()
+    with training:
+        training.save(keep_epoch=3)
         assert gate.begun.wait(20)
         assert not (tmp_path / LAST).exists()  # training goes on before anything is there
-        spoil(found)
+        spoil(training)
         gate.open.set()
     for name in (LAST, "epoch_0003.ckpt"):
         assert same(dict(read(tmp_path / name)["objective"]), wanted)
@@ -149,8 +149,8 @@ def crash(step: int) -> None:
 
 def test_the_kept_epoch_is_whole_before_last_is_begun(tmp_path: Path, gate: Gate) -> None:
     gate.open.set()
-    with state(tmp_path) as found:
-        found.save(keep_epoch=0)
+    with state(tmp_path) as training:
+        training.save(keep_epoch=0)
     assert gate.order == ["begin epoch_0000.ckpt", "end epoch_0000.ckpt", f"begin {LAST}", f"end {LAST}"]
 
 
@@ -158,11 +158,11 @@ def test_the_kept_epoch_is_whole_before_last_is_begun(tmp_path: Path, gate: Gate
 
 
 def test_the_next_save_waits_for_the_one_before(tmp_path: Path, gate: Gate) -> None:
-    with state(tmp_path) as found:
-        found.save()
-        found.step = 2
+    with state(tmp_path) as training:
+        training.save()
+        training.step = 2
         threading.Timer(0.3, gate.open.set).start()
-        found.save()
+        training.save()
         assert gate.order[:2] == [f"begin {LAST}", f"end {LAST}"]
         assert read(tmp_path / LAST)["step"] in {1, 2}
     assert gate.order == [f"begin {LAST}", f"end {LAST}"] * 2
@@ -171,10 +171,10 @@ def test_the_next_save_waits_for_the_one_before(tmp_path: Path, gate: Gate) -> N
 
 @pytest.mark.parametrize("leaves", [None, KeyboardInterrupt, Crash])
 def test_every_way_out_waits(tmp_path: Path, gate: Gate, leaves: type[BaseException] | None) -> None:
-    found = state(tmp_path)
+    training = state(tmp_path)
     threading.Timer(0.3, gate.open.set).start()
-    with pytest.raises(leaves) if leaves else nullcontext(), found:
-        found.save()
+    with pytest.raises(leaves) if leaves else nullcontext(), training:
+        training.save()
         assert not (tmp_path / LAST).exists()
         if leaves is not None:
             raise leaves
@@ -183,27 +183,27 @@ def test_every_way_out_waits(tmp_path: Path, gate: Gate, leaves: type[BaseExcept
 
 def test_a_run_that_leaves_writes_at_once(tmp_path: Path, gate: Gate) -> None:
     gate.open.set()
-    with state(tmp_path) as found:
-        found.save(leaving=True)
+    with state(tmp_path) as training:
+        training.save(leaving=True)
         assert gate.order == [f"begin {LAST}", f"end {LAST}"]
 
 
 def test_a_dead_weight_is_met_before_writing_begins(tmp_path: Path, gate: Gate) -> None:
     gate.open.set()
     words = r"After step 2 0\.weight held nan .*last\.ckpt of step 1 stays"
-    with pytest.raises(StageFailed, match=words), state(tmp_path) as found:  # noqa: PT012
-        found.save()
-        found.step = 2
-        found.objective.state_dict()["0.weight"][0, 0, 0, 0] = math.nan
-        found.save(keep_epoch=0)
+    with pytest.raises(StageFailed, match=words), state(tmp_path) as training:  # noqa: PT012
+        training.save()
+        training.step = 2
+        training.objective.state_dict()["0.weight"][0, 0, 0, 0] = math.nan
+        training.save(keep_epoch=0)
     assert gate.order == [f"begin {LAST}", f"end {LAST}"]
     assert [file.name for file in tmp_path.iterdir()] == [LAST]
 
 
 def test_sums_that_overflow_convict_nobody(tmp_path: Path) -> None:
-    with state(tmp_path) as found:
-        found.objective.state_dict()["1.running_var"].fill_(3e38)
-        found.save()
+    with state(tmp_path) as training:
+        training.objective.state_dict()["1.running_var"].fill_(3e38)
+        training.save()
     assert read(tmp_path / LAST)["step"] == 1
 
 
@@ -218,17 +218,17 @@ def full(folder: Path) -> StageFailed:
 
 def test_a_full_disk_is_told_by_the_next_save(tmp_path: Path, gate: Gate) -> None:
     gate.open.set()
-    with state(tmp_path) as found:
-        found.save()
-        found.finish_writing()
+    with state(tmp_path) as training:
+        training.save()
+        training.finish_writing()
         gate.failure = full(tmp_path)
-        found.step = 2
-        found.save()
+        training.step = 2
+        training.save()
         with pytest.raises(StageFailed, match=FULL.format(r"last\.ckpt of step 1 stays")):
-            found.save()
+            training.save()
         assert read(tmp_path / LAST)["step"] == 1
         gate.failure = None  # told once: there is space again
-        found.save()
+        training.save()
     assert read(tmp_path / LAST)["step"] == 2
 
 
@@ -236,14 +236,14 @@ def test_a_full_disk_is_told_at_the_end_and_on_the_way_out(tmp_path: Path, gate:
     gate.open.set()
     gate.failure = full(tmp_path)
     words = FULL.format("there is no checkpoint yet")
-    with pytest.raises(StageFailed, match=words + r" to go on\.$"), state(tmp_path) as found:
-        found.save()
+    with pytest.raises(StageFailed, match=words + r" to go on\.$"), state(tmp_path) as training:
+        training.save()
     besides = words + ".* Besides, the loss became nan"
-    with pytest.raises(StageFailed, match=besides), state(tmp_path) as found:  # noqa: PT012
-        found.save()
+    with pytest.raises(StageFailed, match=besides), state(tmp_path) as training:  # noqa: PT012
+        training.save()
         raise StageFailed("the loss became nan")
-    with pytest.raises(StageFailed, match=words), state(tmp_path) as found:
-        found.save(leaving=True)
+    with pytest.raises(StageFailed, match=words), state(tmp_path) as training:
+        training.save(leaving=True)
 
 
 def test_a_failure_in_a_run_ends_it(tmp_path: Path, gate: Gate) -> None:
@@ -263,9 +263,9 @@ def test_the_ranks_that_wrote_nothing_are_told_too(tmp_path: Path) -> None:
         def mean_(self, tensor: Tensor) -> Tensor:
             return tensor
 
-    found = state(tmp_path, Second(rank=1, world=2))
+    training = state(tmp_path, Second(rank=1, world=2))
     with pytest.raises(StageFailed, match="first process could not write"):
-        found.save()
+        training.save()
     assert not list(tmp_path.iterdir())
 
 

@@ -75,11 +75,11 @@ def test_channels_last_gives_the_same_loss_curve() -> None:
 @pytest.mark.slow
 def test_bf16_starts_from_the_same_loss_and_trains_as_far() -> None:
     sgd = {"name": "sgd", "lr": 0.1}
-    exact, _ = curve(recipe(precision="float32", optimizer=sgd), 5, size=64, images=8)
+    in_float32, _ = curve(recipe(precision="float32", optimizer=sgd), 5, size=64, images=8)
     rounded, _ = curve(recipe(precision="bf16", optimizer=sgd), 5, size=64, images=8)
-    assert rounded[0] == pytest.approx(exact[0], rel=0.01)
-    assert rounded != exact
-    assert max(exact[-1], rounded[-1]) < 0.6 * exact[0]
+    assert rounded[0] == pytest.approx(in_float32[0], rel=0.01)
+    assert rounded != in_float32
+    assert max(in_float32[-1], rounded[-1]) < 0.6 * in_float32[0]
 
 
 @pytest.mark.parametrize(("momentum", "nesterov"), [(0.0, False), (0.9, False), (0.9, True)])
