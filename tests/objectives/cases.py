@@ -112,6 +112,16 @@ def load() -> dict[str, Case]:
     return cases
 
 
+def apart(objective: Objective) -> Objective:
+    """The objective, after what follows the online network was moved away from it: at first both are the same."""
+    with torch.no_grad():
+        for name, parameter in objective.named_parameters():
+            if not parameter.requires_grad:
+                generator = torch.Generator().manual_seed(len(name))
+                parameter += 0.1 * torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator)
+    return objective
+
+
 def assert_same_gradients(
     objective: Objective, reference: Objective, rtol: float = 1e-7, atol: float = 1e-11, frozen: str | None = None
 ) -> None:
