@@ -125,13 +125,6 @@ def test_small_crops_are_compared_with_both_full_views_in_a_mean_that_keeps_its_
     assert_same_gradients(objective, reference)
 
 
-def test_full_views_go_through_the_networks_one_by_one_and_small_crops_together(batch):
-    objective, seen = small(crops=2, crop_size=32), []
-    objective.encoder.register_forward_pre_hook(lambda _module, inputs: seen.append(tuple(inputs[0].shape)))
-    objective(batch(64, 64, 32, 32))
-    assert seen == [(4, 3, 64, 64), (4, 3, 64, 64), (8, 3, 32, 32)]
-
-
 def test_without_crops_the_terms_are_those_of_one_matrix_bit_for_bit(batch):
     objective, data = small(), batch(32, 32)
     reference = copy.deepcopy(objective)

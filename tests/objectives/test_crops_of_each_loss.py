@@ -301,18 +301,6 @@ def test_without_crops_value_and_gradient_are_bit_for_bit_those_of_two_views(nam
 
 
 @pytest.mark.parametrize("name", ["pixpro", "detcon"])
-def test_no_small_crop_goes_through_the_target_and_all_go_in_one_forward(name):
-    objective, data = make(name, crops=2, crop_size=64), data_of(2)
-    sizes = {"encoder": [], "target_encoder": []}
-    for network, seen in sizes.items():
-        convolution = getattr(objective, network).conv1
-        convolution.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(tuple(inputs[0].shape)))
-    objective(data)
-    assert sizes["target_encoder"] == [(N, 3, 96, 96)] * 2
-    assert sizes["encoder"] == [(N, 3, 96, 96)] * 2 + [(2 * N, 3, 64, 64)]
-
-
-@pytest.mark.parametrize("name", ["pixpro", "detcon"])
 def test_crops_of_one_position_and_crops_that_share_nothing_are_no_error(name):
     objective, data = make(name, crops=1, crop_size=32), data_of(1, small=32)
     data.boxes[0][:], data.boxes[1][:] = (torch.tensor([0.0, 0.0, 0.3, 0.3, 0.0]).double() for _ in range(2))

@@ -83,16 +83,6 @@ def test_the_center_moves_after_the_loss_by_a_tenth_towards_the_teachers_mean(ba
     torch.testing.assert_close(objective.center, 0.9 * 0.5 + 0.1 * teacher.mean(0))
 
 
-def test_small_crops_never_go_through_the_teacher(batch):
-    objective, data = small(), batch(64, 64, 32, 32)
-    seen = []
-    objective.target_encoder.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].shape))
-    objective(data)
-    assert seen == [(8, 3, 64, 64)]
-    assert objective.target_encoder.bn1.num_batches_tracked == 1
-    assert objective.encoder.bn1.num_batches_tracked == 2  # one forward for each resolution
-
-
 def test_a_uniform_student_has_the_loss_ln_c(batch):
     objective, data = small(), batch(64, 64, 32, 32)
     with torch.no_grad():

@@ -62,17 +62,6 @@ def test_small_crops_predict_the_keys_of_both_views_in_a_mean_that_keeps_its_sca
     assert_same_gradients(objective, reference, frozen="key_")
 
 
-def test_no_small_crop_goes_through_the_keys_networks(batch):
-    objective = make(crops=2, crop_size=32)
-    seen = {"encoder": [], "key_encoder": []}
-    for which, sizes in seen.items():
-        network = getattr(objective, which)
-        network.register_forward_hook(lambda module, inputs, output, sizes=sizes: sizes.append(tuple(inputs[0].shape)))
-    objective(batch(64, 64, 32, 32))
-    full = [(4, 3, 64, 64)] * 2
-    assert seen == {"encoder": [*full, (8, 3, 32, 32)], "key_encoder": full}
-
-
 def test_without_crops_the_loss_is_the_sum_of_both_directions_bit_for_bit(batch):
     objective, data = apart(make(temperature=0.2)).float(), batch(32, 32)
     data.views = [view.float() for view in data.views]

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import apart, assert_same_gradients
+from cases import apart, assert_same_gradients, load
 from narrow import NarrowEncoder
 
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, MOCO_V2_VIEWS, View
@@ -17,6 +17,13 @@ from bench.nn.multi_crop import by_resolution
 from bench.objectives import build
 
 HEADS = {"byol": {"hidden_dim": 12, "projection_dim": 6}, "simsiam": {"hidden_dim": 5, "projection_dim": 10}}
+ONE_BY_ONE = ("byol", "two_loss", "moco_v3", "barlow_twins", "pixpro", "detcon")
+TOGETHER = ("simclr", "dcl", "dclw", "simple_contrastive", "hard_contrastive", "dino")
+WITH_CROPS = {
+    name: case
+    for name, case in load().items()
+    if len(case.sizes) == 4 and case.settings["name"] in ONE_BY_ONE + TOGETHER
+}
 
 
 def small(name, **settings):
@@ -100,15 +107,20 @@ def test_byol_without_crops_is_bit_for_bit_what_it_was(batch):
     assert_same_gradients(objective, reference, rtol=0, atol=0)
 
 
-def test_no_small_crop_goes_through_the_target(batch):
-    objective, data = small("byol", crops=2, crop_size=32), batch(64, 64, 32, 32)
-    sizes = {"encoder": [], "target_encoder": []}
-    for name, seen in sizes.items():
-        network = getattr(objective, name)
-        network.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(tuple(inputs[0].shape)))
-    objective(data)
-    assert sizes["target_encoder"] == [(4, 3, 64, 64)] * 2
-    assert sizes["encoder"] == [(4, 3, 64, 64)] * 2 + [(8, 3, 32, 32)]
+@pytest.mark.parametrize("name", WITH_CROPS)
+def test_small_crops_go_through_the_online_network_alone_and_all_in_one_forward(name):
+    """Full views go one by one or, where batch norm sees both in the paper, together."""
+    case = WITH_CROPS[name]
+    objective, (_, full, small_crop, _) = case.make(), case.sizes
+    shapes = {part: [] for part in ("encoder", "target_encoder", "key_encoder") if hasattr(objective, part)}
+    for part, seen in shapes.items():
+        convolution = getattr(objective, part).conv1
+        convolution.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(tuple(inputs[0].shape)))
+    objective(case.data())
+    n, together = case.n, case.settings["name"] in TOGETHER
+    views = [(2 * n, 3, full, full)] if together else [(n, 3, full, full)] * 2
+    assert shapes.pop("encoder") == [*views, (2 * n, 3, small_crop, small_crop)]
+    assert all(seen == views for seen in shapes.values())
 
 
 def test_one_forward_for_each_run_of_one_size_in_the_order_of_views():

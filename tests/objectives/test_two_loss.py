@@ -95,14 +95,6 @@ def test_the_other_second_losses_see_full_views_alone(loss2, make, batch):
     assert not math.isclose(terms["loss1"], none(data)["loss1"], rel_tol=1e-6)
 
 
-def test_no_small_crop_goes_through_the_target(make, batch):
-    objective = make("two_loss", crops=2, crop_size=32)
-    seen = []
-    objective.target_encoder.conv1.register_forward_pre_hook(lambda _module, inputs: seen.append(len(inputs[0])))
-    objective(batch(64, 64, 32, 32))
-    assert seen == [4, 4]
-
-
 def test_without_crops_the_logistic_loss_is_bit_for_bit_half_the_sum_of_both_directions(make, batch):
     objective, data = make("two_loss").float(), batch(32, 32)
     apart(objective)
