@@ -7,8 +7,7 @@ import inspect
 from importlib import import_module
 
 import pytest
-import torch
-from cases import apart, load
+from cases import load
 
 from bench.config.objective_settings import settings_of, settings_of_class
 from bench.config.objective_source import objectives
@@ -18,8 +17,6 @@ from bench.objectives import OBJECTIVES, build
 from bench.objectives.base import Objective
 
 BUILDS_ON = {"moco_v2": "moco", "pixel_rnn": "pixel_cnn", "two_loss": "byol", "patch_byol": "byol"}
-FOLLOWED = {name: case for name, case in load().items() if case.frozen in (("target_",), ("key_",))}
-CONSTANT = ("moco", "moco_v2", "clsa", "densecl", "cast")
 
 
 def kind(name: str) -> type[Objective]:
@@ -56,42 +53,6 @@ def test_an_objective_imports_no_other_but_the_one_that_it_builds_on(name):
     others = {module.partition(":")[0] for module in OBJECTIVES.values()} & set(imported)
     assert others == ({f"bench.objectives.{BUILDS_ON[name]}"} if name in BUILDS_ON else set())
     assert name not in BUILDS_ON or issubclass(kind(name), kind(BUILDS_ON[name]))
-
-
-@pytest.mark.parametrize("name", FOLLOWED)
-def test_what_follows_has_no_gradient_and_moves_by_its_parameters_alone(name):
-    """The rate is constant or goes along a half cosine to 1."""
-    case = FOLLOWED[name]
-    (prefix,) = case.frozen
-    objective = apart(case.make(**{"momentum" if prefix == "key_" else "tau0": 0.9}))
-    online = dict(objective.named_parameters())
-    followers = {key: p for key, p in online.items() if key.startswith(prefix)}
-    assert {key.partition(".")[0] for key in followers} >= {f"{prefix}encoder", f"{prefix}projector"}
-    assert name != "dino" or "target_last_layer.weight" in followers
-    objective(case.data())["loss"].backward()
-    assert not any(p.requires_grad or p.grad is not None for p in followers.values())
-    buffers = {key: b.clone() for key, b in objective.named_buffers() if key != "teacher_temperature"}
-    for progress, rate in ((0.0, 0.9), (0.5, 0.95), (1.0, 1.0)):
-        rate = 0.9 if case.settings["name"] in CONSTANT else rate
-        before = {key: p.clone() for key, p in followers.items()}
-        objective.after_step(progress)
-        for key, p in followers.items():
-            expected = rate * before[key] + (1 - rate) * online[key.removeprefix(prefix)].detach()
-            tolerance = {"rtol": 0, "atol": 0} if rate == 1 else {}
-            torch.testing.assert_close(p.detach(), expected, msg=key, **tolerance)
-    assert all(torch.equal(objective.get_buffer(key), buffer) for key, buffer in buffers.items())
-
-
-@pytest.mark.parametrize("name", [name for name in FOLLOWED if name.startswith(("byol", "two_loss", "patch_byol"))])
-def test_the_target_normalises_by_its_own_batches(name):
-    objective = apart(FOLLOWED[name].make())
-    assert objective.target_encoder.training
-    objective(FOLLOWED[name].data())
-    for network in ("encoder", "target_encoder"):
-        assert getattr(objective, network).layer4[0].bn2.num_batches_tracked > 0
-    assert objective.target_encoder.bn1.num_batches_tracked == 2  # once for each global view, by itself
-    statistics = objective.target_encoder.layer4[0].bn2.running_mean
-    assert not torch.allclose(statistics, objective.encoder.layer4[0].bn2.running_mean)
 
 
 def test_continued_pretraining_finds_every_module_of_its_parent(make):

@@ -14,6 +14,10 @@ from bench.nn.heads import Diagonal
 from bench.objectives import OBJECTIVES
 
 CASES = load()
+CONSTANT_RATE = ("moco", "moco_v2", "clsa", "densecl", "cast")  # of the keys' networks
+# How full views go through the networks, where small crops can be added to them.
+ONE_BY_ONE = ("byol", "two_loss", "moco_v3", "barlow_twins", "pixpro", "detcon")
+TOGETHER = ("simclr", "dcl", "dclw", "simple_contrastive", "hard_contrastive", "dino")
 
 
 def those(where):
@@ -53,6 +57,56 @@ def test_terms_are_scalars_and_gradient_reaches_exactly_what_is_trained(case: Ca
     dead = {name for name, p in objective.named_parameters() if p.grad is not None and not p.grad.any()}
     assert not {name for name in dead if not name.endswith("bias")}
     assert not any(buffer.requires_grad for buffer in objective.buffers())
+
+
+@those(lambda case: case.frozen in (("target_",), ("key_",)))
+def test_what_follows_has_no_gradient_and_moves_by_its_parameters_alone(case: Case):
+    """The rate is constant or goes along a half cosine to 1."""
+    (prefix,) = case.frozen
+    objective = apart(case.make(**{"momentum" if prefix == "key_" else "tau0": 0.9}))
+    online = dict(objective.named_parameters())
+    followers = {key: p for key, p in online.items() if key.startswith(prefix)}
+    assert {key.partition(".")[0] for key in followers} >= {f"{prefix}encoder", f"{prefix}projector"}
+    assert case.settings["name"] != "dino" or "target_last_layer.weight" in followers
+    objective(case.data())["loss"].backward()
+    assert not any(p.requires_grad or p.grad is not None for p in followers.values())
+    buffers = {key: b.clone() for key, b in objective.named_buffers() if key != "teacher_temperature"}
+    for progress, rate in ((0.0, 0.9), (0.5, 0.95), (1.0, 1.0)):
+        rate = 0.9 if case.settings["name"] in CONSTANT_RATE else rate
+        before = {key: p.clone() for key, p in followers.items()}
+        objective.after_step(progress)
+        for key, p in followers.items():
+            expected = rate * before[key] + (1 - rate) * online[key.removeprefix(prefix)].detach()
+            tolerance = {"rtol": 0, "atol": 0} if rate == 1 else {}
+            torch.testing.assert_close(p.detach(), expected, msg=key, **tolerance)
+    assert all(torch.equal(objective.get_buffer(key), buffer) for key, buffer in buffers.items())
+
+
+@those(lambda case: case.settings["name"] in ("byol", "two_loss", "patch_byol"))
+def test_the_target_normalises_by_its_own_batches(case: Case):
+    objective = apart(case.make())
+    assert objective.target_encoder.training
+    objective(case.data())
+    for network in ("encoder", "target_encoder"):
+        assert getattr(objective, network).layer4[0].bn2.num_batches_tracked > 0
+    assert objective.target_encoder.bn1.num_batches_tracked == 2  # once for each global view, by itself
+    statistics = objective.target_encoder.layer4[0].bn2.running_mean
+    assert not torch.allclose(statistics, objective.encoder.layer4[0].bn2.running_mean)
+
+
+@those(lambda case: case.settings["name"] in ONE_BY_ONE + TOGETHER and len(case.sizes) == 4)
+def test_small_crops_go_through_the_online_network_alone_and_all_in_one_forward(case: Case):
+    """Full views go one by one or, where batch norm sees both in the paper, together."""
+    objective, (_, full, small, _) = case.make(), case.sizes
+    shapes = {part: [] for part in ("encoder", "target_encoder", "key_encoder") if hasattr(objective, part)}
+    for part, seen in shapes.items():
+        convolution = getattr(objective, part).conv1
+        convolution.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(tuple(inputs[0].shape)))
+    objective(case.data())
+    n, together = case.n, case.settings["name"] in TOGETHER
+    views = [(2 * n, 3, full, full)] if together else [(n, 3, full, full)] * 2
+    assert shapes.pop("encoder") == [*views, (2 * n, 3, small, small)]
+    assert all(seen == views for seen in shapes.values())
 
 
 @those(lambda case: case.lowers)

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from cases import apart, assert_same_gradients, load
+from cases import apart, assert_same_gradients
 from narrow import NarrowEncoder
 
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, MOCO_V2_VIEWS, View
@@ -17,13 +17,6 @@ from bench.nn.multi_crop import by_resolution
 from bench.objectives import build
 
 HEADS = {"byol": {"hidden_dim": 12, "projection_dim": 6}, "simsiam": {"hidden_dim": 5, "projection_dim": 10}}
-ONE_BY_ONE = ("byol", "two_loss", "moco_v3", "barlow_twins", "pixpro", "detcon")
-TOGETHER = ("simclr", "dcl", "dclw", "simple_contrastive", "hard_contrastive", "dino")
-WITH_CROPS = {
-    name: case
-    for name, case in load().items()
-    if len(case.sizes) == 4 and case.settings["name"] in ONE_BY_ONE + TOGETHER
-}
 
 
 def small(name, **settings):
@@ -105,22 +98,6 @@ def test_byol_without_crops_is_bit_for_bit_what_it_was(batch):
     loss.backward()
     expected.backward()
     assert_same_gradients(objective, reference, rtol=0, atol=0)
-
-
-@pytest.mark.parametrize("name", WITH_CROPS)
-def test_small_crops_go_through_the_online_network_alone_and_all_in_one_forward(name):
-    """Full views go one by one or, where batch norm sees both in the paper, together."""
-    case = WITH_CROPS[name]
-    objective, (_, full, small_crop, _) = case.make(), case.sizes
-    shapes = {part: [] for part in ("encoder", "target_encoder", "key_encoder") if hasattr(objective, part)}
-    for part, seen in shapes.items():
-        convolution = getattr(objective, part).conv1
-        convolution.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(tuple(inputs[0].shape)))
-    objective(case.data())
-    n, together = case.n, case.settings["name"] in TOGETHER
-    views = [(2 * n, 3, full, full)] if together else [(n, 3, full, full)] * 2
-    assert shapes.pop("encoder") == [*views, (2 * n, 3, small_crop, small_crop)]
-    assert all(seen == views for seen in shapes.values())
 
 
 def test_one_forward_for_each_run_of_one_size_in_the_order_of_views():

@@ -28,8 +28,6 @@ from bench.stages.job import Job
 from bench.stages.pretrain import start
 from bench.train.checkpoint import LAST, write
 
-torch.set_num_threads(1)
-
 
 def recipe(objective: str = "byol", **values: Any) -> Recipe:
     heads = {"hidden_dim": 32, "projection_dim": 16} if objective == "byol" else {}

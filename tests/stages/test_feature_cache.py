@@ -163,16 +163,8 @@ def test_what_ends_early_leaves_no_entry(
     assert entries(tmp_path) == []
 
 
-def test_features_of_a_trunk_that_changed_are_not_kept(
-    stage: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = FrozenTrunk.features
-
-    def nudged(self: FrozenTrunk, images: Tensor) -> Tensor:
-        self.encoder.bn1.running_mean.add_(1e-3)
-        return real(self, images)
-
-    monkeypatch.setattr(FrozenTrunk, "features", nudged)
+@pytest.mark.usefixtures("nudged_trunk")
+def test_features_of_a_trunk_that_changed_are_not_kept(stage: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match="The frozen trunk changed"):
         stage(neighbours())
     assert entries(tmp_path) == []

@@ -166,16 +166,8 @@ def test_results_do_not_depend_on_batches_and_workers(tmp_path: Path, trunk_fold
     assert run(make_job(tmp_path / "b", trunk_folder, imagenet, batch_size=7, workers=1)) == one
 
 
-def test_a_trunk_that_changes_is_found(
-    tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = FrozenTrunk.features
-
-    def nudged(self: FrozenTrunk, images: Tensor) -> Tensor:
-        self.encoder.bn1.running_mean.add_(1e-3)
-        return real(self, images)
-
-    monkeypatch.setattr(FrozenTrunk, "features", nudged)
+@pytest.mark.usefixtures("nudged_trunk")
+def test_a_trunk_that_changes_is_found(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
     with pytest.raises(StageFailed, match="The frozen trunk changed"):
         run(make_job(tmp_path / "a", trunk_folder, imagenet))
 

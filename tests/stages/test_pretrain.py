@@ -27,8 +27,6 @@ from bench.stages.job import Job
 from bench.stages.pretrain import run, start, starting_file
 from bench.train.checkpoint import read
 
-torch.set_num_threads(1)  # so small a network only loses by more
-
 HEADS = {"hidden_dim": 32, "projection_dim": 16}
 
 

@@ -38,13 +38,10 @@ NORM = {"type": "BN"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def quiet() -> Iterator[None]:
     logging.disable(logging.INFO)  # mmengine lists every initialisation
     yield
     logging.disable(logging.NOTSET)
-    torch.set_num_threads(before)
 
 
 def psp(align_corners: bool = False, **changes: Any) -> dict[str, Any]:

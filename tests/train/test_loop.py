@@ -13,9 +13,8 @@ from typing import Any
 import pytest
 import stand_in
 import torch
-from stand_in import StandIn, lines, recipe, source, train
+from stand_in import StandIn, Waits, lines, recipe, source, train
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.config.recipe import Recipe
 from bench.errors import BadInput, StageFailed
@@ -188,16 +187,6 @@ def test_channels_last_reaches_weights_and_images(tmp_path: Path) -> None:
         fit(model, spies, config, seed=0, steps_per_epoch=3, folder=tmp_path / str(on))  # type: ignore[arg-type]
         assert model.encoder[0].weight.is_contiguous(memory_format=torch.channels_last) is on
     assert layouts == [torch.channels_last] * 9 + [None] * 9
-
-
-class Waits(TorchDispatchMode):
-    """Counts what would make the host wait for a device."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func in {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default}
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw", "lars"])

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 import stand_in
 import torch
-from stand_in import lines, recipe, train
+from stand_in import Waits, lines, recipe, train
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.config.recipe import OptimizerSettings, Recipe
 from bench.data.views import Batch
@@ -123,16 +122,6 @@ def _raises_at(step: int) -> Any:
             raise KeyboardInterrupt
 
     return hook
-
-
-class Waits(TorchDispatchMode):
-    """Counts what would make the host wait for a device."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func in {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default}
-        return func(*args, **(kwargs or {}))
 
 
 @pytest.mark.parametrize("switches", [{}, {"checkpoint_activations": True}, {"lars": "timm"}])
