@@ -113,7 +113,7 @@ def test_the_installed_package_works_outside_the_checkout(tmp_path: Path) -> Non
         (["run", "--pretrain", "coco", "--profile", "mini"], ["coco", "--data-root"]),
     ],
 )
-def test_bad_words_get_one_sentence(bench: Run, tmp_path: Path, words: list[str], parts: list[str]) -> None:
+def test_bad_arguments_get_one_sentence(bench: Run, tmp_path: Path, words: list[str], parts: list[str]) -> None:
     refused(bench(*words), *parts)
     assert not list(tmp_path.rglob("*.ckpt"))
 

@@ -67,7 +67,7 @@ def test_a_change_downstream_changes_that_stage_alone() -> None:
     assert changed == {"knn coco--imagenet_knn-s0"}
 
 
-def test_a_change_of_pretraining_changes_all_that_hangs_on_it() -> None:
+def test_a_change_of_pretraining_changes_all_that_depends_on_it() -> None:
     before = prints(planned([recipe()], [task()]))
     after = prints(planned([recipe(epochs=2)], [task()]))
     assert all(before[name] != after[name] for name in before)
@@ -165,7 +165,7 @@ def test_protocol_hash_depends_on_what_is_measured_and_how() -> None:
     assert len(protocol_hash(task())) == 12
 
 
-def test_states_ask_only_for_what_a_missing_result_needs() -> None:
+def test_only_what_a_missing_result_needs_is_to_do() -> None:
     stages = planned([recipe(), recipe("random_init")], [task(), task("imagenet_linear")])
     by_name = {f"{stage.kind} {stage.label}": stage for stage in stages}
 

@@ -60,7 +60,7 @@ def test_file_name_is_the_one_that_the_plan_looks_for() -> None:
     assert record.file_name == expected
 
 
-def test_a_record_once_written_stays(tmp_path: Path) -> None:
+def test_a_record_is_never_overwritten(tmp_path: Path) -> None:
     file = write(make(), tmp_path)
     before = file.read_bytes()
     assert write(make(metrics={"top1_percent": 99.0}), tmp_path) == file
@@ -153,7 +153,7 @@ def test_no_folder_holds_no_records(tmp_path: Path) -> None:
     assert read_all(tmp_path / "nowhere") == []
 
 
-def test_environment_tells_versions_and_hardware() -> None:
+def test_the_environment_has_versions_and_hardware() -> None:
     described = environment(["NVIDIA X"])
     assert described["versions"]["torch"].startswith("2.")
     assert described["versions"]["mmseg"]

@@ -238,7 +238,7 @@ def test_an_unreadable_image_keeps_its_position(photos: Path) -> None:
     assert (batch.index, batch.skipped) == (6, 1)
 
 
-def test_what_was_skipped_before_an_interrupt_fails_after_it_if_it_shall(photos: Path, monkeypatch: Any) -> None:
+def test_images_skipped_before_an_interrupt_fail_after_it_without_skip(photos: Path, monkeypatch: Any) -> None:
     (photos / "train2017" / f"{5:012d}.jpg").write_bytes(b"torn")
 
     def stop(*_: object) -> None:
@@ -325,7 +325,7 @@ def test_an_interrupt_at_any_moment_changes_no_byte(photos: Path, tmp_path: Path
     assert begun_late > 10  # work was not done twice
 
 
-def test_what_an_interrupt_left_is_not_gone_on_with_for_other_data(photos: Path, monkeypatch: Any) -> None:
+def test_an_interrupted_pack_is_not_continued_with_other_data(photos: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(unfinished, "COMMIT_IMAGES", 4)
 
     def stop(*_: object) -> None:
@@ -339,7 +339,7 @@ def test_what_an_interrupt_left_is_not_gone_on_with_for_other_data(photos: Path,
     flip(partial / "index.bin", 12 * unfinished.ROW.itemsize + 3)  # a torn row: all from there on is done again
     assert len(unfinished._whole_rows(partial / "index.bin")) == 12
     with (partial / "data-00000.bin").open("r+b") as opened:
-        opened.truncate(100)  # the disk lost what the rows speak of: all is done again
+        opened.truncate(100)  # the disk lost pixels that the rows point to: all is done again
     pack = made(photos)
     assert verify(pack, photos) == []
     assert tree(pack.folder) == tree(made(photos, to=photos / "other").folder)
@@ -388,7 +388,7 @@ def test_processes_end_when_the_one_that_writes_is_killed(photos: Path, tmp_path
         time.sleep(0.1)
 
 
-def test_two_at_once(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_writers_at_once(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = []
 
     def meanwhile(*_: object) -> None:

@@ -61,7 +61,7 @@ def load(file: Path) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", FOLDERS)
-def test_the_readers_of_the_originals_read_it(rendered: Path, dataset: str) -> None:
+def test_readers_of_the_original_data_sets_read_it(rendered: Path, dataset: str) -> None:
     report = check(dataset, rendered / dataset)
     assert report.ok, report.lines()
     counts = {split: sum(groups.values()) for split, groups in report.counts.items()}
@@ -150,7 +150,7 @@ def test_an_interrupted_rendering_leaves_nothing(tmp_path: Path) -> None:
     assert check("coco", tmp_path / "coco").ok
 
 
-def test_what_others_put_there_stays(tmp_path: Path, coco: Path) -> None:
+def test_other_files_in_the_folder_stay(tmp_path: Path, coco: Path) -> None:
     before = contents(coco)
     with pytest.raises(BadInput, match="coco exists and was not rendered by bench; choose another folder"):
         render(coco.parent)
@@ -189,7 +189,7 @@ def test_every_stroke_paints_colour_and_label_alike(number: int) -> None:
         assert (kinds[told_apart] == np.array(KIND_NAMES)[canvas.kind][told_apart]).all()
 
 
-def test_who_rides_is_a_rider() -> None:
+def test_people_on_bicycles_and_motorcycles_are_riders() -> None:
     for painter, kinds in (
         (traffic.cyclist, ["bicycle", "rider"]),
         (traffic.motorcyclist, ["motorcycle", "rider"]),
@@ -203,7 +203,7 @@ def test_who_rides_is_a_rider() -> None:
             assert (canvas.instance == number).sum() > 30
 
 
-def test_light_and_shade_change_no_meaning() -> None:
+def test_light_and_shade_change_no_label() -> None:
     canvas = Canvas(8, 8)
     canvas.paint(canvas.x > 4, (0.5, 0.5, 0.5), "car", canvas.new("car"))
     kind, instance = canvas.kind.copy(), canvas.instance.copy()

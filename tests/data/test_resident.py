@@ -1,4 +1,4 @@
-"""A split on the training device: its views are the reference's in law and the device's in pixels; steps are exact."""
+"""A split on the training device: views distributed as the reference's, pixels as the device's; steps repeat."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_another_law_would_be_noticed(name: str) -> None:
+def test_another_distribution_would_be_noticed(name: str) -> None:
     view = replace(BYOL_VIEWS(SIDE)[1], **({"blur": 0.9} if name == "sigma" else {}))
     assert name in differing(view, replace(view, **CHANGES[name]), SIDE, SIDE)
 

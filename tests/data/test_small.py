@@ -322,7 +322,7 @@ def test_at_its_own_size_an_image_is_what_is_stored(both: Both) -> None:
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "stl10"])
-def test_an_image_that_is_read_is_nobody_elses(dataset: str, both: Both) -> None:
+def test_an_image_that_is_read_is_a_copy(dataset: str, both: Both) -> None:
     root, _ = both(dataset)
     data = EvalDataset(index(dataset, root, "train"), 32, 32)
     image = data.files.array(4)

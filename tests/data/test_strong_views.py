@@ -58,7 +58,7 @@ def test_each_step_but_the_identity_changes_the_image_and_keeps_its_size(name):
 
 
 @pytest.mark.parametrize("name", ["rotate", "shear_x", "shear_y", "translate_x", "translate_y"])
-def test_the_sign_turns_a_geometric_step_round(name):
+def test_the_sign_reverses_a_geometric_step(name):
     one, other = (np.asarray(strengthen(picture(), [(name, 5, negative)])) for negative in (False, True))
     assert not np.array_equal(one, other)
 

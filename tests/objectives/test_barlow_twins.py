@@ -32,7 +32,7 @@ def ours(z1, z2, weight):
     return invariance + weight * redundancy
 
 
-def by_hand(z1, z2, weight):
+def naive(z1, z2, weight):
     """Algorithm 1, entry by entry, with the ε of a batch norm."""
     n, d = z1.shape
     total = 0.0
@@ -44,9 +44,9 @@ def by_hand(z1, z2, weight):
     return total
 
 
-@pytest.mark.parametrize("reference", ["by hand", "lightly"])
+@pytest.mark.parametrize("reference", ["loops", "lightly"])
 def test_value_and_gradient_equal_the_loops_and_lightlys(reference):
-    theirs = by_hand if reference == "by hand" else lambda a, b, w: BarlowTwinsLoss(w)(a, b)
+    theirs = naive if reference == "loops" else lambda a, b, w: BarlowTwinsLoss(w)(a, b)
     results = []
     for loss in (lambda a, b: ours(a, b, 0.0051), lambda a, b: theirs(a, b, 0.0051)):
         inputs = [x.clone().requires_grad_() for x in known(6, 5)]
@@ -71,7 +71,7 @@ def test_scale_shift_and_order_of_images_do_not_matter_and_views_may_be_exchange
         torch.testing.assert_close(ours(*other, 0.0051), value, rtol=1e-3, atol=1e-3)
 
 
-def test_equal_views_without_redundancy_cost_nothing_and_opposite_ones_four_each():
+def test_equal_views_without_redundancy_have_loss_0_and_opposite_ones_4_a_dimension():
     z = torch.linalg.qr(known(32, 8)[0] - known(32, 8)[0].mean(0))[0] * 100
     z = z - z.mean(0)
     invariance, redundancy = to_identity(cross_correlation(z, z))
@@ -81,7 +81,7 @@ def test_equal_views_without_redundancy_cost_nothing_and_opposite_ones_four_each
     assert invariance.item() == pytest.approx(4 * 8, abs=1e-4)
 
 
-def test_collapsed_embeddings_cost_one_for_each_dimension():
+def test_collapsed_embeddings_have_a_loss_of_1_for_each_dimension():
     z = torch.ones(16, 6)
     invariance, redundancy = to_identity(cross_correlation(z, z))
     assert (invariance.item(), redundancy.item()) == (pytest.approx(6.0), pytest.approx(0.0))
@@ -116,7 +116,7 @@ def test_small_crops_are_compared_with_both_full_views_in_a_mean_that_keeps_its_
     v1, v2, *crops = data.views
     z = [project(v1), project(v2), *project(torch.cat(crops)).chunk(3)]
     pairs = [(a, b) for a in range(5) for b in (0, 1) if a != b]  # 2 of full views, 6 of crops
-    expected = sum(by_hand(z[a], z[b], 0.0051) for a, b in pairs) / len(pairs)
+    expected = sum(naive(z[a], z[b], 0.0051) for a, b in pairs) / len(pairs)
     terms = objective(data)
     torch.testing.assert_close(terms["loss"], expected)
     torch.testing.assert_close(terms["loss"].detach(), terms["invariance"] + 0.0051 * terms["redundancy"])

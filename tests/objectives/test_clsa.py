@@ -63,7 +63,7 @@ def test_where_both_views_agree_the_distributional_loss_is_the_entropy():
     torch.testing.assert_close(distributional(logits, logits), entropy)
 
 
-def test_a_candidate_out_of_reach_costs_much_and_not_infinity():
+def test_a_very_unlikely_candidate_has_a_large_finite_loss():
     far = torch.tensor([[1e4, 0.0]], requires_grad=True)
     loss = distributional(torch.tensor([[0.0, 1e4]]), far)
     loss.backward()

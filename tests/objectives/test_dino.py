@@ -35,7 +35,7 @@ def outputs(objective, views, prefix=""):
     return values
 
 
-def by_hand(teacher, student, center, teacher_temperature, student_temperature):
+def naive(teacher, student, center, teacher_temperature, student_temperature):
     total, count, n = 0.0, 0, len(teacher[0])
     for i, t in enumerate(teacher):
         for v, s in enumerate(student):
@@ -49,7 +49,7 @@ def by_hand(teacher, student, center, teacher_temperature, student_temperature):
     return total / count
 
 
-@pytest.mark.parametrize("which", ["by hand", "lightly"])
+@pytest.mark.parametrize("which", ["loops", "lightly"])
 @pytest.mark.parametrize("crops", [0, 2])
 def test_value_and_gradient_equal_the_loops_and_lightlys(which, crops, batch):
     objective, data = small(crops=crops), batch(64, 64, *[32] * crops)
@@ -64,7 +64,7 @@ def test_value_and_gradient_equal_the_loops_and_lightlys(which, crops, batch):
         loss.center.copy_(reference.center)
         expected = loss(teacher, student, teacher_temp=0.04)
     else:
-        expected = by_hand(teacher, student, reference.center.clone(), 0.04, 0.1)
+        expected = naive(teacher, student, reference.center.clone(), 0.04, 0.1)
     ours = objective(data)["loss"]
     torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-7)
     ours.backward()
@@ -124,7 +124,7 @@ def test_the_head_is_lightlys_up_to_where_it_starts():
     torch.testing.assert_close(head(x), z)
 
 
-def test_the_last_layer_is_held_for_a_share_of_the_run(batch):
+def test_the_last_layer_is_frozen_for_a_share_of_the_run(batch):
     objective, data = small(freeze_share=0.1), batch(64, 64, 32, 32)
     for progress, held in ((0.0, True), (0.099, True), (0.1, False)):
         objective(data)["loss"].backward()

@@ -60,7 +60,7 @@ def test_terms_are_scalars_and_gradient_reaches_exactly_what_is_trained(case: Ca
 
 
 @those(lambda case: case.frozen in (("target_",), ("key_",)))
-def test_what_follows_has_no_gradient_and_moves_by_its_parameters_alone(case: Case):
+def test_targets_and_keys_have_no_gradient_and_follow_by_their_parameters_alone(case: Case):
     """The rate is constant or goes along a half cosine to 1."""
     (prefix,) = case.frozen
     objective = apart(case.make(**{"momentum" if prefix == "key_" else "tau0": 0.9}))

@@ -31,7 +31,7 @@ def make(name, **settings):
     return build({"name": name, "queue_size": 8, "dim": 6, **settings}, NarrowEncoder()).double()
 
 
-def by_hand(q, k, queue, temperature):
+def naive(q, k, queue, temperature):
     """Equation 1, image by image, on unit vectors."""
     total = 0.0
     for i in range(len(q)):
@@ -54,9 +54,9 @@ def test_loss_and_gradient_are_equation_1_on_the_queue_before_the_batch(name, sy
     query, key = networks(reference)
     v1, v2 = data.views
     queue, tau = F.normalize(reference.queue.keys, dim=1), {"moco": 0.07, "moco_v2": 0.2}[name]
-    expected = by_hand(query(v1), key(v2).detach(), queue, tau)
+    expected = naive(query(v1), key(v2).detach(), queue, tau)
     if symmetric:
-        expected = expected + by_hand(query(v2), key(v1).detach(), queue, tau)  # a sum, as in the authors' notebook
+        expected = expected + naive(query(v2), key(v1).detach(), queue, tau)  # a sum, as in the authors' notebook
     loss = objective(data)["loss"]
     torch.testing.assert_close(loss, expected)
     loss.backward()
@@ -178,7 +178,7 @@ def test_small_crops_of_a_part_of_the_batch_are_normalised_by_themselves(name, b
     queue = other.queue.keys.clone()
     torch.manual_seed(0)
     value = other(data)["loss"]
-    expected = sum(by_hand(each, other.queue.keys[:4], queue, other.temperature) for each in q) / 3
+    expected = sum(naive(each, other.queue.keys[:4], queue, other.temperature) for each in q) / 3
     torch.testing.assert_close(value, expected)
 
 
@@ -254,7 +254,7 @@ def test_parts_of_the_batch_are_normalised_by_themselves_and_keys_among_other_im
     k[order] = torch.cat([key(v2[order[:2]]), key(v2[order[2:]])]).detach()
     queue = objective.queue.keys.clone()
     torch.manual_seed(0)
-    torch.testing.assert_close(objective(data)["loss"], by_hand(q, k, queue, objective.temperature))
+    torch.testing.assert_close(objective(data)["loss"], naive(q, k, queue, objective.temperature))
 
 
 def test_before_anything_is_learnt_the_loss_is_ln_of_all_candidates_at_a_high_temperature(name, batch):

@@ -50,7 +50,7 @@ def softplus(x):
     return torch.log1p(torch.exp(x))
 
 
-def logistic_by_hand(p, y):
+def naive_logistic(p, y):
     """½·[mean softplus(−s⁺) + mean softplus(s⁻)], pair by pair."""
     s = [[a @ b / (a.norm() * b.norm()) for b in y] for a in p]
     n = len(p)
@@ -73,7 +73,7 @@ def test_small_crops_predict_the_targets_of_both_views_in_both_losses(make, batc
     pairs = [(a, b) for a in range(5) for b in (0, 1) if a != b]
     cosines = [p[a][i] @ y[b][i] / (p[a][i].norm() * y[b][i].norm()) for a, b in pairs for i in range(4)]
     loss1 = 4 - 4 * sum(cosines) / len(cosines)
-    loss2 = sum(logistic_by_hand(p[a], y[b]) for a, b in pairs) / len(pairs)
+    loss2 = sum(naive_logistic(p[a], y[b]) for a, b in pairs) / len(pairs)
     terms = objective(data)
     torch.testing.assert_close(terms["loss1"], loss1.detach())
     torch.testing.assert_close(terms["loss2"], loss2.detach())
@@ -144,7 +144,7 @@ def test_weight_0_leaves_the_second_loss_alone(loss2, make, batch):
 
 
 @pytest.mark.parametrize("loss2", [*SLOT, "dense_byol"])
-def test_a_second_loss_of_weight_0_is_byol_and_is_still_told(loss2, make, batch):
+def test_a_second_loss_of_weight_0_is_byol_and_is_still_returned(loss2, make, batch):
     both, byol, data = make("two_loss", loss2=loss2, loss2_weight=0.0), make("byol"), batch(32, 32)
     whole = make("two_loss", loss2=loss2)
     for each in (both, byol, whole):

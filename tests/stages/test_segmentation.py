@@ -273,7 +273,7 @@ def test_the_sampler_starts_anywhere_and_shares_out_by_process() -> None:
     assert take(iter(DrawSampler(indices, seed=2)), 40) != alone
 
 
-def test_a_loader_process_obeys_its_parent_alone() -> None:
+def test_a_loader_process_ignores_signals_and_ends_with_its_parent() -> None:
     batches = iter(DataLoader(range(100), num_workers=1, worker_init_fn=_start_worker))  # type: ignore[arg-type]
     assert next(batches).item() == 0
     worker = batches._workers[0]
@@ -472,7 +472,7 @@ def test_a_subset_is_drawn_by_the_seed(run: Callable[..., dict[str, Any]], monke
         run("z", subset=6)
 
 
-def test_a_loss_that_is_lost_leaves_no_checkpoint(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_leaves_no_checkpoint(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match=r"The loss became (nan|inf) at iteration \d; lower lr\. No checkpoint"):
         run("x", lr=1e18)
     assert not (tmp_path / "x" / CHECKPOINT).exists()
@@ -481,7 +481,7 @@ def test_a_loss_that_is_lost_leaves_no_checkpoint(run: Callable[..., dict[str, A
 # ---------------------------------------------------------------------------------------------- bad input
 
 
-def test_no_proof_no_run(converted: Path, data: Path, tmp_path: Path) -> None:
+def test_without_a_proof_there_is_no_run(converted: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / TRUNK).symlink_to(converted / TRUNK)
     content = json.loads((converted / "proof.json").read_text(encoding="utf-8"))
     content["tensors"]["bn1.weight"]["sha256"] = "0" * 64

@@ -258,7 +258,7 @@ def main() -> None:
                 assert group == os.getpid(), "start this program in a session of its own"
                 program = f"import os, signal; os.killpg({group}, signal.SIGTERM)"
                 subprocess.run([sys.executable, "-c", program], check=False)
-                time.sleep(0.5)  # a worker that heard it is gone by now
+                time.sleep(0.5)  # a worker that got it has ended by now
             return super().forward(batch)
 
     with ranks_of(device="cpu") as ranks:

@@ -1,4 +1,4 @@
-"""Checkpoints written in the background: what they hold, what can go wrong, and what every way out waits for."""
+"""Checkpoints written in the background: what they hold, what can go wrong, and that every way to end waits for it."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_with_and_without_it_the_files_and_the_runs_are_the_same(tmp_path: Path,
     train(tmp_path / "a", recipe(checkpoint=settings | {"background": not on}))
     with pytest.raises(Crash):
         train(tmp_path / "b", recipe(checkpoint=settings | {"background": on}), hook=crash)
-    assert read(tmp_path / "b" / LAST)["step"] == 4  # the way out waited for it
+    assert read(tmp_path / "b" / LAST)["step"] == 4  # leaving waited for it
     train(tmp_path / "b", recipe(checkpoint=settings | {"background": on}))
     assert_same_run(tmp_path / "a", tmp_path / "b")
 
@@ -170,7 +170,7 @@ def test_the_next_save_waits_for_the_one_before(tmp_path: Path, gate: Gate) -> N
 
 
 @pytest.mark.parametrize("leaves", [None, KeyboardInterrupt, Crash])
-def test_every_way_out_waits(tmp_path: Path, gate: Gate, leaves: type[BaseException] | None) -> None:
+def test_every_way_to_end_waits(tmp_path: Path, gate: Gate, leaves: type[BaseException] | None) -> None:
     training = state(tmp_path)
     threading.Timer(0.3, gate.open.set).start()
     with pytest.raises(leaves) if leaves else nullcontext(), training:
@@ -188,7 +188,7 @@ def test_a_run_that_leaves_writes_at_once(tmp_path: Path, gate: Gate) -> None:
         assert gate.order == [f"begin {LAST}", f"end {LAST}"]
 
 
-def test_a_dead_weight_is_met_before_writing_begins(tmp_path: Path, gate: Gate) -> None:
+def test_a_weight_that_is_not_finite_is_noticed_before_writing_begins(tmp_path: Path, gate: Gate) -> None:
     gate.open.set()
     words = r"After step 2 0\.weight held nan .*last\.ckpt of step 1 stays"
     with pytest.raises(StageFailed, match=words), state(tmp_path) as training:  # noqa: PT012
@@ -200,7 +200,7 @@ def test_a_dead_weight_is_met_before_writing_begins(tmp_path: Path, gate: Gate) 
     assert [file.name for file in tmp_path.iterdir()] == [LAST]
 
 
-def test_sums_that_overflow_convict_nobody(tmp_path: Path) -> None:
+def test_weights_whose_sum_overflows_are_still_finite(tmp_path: Path) -> None:
     with state(tmp_path) as training:
         training.objective.state_dict()["1.running_var"].fill_(3e38)
         training.save()
@@ -216,7 +216,7 @@ def full(folder: Path) -> StageFailed:
     return StageFailed(f"Cannot write {folder / LAST} (No space left on device)")
 
 
-def test_a_full_disk_is_told_by_the_next_save(tmp_path: Path, gate: Gate) -> None:
+def test_a_full_disk_is_reported_by_the_next_save(tmp_path: Path, gate: Gate) -> None:
     gate.open.set()
     with state(tmp_path) as training:
         training.save()
@@ -227,12 +227,12 @@ def test_a_full_disk_is_told_by_the_next_save(tmp_path: Path, gate: Gate) -> Non
         with pytest.raises(StageFailed, match=FULL.format(r"last\.ckpt of step 1 stays")):
             training.save()
         assert read(tmp_path / LAST)["step"] == 1
-        gate.failure = None  # told once: there is space again
+        gate.failure = None  # reported once: there is space again
         training.save()
     assert read(tmp_path / LAST)["step"] == 2
 
 
-def test_a_full_disk_is_told_at_the_end_and_on_the_way_out(tmp_path: Path, gate: Gate) -> None:
+def test_a_full_disk_is_reported_at_the_end_and_when_leaving(tmp_path: Path, gate: Gate) -> None:
     gate.open.set()
     gate.failure = full(tmp_path)
     words = FULL.format("there is no checkpoint yet")
@@ -254,7 +254,7 @@ def test_a_failure_in_a_run_ends_it(tmp_path: Path, gate: Gate) -> None:
     assert not (tmp_path / LAST).exists()
 
 
-def test_the_ranks_that_wrote_nothing_are_told_too(tmp_path: Path) -> None:
+def test_ranks_that_write_nothing_fail_with_the_first(tmp_path: Path) -> None:
     @dataclass(frozen=True)
     class Second(Ranks):
         def sums(self, *numbers: int) -> tuple[int, ...]:

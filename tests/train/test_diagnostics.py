@@ -1,4 +1,4 @@
-"""What is seen of a run while it trains; that looking changes nothing; and that a collapse is told from health."""
+"""Diagnostics of a run while it trains: what they log, that they change nothing, and which runs count as collapsed."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_the_settings_are_in_no_fingerprint() -> None:
     assert hashed_settings(recipe()) == hashed_settings(recipe(**look(guard="stop")))
 
 
-def test_a_look_that_goes_wrong_ends_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_diagnostic_ends_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def broken() -> HeldOut:
         raise OSError("the disk is gone")
 
@@ -219,7 +219,7 @@ def test_by_default_looking_costs_a_hundredth_of_the_training() -> None:
 
 
 @pytest.mark.parametrize("collapse", ["point", "line"])
-def test_a_collapse_is_said_once_and_the_run_goes_on(
+def test_a_collapse_is_reported_once_and_the_run_goes_on(
     tmp_path: Path, collapse: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, metrics = train(tmp_path, recipe(**look()), collapse=collapse)
@@ -257,7 +257,7 @@ def test_a_collapse_in_the_last_step_does_not_count_as_finished(tmp_path: Path) 
             train(tmp_path, config, collapse="point")
 
 
-def test_an_encoder_that_nobody_trained_has_not_collapsed() -> None:
+def test_an_untrained_encoder_has_not_collapsed() -> None:
     from bench.nn.encoder import build_encoder
 
     encoder = build_encoder("resnet18", 0).eval()

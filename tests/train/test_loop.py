@@ -230,7 +230,7 @@ def dead_after(step: int, folder: Path) -> None:
     fit(model, source(config), config, seed=7, steps_per_epoch=3, folder=folder)  # type: ignore[arg-type]
 
 
-def test_a_dead_weight_never_replaces_a_good_checkpoint(tmp_path: Path) -> None:
+def test_weights_that_are_not_finite_never_replace_a_good_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match=r"After step 4 projector\.weight held nan .*last\.ckpt of step 2 stays"):
         dead_after(4, tmp_path)
     assert read(tmp_path / LAST)["step"] == 2
@@ -238,13 +238,13 @@ def test_a_dead_weight_never_replaces_a_good_checkpoint(tmp_path: Path) -> None:
     train(tmp_path, recipe(log_every=100, checkpoint={"every_steps": 2}))
 
 
-def test_a_dead_loss_is_met_before_the_next_checkpoint(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_noticed_before_the_next_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match=r"loss became nan by step 6; last\.ckpt of step 4 stays"):
         dead_after(5, tmp_path)
     assert read(tmp_path / LAST)["step"] == 4
 
 
-def test_a_dead_loss_is_met_at_the_next_log_step(tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_is_noticed_at_the_next_log_step(tmp_path: Path) -> None:
     class Dead(StandIn):
         def forward(self, batch: stand_in.Batch) -> dict[str, Tensor]:
             terms = super().forward(batch)
