@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from cases import assert_same_gradients
+from cases import assert_same_gradients, known
 from lightly.loss import BarlowTwinsLoss
 from narrow import NarrowEncoder
 from torch import nn
@@ -18,13 +18,6 @@ from bench.train.optim import build_optimizer, set_rates
 
 def small(**settings):
     return build({"name": "barlow_twins", "projection_dim": 10, **settings}, NarrowEncoder()).double()
-
-
-def known(n=32, d=64):
-    generator = torch.Generator().manual_seed(0)
-    a = torch.randn(n, d, dtype=torch.float64, generator=generator)
-    b = torch.randn(n, d, dtype=torch.float64, generator=generator)
-    return 0.3 * a, 0.3 * (0.5 * a + b)
 
 
 def ours(z1, z2, weight):

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from cases import assert_same_gradients
+from cases import assert_same_gradients, known
 from lightly.loss import VICRegLLoss, VICRegLoss
 from narrow import NarrowEncoder
 from torch import nn
@@ -26,13 +26,6 @@ def small(name="vicreg", **settings):
 
 def normal(*shape, seed=0):
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
-
-
-def known():
-    generator = torch.Generator().manual_seed(0)
-    a = torch.randn(32, 64, dtype=torch.float64, generator=generator)
-    b = torch.randn(32, 64, dtype=torch.float64, generator=generator)
-    return 0.3 * a, 0.3 * (0.5 * a + b)
 
 
 def ours(z1, z2):
