@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput, nearest, one_line
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ def load(source: Source) -> Any:
     try:
         module = import_module(source.module) if source.module is not None else _run(source)
     except Exception as error:
-        reason = " ".join(str(error).split()) or "no reason given"
-        raise BadInput(f"{source.file} cannot be imported ({type(error).__name__}: {reason}); correct it.") from error
+        kind = type(error).__name__
+        raise BadInput(f"{source.file} cannot be imported ({kind}: {one_line(error)}); correct it.") from error
     try:
         return getattr(module, source.attribute)
     except AttributeError as error:

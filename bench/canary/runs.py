@@ -19,7 +19,7 @@ from bench.canary.verdict import (
     read_expected,
     write_expected,
 )
-from bench.errors import BadInput, Interrupted, nearest
+from bench.errors import BadInput, Interrupted, nearest, one_line
 
 __all__ = ["VERSION", "check", "plant", "record"]
 
@@ -135,4 +135,4 @@ def _run(case: Canary, root: Path, conditions: Conditions, mistake: str) -> Meas
             return start
         return run(case, root, MISTAKES[mistake])
     except RuntimeError as error:  # such as shapes that no longer fit; a fault of the planting itself is not one
-        return Measurements((), raised=f"{type(error).__name__}: {' '.join(str(error).split())[:120]}")
+        return Measurements((), raised=f"{type(error).__name__}: {one_line(error)}")

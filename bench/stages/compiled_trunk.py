@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from bench.errors import one_line
+
 # GFLOP of a forward at 224×224, for comparing the work of architectures.
 GFLOP = {"resnet18": 3.6, "resnet50": 8.2}
 STEM_WORK = {"imagenet": 1, "stl": 4, "cifar": 16}  # what finer maps multiply it by, but for the stem's own share
@@ -46,7 +48,7 @@ def compile_frozen(network: nn.Module, example: Tensor) -> Callable[[Tensor], Te
         with inductor.patch(freezing=True), torch.inference_mode():
             program(example)
     except Exception as error:  # no compiler, no headers, an operator that is not known: the remedy is the same
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        print(f"the trunk is not compiled ({type(error).__name__}: {reason}); it runs all the same, slower", flush=True)
+        kind = type(error).__name__
+        print(f"the trunk is not compiled ({kind}: {one_line(error)}); it runs all the same, slower", flush=True)
         return None
     return program

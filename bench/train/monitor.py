@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from bench.config.recipe import DiagnosticsSettings, Recipe
 from bench.data.held_out import HeldOut
 from bench.data.views import normalised
-from bench.errors import StageFailed
+from bench.errors import StageFailed, one_line
 from bench.losses.uniformity import alignment
 from bench.nn.representation import (
     centred,
@@ -85,11 +85,8 @@ class Diagnostics:
             # A run of days must not end because looking at it went wrong, unless it was asked to end by what is seen.
             if self.settings.guard == "stop":
                 raise
-            reason = " ".join(str(error).split())[:200]
-            print(
-                f"{self.recipe.name}: no diagnostics from here on ({type(error).__name__}: {reason}); the run goes on",
-                flush=True,
-            )
+            why = f"{type(error).__name__}: {one_line(error)}"
+            print(f"{self.recipe.name}: no diagnostics from here on ({why}); the run goes on", flush=True)
             self._load = None
             return {}
         values = {f"diagnostics/{name}/{key}": value for name, some in measured.items() for key, value in some.items()}

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bench.config.recipe import Recipe
-from bench.errors import BadInput, StageFailed
+from bench.errors import BadInput, StageFailed, one_line
 from bench.train.background import Writer
 from bench.train.checkpoint import LAST, assert_finite, epoch_file, read
 from bench.train.distributed import Ranks
@@ -77,8 +77,7 @@ class State:
             self.objective.load_state_dict(content["objective"])
             self.optimizer.load_state_dict(content["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise BadInput(f"{file} does not fit this run ({reason}); {remedy}.") from error
+            raise BadInput(f"{file} does not fit this run ({one_line(error)}); {remedy}.") from error
         self.meter.load(content["meter"], self.ranks.device)
         self.step, self.skipped, self.logged = content["step"], content["skipped"], content["logged"]
         self.last_good = self._before = f"{LAST} of step {self.step} stays"
