@@ -44,7 +44,13 @@ def entries(group: str) -> dict[str, str]:
 
 
 def locate(
-    name: str, group: str, folder: Path | None = None, *, what: str = "name", known: Iterable[str] = ()
+    name: str,
+    group: str,
+    folder: Path | None = None,
+    *,
+    what: str = "name",
+    where: str = "",
+    known: Iterable[str] = (),
 ) -> Source:
     """Return where the class of that name is, without importing it.
 
@@ -53,6 +59,7 @@ def locate(
         group: of entry points, such as `bench.datasets`.
         folder: where a relative path is looked for first, as that of the config; else in the working directory.
         what: what it should be, for messages, such as "data set".
+        where: what names it, for messages, such as " in my_config.py".
         known: names that the caller knows by itself, for messages.
 
     Raises BadInput when there is no such file, module or name.
@@ -61,19 +68,19 @@ def locate(
     if not colon or not place or not attribute.isidentifier():
         names = [*known, *entries(group)]
         hint = nearest(name, names) or f"; known: {', '.join([*names, 'package.module:Class and file.py:Class'])}."
-        raise BadInput(f"Unknown {what} {name!r}{hint}")
+        raise BadInput(f"Unknown {what} {name!r}{where}{hint}")
     if place.endswith(".py"):
         folders = [*([folder] if folder is not None else []), Path.cwd()]
         file = next((parent / place for parent in folders if (parent / place).is_file()), None)
         if file is None:
             places = " nor in ".join(str(parent) for parent in dict.fromkeys(folders))
-            raise BadInput(f"The {what} {name!r} names {place}, which is not in {places}; correct the path.")
+            raise BadInput(f"The {what} {name!r}{where} names {place}, which is not in {places}; correct the path.")
         return Source(file.resolve(), attribute, None)
     module = module_file(place)
     if module is None:
         raise BadInput(
-            f"The {what} {name!r} names the module {place}, which is not installed; install its package, or give "
-            "path/to/file.py:Class."
+            f"The {what} {name!r}{where} names the module {place}, which is not installed; install its package, or "
+            "give path/to/file.py:Class."
         )
     return Source(module, attribute, place)
 

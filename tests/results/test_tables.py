@@ -12,7 +12,7 @@ from example_records import THREE, linear, lines_of, make, pspnet
 from bench.config.studies import tables_of
 from bench.errors import BadInput
 from bench.record import Record, write
-from bench.results.formats import render
+from bench.results.formats import SUFFIXES, render
 from bench.results.published import read_published
 from bench.results.sections import Section
 from bench.results.tables import build_tables, check_tables, pages_of, write_tables
