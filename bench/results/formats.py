@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -164,17 +162,15 @@ def _html(sections: Sequence[Section], heading: Heading) -> str:
 
 def _csv(sections: Sequence[Section], _heading: Heading) -> str:
     """One line a row, the union of all columns; values rounded to six decimals."""
+    import pandas as pd
+
     lines: list[dict[str, str]] = []
     for section in sections:
         for row in section.rows:
             line = {"section": section.key, "published": "yes" if row.published else "no"}
             lines.append(line | dict(zip(section.leading, row.leading, strict=True)) | _csv_cells(section, row))
-    fields = list(dict.fromkeys(["section", "published", *(name for line in lines for name in line)]))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fields, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    fields = dict.fromkeys(["section", "published", *(name for line in lines for name in line)])
+    return pd.DataFrame(lines, columns=list(fields)).to_csv(index=False, lineterminator="\n")
 
 
 def _csv_cells(section: Section, row: Row) -> dict[str, str]:
