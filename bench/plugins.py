@@ -34,6 +34,11 @@ class Source:
         """16 hex digits of the file's content."""
         return hashlib.sha256(self.file.read_bytes()).hexdigest()[:16]
 
+    @property
+    def portable(self) -> str:
+        """The name without a path of this machine."""
+        return f"{self.module or self.file.name}:{self.attribute}"
+
     def __str__(self) -> str:
         return f"{self.module or self.file}:{self.attribute}"
 

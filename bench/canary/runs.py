@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from bench.canary.cases import CONDITIONS, Canary, Conditions, canaries, canary
-from bench.canary.shapes import VERSION, render_images
+from bench.canary.shapes import render_images
 from bench.canary.verdict import (
     Expected,
     Measurements,
@@ -20,8 +20,6 @@ from bench.canary.verdict import (
     write_expected,
 )
 from bench.errors import BadInput, Interrupted, nearest, one_line
-
-__all__ = ["VERSION", "check", "plant", "record"]
 
 Report = Callable[[str, Measurements, list[str]], None]
 

@@ -228,7 +228,7 @@ def check_arguments(objective: Mapping[str, Any], source: Path) -> dict[str, Any
     values = {key: value for key, value in objective.items() if key != "name"}
     check_values(values, settings, f" in {source}")
     if place.module is None:  # a process in another folder must find it, too
-        name = f"{place.file}:{place.attribute}"
+        name = str(place)
     return {"name": name} | {key: setting.default for key, setting in settings.items()} | values
 
 
@@ -242,8 +242,7 @@ def portable(objective: Mapping[str, Any]) -> dict[str, Any]:
     if name in objectives() or (":" not in name and name not in entries(GROUP)):
         return dict(objective)
     source = locate(name)
-    name = f"{source.module or source.file.name}:{source.attribute}"
-    return {**objective, "name": name, "source": source.hash}
+    return {**objective, "name": source.portable, "source": source.hash}
 
 
 @cache

@@ -281,7 +281,7 @@ def portable_kind(kind: str) -> dict[str, str]:
     if kind in KINDS:
         return {"kind": kind}
     source = locate(kind, GROUP, what="kind", known=KINDS)
-    return {"kind": f"{source.module or source.file.name}:{source.attribute}", "kind_source": source.hash}
+    return {"kind": source.portable, "kind_source": source.hash}
 
 
 def metrics_of(kind: str) -> Mapping[str, str]:

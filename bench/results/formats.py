@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput, nearest_or_all
 from bench.results.sections import Cell, Column, Row, Section
 
 SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex", "html": "html"}
@@ -57,7 +57,7 @@ def render(sections: Sequence[Section], format: str, heading: Heading = TRANSFER
     """
     writers = {"markdown": _markdown, "csv": _csv, "latex": _latex, "html": _html}
     if format not in writers:
-        raise BadInput(f"Unknown format {format!r}{nearest(format, writers) or '; known: ' + ', '.join(writers) + '.'}")
+        raise BadInput(f"Unknown format {format!r}{nearest_or_all(format, writers)}")
     return writers[format](sections, heading)
 
 

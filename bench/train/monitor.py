@@ -30,7 +30,7 @@ from bench.nn.representation import (
     tolerance,
 )
 from bench.train.distributed import Ranks
-from bench.train.metrics_log import FILE, read_metrics
+from bench.train.metrics_log import read_metrics
 from bench.train.precision import is_bf16
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Diagnostics:
 
     def resume(self, folder: Path, start: int) -> None:
         """Go on counting checks in a row from the log of a run that stands at step `start`."""
-        if self._load is None or not start or not (folder / FILE).is_file():
+        if self._load is None or not start:
             return
         rows = [line[ROW] for line in read_metrics(folder) if ROW in line]
         self._row = int(rows[-1]) if rows else 0
