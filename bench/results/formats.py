@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.errors import BadInput, nearest_or_all
-from bench.results.sections import Cell, Column, Row, Section
+from bench.results.sections import EMPTY, Cell, Column, Row, Section
 
 SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex", "html": "html"}
 
 ORIGIN = "Derived from the records by bench table; never edited."
-EMPTY = "–"
 
 
 @dataclass(frozen=True)
