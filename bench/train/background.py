@@ -113,7 +113,7 @@ class Saving:
         self.ranks, self.writer = ranks, Writer()
         self._failure: Exception | None = None  # what went wrong with the writing, until it was raised
 
-    def worded(self, error: StageFailed) -> str:
+    def explain(self, error: StageFailed) -> str:
         """Return a message for a person: the error, which checkpoint stays, and the remedy."""
         raise NotImplementedError
 
@@ -122,16 +122,16 @@ class Saving:
 
         Raises StageFailed on all ranks when it could not be written.
         """
-        failure, self._failure = self.waited(), None
+        failure, self._failure = self.wait(), None
         if self.ranks.sums(int(failure is not None))[0]:
             raise failure or StageFailed("The first process could not write the checkpoint; its message says why.")
 
-    def waited(self) -> Exception | None:
+    def wait(self) -> Exception | None:
         """Wait for the writer, and return what went wrong and was not raised yet; other ranks need not ask."""
         try:
             self.writer.wait()
         except StageFailed as error:
-            self._failure = StageFailed(self.worded(error))
+            self._failure = StageFailed(self.explain(error))
             self._failure.__cause__ = error
         except Exception as error:
             self._failure = error
@@ -141,7 +141,7 @@ class Saving:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        failure = self.waited()
+        failure = self.wait()
         if failure is not None:
             besides = f" Besides, {error}" if error is not None else ""
             raise StageFailed(f"{failure}{besides}") from (error or failure)

@@ -109,7 +109,7 @@ class State(Saving):
         if not background:
             self.finish_writing()
 
-    def worded(self, error: StageFailed) -> str:
+    def explain(self, error: StageFailed) -> str:
         """Return the error, and which checkpoint stays: the one before."""
         self.last_good = self._before
         return f"{error}; {self.last_good}. Free space there, then run it again to go on."

@@ -178,13 +178,13 @@ class SaveCheckpoint(Saving, Hook):
             }
             self.writer.start({self.file: content})
 
-    def worded(self, error: StageFailed) -> str:
+    def explain(self, error: StageFailed) -> str:
         """Return the error, and which checkpoint stays."""
         return f"{error}. {self._last_good()} Free space there, then run it again to go on."
 
     def _last_good(self) -> str:
         """What stays if the run ends now, which waits for what is being written."""
-        self.waited()
+        self.wait()
         return f"The last checkpoint is {self.file}." if self.file.is_file() else "No checkpoint was written yet."
 
 
