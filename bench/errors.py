@@ -47,9 +47,13 @@ def writing_to(folder: Path, option: str) -> Iterator[None]:
         ) from error
 
 
-def one_line(error: BaseException) -> str:
-    """Return what an error says on one line of at most 300 characters; the name of its class where it says nothing."""
-    return " ".join(str(error).split())[:300].rstrip(".") or type(error).__name__
+def one_line(error: BaseException, *, kind: bool = False) -> str:
+    """Return what an error says on one line of at most 300 characters, with `kind` after the name of its class.
+
+    Of an error that says nothing it is the name alone.
+    """
+    name, words = type(error).__name__, " ".join(str(error).split())[:300].rstrip(".")
+    return f"{name}: {words}" if kind and words else words or name
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> str:

@@ -113,8 +113,7 @@ def load(source: Source) -> Any:
     try:
         module = import_module(source.module) if source.module is not None else _run(source)
     except Exception as error:
-        kind = type(error).__name__
-        raise BadInput(f"{source.file} cannot be imported ({kind}: {one_line(error)}); correct it.") from error
+        raise BadInput(f"{source.file} cannot be imported ({one_line(error, kind=True)}); correct it.") from error
     try:
         return getattr(module, source.attribute)
     except AttributeError as error:

@@ -133,4 +133,4 @@ def _run(case: Canary, root: Path, conditions: Conditions, mistake: str) -> Meas
             return start
         return run(case, root, MISTAKES[mistake])
     except RuntimeError as error:  # such as shapes that no longer fit; a fault of the planting itself is not one
-        return Measurements((), raised=f"{type(error).__name__}: {one_line(error)}")
+        return Measurements((), raised=one_line(error, kind=True))

@@ -141,8 +141,7 @@ def _reported(folder: Path, stage: StageFile) -> Iterator[None]:
     except Exception as error:
         report = folder / "error.log"
         write_text(report, traceback.format_exc() + "\n")
-        kind = type(error).__name__
-        raise StageFailed(f"{stage.title}: {kind}: {one_line(error)} (traceback: {report})") from error
+        raise StageFailed(f"{stage.title}: {one_line(error, kind=True)} (traceback: {report})") from error
 
 
 def _function(kind: type[StageKind]) -> Callable[[Job], dict[str, Any]]:

@@ -48,7 +48,6 @@ def compile_frozen(network: nn.Module, example: Tensor) -> Callable[[Tensor], Te
         with inductor.patch(freezing=True), torch.inference_mode():
             program(example)
     except Exception as error:  # no compiler, no headers, an operator that is not known: the remedy is the same
-        kind = type(error).__name__
-        print(f"the trunk is not compiled ({kind}: {one_line(error)}); it runs all the same, slower", flush=True)
+        print(f"the trunk is not compiled ({one_line(error, kind=True)}); it runs all the same, slower", flush=True)
         return None
     return program

@@ -85,7 +85,7 @@ class Diagnostics:
             # A run of days must not end because looking at it went wrong, unless it was asked to end by what is seen.
             if self.settings.guard == "stop":
                 raise
-            why = f"{type(error).__name__}: {one_line(error)}"
+            why = one_line(error, kind=True)
             print(f"{self.recipe.name}: no diagnostics from here on ({why}); the run goes on", flush=True)
             self._load = None
             return {}
