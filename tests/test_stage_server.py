@@ -58,6 +58,19 @@ def test_a_stage_that_is_killed_leaves_the_server_alive(
     assert server.start(waiting.parent / "none", 1).wait() == BadInput.exit_code
 
 
+def test_a_stage_that_was_being_started_is_stopped_at_the_end(waiting: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while the server imports leaves no stage behind; without a signal, this one would wait for ever."""
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with StageServer([], os.environ) as server:
+        monkeypatch.setattr(server, "answer", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            server.start(waiting, 1)
+    assert server._process.returncode == 0
+
+
 def test_a_server_that_has_ended_is_said_in_a_sentence(server: StageServer, tmp_path: Path) -> None:
     server.start(tmp_path, 1).wait()
     os.kill(server._process.pid, signal.SIGKILL)

@@ -108,19 +108,21 @@ def run_folder(folder: Path, gpus: int, until: float | None = None, start: Start
 
     A signal that asks us to stop is passed on, and its end awaited.
     """
-    process = start(folder, gpus)
+    process = None
 
     def stop(_number: int, _frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
+        process = start(folder, gpus)
         while until is None or clock() < until:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(None if until is None else POLL_SECONDS)
         return OVER if _stop(process) else 0  # it may have ended by itself meanwhile
     except KeyboardInterrupt:
-        _stop(process)
+        if process is not None:
+            _stop(process)
         return Interrupted.exit_code
     finally:
         signal.signal(signal.SIGTERM, before)

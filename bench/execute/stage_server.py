@@ -18,6 +18,7 @@ import importlib
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -45,7 +46,7 @@ class ForkedStage:
     def wait(self, timeout: float | None = None) -> int:
         """Return the exit code. Raises subprocess.TimeoutExpired after `timeout` seconds."""
         if self._code is None:
-            self._code = int(self._server.answer("code", timeout))
+            self._code = self._server.answer("code", timeout)
         return self._code
 
 
@@ -63,11 +64,18 @@ class StageServer:
         )
         os.close(writing)
         self._answers = os.fdopen(reading, "rb", buffering=0)
+        self._running = False
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # A stage still runs if Ctrl-C came while it was being started.
+        with contextlib.suppress(StageFailed):
+            while self._running:
+                kind, value = self._next()
+                if kind == "pid":
+                    os.killpg(value, signal.SIGINT)
         self._answers.close()
         with contextlib.suppress(BrokenPipeError):
             self._process.communicate()  # closes its input, at which it ends
@@ -79,16 +87,28 @@ class StageServer:
             os.write(self._process.stdin.fileno(), request.encode())  # type: ignore[union-attr]
         except BrokenPipeError as error:
             raise self._ended() from error
+        self._running = True
         return ForkedStage(self, self.answer("pid"))
 
     def answer(self, key: str, timeout: float | None = None) -> int:
         """Return the value of the server's next answer. Raises subprocess.TimeoutExpired, or StageFailed."""
         if timeout is not None and not select.select([self._answers], [], [], timeout)[0]:
             raise subprocess.TimeoutExpired(self._process.args, timeout)
+        said, value = self._next()
+        if said != key:
+            raise StageFailed(
+                f"The process that starts stages said {said!r} instead of {key!r}; run the command again."
+            )
+        return value
+
+    def _next(self) -> tuple[str, int]:
         line = self._answers.readline()
         if not line:
+            self._running = False
             raise self._ended()
-        return int(json.loads(line)[key])
+        ((said, value),) = json.loads(line).items()
+        self._running = said != "code"
+        return said, int(value)
 
     def _ended(self) -> StageFailed:
         code = self._process.wait()
