@@ -62,10 +62,26 @@ def run_stage(folder: Path, gpus: int = 1, wait: bool = True) -> None:
         if read_done(folder, stage.fingerprint, stage.stage_kind.outputs) is not None and _recorded(folder, stage):
             print(f"{stage.title}: done already", flush=True)
         elif gpus > 1 and stage.stage_kind.several_gpus:
+            _check_ranks(stage, gpus)
             settled(stage, folder)
             _torchrun(folder, stage, gpus)
         else:
             _run(folder, stage)
+
+
+def _check_ranks(stage: StageFile, gpus: int) -> None:
+    """Raise BadInput here for what would end each of several processes, of which a launcher says only that they failed.
+
+    Those are GPUs that are not there, and a pretraining that is to be compiled where it cannot be.
+    """
+    from bench.train.gpus import check_gpus
+    from bench.train.precision import this_device
+
+    check_gpus(gpus)
+    if stage.task is None and stage.recipe.compile:
+        from bench.train.step import check_compiling
+
+        check_compiling(stage.recipe.sync_bn, gpus, this_device())
 
 
 def _recorded(folder: Path, stage: StageFile) -> bool:
@@ -96,6 +112,9 @@ def _run(folder: Path, stage: StageFile) -> None:
         finished(place)
     if stage.task is not None:
         make_folder(Path(stage.results_dir) / "records", "--results-dir")
+    from bench.train.gpus import check_gpus  # torch takes a second: not before what is quick to refuse
+
+    check_gpus()
     config = settled(stage, folder)
     job = Job(
         config=config,

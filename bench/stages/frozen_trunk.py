@@ -25,7 +25,7 @@ from bench.errors import StageFailed
 from bench.nn.encoder import Encoder, build_encoder
 from bench.stages.compiled_trunk import amx, compile_frozen, pays
 from bench.stages.folded_trunk import FoldedEncoder, fold
-from bench.train.precision import is_bf16
+from bench.train.precision import is_bf16, without_tf32
 
 FOLDED = 1e-4  # largest difference of the folded copy's maps in float32, relative to the largest value
 COMPILED = {torch.float32: 1e-3, torch.bfloat16: 3e-2}  # of the compiled program's features to the copy's, in norm
@@ -147,8 +147,9 @@ class FrozenTrunk:
     @torch.inference_mode()
     def _difference(self, compiled: Callable[[Tensor], Tensor], probe: Tensor) -> float:
         assert self.folded is not None
-        expected = self.folded(probe)
-        return float((compiled(probe) - expected).norm() / expected.norm())
+        with without_tf32():
+            expected = self.folded(probe)
+            return float((compiled(probe) - expected).norm() / expected.norm())
 
     def check(self) -> None:
         """Prove that nothing changed: not a bit of the trunk, nor of its folded copy; no layer in train mode.

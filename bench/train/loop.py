@@ -21,6 +21,7 @@ from bench.train.distributed import Ranks
 from bench.train.feed import Source, iterating, micro_batch, to_device
 from bench.train.metrics_log import MetricsLog
 from bench.train.monitor import Diagnostics
+from bench.train.readings import Line, Readings
 from bench.train.schedule import learning_rate, peak_rate
 from bench.train.signals import StopRequest
 from bench.train.state import State, identity
@@ -74,6 +75,7 @@ def fit(
         StopRequest() as stop,
         state,
         MetricsLog(folder, start, active=ranks.first) as log,
+        Readings(log, meter, ranks.world) as readings,
         iterating(partial(source, start)) as batches,
         Progress(title, total, "steps", done=start) if ranks.first else nullcontext() as progress,
     ):
@@ -89,23 +91,25 @@ def fit(
 
             state.step = done = step + 1
             epoch = step // steps_per_epoch
-            asked, skipped = ranks.sums(int(stop.asked), skipped)  # all ranks stop after the same step
+            # All ranks stop after the same step, and read at the same one: a loss that is lost ends them together.
+            asked, skipped, due = ranks.sums(int(stop.asked), skipped, int(readings.every.due()))
             state.skipped += skipped
             seen = watch.look(done)
+            keep = epoch if _keeps(recipe, done, steps_per_epoch) else None
+            saves = asked or keep is not None or _saves(recipe, done, total, steps_per_epoch)
             if done % recipe.log_every == 0 or done == total:
-                state.logged = meter.check(ranks, done, state.last_good)
-                speed = meter.speed(ranks.world)
+                readings.add(Line(done, epoch, meter.means(ranks), {"lr": rate(step), **seen}))
                 meter.clear()
-                log.write(done, {"epoch": epoch, **state.logged, "lr": rate(step), **speed, **seen})
-                shown = _shown(state.logged["loss"], speed, state.skipped)
             elif seen:
-                log.write(done, {"epoch": epoch, **seen})
+                readings.add(Line(done, epoch, None, seen))
+            if saves or (due and done % recipe.log_every == 0):
+                means, speed = readings.read(state.last_good)
+                if means:
+                    state.logged, shown = means, _shown(means["loss"], speed, state.skipped)
             if progress is not None:
                 progress.update(1, **shown)
             watch.judge()  # before the last checkpoint, or the run would count as finished
-            keep = epoch if _keeps(recipe, done, steps_per_epoch) else None
-            due = done % (recipe.checkpoint.every_steps or steps_per_epoch) == 0 or done == total
-            if asked or due or keep is not None:
+            if saves:
                 state.save(keep, leaving=bool(asked) or done == total)
             if asked and done < total:  # the file is whole on all ranks' way out
                 raise Interrupted(f"Stopped after step {done} of {total}; {LAST} holds it.")
@@ -121,6 +125,11 @@ def _keeps(recipe: Recipe, done: int, steps_per_epoch: int) -> bool:
     epochs, within = divmod(done, steps_per_epoch)
     every = recipe.checkpoint.keep_every_epochs
     return within == 0 and (epochs == recipe.epochs or (every is not None and epochs % every == 0))
+
+
+def _saves(recipe: Recipe, done: int, total: int, steps_per_epoch: int) -> bool:
+    """Whether a checkpoint is due after `done` steps."""
+    return done % (recipe.checkpoint.every_steps or steps_per_epoch) == 0 or done == total
 
 
 def _shown(loss: float, speed: dict[str, float], skipped: int) -> dict[str, str | float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,31 +16,16 @@ from bench.errors import StageFailed
 from bench.train.distributed import Ranks
 
 
-class Meter:
-    """What happened since the last log step. Adding never waits for the device."""
+@dataclass(frozen=True)
+class Means:
+    """Means over an interval, on the device until they are read."""
 
-    def __init__(self) -> None:
-        self._sums: dict[str, Tensor] = {}  # float64, on the device
-        self._parts = 0  # micro-batches
-        self._restart_clock()
+    names: tuple[str, ...]
+    values: Tensor  # one for each name, float64
 
-    def add(self, terms: Mapping[str, Tensor]) -> None:
-        """Add the loss terms (each a scalar) of one micro-batch."""
-        for name, value in terms.items():
-            value = value.detach().double()
-            self._sums[name] = self._sums[name] + value if name in self._sums else value
-        self._parts += 1
-
-    def check(self, ranks: Ranks, step: int, last_good: str) -> dict[str, float]:
-        """Return the means so far over micro-batches and ranks; waits for the device.
-
-        Raises StageFailed when one is not finite. The sums stay, equal on all ranks from here on.
-        """
-        if not self._parts:
-            return {}
-        sums = ranks.mean_(torch.stack(list(self._sums.values())))
-        self._sums = dict(zip(self._sums, sums.unbind(), strict=True))
-        means = {name: value / self._parts for name, value in zip(self._sums, sums.tolist(), strict=True)}
+    def read(self, step: int, last_good: str) -> dict[str, float]:
+        """Return them; waits for the device. Raises StageFailed when one is not finite."""
+        means = dict(zip(self.names, self.values.tolist(), strict=True))
         for name, mean in means.items():
             if not math.isfinite(mean):
                 raise StageFailed(
@@ -48,12 +34,39 @@ class Meter:
                 )
         return means
 
+
+class Meter:
+    """What happened since the last log step. Only reading waits for the device."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}  # float64, on the device
+        self._parts = 0  # micro-batches
+        self.restart_clock()
+
+    def add(self, terms: Mapping[str, Tensor]) -> None:
+        """Add the loss terms (each a scalar) of one micro-batch."""
+        for name, value in terms.items():
+            value = value.detach().double()
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
+        self._parts += 1
+
+    def means(self, ranks: Ranks) -> Means:
+        """Return the means so far over micro-batches and ranks, without waiting for a GPU.
+
+        The sums stay, equal on all ranks from here on.
+        """
+        if not self._parts:
+            return Means((), torch.empty(0))
+        sums = ranks.mean_(torch.stack(list(self._sums.values())))
+        self._sums = dict(zip(self._sums, sums.unbind(), strict=True))
+        return Means(tuple(self._sums), sums / self._parts)
+
     def clear(self) -> None:
         """Start a new interval."""
         self._sums, self._parts = {}, 0
-        self._restart_clock()
 
-    def _restart_clock(self) -> None:
+    def restart_clock(self) -> None:
+        """Start a new interval of `speed`."""
         self._since, self._waited, self._images = time.perf_counter(), 0.0, 0
 
     def next_of(self, batches: Iterator[Batch]) -> Batch:

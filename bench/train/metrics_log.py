@@ -32,14 +32,18 @@ class MetricsLog:
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start_step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Log the values after `step` optimizer steps."""
+        """Log the values after `step` optimizer steps; `flush` and the end put them on the disk."""
         if not self._active:
             return
         self._stream.write(json.dumps({"step": step, **values}) + "\n")
-        self._stream.flush()
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
-        self._board.flush()
+
+    def flush(self) -> None:
+        """Put what was logged on the disk."""
+        if self._active:
+            self._stream.flush()
+            self._board.flush()
 
     def __enter__(self) -> MetricsLog:
         return self

@@ -68,6 +68,7 @@ class Lars(Optimizer):
 
     def __init__(self, groups: list[dict[str, Any]], lr: float, settings: OptimizerSettings) -> None:
         self.eta, self.momentum, self.nesterov = settings.trust_coefficient, settings.momentum, settings.nesterov
+        self._known_counts: dict[tuple[int, ...], Tensor] = {}
         super().__init__(groups, {"lr": lr})
 
     @torch.no_grad()
@@ -82,15 +83,34 @@ class Lars(Optimizer):
             if group["decay"] != 0:
                 torch._foreach_add_(updates, weights, alpha=group["decay"])
             if group["always_adapt"]:
-                torch._foreach_mul_(updates, self._ratios(weights, updates))
+                self._scale(updates, self._ratios(weights, updates))
             if self.momentum != 0:
                 updates = self._with_momentum(weights, updates)
             torch._foreach_add_(weights, updates, alpha=-group["lr"])
 
-    def _ratios(self, weights: list[Tensor], updates: list[Tensor]) -> list[Tensor]:
+    def _ratios(self, weights: list[Tensor], updates: list[Tensor]) -> Tensor:
         """η·‖w‖/‖u‖ of each parameter, 1 where either norm is 0."""
         w, u = torch.stack(torch._foreach_norm(weights)), torch.stack(torch._foreach_norm(updates))
-        return list(torch.where((w > 0) & (u > 0), self.eta * w / u, 1.0).unbind())
+        return torch.where((w > 0) & (u > 0), self.eta * w / u, 1.0)
+
+    def _scale(self, updates: list[Tensor], ratios: Tensor) -> None:
+        """Multiply each update by its ratio.
+
+        On CUDA foreach takes few kernels for all only where partners have the same shape and strides
+        (`can_use_fast_route` in ATen/native/ForeachUtils.h), and with scalars on the device one kernel for each. So
+        ratios are spread there; on a CPU foreach is a loop either way.
+        """
+        if updates[0].device.type == "cuda":
+            torch._foreach_mul_(updates, spread(ratios, updates, self._counts(updates)))
+        else:
+            torch._foreach_mul_(updates, list(ratios.unbind()))
+
+    def _counts(self, tensors: list[Tensor]) -> Tensor:
+        """The number of elements of each tensor, on their device: copied there once, as a copy waits for the device."""
+        key = tuple(tensor.numel() for tensor in tensors)
+        if key not in self._known_counts:
+            self._known_counts[key] = torch.tensor(key, device=tensors[0].device)
+        return self._known_counts[key]
 
     def _with_momentum(self, weights: list[Tensor], updates: list[Tensor]) -> list[Tensor]:
         """Add the updates to the velocities; return what the weights move along."""
@@ -104,6 +124,20 @@ class Lars(Optimizer):
             return velocities
         torch._foreach_add_(updates, velocities, alpha=self.momentum)
         return updates
+
+
+def spread(scales: Tensor, tensors: list[Tensor], counts: Tensor) -> list[Tensor]:
+    """Return each scale as a tensor of its partner's shape and strides, all in one block of memory.
+
+    Args:
+        scales: L, one a tensor.
+        tensors: L dense tensors, in any order of their dimensions (channels_last, say).
+        counts: L, int64 on their device: the elements of each.
+    """
+    sizes = [tensor.numel() for tensor in tensors]
+    block = torch.repeat_interleave(scales, counts, output_size=sum(sizes))  # the size given, so that it needn't wait
+    parts = zip(block.split(sizes), tensors, strict=True)
+    return [part.as_strided(tensor.shape, tensor.stride()) for part, tensor in parts]
 
 
 def _timm_lars(groups: list[dict[str, Any]], lr: float, settings: OptimizerSettings) -> Optimizer:

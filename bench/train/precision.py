@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -35,6 +37,27 @@ def native_bf16(device: torch.device) -> bool:
         return False
     x86 = platform.machine().lower() in {"x86_64", "amd64"}
     return not x86 or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+@contextmanager
+def without_tf32() -> Iterator[None]:
+    """Inside the block float32 is float32 on CUDA, too, as a check against a limit wants it.
+
+    torch lets cuDNN round what convolutions multiply to TF32, with 10 bits behind the point, unless told otherwise
+    (`allow_tf32_cudnn` in ATen/Context.h), and nothing here tells it. By `allow_tf32` and not by `fp32_precision`:
+    torch's own code asks for the former, which raises once the latter was set for convolutions.
+    """
+    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
+    before = cudnn.allow_tf32, matmul.allow_tf32
+    cudnn.allow_tf32 = False
+    if before[1]:  # only then: it is a condition of compiled programs, which would be compiled again (torch 2.15)
+        matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        cudnn.allow_tf32 = before[0]
+        if before[1]:
+            matmul.allow_tf32 = True
 
 
 def this_device() -> torch.device:

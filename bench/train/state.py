@@ -94,7 +94,7 @@ class State(Saving):
         not be written.
         """
         self.finish_writing()
-        self.meter.check(self.ranks, self.step, self.last_good)
+        self.meter.means(self.ranks).read(self.step, self.last_good)
         assert_finite(self.objective, self.optimizer, self.step, self.last_good)
         background = self._background and not leaving
         if self.ranks.first:

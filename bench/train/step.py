@@ -1,6 +1,11 @@
 """One optimizer step of an objective on its device: gradients of the micro-batches, the update, what follows it.
 
 Nothing here waits for the device.
+
+CUDA graphs and accumulated gradients (torch/_inductor/cudagraph_trees.py of torch 2.15): what a graph returns lies in
+the memory of its generation, which the next one takes over. Without a mark, the parts of a step are of one generation,
+and each records graphs of its own behind those of the part before: `accumulate` times as many. So each part is marked;
+and since the first part's gradients lie in that memory (see `format_dealloc_msg` there), they are copied out of it.
 """
 
 from __future__ import annotations
@@ -30,6 +35,7 @@ if TYPE_CHECKING:
     from bench.objectives.base import Objective
 
 COMPILERS = ("g++", "clang++")
+TRITON = (7, 0)  # the compute capability that it needs (GPUTooOldForTriton in torch/_dynamo/device_interface.py)
 
 
 class Step:
@@ -53,7 +59,7 @@ class Step:
     def backward(self, batch: Batch) -> dict[str, Tensor]:
         """Add the gradients of a micro-batch that lies on the device; return the objective's terms."""
         recipe = self.recipe
-        if self._graphs and self._part == 0:
+        if self._graphs:
             torch.compiler.cudagraph_mark_step_begin()
         self._part += 1
         last = self._part == recipe.accumulate
@@ -61,7 +67,16 @@ class Step:
             with torch.autocast(self.ranks.device.type, torch.bfloat16, enabled=is_bf16(recipe.precision)):
                 terms: dict[str, Tensor] = self.model(batch)
             (terms["loss"] / recipe.accumulate).backward()
+        if self._graphs and self._part == 1 and not last:
+            self._own_gradients()
         return terms
+
+    def _own_gradients(self) -> None:
+        """Move the gradients out of memory that the next part's graphs write to; later parts are added in place."""
+        for group in self.optimizer.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad = parameter.grad.clone()
 
     def update(self, rate: float, progress: float) -> None:
         """Move the weights by the gradients gathered so far, then the target network; `progress` is k / K."""
@@ -78,6 +93,8 @@ class Step:
 
 def _on_device(objective: Objective, recipe: Recipe, ranks: Ranks) -> nn.Module:
     """Move the objective to its device in place; return it, or the shell that synchronises its gradients."""
+    if recipe.compile:
+        check_compiling(recipe.sync_bn, ranks.world, ranks.device)
     if ranks.world > 1 and recipe.sync_bn:
         convert_sync_batchnorm(objective, ranks.device.type)
     objective.to(ranks.device)
@@ -97,6 +114,30 @@ def _on_device(objective: Objective, recipe: Recipe, ranks: Ranks) -> nn.Module:
         return objective
     # Buffers: synchronised norms agree anyway, and rank 0's are the ones that are saved.
     return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def check_compiling(sync_bn: bool, world: int, device: torch.device) -> None:
+    """Refuse what torch.compile cannot do on these devices.
+
+    On CUDA, torch.nn.SyncBatchNorm leaves ranks without images out by a mask (`count_all[mask]` in
+    torch/nn/modules/_functions.py), whose result has no fixed shape: the program breaks at every norm, and nothing of
+    it is left to fuse or to record. On a CPU, `GlobalBatchNorm` is compiled whole.
+
+    Raises BadInput: for synchronised norms over several GPUs; and for a GPU that Triton has no programs for.
+    """
+    if device.type != "cuda":
+        return
+    if sync_bn and world > 1:
+        raise BadInput(
+            f"compile=True and sync_bn=True do not go together on {world} GPUs: torch.compile breaks off at every "
+            "synchronised norm. Set compile=False, or run it on one GPU (sync_bn=False gives another result)."
+        )
+    capability = torch.cuda.get_device_capability(device)
+    if capability < TRITON:
+        raise BadInput(
+            f"compile=True needs a GPU of compute capability {TRITON[0]}.{TRITON[1]} or above, and this one has "
+            f"{capability[0]}.{capability[1]}; set compile=False."
+        )
 
 
 def compile_networks(objective: nn.Module, device_type: str, cuda_graphs: bool) -> None:

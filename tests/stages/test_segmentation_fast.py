@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import logging
 from collections.abc import Iterator
@@ -321,6 +322,37 @@ def test_a_norm_that_cannot_be_folded_is_noticed() -> None:
         evaluation_copy(model, "float32")
 
 
+def test_folding_is_checked_without_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a GPU would, convolutions round what they multiply; to 7 bits, for which so small a network suffices."""
+    plain = nn.Conv2d._conv_forward
+
+    def rounded(self: Any, x: Tensor, weight: Tensor, bias: Any) -> Tensor:
+        if torch.backends.cudnn.allow_tf32:
+            bits = [tensor.detach().contiguous().view(torch.int32) for tensor in (x, weight)]
+            x, weight = (((each + 0x8000) & ~0xFFFF).view(torch.float32) for each in bits)
+        return plain(self, x, weight, bias)
+
+    monkeypatch.setattr(nn.Conv2d, "_conv_forward", rounded)
+    model = trained().eval()
+    evaluation_copy(model, "float32")
+    monkeypatch.setattr(segmentation_evaluation, "without_tf32", contextlib.nullcontext)
+    with pytest.raises(RuntimeError, match="changes the scores"):
+        evaluation_copy(model, "float32")
+
+
+def test_a_copy_that_is_not_taken_is_told_of_on_the_screen(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def broken(model: Any, precision: str) -> None:
+        raise RuntimeError("folding batch norms changes the scores")
+
+    monkeypatch.setattr(segmentation_evaluation, "evaluation_copy", broken)
+    made = loop(trained("fcn"), compile=False)
+    made.run()
+    made.run()
+    assert capsys.readouterr().out.count("folded_norms: as shipped, since folding batch norms changes the scores") == 1
+
+
 class Evaluator:
     def __init__(self) -> None:
         self.labels: list[Tensor] = []
@@ -336,13 +368,14 @@ def loop(model: Any, images: int = 4, **settings: Any) -> Any:
     """A loop over `images` equal batches, without a Runner."""
     made = object.__new__(EvaluationLoop)
     logged: list[str] = []
-    hooks = SimpleNamespace(model=model, call_hook=lambda *a, **k: None, logger=SimpleNamespace(info=logged.append))
+    logger = SimpleNamespace(info=logged.append)
+    hooks = SimpleNamespace(model=model, call_hook=lambda *a, **k: None, logger=logger, rank=0)
     made._runner, made.evaluator, made.val_loss = hooks, Evaluator(), {}
     made.dataloader = Batches(batch() for _ in range(images))
     made.precision, made.fold, made.compile = "float32", True, True
     for name, value in settings.items():
         setattr(made, name, value)
-    made.network, made.shapes = None, segmentation_evaluation.Counter()
+    made.network, made.shapes, made.said = None, segmentation_evaluation.Counter(), set()
     made.logged = logged
     return made
 

@@ -20,10 +20,11 @@ def test_the_same_goes_to_the_file_and_to_tensorboard(tmp_path: Path) -> None:
     with MetricsLog(tmp_path, 0) as log:
         log.write(10, {"epoch": 0, "loss": 0.1})
         log.write(20, {"epoch": 1, "loss": 0.3})
+        log.flush()
         assert read_metrics(tmp_path) == [
             {"step": 10, "epoch": 0, "loss": 0.1},
             {"step": 20, "epoch": 1, "loss": 0.3},
-        ]  # while it is open: a line is on the disk when it is written
+        ]  # while it is open
     events = board(tmp_path).Scalars("loss")
     assert [event.step for event in events] == [10, 20]
     assert [event.value for event in events] == pytest.approx([0.1, 0.3])

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from bench.config.load import load_recipe, load_task
 from bench.config.recipe import Recipe
 from bench.config.tasks import KnnTask, LinearTask
 from bench.train import precision
-from bench.train.precision import automatic, is_bf16, native_bf16, resolve
+from bench.train.precision import automatic, is_bf16, native_bf16, resolve, without_tf32
 
 CPU = torch.device("cpu")
 
@@ -119,6 +120,34 @@ def test_a_processor_restricted_to_avx2_has_no_bf16() -> None:
     environ = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
     done = subprocess.run([sys.executable, "-c", words], env=environ, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "float32"
+
+
+@pytest.mark.parametrize("matmul", [False, True])
+def test_checks_run_without_tf32(matmul: bool) -> None:
+    """The settings are there without a GPU, too; and a compiled program is not compiled again by a change of them."""
+    calls: list[Any] = []
+    program = torch.compile(lambda x: x + 1, backend=lambda graph, _: calls.append(graph) or graph.forward)
+
+    def settings() -> tuple[bool, bool]:
+        return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
+    def stopped() -> None:
+        with without_tf32():
+            assert settings() == (False, False)
+            if not matmul:
+                program(torch.zeros(3))
+            raise ZeroDivisionError
+
+    torch.backends.cuda.matmul.allow_tf32 = matmul
+    try:
+        program(torch.zeros(3))
+        assert settings() == (True, matmul)
+        with pytest.raises(ZeroDivisionError):
+            stopped()
+        assert settings() == (True, matmul)
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = False
+    assert len(calls) == 1
 
 
 def test_nothing_computes_in_a_precision_that_is_not_chosen() -> None:

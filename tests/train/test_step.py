@@ -21,8 +21,8 @@ from bench.objectives.byol import BYOL
 from bench.train import feed
 from bench.train.checkpoint import LAST, read
 from bench.train.distributed import Ranks
-from bench.train.optim import build_optimizer
-from bench.train.step import Step
+from bench.train.optim import Lars, build_optimizer, spread
+from bench.train.step import Step, check_compiling
 
 HEADS = {"hidden_dim": 16, "projection_dim": 8}
 
@@ -157,6 +157,69 @@ def test_cuda_graphs_say_that_there_is_no_gpu(
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(BadInput, match=r"needs a C\+\+ compiler on a CPU"):
         Step(objective, recipe(compile=True), Ranks())
+
+
+def test_parts_of_a_step_with_cuda_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a stand-in for the graphs: a mark takes over the memory of the gradients that the part before returned."""
+    ends = []
+    for graphs in (False, True):
+        objective, config = BYOL(build_encoder("resnet18", 0), **HEADS), recipe(batch_size=12, accumulate=3)
+        work, marks, pool = Step(objective, config, Ranks()), [], []
+
+        def returned(parameter: Any, work: Step = work, pool: list[Any] = pool) -> None:
+            if work._part == 1:  # later parts are added to what is there
+                pool.append(parameter.grad)
+
+        def mark(pool: list[Any] = pool, marks: list[int] = marks) -> None:
+            marks.append(len(pool))
+            for gradient in pool:
+                gradient.fill_(torch.nan)
+            pool.clear()
+
+        monkeypatch.setattr(torch.compiler, "cudagraph_mark_step_begin", mark)
+        work._graphs = graphs
+        for parameter in objective.parameters():
+            if parameter.requires_grad:
+                parameter.register_post_accumulate_grad_hook(returned)
+        for step in range(2):
+            for part in range(3):
+                work.backward(batch(3 * step + part))
+            work.update(0.05, step / 2)
+        ends.append(objective.state_dict())
+        assert len(marks) == (6 if graphs else 0)
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+
+
+def test_compiling_is_refused_where_it_cannot_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpu = torch.device("cuda", 0)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
+    check_compiling(True, 1, gpu)
+    check_compiling(False, 2, gpu)
+    check_compiling(True, 2, torch.device("cpu"))
+    with pytest.raises(BadInput, match=r"do not go together on 2 GPUs.*Set compile=False"):
+        check_compiling(True, 2, gpu)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
+    with pytest.raises(BadInput, match=r"capability 7\.0 or above, and this one has 6\.1; set compile=False"):
+        check_compiling(True, 1, gpu)
+    with pytest.raises(BadInput, match="set compile=False"):
+        Step(nn.Linear(2, 2), recipe(compile=True), Ranks(device=gpu))  # type: ignore[arg-type]
+
+
+def test_spread_ratios_scale_as_scalars_do() -> None:
+    """CUDA's way to scale LARS's updates, here on a CPU: ratios in the shapes and strides of their updates."""
+    generator = torch.Generator().manual_seed(0)
+    settings = OptimizerSettings.model_validate(LARS | {"lr_batch": None})
+    given = [torch.randn(shape, generator=generator) for shape in ((4, 3, 3, 3), (5, 4), (6,), ())]
+    given[0] = given[0].to(memory_format=torch.channels_last)
+    ratios = torch.rand(len(given), generator=generator)
+    expected = [update * ratio for update, ratio in zip(given, ratios, strict=True)]
+    optimizer = Lars([{"params": [nn.Parameter(given[0])], "decay": 0.0, "always_adapt": True}], 0.1, settings)
+    counts = optimizer._counts(given)
+    assert optimizer._counts(given) is counts
+    spreaded = spread(ratios, given, counts)
+    assert [(one.shape, one.stride()) for one in spreaded] == [(one.shape, one.stride()) for one in given]
+    torch._foreach_mul_(given, spreaded)
+    assert all(torch.equal(a, b) for a, b in zip(given, expected, strict=True))
 
 
 @pytest.mark.parametrize(
