@@ -175,10 +175,10 @@ CPU = (
         contenders=(
             one("float32 NCHW", "evaluation:step", form="plain"),
             one("float32 folded", "evaluation:step", form="folded", precision="float32", quick=False),
-            one("bf16 autocast", "evaluation:step", form="autocast", quick=False),
-            one("bf16 folded", "evaluation:step", form="folded"),
-            one("bf16 folded, compiled", "evaluation:step", form="compiled", quick=False),
-            one("bf16 folded, 12 heads", "evaluation:step", form="folded", rates=12),
+            one("bf16 autocast", "evaluation:step", form="autocast", precision="bf16", quick=False),
+            one("bf16 folded", "evaluation:step", form="folded", precision="bf16"),
+            one("bf16 folded, compiled", "evaluation:step", form="compiled", precision="bf16", quick=False),
+            one("bf16 folded, 12 heads", "evaluation:step", form="folded", precision="bf16", rates=12),
             one("kept features, 12 heads", "evaluation:step", "a further sweep", form="kept", rates=12, batch=256),
         ),
         goals=(
@@ -194,7 +194,7 @@ CPU = (
         common={"data": "{data}", "trunk": "{trunk}", "epochs": 4, "batch": 16}, quick={"epochs": 1},
         contenders=(
             peer("lightly as shipped", "peers:linear", "float32", quick=False),
-            peer("lightly at its best", "peers:linear", WORDS, bf16=True),
+            peer("lightly at its best", "peers:linear", WORDS, **TUNED),
             one("ours", "evaluation:whole", "augmented, folded trunk", goal=10),
             one(FIRST, "evaluation:whole", "another protocol: features taken once", features="centre", first=True),
             one(FURTHER, "evaluation:whole", "features read, 12 learning rates", features="centre",
@@ -214,7 +214,7 @@ CPU = (
             peer("lightly knn_predict", "peers:knn", "float32, 256 queries at once"),
             one("row by row", "evaluation:knn", "float32, a loop over queries", search="loop"),
             one("ours, float32", "evaluation:knn", "chunks, running top-k", search="float32"),
-            one("ours", "evaluation:knn", "coarse bf16, then float32", goal=3),
+            one("ours", "evaluation:knn", "coarse bf16, then float32", search="bf16", goal=3),
         ),
         notes=("Features are drawn with a shared direction, a centre a class, and a spectrum that falls as 1/i.",),
         goals=(

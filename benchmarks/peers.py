@@ -157,7 +157,7 @@ def loop(
     return sample
 
 
-def linear(data: str, trunk: str, epochs: int, batch: int, bf16: bool = False) -> Sample:
+def linear(data: str, trunk: str, epochs: int, batch: int, bf16: bool = False, channels_last: bool = False) -> Sample:
     """lightly's linear evaluation from files to top-1, with its classifier and pytorch-lightning's Trainer."""
     from lightly.utils.benchmarking import LinearClassifier
     from pytorch_lightning import Trainer
@@ -167,7 +167,7 @@ def linear(data: str, trunk: str, epochs: int, batch: int, bf16: bool = False) -
     model = torchvision.models.resnet50()
     model.fc = nn.Identity()
     model.load_state_dict(torch.load(Path(trunk, "torchvision.pth")))
-    if bf16:
+    if channels_last:
         model = model.to(memory_format=torch.channels_last)
     end = [T.ToTensor(), T.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
     training = ImageFolder(f"{data}/train", T.Compose([T.RandomResizedCrop(224), T.RandomHorizontalFlip(), *end]))

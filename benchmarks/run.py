@@ -34,6 +34,7 @@ from typing import Any, NoReturn
 
 import page
 from comparisons import COMPARISONS, Comparison
+from emulation import emulates_bf16, without_bf16
 from engine import Contender, measure
 from measurements import ROOT, Check, Compared, Measured, save, taken
 
@@ -82,6 +83,8 @@ def run(
 ) -> tuple[list[str], list[str]]:
     """Measure one comparison and write its file; return what was left out, and what failed."""
     SCRATCH.mkdir(parents=True, exist_ok=True)
+    if emulates_bf16(device):
+        comparison = without_bf16(comparison)
     rounds = 1 if quick else comparison.rounds
     with tempfile.TemporaryDirectory(dir=SCRATCH) as place:
         prepared, notes = {}, []
