@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 from comparisons import COMPARISONS, CPU, GPU
 from measurements import ROOT, Compared, Curve, Figures, Measurement, exponent, read
+from untried import untried
 
 from bench.errors import BadInput
 
@@ -270,7 +271,7 @@ def render(results: Path) -> str:
     here = [one for one in all_of if one not in gpu]
     parts = [INTRO, "## In short", *short(here), "## Comparisons", *(text(one) for one in here if one not in once)]
     parts += ["## Measured once", REPEATED_NO_MORE, *map(text, once)] if once else []
-    parts += ["## On a GPU", *(map(text, gpu) if gpu else [NO_GPU]), SOLO_LEARN]
+    parts += ["## On a GPU", *(map(text, gpu) if gpu else [NO_GPU]), untried(), SOLO_LEARN]
     return "\n\n".join(parts) + "\n"
 
 

@@ -6,6 +6,10 @@ In the form `folded` a copy of the trunk does the work, whose batch norms are fo
 are enough images to pay for it, that copy is compiled. The chain of proof then has these links: the trunk has the hash
 of the load proof; the copy in float32 computes the trunk's maps; the copy's own hash stays; and the compiled program
 computes what the copy computes, at the start and at the end.
+
+On a GPU cuDNN chooses its algorithms by rules and not by the clock (`torch.backends.cudnn.benchmark` stays off), though
+shapes are fixed: two processes that time them may choose differently, and features that are kept would no longer be
+those that another process computes.
 """
 
 from __future__ import annotations

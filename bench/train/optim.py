@@ -100,7 +100,7 @@ class Lars(Optimizer):
         (`can_use_fast_route` in ATen/native/ForeachUtils.h), and with scalars on the device one kernel for each. So
         ratios are spread there; on a CPU foreach is a loop either way.
         """
-        if updates[0].device.type == "cuda":
+        if _takes_few_kernels(updates):
             torch._foreach_mul_(updates, spread(ratios, updates, self._counts(updates)))
         else:
             torch._foreach_mul_(updates, list(ratios.unbind()))
@@ -124,6 +124,12 @@ class Lars(Optimizer):
             return velocities
         torch._foreach_add_(updates, velocities, alpha=self.momentum)
         return updates
+
+
+def _takes_few_kernels(tensors: list[Tensor]) -> bool:
+    """Whether foreach could work on all tensors at once, if their partners were like them."""
+    dense = torch.ops.aten.is_non_overlapping_and_dense
+    return tensors[0].device.type == "cuda" and all(map(dense, tensors))
 
 
 def spread(scales: Tensor, tensors: list[Tensor], counts: Tensor) -> list[Tensor]:
