@@ -111,6 +111,14 @@ def stage_command(
     run_stage(folder, gpus, wait)
 
 
+@app.command("serve-stages", hidden=True)
+def serve_stages_command(answers: int, modules: Annotated[list[str] | None, typer.Argument()] = None) -> int:
+    """Start stages as forks of this process: what `bench run` starts on a machine without a GPU."""
+    from bench.execute.stage_server import serve
+
+    return serve(answers, modules or [], run)
+
+
 @app.command("reproduce")
 def reproduce_command(
     study: Annotated[
