@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from bench.data.decode import Undecodable, read_labels, read_rgb
 from bench.data.packs.manifest import find_packs
 from bench.data.packs.reading import open_pack, verify
@@ -20,7 +18,6 @@ from bench.errors import BadInput
 from bench.progress import Progress
 
 CHUNK = 4096  # files that wait for a thread at once
-IGNORED = 255
 
 
 @dataclass(frozen=True)
@@ -84,10 +81,9 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
         elif data_set.unlabelled_split is not None:
             missing.append(f"{data_set.unlabelled_split} (images without labels, which pretraining reads)")
     missing += [f"{split} (the whole split)" for split in data_set.needs if split not in counts]
-    classes = len(data_set.mask_classes)
 
     def look(image: str) -> list[tuple[str, str]]:
-        return list(_problems(root, image, masks.get(image), classes))
+        return list(_problems(data_set, root, image, masks.get(image)))
 
     unreadable: list[tuple[str, str]] = []
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool, Progress("check", len(images), "images") as progress:
@@ -123,7 +119,7 @@ def _in_order(
         yield from pool.map(look, chunk)
 
 
-def _problems(root: Path, image: str, mask: str | None, classes: int) -> Iterator[tuple[str, str]]:
+def _problems(data_set: DataSet, root: Path, image: str, mask: str | None) -> Iterator[tuple[str, str]]:
     size = None
     try:
         size = read_rgb(root / image).size
@@ -141,6 +137,6 @@ def _problems(root: Path, image: str, mask: str | None, classes: int) -> Iterato
         return
     if size is not None and labels.shape != size[::-1]:
         yield mask, f"{labels.shape[1]}×{labels.shape[0]} pixels, but its image has {size[0]}×{size[1]}"
-    strange = [value for value in np.unique(labels) if value >= classes and value != IGNORED]
-    if strange:
-        yield mask, f"{strange[0]} is no train id (0 to {classes - 1}, or {IGNORED})"
+    strange = data_set.strange_label(mask, labels)
+    if strange is not None:
+        yield mask, strange

@@ -17,6 +17,7 @@ from bench.errors import BadInput
 from bench.plugins import Source
 
 SPLITS = ("train", "val")
+IGNORED = 255  # in label maps: no class
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
 
 
@@ -170,6 +171,12 @@ class DataSet(ABC):
         counts = {listed.classes[label]: number for label, number in sorted(per_label.items())}
         missing = [f"{split}/{name} (train has it)" for name in listed.classes if name not in counts]
         return Contents(counts, images, missing=missing)
+
+    def strange_label(self, mask: str, labels: np.ndarray) -> str | None:  # noqa: ARG002 - of subclasses
+        """Return what is wrong with the values of a label map (its file, and H×W as stored), if anything is."""
+        classes = len(self.mask_classes)
+        strange = labels[(labels >= classes) & (labels != IGNORED)]
+        return f"{strange.min()} is no train id (0 to {classes - 1}, or {IGNORED})" if strange.size else None
 
     # What its messages say.
 
