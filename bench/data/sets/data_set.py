@@ -56,7 +56,7 @@ Pixels = np.ndarray | Joined
 
 @dataclass(frozen=True)
 class Index:
-    """The files of one split, relative to `root` with forward slashes, sorted.
+    """The files of one split, relative to `root` with forward slashes, sorted (by class first, where there are some).
 
     `labels` are positions in `classes`, one for each file (None where images have no class); `masks` are label maps,
     one for each file (empty where there are none). `pixels` are the images, N×H×W×3 uint8, where many lie in one file,
@@ -157,6 +157,10 @@ class DataSet(ABC):
 
     def more_files(self, root: Path) -> Sequence[str]:  # noqa: ARG002 - of subclasses
         """Return files that count besides those of the splits, such as the names of the classes."""
+        return ()
+
+    def list_files(self, root: Path) -> Sequence[str]:  # noqa: ARG002 - of subclasses
+        """Return files that decide what an index lists or how it is labelled: all of their content always counts."""
         return ()
 
     # What its check looks at.
