@@ -39,8 +39,6 @@ def content_hash(name: str, data_set: DataSet | None, root: Path, cache: Path | 
     chosen += lists
     folders = {file.rpartition("/")[0] for file in files}  # first, as there may be a million files
     above = folders | {parent.as_posix() for folder in folders for parent in Path(folder, "file").parents}
-    if lists:
-        above.add(".")  # another list may appear there, and be read instead
     stamps = _stamps(root, [*sorted(above - {""}), *chosen])  # before reading: what changes meanwhile is read again
     total = hashlib.sha256(f"{head}\n".encode())
     for file in files:
