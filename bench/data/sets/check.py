@@ -11,8 +11,7 @@ from pathlib import Path
 from bench.data.decode import Undecodable, read_labels, read_rgb
 from bench.data.packs.manifest import find_packs
 from bench.data.packs.reading import open_pack, verify
-from bench.data.sets import DataSet, get
-from bench.data.sets.data_set import reading
+from bench.data.sets import DataSet, get, reading
 from bench.data.sets.fingerprints import content_hash
 from bench.errors import BadInput
 from bench.progress import Progress
@@ -32,6 +31,8 @@ class Report:
     unreadable: list[tuple[str, str]] = field(default_factory=list)  # (file below root, why)
     packs: list[str] = field(default_factory=list)  # what they are and where they lie
     damaged: list[str] = field(default_factory=list)  # what is wrong with a pack
+    layout: list[str] = field(default_factory=list)  # which one was recognised, and where labels come from
+    read: tuple[int, int] = (0, 0)  # images and label maps that were decoded
 
     @property
     def ok(self) -> bool:
@@ -41,6 +42,7 @@ class Report:
     def lines(self) -> list[str]:
         """Return the report as lines of text."""
         lines = [f"{self.dataset} at {self.root}"]
+        lines += [f"layout     {what}" for what in self.layout]
         width = max(6, *map(len, self.counts))
         for split, groups in self.counts.items():
             text = f"{split:<{width}} {sum(groups.values())} images"
@@ -53,6 +55,9 @@ class Report:
         lines += [f"unreadable {file}: {why}" for file, why in self.unreadable]
         lines += [f"pack       {what}" for what in self.packs]
         lines += [f"pack       {what}" for what in self.damaged]
+        images, maps = self.read
+        files = f"{images} image files" + (f" and {maps} label maps" if maps else "")
+        lines.append(f"read       {files}, each decoded" if images else "read       the files of all images in one")
         count = len(self.missing) + len(self.unreadable) + len(self.damaged)
         return [*lines, f"{count} problems" if count else "all files can be read"]
 
@@ -80,7 +85,10 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
             images += more.files if more.pixels is None else ()
         elif data_set.unlabelled_split is not None:
             missing.append(f"{data_set.unlabelled_split} (images without labels, which pretraining reads)")
-    missing += [f"{split} (the whole split)" for split in data_set.needs if split not in counts]
+    for split in data_set.needs:
+        if split not in counts:
+            packed = data_set.packed(root, f"{split}/")
+            missing.append(f"{split} (the whole split{f': {packed}' if packed else ''})")
 
     def look(image: str) -> list[tuple[str, str]]:
         return list(_problems(data_set, root, image, masks.get(image)))
@@ -90,7 +98,11 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
         for problems in _in_order(pool, look, images):
             unreadable += problems
             progress.update(1, unreadable=str(len(unreadable)))
-    return Report(data_set.name, root, counts, data_set.groups, missing, unreadable, *_packs(data_set, root, workers))
+    packs, damaged = _packs(data_set, root, workers)
+    layout, read = data_set.recognised(root), (len(images), len(masks))
+    return Report(
+        data_set.name, root, counts, data_set.groups, missing, unreadable, packs, damaged, layout=layout, read=read
+    )
 
 
 def _packs(data_set: DataSet, root: Path, workers: int) -> tuple[list[str], list[str]]:

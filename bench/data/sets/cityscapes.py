@@ -69,6 +69,23 @@ class Cityscapes(DataSet):
     pretrains = False
     groups = "cities"
     mask_classes = CLASSES
+    archives = {
+        folder: (f"{folder}_trainvaltest.zip", f"unzip -q {folder}_trainvaltest.zip")
+        for folder in ("leftImg8bit", "gtFine")
+    }
+
+    def looks_like(self, root: Path) -> bool:
+        """Whether a folder has Cityscapes' folder of images."""
+        return (root / "leftImg8bit").is_dir()
+
+    def recognised(self, root: Path) -> list[str]:
+        """Return which label maps each split has its labels from."""
+        return [self._labels_of(root, split) for split in self.splits(root)]
+
+    def _labels_of(self, root: Path, split: str) -> str:
+        end = label_end(root / "gtFine" / split)
+        how = ", made train ids by the table of cityscapesScripts as they are read" if end == LABEL_IDS_END else ""
+        return f"labels of {split} from gtFine/{split}/<city>/*{end}{how}"
 
     def splits(self, root: Path) -> tuple[str, ...]:
         """Return which splits have images."""
@@ -84,6 +101,8 @@ class Cityscapes(DataSet):
                 "split, and its labelIds are read"
             )
             remedy = made if ids.is_file() and missing[0].endswith(MASK_END) else "unpack gtFine"
+            if not (root / "gtFine").is_dir() and (packed := self.packed(root, "gtFine/")):
+                raise BadInput(f"{root} has no gtFine/, but {packed}")
             raise BadInput(f"{root / missing[0]} is missing, as are {len(missing) - 1} other label maps; {remedy}.")
         return Index(self.name, root, split, tuple(files), classes=CLASSES, masks=tuple(masks))
 
