@@ -155,13 +155,13 @@ def test_no_stage_starts_when_the_time_is_over(study: str, options: Options, pre
     assert pretended.ran == []
 
 
-def test_a_failure_is_told_at_the_end_of_a_sitting(study: str, options: Options, pretended: Pretended) -> None:
+def test_a_failure_is_reported_at_the_end_of_a_sitting(study: str, options: Options, pretended: Pretended) -> None:
     pretended.ends = [1, OVER]
     with pytest.raises(MoreToDo, match=r"The time is over; .* 4 of 4 stages did not finish"):
         run_study(plan_study(study, options, act=True))
 
 
-def test_a_failed_stage_does_not_keep_the_others(study: str, options: Options, pretended: Pretended) -> None:
+def test_a_failed_stage_does_not_stop_the_others(study: str, options: Options, pretended: Pretended) -> None:
     pretended.ends = [1]
     with pytest.raises(StageFailed, match=r"4 of 4 stages did not finish: pretrain cifar10_byol_loss1"):
         run_study(plan_study(study, options, act=True))
@@ -237,7 +237,7 @@ def test_what_takes_too_long_to_time_stays_unknown(
     assert "unknown before the first step (10 steps of cifar10_byol_loss1 took more than 90 s here)" in line(plan, 1)
 
 
-def test_an_interrupted_timing_ends_it_all(study: str, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_while_timing_ends_it(study: str, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "run_folder", lambda *words: Interrupted.exit_code)
     with pytest.raises(Interrupted, match=r"Timing cifar10_byol_loss1"):
         run_study(plan_study(study, replace(options, timing=True), act=True))
@@ -329,7 +329,7 @@ def test_a_real_sitting_leaves_a_checkpoint_that_the_next_goes_on_from(
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_smoke_does_one_data_set_whole_and_again_does_nothing(
+def test_smoke_runs_one_data_set_and_a_second_time_nothing(
     bench: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a data root: it renders what it needs."""

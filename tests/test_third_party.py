@@ -78,7 +78,7 @@ def named(folder: Path, name: str) -> str:
 
 
 @pytest.mark.slow
-def test_a_file_of_ones_own_trains_in_smoke_form(bench: Run, mine: Path, tmp_path: Path) -> None:
+def test_an_objective_in_a_file_trains_in_smoke_form(bench: Run, mine: Path, tmp_path: Path) -> None:
     config = str(mine / "pull_coco.py")
     done = bench("run", "--smoke", "--pretrain", config)
     assert done.returncode == 0, done.stdout + done.stderr

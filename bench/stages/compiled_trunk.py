@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from bench.nn.compiling import compile_fixed
+
 # GFLOP of a forward at 224×224, for comparing the work of architectures.
 GFLOP = {"resnet18": 3.6, "resnet50": 8.2}
 STEM_WORK = {"imagenet": 1, "stl": 4, "cifar": 16}  # what finer maps multiply it by, but for the stem's own share
@@ -40,7 +42,7 @@ def compile_frozen(network: nn.Module, example: Tensor) -> Callable[[Tensor], Te
     """
     import torch._inductor.config as inductor  # a second
 
-    program = torch.compile(network, dynamic=False)
+    program = compile_fixed(network)
     try:
         # As an option of torch.compile, freezing comes too late for the convolutions to be packed and fused.
         with inductor.patch(freezing=True), torch.inference_mode():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 
-import torch
 from torch import nn
 
 from bench.errors import BadInput
+from bench.nn.compiling import compile_fixed, keep_processors_apart
 from bench.nn.encoder import Encoder
 
 COMPILERS = ("g++", "clang++")
@@ -25,9 +25,9 @@ def compile_networks(objective: nn.Module, device_type: str, cuda_graphs: bool) 
     if device_type == "cpu" and not any(map(shutil.which, filter(None, [os.environ.get("CXX"), *COMPILERS]))):
         raise BadInput("compile=True needs a C++ compiler on a CPU; install g++, or set compile=False.")
     mode = "reduce-overhead" if cuda_graphs else "default"
+    keep_processors_apart()
     for network in objective.children():
         if isinstance(network, Encoder):  # objectives ask for the map or for the pooled feature; both pass here
-            compiled = torch.compile(network.last_map, dynamic=False, mode=mode)
-            network.last_map = compiled  # type: ignore[method-assign]
+            network.last_map = compile_fixed(network.last_map, mode=mode)  # type: ignore[method-assign]
         elif isinstance(network, nn.Sequential):
             network.compile(dynamic=False, mode=mode)

@@ -40,7 +40,7 @@ def test_a_table_by_hand() -> None:
     assert table["coco_two_loss"]["ImageNet acc"] == "–"
 
 
-def test_the_notes_say_what_can_be_told_apart() -> None:
+def test_the_notes_say_which_rows_differ() -> None:
     (section,) = build_tables(THREE, NONE)
     line = next(note for note in section.notes if note.startswith("By mIoU"))
     assert "coco > random_init (p = 0.008)" in line
@@ -285,7 +285,7 @@ def test_published_rows_are_not_shown_where_nothing_full_was_measured(results: P
     assert "coco_two_loss †" in pages_of(results)[0].text("markdown")
 
 
-def test_skipped_images_are_told(results: Path) -> None:
+def test_skipped_images_are_reported(results: Path) -> None:
     write(linear("coco", 5, 40.0, images_skipped=3), results / "records")
     assert "Unreadable images that were skipped: coco imagenet_linear seed 5: 3." in pages_of(results)[0].text(
         "markdown"

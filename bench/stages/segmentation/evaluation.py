@@ -15,6 +15,7 @@ from mmengine.runner import ValLoop
 from torch import Tensor, nn
 
 from bench.config.recipe import Precision
+from bench.nn.compiling import compile_fixed
 from bench.stages.segmentation.prediction import LabelPredictor
 from bench.train.precision import is_bf16
 
@@ -68,14 +69,14 @@ def compile_scorer(model: LabelPredictor, shape: torch.Size, precision: Precisio
     import torch._inductor.config as inductor  # a second
 
     device = next(model.parameters()).device
-    compiled = torch.compile(model._forward, dynamic=False)
+    program = compile_fixed(model._forward)
     # As an option of torch.compile, freezing comes too late for the convolutions to be packed and fused.
     with warnings.catch_warnings(), inductor.patch(freezing=True), torch.no_grad(), casting(precision, device):
         warnings.simplefilter("ignore")  # that it looks through the caches of functions
-        compiled(torch.zeros(shape, device=device))  # compiles
+        program(torch.zeros(shape, device=device))  # compiles
 
     def score(inputs: Tensor) -> Tensor:
-        return compiled(inputs) if inputs.shape == shape else model._forward(inputs)
+        return program(inputs) if inputs.shape == shape else model._forward(inputs)
 
     model.scorer = score
 
