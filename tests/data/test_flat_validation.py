@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -147,6 +148,18 @@ def test_a_devkit_that_is_not_whole(flat: Path) -> None:
     (flat / META).unlink()
     with pytest.raises(BadInput, match=r"meta\.mat is missing; unpack the whole of ILSVRC2012_devkit_t12\.tar\.gz"):
         index("imagenet", flat, "val")
+
+
+def test_a_devkit_in_its_archive(flat: Path) -> None:
+    write_devkit(flat)
+    folder = Path(GROUND_TRUTH).parts[0]
+    subprocess.run(["tar", "-czf", f"{folder}.tar.gz", folder], cwd=flat, check=True)
+    shutil.rmtree(flat / folder)
+    with pytest.raises(BadInput, match="whose classes are in .* Unpack it: cd /") as caught:
+        index("imagenet", flat, "val")
+    message = str(caught.value)
+    subprocess.run(["bash", "-c", message[message.index("cd /") :]], check=True)
+    assert index("imagenet", flat, "val").labels == tuple(sorted(OF_IMAGE))
 
 
 def test_the_list_is_part_of_the_fingerprint(flat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

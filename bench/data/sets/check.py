@@ -88,7 +88,7 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
     for split in data_set.needs:
         if split not in counts:
             packed = data_set.packed(root, f"{split}/")
-            missing.append(f"{split} (the whole split{f': {packed}' if packed else ''})")
+            missing.append(f"{split} (the whole split){f'; {packed}' if packed else ''}")
 
     def look(image: str) -> list[tuple[str, str]]:
         return list(_problems(data_set, root, image, masks.get(image)))

@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.data.sets.data_set import SUFFIXES, folder_names, image_names
+from bench.data.sets.data_set import SUFFIXES, folder_names, image_names, in_folder
 from bench.errors import BadInput
 
 DEVKIT = "ILSVRC2012_devkit_t12/data"
 GROUND_TRUTH, META = f"{DEVKIT}/ILSVRC2012_validation_ground_truth.txt", f"{DEVKIT}/meta.mat"
 LISTS = ("val.txt", "val_labels.txt", "imagenet_2012_validation_synset_labels.txt", "LOC_val_solution.csv")
+ARCHIVE = "ILSVRC2012_devkit_t12.tar.gz"
 PLACES = ("", "val/")  # below the root, where they are looked for
 NUMBERED = re.compile(r"ILSVRC2012_val_(\d{8})")
 
@@ -38,6 +39,11 @@ def images_by_class(root: Path) -> dict[str, list[str]]:
     Raises BadInput where there is no list, it cannot be understood, or an image is not in it.
     """
     files = label_files(root)
+    if not files and (root / ARCHIVE).is_file():
+        raise BadInput(
+            f"{root / 'val'} holds images without class folders, whose classes are in {ARCHIVE}, which is not unpacked. "
+            f"Unpack it: {in_folder(root, f'tar -xzf {ARCHIVE}')}"
+        )
     if not files:
         raise BadInput(
             f"{root / 'val'} holds images without class folders, and nothing says their classes; put the devkit "
@@ -55,7 +61,7 @@ def images_by_class(root: Path) -> dict[str, list[str]]:
 def _of_devkit(root: Path, ground_truth: str, meta: str) -> Callable[[str], str]:
     """Return what gives the class of an image by the devkit's files."""
     if not (root / meta).is_file():
-        raise BadInput(f"{root / meta} is missing; unpack the whole of ILSVRC2012_devkit_t12.tar.gz.")
+        raise BadInput(f"{root / meta} is missing; unpack the whole of {ARCHIVE}.")
     from scipy.io import loadmat  # not at the top: most data sets do without
 
     try:
