@@ -155,7 +155,7 @@ def test_a_devkit_in_its_archive(flat: Path) -> None:
     folder = Path(GROUND_TRUTH).parts[0]
     subprocess.run(["tar", "-czf", f"{folder}.tar.gz", folder], cwd=flat, check=True)
     shutil.rmtree(flat / folder)
-    with pytest.raises(BadInput, match="whose classes are in .* Unpack it: cd /") as caught:
+    with pytest.raises(BadInput, match=r"whose classes are in .* Unpack it: cd /") as caught:
         index("imagenet", flat, "val")
     message = str(caught.value)
     subprocess.run(["bash", "-c", message[message.index("cd /") :]], check=True)

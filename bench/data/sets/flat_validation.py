@@ -41,7 +41,7 @@ def images_by_class(root: Path) -> dict[str, list[str]]:
     files = label_files(root)
     if not files and (root / ARCHIVE).is_file():
         raise BadInput(
-            f"{root / 'val'} holds images without class folders, whose classes are in {ARCHIVE}, which is not unpacked. "
+            f"{root / 'val'} holds images without class folders, whose classes are in {ARCHIVE}, which is packed. "
             f"Unpack it: {in_folder(root, f'tar -xzf {ARCHIVE}')}"
         )
     if not files:
