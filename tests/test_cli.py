@@ -263,11 +263,14 @@ def start(*words: object, cwd: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "others"),
+    [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGINT, ("random_init",))],  # several stages: they are forks
+)
 def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(
-    tmp_path: Path, rendered: Path, number: signal.Signals
+    tmp_path: Path, rendered: Path, number: signal.Signals, others: tuple[str, ...]
 ) -> None:
-    words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, "pretrain.epochs=2000", "log_every=1")
+    words = ("run", "--pretrain", "coco", *others, "--profile", "smoke", *TINY, "pretrain.epochs=2000", "log_every=1")
     process = start(*words, "--data-root", rendered, cwd=tmp_path)
     wait_for(lambda: any(tmp_path.glob("runs/pretrain/*/metrics.jsonl")), process)
     process.send_signal(number)

@@ -21,6 +21,7 @@ from bench.execute.local import OVER
 from bench.execute.reproduce import Options, StudyPlan, duration, plan_study, run_study
 from bench.execute.stage_file import Done, read_stage, write_done
 from bench.plan import record_name
+from bench.train.metrics_log import read_metrics
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -312,7 +313,7 @@ def test_a_real_sitting_leaves_a_checkpoint_that_the_next_goes_on_from(
     (run,) = plan_study("endless", options, act=True).runs
 
     def steps() -> int:
-        return max((entry["step"] for entry in speed.readings(run.folder)), default=0)
+        return max((entry["step"] for entry in read_metrics(run.folder)), default=0)
 
     reached = [0]
     monkeypatch.setattr(local, "clock", lambda: 60.0 * min(2, steps() - reached[-1]))
@@ -323,7 +324,7 @@ def test_a_real_sitting_leaves_a_checkpoint_that_the_next_goes_on_from(
         assert run.state == "begun"
         reached.append(steps())
     assert reached[2] >= reached[1] + 2 >= 4
-    assert [entry["step"] for entry in speed.readings(run.folder)] == list(range(1, reached[2] + 1))
+    assert [entry["step"] for entry in read_metrics(run.folder)] == list(range(1, reached[2] + 1))
     assert run.images_left() == (200000 - reached[2]) * 4
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from platformdirs import user_config_path
 
 from bench.data.sets import DATA_SETS, find, known_names, mistaken
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput, nearest, one_line
 
 VARIABLE = "BENCH_DATA_ROOT"
 FILE, TABLE = "bench.toml", "data_roots"
@@ -148,7 +148,7 @@ def _file(file: Path) -> Source:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadInput(f"{file} is not readable TOML: {' '.join(str(error).split())}; correct the file.") from error
+        raise BadInput(f"{file} is not readable TOML: {one_line(error)}; correct the file.") from error
     unknown = next((key for key in content if key != TABLE), None)
     if unknown is not None:
         what = f"[{unknown}]" if isinstance(content[unknown], dict) else f"{unknown} outside of a table"
