@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bench.data.sets.data_set import DataSet
@@ -17,8 +17,16 @@ from bench.files import read_json, write_text
 SAMPLED = 1024  # files whose contents a fingerprint reads
 
 
-def content_hash(name: str, data_set: DataSet | None, root: Path, cache: Path | None = None) -> str:
+def content_hash(
+    name: str,
+    data_set: DataSet | None,
+    root: Path,
+    cache: Path | None = None,
+    before: Callable[[], None] = lambda: None,
+) -> str:
     """Return 16 hex digits of a data set's content; see `bench.data.sets.fingerprint`.
+
+    `before` is called before files are looked at, which is not done where the cache knows the result.
 
     Raises BadInput as its reader does, and OSError.
     """
@@ -31,8 +39,12 @@ def content_hash(name: str, data_set: DataSet | None, root: Path, cache: Path | 
             return entry["fingerprint"]
     except (KeyError, TypeError, AttributeError):
         pass  # written by another version, or by hand
+    before()
     files = _all_files(name, data_set, root)
-    chosen = [files[i * len(files) // SAMPLED] for i in range(SAMPLED)] if len(files) > SAMPLED else files
+    chosen = [files[i * len(files) // SAMPLED] for i in range(SAMPLED)] if len(files) > SAMPLED else [*files]
+    lists = () if data_set is None else data_set.list_files(root)
+    files += lists
+    chosen += lists
     folders = {file.rpartition("/")[0] for file in files}  # first, as there may be a million files
     above = folders | {parent.as_posix() for folder in folders for parent in Path(folder, "file").parents}
     stamps = _stamps(root, [*sorted(above - {""}), *chosen])  # before reading: what changes meanwhile is read again

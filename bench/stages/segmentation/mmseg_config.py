@@ -14,6 +14,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 from bench.config.config_files import find_mmseg
 from bench.config.tasks import SegmentationTask
 from bench.errors import BadInput, one_line
+from bench.stages.segmentation.label_ids import read_label_ids
 from bench.stages.segmentation.model import depth_of
 
 # `_base_ = "mmseg::…"` asks for the distribution by the name that it had upstream.
@@ -59,6 +60,7 @@ def adapt(task: SegmentationTask, arch: str, root: Path, *, world: int, synchron
         if "data_root" in node:
             node["data_root"] = str(root)
             node["serialize_data"] = False  # a list of file names needs no packing, which takes half a second
+            read_label_ids(node, root)
     if task.crop is not None:
         _set_crop(config, task.crop)
     if task.scale is not None:
