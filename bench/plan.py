@@ -148,6 +148,7 @@ class Planner:
         self.recipes = recipes or {}
         self.stages: dict[str, Stage] = {}  # by fingerprint, parents first
         self._protocols: dict[int, dict[str, Any]] = {}
+        self._tasks: dict[tuple[int, str], Task] = {}  # as each is for trunks of an architecture
         self._pretrained: dict[tuple[int, int], Stage] = {}
 
     def grid(self, recipes: Sequence[Recipe], tasks: Sequence[Task], seeds: Sequence[int]) -> list[Stage]:
@@ -213,6 +214,7 @@ class Planner:
 
         The names are hashed too: two recipes with equal content share a trunk, but each gets its row.
         """
+        task = self._tasks.setdefault((id(task), recipe.arch), task.for_arch(recipe.arch))
         task.check_recipe(recipe)
         data, packs = self._data(task)
         if id(task) not in self._protocols:

@@ -198,4 +198,5 @@ MACHINE_KEYS = frozenset(
         *("pack", "compile_trunk", "reuse_features"),
     }
 )
-NOT_IN_FINGERPRINT = MACHINE_KEYS | {"name", "summary", "source", "profile"}
+# What `follow_depth` chooses, an mmseg config and its iterations, is in the fingerprint in place of the task's own.
+NOT_IN_FINGERPRINT = MACHINE_KEYS | {"name", "summary", "source", "profile", "follow_depth"}
