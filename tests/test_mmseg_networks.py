@@ -59,7 +59,7 @@ def test_depths_of_a_network() -> None:
     [
         (R50, "resnet18", rf"depth 50, but the trunk is a resnet18; choose {R18}, or another arch"),
         (R50.replace("r50", "r101"), "resnet50", rf"depth 101, but the trunk is a resnet50; choose {R50}"),
-        ("segformer_mit-b0_8xb1-160k_cityscapes-1024x1024", "resnet50", "backbone MixVisionTransformer, which takes no"),
+        ("segformer_mit-b0_8xb1-160k_cityscapes-1024x1024", "resnet50", "backbone MixVisionTransformer, which takes"),
         ("resnest_s101-d8_pspnet_4xb2-80k_cityscapes512x1024", "resnet50", "has the backbone ResNeSt, which takes no"),
         ("mask2former_r50_8xb2-90k_cityscapes-512x1024", "resnet50", r"takes mmdet\.\w+ from mmdet, which is not inst"),
     ],

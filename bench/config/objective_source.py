@@ -38,16 +38,17 @@ def plugins() -> dict[str, str]:
     return {name: place for name, place in entries(GROUP).items() if name not in objectives()}
 
 
-def locate(objective: str, config: Path | None = None) -> Source:
+def locate(objective: str, config: Path | None = None, giver: str | None = None) -> Source:
     """Return where the objective of that name is, without importing it.
 
     Args:
         objective: a name of ours, of an entry point, `package.module:Class`, or `file.py:Class`.
         config: the file that names it; a relative path is taken from its folder, or else from the working directory.
+        giver: what names it instead of the file, for messages: "--set for coco".
 
     Raises BadInput when there is no such file, module or name.
     """
-    where = f" in {config}" if config is not None else ""
+    where = f" in {giver or config}" if config is not None else ""
     if objective in objectives():
         module, _, name = objectives()[objective].partition(":")
         return Source(FOLDER / f"{module.rpartition('.')[2]}.py", name, module)

@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from bench.config.recipe import Recipe
+from bench.config.recipe import Recipe, epoch_file
 from bench.config.tasks import Task
 from bench.data.packs.manifest import PackUse, StoredPack, evaluation_packs, find_packs, training_pack
 from bench.data.roots import Roots, resolve_roots
 from bench.data.sets import check_pretraining, fingerprint
+from bench.data.sets.coco import check_objects
 from bench.errors import BadInput
 from bench.execute.request import Request
 from bench.execute.resolve import Resolved, resolve
 from bench.execute.stage_file import make_folder, read_done
 from bench.plan import Planner, Stage
 
+OBJECTS = "objects"  # what a pretraining reads besides images: COCO's annotations
 State = Literal["recorded", "done", "to do", "not needed"]
 
 
@@ -29,7 +31,7 @@ class Grid:
     stages: list[Stage]
     states: dict[str, State]
     roots: dict[str, str]  # data set -> folder, for those that are there
-    problems: dict[str, BadInput]  # data set -> why it cannot be read
+    problems: dict[str, BadInput]  # data set, or OBJECTS -> why it cannot be read
     work_dir: Path
     results_dir: Path
     notes: list[str] = field(default_factory=list)  # on packs that lie there and are not used
@@ -99,6 +101,7 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
         results_dir=request.results,
         notes=packs.notes,
     )
+    _check_starts(grid)
     _check_data(grid, act)
     return grid
 
@@ -157,13 +160,27 @@ def _data_sets(configs: Resolved) -> list[str]:
         names: dict[str, str] = {}  # recipe -> data set; a circle of inits ends here, and is refused while planning
         while recipe.name not in names:
             names[recipe.name] = recipe.dataset
-            if recipe.init is not None and recipe.init.recipe is not None:
-                recipe = configs.by_name[recipe.init.recipe]
+            if recipe.parent is not None:
+                recipe = configs.by_name[recipe.parent]
         return list(names.values())
 
     first, *others = map(lineage, configs.recipes)
     names = [*first, *(task.dataset for task in configs.tasks), *(name for each in others for name in each)]
     return [name for name in dict.fromkeys(names) if name != "none"]
+
+
+def _check_starts(grid: Grid) -> None:
+    """Refuse a pretraining whose parent is trained and did not keep the checkpoint to start from."""
+    for stage in grid.to_do():
+        parent, init = stage.parents.get("init"), stage.recipe.init
+        if stage.kind != "pretrain" or parent is None or init is None or init.epoch is None:
+            continue
+        folder = grid.work_dir / parent.folder
+        if grid.states[parent.fingerprint] == "done" and not (folder / epoch_file(init.epoch)).is_file():
+            raise BadInput(
+                f"{stage.recipe.name} starts from epoch {init.epoch} of {parent.recipe.name}, which is trained and "
+                f"kept no checkpoint of it; remove {folder}, so that it is trained again and keeps that one."
+            )
 
 
 def _check_data(grid: Grid, act: bool) -> None:
@@ -175,10 +192,21 @@ def _check_data(grid: Grid, act: bool) -> None:
                     check_pretraining(dataset, Path(grid.roots[dataset]))
             except BadInput as problem:
                 grid.problems[dataset] = problem
+        if _reads_objects(stage):
+            root = grid.roots.get(stage.recipe.dataset)
+            try:
+                check_objects(stage.recipe.dataset, Path(root) if root else None, "train")
+            except BadInput as problem:
+                grid.problems[OBJECTS] = problem
     for stage in grid.to_do() if act else ():
-        for dataset in stage.data:
+        for dataset in [*stage.data, *([OBJECTS] if _reads_objects(stage) else [])]:
             if dataset in grid.problems:
                 raise grid.problems[dataset]
+
+
+def _reads_objects(stage: Stage) -> bool:
+    """Whether a stage's objective learns from annotated objects."""
+    return stage.kind == "pretrain" and stage.recipe.objective.get("masks") == "objects"
 
 
 def _roots(request: Request, act: bool) -> Roots:

@@ -1,0 +1,199 @@
+"""What a request means, and what is refused of it, before anything runs."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config.load import load_recipe
+from bench.config.recipe import Recipe
+from bench.errors import BadInput
+from bench.execute.grid import Grid, plan_grid
+from bench.execute.request import Request
+from bench.execute.stage_file import Done, write_done, write_stage
+
+
+def grid(tmp_path: Path, *pretrain: str, act: bool = False, **more: Any) -> Grid:
+    more = {"work_dir": tmp_path / "work", "results_dir": tmp_path / "results"} | more
+    return plan_grid(Request(pretrain, **more), act=act)
+
+
+# ------------------------------------------------------------------------------------ annotated objects
+
+
+def test_objects_without_annotations_are_refused_when_planned(tmp_path: Path, rendered: Path) -> None:
+    wanted: dict[str, Any] = {"profile": "smoke", "assignments": ["objective.masks=objects"]}
+    shutil.copytree(rendered / "coco", tmp_path / "coco")
+    root = [f"coco={tmp_path / 'coco'}"]
+    assert not grid(tmp_path, "coco_detcon", act=True, data_root=root, **wanted).problems
+    shutil.rmtree(tmp_path / "coco" / "annotations")
+    with pytest.raises(BadInput, match=r"instances_train2017\.json is missing; unpack COCO's annotations_trainval2017"):
+        grid(tmp_path, "coco_detcon", act=True, data_root=root, **wanted)
+    lines = grid(tmp_path, "coco_detcon", data_root=root, **wanted).lines(1)
+    assert lines[-1].startswith("missing: ")
+    assert "annotations_trainval2017.zip" in lines[-1]
+    assert not any("coco (missing)" in line for line in lines)  # the images are there
+    assert not grid(tmp_path, "coco_detcon", act=True, data_root=root, profile="smoke").problems
+    other = {**wanted, "assignments": [*wanted["assignments"], "pretrain.dataset=imagenet"]}
+    problem = str(grid(tmp_path, "coco_detcon", **other).problems["objects"])
+    assert "need COCO's annotations, which imagenet has not; take the data set coco, or segments" in problem
+
+
+# --------------------------------------------------------------------------- a recipe that another starts from
+
+CHILD = "coco_4_1finetune_79_4p"
+
+
+def trained(grid: Grid) -> dict[str, Recipe]:
+    """The pretrainings of a grid by name."""
+    return {stage.recipe.name: stage.recipe for stage in grid.stages if stage.kind == "pretrain"}
+
+
+def test_the_network_of_a_set_value_reaches_the_parent_and_nothing_else_does(tmp_path: Path) -> None:
+    words = ["arch=resnet18", "pretrain.batch_size=8", "pretrain.epochs=3", "checkpoint.every_steps=5"]
+    recipes = trained(grid(tmp_path, CHILD, profile="mini", assignments=words))
+    assert list(recipes) == ["coco", CHILD]
+    parent, child = recipes.values()
+    assert (parent.arch, parent.epochs, parent.batch_size) == ("resnet18", 20, 16)
+    assert (child.arch, child.epochs, child.batch_size) == ("resnet18", 3, 8)
+    assert parent.checkpoint.every_steps == 5
+
+
+def test_a_swept_network_has_a_parent_each(tmp_path: Path) -> None:
+    sweep = ["arch=resnet18,resnet50", "objective.patches=2,4"]
+    found = grid(tmp_path, CHILD, profile="mini", sweep=sweep, seeds=(0, 1))
+    parents = {stage.recipe.arch: stage.parents["init"] for stage in found.stages if "init" in stage.parents}
+    assert {arch: stage.recipe.arch for arch, stage in parents.items()} == {
+        "resnet18": "resnet18",
+        "resnet50": "resnet50",
+    }
+    assert {stage.recipe.name for stage in parents.values()} == {"coco[arch=resnet18]", "coco[arch=resnet50]"}
+    # One that is asked for as well is the same stage.
+    both = grid(tmp_path, CHILD, "coco", profile="mini", sweep=sweep[:1])
+    assert len([stage for stage in both.stages if stage.kind == "pretrain"]) == 4
+
+
+def test_parent_keys_are_laid_over_the_parent(tmp_path: Path) -> None:
+    words = ["parent.epochs=5", "parent.optimizer.lr=0.1", "pretrain.init.epoch=4"]
+    found = grid(tmp_path, CHILD, profile="mini", assignments=words)
+    parent, child = trained(found).values()
+    assert parent.optimizer is not None
+    assert (parent.name, parent.epochs, parent.optimizer.lr) == ("coco[epochs=5,lr=0.1]", 5, 0.1)
+    assert child.init is not None
+    assert child.init.settings == {"epochs": 5, "optimizer": {"lr": 0.1}}  # so that a record says it
+    assert child.epochs == 5
+    plain = grid(tmp_path, CHILD, profile="mini").stages
+    assert found.stages[0].fingerprint != plain[0].fingerprint
+    assert found.stages[1].fingerprint != plain[2].fingerprint
+    # A config says it with `init.settings`, and both sides of a grid can be there.
+    file = tmp_path / "mine.py"
+    settings = "init=dict(epoch=4, settings=dict(epochs=5, optimizer=dict(lr=0.1)))"
+    file.write_text(f"_base_ = {load_recipe(CHILD).source!r}\nprofiles=dict(mini=dict({settings}))\n")
+    written = grid(tmp_path, str(file), "coco", profile="mini")
+    assert list(trained(written)) == ["coco[epochs=5,lr=0.1]", "mine", "coco"]
+    assert written.stages[0].fingerprint == found.stages[0].fingerprint
+
+
+@pytest.mark.parametrize(
+    ("pretrain", "words", "message"),
+    [
+        (
+            ["coco"],
+            ["parent.epochs=3"],
+            r"--set parent\.epochs is for the recipe that a pretraining starts from, and n",
+        ),
+        (
+            [CHILD],
+            ["parent.epoch=3"],
+            r"Unknown key 'epoch' in init\.settings \(--set parent\.KEY\) for coco; did you m",
+        ),
+        (
+            [CHILD],
+            ["parent.epochs=3"],
+            r"starts from epoch 19 of coco\[epochs=3\], which .* ends with epoch 2; set init",
+        ),
+        ([CHILD], ["parent.arch=resnet18"], r"has the arch 'resnet50' and starts from coco.*, which has 'resnet18'"),
+        ([CHILD], ["parent.init.checkpoint=a/b"], "cannot be part of a name"),
+    ],
+)
+def test_a_parent_key_that_cannot_be_meant_is_refused(
+    tmp_path: Path, pretrain: list[str], words: list[str], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        grid(tmp_path, *pretrain, profile="mini", assignments=words)
+
+
+def test_a_parent_keeps_the_epoch_that_its_child_starts_from(tmp_path: Path) -> None:
+    words = ["pretrain.init.epoch=7"]
+    found = grid(tmp_path, CHILD, profile="mini", assignments=words)
+    parent, child = trained(found).values()
+    assert parent.checkpoint.keep_epochs == (7,)
+    assert [epoch for epoch in range(20) if parent.checkpoint.keeps(epoch, 20)] == [7, 19]
+    assert found.stages[0].fingerprint == grid(tmp_path, "coco", profile="mini").stages[0].fingerprint
+    asked_for = trained(grid(tmp_path, "coco", CHILD, profile="mini", assignments=["checkpoint.background=False"]))
+    assert asked_for["coco"].checkpoint.keep_epochs == ()  # the last is kept anyway
+    # It is trained already, without that checkpoint.
+    stage = found.stages[0]
+    folder = write_stage(stage, tmp_path / "work", {}, tmp_path / "results", "fail")
+    (folder / "last.ckpt").touch()
+    write_done(
+        folder, Done(fingerprint=stage.fingerprint, wall_seconds=1.0, peak_memory_mib={}, finished="", metrics={})
+    )
+    with pytest.raises(
+        BadInput, match=r"starts from epoch 7 of coco, which is trained and kept no .*; remove .*coco-s0"
+    ):
+        grid(tmp_path, CHILD, profile="mini", assignments=words)
+    (folder / "epoch_0007.ckpt").touch()
+    assert grid(tmp_path, CHILD, profile="mini", assignments=words).states[stage.fingerprint] == "done"
+    assert child.init is not None
+
+
+# ------------------------------------------------------------------------------------------- who is blamed
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"assignments": ["arch=resnet51"]}, "Key 'arch' in --set for coco is 'resnet51', but should be 'resnet18'"),
+        ({"assignments": ["pretrain.schedule.warmup_epoch=3"]}, "Unknown key 'schedule.warmup_epoch' in --set for"),
+        ({"assignments": ["objective.tau0=2"]}, "objective.tau0 in --set for coco is 2; set it"),
+        ({"assignments": ["objective.name=byoll"]}, "Unknown objective 'byoll' in --set for coco; did you mean byol?"),
+        ({"assignments": ["objective.name=3"]}, "Unknown objective 3 in --set for coco; known: byol,"),
+        ({"assignments": ["accumulate=3"]}, "coco, with the values of --set: batch_size 4 must be a multiple of accum"),
+        ({"assignments": ["pretrain.dataset=nonsense"]}, "Key 'dataset' in --set for coco is 'nonsense', but should"),
+        ({"sweep": ["objective.tau=0.5,0.7"]}, "Unknown key 'objective.tau' in --sweep for coco; did you mean tau0?"),
+        ({"sweep": ["pretrain.view_size=8"]}, "Key 'view_size' in --sweep for coco is 8, but should be greater than"),
+        ({"assignments": ["k=many"], "downstream": ["imagenet_knn"]}, "Key 'k' in --set for imagenet_knn is 'many', "),
+    ],
+)
+def test_a_wrong_value_of_the_command_line_is_not_the_files_fault(
+    tmp_path: Path, more: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadInput) as caught:
+        grid(tmp_path, "coco", profile="smoke", **more)
+    assert ".py" not in str(caught.value)
+    assert str(caught.value).startswith(message)
+
+
+def test_the_file_is_blamed_for_what_is_its_own(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text('dataset="coco"\nobjective=dict(name="byol", tau0=3)\nepochs=1\noptimizer=dict(lr=1)\n')
+    with pytest.raises(BadInput, match=r"objective\.tau0 in .*/mine\.py is 3; set it"):
+        grid(tmp_path, str(file), assignments=["pretrain.view_size=64"])
+    file.write_text('dataset="coco"\nobjective=dict(name="byol")\nepochs=1\nbatch_size=4\naccumulate=3\n')
+    with pytest.raises(BadInput, match=r"/mine\.py: batch_size 4 must be a multiple of accumulate 3"):
+        grid(tmp_path, str(file), assignments=["pretrain.view_size=64"])
+
+
+def test_only_similar_names_are_suggested() -> None:
+    from bench.errors import nearest
+
+    known = ["coco_densecl", "cifar10_byol_loss1", "imagenet_simclr", "epochs"]
+    assert nearest("nonsense", known) == ""
+    assert nearest("coco_densecll", known) == "; did you mean coco_densecl?"
+    assert nearest("byol", known) == "; did you mean cifar10_byol_loss1?"  # a whole part of it
+    assert nearest("simclr", known) == "; did you mean imagenet_simclr?"
+    assert nearest("", known) == ""
