@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from bench.config.load import load_recipe
+from bench.cli import run
+from bench.config.load import load_recipe, load_task
 from bench.config.recipe import Recipe
+from bench.config.tasks import SegmentationTask
 from bench.errors import BadInput
 from bench.execute.grid import Grid, plan_grid
 from bench.execute.request import Request
@@ -197,3 +199,104 @@ def test_only_similar_names_are_suggested() -> None:
     assert nearest("byol", known) == "; did you mean cifar10_byol_loss1?"  # a whole part of it
     assert nearest("simclr", known) == "; did you mean imagenet_simclr?"
     assert nearest("", known) == ""
+
+
+# ------------------------------------------------------------------------------------- sweeps and controls
+
+
+def test_a_control_that_trains_nothing_is_left_out_of_a_sweep(tmp_path: Path) -> None:
+    names = ["imagenet_simclr", "random_init"]
+    found = trained(grid(tmp_path, *names, profile="smoke", sweep=["objective.temperature=0.07,0.1"]))
+    assert list(found) == ["imagenet_simclr[temperature=0.07]", "imagenet_simclr[temperature=0.1]", "random_init"]
+    # It needs the network of what it is the control of.
+    found = trained(grid(tmp_path, *names, profile="smoke", sweep=["arch=resnet18,resnet50", "pretrain.epochs=1,2"]))
+    assert [name for name in found if name.startswith("random")] == [
+        "random_init[arch=resnet18]",
+        "random_init[arch=resnet50]",
+    ]
+
+
+def test_a_sweep_of_what_a_trained_recipe_has_not_is_refused(tmp_path: Path) -> None:
+    sweep = ["objective.temperature=0.07,0.1"]
+    with pytest.raises(BadInput, match=r"Unknown key 'objective\.temperature' in --sweep for coco; known: hidden_dim"):
+        grid(tmp_path, "imagenet_simclr", "random_init", "coco", profile="smoke", sweep=sweep)
+    with pytest.raises(BadInput, match=r"Unknown key 'objective\.temperature' in --sweep for random_init"):
+        grid(tmp_path, "random_init", profile="smoke", sweep=sweep)
+
+
+# ---------------------------------------------------------------------------------------- smaller schedules
+
+
+def test_a_profile_shrinks_an_mmseg_config_as_it_does_ours(tmp_path: Path) -> None:
+    name = "fcn_r50-d8_4xb2-40k_cityscapes-512x1024"
+    for profile in ("mini", "smoke"):
+        found = grid(tmp_path, "random_init", downstream=[name, "cityscapes_pspnet"], profile=profile)
+        theirs, ours = (stage.config for stage in found.stages if isinstance(stage.config, SegmentationTask))
+        for key in ("iterations", "batch_size", "crop", "scale", "validate_every", "channels_last"):
+            assert getattr(theirs, key) == getattr(ours, key) is not None, (profile, key)
+    assert load_task(name).model_dump(exclude_defaults=True).keys() <= {
+        *("name", "summary", "source", "profile", "kind", "config"),
+    }
+    assert load_task(name, "mini", {"iterations": 7}).model_dump()["iterations"] == 7
+
+
+def test_a_downstream_file_without_its_kind_is_not_taken_for_mmsegs(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text('dataset = "imagenet"\nepochs = 1\n', encoding="utf-8")
+    with pytest.raises(BadInput, match=r"mine\.py lacks the key 'kind'; add it, one of segmentation, linear"):
+        load_task(str(file))
+
+
+# ------------------------------------------------------------------------------------------- rendered scenes
+
+
+def test_a_smoke_plan_does_not_miss_what_the_run_renders(
+    tmp_path: Path, rendered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked: dict[str, Any] = {"smoke": True, "downstream": ["cityscapes_pspnet", "cifar10_knn"]}
+    lines = grid(tmp_path, "coco", "clips_dsm", **asked).lines(1)
+    assert not [line for line in lines if "missing" in line]
+    assert len([line for line in lines if line.endswith("data: coco (rendered when it starts)")]) == 1
+    assert lines[-1].startswith("note: a smoke run renders its scenes when it starts")
+    assert not list(tmp_path.iterdir())  # nothing was rendered
+    # What it does not render is missing, and so is what was to be in a folder that was given.
+    other = "pspnet_r50-d8_4xb4-80k_ade20k-512x512"
+    assert "ade20k (missing)" in "\n".join(grid(tmp_path, "coco", smoke=True, downstream=[other]).lines(1))
+    assert "coco (missing)" in "\n".join(grid(tmp_path, "coco", smoke=True, data_root=[str(tmp_path)]).lines(1))
+    # Once they are there, nothing is said.
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "rendered").symlink_to(rendered)
+    assert not grid(tmp_path, "coco", smoke=True).notes
+
+
+# ----------------------------------------------------------------------------------------------------- seeds
+
+
+@pytest.mark.parametrize("words", [["--seeds", "0-2", "5"], ["--seeds=0-2", "--seeds=5"], ["--seeds", "0", "1-2", "5"]])
+def test_ranges_of_seeds(words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    asked: list[Request] = []
+
+    def plan(request: Request, *, act: bool) -> Grid:
+        asked.append(request)
+        return Grid([], {}, {}, {}, request.work_dir, request.results)
+
+    monkeypatch.setattr("bench.execute.grid.plan_grid", plan)
+    assert run(["plan", "--pretrain", "coco", *words, "--set", "a=0-2"]) == 0
+    assert (asked[0].seeds, asked[0].assignments) == ([0, 1, 2, 5], ["a=0-2"])
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("0,1", "--seeds takes whole numbers, or ranges of them, not '0,1'; write --seeds 0 1 2, or 0-2."),
+        ("two", "--seeds takes whole numbers, or ranges of them, not 'two'; write --seeds 0 1 2, or 0-2."),
+        ("3-1", "--seeds 3-1 is no range of at most 1000 seeds; correct it."),
+        ("-1", "A seed must be 0 or more; correct --seeds."),
+    ],
+)
+def test_other_seeds_are_refused_in_one_sentence(
+    word: str, message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run(["plan", "--pretrain", "coco", f"--seeds={word}"]) == 2
+    assert capsys.readouterr().err == f"bench: {message}\n"

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from bench.config.config_files import find, read
+from bench.config.config_files import find, read, shipped
 from bench.config.objective_settings import check_arguments
 from bench.config.recipe import Profile, Recipe
 from bench.config.tasks import KINDS, Task, full_kind, task_class
@@ -159,13 +159,22 @@ def _task_values(name: str, profile: Profile) -> tuple[type[Task], dict[str, Any
         dataset = str(said.get("dataset_type", "cityscapes")).removesuffix("Dataset").lower()
         config = str(file) if Path(name).is_file() else file.stem
         about = {"name": file.stem, "summary": f"mmseg's {file.stem}", "source": str(file), "profile": profile}
-        return KINDS["segmentation"], about | {"kind": "segmentation", "config": config, "dataset": dataset}
+        if "model" not in said and not {"dataset_type", "train_dataloader"} & said.keys():
+            raise BadInput(f"{file} lacks the key 'kind'; add it, one of {', '.join(KINDS)}.")
+        values = {"kind": "segmentation", "config": config, "dataset": dataset}
+        return KINDS["segmentation"], overlay(_small_schedule(profile), about | values)
     values = _values(file, profile)
     try:
         values["kind"] = full_kind(str(values["kind"]), file.parent)
         return task_class(values["kind"]), values
     except BadInput as error:
         raise BadInput(f"{file}: {error}") from error
+
+
+def _small_schedule(profile: Profile) -> dict[str, Any]:
+    """What a profile lays over an mmseg config, which has none itself: that of our config of PSPNet on Cityscapes."""
+    profiles = read(shipped("downstream_configs") / "cityscapes_pspnet.py")[0]["profiles"]
+    return dict(profiles[profile]) if profile != "full" else {}
 
 
 def _values(file: Path, profile: Profile) -> dict[str, Any]:

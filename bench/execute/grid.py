@@ -21,6 +21,9 @@ from bench.execute.stage_file import make_folder, read_done
 from bench.plan import Planner, Stage
 
 OBJECTS = "objects"  # what a pretraining reads besides images: COCO's annotations
+RENDERED_LATER = (
+    "a smoke run renders its scenes when it starts; the fingerprints at the end of the folders' names then are others"
+)
 State = Literal["recorded", "done", "to do", "not needed"]
 
 
@@ -34,7 +37,8 @@ class Grid:
     problems: dict[str, BadInput]  # data set, or OBJECTS -> why it cannot be read
     work_dir: Path
     results_dir: Path
-    notes: list[str] = field(default_factory=list)  # on packs that lie there and are not used
+    notes: list[str] = field(default_factory=list)  # on packs that lie there and are not used, on what is rendered
+    to_render: frozenset[str] = frozenset()  # data sets that a smoke run makes when it starts
 
     def to_do(self) -> list[Stage]:
         """The stages that must run, in order."""
@@ -45,10 +49,7 @@ class Grid:
         lines: list[str] = []
         for stage in self.stages:
             needs = [f"{role}: {parent.title}" for role, parent in stage.parents.items()]
-            needs += [
-                f"data: {name}" + (" (missing)" if name in self.problems else "") + _packed(stage, name)
-                for name in stage.data
-            ]
+            needs += [f"data: {name}" + self._absent(name) + _packed(stage, name) for name in stage.data]
             made = str(self.work_dir / stage.folder)
             if stage.is_task:
                 made = str(self.results_dir / "records" / stage.record_name)
@@ -64,6 +65,12 @@ class Grid:
         lines.append(f"{len(self.stages)} stages: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
         lines += [f"missing: {problem}" for problem in self.problems.values()]
         return lines + [f"note: {note}" for note in self.notes]
+
+    def _absent(self, name: str) -> str:
+        """What is said of a data set that is not there."""
+        if name in self.to_render:
+            return " (rendered when it starts)"
+        return " (missing)" if name in self.problems else ""
 
 
 def _packed(stage: Stage, dataset: str) -> str:
@@ -86,6 +93,7 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
             make_folder(records, "--results-dir")
     data = find_data(_data_sets(configs), _roots(request, act), request.work_dir / "data.json" if act else None)
     packs = Packs(data.roots, data.fingerprints)
+    to_render = _to_render(request, data) if not act else frozenset()
     planner = Planner(data.fingerprints.__getitem__, configs.by_name, packs)
     stages = planner.grid(configs.recipes, configs.tasks, list(dict.fromkeys(request.seeds)))
     grid = Grid(
@@ -99,7 +107,8 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
         problems=data.problems,
         work_dir=request.work_dir,
         results_dir=request.results,
-        notes=packs.notes,
+        notes=packs.notes + ([RENDERED_LATER] if to_render else []),
+        to_render=to_render,
     )
     _check_starts(grid)
     _check_data(grid, act)
@@ -220,6 +229,18 @@ def _roots(request: Request, act: bool) -> Roots:
             render(rendered)
         words = [str(rendered)]
     return resolve_roots(words)
+
+
+def _to_render(request: Request, data: Data) -> frozenset[str]:
+    """The data sets that are not there because a smoke run has not rendered them yet; they are no problem any more."""
+    if not request.smoke or request.data_root or not data.problems:
+        return frozenset()
+    from bench.synthetic.render import rendered_names
+
+    found = frozenset(data.problems).intersection(rendered_names())
+    for name in found:
+        del data.problems[name]
+    return found
 
 
 class Packs:
