@@ -56,6 +56,11 @@ def run(arguments: Sequence[str]) -> int:
         if (format_message := getattr(error, "format_message", None)) is None:
             raise
         message = format_message().rstrip(".") or "No command given"
+        for theirs, ours in (
+            ("Value error, ", ""),
+            ("Input should be", "it should be"),
+        ):  # words of the parser's checks
+            message = message.replace(theirs, ours)
         return _complain(f"{message}; bench COMMAND --help shows what there is.", BadInput.exit_code)
     return result if isinstance(result, int) else 0
 

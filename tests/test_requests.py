@@ -165,7 +165,7 @@ def test_a_parent_keeps_the_epoch_that_its_child_starts_from(tmp_path: Path) -> 
         ({"assignments": ["objective.name=byoll"]}, "Unknown objective 'byoll' in --set for coco; did you mean byol?"),
         ({"assignments": ["objective.name=3"]}, "Unknown objective 3 in --set for coco; known: byol,"),
         ({"assignments": ["accumulate=3"]}, "coco, with the values of --set: batch_size 4 must be a multiple of accum"),
-        ({"assignments": ["pretrain.dataset=nonsense"]}, "Key 'dataset' in --set for coco is 'nonsense', but should"),
+        ({"assignments": ["pretrain.dataset=nonsense"]}, "Key 'dataset' in --set for coco is 'nonsense', but"),
         ({"sweep": ["objective.tau=0.5,0.7"]}, "Unknown key 'objective.tau' in --sweep for coco; did you mean tau0?"),
         ({"sweep": ["pretrain.view_size=8"]}, "Key 'view_size' in --sweep for coco is 8, but should be greater than"),
         ({"assignments": ["k=many"], "downstream": ["imagenet_knn"]}, "Key 'k' in --set for imagenet_knn is 'many', "),
@@ -300,3 +300,18 @@ def test_other_seeds_are_refused_in_one_sentence(
 ) -> None:
     assert run(["plan", "--pretrain", "coco", f"--seeds={word}"]) == 2
     assert capsys.readouterr().err == f"bench: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--profile", "foo"], "Invalid value for '--profile': 'foo' is not one of 'full', 'mini', 'smoke'"),
+        (["--gpus", "0"], "Invalid value for '--gpus': it should be greater than or equal to 1"),
+        (["--unreadable", "foo"], "Invalid value for '--unreadable': 'foo' is not one of 'fail', 'skip'"),
+    ],
+)
+def test_wrong_options_are_said_in_plain_words(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["plan", "--pretrain", "coco", *words]) == 2
+    assert capsys.readouterr().err == f"bench: {message}; bench COMMAND --help shows what there is.\n"

@@ -29,9 +29,10 @@ def _data_set(fits: Callable[[DataSet], bool], *others: str) -> AfterValidator:
         folder = Path(info.data["source"]).parent if info.data.get("source") else None
         if (":" in name or name in known_names()) and fits(get(name, folder)):
             return full_name(name, folder)
-        known = [one for one in known_names() if one not in DATA_SETS or fits(DATA_SETS[one])] + [*others]
+        sets = [one for one in known_names() if one not in DATA_SETS or fits(DATA_SETS[one])]
+        known = [*sets, *others]
         choices = f"{', '.join(map(repr, known[:-1]))} or {known[-1]!r}"
-        raise PydanticCustomError("data_set", "{choices}", {"choices": choices + nearest(name, known).rstrip("?")})
+        raise PydanticCustomError("data_set", "{choices}", {"choices": choices + nearest(name, sets).rstrip("?")})
 
     return AfterValidator(check)
 
