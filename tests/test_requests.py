@@ -315,3 +315,60 @@ def test_wrong_options_are_said_in_plain_words(
 ) -> None:
     assert run(["plan", "--pretrain", "coco", *words]) == 2
     assert capsys.readouterr().err == f"bench: {message}; bench COMMAND --help shows what there is.\n"
+
+
+# --------------------------------------------------------------------------------------------- own configs
+
+
+def config(folder: Path, name: str, text: str) -> Path:
+    """Write a config and return its file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.py").write_text(text, encoding="utf-8")
+    return folder / f"{name}.py"
+
+
+def test_a_config_inherits_a_shipped_one_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parts").mkdir()
+    config(tmp_path / "parts", "quiet", "log_every = 3\n")
+    file = config(tmp_path / "mine", "both", '_base_ = ["coco_two_loss", "../parts/quiet.py"]\nbatch_size = 64\n')
+    recipe, shipped = load_recipe(str(file)), load_recipe("coco_two_loss")
+    assert (recipe.log_every, recipe.batch_size, recipe.objective) == (3, 64, shipped.objective)
+    assert load_recipe(str(file), "mini").batch_size == load_recipe("coco_two_loss", "mini").batch_size == 16
+    # One's own are found, too, and one of the same name continues the shipped one.
+    config(tmp_path / "pretrain_configs", "coco", '_base_ = "coco"\nepochs = 7\n')
+    assert load_recipe("coco").epochs == 7
+    assert load_recipe("coco").objective["name"] == "byol"
+    config(tmp_path / "pretrain_configs", "again", '_base_ = "coco"\nbatch_size = 32\n')
+    assert (load_recipe("again").epochs, load_recipe("again").batch_size) == (7, 32)
+    knn = config(tmp_path, "knn", '_base_ = "imagenet_knn"\nk = 3\n')
+    assert load_task(str(knn)).model_dump()["k"] == 3
+    mmseg = config(tmp_path, "pspnet", '_base_ = "pspnet_r50-d8_4xb2-80k_cityscapes-512x1024"\n')
+    task = load_task(str(mmseg))
+    assert isinstance(task, SegmentationTask)
+    assert task.file_contents()["config"]["train_cfg"]["max_iters"] == 80_000
+    wrong = config(tmp_path, "wrong", '_base_ = "coco_two_los"\n')
+    with pytest.raises(
+        BadInput, match=r"wrong\.py: _base_ names 'coco_two_los', which is no config; did you mean coco_two_loss"
+    ):
+        load_recipe(str(wrong))
+
+
+def test_a_parent_may_be_a_file_beside_the_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent = config(tmp_path / "mine", "first", '_base_ = "coco"\nepochs = 2\n')
+    child = config(tmp_path / "mine", "second", '_base_ = "coco"\ninit = dict(recipe="first.py", epoch=1)\n')
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    found = grid(tmp_path, str(child))
+    assert list(trained(found)) == ["first", "second"]
+    assert found.stages[1].recipe.init == load_recipe(str(child)).init
+    assert "first.py" in str(load_recipe(str(child)).init)  # as it is said, without the path of this machine
+    assert str(tmp_path) not in str(load_recipe(str(child)).init)
+    # From the working directory, as before.
+    config(elsewhere, "third", '_base_ = "coco"\nepochs = 3\n')
+    words = ["pretrain.init.recipe=third.py"]
+    assert list(trained(grid(tmp_path, str(child), assignments=words))) == ["third", "second"]
+    parent.unlink()
+    with pytest.raises(BadInput, match=r"No pretraining config 'first\.py'"):
+        grid(tmp_path, str(child))

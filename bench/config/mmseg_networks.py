@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.config.config_files import mmseg_config, mmseg_configs, read
+from bench.config.config_files import dialect, mmseg_config, mmseg_configs, read
 from bench.errors import BadInput
 
 WANTED = ("model", "train_dataloader", "val_dataloader", "train_cfg", "optim_wrapper", "param_scheduler")
@@ -22,9 +22,7 @@ def settings_of(file: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
     values, _ = read(file)
     if not overrides:
         return values
-    from mmengine.config import Config  # 0.2 s, hence not at the top
-
-    config = Config(values)
+    config = dialect()(values)
     try:
         config.merge_from_dict(dict(overrides))
     except Exception as error:  # whatever mmengine makes of a key that leads nowhere

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 
-from bench.config.config_files import find_mmseg
+from bench.config.config_files import dialect, find_mmseg
 from bench.config.mmseg_networks import check_backbone, check_training
 from bench.config.tasks import SegmentationTask
 from bench.errors import BadInput
@@ -40,7 +40,7 @@ def adapt(task: SegmentationTask, arch: str, root: Path, *, world: int, synchron
     """
     file = find_mmseg(task.config)
     try:
-        config = Config.fromfile(file)
+        config = dialect().fromfile(file)
         config.merge_from_dict(dict(task.overrides))
     except Exception as error:  # whatever a config's Python raises, the remedy is the same
         reason = " ".join(str(error).split())[:200] or type(error).__name__
