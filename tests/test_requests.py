@@ -14,6 +14,7 @@ from bench.config.recipe import Recipe
 from bench.config.tasks import SegmentationTask
 from bench.errors import BadInput
 from bench.execute.grid import Grid, plan_grid
+from bench.execute.inventory import resolved
 from bench.execute.request import Request
 from bench.execute.stage_file import Done, write_done, write_stage
 
@@ -90,6 +91,8 @@ def test_parent_keys_are_laid_over_the_parent(tmp_path: Path) -> None:
     plain = grid(tmp_path, CHILD, profile="mini").stages
     assert found.stages[0].fingerprint != plain[0].fingerprint
     assert found.stages[1].fingerprint != plain[2].fingerprint
+    shown = resolved(CHILD, "mini", words)[1]["init"]
+    assert (shown["epoch"], shown["settings"]) == (4, child.init.settings)
     # A config says it with `init.settings`, and both sides of a grid can be there.
     file = tmp_path / "mine.py"
     settings = "init=dict(epoch=4, settings=dict(epochs=5, optimizer=dict(lr=0.1)))"

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput, nearest, one_line
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -81,8 +81,7 @@ def _read(file: Path, _place: Path, _changed: int) -> tuple[dict[str, Any], str]
     except BadInput as error:  # of a name in `_base_`
         raise BadInput(f"{file}: {error}") from error
     except Exception as error:  # whatever a user's Python raises, the remedy is the same
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadInput(f"{file} is not a readable config: {reason}; correct the file.") from error
+        raise BadInput(f"{file} is not a readable config: {one_line(error)}; correct the file.") from error
     return values, docstring
 
 

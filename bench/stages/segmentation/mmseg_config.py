@@ -14,7 +14,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 from bench.config.config_files import dialect, find_mmseg
 from bench.config.mmseg_networks import check_backbone, check_training
 from bench.config.tasks import SegmentationTask
-from bench.errors import BadInput
+from bench.errors import BadInput, one_line
 
 # `_base_ = "mmseg::…"` asks for the distribution by the name that it had upstream.
 MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"
@@ -43,8 +43,9 @@ def adapt(task: SegmentationTask, arch: str, root: Path, *, world: int, synchron
         config = dialect().fromfile(file)
         config.merge_from_dict(dict(task.overrides))
     except Exception as error:  # whatever a config's Python raises, the remedy is the same
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BadInput(f"{file} is not a readable mmseg config ({reason}); correct it, or the overrides.") from error
+        raise BadInput(
+            f"{file} is not a readable mmseg config ({one_line(error)}); correct it, or the overrides."
+        ) from error
     name = file.stem
     check_training(config, name)
     check_backbone(config, name, arch)
