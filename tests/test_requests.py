@@ -375,3 +375,17 @@ def test_a_parent_may_be_a_file_beside_the_config(tmp_path: Path, monkeypatch: p
     parent.unlink()
     with pytest.raises(BadInput, match=r"No pretraining config 'first\.py'"):
         grid(tmp_path, str(child))
+
+
+def test_the_own_config_of_the_readme_says_what_its_comments_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    _, found, after = readme.partition("    # pretrain_configs/longer.py\n")
+    lines = [line[4:] for line in after.partition("\n\n")[0].splitlines()]
+    assert found
+    monkeypatch.chdir(tmp_path)
+    config(tmp_path / "pretrain_configs", "longer", "\n".join(lines))
+    full, mini, shipped = load_recipe("longer"), load_recipe("longer", "mini"), load_recipe("coco_two_loss", "mini")
+    assert (full.epochs, full.objective["name"], full.objective["loss2_weight"]) == (160, "two_loss", 0.5)
+    assert (mini.epochs, mini.batch_size, mini.subset) == (2, shipped.batch_size, shipped.subset)
