@@ -15,7 +15,18 @@ from typing import Annotated, Any
 import typer
 
 from bench.cli_data import app as data_app
-from bench.cli_options import AllocatorOption, App, DataRoot, Gpus, ResultsDir, Seeds, Smoke, WorkDir, takes_request
+from bench.cli_options import (
+    AllocatorOption,
+    App,
+    Assignments,
+    DataRoot,
+    Gpus,
+    ResultsDir,
+    Seeds,
+    Smoke,
+    WorkDir,
+    takes_request,
+)
 from bench.cli_show import app as show_app
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.request import Request
@@ -56,6 +67,11 @@ def run(arguments: Sequence[str]) -> int:
         if (format_message := getattr(error, "format_message", None)) is None:
             raise
         message = format_message().rstrip(".") or "No command given"
+        for theirs, ours in (
+            ("Value error, ", ""),
+            ("Input should be", "it should be"),
+        ):  # words of the parser's checks
+            message = message.replace(theirs, ours)
         return _complain(f"{message}; bench COMMAND --help shows what there is.", BadInput.exit_code)
     return result if isinstance(result, int) else 0
 
@@ -132,6 +148,7 @@ def reproduce_command(
     ] = None,
     mini: Annotated[bool, typer.Option("--mini", help="Profile mini.")] = False,
     smoke: Smoke = False,
+    assignments: Assignments = [],  # noqa: B006
     data_root: DataRoot = [],  # noqa: B006
     gpus: Gpus = 1,
     work_dir: WorkDir = Path("runs"),
@@ -147,7 +164,7 @@ def reproduce_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Do all of a published table: pretrainings in order, each measured and recorded; a second call goes on."""
-    from bench.execute.reproduce import Options, plan_study, run_study
+    from bench.execute.reproduce import Options, plan_study, run_study, time_unknown
 
     if mini and smoke:
         raise BadInput("--mini and --smoke are two profiles; leave one out.")
@@ -161,9 +178,12 @@ def reproduce_command(
         results_dir=results_dir,
         minutes=minutes,
         timing=timing if timing is not None else not (dry_run or smoke),
+        assignments=assignments,
     )
     plan = plan_study(study, options, act=not dry_run)
     if dry_run:
+        if options.timing:
+            time_unknown(plan)
         print("\n".join(plan.lines()))
         return
     try:

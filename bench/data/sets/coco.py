@@ -108,6 +108,19 @@ def annotation_file(root: Path, split: str) -> Path:
     return root / "annotations" / f"instances_{split}2017.json"
 
 
+def check_objects(dataset: str, root: Path | None, split: str) -> None:
+    """Raise BadInput where a split has no annotated objects; without a root, only where its data set never has any."""
+    if dataset != Coco.name:
+        raise BadInput(
+            f"Maps of objects need COCO's annotations, which {dataset} has not; take the data set coco, or "
+            "segments instead of objects."
+        )
+    if root is not None and not (file := annotation_file(root, split)).is_file():
+        raise BadInput(
+            f"{file} is missing; unpack COCO's annotations_trainval2017.zip there, or use segments instead of objects."
+        )
+
+
 def _only_in_annotations(root: Path, split: str, files: Iterable[str]) -> list[str]:
     """The images that COCO's annotations name and the folder has not.
 
