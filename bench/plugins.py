@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import PathFinder
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed, nearest
 
 
 @dataclass(frozen=True)
@@ -100,15 +101,36 @@ def load(source: Source) -> Any:
     """Import the class of a source. Raises BadInput when its file cannot be run, or has nothing of that name."""
     try:
         module = import_module(source.module) if source.module is not None else _run(source)
-    except Exception as error:
-        reason = " ".join(str(error).split()) or "no reason given"
-        raise BadInput(f"{source.file} cannot be imported ({type(error).__name__}: {reason}); correct it.") from error
+    except (Exception, SystemExit) as error:
+        raise BadInput(f"{source.file} cannot be imported ({reason_of(error)}); correct it.") from error
     try:
         return getattr(module, source.attribute)
     except AttributeError as error:
         classes = [name for name, value in vars(module).items() if isinstance(value, type)]
         hint = nearest(source.attribute, classes) or "; correct the name."
         raise BadInput(f"{source.file} has no class {source.attribute}{hint}") from error
+
+
+def reason_of(error: BaseException) -> str:
+    """Return what was raised and why, on one line: `ValueError: no such column`."""
+    words = " ".join(str(error).split()).partition(" For further information visit ")[0]  # pydantic's
+    return f"{type(error).__name__}: {words or 'no reason given'}"
+
+
+@contextmanager
+def running(what: str, *passed: type[Exception]) -> Iterator[None]:
+    """Raise BadInput where code from outside of this package raises, or ends the process, while the block runs.
+
+    Args:
+        what: that runs, for the message: `Birds.index in /path/birds.py`.
+        passed: exceptions that the caller handles. Our own, which have words for people, always pass.
+    """
+    try:
+        yield
+    except (BadInput, StageFailed, Interrupted, MoreToDo, *passed):
+        raise
+    except (Exception, SystemExit) as error:
+        raise BadInput(f"{what} raised {reason_of(error)}; correct it.") from error
 
 
 def _run(source: Source) -> ModuleType:

@@ -158,6 +158,84 @@ def test_what_is_no_kind_is_refused_in_a_sentence(mine: Path, kind: str, message
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('run = "no.such:run"', r"Count in .*count\.py has run = 'no\.such:run', but there is no module no\.such"),
+        ('run = "bench.stages.knn:rum"', r"has run = 'bench\.stages\.knn:rum', but .*knn\.py has no function rum"),
+        ("run = 3", r"has run = 3, but it should be the name of a function"),
+        ('metrics = ["images"]', r"has metrics = \['images'\], but it should be a dictionary"),
+        ('metrics = {"images": 3}', r"has metrics = {'images': 3}, but it should be a dictionary"),
+        ('version = "2"', r"has version = '2', but it should be a whole number of 1 or more"),
+        ("version = True", r"has version = True, but it should be a whole number"),
+        ("version = 0", r"has version = 0, but it should be a whole number"),
+        ('several_gpus = "yes"', r"has several_gpus = 'yes', but it should be True or False"),
+        ('outputs = "x.json"', r"has outputs = 'x\.json', but it should be a tuple of file names"),
+        ("crop: Missing = 3", r"has an annotation that cannot be resolved: name 'Missing' is not defined; import it"),
+        ("crop = 3", r"count\.py cannot be imported \(PydanticUserError: A non-annotated attribute .*; correct it\.$"),
+    ],
+)
+def test_a_fact_that_cannot_be_is_refused_while_planning(mine: Path, line: str, message: str) -> None:
+    heading = "from __future__ import annotations\n"
+    (mine / "count.py").write_text(heading + KIND.replace("    step", f"    {line}\n    step"))
+    with pytest.raises(BadInput, match=message) as caught:
+        load_task(str(mine / "counted.py"))
+    assert "\n" not in str(caught.value)
+    assert "errors.pydantic.dev" not in str(caught.value)
+
+
+def test_a_function_in_another_module_is_found_without_importing_it(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded = "try:\n    import torch\nexcept ImportError:\n    pass\nelse:\n    def measure(job): ...\n"
+    (mine / "heavy_part.py").write_text("raise RuntimeError('imported')\n" + guarded)
+    monkeypatch.syspath_prepend(str(mine))
+    (mine / "count.py").write_text(KIND.replace("    step", '    run = "heavy_part:measure"\n    step'))
+    assert load_task(str(mine / "counted.py")).run == "heavy_part:measure"
+
+
+def test_a_class_without_the_fields_of_a_task_is_refused(mine: Path) -> None:
+    (mine / "count.py").write_text(KIND.replace("TrunkTask", "Task"))
+    with pytest.raises(BadInput, match=r"has no field 'dataset'; derive it from bench\.config\.tasks\.TrunkTask"):
+        load_task(str(mine / "counted.py"))
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("check_recipe(self, recipe): 1 / 0", r"Count\.check_recipe in .*count\.py raised ZeroDivisionError"),
+        ("check_recipe(self, recipe): exit(3)", r"Count\.check_recipe in .*count\.py raised SystemExit: 3; correct it"),
+        ("file_contents(self): open('gone')", r"Count\.file_contents in .*count\.py raised FileNotFoundError"),
+        ("file_contents(self): return {'a': {1}}", r"Count\.file_contents in .*count\.py raised TypeError"),
+    ],
+)
+def test_a_method_that_raises_is_named_while_planning(mine: Path, method: str, message: str) -> None:
+    (mine / "count.py").write_text(KIND.replace("    step", f"    def {method}\n    step"))
+    task = load_task(str(mine / "counted.py"))
+    with pytest.raises(BadInput, match=message):
+        Planner(str).grid([load_recipe("random_init")], [task], [0])
+
+
+@pytest.mark.parametrize("file", ["count.py", "counted.py"])
+def test_a_file_that_ends_the_process_is_refused(mine: Path, file: str) -> None:
+    (mine / file).write_text("exit(3)\n")
+    with pytest.raises(BadInput, match=rf"{file} .*; correct"):
+        load_task(str(mine / "counted.py"))
+
+
+def test_a_kind_may_derive_from_one_of_ours(mine: Path) -> None:
+    (mine / "near.py").write_text(
+        '"""Few neighbours."""\nfrom bench.config.tasks import KnnTask\nclass Near(KnnTask):\n    k: int = 5\n'
+    )
+    (mine / "nearest.py").write_text('kind = "near.py:Near"\ndataset = "imagenet"\n')
+    task = load_task(str(mine / "nearest.py"))
+    assert (task.kind, dict(task)["k"], task.run) == (f"{mine}/near.py:Near", 5, "bench.stages.knn:run")
+    *_, stage = Planner(str).grid([load_recipe("random_init")], [task], [0])
+    assert stage.kind == "near.py:Near"
+    with pytest.raises(BadInput, match="but should be 'knn'"):
+        load_task("imagenet_knn", "full", {"kind": f"{mine}/near.py:Near"})
+
+
 def test_a_mistyped_setting_names_the_nearest(mine: Path) -> None:
     with pytest.raises(BadInput, match=r"Unknown key 'stepp' in .*counted\.py; did you mean step"):
         load_task(str(mine / "counted.py"), "full", {"stepp": 3})

@@ -78,8 +78,10 @@ def _read(file: Path, _place: Path, _changed: int) -> tuple[dict[str, Any], str]
     try:
         docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
         values = Config.fromfile(str(file), import_custom_modules=False).to_dict()
-    except Exception as error:  # whatever a user's Python raises, the remedy is the same
+    except (Exception, SystemExit) as error:  # whatever a user's Python raises, the remedy is the same
         reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, SystemExit):
+            reason = f"it calls exit({reason})"
         raise BadInput(f"{file} is not a readable config: {reason}; correct the file.") from error
     return values, docstring
 

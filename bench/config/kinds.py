@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+import inspect
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 
 class StageKind:
@@ -14,6 +16,20 @@ class StageKind:
     auto_precision: ClassVar[bool] = True  # whether it computes in its config's precision
     # `module:function`, or a function in the file of the class. It takes a `bench.stages.job.Job`, returns metrics.
     run: ClassVar[str] = "run"
+
+
+class TaskKind(StageKind):
+    """The facts of a kind of task, whose settings are the fields of a pydantic model."""
+
+    reads_training_state: ClassVar[bool] = False  # besides the trunk; then its folder is `job.inputs["pretrain"]`
+    metrics: ClassVar[Mapping[str, str]] = {}  # metric -> header of its column in the tables, in their order
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        """Let a kind that derives from one of ours have a name of its own: `Literal["knn"]` is of that one alone."""
+        super().__init_subclass__(**more)
+        own = inspect.get_annotations(cls)
+        if "kind" not in own:
+            cls.__annotations__ = {**own, "kind": "str"}
 
 
 class Pretrain(StageKind):

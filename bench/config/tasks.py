@@ -5,7 +5,6 @@ A kind is one class: its settings, and all that the rest asks it for. docs/addin
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
@@ -13,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
 from bench.config.config_files import find_mmseg, read
-from bench.config.kinds import STEPS, StageKind
+from bench.config.kind_facts import check_facts
+from bench.config.kinds import STEPS, StageKind, TaskKind
 from bench.config.recipe import (
     LATER,
     Frozen,
@@ -43,7 +43,7 @@ FastStep = Literal[
 ]
 
 
-class Task(StageKind, Frozen):
+class Task(TaskKind, Frozen):
     """A kind of task: the settings that every kind has, and what a kind says of itself.
 
     `kind` and `dataset` are fields of the subclasses, with the values that each admits.
@@ -52,9 +52,6 @@ class Task(StageKind, Frozen):
     if TYPE_CHECKING:
         kind: str
         dataset: str
-
-    reads_training_state: ClassVar[bool] = False  # besides the trunk; then its folder is `job.inputs["pretrain"]`
-    metrics: ClassVar[Mapping[str, str]] = {}  # metric -> header of its column in the tables, in their order
 
     name: str
     summary: str
@@ -254,7 +251,7 @@ def full_kind(kind: str, folder: Path) -> str:
 def task_class(kind: str) -> type[Task]:
     """Return the class of a kind by its full name; one from outside is imported.
 
-    Raises BadInput when it is not there, cannot be imported, or is no kind of task.
+    Raises BadInput when it is not there, cannot be imported, is no kind of task, or has facts that cannot be.
     """
     if kind in KINDS:
         return KINDS[kind]
@@ -262,8 +259,7 @@ def task_class(kind: str) -> type[Task]:
     loaded = load(source)
     if not (isinstance(loaded, type) and issubclass(loaded, Task)):
         raise BadInput(f"{source} is no kind of task; derive it from bench.config.tasks.TrunkTask.")
-    if ":" not in loaded.run and not callable(getattr(sys.modules[loaded.__module__], loaded.run, None)):
-        raise BadInput(f"{source.file} has no function {loaded.run}(job), which runs {source.attribute}; add it.")
+    check_facts(loaded, source)
     return loaded
 
 

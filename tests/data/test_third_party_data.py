@@ -109,6 +109,30 @@ def test_an_edit_of_its_source_is_another_data_set_and_a_move_is_not(mine: Path,
     assert fingerprint(f"{mine}/birds.py:Birds", birds, cache) != before
 
 
+COARSE = """
+
+class Coarse(Birds):
+    def index(self, root, split):
+        listed = super().index(root, split)
+        return Index(self.name, root, split, listed.files, tuple(1 - label for label in listed.labels), listed.classes)
+"""
+
+
+def test_two_classes_of_one_name_are_two_data_sets_and_in_no_grid_together(
+    mine: Path, birds: Path, tmp_path: Path
+) -> None:
+    with (mine / "birds.py").open("a") as file:
+        file.write(COARSE)
+    cache = tmp_path / "data.json"
+    prints = {fingerprint(f"{mine}/birds.py:{name}", birds, cache) for name in ("Birds", "Coarse", "Birds")}
+    assert len(prints) == 2
+    task = mine / "coarse_knn.py"
+    task.write_text((mine / "birds_knn.py").read_text().replace("Birds", "Coarse"))
+    request = Request([str(mine / "birds_simclr.py")], [str(task)], data_root=[f"birds={birds}"], work_dir=tmp_path)
+    with pytest.raises(BadInput, match=r"py:Birds and .*py:Coarse both call their data set 'birds'; give one another"):
+        plan_grid(request, act=False)
+
+
 def test_a_plan_does_not_depend_on_where_it_lies(mine: Path, birds: Path, tmp_path: Path) -> None:
     def planned(folder: Path) -> list[str]:
         recipe, task = load_recipe(str(folder / "birds_simclr.py")), load_task(str(folder / "birds_knn.py"))

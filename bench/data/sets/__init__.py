@@ -6,6 +6,7 @@ A data set that is not ours is named `path/to/file.py:Class`, `package.module:Cl
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from bench.data.sets.imagenet import ImageNet, ImageNet100
 from bench.data.sets.stl10 import Stl10
 from bench.data.sets.videos import Clips
 from bench.errors import BadInput
-from bench.plugins import entries, load, locate
+from bench.plugins import Source, entries, load, locate
 
 GROUP = "bench.datasets"  # of entry points
 
@@ -82,6 +83,18 @@ def short_name(name: str) -> str:
     """Return the name of a data set that has no path of this machine: in records, fingerprints and --data-root."""
     data_set = find(name)
     return name if data_set is None else data_set.name
+
+
+def check_distinct(names: Iterable[str]) -> None:
+    """Raise BadInput where two data sets have one `name`: they would be read from one folder, and recorded as one."""
+    seen: dict[str, Source] = {}
+    for data_set in filter(None, map(find, names)):
+        source = data_set.source
+        if source is None:
+            continue
+        other = seen.setdefault(data_set.name, source)
+        if (other.file, other.attribute) != (source.file, source.attribute):
+            raise BadInput(f"{other} and {source} both call their data set {data_set.name!r}; give one another name.")
 
 
 def index(dataset: str, root: Path, split: str) -> Index:

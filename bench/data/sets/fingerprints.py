@@ -23,7 +23,9 @@ def content_hash(name: str, data_set: DataSet | None, root: Path, cache: Path | 
 
     Raises BadInput as its reader does, and OSError.
     """
-    head = name if data_set is None or data_set.source is None else f"{name}:{data_set.source.hash}"
+    head = name
+    if data_set is not None and data_set.source is not None:  # one file may define several, and one derive from another
+        head += f":{data_set.source.attribute}:{data_set.source.hash}"
     key = f"{head}:{root.absolute()}"
     known = _read_cache(cache)
     entry = known.get(key)
