@@ -125,9 +125,10 @@ def running(what: str, *passed: type[Exception]) -> Iterator[None]:
         what: that runs, for the message: `Birds.index in /path/birds.py`.
         passed: exceptions that the caller handles. Our own, which have words for people, always pass.
     """
+    ours: tuple[type[Exception], ...] = (BadInput, StageFailed, Interrupted, MoreToDo)
     try:
         yield
-    except (BadInput, StageFailed, Interrupted, MoreToDo, *passed):
+    except ours + passed:
         raise
     except (Exception, SystemExit) as error:
         raise BadInput(f"{what} raised {reason_of(error)}; correct it.") from error

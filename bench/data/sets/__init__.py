@@ -17,10 +17,11 @@ from bench.data.sets.data_set import SPLITS, DataSet, Index, reading, unreadable
 from bench.data.sets.data_set import part as part
 from bench.data.sets.fingerprints import content_hash
 from bench.data.sets.imagenet import ImageNet, ImageNet100
+from bench.data.sets.listing import listed, listed_for_pretraining, listed_without_labels, splits_of
 from bench.data.sets.stl10 import Stl10
 from bench.data.sets.videos import Clips
 from bench.errors import BadInput
-from bench.plugins import Source, entries, load, locate
+from bench.plugins import Source, entries, load, locate, reason_of
 
 GROUP = "bench.datasets"  # of entry points
 
@@ -59,8 +60,15 @@ def get(name: str, folder: Path | None = None) -> DataSet:
         raise BadInput(f"{source.file} calls its data set {kind.name!r}, which is taken; choose another name.")
     try:
         data_set: DataSet = kind()
-    except TypeError as error:  # an abstract method that it lacks, or arguments
-        raise BadInput(f"{source.attribute} in {source.file} cannot be made ({error}); correct it.") from error
+    except (Exception, SystemExit) as error:  # an abstract method that it lacks, arguments, or its own code
+        raise BadInput(
+            f"{source.attribute} in {source.file} cannot be made ({reason_of(error)}); correct it."
+        ) from error
+    if kind.unlabelled_split is not None and kind.unlabelled is DataSet.unlabelled:
+        raise BadInput(
+            f"{source.attribute} in {source.file} has an unlabelled_split and no method unlabelled(root), which lists "
+            "it; add it."
+        )
     data_set.source = source
     return data_set
 
@@ -107,7 +115,7 @@ def index(dataset: str, root: Path, split: str) -> Index:
         raise ValueError(f"split is train or val, not {split!r}")
     data_set = get(dataset)
     with reading(data_set, root):
-        return replace(data_set.index(root, split), dataset=dataset)
+        return replace(listed(data_set, root, split), dataset=dataset)
 
 
 def pretraining_index(dataset: str, root: Path) -> Index:
@@ -118,7 +126,7 @@ def pretraining_index(dataset: str, root: Path) -> Index:
     """
     data_set = get(dataset)
     with reading(data_set, root):
-        return replace(data_set.pretraining_index(root), dataset=dataset)
+        return replace(listed_for_pretraining(data_set, root), dataset=dataset)
 
 
 def check_pretraining(dataset: str, root: Path) -> None:
@@ -126,12 +134,12 @@ def check_pretraining(dataset: str, root: Path) -> None:
     data_set = get(dataset)
     if data_set.unlabelled_split is not None:
         with reading(data_set, root):
-            data_set.unlabelled(root)
+            listed_without_labels(data_set, root)
 
 
 def splits(dataset: str, root: Path) -> tuple[str, ...]:
     """Return which of `train` and `val` a folder has, whatever is in them."""
-    return get(dataset).splits(root)
+    return splits_of(get(dataset), root)
 
 
 def fingerprint(dataset: str, root: Path, cache: Path | None = None) -> str:

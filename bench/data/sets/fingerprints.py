@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.sets.data_set import DataSet
+from bench.data.sets.listing import asking, listed, splits_of
 from bench.errors import BadInput
 from bench.files import write_text
 
@@ -60,9 +61,12 @@ def _all_files(name: str, data_set: DataSet | None, root: Path) -> list[str]:
         below = (path for path in sorted(root.rglob("[!.]*")) if path.is_file())
         return [path.relative_to(root).as_posix() for path in below]
     files: list[str] = []
-    for split in data_set.splits(root) or ("train",):  # with neither, let the reader say what it looked for
-        files += data_set.files(data_set.index(root, split))
-    return [*files, *data_set.more_files(root)]
+    for split in splits_of(data_set, root) or ("train",):  # with neither, let the reader say what it looked for
+        index = listed(data_set, root, split)
+        with asking(data_set, "files"):
+            files += data_set.files(index)
+    with asking(data_set, "more_files"):
+        return [*files, *data_set.more_files(root)]
 
 
 def _stamps(root: Path, paths: Iterable[str]) -> dict[str, list[int] | None]:
