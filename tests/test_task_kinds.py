@@ -13,8 +13,11 @@ import pytest
 
 from bench.config.load import load_recipe, load_task
 from bench.config.tasks import metrics_of
-from bench.errors import BadInput
+from bench.errors import BadInput, StageFailed
 from bench.execute.grid import Request, plan_grid
+from bench.execute.sources import sources_of
+from bench.execute.stage import run_stage
+from bench.execute.stage_file import Done, read_stage, write_done, write_stage
 from bench.plan import Planner, hashed_settings, protocol_hash
 
 ROOT = Path(__file__).parents[1]
@@ -234,6 +237,71 @@ def test_a_kind_may_derive_from_one_of_ours(mine: Path) -> None:
     assert stage.kind == "near.py:Near"
     with pytest.raises(BadInput, match="but should be 'knn'"):
         load_task("imagenet_knn", "full", {"kind": f"{mine}/near.py:Near"})
+
+
+def staged(mine: Path, rendered: Path, tmp_path: Path, edit: Callable[[str], str] = str) -> Path:
+    """Plan a grid, pretend that its trunk is there, and return the folder of the task's stage."""
+    (mine / "count.py").write_text(edit(KIND))
+    words = [f"imagenet={rendered / 'imagenet'}"]
+    request = Request(["random_init"], [str(mine / "counted.py")], data_root=words, work_dir=tmp_path / "runs")
+    grid = plan_grid(request, act=True)
+    *above, folder = [write_stage(stage, grid.work_dir, grid.roots, grid.results_dir, "fail") for stage in grid.stages]
+    for stage, place in zip(grid.stages, above, strict=False):
+        for name in stage.outputs:
+            (place / name).touch()
+        write_done(place, Done(fingerprint=stage.fingerprint, metrics={}, wall_seconds=0, finished="2026"))
+    return folder
+
+
+def test_what_a_kind_declares_it_must_return_and_write(mine: Path, rendered: Path, tmp_path: Path) -> None:
+    for declared, message in {
+        'metrics = {"images": "images", "more": "more"}': r"Count in .*count\.py declares the metric more and did not",
+        'outputs = ("list.txt",)': r"Count in .*count\.py declares the output list\.txt and did not write it into",
+    }.items():
+        folder = staged(
+            mine, rendered, tmp_path, lambda kind, line=declared: kind.replace("    step", f"    {line}\n    step")
+        )
+        with pytest.raises(StageFailed, match=message):
+            run_stage(folder)
+    for body, message in {"None": "returned None, but it should return", "exit(3)": "SystemExit: 3"}.items():
+        folder = staged(
+            mine, rendered, tmp_path, lambda kind, words=body: kind.partition("    from")[0] + f"    return {words}\n"
+        )
+        with pytest.raises(StageFailed, match=message):
+            run_stage(folder)
+    assert not [*(tmp_path / "runs").glob("**/records/*.json")]
+
+
+def test_code_that_changed_since_it_was_planned_does_not_run(mine: Path, rendered: Path, tmp_path: Path) -> None:
+    folder = staged(mine, rendered, tmp_path)
+    (mine / "count.py").write_text(KIND + "# edited\n")
+    with pytest.raises(BadInput, match=r"count\.py changed since it was planned; run bench run again\.$"):
+        run_stage(folder)
+    (mine / "count.py").write_text(KIND)
+    run_stage(folder)
+    assert read_stage(folder).sources.keys() == {str(mine / "count.py")}
+
+
+def test_a_stage_of_before_sources_were_kept_still_runs(mine: Path, rendered: Path, tmp_path: Path) -> None:
+    folder = staged(mine, rendered, tmp_path)
+    values = json.loads((folder / "stage.json").read_text())
+    del values["sources"]
+    (folder / "stage.json").write_text(json.dumps(values))
+    run_stage(folder)
+    assert (folder / "done.json").is_file()
+
+
+def test_the_sources_of_a_stage_are_its_objective_data_sets_and_kind(mine: Path, tmp_path: Path) -> None:
+    assert sources_of(load_recipe("coco"), load_task("imagenet_knn")) == {}
+    page = (ROOT / "docs" / "adding_a_dataset.md").read_text(encoding="utf-8")
+    (mine / "birds.py").write_text(re.findall(r"```python\n(# mine/birds\.py\n.*?)```", page, re.DOTALL)[0])
+    (mine / "pull.py").write_text(
+        "from bench.objectives.base import Objective\nclass Pull(Objective):\n    def __init__(self, encoder): ...\n"
+    )
+    recipe = load_recipe("coco", "full", {"dataset": f"{mine}/birds.py:Birds"})
+    recipe = recipe.model_copy(update={"objective": {"name": f"{mine}/pull.py:Pull"}})
+    task = load_task(str(mine / "counted.py"))
+    assert sources_of(recipe, task).keys() == {str(mine / name) for name in ("birds.py", "pull.py", "count.py")}
 
 
 def test_a_mistyped_setting_names_the_nearest(mine: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field, StrictBool, StrictInt, StrictStr, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from bench.config.kinds import TaskKind
+from bench.config.kinds import StageKind, TaskKind
 from bench.errors import BadInput
 from bench.plugins import Source, module_file, running
 
@@ -104,6 +104,6 @@ def asking(kind: type[TaskKind], method: str) -> AbstractContextManager[None]:
     return running(f"{kind.__name__}.{method} in {file_of(kind)}")
 
 
-def file_of(kind: type[TaskKind]) -> str:
+def file_of(kind: type[StageKind]) -> str:
     """Return the file that defines a kind, for messages."""
     return str(getattr(sys.modules[kind.__module__], "__file__", kind.__module__))
