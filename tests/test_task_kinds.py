@@ -15,6 +15,7 @@ from bench.config.load import load_recipe, load_task
 from bench.config.tasks import metrics_of
 from bench.errors import BadInput, StageFailed
 from bench.execute.grid import Request, plan_grid
+from bench.execute.inventory import resolved
 from bench.execute.sources import sources_of
 from bench.execute.stage import run_stage
 from bench.execute.stage_file import Done, read_stage, write_done, write_stage
@@ -235,8 +236,14 @@ def test_a_kind_may_derive_from_one_of_ours(mine: Path) -> None:
     assert (task.kind, dict(task)["k"], task.run) == (f"{mine}/near.py:Near", 5, "bench.stages.knn:run")
     *_, stage = Planner(str).grid([load_recipe("random_init")], [task], [0])
     assert stage.kind == "near.py:Near"
-    with pytest.raises(BadInput, match="but should be 'knn'"):
-        load_task("imagenet_knn", "full", {"kind": f"{mine}/near.py:Near"})
+
+
+@pytest.mark.parametrize("word", ["kind=knn", "downstream.kind=knn", "kind=other.py:Count"])
+def test_the_kind_of_a_config_cannot_be_set(mine: Path, word: str) -> None:
+    with pytest.raises(BadInput, match=r"--set cannot change the kind of a task, .*; give another config\.$"):
+        plan_grid(Request(["random_init"], [str(mine / "counted.py")], assignments=[word]), act=False)
+    with pytest.raises(BadInput, match="--set cannot change the kind of a task"):
+        resolved(str(mine / "counted.py"), "full", [word])
 
 
 def staged(mine: Path, rendered: Path, tmp_path: Path, edit: Callable[[str], str] = str) -> Path:

@@ -5,7 +5,7 @@ A fingerprint has the content of these files. A stage that ran other code under 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from bench.config.objective_source import GROUP as OBJECTIVES
 from bench.config.objective_source import objectives
@@ -20,7 +20,10 @@ from bench.plugins import Source, entries, locate
 
 def sources_of(recipe: Recipe, task: Task | None) -> dict[str, str]:
     """Return {file: 16 hex digits of its content} of the objective, data sets and kind of task that are not ours."""
-    named = [(str(recipe.objective["name"]), OBJECTIVES, objectives()), (recipe.dataset, DATA_SETS_GROUP, DATA_SETS)]
+    named: list[tuple[str, str, Container[str]]] = [
+        (str(recipe.objective["name"]), OBJECTIVES, objectives()),
+        (recipe.dataset, DATA_SETS_GROUP, DATA_SETS),
+    ]
     if task is not None:
         named += [(task.dataset, DATA_SETS_GROUP, DATA_SETS), (task.kind, KINDS_GROUP, KINDS)]
     sources = [_source(name, group) for name, group, ours in named if name not in ours]
