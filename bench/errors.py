@@ -52,7 +52,8 @@ def one_line(error: BaseException, *, kind: bool = False) -> str:
 
     Of an error that says nothing it is the name alone.
     """
-    name, words = type(error).__name__, " ".join(str(error).split())[:300].rstrip(".")
+    words = " ".join(str(error).split()).partition(" For further information visit ")[0]  # pydantic's
+    name, words = type(error).__name__, words[:300].rstrip(".")
     return f"{name}: {words}" if kind and words else words or name
 
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from bench.config.kind_facts import asking
 from bench.config.kinds import Convert, Pretrain
 from bench.config.objective_settings import portable, without_later
 from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Recipe
@@ -125,7 +126,8 @@ def protocol_hash(task: Task) -> str:
 
 def _measured(task: Task) -> dict[str, Any]:
     """What a fingerprint hashes of a task: its settings, and files that they name by content."""
-    return hashed_settings(task) | {key: digest(content) for key, content in task.file_contents().items()}
+    with asking(type(task), "file_contents"):
+        return hashed_settings(task) | {key: digest(content) for key, content in task.file_contents().items()}
 
 
 class Planner:
@@ -215,7 +217,8 @@ class Planner:
         The names are hashed too: two recipes with equal content share a trunk, but each gets its row.
         """
         task = self._tasks.setdefault((id(task), recipe.arch), task.for_arch(recipe.arch))
-        task.check_recipe(recipe)
+        with asking(type(task), "check_recipe"):
+            task.check_recipe(recipe)
         data, packs = self._data(task)
         if id(task) not in self._protocols:
             self._protocols[id(task)] = _measured(task)

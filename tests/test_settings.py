@@ -124,7 +124,7 @@ def test_reading_values_imports_no_torch() -> None:
     ("annotation", "admitted", "refused", "words"),
     [
         (Count, [1, 2], [0, 1.0, True, "1", None, math.inf], "to 1 or more"),
-        (Positive, [1e-9, 1, math.inf], [0, -1, math.nan, True, "1"], "above 0"),
+        (Positive, [1e-9, 1], [0, -1, math.nan, math.inf, True, "1"], "above 0"),
         (Share, [0, 0.5, 1], [-1e-9, 1.1, math.nan], "within 0 and 1"),
         (Portion, [0.5, 1], [0, 1.1], "within 0 (excluded) and 1"),
         (Rate, [0, 0.5], [-0.1, 1], "within 0 and 1 (excluded)"),

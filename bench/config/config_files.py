@@ -80,8 +80,9 @@ def _read(file: Path, _place: Path, _changed: int) -> tuple[dict[str, Any], str]
         values = config.fromfile(str(file), import_custom_modules=False).to_dict()
     except BadInput as error:  # of a name in `_base_`
         raise BadInput(f"{file}: {error}") from error
-    except Exception as error:  # whatever a user's Python raises, the remedy is the same
-        raise BadInput(f"{file} is not a readable config: {one_line(error)}; correct the file.") from error
+    except (Exception, SystemExit) as error:  # whatever a user's Python raises, the remedy is the same
+        reason = f"it calls exit({error})" if isinstance(error, SystemExit) else one_line(error)
+        raise BadInput(f"{file} is not a readable config: {reason}; correct the file.") from error
     return values, docstring
 
 

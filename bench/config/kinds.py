@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -19,6 +20,20 @@ class StageKind:
     auto_precision: ClassVar[bool] = True  # whether it computes in its config's precision
     # `module:function`, or a function in the file of the class. It takes a `bench.stages.job.Job`, returns metrics.
     run: ClassVar[str] = "run"
+
+
+class TaskKind(StageKind):
+    """The facts of a kind of task, whose settings are the fields of a pydantic model."""
+
+    reads_training_state: ClassVar[bool] = False  # besides the trunk; then its folder is `job.inputs["pretrain"]`
+    metrics: ClassVar[Mapping[str, str]] = {}  # metric -> header of its column in the tables, in their order
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        """Let a kind that derives from one of ours have a name of its own: `Literal["knn"]` is of that one alone."""
+        super().__init_subclass__(**more)
+        own = inspect.get_annotations(cls)
+        if "kind" not in own:
+            cls.__annotations__ = {**own, "kind": "str"}
 
 
 class Pretrain(StageKind):
@@ -40,7 +55,7 @@ class Convert(StageKind):
 STEPS: dict[str, type[StageKind]] = {"pretrain": Pretrain, "convert": Convert}  # kinds that are no task
 
 
-class Task(StageKind, Frozen):
+class Task(TaskKind, Frozen):
     """A kind of task: the settings that every kind has, and what a kind says of itself.
 
     `kind` and `dataset` are fields of the subclasses, with the values that each admits.
@@ -49,9 +64,6 @@ class Task(StageKind, Frozen):
     if TYPE_CHECKING:
         kind: str
         dataset: str
-
-    reads_training_state: ClassVar[bool] = False  # besides the trunk; then its folder is `job.inputs["pretrain"]`
-    metrics: ClassVar[Mapping[str, str]] = {}  # metric -> header of its column in the tables, in their order
 
     name: str
     summary: str

@@ -27,7 +27,7 @@ def parse_assignments(items: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for item in items:
         key, separator, text = item.partition("=")
-        if not separator or not key:
+        if not separator or not all(key.split(".")):
             raise BadInput(f"--set takes key=value, not {item!r}.")
         try:
             values[key] = ast.literal_eval(text)
@@ -125,6 +125,7 @@ def recipe_values(name: str, profile: Profile) -> dict[str, Any]:
 
 def load_task(name: str, profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> Task:
     """Load the downstream config `name`: one of ours, a path, or the name or path of an mmseg config."""
+    _check_kind(extra or {})
     kind, values = _task_values(name, profile)
     return _validate(kind, values, ("--set", extra or {}))
 
@@ -135,6 +136,7 @@ def load_tasks(names: Iterable[str], profile: Profile = "full", extra: Mapping[s
     Raises BadInput for a key that none of them has, besides what `load_task` raises.
     """
     configs, extra = [_task_values(name, profile) for name in names], extra or {}
+    _check_kind(extra)
     known = set().union(*(schema_keys(kind) for kind, _ in configs))
     for key in extra:
         if key not in known:
@@ -144,6 +146,11 @@ def load_tasks(names: Iterable[str], profile: Profile = "full", extra: Mapping[s
         _validate(kind, values, ("--set", {key: value for key, value in extra.items() if key in schema_keys(kind)}))
         for kind, values in configs
     ]
+
+
+def _check_kind(extra: Mapping[str, Any]) -> None:
+    if "kind" in extra:
+        raise BadInput("--set cannot change the kind of a task, as another has other settings; give another config.")
 
 
 def task_classes(names: Iterable[str], profile: Profile) -> list[type[Task]]:
@@ -156,6 +163,11 @@ def _task_values(name: str, profile: Profile) -> tuple[type[Task], dict[str, Any
     file = find("downstream_configs", name)
     said, _ = read(file)
     if "kind" not in said:  # mmseg's
+        if "model" not in said:
+            known = ", ".join(KINDS)
+            raise BadInput(
+                f"{file} has neither a kind nor, as mmseg's configs have, a model; set kind to one of {known}."
+            )
         dataset = str(said.get("dataset_type", "cityscapes")).removesuffix("Dataset").lower()
         config = str(file) if Path(name).is_file() else file.stem
         about = {"name": file.stem, "summary": f"mmseg's {file.stem}", "source": str(file), "profile": profile}
@@ -180,6 +192,8 @@ def _small_schedule(profile: Profile) -> dict[str, Any]:
 def _values(file: Path, profile: Profile) -> dict[str, Any]:
     values, docstring = read(file)
     profiles = values.pop("profiles", {})
+    if not isinstance(profiles, Mapping) or not all(isinstance(one, Mapping) for one in profiles.values()):
+        raise BadInput(f"profiles in {file} is {profiles!r}, but should be dict(NAME=dict(KEY=VALUE)); correct it.")
     if profile != "full" and profile not in profiles:
         raise BadInput(f"{file} has no profile {profile!r}; it has {', '.join(['full', *profiles])}.")
     summary = docstring.strip().splitlines()[0] if docstring.strip() else ""
@@ -213,13 +227,15 @@ def _sentence(
         return f"Unknown key {key!r} in {giver}{nearest_or_all(where[-1], known)}"
     if first["type"] == "missing":
         return f"{file} lacks the key {key!r}; add it."
-    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ").replace(" after validation", "")
     if first["type"] == "value_error":  # of several keys together: of what is laid over it, unless the file has it, too
         options = [option for option, extra in laid_over if extra]
         if options and _is_valid(model, values):
             return f"{values['name']}, with the values of {' and '.join(options)}: {reason}."
         return f"{file}: {reason}."
-    return f"Key {key!r} in {giver} is {first['input']!r}, but should be {reason}."
+    if first["type"] == "data_set":  # its message is the choices alone
+        reason = f"should be {reason}"
+    return f"Key {key!r} in {giver} is {first['input']!r}, but {reason[0].lower()}{reason[1:]}."
 
 
 def _is_valid(model: type[BaseModel], values: Mapping[str, Any]) -> bool:

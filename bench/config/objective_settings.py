@@ -77,11 +77,13 @@ class Setting:
         `key` and ends its subject with `where`: " in FILE", or nothing.
         """
         try:
-            checked = self._adapter.validate_json(json.dumps(value), strict=True)
+            checked = self._adapter.validate_json(json.dumps(value, allow_nan=False), strict=True)
         except TypeError:  # no value of a config
             faults: Sequence[Mapping[str, Any]] = [{"type": "json", "input": value}]
         except ValidationError as error:
             faults = error.errors()
+        except ValueError as error:  # json's
+            raise BadInput(f"{key}{where} is {value}; set it to a finite number.") from error
         else:
             if not self.choices or isinstance(value, (list, tuple)) or type(checked) is type(value):
                 return

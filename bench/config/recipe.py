@@ -6,11 +6,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from bench.config.setting_types import Rate
 from bench.data.sets import DATA_SETS, DataSet, full_name, get, known_names
 from bench.errors import BadInput, nearest
 
@@ -59,7 +60,18 @@ LATER: dict[str, Any] = {"later": True}
 class Frozen(BaseModel):
     """Immutable, and closed: an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse True for a number, which Python takes for 1."""
+        if isinstance(value, bool) and info.field_name is not None:
+            annotation = cls.model_fields[info.field_name].annotation
+            kinds = {annotation, *get_args(annotation)}
+            if kinds & {int, float} and bool not in kinds:
+                raise PydanticCustomError("number", "Input should be a number")
+        return value
 
 
 def in_brackets(values: Mapping[str, Any]) -> str:
@@ -96,7 +108,7 @@ class OptimizerSettings(Frozen):
     nesterov: bool = False
     weight_decay: float = Field(default=0.0, ge=0)
     trust_coefficient: float = Field(default=0.001, gt=0)  # LARS's eta
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
     # `all` lets biases and norms decay, too, as MoCo and SimSiam do.
     decay: Literal["weights", "all"] = Field(default="weights", json_schema_extra=LATER)
     clip_norm: float | None = Field(default=None, gt=0, json_schema_extra=LATER)  # of the whole gradient

@@ -5,13 +5,13 @@ A kind is one class: its settings, and all that the rest asks it for. docs/addin
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
+from bench.config.kind_facts import check_facts
 from bench.config.kinds import STEPS, StageKind
 from bench.config.kinds import Task as Task
 from bench.config.recipe import LATER, ImageSet, Labelled, PackUsage, Precision, TrunkForm, ViewBackend
@@ -165,7 +165,7 @@ def full_kind(kind: str, folder: Path) -> str:
 def task_class(kind: str) -> type[Task]:
     """Return the class of a kind by its full name; one from outside is imported.
 
-    Raises BadInput when it is not there, cannot be imported, or is no kind of task.
+    Raises BadInput when it is not there, cannot be imported, is no kind of task, or has facts that cannot be.
     """
     if kind in KINDS:
         return KINDS[kind]
@@ -173,8 +173,7 @@ def task_class(kind: str) -> type[Task]:
     loaded = load(source)
     if not (isinstance(loaded, type) and issubclass(loaded, Task)):
         raise BadInput(f"{source} is no kind of task; derive it from bench.config.tasks.TrunkTask.")
-    if ":" not in loaded.run and not callable(getattr(sys.modules[loaded.__module__], loaded.run, None)):
-        raise BadInput(f"{source.file} has no function {loaded.run}(job), which runs {source.attribute}; add it.")
+    check_facts(loaded, source)
     return loaded
 
 

@@ -68,12 +68,14 @@ class Roots:
         return place
 
     def sources(self) -> list[tuple[str, Path | None, str]]:
-        """Return (data set, its folder or None, where that came from) of each data set that is known by name.
+        """Return (data set, its folder or None, where that came from) of each data set that is known or given by
+        name.
 
         Where a folder was given and is none, or holds another data set or not all of this one, the last says so.
         """
         rows = []
-        for dataset in known_names():
+        given = sorted({name for source in self.given for name in source.named} - {*known_names()})
+        for dataset in [*known_names(), *given]:
             place, source = self._locate(dataset, DATA_SETS[dataset].serves_from if dataset in DATA_SETS else ())
             if place is not None and not place.is_dir():
                 place, source = None, f"{source}: {place} is no folder"

@@ -12,7 +12,7 @@ from bench.config.recipe import Recipe, epoch_file
 from bench.config.tasks import Task
 from bench.data.packs.manifest import PackUse, StoredPack, evaluation_packs, find_packs, training_pack
 from bench.data.roots import Roots, resolve_roots
-from bench.data.sets import check_pretraining, fingerprint
+from bench.data.sets import check_distinct, check_pretraining, fingerprint
 from bench.data.sets.coco import check_objects
 from bench.errors import BadInput
 from bench.execute.request import Request
@@ -91,7 +91,9 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
         make_folder(request.work_dir, "--work-dir")
         if configs.tasks:
             make_folder(records, "--results-dir")
-    data = find_data(_data_sets(configs), _roots(request, act), request.work_dir / "data.json" if act else None)
+    names = _data_sets(configs)
+    check_distinct(names)
+    data = find_data(names, _roots(request, act), request.work_dir / "data.json" if act else None)
     packs = Packs(data.roots, data.fingerprints)
     to_render = _to_render(request, data) if not act else frozenset()
     planner = Planner(data.fingerprints.__getitem__, configs.by_name, packs)

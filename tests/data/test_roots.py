@@ -84,6 +84,11 @@ def test_sources_say_where_each_came_from(tmp_path: Path) -> None:
     ]
 
 
+def test_sources_have_a_data_set_that_is_given_and_not_ours(tmp_path: Path) -> None:
+    place = folder(tmp_path / "photographs")
+    assert resolve(tmp_path, f"birds={place}").sources()[-1] == ("birds", place, "--data-root")
+
+
 def test_what_is_wrong_is_said_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"No data root for coco; give --data-root coco=DIR"):
         resolve(tmp_path).find("coco")

@@ -6,7 +6,7 @@ A data set that is not ours is named `path/to/file.py:Class`, `package.module:Cl
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +17,11 @@ from bench.data.sets.coco import Coco, CocoPlus
 from bench.data.sets.data_set import SPLITS, DataSet, Index, WrongLayout, opened, part, unreadable
 from bench.data.sets.fingerprints import content_hash
 from bench.data.sets.imagenet import ImageNet, ImageNet100
+from bench.data.sets.listing import listed, listed_for_pretraining, listed_without_labels, splits_of
 from bench.data.sets.stl10 import Stl10
 from bench.data.sets.videos import Clips
-from bench.errors import BadInput
-from bench.plugins import entries, load, locate
+from bench.errors import BadInput, one_line
+from bench.plugins import Source, entries, load, locate
 
 GROUP = "bench.datasets"  # of entry points
 
@@ -59,8 +60,15 @@ def get(name: str, folder: Path | None = None) -> DataSet:
         raise BadInput(f"{source.file} calls its data set {kind.name!r}, which is taken; choose another name.")
     try:
         data_set: DataSet = kind()
-    except TypeError as error:  # an abstract method that it lacks, or arguments
-        raise BadInput(f"{source.attribute} in {source.file} cannot be made ({error}); correct it.") from error
+    except (Exception, SystemExit) as error:  # an abstract method that it lacks, arguments, or its own code
+        raise BadInput(
+            f"{source.attribute} in {source.file} cannot be made ({one_line(error, kind=True)}); correct it."
+        ) from error
+    if kind.unlabelled_split is not None and kind.unlabelled is DataSet.unlabelled:
+        raise BadInput(
+            f"{source.attribute} in {source.file} has an unlabelled_split and no method unlabelled(root), which lists "
+            "it; add it."
+        )
     data_set.source = source
     return data_set
 
@@ -129,6 +137,18 @@ def pointing(data_set: DataSet, root: Path) -> Iterator[None]:
         raise BadInput(f"{error} {place} looks like {name}; give --data-root {name}={place}.") from error
 
 
+def check_distinct(names: Iterable[str]) -> None:
+    """Raise BadInput where two data sets have one `name`: they would be read from one folder, and recorded as one."""
+    seen: dict[str, Source] = {}
+    for data_set in filter(None, map(find, names)):
+        source = data_set.source
+        if source is None:
+            continue
+        other = seen.setdefault(data_set.name, source)
+        if (other.file, other.attribute) != (source.file, source.attribute):
+            raise BadInput(f"{other} and {source} both call their data set {data_set.name!r}; give one another name.")
+
+
 def index(dataset: str, root: Path, split: str) -> Index:
     """List one split (`train` or `val`) of a data set.
 
@@ -139,7 +159,7 @@ def index(dataset: str, root: Path, split: str) -> Index:
         raise ValueError(f"split is train or val, not {split!r}")
     data_set = get(dataset)
     with reading(data_set, root):
-        return replace(data_set.index(root, split), dataset=dataset)
+        return replace(listed(data_set, root, split), dataset=dataset)
 
 
 def pretraining_index(dataset: str, root: Path) -> Index:
@@ -150,7 +170,7 @@ def pretraining_index(dataset: str, root: Path) -> Index:
     """
     data_set = get(dataset)
     with reading(data_set, root):
-        return replace(data_set.pretraining_index(root), dataset=dataset)
+        return replace(listed_for_pretraining(data_set, root), dataset=dataset)
 
 
 def check_pretraining(dataset: str, root: Path) -> None:
@@ -158,12 +178,12 @@ def check_pretraining(dataset: str, root: Path) -> None:
     data_set = get(dataset)
     if data_set.unlabelled_split is not None:
         with reading(data_set, root):
-            data_set.unlabelled(root)
+            listed_without_labels(data_set, root)
 
 
 def splits(dataset: str, root: Path) -> tuple[str, ...]:
     """Return which of `train` and `val` a folder has, whatever is in them."""
-    return get(dataset).splits(root)
+    return splits_of(get(dataset), root)
 
 
 def fingerprint(dataset: str, root: Path, cache: Path | None = None) -> str:

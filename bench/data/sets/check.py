@@ -13,6 +13,7 @@ from bench.data.packs.manifest import find_packs
 from bench.data.packs.reading import open_pack, verify
 from bench.data.sets import DataSet, get, reading
 from bench.data.sets.fingerprints import content_hash
+from bench.data.sets.listing import asking, listed, listed_without_labels, splits_of
 from bench.errors import BadInput
 from bench.progress import Progress
 
@@ -73,14 +74,17 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
     images: list[str] = []
     masks: dict[str, str] = {}
     with reading(data_set, root):
-        for split in data_set.splits(root) or ("train",):  # with neither, let the reader say what it looked for
-            contents = data_set.contents(root, split)
+        for split in splits_of(data_set, root) or ("train",):  # with neither, let the reader say what it looked for
+            if data_set.source is not None:
+                listed(data_set, root, split)
+            with asking(data_set, "contents"):
+                contents = data_set.contents(root, split)
             counts[split] = contents.counts
             images += contents.images
             masks |= contents.masks
             missing += contents.missing
         if data_set.has_unlabelled(root):
-            more = data_set.unlabelled(root)
+            more = listed_without_labels(data_set, root)
             counts[more.split] = {"": len(more.files)}
             images += more.files if more.pixels is None else ()
         elif data_set.unlabelled_split is not None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bench.data.sets.data_set import DataSet
+from bench.data.sets.listing import asking, listed, splits_of
 from bench.errors import BadInput
 from bench.files import read_json, write_text
 
@@ -30,7 +31,9 @@ def content_hash(
 
     Raises BadInput as its reader does, and OSError.
     """
-    head = name if data_set is None or data_set.source is None else f"{name}:{data_set.source.hash}"
+    head = name
+    if data_set is not None and data_set.source is not None:  # one file may define several, and one derive from another
+        head += f":{data_set.source.attribute}:{data_set.source.hash}"
     key = f"{head}:{root.absolute()}"
     known = {} if cache is None else read_json(cache)
     entry = known.get(key)
@@ -69,9 +72,12 @@ def _all_files(name: str, data_set: DataSet | None, root: Path) -> list[str]:
         below = (path for path in sorted(root.rglob("[!.]*")) if path.is_file())
         return [path.relative_to(root).as_posix() for path in below]
     files: list[str] = []
-    for split in data_set.splits(root) or ("train",):  # with neither, let the reader say what it looked for
-        files += data_set.files(data_set.index(root, split))
-    return [*files, *data_set.more_files(root)]
+    for split in splits_of(data_set, root) or ("train",):  # with neither, let the reader say what it looked for
+        index = listed(data_set, root, split)
+        with asking(data_set, "files"):
+            files += data_set.files(index)
+    with asking(data_set, "more_files"):
+        return [*files, *data_set.more_files(root)]
 
 
 def _stamps(root: Path, paths: Iterable[str]) -> dict[str, list[int] | None]:
