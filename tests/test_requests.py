@@ -243,12 +243,6 @@ def test_a_profile_shrinks_an_mmseg_config_as_it_does_ours(tmp_path: Path) -> No
     assert load_task(name, "mini", {"iterations": 7}).model_dump()["iterations"] == 7
 
 
-def test_a_downstream_file_without_its_kind_is_not_taken_for_mmsegs(tmp_path: Path) -> None:
-    file = tmp_path / "mine.py"
-    file.write_text('dataset = "imagenet"\nepochs = 1\n', encoding="utf-8")
-    with pytest.raises(BadInput, match=r"mine\.py lacks the key 'kind'; add it, one of segmentation, linear"):
-        load_task(str(file))
-
 
 # ------------------------------------------------------------------------------------------- rendered scenes
 

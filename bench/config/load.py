@@ -171,8 +171,6 @@ def _task_values(name: str, profile: Profile) -> tuple[type[Task], dict[str, Any
         dataset = str(said.get("dataset_type", "cityscapes")).removesuffix("Dataset").lower()
         config = str(file) if Path(name).is_file() else file.stem
         about = {"name": file.stem, "summary": f"mmseg's {file.stem}", "source": str(file), "profile": profile}
-        if "model" not in said and not {"dataset_type", "train_dataloader"} & said.keys():
-            raise BadInput(f"{file} lacks the key 'kind'; add it, one of {', '.join(KINDS)}.")
         values = {"kind": "segmentation", "config": config, "dataset": dataset}
         return KINDS["segmentation"], overlay(_small_schedule(profile), about | values)
     values = _values(file, profile)
