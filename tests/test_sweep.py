@@ -69,6 +69,20 @@ def test_a_parent_is_not_swept_but_set() -> None:
     assert {stage.config.subset for stage in stages if stage.kind == "pretrain"} == {6}
 
 
+def test_a_parent_that_is_not_asked_for_does_not_get_the_schedule_of_its_child() -> None:
+    stages = planned(
+        pretrain=("imagenet_4_1finetune_79_sys4_T5_lr",), assignments=["pretrain.subset=6", "pretrain.batch_size=2"]
+    )
+    child, parent = (
+        next(stage for stage in stages if stage.kind == "pretrain" and bool(stage.parents) == continues).config
+        for continues in (True, False)
+    )
+    assert (child.subset, child.batch_size) == (6, 2)
+    assert parent.name == "imagenet_0"
+    assert parent.subset != 6
+    assert parent.batch_size != 2
+
+
 @pytest.mark.parametrize(
     ("sweep", "more", "message"),
     [

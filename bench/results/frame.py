@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.config.tasks import KINDS
 from bench.record import Record
 
 if TYPE_CHECKING:
@@ -62,6 +63,21 @@ def way_suffix(protocol: str, data: str, ways: Sequence[tuple[str, str]]) -> str
     return f" [{protocol}, data {data[:8] or 'unknown'}]" if same_protocol else f" [{protocol}]"
 
 
+def _headers(records: Sequence[Record]) -> dict[str, dict[str, str]]:
+    """Return {kind: {metric: header}} of kinds from outside, the newest record's first.
+
+    Records say it themselves, so that nothing that they name is imported. An edit of the kind may have taken metrics
+    away, or renamed them: what older records measured keeps its column.
+    """
+    headers: dict[str, dict[str, str]] = {}
+    for record in sorted(records, key=lambda one: (one.created, one.fingerprints.stage), reverse=True):
+        if record.kind not in KINDS:
+            percent = {name: name.removesuffix("_percent") for name in sorted(record.metrics) if name.endswith("_percent")}
+            for name, header in (record.columns or percent).items():
+                headers.setdefault(record.kind, {}).setdefault(name, header)
+    return headers
+
+
 def long_frame(records: Sequence[Record], logged: Sequence[str] = ()) -> pd.DataFrame:
     """Return one line per record and scalar metric, with the columns of COLUMNS, sorted by seed.
 
@@ -84,6 +100,5 @@ def long_frame(records: Sequence[Record], logged: Sequence[str] = ()) -> pd.Data
                     yield (*row, "", "", "", "", None, record.seed, name, record.pretrain_metrics[name])
 
     frame = pd.DataFrame(lines(), columns=list(COLUMNS)).sort_values("seed", kind="stable", ignore_index=True)
-    # Records of kinds from outside say what their columns are, so that nothing that a record names is imported.
-    frame.attrs["headers"] = {record.kind: record.columns for record in records if record.columns}
+    frame.attrs["headers"] = _headers(records)
     return frame.drop_duplicates(["dataset", *RECIPE, *WAY, "metric", "seed"], keep="last", ignore_index=True)

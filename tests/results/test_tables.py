@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from example_records import THREE, linear, lines_of, make, pspnet
@@ -159,8 +160,9 @@ def test_profiles_have_a_section_each() -> None:
     ]
 
 
-def test_a_seed_counts_once() -> None:
-    again = {"fingerprints": linear("coco", 0, 0.0).fingerprints.model_copy(update={"stage": "f" * 64})}
+@pytest.mark.parametrize("stage", ["f" * 64, "0" * 64])  # which of two is newer is in no fingerprint
+def test_a_seed_counts_once(stage: str) -> None:
+    again = {"fingerprints": linear("coco", 0, 0.0).fingerprints.model_copy(update={"stage": stage})}
     newer = linear("coco", 0, 50.0, **again, created="2025-02-01T00:00:00+00:00")
     (section,) = build_tables([newer, linear("coco", 0, 40.0)], NONE)
     assert cells([section])["coco"]["ImageNet acc"] == "50.00 (1)"
@@ -184,6 +186,24 @@ def test_further_tasks_get_columns_after_the_decks() -> None:
 
 
 # ------------------------------------------------------------------------------------- published rows
+
+
+def test_what_older_records_of_an_edited_kind_measured_keeps_its_column() -> None:
+    def norm(pretrain: str, protocol: str, **changes: Any) -> Record:
+        values = {"kind": "norm.py:Norm", "dataset": "imagenet", "protocol": protocol, **changes}
+        return make(pretrain, "imagenet_norm", 0, **values)
+
+    records = [
+        norm("coco", "old", metrics={"norm": 1.0, "std": 2.0}, columns={"norm": "norm", "std": "spread"}),
+        norm("random_init", "new", metrics={"norm": 3.0}, columns={"norm": "length"}, created="2025-02-01T00:00:00"),
+        norm("coco", "older", metrics={"share_percent": 4.0}, created="2024-02-01T00:00:00"),  # said no columns
+    ]
+    for order in (records, records[::-1]):
+        coco, random = sorted(lines_of(build_tables(order, REFERENCE), "mini"), key=lambda line: line["Pretrain"])
+        cells = {column: text for column, text in coco.items() if column.startswith("imagenet_norm ")}
+        assert len(cells) == 4, cells
+        assert {text.split(" ")[0].strip("*") for text in cells.values()} == {"1.00", "2.00", "4.00", "–"}
+        assert any(text.startswith("3.00") for column, text in random.items() if "length" in column)
 
 
 def test_published_values_are_the_decks() -> None:
