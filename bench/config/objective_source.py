@@ -161,10 +161,9 @@ def _imported(
         return getattr(import_module(node.module), name), file
     module = ".".join(filter(None, (node.module, name if inside else "")))
     origin = _beside(file, node.level, module) if node.level else module_file(module)
-    found = (inside or name, origin)
-    if origin is None or found in sought:
+    if origin is None or (inside or name, origin) in sought:
         return None, file
-    return _meaning(inside or name, origin, sought=(*sought, found))
+    return _meaning(inside or name, origin, sought=(*sought, (inside or name, origin)))
 
 
 def _beside(file: Path, level: int, module: str) -> Path | None:

@@ -19,6 +19,7 @@ from bench.config.load import (
     route,
     schema_keys,
     task_classes,
+    with_search,
 )
 from bench.config.recipe import Profile, Recipe
 from bench.config.tasks import Task
@@ -45,18 +46,19 @@ def resolve(request: Request) -> Resolved:
         raise BadInput("A seed must be 0 or more; correct --seeds.")
     profile: Profile = "smoke" if request.smoke else request.profile
     names, task_names = dict.fromkeys(request.pretrain), dict.fromkeys(request.downstream)
-    upstream, downstream = route(parse_assignments(request.assignments), task_classes(task_names, profile))
+    assigned = parse_assignments(request.assignments)
+    upstream, downstream = route(assigned, task_classes(task_names, profile))
     cells = combinations(request.sweep)
     _refuse_both(cells, upstream)
     recipes = []
     for name in names:
         values = upstream
         if len(request.pretrain) > 1 and upstream and recipe_values(name, profile).get("epochs") == 0:
-            # One that trains nothing, beside others that do, takes the network's settings alone. Otherwise
-            # `random_init` could not be a control in a grid whose schedule is set for all the others.
-            values = {key: value for key, value in upstream.items() if key in {"arch", "stem"}}
+            # One that trains nothing, beside others that do, takes the network's settings and the precision alone.
+            # Otherwise `random_init` could not be a control in a grid whose schedule is set for all the others.
+            values = {key: value for key, value in upstream.items() if key in {"arch", "stem", "precision"}}
         recipes += [in_cell(name, profile, values, cell) for cell in cells]
-    tasks = load_tasks(task_names, profile, downstream)
+    tasks = [with_search(task, assigned) for task in load_tasks(task_names, profile, downstream)]
 
     def parent(name: str) -> Recipe:
         """A parent that is itself asked for is that same recipe; --set reaches no other, --sweep no parent at all."""

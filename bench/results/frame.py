@@ -72,7 +72,9 @@ def _headers(records: Sequence[Record]) -> dict[str, dict[str, str]]:
     headers: dict[str, dict[str, str]] = {}
     for record in sorted(records, key=lambda one: (one.created, one.fingerprints.stage), reverse=True):
         if record.kind not in KINDS:
-            percent = {name: name.removesuffix("_percent") for name in sorted(record.metrics) if name.endswith("_percent")}
+            percent = {
+                name: name.removesuffix("_percent") for name in sorted(record.metrics) if name.endswith("_percent")
+            }
             for name, header in (record.columns or percent).items():
                 headers.setdefault(record.kind, {}).setdefault(name, header)
     return headers

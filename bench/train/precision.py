@@ -61,8 +61,9 @@ def resolve(config: Config, folder: Path, *, starting: bool = True) -> Config:
     The choice is kept in the stage's folder, and taken from there if there is progress to go on from. A bf16 that was
     asked for is obeyed, with one warning where it is emulated.
 
-    `starting`: this process begins the stage. Otherwise it is one rank, and takes what its launcher chose for all. Where
-    a cluster's torchrun launched the ranks, nobody chose: each finds the same for its machine, and the first keeps it.
+    `starting`: this process begins the stage. Otherwise it is one rank, and takes what its launcher chose for all.
+    Where a cluster's torchrun launched the ranks, nobody chose: each finds the same for its machine, and the first
+    keeps it.
     """
     settings = {key: getattr(config, key) for key in KEYS if hasattr(config, key)}
     begun = any((folder / name).is_file() for name in PROGRESS)
