@@ -24,7 +24,9 @@ COLUMNS = (
     "kind",
     "protocol",
     "data",  # fingerprint of the data set that was measured on
-    "precision",  # what the measurement was computed in, where its config left that to the machine
+    "precision",  # what the measurement was computed in, as far as that is known
+    "computed_in",  # the same, where its config left that to the machine
+    "pretrained_in",  # what the pretraining was computed in, where its config left that to the machine
     "seed",
     "metric",
     "value",
@@ -92,14 +94,19 @@ def long_frame(records: Sequence[Record], logged: Sequence[str] = ()) -> pd.Data
         for record in records:
             row = record.dataset, record.pretrain_set, record.arch, record.pretrain, record.fingerprints.recipe
             task, protocol, data = way_of(record)
-            automatic = record.settings.get("downstream", {}).get("precision") == "auto"
-            precision = precision_of(record, "downstream") if automatic else None
+            measured, trained = precision_of(record, "downstream"), precision_of(record, "pretrain")
+            computed_in, trained_in = (
+                precision if record.settings.get(side, {}).get("precision") == "auto" else None
+                for side, precision in (("downstream", measured), ("pretrain", trained))
+            )
+            precisions = measured, computed_in, trained_in
             for name, value in record.metrics.items():
                 if not isinstance(value, dict):
-                    yield (*row, task, record.kind, protocol, data, precision, record.seed, name, float(value))
+                    yield (*row, task, record.kind, protocol, data, *precisions, record.seed, name, float(value))
+            precisions = trained, trained_in, trained_in
             for name in logged:
                 if name in record.pretrain_metrics:
-                    yield (*row, "", "", "", "", None, record.seed, name, record.pretrain_metrics[name])
+                    yield (*row, "", "", "", "", *precisions, record.seed, name, record.pretrain_metrics[name])
 
     frame = pd.DataFrame(lines(), columns=list(COLUMNS)).sort_values("seed", kind="stable", ignore_index=True)
     frame.attrs["headers"] = _headers(records)

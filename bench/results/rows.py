@@ -95,11 +95,15 @@ def _cells(frame: pd.DataFrame, places: dict[Place, int], table: Table) -> dict[
     if not table.datasets:
         frame["dataset"] = ""
     groups = frame[frame["column"] >= 0].groupby(["dataset", *RECIPE, "column"], sort=False)
-    lists = groups.agg(values=("value", list), protocol=("protocol", "first"))
+    lists = groups.agg(values=("value", list), protocol=("protocol", "first"), precisions=("precision", list))
     return {
-        key: Cell(tuple(values), summarise(values), protocol=protocol)
-        for key, values, protocol in zip(lists.index, lists["values"], lists["protocol"], strict=True)
+        key: Cell(tuple(values), summarise(values), protocol=protocol, precision=_all_of(precisions))
+        for key, values, protocol, precisions in lists.itertuples()
     }
+
+
+def _all_of(precisions: Sequence[str | None]) -> str:
+    return " and ".join(sorted({precision for precision in precisions if isinstance(precision, str)}))
 
 
 def _measured(

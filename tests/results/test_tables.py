@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -75,7 +77,7 @@ def test_notes_say_which_rows_of_a_column_mix_precisions() -> None:
     assert "Mixed precision: pretrained in bf16: coco seed 0; in float32: coco seed 1." in section.notes
 
 
-@pytest.mark.parametrize("format", ["markdown", "csv", "latex", "html"])
+@pytest.mark.parametrize("format", ["markdown", "latex", "html"])
 def test_the_header_of_a_column_says_that_it_mixes_precisions(format: str) -> None:
     mixed = [computed("coco", 0, "bf16", "bf16"), computed("coco", 1, "bf16", "float32")]
     assert "mIoU (mixed precision)" in render(build_tables(mixed, NONE), format)
@@ -84,6 +86,35 @@ def test_the_header_of_a_column_says_that_it_mixes_precisions(format: str) -> No
     settings = {"pretrain": {}, "downstream": {"precision": "bf16"}}
     chosen = [record.model_copy(update={"settings": settings}) for record in mixed]
     assert "(mixed precision)" not in render(build_tables(chosen, NONE), format)
+
+
+def test_the_header_of_a_column_says_that_its_pretrainings_mixed_precisions() -> None:
+    mixed = [computed("coco", 0, "bf16", "bf16"), computed("coco_two_loss", 0, "float32", "bf16")]
+    assert "mIoU (mixed precision of pretraining)" in render(build_tables(mixed, NONE), "markdown")
+    both = [mixed[0], computed("coco_two_loss", 0, "float32", "float32")]
+    assert "mIoU (mixed precision)" in render(build_tables(both, NONE), "markdown")
+    control = [mixed[0], computed("random_init", 0, "", "bf16")]  # in nothing
+    assert "(mixed" not in render(build_tables(control, NONE), "markdown")
+
+
+def test_the_columns_of_a_csv_file_are_named_alike_whatever_the_precision() -> None:
+    def lines(*records: Record) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(render(build_tables(records, NONE), "csv"))))
+
+    coco = [computed("coco", 0, "bf16", "bf16"), computed("coco", 1, "bf16", "float32")]
+    random = computed("random_init", 0, "", "bf16")
+    (plain, mixed), (alone,) = lines(*coco, random), lines(coco[0])
+    assert [mixed["mIoU precision"], plain["mIoU precision"]] == ["bf16 and float32", "bf16"]
+    assert list(mixed) == list(alone)
+    assert (mixed["mIoU"], alone["mIoU"]) == ("60.5", "60.0")
+
+
+def test_only_diagnostics_have_the_note_on_their_units() -> None:
+    theirs = make("coco", "imagenet_norm", 0, kind="norm.py:Norm", metrics={"norm": 1.0}, columns={"norm": "norm"})
+    ours = make("coco", "diagnostics", 0, kind="diagnostics", metrics={"backbone_rankme": 3.0})
+    for records, said in (([theirs], False), ([theirs, ours], True)):
+        (section,) = build_tables(records, NONE)
+        assert any("RankMe" in note for note in section.notes) == said
 
 
 def test_one_seed_is_never_judged() -> None:
