@@ -72,6 +72,16 @@ def test_a_parent_is_not_swept_but_set() -> None:
     assert {stage.config.subset for stage in stages if stage.kind == "pretrain"} == {6}
 
 
+def test_the_word_none_stays_where_a_setting_has_it() -> None:
+    swept = resolve(Request(["imagenet_simclr"], [], sweep=["objective.projector=mlp,linear,none"])).recipes
+    assert [recipe.objective["projector"] for recipe in swept] == ["mlp", "linear", "none"]
+    assert [recipe.name.partition("[")[2] for recipe in swept] == [f"projector={x}]" for x in ("mlp", "linear", "none")]
+    (alone,) = resolve(Request(["imagenet_simclr"], [], assignments=["objective.projector=none"])).recipes
+    assert alone.objective == swept[2].objective
+    (dsm,) = resolve(Request(["clips_dsm"], [], assignments=["objective.gate=none", "pretrain.subset=none"])).recipes
+    assert (dsm.objective["gate"], dsm.subset) == ("none", None)
+
+
 def test_a_parent_that_is_not_asked_for_does_not_get_the_schedule_of_its_child() -> None:
     stages = planned(
         pretrain=("imagenet_4_1finetune_79_sys4_T5_lr",), assignments=["pretrain.subset=6", "pretrain.batch_size=2"]

@@ -261,7 +261,7 @@ def task_class(kind: str) -> type[Task]:
     source = locate(kind, GROUP, what="kind", known=KINDS)
     loaded = load(source)
     if not (isinstance(loaded, type) and issubclass(loaded, Task)):
-        raise BadInput(f"{source} is no kind of task; derive it from bench.config.tasks.TrunkTask.")
+        raise BadInput(f"{source} is not a kind of task; derive the class from bench.config.tasks.TrunkTask.")
     if ":" not in loaded.run and not callable(getattr(sys.modules[loaded.__module__], loaded.run, None)):
         raise BadInput(f"{source.file} has no function {loaded.run}(job), which runs {source.attribute}; add it.")
     return loaded

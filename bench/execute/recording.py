@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import resource
 import shlex
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.config.config_files import find
 from bench.config.load import load_recipe, load_task, parse_assignments
 from bench.config.recipe import Recipe
 from bench.config.tasks import KINDS, Task
@@ -88,8 +90,12 @@ def record_of(stage: StageFile, done: Done, history: Mapping[str, Done]) -> Reco
 
 
 def command_of(recipe: Recipe, task: Task, seed: int) -> str:
-    """Return the command that gives a result anew: its configs by name, and what was set otherwise than in them."""
-    pretrain, downstream = (Path(config.source).stem for config in (recipe, task))
+    """Return the command that gives a result anew: its configs, and what was set otherwise than in them.
+
+    Configs are given by name, and those that are not found by name by their path from the working directory.
+    """
+    pretrain = _word_of("pretrain_configs", Path(recipe.source))
+    downstream = _word_of("downstream_configs", Path(task.source))
     words = ["bench", "run", "--pretrain", pretrain, "--downstream", downstream, "--seeds", str(seed)]
     words += ["--profile", task.profile]
     changed: list[str] = []
@@ -99,6 +105,16 @@ def command_of(recipe: Recipe, task: Task, seed: int) -> str:
         shipped = recorded_settings(load_task(downstream, task.profile))
         changed += _changed("downstream", recorded_settings(task), shipped)
     return shlex.join([*words, *(["--set", *changed] if changed else [])])
+
+
+def _word_of(folder: str, file: Path) -> str:
+    """What names a config file on the command line."""
+    if not file.is_file():
+        return file.stem
+    with contextlib.suppress(BadInput):
+        if find(folder, file.stem).samefile(file):
+            return file.stem
+    return os.path.relpath(file)
 
 
 def _changed(key: str, value: Any, base: Any) -> list[str]:

@@ -136,6 +136,9 @@ def in_cell(name: str, profile: Profile, extra: dict[str, Any], cell: dict[str, 
     recipe = load_recipe(name, profile, overlay(extra, nest(cell)))
     if not cell:
         return recipe
+    # The word `none`, where that is the value of a setting of the objective.
+    words_of = {f"objective.{key}": value for key, value in recipe.objective.items() if value == "none"}
+    cell = {key: words_of.get(key, value) if value is None else value for key, value in cell.items()}
     ends = Counter(key.rpartition(".")[2] for key in cell)
     words = []
     for key, value in cell.items():
