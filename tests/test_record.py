@@ -221,3 +221,24 @@ def test_a_records_command_names_what_was_set_alone() -> None:
     assert words[11:] == ["pretrain.stem=imagenet", "downstream.temperature=0.1"]  # and no crop_scale, a tuple there
     gone = recipe.model_copy(update={"source": "my_own.py"})  # which is not here, so that nothing is known of it
     assert command_of(gone, task, 0) == command.replace("coco", "my_own")
+
+
+def test_a_records_command_gives_a_config_by_path_where_its_name_finds_another_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("mine", "pretrain_configs"):
+        (tmp_path / folder).mkdir()
+    for name in ("mine/own", "mine/coco", "pretrain_configs/known"):
+        text = f"_base_ = {load_recipe('coco').source!r}\n"
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    task = tmp_path / "mine" / "near.py"
+    task.write_text(f"_base_ = {load_task('imagenet_knn').source!r}\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for given, word in (
+        ("mine/own.py", "mine/own.py"),
+        (str(tmp_path / "mine" / "coco.py"), "mine/coco.py"),
+        ("pretrain_configs/known.py", "known"),
+    ):
+        words = command_of(load_recipe(given), load_task("mine/near.py"), 0).split()
+        assert words[2:6] == ["--pretrain", word, "--downstream", "mine/near.py"]
+        assert "--set" not in words
