@@ -37,13 +37,33 @@ def history_of(stage: StageFile, work_dir: Path) -> dict[str, Done]:
     return trained | {"convert": finished(trunk)}
 
 
-def record_of(stage: StageFile, done: Done, history: Mapping[str, Done]) -> Record:
+def earlier_precisions(stage: StageFile, work_dir: Path) -> dict[str, str]:
+    """Return {"pretrain coco-s0": "bf16"} of the pretrainings that the one of a task's trunk continues, if it does.
+
+    Those whose folders have been deleted since, or that kept no precision, are left out.
+    """
+    precisions: dict[str, str] = {}
+    with contextlib.suppress(BadInput):  # of a folder that is no longer there, or not finished
+        trunk = read_stage(work_dir / stage.inputs["convert"])
+        each = read_stage(work_dir / trunk.inputs["pretrain"])
+        while "init" in each.inputs:
+            folder = work_dir / each.inputs["init"]
+            each = read_stage(folder)
+            if (precision := finished(folder).precision) is not None:
+                precisions[each.title] = precision
+    return precisions
+
+
+def record_of(
+    stage: StageFile, done: Done, history: Mapping[str, Done], earlier: Mapping[str, str] | None = None
+) -> Record:
     """Return the record of a task's result, with all that is needed to believe it.
 
     Args:
         stage: of a task.
         done: what it left.
         history: what the stages before it left, by kind (see `history_of`).
+        earlier: in what the pretrainings computed that its own continues (see `earlier_precisions`).
     """
     assert stage.task is not None
     assert stage.protocol is not None
@@ -82,7 +102,8 @@ def record_of(stage: StageFile, done: Done, history: Mapping[str, Done]) -> Reco
             for kind, each in stages.items()
             for name, value in each.peak_memory_mib.items()
         },
-        precision={kind: each.precision for kind, each in stages.items() if each.precision is not None},
+        precision={kind: each.precision for kind, each in stages.items() if each.precision is not None}
+        | dict(earlier or {}),
         weights=stage.inputs["convert"] + "/trunk.safetensors",
         command=command_of(stage.recipe, task, stage.seed),
         **environment(_gpus()),

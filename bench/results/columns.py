@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.config.studies import Table, ValueColumn
 from bench.config.tasks import metrics_of
-from bench.results.frame import WAY, way_suffix
+from bench.results.frame import AND, WAY, way_suffix
 from bench.results.sections import Column
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _with_precision(frame: pd.DataFrame, columns: list[Column], places: dict[Pla
         known = frame.loc[frame[side].notna(), [*WAY, "metric", side]].drop_duplicates()
         for *place, precision in known.itertuples(index=False):
             if (number := places.get(tuple(place))) is not None:
-                precisions.setdefault(number, set()).add(precision)
+                precisions.setdefault(number, set()).update(precision.split(AND))
         return {number for number, several in precisions.items() if len(several) > 1}
 
     words = dict.fromkeys(mixing("pretrained_in"), "mixed precision of pretraining")

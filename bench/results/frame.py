@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 RECIPE = ["pretrain", "recipe"]  # records that agree in these are seeds of one pretraining
 WAY = ["task", "protocol", "data"]  # … and in these, measured in the same way
 
+AND = " and "  # between several precisions
+
 COLUMNS = (
     "dataset",
     "pretrain_set",
@@ -39,9 +41,15 @@ def way_of(record: Record) -> tuple[str, str, str]:
 
 
 def precision_of(record: Record, side: Literal["pretrain", "downstream"]) -> str | None:
-    """Return what one side of a record was computed in; None where nothing was trained, or it is not known."""
+    """Return what one side of a record was computed in; None where nothing was trained, or it is not known.
+
+    "bf16 and float32" of a pretraining that continues one in another precision.
+    """
     setting = record.settings.get(side, {}).get("precision")
     kept = record.precision.get("pretrain" if side == "pretrain" else record.kind)
+    if side == "pretrain" and kept is not None:
+        earlier = (precision for stage, precision in record.precision.items() if stage.startswith("pretrain "))
+        kept = AND.join(sorted({kept, *earlier}))
     return kept or (setting if setting != "auto" and (side == "downstream" or record.pretrain_set != "none") else None)
 
 

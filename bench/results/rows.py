@@ -16,7 +16,7 @@ from bench.config.studies import TRANSFER_FIELDS, RowField, Table
 from bench.record import Record
 from bench.results.columns import Place, columns_of
 from bench.results.differences import base_of, best_marked, compared, to_baseline
-from bench.results.frame import RECIPE, WAY, long_frame
+from bench.results.frame import AND, RECIPE, WAY, long_frame
 from bench.results.published import PublishedRow
 from bench.results.sections import Cell, Column, Line, Row, Section
 from bench.results.statistics import summarise
@@ -103,7 +103,7 @@ def _cells(frame: pd.DataFrame, places: dict[Place, int], table: Table) -> dict[
 
 
 def _all_of(precisions: Sequence[str | None]) -> str:
-    return " and ".join(sorted({precision for precision in precisions if isinstance(precision, str)}))
+    return AND.join(sorted({each for one in precisions if isinstance(one, str) for each in one.split(AND)}))
 
 
 def _measured(

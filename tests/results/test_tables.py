@@ -97,6 +97,18 @@ def test_the_header_of_a_column_says_that_its_pretrainings_mixed_precisions() ->
     assert "(mixed" not in render(build_tables(control, NONE), "markdown")
 
 
+def test_a_pretraining_that_continues_one_in_another_precision_is_mixed() -> None:
+    record = computed("coco", 0, "bf16", "bf16")
+    same, other = (
+        record.model_copy(update={"precision": record.precision | {"pretrain imagenet_0-s0": precision}})
+        for precision in ("bf16", "float32")
+    )
+    assert "(mixed" not in render(build_tables([same], NONE), "markdown")
+    (section,) = build_tables([other], NONE)
+    assert "mIoU (mixed precision of pretraining)" in render([section], "markdown")
+    assert "Pretrained in bf16 and float32." in section.notes
+
+
 def test_the_columns_of_a_csv_file_are_named_alike_whatever_the_precision() -> None:
     def lines(*records: Record) -> list[dict[str, str]]:
         return list(csv.DictReader(io.StringIO(render(build_tables(records, NONE), "csv"))))
