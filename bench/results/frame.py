@@ -103,10 +103,8 @@ def long_frame(records: Sequence[Record], logged: Sequence[str] = ()) -> pd.Data
             row = record.dataset, record.pretrain_set, record.arch, record.pretrain, record.fingerprints.recipe
             task, protocol, data = way_of(record)
             measured, trained = precision_of(record, "downstream"), precision_of(record, "pretrain")
-            computed_in, trained_in = (
-                precision if record.settings.get(side, {}).get("precision") == "auto" else None
-                for side, precision in (("downstream", measured), ("pretrain", trained))
-            )
+            computed_in = measured if record.settings.get("downstream", {}).get("precision") == "auto" else None
+            trained_in = trained if record.settings.get("pretrain", {}).get("precision") == "auto" else None
             precisions = measured, computed_in, trained_in
             for name, value in record.metrics.items():
                 if not isinstance(value, dict):
