@@ -15,7 +15,18 @@ from typing import Annotated, Any
 import typer
 
 from bench.cli_data import app as data_app
-from bench.cli_options import AllocatorOption, App, DataRoot, Gpus, ResultsDir, Seeds, Smoke, WorkDir, takes_request
+from bench.cli_options import (
+    AllocatorOption,
+    App,
+    Assignments,
+    DataRoot,
+    Gpus,
+    ResultsDir,
+    Seeds,
+    Smoke,
+    WorkDir,
+    takes_request,
+)
 from bench.cli_show import app as show_app
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.request import Request
@@ -56,6 +67,11 @@ def run(arguments: Sequence[str]) -> int:
         if (format_message := getattr(error, "format_message", None)) is None:
             raise
         message = format_message().rstrip(".") or "No command given"
+        for theirs, ours in (
+            ("Value error, ", ""),
+            ("Input should be", "it should be"),
+        ):  # words of the parser's checks
+            message = message.replace(theirs, ours)
         return _complain(f"{message}; bench COMMAND --help shows what there is.", BadInput.exit_code)
     return result if isinstance(result, int) else 0
 
@@ -111,6 +127,14 @@ def stage_command(
     run_stage(folder, gpus, wait)
 
 
+@app.command("serve-stages", hidden=True)
+def serve_stages_command(answers: int, modules: Annotated[list[str] | None, typer.Argument()] = None) -> int:
+    """Start stages as forks of this process: what `bench run` starts on a machine without a GPU."""
+    from bench.execute.stage_server import serve
+
+    return serve(answers, modules or [], run)
+
+
 @app.command("reproduce")
 def reproduce_command(
     study: Annotated[
@@ -124,6 +148,7 @@ def reproduce_command(
     ] = None,
     mini: Annotated[bool, typer.Option("--mini", help="Profile mini.")] = False,
     smoke: Smoke = False,
+    assignments: Assignments = [],  # noqa: B006
     data_root: DataRoot = [],  # noqa: B006
     gpus: Gpus = 1,
     work_dir: WorkDir = Path("runs"),
@@ -139,7 +164,7 @@ def reproduce_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Do all of a published table: pretrainings in order, each measured and recorded; a second call goes on."""
-    from bench.execute.reproduce import Options, plan_study, run_study
+    from bench.execute.reproduce import Options, plan_study, run_study, time_unknown
 
     if mini and smoke:
         raise BadInput("--mini and --smoke are two profiles; leave one out.")
@@ -153,9 +178,12 @@ def reproduce_command(
         results_dir=results_dir,
         minutes=minutes,
         timing=timing if timing is not None else not (dry_run or smoke),
+        assignments=assignments,
     )
     plan = plan_study(study, options, act=not dry_run)
     if dry_run:
+        if options.timing:
+            time_unknown(plan)
         print("\n".join(plan.lines()))
         return
     try:
@@ -194,6 +222,7 @@ def canary_command(
 ) -> None:
     """Train each objective for seconds on a small fixed set, and say which train otherwise than recorded."""
     from bench.canary import runs
+    from bench.canary.image_set import VERSION
 
     def report(name: str, run: Any, complaints: list[str]) -> None:
         accuracy = f"kNN {run.knn_random_percent:.0f} -> {run.knn_percent:.0f} %"
@@ -208,7 +237,7 @@ def canary_command(
         print(f"{name:<20} {mistake:<26} {'; '.join(complaints) or 'NOT NOTICED'}", flush=True)
 
     jobs = jobs or len(os.sched_getaffinity(0))
-    root = work_dir / "canary" / f"images-{runs.VERSION}"
+    root = work_dir / "canary" / f"images-{VERSION}"
     if mistakes:
         missed = runs.plant(names, root, jobs, report_mistake)
         print(f"not noticed: {', '.join(sorted(missed)) or 'none'}")

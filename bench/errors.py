@@ -1,4 +1,4 @@
-"""The ways a command can end other than done, each with its exit code, and how a suggestion is worded."""
+"""The ways a command can end other than done, each with its exit code, and how messages word errors and suggestions."""
 
 from __future__ import annotations
 
@@ -47,9 +47,24 @@ def writing_to(folder: Path, option: str) -> Iterator[None]:
         ) from error
 
 
+def one_line(error: BaseException, *, kind: bool = False) -> str:
+    """Return what an error says on one line of at most 300 characters, with `kind` after the name of its class.
+
+    Of an error that says nothing it is the name alone.
+    """
+    name, words = type(error).__name__, " ".join(str(error).split())[:300].rstrip(".")
+    return f"{name}: {words}" if kind and words else words or name
+
+
 def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
-    """Return `"; did you mean a, b?"` for the known words nearest to `word`, or `""` if none is near."""
-    close = difflib.get_close_matches(word, list(known), n=most, cutoff=0.5)
+    """Return `"; did you mean a, b?"` for the known words nearest to `word`, or `""` if none is near.
+
+    Near are those that are mostly alike, and those that `word` is a whole part of: `byol` of `cifar10_byol_loss1`.
+    """
+    known = list(dict.fromkeys(known))
+    close = difflib.get_close_matches(word, known, n=most, cutoff=0.6)
+    parts = [each for each in known if word and f"_{word}_" in f"_{each}_" and each not in close]
+    close = [*close, *parts][:most]
     return f"; did you mean {', '.join(close)}?" if close else ""
 
 

@@ -239,10 +239,13 @@ def test_plan_without_data_says_what_is_missing(bench: Run) -> None:
 
 @pytest.mark.slow
 def test_doctor_names_what_is_missing(bench: Run, rendered: Path) -> None:
-    done = bench("doctor", "--data-root", f"coco={rendered / 'coco'}")
+    roots = [f"{name}={rendered / name}" for name in ("coco", "imagenet")]
+    done = bench("doctor", "--data-root", *roots)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"coco: {rendered / 'coco'}" in done.stdout
     assert "cityscapes: not found; give --data-root cityscapes=DIR" in done.stdout
+    assert f"imagenet: {rendered / 'imagenet'}" in done.stdout
+    assert f"imagenet100: not found ({rendered / 'imagenet'} has 6 of its 100 classes); give" in done.stdout
     assert f"torch {torch.__version__.split('+')[0]}" in done.stdout
 
 
@@ -260,11 +263,14 @@ def start(*words: object, cwd: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "others"),
+    [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGINT, ("random_init",))],  # several stages: they are forks
+)
 def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(
-    tmp_path: Path, rendered: Path, number: signal.Signals
+    tmp_path: Path, rendered: Path, number: signal.Signals, others: tuple[str, ...]
 ) -> None:
-    words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, "pretrain.epochs=2000", "log_every=1")
+    words = ("run", "--pretrain", "coco", *others, "--profile", "smoke", *TINY, "pretrain.epochs=2000", "log_every=1")
     process = start(*words, "--data-root", rendered, cwd=tmp_path)
     wait_for(lambda: any(tmp_path.glob("runs/pretrain/*/metrics.jsonl")), process)
     process.send_signal(number)

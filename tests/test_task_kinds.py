@@ -162,7 +162,7 @@ def test_what_is_no_kind_is_refused_in_a_sentence(mine: Path, kind: str, message
 
 
 def test_a_mistyped_setting_names_the_nearest(mine: Path) -> None:
-    with pytest.raises(BadInput, match=r"Unknown key 'stepp' in .*counted\.py; did you mean step"):
+    with pytest.raises(BadInput, match=r"Unknown key 'stepp' in --set for counted; did you mean step"):
         load_task(str(mine / "counted.py"), "full", {"stepp": 3})
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from bench.config.config_files import find, read
+from bench.config.config_files import find, read, shipped
 from bench.config.objective_settings import check_arguments
 from bench.config.recipe import Profile, Recipe
 from bench.config.tasks import KINDS, KnnTask, Task, full_kind, task_class
@@ -114,13 +114,23 @@ def schema_keys(model: type[BaseModel]) -> set[str]:
     return set(model.model_fields) - ABOUT
 
 
-def load_recipe(name: str, profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> Recipe:
-    """Load the pretraining config `name` (or path) under a profile, with `extra` values over it.
+def load_recipe(
+    name: str,
+    profile: Profile = "full",
+    extra: Mapping[str, Any] | None = None,
+    swept: Mapping[str, Any] | None = None,
+    option: str = "--sweep",
+) -> Recipe:
+    """Load the pretraining config `name` (or path) under a profile, with `extra` values over it, and `swept` over both.
 
+    Messages blame --set for what is wrong in `extra`, and `option` for what is wrong in `swept`.
     Raises BadInput for an unknown name, key, profile or a wrong type.
     """
-    recipe = _validate(Recipe, recipe_values(name, profile), extra or {})
-    objective = check_arguments(recipe.objective, Path(recipe.source))
+    values = recipe_values(name, profile)
+    laid_over = (("--set", extra or {}), (option, swept or {}))
+    recipe = _validate(Recipe, values, *laid_over)
+    given = {key: _giver(["objective", key], values, laid_over) for key in recipe.objective}
+    objective = check_arguments(recipe.objective, Path(recipe.source), {k: v for k, v in given.items() if v})
     return recipe.model_copy(update={"objective": objective})
 
 
@@ -132,7 +142,7 @@ def recipe_values(name: str, profile: Profile) -> dict[str, Any]:
 def load_task(name: str, profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> Task:
     """Load the downstream config `name`: one of ours, a path, or the name or path of an mmseg config."""
     kind, values = _task_values(name, profile)
-    return _validate(kind, values, extra or {})
+    return _validate(kind, values, ("--set", extra or {}))
 
 
 def load_tasks(names: Iterable[str], profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> list[Task]:
@@ -147,7 +157,7 @@ def load_tasks(names: Iterable[str], profile: Profile = "full", extra: Mapping[s
             hint = nearest(key, known) or "; bench show NAME lists the keys."
             raise BadInput(f"No downstream config of this run has the key {key!r}{hint}")
     return [
-        _validate(kind, values, {key: value for key, value in extra.items() if key in schema_keys(kind)})
+        _validate(kind, values, ("--set", {key: value for key, value in extra.items() if key in schema_keys(kind)}))
         for kind, values in configs
     ]
 
@@ -165,13 +175,22 @@ def _task_values(name: str, profile: Profile) -> tuple[type[Task], dict[str, Any
         dataset = str(said.get("dataset_type", "cityscapes")).removesuffix("Dataset").lower()
         config = str(file) if Path(name).is_file() else file.stem
         about = {"name": file.stem, "summary": f"mmseg's {file.stem}", "source": str(file), "profile": profile}
-        return KINDS["segmentation"], about | {"kind": "segmentation", "config": config, "dataset": dataset}
+        if "model" not in said and not {"dataset_type", "train_dataloader"} & said.keys():
+            raise BadInput(f"{file} lacks the key 'kind'; add it, one of {', '.join(KINDS)}.")
+        values = {"kind": "segmentation", "config": config, "dataset": dataset}
+        return KINDS["segmentation"], overlay(_small_schedule(profile), about | values)
     values = _values(file, profile)
     try:
         values["kind"] = full_kind(str(values["kind"]), file.parent)
         return task_class(values["kind"]), values
     except BadInput as error:
         raise BadInput(f"{file}: {error}") from error
+
+
+def _small_schedule(profile: Profile) -> dict[str, Any]:
+    """What a profile lays over an mmseg config, which has none itself: that of our config of PSPNet on Cityscapes."""
+    profiles = read(shipped("downstream_configs") / "cityscapes_pspnet.py")[0]["profiles"]
+    return dict(profiles[profile]) if profile != "full" else {}
 
 
 def _values(file: Path, profile: Profile) -> dict[str, Any]:
@@ -184,28 +203,62 @@ def _values(file: Path, profile: Profile) -> dict[str, Any]:
     return overlay(values, profiles.get(profile, {})) | about
 
 
-def _validate(model: type[Model], values: Mapping[str, Any], extra: Mapping[str, Any]) -> Model:
-    """The model of a config's values, with `extra` over them but for what says which config it is."""
+Laid = tuple[str, Mapping[str, Any]]  # an option of the command line, and the values that it gives
+
+
+def _validate(model: type[Model], values: Mapping[str, Any], *laid_over: Laid) -> Model:
+    """The model of a config's values, with others over them but for what says which config it is."""
+    merged: Mapping[str, Any] = values
+    for _, extra in laid_over:
+        merged = overlay(merged, extra)
     try:
-        return model.model_validate(overlay(values, extra) | {key: values[key] for key in ABOUT})
+        return model.model_validate({**merged, **{key: values[key] for key in ABOUT}})
     except ValidationError as error:
-        raise BadInput(_sentence(error, model, values["source"])) from error
+        raise BadInput(_sentence(error, model, values, laid_over)) from error
 
 
-def _sentence(error: ValidationError, model: type[BaseModel], file: str) -> str:
-    """Word pydantic's first complaint as one sentence with the remedy."""
-    first = error.errors()[0]
+def _sentence(
+    error: ValidationError, model: type[BaseModel], values: Mapping[str, Any], laid_over: Sequence[Laid]
+) -> str:
+    """Word pydantic's first complaint as one sentence with the remedy, which blames who gave the value."""
+    first, file = error.errors()[0], values["source"]
     where = [str(part) for part in first["loc"]]
-    key = ".".join(where)
+    key, giver = ".".join(where), _giver(where, values, laid_over) or file
     if first["type"] == "extra_forbidden":
         known = sorted(set().union(*map(schema_keys, _walk(model, where[:-1]))))
-        return f"Unknown key {key!r} in {file}{nearest_or_all(where[-1], known)}"
+        return f"Unknown key {key!r} in {giver}{nearest_or_all(where[-1], known)}"
     if first["type"] == "missing":
         return f"{file} lacks the key {key!r}; add it."
     reason = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if first["type"] == "value_error":
+    if first["type"] == "value_error":  # of several keys together: of what is laid over it, unless the file has it, too
+        options = [option for option, extra in laid_over if extra]
+        if options and _is_valid(model, values):
+            return f"{values['name']}, with the values of {' and '.join(options)}: {reason}."
         return f"{file}: {reason}."
-    return f"Key {key!r} in {file} is {first['input']!r}, but should be {reason}."
+    return f"Key {key!r} in {giver} is {first['input']!r}, but should be {reason}."
+
+
+def _is_valid(model: type[BaseModel], values: Mapping[str, Any]) -> bool:
+    try:
+        model.model_validate(values)
+    except ValidationError:
+        return False
+    return True
+
+
+def _giver(where: Sequence[str], values: Mapping[str, Any], laid_over: Sequence[Laid]) -> str | None:
+    """The option that gave the value of a key, `--set for coco`; None where the file did."""
+    for option, extra in reversed(laid_over):
+        node: Any = extra
+        for part in where:
+            if not isinstance(node, Mapping) or part not in node:
+                break
+            node = node[part]
+        else:
+            return f"{option} for {values['name']}"
+        if node is not extra and not isinstance(node, Mapping):  # an element of a value that was given whole
+            return f"{option} for {values['name']}"
+    return None
 
 
 def _walk(model: type[BaseModel], where: Sequence[str]) -> Iterator[type[BaseModel]]:

@@ -20,8 +20,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from bench.config.objective_source import classes_of, locate, objectives, plugins, type_of
+from bench.config.objective_source import GROUP, classes_of, locate, objectives, type_of
 from bench.errors import BadInput, nearest_or_all
+from bench.plugins import entries
 
 # Arguments that every objective gets from the recipe, not from its settings.
 GIVEN = frozenset({"self", "encoder", "num_classes", "num_images"})
@@ -219,25 +220,31 @@ def _imported_type(annotation: Any, names: dict[str, Any]) -> Any:
         return Any
 
 
-def check_arguments(objective: Mapping[str, Any], source: Path) -> dict[str, Any]:
+def check_arguments(
+    objective: Mapping[str, Any], source: Path, given: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Return the objective's settings with its constructor's defaults filled in.
+
+    `source` is the config; `given` says, for messages, what else gave a setting: {setting: "--set for coco"}.
 
     Raises BadInput for an unknown objective, an unknown setting (with the nearest), and a value that its annotation
     does not admit.
     """
-    name = objective.get("name")
+    name, given = objective.get("name"), given or {}
     if not isinstance(name, str):
-        raise BadInput(f"Unknown objective {name!r} in {source}; known: {', '.join(objectives())}.")
-    place, settings = locate(name, source), settings_of(name, source)
+        raise BadInput(f"Unknown objective {name!r} in {given.get('name', source)}; known: {', '.join(objectives())}.")
+    place = locate(name, source, given.get("name"))
+    settings = settings_of(name, source)
     # On the command line `none` means None, unless the setting has the word.
     values = {
         key: "none" if value is None and key in settings and settings[key].has_word_none else value
         for key, value in objective.items()
         if key != "name"
     }
-    check_values(values, settings, f" in {source}")
+    for key, value in values.items():
+        check_values({key: value}, settings, f" in {given.get(key, source)}")
     if place.module is None:  # a process in another folder must find it, too
-        name = f"{place.file}:{place.attribute}"
+        name = str(place)
     return {"name": name} | {key: setting.default for key, setting in settings.items()} | values
 
 
@@ -248,11 +255,10 @@ def portable(objective: Mapping[str, Any]) -> dict[str, Any]:
     file (not of what it imports) makes another pretraining.
     """
     name = str(objective["name"])
-    if name in objectives() or (":" not in name and name not in plugins()):
+    if name in objectives() or (":" not in name and name not in entries(GROUP)):
         return dict(objective)
     source = locate(name)
-    name = f"{source.module or source.file.name}:{source.attribute}"
-    return {**objective, "name": name, "source": source.hash}
+    return {**objective, "name": source.portable, "source": source.hash}
 
 
 @cache

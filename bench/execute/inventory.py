@@ -9,9 +9,11 @@ from typing import Any
 
 from bench.config.config_files import config_files, find, mmseg_config, read
 from bench.config.load import load_recipe, load_task, nest, parse_assignments, route, with_search
-from bench.config.objective_source import classes_of, objectives, plugins
+from bench.config.objective_source import GROUP, classes_of, objectives
 from bench.config.recipe import Profile
 from bench.errors import BadInput, nearest
+from bench.execute.resolve import PARENT
+from bench.plugins import entries
 
 
 def inventory() -> dict[str, dict[str, str]]:
@@ -19,7 +21,7 @@ def inventory() -> dict[str, dict[str, str]]:
     return {
         "pretrain": {name: _first_line(file) for name, file in config_files("pretrain_configs").items()},
         "downstream": {name: _first_line(file) for name, file in config_files("downstream_configs").items()},
-        "objectives": {name: _objective(name) for name in [*objectives(), *plugins()]},
+        "objectives": {name: _objective(name) for name in [*objectives(), *entries(GROUP)]},
     }
 
 
@@ -33,7 +35,10 @@ def _objective(name: str) -> str:
 def resolved(name: str, profile: Profile, assignments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Return (docstring, values) of a config by name or path, under a profile and --set values."""
     pretrain, downstream = config_files("pretrain_configs"), config_files("downstream_configs")
-    values = parse_assignments(assignments)
+    values = {
+        f"init.settings.{key.removeprefix(PARENT)}" if key.startswith(PARENT) else key: value
+        for key, value in parse_assignments(assignments).items()
+    }
     is_path = Path(name).suffix == ".py" and Path(name).is_file()
     if name in pretrain or (is_path and "objective" in read(Path(name))[0]):
         extra = route(values)[0] if any("pretrain." in key for key in values) else nest(values)

@@ -47,13 +47,6 @@ def test_two_ranks_together_are_one() -> None:
     assert batches(2, batch_size_per_rank=2, rank=1, world=2, start_step=5) == second[5:]
 
 
-def test_the_rest_of_an_epoch_can_be_kept() -> None:
-    drawn = list(islice(DrawSampler(14, 4, 3, drop_last=False), 8))
-    assert [len(batch) for batch in drawn] == [4, 4, 4, 2] * 2
-    assert sorted(index for batch in drawn[:4] for index, _ in batch) == list(range(14))
-    assert [draw for batch in drawn for _, draw in batch] == list(range(28))
-
-
 def test_starting_late_costs_nothing() -> None:
     before = time.process_time()
     (batch,) = batches(1, length=1000, start_step=10**12)

@@ -15,7 +15,7 @@ from example_records import THREE, linear, lines_of, make, pspnet
 from bench.config.studies import tables_of
 from bench.errors import BadInput
 from bench.record import Record, write
-from bench.results.formats import render
+from bench.results.formats import SUFFIXES, render
 from bench.results.published import read_published
 from bench.results.sections import Section
 from bench.results.tables import build_tables, check_tables, pages_of, write_tables
@@ -388,3 +388,12 @@ def test_each_cell_of_a_sweep_has_a_row_for_itself(tmp_path: Path) -> None:
         (r"imagenet_simclr\[temperature=0.3\]", "62.50"),
     ):
         assert [line for line in rows if name in line and mean in line]
+
+
+def test_a_section_may_have_no_column(tmp_path: Path) -> None:
+    records = [make("coco", "count", seed, kind="count", metrics={"seconds": 1.0}) for seed in (0, 1)]
+    (section,) = build_tables(records, tmp_path)
+    assert not section.columns
+    assert not any(note.startswith("Seeds") for note in section.notes)
+    for format in SUFFIXES:
+        assert "coco" in render([section], format)

@@ -6,14 +6,15 @@ A data set that is not ours is named `path/to/file.py:Class`, `package.module:Cl
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from bench.data.sets.cifar import Cifar10, Cifar100
 from bench.data.sets.cityscapes import Cityscapes
-from bench.data.sets.coco import Coco
-from bench.data.sets.data_set import SPLITS, DataSet, Index, reading, unreadable
-from bench.data.sets.data_set import part as part
+from bench.data.sets.coco import Coco, CocoPlus
+from bench.data.sets.data_set import SPLITS, DataSet, Index, WrongLayout, opened, part, unreadable
 from bench.data.sets.fingerprints import content_hash
 from bench.data.sets.imagenet import ImageNet, ImageNet100
 from bench.data.sets.stl10 import Stl10
@@ -23,7 +24,7 @@ from bench.plugins import entries, load, locate
 
 GROUP = "bench.datasets"  # of entry points
 
-OURS: tuple[type[DataSet], ...] = (Coco, ImageNet, ImageNet100, Cityscapes, Clips, Cifar10, Cifar100, Stl10)
+OURS: tuple[type[DataSet], ...] = (Coco, CocoPlus, ImageNet, ImageNet100, Cityscapes, Clips, Cifar10, Cifar100, Stl10)
 DATA_SETS: dict[str, DataSet] = {kind.name: kind() for kind in OURS}
 
 
@@ -84,6 +85,50 @@ def short_name(name: str) -> str:
     return name if data_set is None else data_set.name
 
 
+def mistaken(data_set: DataSet, root: Path) -> str | None:
+    """Return the name of another of our data sets that a folder looks like, where it does not look like this one.
+
+    None, too, for a data set that is not ours, which may be laid out as it likes.
+    """
+    if data_set.source is not None or data_set.looks_like(root):
+        return None
+    return next((name for name, other in DATA_SETS.items() if other.looks_like(root)), None)
+
+
+@contextmanager
+def reading(data_set: DataSet, root: Path) -> Iterator[None]:
+    """Raise BadInput where a folder is missing, is another data set's, or cannot be read while the block runs."""
+    with opened(data_set, root), pointing(data_set, root):
+        refuse_mistaken(data_set, root)
+        yield
+
+
+def refuse_mistaken(data_set: DataSet, root: Path) -> None:
+    """Raise BadInput where a folder is another data set's, as far as `mistaken` can tell."""
+    name, other = data_set.name, mistaken(data_set, root)
+    if other is not None:
+        raise BadInput(
+            f"{root} looks like {other}, and was given for {name}; give --data-root {other}={root}, and for {name} a "
+            f"folder that holds {data_set.layout}."
+        )
+
+
+@contextmanager
+def pointing(data_set: DataSet, root: Path) -> Iterator[None]:
+    """Say, where the layout turns out to be wrong, in which folder nearby the data set seems to lie."""
+    try:
+        yield
+    except WrongLayout as error:
+        place = None
+        with suppress(OSError):  # of a folder that cannot be read
+            near = [*sorted(folder for folder in root.iterdir() if folder.is_dir()), root.absolute().parent]
+            place = next((folder for folder in near if data_set.looks_like(folder)), None)
+        if place is None:
+            raise
+        name = data_set.name
+        raise BadInput(f"{error} {place} looks like {name}; give --data-root {name}={place}.") from error
+
+
 def index(dataset: str, root: Path, split: str) -> Index:
     """List one split (`train` or `val`) of a data set.
 
@@ -140,5 +185,5 @@ def fingerprint(dataset: str, root: Path, cache: Path | None = None) -> str:
             return content_hash(dataset, None, root, cache)
         except OSError as error:
             raise unreadable(error) from error
-    with reading(data_set, root):
-        return content_hash(data_set.name, data_set, root, cache)
+    with opened(data_set, root), pointing(data_set, root):
+        return content_hash(data_set.name, data_set, root, cache, lambda: refuse_mistaken(data_set, root))

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.data.sets.class_folders import ClassFolders
 from bench.data.sets.data_set import SPLITS, Index
-from bench.errors import BadInput
+from bench.errors import BadInput, one_line
 
 
 class SmallImages(ClassFolders):
@@ -27,6 +27,16 @@ class SmallImages(ClassFolders):
     binary_folder: ClassVar[str]
     # The files of `train` and `val`, and of the names of the `classes`.
     binary_files: ClassVar[Mapping[str, tuple[str, ...]]]
+
+    def looks_like(self, root: Path) -> bool:
+        """Whether a folder has the binary layout; folders of classes look alike."""
+        return self.is_binary(root)
+
+    def recognised(self, root: Path) -> list[str]:
+        """Return which of the layouts it is."""
+        if self.is_binary(root):
+            return [f"the authors' binary layout in {self.binary_folder}/"]
+        return [f"{split} is {self.folder(root, split)}/, labels from its folders" for split in self.splits(root)]
 
     @abstractmethod
     def read(self, root: Path, split: str) -> Index:
@@ -120,7 +130,7 @@ def unpickled(file: Path) -> dict[str, Any]:
     try:
         content = _Unpickler(pickled, encoding="latin1").load()  # Python 2 wrote them
     except Exception as error:  # what a damaged pickle raises is anything
-        raise damaged(file, " ".join(str(error).split()).rstrip(".") or type(error).__name__) from error
+        raise damaged(file, one_line(error)) from error
     if not isinstance(content, dict):
         raise damaged(file, "it holds no dictionary")
     return content

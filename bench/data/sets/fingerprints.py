@@ -7,33 +7,44 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from bench.data.sets.data_set import DataSet
 from bench.errors import BadInput
-from bench.files import write_text
+from bench.files import read_json, write_text
 
 SAMPLED = 1024  # files whose contents a fingerprint reads
 
 
-def content_hash(name: str, data_set: DataSet | None, root: Path, cache: Path | None = None) -> str:
+def content_hash(
+    name: str,
+    data_set: DataSet | None,
+    root: Path,
+    cache: Path | None = None,
+    before: Callable[[], None] = lambda: None,
+) -> str:
     """Return 16 hex digits of a data set's content; see `bench.data.sets.fingerprint`.
+
+    `before` is called before files are looked at, which is not done where the cache knows the result.
 
     Raises BadInput as its reader does, and OSError.
     """
     head = name if data_set is None or data_set.source is None else f"{name}:{data_set.source.hash}"
     key = f"{head}:{root.absolute()}"
-    known = _read_cache(cache)
+    known = {} if cache is None else read_json(cache)
     entry = known.get(key)
     try:
         if entry is not None and _stamps(root, entry["stamps"]) == entry["stamps"]:
             return entry["fingerprint"]
     except (KeyError, TypeError, AttributeError):
         pass  # written by another version, or by hand
+    before()
     files = _all_files(name, data_set, root)
-    chosen = [files[i * len(files) // SAMPLED] for i in range(SAMPLED)] if len(files) > SAMPLED else files
+    chosen = [files[i * len(files) // SAMPLED] for i in range(SAMPLED)] if len(files) > SAMPLED else [*files]
+    lists = () if data_set is None else data_set.list_files(root)
+    files += lists
+    chosen += lists
     folders = {file.rpartition("/")[0] for file in files}  # first, as there may be a million files
     above = folders | {parent.as_posix() for folder in folders for parent in Path(folder, "file").parents}
     stamps = _stamps(root, [*sorted(above - {""}), *chosen])  # before reading: what changes meanwhile is read again
@@ -74,13 +85,3 @@ def _stamps(root: Path, paths: Iterable[str]) -> dict[str, list[int] | None]:
         else:
             stamps[path] = [now.st_mtime_ns, 0 if stat.S_ISDIR(now.st_mode) else now.st_size]
     return stamps
-
-
-def _read_cache(cache: Path | None) -> dict[str, Any]:
-    if cache is None:
-        return {}
-    try:
-        content = json.loads(cache.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

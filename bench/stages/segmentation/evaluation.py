@@ -15,6 +15,7 @@ from mmengine.runner import ValLoop
 from torch import Tensor, nn
 
 from bench.config.recipe import Precision
+from bench.errors import one_line
 from bench.nn.compiling import compile_fixed
 from bench.stages.segmentation.prediction import LabelPredictor
 from bench.train.precision import is_bf16
@@ -152,5 +153,4 @@ class EvaluationLoop(ValLoop):
             self.runner.logger.info(f"compiled_evaluation: taken for inputs {tuple(inputs.shape)}")
         except Exception as error:  # no compiler, or one that fails: slower, and else the same
             self.compile = False
-            reason = " ".join(str(error).split())[:200]
-            self.runner.logger.info(f"compiled_evaluation: not taken, since compiling failed: {reason}")
+            self.runner.logger.info(f"compiled_evaluation: not taken, since compiling failed: {one_line(error)}")
