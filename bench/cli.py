@@ -222,7 +222,7 @@ def canary_command(
 ) -> None:
     """Train each objective for seconds on a small fixed set, and say which train otherwise than recorded."""
     from bench.canary import runs
-    from bench.canary.shapes import VERSION
+    from bench.canary.image_set import VERSION
 
     def report(name: str, run: Any, complaints: list[str]) -> None:
         accuracy = f"kNN {run.knn_random_percent:.0f} -> {run.knn_percent:.0f} %"

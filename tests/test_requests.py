@@ -243,7 +243,6 @@ def test_a_profile_shrinks_an_mmseg_config_as_it_does_ours(tmp_path: Path) -> No
     assert load_task(name, "mini", {"iterations": 7}).model_dump()["iterations"] == 7
 
 
-
 # ------------------------------------------------------------------------------------------- rendered scenes
 
 

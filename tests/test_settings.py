@@ -214,6 +214,25 @@ def test_annotations_of_a_file_that_is_not_ours_are_read_as_ours_are(theirs: str
             check_arguments({"name": name, **bad}, HERE)
 
 
+def test_classes_whose_names_go_in_a_circle_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        # A class of the name that it derives from: Python takes the one that stands above.
+        "same": "from other import A\n\nclass A(A):\n    def __init__(self, encoder, *, a: int = 1, **s): ...\n\n\n"
+        "class A(A):\n    def __init__(self, encoder, *, c: int = 3, **s): ...\n",
+        "other": "class A:\n    def __init__(self, encoder, *, b: int = 2): ...\n",
+        # What Python itself would not import.
+        "each": "class A(B):\n    def __init__(self, encoder, *, a: int = 1, **s): ...\n\nclass B(A): ...\n",
+        "one": "from two import B\n\nclass A(B):\n    def __init__(self, encoder, *, a: int = 1, **s): ...\n",
+        "two": "from one import A\n\nclass B(A):\n    def __init__(self, encoder, *, b: int = 2, **s): ...\n",
+        "itself": "from itself import A\n\nclass A(A):\n    def __init__(self, encoder, *, a: int = 1, **s): ...\n",
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, expected in {"same": "bac", "each": "a", "one": "ba", "itself": "a"}.items():
+        assert sorted(settings_of(f"{tmp_path / name}.py:A")) == sorted(expected), name
+
+
 def test_settings_are_inherited_with_the_defaults_that_a_class_changes(theirs: str) -> None:
     def defaults(name: str) -> dict[str, Any]:
         return {key: setting.default for key, setting in settings_of(name).items()}

@@ -149,7 +149,10 @@ def test_a_version_makes_other_stages_and_a_setting_of_its_own_can_be_set(mine: 
         ("count.py:Coun", r"count\.py has no class Coun; did you mean Count"),
         ("no_such_package.count:Count", r"names the module no_such_package\.count, which is not installed"),
         ("broken.py:Count", r"broken\.py cannot be imported \(SyntaxError: .*\); correct it"),
-        ("plain.py:Plain", r"plain\.py:Plain is no kind of task; derive it from bench\.config\.tasks\.TrunkTask"),
+        (
+            "plain.py:Plain",
+            r"plain\.py:Plain is not a kind of task; derive the class from bench\.config\.tasks\.TrunkTask",
+        ),
         ("idle.py:Count", r"idle\.py has no function run\(job\), which runs Count; add it"),
     ],
 )

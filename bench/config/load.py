@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from bench.config.config_files import find, read, shipped
 from bench.config.objective_settings import check_arguments
 from bench.config.recipe import Profile, Recipe
-from bench.config.tasks import KINDS, Task, full_kind, task_class
+from bench.config.tasks import KINDS, KnnTask, Task, full_kind, task_class
 from bench.errors import BadInput, nearest, nearest_or_all
 
 ABOUT = frozenset({"name", "summary", "source", "profile"})  # what a config is known by, and cannot say itself
@@ -67,13 +67,16 @@ def nest(dotted: Mapping[str, Any]) -> dict[str, Any]:
 BOTH = frozenset({"precision"})  # bare keys of --set that mean both sides of a grid
 
 
-def route(assignments: Mapping[str, Any], kinds: Iterable[type[Task]] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
+def route(
+    assignments: Mapping[str, Any], kinds: Iterable[type[Task]] | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split --set values into those for pretraining and those for downstream configs.
 
-    `pretrain.key` and `downstream.key` say it; a bare key goes where the schema has it, and a bare `precision` to both.
-    Another key that both have must say it; a key that neither has is an error that names the nearest. `kinds` are those
-    of this run's tasks that are not ours.
+    `pretrain.key` and `downstream.key` say it; a bare key goes where the schema has it, and a bare `precision` to both,
+    unless no task of this run has it. Another key that both have must say it; a key that neither has is an error that
+    names the nearest. `kinds` are those of this run's tasks; None: any of ours.
     """
+    kinds = set(KINDS.values() if kinds is None else kinds)
     below = set().union(*(schema_keys(kind) for kind in {*KINDS.values(), *kinds}))
     schemas = {"pretrain": schema_keys(Recipe), "downstream": below}
     sides: dict[str, dict[str, Any]] = {"pretrain": {}, "downstream": {}}
@@ -88,9 +91,22 @@ def route(assignments: Mapping[str, Any], kinds: Iterable[type[Task]] = ()) -> t
             raise BadInput(f"Unknown key {key!r} in --set{nearest(head, known) or '; bench show NAME lists the keys.'}")
         if len(homes) == 2 and key not in BOTH:
             raise BadInput(f"--set {key} could mean either side: say pretrain.{key} or downstream.{key}.")
+        if key in BOTH and not any(key in schema_keys(kind) for kind in kinds):
+            homes.remove("downstream")
         for side in homes:
             sides[side][key] = value
     return nest(sides["pretrain"]), nest(sides["downstream"])
+
+
+def with_search(task: Task, assignments: Mapping[str, Any]) -> Task:
+    """Return a task whose search for neighbours, if it is automatic, has the precision that a bare `precision` set.
+
+    One that --set names itself stays, and so does one that its config names.
+    """
+    bare = "precision" in assignments and not {"search", "downstream.search"} & assignments.keys()
+    if bare and isinstance(task, KnnTask) and task.search == "auto":
+        return task.model_copy(update={"search": task.precision})
+    return task
 
 
 def schema_keys(model: type[BaseModel]) -> set[str]:

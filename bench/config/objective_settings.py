@@ -61,6 +61,11 @@ class Setting:
         return tuple(choice for schema in self.alternatives for choice in _choices(schema))
 
     @property
+    def has_word_none(self) -> bool:
+        """Whether the word `none` is one of its values, and None is not."""
+        return "none" in self.choices and {"type": "null"} not in self.alternatives
+
+    @property
     def type_name(self) -> str:
         """Its type without ranges and choices, as one writes it: `float | None`, `tuple[int, int]`."""
         return " | ".join(map(_type_name, self.alternatives))
@@ -232,7 +237,12 @@ def check_arguments(
         raise BadInput(f"Unknown objective {name!r} in {given.get('name', source)}; known: {', '.join(objectives())}.")
     place = locate(name, source, given.get("name"))
     settings = settings_of(name, source)
-    values = {key: value for key, value in objective.items() if key != "name"}
+    # On the command line `none` means None, unless the setting has the word.
+    values = {
+        key: "none" if value is None and key in settings and settings[key].has_word_none else value
+        for key, value in objective.items()
+        if key != "name"
+    }
     for key, value in values.items():
         check_values({key: value}, settings, f" in {given.get(key, source)}")
     if place.module is None:  # a process in another folder must find it, too

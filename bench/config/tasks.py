@@ -172,7 +172,7 @@ def task_class(kind: str) -> type[Task]:
     source = locate(kind, GROUP, what="kind", known=KINDS)
     loaded = load(source)
     if not (isinstance(loaded, type) and issubclass(loaded, Task)):
-        raise BadInput(f"{source} is no kind of task; derive it from bench.config.tasks.TrunkTask.")
+        raise BadInput(f"{source} is not a kind of task; derive the class from bench.config.tasks.TrunkTask.")
     check_facts(loaded, source)
     return loaded
 

@@ -57,7 +57,7 @@ class Roots:
             others = sorted({name for source in self.given for name in source.named} - {*names})
             parents = [str(parent) for source in self.given for parent in source.parents]
             looked = f" (looked into {', '.join(parents)})" if parents else ""
-            looked += f" ({', '.join(others)} was given)" if others and data_set is not None else ""
+            looked += f" (only given: {', '.join(others)})" if others and data_set is not None else ""
             hint = "" if data_set is not None else nearest(dataset, [*names, *others])
             raise BadInput(
                 f"No data root for {dataset}{looked}{hint + ' Give' if hint else '; give'} --data-root {dataset}=DIR, "

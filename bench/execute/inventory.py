@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.config_files import config_files, find, mmseg_config, read
-from bench.config.load import load_recipe, load_task, nest, parse_assignments, route
+from bench.config.load import load_recipe, load_task, nest, parse_assignments, route, with_search
 from bench.config.objective_source import GROUP, classes_of, objectives
 from bench.config.recipe import Profile
 from bench.errors import BadInput, nearest
@@ -45,7 +45,8 @@ def resolved(name: str, profile: Profile, assignments: Sequence[str]) -> tuple[s
         return read(find("pretrain_configs", name))[1], load_recipe(name, profile, extra).model_dump(mode="json")
     if name in downstream or is_path or mmseg_config(name) is not None:
         extra = route(values)[1] if any("downstream." in key for key in values) else nest(values)
-        return read(find("downstream_configs", name))[1], load_task(name, profile, extra).model_dump(mode="json")
+        task = with_search(load_task(name, profile, extra), values)
+        return read(find("downstream_configs", name))[1], task.model_dump(mode="json")
     raise BadInput(f"No config {name!r}{nearest(name, [*pretrain, *downstream]) or '; bench list shows them.'}")
 
 

@@ -17,6 +17,7 @@ from bench.config.load import (
     route,
     schema_keys,
     task_classes,
+    with_search,
 )
 from bench.config.recipe import Profile, Recipe, in_brackets
 from bench.config.tasks import Task
@@ -60,9 +61,9 @@ def resolve(request: Request) -> Resolved:
     for name in names:
         values, own_cells = upstream, cells
         if epochs[name] == 0 and len(names) > 1:
-            # One that trains nothing, beside others that do, takes the network's settings alone. Otherwise
-            # `random_init` could not be a control in a grid whose schedule is set, or swept, for all the others.
-            values = {key: value for key, value in upstream.items() if key in NETWORK}
+            # One that trains nothing, beside others that do, takes the network's settings and the precision
+            # alone. Otherwise `random_init` could not be a control in a grid whose schedule is set, or swept, for all.
+            values = {key: value for key, value in upstream.items() if key in NETWORK | {"precision"}}
             if any(epochs.values()):
                 own_cells = _unique([{key: cell[key] for key in cell if key in NETWORK} for cell in cells])
         for cell in own_cells:
@@ -78,7 +79,7 @@ def resolve(request: Request) -> Resolved:
             f"--set {key} is for the recipe that a pretraining starts from, and none of this run starts from another; "
             f"say pretrain.{key.removeprefix(PARENT)}, or leave it out."
         )
-    tasks = load_tasks(task_names, profile, downstream)
+    tasks = [with_search(task, assigned) for task in load_tasks(task_names, profile, downstream)]
 
     def parent(name: str, settings: Mapping[str, Any] | None = None) -> Recipe:
         """One that is itself asked for is that same recipe; of --set any other gets FOLLOWED, of --sweep NETWORK."""
@@ -193,4 +194,7 @@ def in_cell(name: str, profile: Profile, extra: dict[str, Any], cell: dict[str, 
     `imagenet_simclr[temperature=0.07]`: of a dotted key the last part, or all of it where two end alike.
     """
     recipe = load_recipe(name, profile, extra, nest(cell))
+    # The word `none`, where that is the value of a setting of the objective.
+    words = {f"objective.{key}": value for key, value in recipe.objective.items() if value == "none"}
+    cell = {key: words.get(key, value) if value is None else value for key, value in cell.items()}
     return recipe.model_copy(update={"name": recipe.name + in_brackets(cell)}) if cell else recipe

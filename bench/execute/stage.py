@@ -24,7 +24,7 @@ from bench.config.kinds import StageKind
 from bench.config.recipe import Recipe
 from bench.config.tasks import KINDS, Task
 from bench.errors import BadInput, Interrupted, StageFailed, one_line
-from bench.execute.recording import history_of, peak_memory_mib, record_of
+from bench.execute.recording import earlier_precisions, history_of, peak_memory_mib, record_of
 from bench.execute.sources import check_unchanged
 from bench.execute.stage_file import (
     Done,
@@ -129,7 +129,7 @@ def _run(folder: Path, stage: StageFile) -> None:
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         if stage.task is not None:
-            record = record_of(stage, done, history_of(stage, work_dir))
+            record = record_of(stage, done, history_of(stage, work_dir), earlier_precisions(stage, work_dir))
     if record is not None:
         write_record(record, Path(stage.results_dir) / "records")
         write_text(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")

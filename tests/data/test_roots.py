@@ -96,7 +96,7 @@ def test_what_is_wrong_is_said_with_the_remedy(tmp_path: Path) -> None:
         resolve(tmp_path, "parent").find("coco")
     with pytest.raises(BadInput, match="cocoa; did you mean coco"):
         resolve(tmp_path).find("cocoa")
-    with pytest.raises(BadInput, match=r"coco \(cocco was given\)"):
+    with pytest.raises(BadInput, match=r"coco \(only given: cocco\)"):
         resolve(tmp_path, "cocco=x").find("coco")
     # A folder that was named is not silently replaced by that of a later source.
     folder(tmp_path / "real")

@@ -96,7 +96,9 @@ def test_it_is_listed_checked_and_fingerprinted_by_any_name(name: str, installed
 def test_a_pack_is_made_under_a_name_alone_and_where_the_class_allows_it(installed: Path, birds: Path) -> None:
     with pytest.raises(BadInput, match=r"Only a data set that has a name can be packed; give birds an entry point\."):
         pack(f"{installed}/birds.py:Birds", birds, "train", Form())
-    with pytest.raises(BadInput, match="birds is read at its full size, which no pack holds; pack coco, imagenet"):
+    with pytest.raises(
+        BadInput, match="birds is read at full size and cannot be packed; packs are made of coco, imagenet"
+    ):
         pack("birds", birds, "train", Form())
 
 

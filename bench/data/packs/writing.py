@@ -45,7 +45,7 @@ def pack(
         raise BadInput(f"Only a data set that has a name can be packed; give {data_set.name} an entry point.")
     if not data_set.packable:
         packable = ", ".join(name for name, one in DATA_SETS.items() if one.packable)
-        raise BadInput(f"{dataset} is read at its full size, which no pack holds; pack {packable}.")
+        raise BadInput(f"{dataset} is read at full size and cannot be packed; packs are made of {packable}.")
     place = (to or root / FOLDER).absolute()
     known = place / ".fingerprints.json"
     try:
