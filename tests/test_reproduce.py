@@ -18,8 +18,9 @@ from bench.config.objective_settings import settings_of
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute import local, reproduce, speed
 from bench.execute.local import OVER
-from bench.execute.reproduce import Options, StudyPlan, duration, plan_study, run_study
+from bench.execute.reproduce import Options, StudyPlan, plan_study, run_study
 from bench.execute.stage_file import Done, read_stage, write_done
+from bench.execute.words import duration
 from bench.plan import record_name
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

@@ -28,6 +28,7 @@ from bench.execute.speed import (
     task_seconds,
     time_steps,
 )
+from bench.execute.words import duration
 from bench.plan import Stage
 
 UNKNOWN = "unknown before the first step"
@@ -245,16 +246,3 @@ def _time(plan: StudyPlan) -> None:
             print(f"timing {run.pretrain.label}", flush=True)
             timed[key] = time_steps(run.pretrain, run.grid, plan.options.gpus, seconds)
         run.speed = timed[key]
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people say it: `40 s`, `12 min`, `2 h 10 min`, `3 d 4 h`."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
