@@ -112,13 +112,10 @@ def _alone(stage: Stage) -> Stage:
 
 
 def _folders(stages: Sequence[Stage], roots: Mapping[str, str], place: Path) -> dict[str, Path]:
-    """Write the folders of stages, each after the trunk that it reads, and return them by fingerprint."""
+    """Write the folders of stages, and return them by fingerprint."""
     folders: dict[str, Path] = {}
-    alone = [_alone(stage) for stage in stages]
-    trunks = [trunk for stage in alone if (trunk := stage.parents.get("convert")) is not None]
-    for stage in [*trunks, *alone]:
-        if stage.fingerprint not in folders:
-            folders[stage.fingerprint] = write_stage(stage, place, dict(roots), place, "skip")
+    for stage in map(_alone, stages):
+        folders[stage.fingerprint] = write_stage(stage, place, dict(roots), place, "skip")
     return folders
 
 
@@ -126,9 +123,10 @@ def _start(folders: Sequence[str], until: float, log: Path) -> None:
     """Run the process that times; it and what it started end with this one."""
     started = time.time()
     command = [sys.executable, "-m", "bench.execute.probing", f"{started:.3f}", f"{until:.3f}", *folders]
+    environ = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # as the command line sets it for stages
     with log.open("w", encoding="utf-8") as stream:
         process = subprocess.Popen(
-            command, stdout=stream, stderr=stream, env=started_with(os.environ), start_new_session=True
+            command, stdout=stream, stderr=stream, env=started_with(environ), start_new_session=True
         )
         try:
             process.wait(max(1.0, until - started + 5))

@@ -20,7 +20,7 @@ from bench.execute.stage_file import StageFile, read_stage
 from bench.files import write_text
 
 COSTS, PROBLEM = "costs.json", "problem.txt"
-WEIGHTS = {"convert": 2.0, "pretrain": 2.0, "segmentation": 3.0}  # shares of the time that is left; 1 for others
+WEIGHTS = {"pretrain": 2.0, "segmentation": 2.0}  # shares of the time that is left; 1 for others
 MARGIN = 0.5  # s, that a process has for ending
 POLL = 0.02  # s
 
@@ -87,6 +87,9 @@ def _time(folder: Path, stage: StageFile, imported: float, seconds: float) -> No
     inputs = {role: work_dir / name for role, name in stage.inputs.items()}
     if stage.kind == "convert":
         timing.prepare(stage.recipe, inputs["pretrain"])
+    elif "convert" in inputs:
+        inputs["convert"] = folder / "trunk"
+        timing.prepare_trunk(stage.recipe, inputs["convert"])
     job = Job(
         config=settled(stage, folder),
         seed=stage.seed,

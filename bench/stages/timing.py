@@ -18,11 +18,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from bench.config.recipe import Recipe
+from bench.convert.proof import load_strictly, prove, write_proof
+from bench.convert.trunk import TRUNK, read_trunk, save_trunk
+from bench.data.held_out import _source as held_out_source
 from bench.data.images import Sample, collate
 from bench.data.sampler import DrawSampler, steps_per_epoch
-from bench.data.sets import pretraining_index
+from bench.data.sets import Index, pretraining_index
 from bench.data.views import Batch, normalised
 from bench.data.views.resident import Resident
+from bench.nn.encoder import build_encoder
 from bench.objectives.base import Objective
 from bench.stages import pretrain
 from bench.stages.costs import NOTHING, Amount, Costs, Phase, halves
@@ -32,7 +36,7 @@ from bench.train.checkpoint import LAST, write
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.feed import micro_batch, to_device
 from bench.train.metrics_log import MetricsLog
-from bench.train.monitor import interval, measures, undisturbed
+from bench.train.monitor import FORWARDS, interval, measures, undisturbed
 from bench.train.precision import is_bf16
 from bench.train.state import identity
 from bench.train.step import Step
@@ -48,7 +52,7 @@ TIMED = {
 }
 READING = 0.25  # of the time, for reading images
 READ_AT_ONCE = 4  # images a sample
-LOOKED_AT = 16  # images whose forward pass is timed
+LONG_WRITE = 2.0  # s that must be left for a checkpoint to be written
 
 
 def costs(kind: str, job: Job, watch: Stopwatch) -> Costs:
@@ -81,6 +85,18 @@ def prepare(recipe: Recipe, folder: Path) -> None:
     write(folder / LAST, {"run": identity(plain, 0, 0), "step": 0, "objective": objective.state_dict()})
 
 
+def prepare_trunk(recipe: Recipe, folder: Path) -> None:
+    """Write a trunk with weights from the seed and its proof, against a second network of the same code.
+
+    No result may come from it; evaluations are timed with it, and a conversion takes longer.
+    """
+    encoder, other = (build_encoder(recipe.arch, seed=seed, stem=recipe.stem).eval() for seed in (0, 1))
+    save_trunk(folder / TRUNK, encoder.state_dict(), recipe.arch, recipe.stem)
+    load_strictly(other, read_trunk(folder / TRUNK).state, "a second encoder")
+    other.forward = other.maps
+    write_proof(folder, prove(encoder.state_dict(), recipe.arch, encoder.maps, other, recipe.stem))
+
+
 # ------------------------------------------------------------------------------------ pretraining
 
 
@@ -104,10 +120,12 @@ def pretraining(job: Job, watch: Stopwatch) -> Costs:
         work = Step(objective, recipe, ranks)
         with MetricsLog(job.folder, 0, active=True):  # imports what writes it
             start = Amount.of([clock() - began])
-        return _steps(job, recipe, dataset, work, ranks, watch, start)
+        return _steps(job, recipe, images, dataset, work, ranks, watch, start)
 
 
-def _steps(job: Job, recipe: Recipe, dataset: Any, work: Step, ranks: Ranks, watch: Stopwatch, start: Amount) -> Costs:
+def _steps(
+    job: Job, recipe: Recipe, images: Index, dataset: Any, work: Step, ranks: Ranks, watch: Stopwatch, start: Amount
+) -> Costs:
     """What the steps of a pretraining take that is ready to begin, and what is done between them."""
     size, length = micro_batch(recipe.batch_size, 1, recipe.accumulate), len(dataset)
     steps = steps_per_epoch(length, recipe.batch_size)
@@ -115,12 +133,12 @@ def _steps(job: Job, recipe: Recipe, dataset: Any, work: Step, ranks: Ranks, wat
     load, some = (NOTHING, []) if resident else reading(dataset, draws(length, size, job.seed), watch)
     placed = partial(to_device, device=ranks.device, memory_format=work.memory_format)
 
-    def unit(images: int) -> Callable[[], object]:
+    def unit(count: int) -> Callable[[], object]:
         """Gradients of a micro-batch whose data were read, and the update by them."""
         made = (
-            dataset.batches(DrawSampler(length, images, job.seed))
+            dataset.batches(DrawSampler(length, count, job.seed))
             if resident
-            else itertools.repeat(repeated(some, images))
+            else itertools.repeat(repeated(some, count))
         )
         batches = iter(made)
 
@@ -150,11 +168,11 @@ def _steps(job: Job, recipe: Recipe, dataset: Any, work: Step, ranks: Ranks, wat
         "objective": state,
         "optimizer": work.optimizer.state_dict(),
     }
-    saving = Amount.of([watch.once(lambda: write(job.folder / LAST, content))])
-    training, whole = recipe.epochs * steps, (job.folder / LAST).stat().st_size
+    writing = watch.left > LONG_WRITE
+    saving = Amount.of([watch.once(lambda: write(job.folder / LAST, content))]) if writing else NOTHING
+    training, whole = recipe.epochs * steps, sum(map(_bytes, (state, work.optimizer.state_dict()["state"])))
     every = recipe.checkpoint.keep_every_epochs
     kept = len({*range(every, recipe.epochs + 1, every), recipe.epochs}) if every else 1
-    weights = sum(tensor.numel() * tensor.element_size() for tensor in state.values())
     workers = 0 if resident else pretrain._workers(recipe, steps, ranks)
     return Costs(
         start=Amount(*(value + sized.warmup for value in start)),
@@ -167,14 +185,21 @@ def _steps(job: Job, recipe: Recipe, dataset: Any, work: Step, ranks: Ranks, wat
                 workers=workers,
                 shared=ranks.device.type == "cpu",
             ),
-            Phase(name="diagnostics", count=_looks(recipe, steps), compute=_look(recipe, work, watch)),
+            Phase(name="diagnostics", count=_looks(recipe, steps), compute=_look(recipe, work, images, compute, watch)),
             # Others are written while training goes on.
             Phase(name="last checkpoint", count=1, compute=saving),
         ),
         memory_mib=sized.memory,
-        disk_bytes=whole + kept * weights,
-        notes=sized.notes,
+        disk_bytes=whole + kept * _bytes(state),
+        notes=sized.notes + (() if writing else ("without the writing of checkpoints",)),
     )
+
+
+def _bytes(values: Any) -> int:
+    """The bytes of all tensors in dictionaries of dictionaries."""
+    if isinstance(values, Tensor):
+        return values.numel() * values.element_size()
+    return sum(map(_bytes, values.values())) if isinstance(values, dict) else 0
 
 
 def _looks(recipe: Recipe, steps: int) -> int:
@@ -184,28 +209,22 @@ def _looks(recipe: Recipe, steps: int) -> int:
     return -(-recipe.epochs * steps // every) if look.images else 0
 
 
-def _look(recipe: Recipe, work: Step, watch: Stopwatch) -> Amount:
-    """The seconds of one look: forward passes, and the measures of their outputs. Images are of noise."""
+def _look(recipe: Recipe, work: Step, train: Index, compute: Amount, watch: Stopwatch) -> Amount:
+    """The seconds of one look: forward passes, as a share of a step's `compute`, and the measures of what they give."""
     look, objective = recipe.diagnostics, work.objective
-    if not look.images:
+    images = min(look.images, len(held_out_source(train).files))
+    bank = min(look.bank, len(train.files)) if train.labels is not None else 0
+    if not images:
         return NOTHING
-    piece = torch.randint(0, 256, (LOOKED_AT, 3, recipe.view_size, recipe.view_size), dtype=torch.uint8)
-    outputs: dict[str, Tensor] = {}
-
-    def forward() -> None:
-        outputs.update(_outputs(objective, piece, recipe, watch.device, work.memory_format))
-
+    piece = torch.randint(0, 256, (2, 3, recipe.view_size, recipe.view_size), dtype=torch.uint8)
+    measuring = 0.0
     with undisturbed(objective, watch.device, recipe.compile):
-        watch.once(forward)
-        forwards = Amount.of(watch.samples(forward, watch.left / 10, most=3))
-        images = 3 * look.images + look.bank
-        rest = 0.0
-        for z in outputs.values():
-            z = z.repeat(-(-look.images // len(z)), 1)[: look.images].float().cpu()
-            z = z + torch.randn_like(z)
-            labels = torch.arange(len(z)) % look.classes
-            rest += watch.once(partial(measures, z, (z, z), labels))
-    return Amount(*(images / LOOKED_AT * one + rest for one in forwards))
+        for z in _outputs(objective, piece, recipe, watch.device, work.memory_format).values():
+            if watch.left > 0:
+                z = torch.randn(images, z.shape[1])
+                measuring += watch.once(partial(measures, z, (z, z), torch.arange(len(z)) % look.classes))
+    share = (3 * images + bank) / (FORWARDS * recipe.batch_size)
+    return Amount(*(share * one + measuring for one in compute))
 
 
 def _outputs(
