@@ -20,7 +20,7 @@ from bench.execute.stage_file import StageFile, read_stage
 from bench.files import write_text
 
 COSTS, PROBLEM = "costs.json", "problem.txt"
-WEIGHTS = {"pretrain": 2.0, "segmentation": 2.0}  # shares of the time that is left; 1 for others
+WEIGHTS = {"convert": 1.5, "pretrain": 2.0, "segmentation": 2.0}  # shares of the time that is left; 1 for others
 MARGIN = 0.5  # s, that a process has for ending
 POLL = 0.02  # s
 

@@ -53,22 +53,23 @@ class Stopwatch:
         """
         until, sized = min(self.until, clock() + seconds), Sized(sizes[-1])
         failure: RuntimeError | None = None
+        work: Callable[[], object] = lambda: None  # noqa: E731
         for size in sizes:
-            room = until - clock()
-            if sized.sizes and sized.means[-1] * size / sized.sizes[-1] * 3 > room:
+            if sized.sizes and 2 * sized.means[-1] * size / sized.sizes[-1] > until - clock():
                 break
-            work = unit(size)
             try:
-                first = self.once(work)
-                taken = self.samples(work, min(room / 3, 3 * first + 0.5), most=5)
+                grown = unit(size)
+                first, taken = self.once(grown), self.once(grown)
             except RuntimeError as error:
                 failure = error
                 if sized.sizes:
                     break
                 continue
-            sized.add(size, first, taken, self.memory())
+            sized.add(size, first, [taken], self.memory())
+            work = grown
         if not sized.sizes:
             raise failure or RuntimeError("no size was given")
+        sized.last += self.samples(work, until - clock(), most=4) if until > clock() + sized.last[0] else []
         return sized
 
 
@@ -80,7 +81,7 @@ class Sized:
         self.sizes: list[int] = []
         self.means: list[float] = []  # s
         self.warmup = 0.0  # s, that the first unit of all took longer
-        self._last: list[float] = []
+        self.last: list[float] = []  # s, all of the largest size
         self._memory: list[dict[str, float]] = []
 
     def add(self, size: int, first: float, taken: list[float], memory: dict[str, float]) -> None:
@@ -90,18 +91,22 @@ class Sized:
             self.warmup = max(0.0, first - mean)
         self.sizes.append(size)
         self.means.append(mean)
-        self._last = taken
+        self.last = taken
         self._memory.append(memory)
 
     def amount(self, fixed: float = 0.0) -> Amount:
         """The seconds of a unit of the size that is wanted, without a part of `fixed` seconds that every size has.
 
-        Where only smaller ones were timed, it is in proportion to them, and at best what grows with the size alone is.
+        Where only smaller ones were timed, it lies on the straight line through the two largest; at most it is in
+        proportion to the size.
         """
         factor = self.wanted / self.sizes[-1]
-        amount = Amount.of([max(0.0, one - fixed) for one in self._last]).times(factor)
-        line = extrapolated(self.sizes, self.means, self.wanted) - fixed
-        return amount if factor == 1 else amount._replace(low=min(amount.low, line))
+        amount = Amount.of([max(0.0, one - fixed) for one in self.last]).times(factor)
+        if factor == 1 or len(self.sizes) == 1:
+            return amount
+        means = [*self.means[:-1], sum(self.last) / len(self.last)]
+        line = min(amount.middle, extrapolated(self.sizes, means, self.wanted) - fixed)
+        return Amount(min(amount.low, line), line, amount.high)
 
     @property
     def memory(self) -> dict[str, float]:

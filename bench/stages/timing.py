@@ -90,6 +90,7 @@ def prepare_trunk(recipe: Recipe, folder: Path) -> None:
 
     No result may come from it; evaluations are timed with it, and a conversion takes longer.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     encoder, other = (build_encoder(recipe.arch, seed=seed, stem=recipe.stem).eval() for seed in (0, 1))
     save_trunk(folder / TRUNK, encoder.state_dict(), recipe.arch, recipe.stem)
     load_strictly(other, read_trunk(folder / TRUNK).state, "a second encoder")
