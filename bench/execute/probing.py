@@ -21,6 +21,7 @@ from bench.files import write_text
 
 COSTS, PROBLEM = "costs.json", "problem.txt"
 WEIGHTS = {"convert": 1.5, "pretrain": 2.0, "segmentation": 2.0}  # shares of the time that is left; 1 for others
+LEAST = 12.0  # s, that a stage has if there are so many
 MARGIN = 0.5  # s, that a process has for ending
 POLL = 0.02  # s
 
@@ -37,7 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     stages = [(folder, read_stage(folder)) for folder in folders]
     for number, (folder, stage) in enumerate(stages):
         weights = [WEIGHTS.get(each.kind, 1.0) for _, each in stages[number:]]
-        seconds = (until - time.time()) * weights[0] / sum(weights)
+        left = until - time.time()
+        # Too little for each would time nothing: later ones wait for the next call.
+        seconds = min(left, max(LEAST, left * weights[0] / sum(weights)))
         if seconds > 2 * MARGIN:
             _apart(folder, stage, imported, seconds)
     return 0
@@ -66,7 +69,10 @@ def _apart(folder: Path, stage: StageFile, imported: float, seconds: float) -> N
             if time.monotonic() > end:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
-                write_text(folder / PROBLEM, f"its parts took more than {seconds:.0f} s")
+                write_text(
+                    folder / PROBLEM,
+                    f"its parts took more than {seconds:.0f} s, and the next call has more time for them",
+                )
                 return
             time.sleep(POLL)
     except BaseException:
