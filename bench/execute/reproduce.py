@@ -27,6 +27,7 @@ from bench.execute.speed import (
     steps_of,
     task_seconds,
     time_steps,
+    time_tasks,
 )
 from bench.execute.words import duration
 from bench.plan import Stage
@@ -229,7 +230,7 @@ def run_study(plan: StudyPlan) -> None:
 
 
 def _time(plan: StudyPlan) -> None:
-    """Time a few steps of each kind of pretraining that is to be trained and that nothing is known of.
+    """Time parts of each kind of pretraining that is to be trained and that nothing is known of, then of evaluations.
 
     Of a sitting, at most a third is spent on it.
     """
@@ -246,3 +247,8 @@ def _time(plan: StudyPlan) -> None:
             print(f"timing {run.pretrain.label}", flush=True)
             timed[key] = time_steps(run.pretrain, run.grid, plan.options.gpus, seconds)
         run.speed = timed[key]
+    tasks = [task for run in plan.runs for task in run.tasks_left()]
+    roots = {name: root for grid in plan.grids for name, root in grid.roots.items()}
+    if tasks and (seconds := min(MOST_SECONDS, stop - local.clock())) >= LEAST_SECONDS:
+        print("timing evaluations", flush=True)
+        time_tasks([task for task in tasks if set(task.data) <= set(roots)], roots, plan.options.work_dir, seconds)
