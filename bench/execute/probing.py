@@ -12,6 +12,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from bench.errors import BadInput, StageFailed
@@ -48,12 +49,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _apart(folder: Path, stage: StageFile, imported: float, seconds: float) -> None:
     """Time one stage in a child, which is ended after so many seconds."""
-    end = time.monotonic() + seconds
+    end, libraries = time.monotonic() + seconds, _file_mib()
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            _time(folder, stage, imported, seconds - MARGIN)
+            _time(folder, stage, imported, seconds - MARGIN, libraries)
             code = 0
         except BaseException as error:
             words = " ".join(str(error).split())[:200]
@@ -80,7 +81,25 @@ def _apart(folder: Path, stage: StageFile, imported: float, seconds: float) -> N
         raise
 
 
-def _time(folder: Path, stage: StageFile, imported: float, seconds: float) -> None:
+def _file_mib() -> float:
+    """The memory of this process that files back, which is libraries', in MiB; 0 where the system does not say."""
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssFile:")) / 1024
+    except (OSError, StopIteration, ValueError):
+        return 0.0
+
+
+def _memory(libraries: float) -> dict[str, float]:
+    """The most memory that this process has held, with the libraries that it would have loaded itself.
+
+    A forked process has of its parent's libraries only what it has used since.
+    """
+    peak = peak_memory_mib()
+    return {**peak, "process": peak["process"] + max(0.0, libraries - _file_mib())}
+
+
+def _time(folder: Path, stage: StageFile, imported: float, seconds: float, libraries: float) -> None:
     from bench.execute.stage import settled
     from bench.stages import timing
     from bench.stages.costs import Amount
@@ -89,7 +108,7 @@ def _time(folder: Path, stage: StageFile, imported: float, seconds: float) -> No
     from bench.train.precision import this_device
 
     work_dir = folder.parent.parent
-    watch = Stopwatch(seconds, this_device(), peak_memory_mib)
+    watch = Stopwatch(seconds, this_device(), partial(_memory, libraries))
     inputs = {role: work_dir / name for role, name in stage.inputs.items()}
     if stage.kind == "convert":
         timing.prepare(stage.recipe, inputs["pretrain"])

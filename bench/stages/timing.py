@@ -47,7 +47,7 @@ TIMED = {
     "convert": "bench.stages.timing:conversion",
     "linear": "bench.stages.timing_frozen:linear",
     "knn": "bench.stages.timing_frozen:neighbours",
-    "diagnostics": "bench.stages.timing_frozen:diagnostics",
+    "diagnostics": "bench.stages.timing_diagnostics:diagnostics",
     "segmentation": "bench.stages.segmentation.timing:segmentation",
 }
 READING = 0.25  # of the time, for reading images
@@ -190,10 +190,16 @@ def _steps(
             # Others are written while training goes on.
             Phase(name="last checkpoint", count=1, compute=saving),
         ),
-        memory_mib=sized.memory,
+        # What is written in the background is copied first.
+        memory_mib=_more(sized.memory, whole if recipe.checkpoint.background else 0),
         disk_bytes=whole + kept * _bytes(state),
         notes=sized.notes + (() if writing else ("without the writing of checkpoints",)),
     )
+
+
+def _more(memory: dict[str, float], count: int) -> dict[str, float]:
+    """Memory with so many bytes more on the host."""
+    return memory | {"process": memory["process"] + count / 2**20}
 
 
 def _bytes(values: Any) -> int:

@@ -7,34 +7,31 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask
+from bench.config.tasks import KnnTask, LinearTask
 from bench.data.images import EvalDataset, Sample, ViewDataset, in_order
 from bench.data.sampler import DrawSampler, steps_per_epoch
 from bench.data.sets import Index, index
-from bench.data.views import SIMCLR_VIEWS, SUPERVISED_VIEW, normalised
+from bench.data.views import SUPERVISED_VIEW
 from bench.data.views.resident import Resident
 from bench.nn.neighbours import Bank, euclidean
-from bench.nn.representation import spectrum
+from bench.stages.compiled_trunk import amx, pays
 from bench.stages.costs import NOTHING, Amount, Costs, Phase, halves, total
-from bench.stages.diagnostics import SEED
 from bench.stages.features import loaded, subset, through
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.knn import classify
 from bench.stages.linear import hold_out
 from bench.stages.linear_heads import AdamHeads, Heads
-from bench.stages.pretrain import start
 from bench.stages.stopwatch import Sized, Stopwatch, clock
 from bench.stages.timing import draws, reading, repeated
 from bench.train.distributed import Ranks, ranks_of
-from bench.train.monitor import measures
 from bench.train.precision import is_bf16
 
 BANK = 16_384  # rows of the bank that a search is timed with
 QUERIES = 512
+COMPILING = 25.0  # s that must be left for a trunk to be compiled
 
 
 class _Passes:
@@ -48,16 +45,26 @@ class _Passes:
             self.start = clock() - began
         pack = job.pack(task.dataset, images.split, "evaluation")
         dataset = EvalDataset(images, task.size, task.resize, job.unreadable, pack=pack)
-        self.workers = _workers(dataset, task.workers, self.device)
+        self.workers = reading_processes(dataset, task.workers, self.device)
         keys = in_order(len(images.files), task.batch_size)[0]
         self.load, self.some = reading(dataset, keys, watch)
         self.forward = self._forwards(self.some)
 
     def compiled(self, forwards: int) -> tuple[str, ...]:
-        """Compile the trunk if the stage will, time it again, and return what there is to say of it."""
-        task, before = self.task, clock()
-        self.trunk.compile(forwards, task.size, task.batch_size, task.compile_trunk)
-        if self.trunk.compiled is None:
+        """Compile the trunk if the stage will, time it again, and return what there is to say of it.
+
+        Without AMX a CPU gains too little by it to be timed twice (`compiled_trunk.BREAK_EVEN`).
+        """
+        task, trunk, before = self.task, self.trunk, clock()
+        wanted = task.compile_trunk
+        if wanted is None:
+            wanted = pays(trunk.encoder.arch, forwards, task.size, self.device, trunk.encoder.stem)
+        if trunk.folded is None or not wanted or (self.device.type == "cpu" and not amx()):
+            return ()
+        if self.watch.left < COMPILING:
+            return ("the stage will compile its trunk and be faster: there was no time for that",)
+        trunk.compile(forwards, task.size, task.batch_size, True)
+        if trunk.compiled is None:
             return ()
         self.start += clock() - before
         self.forward = self._forwards(self.some)
@@ -103,7 +110,7 @@ class _Passes:
         return self.watch.growing(halves(self.task.batch_size, 16), unit, self.watch.left / 3)
 
 
-def _workers(dataset: Dataset[Sample], workers: int | None, device: torch.device) -> int:
+def reading_processes(dataset: Dataset[Sample], workers: int | None, device: torch.device) -> int:
     """How many processes read for an evaluation."""
     with loaded(dataset, [], workers, device) as batches:
         return int(getattr(batches, "_num_workers", 0))
@@ -245,67 +252,3 @@ def _search(task: KnnTask, trunk: FrozenTrunk, training: Index, rows: int, watch
     unit = partial(classify, queries, held, labels, len(training.classes), min(task.k, some), temperature)
     watch.once(unit)
     return Amount.of(watch.samples(unit, watch.left / 6, most=5)).times(rows / some / QUERIES)
-
-
-def diagnostics(job: Job, watch: Stopwatch) -> Costs:
-    """Time what measures a pretraining's outputs; its objective has weights from the seed."""
-    task, recipe, began = job.config, job.recipe, clock()
-    assert isinstance(task, DiagnosticsTask)
-    assert recipe is not None
-    with ranks_of() as ranks:
-        device = ranks.device
-        images = subset(index(task.dataset, job.data_root(task.dataset), "val"), task.images, SEED)
-        some = subset(images, task.pairs, SEED)
-        objective, _ = start(recipe, job.seed, None, 1000, 100_000)
-        objective.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
-        ready = clock() - began
-        pack = job.pack(task.dataset, "val", "evaluation")
-        centre = EvalDataset(images, task.size, task.resize, job.unreadable, pack=pack)
-        pair = ViewDataset(some, SIMCLR_VIEWS(task.size, 0.5), SEED, job.unreadable)
-        one, some_images = reading(centre, in_order(len(images.files), task.batch_size)[0], watch)
-        two, _ = reading(pair, [(i, i) for i in range(min(len(some.files), task.batch_size))], watch)
-        outputs: dict[str, Tensor] = {}
-
-        def unit(count: int) -> Any:
-            pixels = repeated(some_images, count).views[0]
-
-            @torch.no_grad()
-            def forward() -> None:
-                with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16(task.precision)):
-                    outputs.update(objective.outputs(normalised(pixels.to(device), torch.channels_last)))
-
-            return forward
-
-        sized = watch.growing(halves(task.batch_size, 16), unit, watch.left / 2)
-        measuring = _measuring(outputs, len(images.files), len(some.files), task, watch)
-        workers = _workers(centre, task.workers, device)
-        phases = []
-        for name, load, length, views in (("images", one, images, 1), ("pairs", two, some, 2)):
-            share = len(length.files) / task.batch_size
-            count = max(1, round(share))
-            phases.append(
-                Phase(
-                    name=name,
-                    count=count,
-                    load=load.times(task.batch_size * share / count),
-                    compute=sized.amount().times(views * share / count),
-                    workers=workers,
-                    shared=device.type == "cpu",
-                )
-            )
-        phases.append(Phase(name="measures", count=1, compute=measuring))
-        start_of = Amount.of([ready + sized.warmup])
-        return Costs(start=start_of, phases=tuple(phases), memory_mib=sized.memory, notes=sized.notes)
-
-
-def _measuring(outputs: dict[str, Tensor], images: int, pairs: int, task: DiagnosticsTask, watch: Stopwatch) -> Amount:
-    """The seconds of all measures of so many outputs: pairs of images are compared, so that time grows as N²."""
-    seconds = 0.0
-    for z in outputs.values():
-        count = min(images, 2048)
-        few = torch.randn(count, z.shape[1])
-        half = few[: min(count, pairs)]
-        labels = torch.arange(count) % 100
-        unit = partial(measures, few, (half, half), labels, k=min(task.neighbours, count - 1))
-        seconds += watch.once(unit) * (images / count) ** 2 + watch.once(partial(spectrum, few)) * images / count
-    return Amount.of([seconds])
