@@ -36,7 +36,7 @@ RESULTS = ROOT / "results" / "benchmarks"
 GOAL = 20.0  # percent
 RATIO = "time, estimated / measured"
 # Grids of the profile `mini`, made smaller, so that a stage takes seconds: (pretraining, tasks, --set).
-SMALL = ("pretrain.arch=resnet18", "pretrain.view_size=64", "pretrain.epochs=5")
+SMALL = ("pretrain.arch=resnet18", "pretrain.view_size=64", "pretrain.epochs=2")
 FROZEN = ("downstream.size=64", "downstream.resize=73")
 SEGMENTATION = (
     *("downstream.iterations=20", "downstream.validate_every=20", "downstream.batch_size=4"),
@@ -45,7 +45,7 @@ SEGMENTATION = (
 GRIDS = (
     ("coco", ("imagenet_linear", "imagenet_knn", "imagenet_linear_cached"), (*SMALL, *FROZEN)),
     ("coco", ("pspnet_r18-d8_4xb2-80k_cityscapes-512x1024",), (*SMALL, *SEGMENTATION)),
-    ("cifar10_byol_loss1", ("cifar10_linear",), ("pretrain.epochs=5",)),
+    ("cifar10_byol_loss1", ("cifar10_linear",), ("pretrain.epochs=2",)),
 )
 
 
@@ -114,10 +114,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Compare estimates with runs.")
     parser.add_argument("--data-root", nargs="+", default=[], metavar="DIR", help="as bench run has it")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="that timing may take, for each stage")
+    parser.add_argument("--threads", type=int, help="of each process; fewer suffer less from a machine that is shared")
     parser.add_argument("--quick", action="store_true", help="profile smoke on rendered scenes: whether all of it runs")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR")
     options = parser.parse_args(arguments)
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does
+    if options.threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         if not options.data_root:
@@ -135,6 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(
                 stage.title, {name: value and round(value, 2) for name, value in table[stage.title].items()}, flush=True
             )
+    after = os.getloadavg()[0]
     off = [abs(100 * (value - 1)) for one in table.values() if (value := one.get(RATIO)) is not None]
     within = sum(value <= GOAL for value in off)
     measurement = Figures(
@@ -143,7 +147,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         notes=[
             "Profile mini, made smaller. Each stage was estimated, run, and estimated again.",
             f"{within} of {len(off)} stages are within {GOAL:.0f} percent; the furthest by {max(off, default=0):.0f}.",
-            f"Load of the machine as it began: {load:.1f} processes on {machine.cores} cores.",
+            f"Other processes that wanted the {machine.cores} cores as it began: {load:.1f}; as it ended {after:.1f}.",
+            f"Threads of a process: {options.threads or machine.cores}.",
         ],
         taken=taken(),
         checks=[

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -395,3 +397,9 @@ def test_a_smoke_run_is_estimated_on_rendered_scenes(
     assert cli.run(["plan", "--estimate", "--smoke", "--pretrain", "coco", "--downstream", "imagenet_knn"]) == 0
     assert "all 3 stages to do: 6 s" in capsys.readouterr().out
     assert set(asked) == {"coco", "imagenet"}
+
+
+def test_an_estimate_is_put_together_without_torch():
+    """Only this machine's description, and the processes that time, need it."""
+    words = "import sys, bench.execute.estimate, bench.execute.reproduce; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0
