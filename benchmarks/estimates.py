@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -109,6 +109,29 @@ def row(stage: Stage, grid: Grid, machine: Machine, seconds: float) -> dict[str,
     }
 
 
+def summary(table: Mapping[str, Mapping[str, float | None]], machine: Machine, load: float, threads: int) -> Figures:
+    """Return what the file holds."""
+    off = [abs(100 * (value - 1)) for one in table.values() if (value := one.get(RATIO)) is not None]
+    within = sum(value <= GOAL for value in off)
+    return Figures(
+        benchmark="estimates",
+        title="Estimates before a run against the runs",
+        notes=[
+            "Profile mini, made smaller. Each stage was estimated, run, and estimated again.",
+            f"{within} of {len(off)} stages are within {GOAL:.0f} percent; the furthest by {max(off, default=0):.0f}.",
+            f"The machine was shared: {load:.1f} processes wanted its {machine.cores} cores as it began, "
+            f"{os.getloadavg()[0]:.1f} as it ended. Threads of a process: {threads}.",
+        ],
+        taken=taken(),
+        checks=[
+            Check(
+                what=f"stages whose time was estimated within {GOAL:.0f} percent", value=within, goal=6, unit="stages"
+            )
+        ],
+        figures={name: dict(one) for name, one in table.items()},
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit code."""
     parser = argparse.ArgumentParser(description="Compare estimates with runs.")
@@ -138,27 +161,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(
                 stage.title, {name: value and round(value, 2) for name, value in table[stage.title].items()}, flush=True
             )
-    after = os.getloadavg()[0]
-    off = [abs(100 * (value - 1)) for one in table.values() if (value := one.get(RATIO)) is not None]
-    within = sum(value <= GOAL for value in off)
-    measurement = Figures(
-        benchmark="estimates",
-        title="Estimates before a run against the runs",
-        notes=[
-            "Profile mini, made smaller. Each stage was estimated, run, and estimated again.",
-            f"{within} of {len(off)} stages are within {GOAL:.0f} percent; the furthest by {max(off, default=0):.0f}.",
-            f"Other processes that wanted the {machine.cores} cores as it began: {load:.1f}; as it ended {after:.1f}.",
-            f"Threads of a process: {options.threads or machine.cores}.",
-        ],
-        taken=taken(),
-        checks=[
-            Check(
-                what=f"stages whose time was estimated within {GOAL:.0f} percent", value=within, goal=6, unit="stages"
-            )
-        ],
-        figures=table,
-    )
-    save(measurement, options.results)
+            # Each time, in case that it is stopped.
+            save(summary(table, machine, load, options.threads or machine.cores), options.results)
     return 0
 
 
