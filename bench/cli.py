@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a stage failed, 2 bad input, 75 the given time is over and
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -108,10 +109,32 @@ def run_command(
 
 @app.command("plan")
 @takes_request
-def plan_command(request: Request, gpus: Gpus = 1) -> None:
+def plan_command(
+    request: Request,
+    gpus: Gpus = 1,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate",
+            help="Say how long each stage will take here, its peak memory and its disk; a minute is spent on timing.",
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --estimate: print it alone, as JSON.")] = False,
+) -> None:
     """Print the stages: which are done, what each needs and produces, and the command of each."""
     from bench.execute.grid import plan_grid
 
+    if estimate:
+        from bench.execute.estimate import estimate_grid
+
+        grid, estimated = estimate_grid(request, gpus)
+        if as_json:
+            print(json.dumps(estimated.content(), indent=1))
+        else:
+            print("\n".join([*grid.lines(gpus), "", *estimated.lines()]))
+        return
+    if as_json:
+        raise BadInput("--json prints an estimate; give --estimate with it, or leave it out.")
     print("\n".join(plan_grid(request, act=False).lines(gpus)))
 
 

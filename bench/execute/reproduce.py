@@ -27,7 +27,9 @@ from bench.execute.speed import (
     steps_of,
     task_seconds,
     time_steps,
+    time_tasks,
 )
+from bench.execute.words import duration
 from bench.plan import Stage
 from bench.train.metrics_log import read_metrics
 
@@ -244,7 +246,7 @@ def run_study(plan: StudyPlan) -> None:
 
 
 def time_unknown(plan: StudyPlan) -> None:
-    """Time a few steps of each kind of pretraining that is to be trained and that nothing is known of.
+    """Time parts of each kind of pretraining that is to be trained and that nothing is known of, then of evaluations.
 
     Of a sitting, at most a third is spent on it.
     """
@@ -261,16 +263,8 @@ def time_unknown(plan: StudyPlan) -> None:
             print(f"timing {run.pretrain.label}", flush=True)
             timed[key] = time_steps(run.pretrain, run.grid, plan.options.gpus, seconds)
         run.speed = timed[key]
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people say it: `40 s`, `12 min`, `2 h 10 min`, `3 d 4 h`."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
+    tasks = [task for run in plan.runs for task in run.tasks_left()]
+    roots = {name: root for grid in plan.grids for name, root in grid.roots.items()}
+    if tasks and (seconds := min(MOST_SECONDS, stop - local.clock())) >= LEAST_SECONDS:
+        print("timing evaluations", flush=True)
+        time_tasks([task for task in tasks if set(task.data) <= set(roots)], roots, plan.options.work_dir, seconds)
