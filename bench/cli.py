@@ -15,7 +15,19 @@ from typing import Annotated, Any
 import typer
 
 from bench.cli_data import app as data_app
-from bench.cli_options import AllocatorOption, App, DataRoot, Gpus, ResultsDir, Seeds, Smoke, WorkDir, takes_request
+from bench.cli_options import (
+    AllocatorOption,
+    App,
+    DataRoot,
+    Gpus,
+    GridGpus,
+    PerStage,
+    ResultsDir,
+    Seeds,
+    Smoke,
+    WorkDir,
+    takes_request,
+)
 from bench.cli_show import app as show_app
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.request import Request
@@ -69,34 +81,43 @@ def _complain(message: str, code: int) -> int:
 @takes_request
 def run_command(
     request: Request,
-    gpus: Gpus = 1,
+    gpus: GridGpus = 1,
+    per_stage: PerStage = None,
     allocator: AllocatorOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Run the grid: pretrainings × downstream tasks × seeds. What is recorded already is skipped."""
+    from bench.execute.devices import check_gpus
     from bench.execute.grid import plan_grid
     from bench.execute.local import run_grid
+    from bench.execute.schedule import run_side_by_side
 
+    check_gpus(gpus, per_stage)
     if dry_run:
-        print("\n".join(plan_grid(request, act=False).lines(gpus)))
+        print("\n".join(plan_grid(request, act=False).lines(per_stage or gpus)))
         return
     if allocator is not None:
         os.environ["BENCH_ALLOCATOR"] = allocator  # stages inherit it
     grid = plan_grid(request, act=True)
     for note in grid.notes:
         print(f"note: {note}", flush=True)
-    run_grid(grid, gpus, request.unreadable)
+    if per_stage is None:
+        run_grid(grid, gpus, request.unreadable)
+    else:
+        run_side_by_side(grid, gpus, per_stage, request.unreadable)
     if request.downstream:
         _print_results(grid.results_dir)
 
 
 @app.command("plan")
 @takes_request
-def plan_command(request: Request, gpus: Gpus = 1) -> None:
+def plan_command(request: Request, gpus: GridGpus = 1, per_stage: PerStage = None) -> None:
     """Print the stages: which are done, what each needs and produces, and the command of each."""
+    from bench.execute.devices import check_gpus
     from bench.execute.grid import plan_grid
 
-    print("\n".join(plan_grid(request, act=False).lines(gpus)))
+    check_gpus(gpus, per_stage)
+    print("\n".join(plan_grid(request, act=False).lines(per_stage or gpus)))
 
 
 @app.command("stage")
@@ -106,8 +127,10 @@ def stage_command(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="If another process runs it: wait, or leave.")] = True,
 ) -> None:
     """Run one stage in this process (what torchrun and a cluster call)."""
+    from bench.execute.devices import check_gpus
     from bench.execute.stage import run_stage
 
+    check_gpus(gpus)
     run_stage(folder, gpus, wait)
 
 
@@ -139,8 +162,10 @@ def reproduce_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Do all of a published table: pretrainings in order, each measured and recorded; a second call goes on."""
+    from bench.execute.devices import check_gpus
     from bench.execute.reproduce import Options, plan_study, run_study
 
+    check_gpus(gpus)
     if mini and smoke:
         raise BadInput("--mini and --smoke are two profiles; leave one out.")
     options = Options(

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Literal, NoReturn
@@ -16,6 +17,7 @@ from bench.allocator import started_with
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.grid import Grid
 from bench.execute.stage_file import write_stage
+from bench.plan import Stage
 
 PATIENCE_SECONDS = 120  # for a stage to write its last checkpoint after Ctrl-C
 OVER = MoreToDo.exit_code
@@ -35,15 +37,7 @@ def run_grid(
     Raises StageFailed (or BadInput, if only bad input was met) at the end, Interrupted on Ctrl-C or SIGTERM, and
     MoreToDo when the time was over before all was done.
     """
-    started_with(os.environ)  # an allocator that cannot be had is said before anything runs
-    to_do = grid.to_do()
-    for stage in grid.stages:
-        if grid.states[stage.fingerprint] == "recorded":
-            print(f"skipped  {stage.title}: recorded already", flush=True)
-    folders = {
-        stage.fingerprint: write_stage(stage, grid.work_dir, grid.roots, grid.results_dir, unreadable)
-        for stage in to_do
-    }
+    to_do, folders = prepare(grid, unreadable)
     failed: dict[str, int] = {}  # fingerprint -> exit code
     for number, stage in enumerate(to_do, 1):
         broken = next((parent for parent in stage.parents.values() if parent.fingerprint in failed), None)
@@ -62,6 +56,28 @@ def run_grid(
             raise Interrupted(f"{stage.title} was interrupted; its last checkpoint stays.")
         if code:
             failed[stage.fingerprint] = code
+    report(to_do, failed)
+
+
+def prepare(grid: Grid, unreadable: Literal["fail", "skip"]) -> tuple[list[Stage], dict[str, Path]]:
+    """Say what is recorded, write the files of the stages that are to do, and return these and {fingerprint: folder}.
+
+    Raises BadInput for an allocator that cannot be had, before anything runs.
+    """
+    started_with(os.environ)
+    to_do = grid.to_do()
+    for stage in grid.stages:
+        if grid.states[stage.fingerprint] == "recorded":
+            print(f"skipped  {stage.title}: recorded already", flush=True)
+    folders = {
+        stage.fingerprint: write_stage(stage, grid.work_dir, grid.roots, grid.results_dir, unreadable)
+        for stage in to_do
+    }
+    return to_do, folders
+
+
+def report(to_do: Sequence[Stage], failed: Mapping[str, int]) -> None:
+    """Raise StageFailed (or BadInput, if only bad input was met) if a stage failed; `failed` has exit codes."""
     if failed:
         names = ", ".join(f"{stage.title}" for stage in to_do if stage.fingerprint in failed)
         message = f"{len(failed)} of {len(to_do)} stages did not finish: {names}."

@@ -35,6 +35,7 @@ from bench.execute.stage_file import (
     write_done,
 )
 from bench.files import write_text
+from bench.machine import cores
 from bench.record import read_file as read_record
 from bench.record import write as write_record
 from bench.stages.job import Job
@@ -168,7 +169,7 @@ def _computed_in(kind: type[StageKind], config: Recipe | Task) -> str | None:
 
 
 def _torchrun(folder: Path, stage: StageFile, processes: int) -> None:
-    threads = max(1, (os.cpu_count() or 1) // processes)
+    threads = max(1, cores() // processes)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command += ["-m", "bench", "stage", str(folder)]
     environ = allocator.started_with(os.environ) | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
