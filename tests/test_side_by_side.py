@@ -140,6 +140,12 @@ def test_stages_run_at_once_on_gpus_of_their_own(stages: Stages, monkeypatch: py
     assert {(facts["BENCH_SHARED_BY"], facts["OMP_NUM_THREADS"]) for facts in told.values()} == {("2", "8")}
 
 
+def test_on_a_cpu_a_stage_keeps_the_threads_that_it_has_alone(stages: Stages) -> None:
+    schedule.run_side_by_side(stages.grid(ONE, OTHER), 2, 1)
+    told = stages.told()
+    assert {(facts["BENCH_SHARED_BY"], facts["OMP_NUM_THREADS"]) for facts in told} == {("2", None)}
+
+
 def test_a_stage_gets_as_many_gpus_as_its_kind_can_use(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule, "cuda_devices", lambda: ["0", "1", "2", "3"])
     schedule.run_side_by_side(stages.grid(ONE, tasks=("diagnostics",)), 4, 2)
@@ -257,3 +263,34 @@ def test_gpus_are_those_that_are_visible(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_planning_takes_any_number_where_there_is_no_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "cuda_devices", list)
     devices.check_gpus(64, 8)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_side_by_side_gives_the_bits_of_one_after_the_other(bench: Run, tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    # Widths are of the machine's cores: two stages at once, whether or not there is memory for it.
+    words = ("run", "--smoke", "--pretrain", "random_init", "coco", "--downstream", "cityscapes_pspnet", LINEAR)
+    found = []
+    for name, more in (("serial", ()), ("beside", ("--gpus", "2", "--per-stage", "1"))):
+        done = bench(*words, *more, "--work-dir", tmp_path / name, "--results-dir", tmp_path / name)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert ("8 stages, at most 2 side by side" in done.stdout) == (name == "beside")
+        records = {}
+        for file in (tmp_path / name / "records").glob("*.json"):
+            record = json.loads(file.read_text())
+            records[file.name] = {key: record[key] for key in ("metrics", "pretrain_metrics", "settings", "data")}
+        files = [*(tmp_path / name).glob("convert/*/*.safetensors"), *(tmp_path / name).glob("linear/*/*.safetensors")]
+        tensors = {f"{file.parent.name} {key}": value for file in files for key, value in load_file(file).items()}
+        for file in (tmp_path / name).glob("segmentation/*/last.ckpt"):
+            state = torch.load(file, map_location="cpu", weights_only=False)["state_dict"]
+            tensors |= {f"{file.parent.name} {key}": value for key, value in state.items()}
+        found.append((records, tensors))
+    (records, tensors), (their_records, their_tensors) = found
+    assert len(records) == 4
+    assert their_records == records
+    assert their_tensors.keys() == tensors.keys()
+    assert any(key.startswith("coco--cityscapes_pspnet") for key in tensors)
+    assert all(torch.equal(tensors[key], their_tensors[key]) for key in tensors)

@@ -122,6 +122,7 @@ class LinearTask(TrunkTask):
     """A linear classifier on the frozen encoder; one head per learning rate, trained side by side."""
 
     metrics: ClassVar = {"top1_percent": "top-1"}
+    several_gpus: ClassVar = True
     run: ClassVar = "bench.stages.linear:run"
 
     kind: Literal["linear"]
@@ -183,8 +184,7 @@ class KnnTask(TrunkTask):
     resize: int = Field(default=256, ge=32)
     subset: int | None = Field(default=None, gt=0)
     precision: Precision = "auto"
-    # `folded`: batch norms folded into the convolutions, weights of that precision, pooled in float32; bf16 features
-    # differ from `autocast`'s by rounding. `compile_trunk` (None: where there are enough images) is for it alone.
+    # As in linear evaluation.
     trunk: TrunkForm = Field(default="autocast", json_schema_extra=LATER)
     compile_trunk: bool | None = None
     reuse_features: bool = True  # of images under the test transform; bit for bit the same

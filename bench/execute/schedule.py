@@ -2,7 +2,10 @@
 
 A stage starts as soon as its parents are done, GPUs are free and memory is left; of those that could, first the one
 with the longest chain of stages waiting for it, then the one with the most. Where there is no CUDA, processes stand for
-GPUs, and the cores are divided among them.
+GPUs.
+
+A stage's result is that of the stage alone. On a CPU it depends, by rounding, on the number of threads: there a stage
+keeps those that it would have alone, and OMP_NUM_THREADS in the environment is how a user divides the cores.
 """
 
 from __future__ import annotations
@@ -200,11 +203,11 @@ class Schedule:
 
     def _environ(self, devices: Sequence[str], processes: int) -> dict[str, str]:
         """What a stage's process is told: its GPUs, its share of the machine."""
-        environ = started_with(os.environ)
+        environ = started_with(os.environ) | {SHARED_BY: str(self.width), "BENCH_PLAIN": "1"}
+        if not self.cuda:
+            return environ
         threads = max(1, cores() // (self.width * processes))
-        environ |= {SHARED_BY: str(self.width), "BENCH_PLAIN": "1"}
-        environ["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS") or str(threads)
-        return environ | ({VISIBLE: ",".join(devices)} if self.cuda else {})
+        return {"OMP_NUM_THREADS": str(threads)} | environ | {VISIBLE: ",".join(devices)}
 
     def _end(self, each: Running, code: int) -> None:
         self.running.remove(each)
