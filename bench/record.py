@@ -89,6 +89,8 @@ class Record(Frozen, populate_by_name=True):
     # stage -> the most memory that its first process held, without the loader's workers; "<stage> gpu": the most that
     # torch had allocated on its device
     peak_memory_mib: dict[str, float] = {}
+    # stage -> the share of its loops' time that its first process waited for data. Not there in older records
+    data_wait_share: dict[str, float] = Field(default={}, exclude_if=lambda shares: not shares)
     # stage -> what it computed in: `float32` or `bf16`. Not there in older records, whose settings say it
     precision: dict[str, str] = {}
     # metric -> header of its column, where the kind of task is not ours and may not be installed where tables are made

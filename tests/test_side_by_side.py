@@ -271,7 +271,6 @@ def test_side_by_side_gives_the_bits_of_one_after_the_other(bench: Run, tmp_path
     import torch
     from safetensors.torch import load_file
 
-    # Widths are of the machine's cores: two stages at once, whether or not there is memory for it.
     words = ("run", "--smoke", "--pretrain", "random_init", "coco", "--downstream", "cityscapes_pspnet", LINEAR)
     found = []
     for name, more in (("serial", ()), ("beside", ("--gpus", "2", "--per-stage", "1"))):
@@ -281,6 +280,10 @@ def test_side_by_side_gives_the_bits_of_one_after_the_other(bench: Run, tmp_path
         records = {}
         for file in (tmp_path / name / "records").glob("*.json"):
             record = json.loads(file.read_text())
+            assert {"pretrain", record["kind"]} & set(record["data_wait_share"]) == (
+                {record["kind"]} | ({"pretrain"} if record["pretrain"] == "coco" else set())
+            )
+            assert all(0 <= share <= 1 for share in record["data_wait_share"].values())
             records[file.name] = {key: record[key] for key in ("metrics", "pretrain_metrics", "settings", "data")}
         files = [*(tmp_path / name).glob("convert/*/*.safetensors"), *(tmp_path / name).glob("linear/*/*.safetensors")]
         tensors = {f"{file.parent.name} {key}": value for file in files for key, value in load_file(file).items()}
@@ -288,6 +291,9 @@ def test_side_by_side_gives_the_bits_of_one_after_the_other(bench: Run, tmp_path
             state = torch.load(file, map_location="cpu", weights_only=False)["state_dict"]
             tensors |= {f"{file.parent.name} {key}": value for key, value in state.items()}
         found.append((records, tensors))
+    for log in (tmp_path / "beside").glob("*/*/log.txt"):
+        waits = log.parent.parent.name in {"linear", "segmentation"} or log.parent.name.startswith("coco-s0")
+        assert ("waiting for data" in log.read_text()) == (waits and log.parent.parent.name != "convert"), log
     (records, tensors), (their_records, their_tensors) = found
     assert len(records) == 4
     assert their_records == records

@@ -39,6 +39,7 @@ from bench.machine import cores
 from bench.record import read_file as read_record
 from bench.record import write as write_record
 from bench.stages.job import Job
+from bench.waiting import total_share
 
 RECORD = "record.json"  # in a stage's folder: a copy of what went to the results
 
@@ -122,6 +123,7 @@ def _run(folder: Path, stage: StageFile) -> None:
             precision=_computed_in(stage.stage_kind, config),
             wall_seconds=round(time.monotonic() - started, 3),
             peak_memory_mib=peak_memory_mib(),
+            data_wait_share=total_share(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         if stage.task is not None:

@@ -65,6 +65,7 @@ class Done(BaseModel):
     wall_seconds: float
     precision: str | None = None  # that it computed in; None: nothing was computed, or it was not kept
     peak_memory_mib: dict[str, float] = {}  # "process", and "gpu" where there is one
+    data_wait_share: float | None = None  # of its loops' time; None where it had none, or it was not kept
     finished: str  # UTC, ISO 8601
 
 
