@@ -20,6 +20,7 @@ from bench.config.load import load_recipe, load_task
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.execute import devices, schedule
 from bench.execute.grid import Grid
+from bench.execute.stage_file import Done, known_memory_mib, write_done
 from bench.plan import Planner
 
 Run = Callable[..., "CompletedProcess[str]"]
@@ -168,6 +169,27 @@ def test_without_memory_one_runs_after_another(stages: Stages, monkeypatch: pyte
     assert not (stages.place / "together").exists()
 
 
+def test_a_stage_is_taken_to_need_what_it_took_before(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule, "available_memory", lambda: 10 << 30)
+    one, other = f"pretrain {ONE}-s0", f"pretrain {OTHER}-s0"
+    stages.behave({one: {"meet": [other]}, other: {"meet": [one]}})
+    schedule.run_side_by_side(stages.grid(ONE, OTHER), 2, 1)  # nothing is known: 4 GiB each
+    for file in stages.place.glob("*_*-s0"):
+        file.unlink()
+    (stages.place / "together").unlink()
+    stages.behave({})
+    for name in (f"pretrain/{ONE}", f"convert/{ONE}", f"convert/{OTHER}", f"knn/x--{KNN}"):
+        folder = stages.place / "runs" / f"{name}-s1-0123456789ab"
+        folder.mkdir(parents=True)
+        done = Done(fingerprint="", metrics={}, wall_seconds=1.0, peak_memory_mib={"process": 7000.0}, finished="")
+        write_done(folder, done)
+    assert known_memory_mib(stages.place / "runs", "pretrain", ONE) == 7000.0
+    assert known_memory_mib(stages.place / "runs", "knn", KNN) == 7000.0
+    assert known_memory_mib(stages.place / "runs", "pretrain", OTHER) == 0.0
+    schedule.run_side_by_side(stages.grid(ONE, OTHER), 2, 1)
+    assert not (stages.place / "together").exists()
+
+
 def test_a_failure_leaves_what_does_not_need_it(stages: Stages, capfd: pytest.CaptureFixture[str]) -> None:
     stages.behave({f"pretrain {ONE}-s0": {"code": 1}})
     with pytest.raises(StageFailed, match=f"3 of 6 stages did not finish: pretrain {ONE}-s0, convert {ONE}-s0, knn"):
@@ -288,7 +310,7 @@ def test_side_by_side_gives_the_bits_of_one_after_the_other(bench: Run, tmp_path
         files = [*(tmp_path / name).glob("convert/*/*.safetensors"), *(tmp_path / name).glob("linear/*/*.safetensors")]
         tensors = {f"{file.parent.name} {key}": value for file in files for key, value in load_file(file).items()}
         for file in (tmp_path / name).glob("segmentation/*/last.ckpt"):
-            state = torch.load(file, map_location="cpu", weights_only=False)["state_dict"]
+            state = torch.load(file, map_location="cpu", weights_only=False)["model"]
             tensors |= {f"{file.parent.name} {key}": value for key, value in state.items()}
         found.append((records, tensors))
     for log in (tmp_path / "beside").glob("*/*/log.txt"):
