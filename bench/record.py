@@ -22,6 +22,7 @@ from pydantic import Field, FiniteFloat, StringConstraints, ValidationError
 from bench.config.recipe import Frozen, Profile
 from bench.errors import BadInput, writing_to
 from bench.files import write_text
+from bench.machine import cores
 
 Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12,64}$")]
 Metric = int | FiniteFloat | dict[str, FiniteFloat | None]  # one number, or one a class (None: it never occurred)
@@ -179,7 +180,7 @@ def environment(gpus: Sequence[str] = ()) -> dict[str, Any]:
     return {
         "git": _git(),
         "versions": {"python": platform.python_version()} | {name: _version(PACKAGES[name]) for name in PACKAGES},
-        "hardware": Hardware(cpu=_cpu(), cores=_cores(), memory_gib=_memory_gib(), gpus=tuple(gpus)),
+        "hardware": Hardware(cpu=_cpu(), cores=cores(), memory_gib=_memory_gib(), gpus=tuple(gpus)),
     }
 
 
@@ -217,11 +218,6 @@ def _cpu() -> str:
             if key.strip() == "model name":
                 return value.strip()
     return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory_gib() -> float:

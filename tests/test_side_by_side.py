@@ -5,6 +5,7 @@ Short scripts stand for the stages. None depends on time: who must run beside an
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -293,32 +294,30 @@ def test_side_by_side_gives_the_bits_of_one_after_the_other(bench: Run, tmp_path
     import torch
     from safetensors.torch import load_file
 
-    words = ("run", "--smoke", "--pretrain", "random_init", "coco", "--downstream", "cityscapes_pspnet", LINEAR)
+    words = ("run", "--smoke", "--pretrain", "random_init", "--seeds", "0", "1")
+    words += ("--downstream", "cityscapes_pspnet", LINEAR)
     found = []
     for name, more in (("serial", ()), ("beside", ("--gpus", "2", "--per-stage", "1"))):
         done = bench(*words, *more, "--work-dir", tmp_path / name, "--results-dir", tmp_path / name)
         assert done.returncode == 0, done.stdout + done.stderr
         assert ("8 stages, at most 2 side by side" in done.stdout) == (name == "beside")
-        records = {}
+        facts: dict[str, Any] = {}
         for file in (tmp_path / name / "records").glob("*.json"):
             record = json.loads(file.read_text())
-            assert {"pretrain", record["kind"]} & set(record["data_wait_share"]) == (
-                {record["kind"]} | ({"pretrain"} if record["pretrain"] == "coco" else set())
-            )
-            assert all(0 <= share <= 1 for share in record["data_wait_share"].values())
-            records[file.name] = {key: record[key] for key in ("metrics", "pretrain_metrics", "settings", "data")}
-        files = [*(tmp_path / name).glob("convert/*/*.safetensors"), *(tmp_path / name).glob("linear/*/*.safetensors")]
-        tensors = {f"{file.parent.name} {key}": value for file in files for key, value in load_file(file).items()}
+            assert 0 <= record["data_wait_share"][record["kind"]] <= 1
+            facts[file.name] = {key: record[key] for key in ("metrics", "settings", "data", "precision")}
+        tensors = {file: load_file(file) for file in (tmp_path / name).glob("linear/*/*.safetensors")}
         for file in (tmp_path / name).glob("segmentation/*/last.ckpt"):
-            state = torch.load(file, map_location="cpu", weights_only=False)["model"]
-            tensors |= {f"{file.parent.name} {key}": value for key, value in state.items()}
-        found.append((records, tensors))
-    for log in (tmp_path / "beside").glob("*/*/log.txt"):
-        waits = log.parent.parent.name in {"linear", "segmentation"} or log.parent.name.startswith("coco-s0")
-        assert ("waiting for data" in log.read_text()) == (waits and log.parent.parent.name != "convert"), log
-    (records, tensors), (their_records, their_tensors) = found
-    assert len(records) == 4
-    assert their_records == records
-    assert their_tensors.keys() == tensors.keys()
-    assert any(key.startswith("coco--cityscapes_pspnet") for key in tensors)
-    assert all(torch.equal(tensors[key], their_tensors[key]) for key in tensors)
+            tensors[file] = torch.load(file, map_location="cpu", weights_only=False)["model"]
+        for file, values in tensors.items():
+            for key, value in values.items():
+                facts[f"{file.parent.name} {key}"] = hashlib.sha256(value.contiguous().numpy().tobytes()).hexdigest()
+            file.unlink()  # the disk may be small
+        found.append(facts)
+        logs = (tmp_path / name).glob("*/*/log.txt")
+        waited = {log.parent.parent.name for log in logs if "waiting for data" in log.read_text()}
+        assert waited >= ({"linear", "segmentation"} if name == "beside" else set())
+    serial, beside = found
+    assert len([name for name in serial if name.endswith(".json")]) == 4
+    assert len(serial) > 600  # tensors of two PSPNets and two linear stages among them
+    assert beside == serial
