@@ -20,7 +20,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput, nearest_or_all
 
 VARIABLE = "BENCH_ALLOCATOR"
 CHOICES = ("auto", "default", "jemalloc")
@@ -38,8 +38,7 @@ def chosen(environ: Mapping[str, str]) -> str:
     """Return the choice that an environment holds, `auto` by default. Raises BadInput for an unknown one."""
     choice = environ.get(VARIABLE) or "auto"
     if choice not in CHOICES:
-        hint = nearest(choice, CHOICES) or f"; use one of {', '.join(CHOICES)}."
-        raise BadInput(f"Unknown allocator {choice!r} in {VARIABLE} or --allocator{hint}")
+        raise BadInput(f"Unknown allocator {choice!r} in {VARIABLE} or --allocator{nearest_or_all(choice, CHOICES)}")
     return choice
 
 

@@ -219,6 +219,7 @@ def canary_command(
 ) -> None:
     """Train each objective for seconds on a small fixed set, and say which train otherwise than recorded."""
     from bench.canary import runs
+    from bench.canary.shapes import VERSION
 
     def report(name: str, run: Any, complaints: list[str]) -> None:
         accuracy = f"kNN {run.knn_random_percent:.0f} -> {run.knn_percent:.0f} %"
@@ -233,7 +234,7 @@ def canary_command(
         print(f"{name:<20} {mistake:<26} {'; '.join(complaints) or 'NOT NOTICED'}", flush=True)
 
     jobs = jobs or len(os.sched_getaffinity(0))
-    root = work_dir / "canary" / f"images-{runs.VERSION}"
+    root = work_dir / "canary" / f"images-{VERSION}"
     if mistakes:
         missed = runs.plant(names, root, jobs, report_mistake)
         print(f"not noticed: {', '.join(sorted(missed)) or 'none'}")

@@ -1,4 +1,4 @@
-"""The ways a command can end other than done, each with its exit code, and how a suggestion is worded."""
+"""The ways a command can end other than done, each with its exit code, and how messages word errors and suggestions."""
 
 from __future__ import annotations
 
@@ -45,6 +45,15 @@ def writing_to(folder: Path, option: str) -> Iterator[None]:
         raise BadInput(
             f"Cannot write to {folder} ({reason}); correct its permissions or give another {option}."
         ) from error
+
+
+def one_line(error: BaseException, *, kind: bool = False) -> str:
+    """Return what an error says on one line of at most 300 characters, with `kind` after the name of its class.
+
+    Of an error that says nothing it is the name alone.
+    """
+    name, words = type(error).__name__, " ".join(str(error).split())[:300].rstrip(".")
+    return f"{name}: {words}" if kind and words else words or name
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> str:

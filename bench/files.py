@@ -1,11 +1,13 @@
-"""Files written whole or not at all: a reader, or a start after a crash, never sees half of one."""
+"""Files written whole or not at all: a reader, or a start after a crash, never sees half of one. And notes in JSON."""
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 @contextmanager
@@ -35,6 +37,15 @@ def write_text(file: Path, text: str) -> None:
     """Write text in UTF-8, with its line ends as they are. Raises OSError, and leaves what was there."""
     with replacing(file) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """Return the JSON object in a file; {} where there is none that can be read."""
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def sync(path: Path) -> None:

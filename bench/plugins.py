@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput, nearest, one_line
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,11 @@ class Source:
         """16 hex digits of the file's content."""
         return hashlib.sha256(self.file.read_bytes()).hexdigest()[:16]
 
+    @property
+    def portable(self) -> str:
+        """The name without a path of this machine."""
+        return f"{self.module or self.file.name}:{self.attribute}"
+
     def __str__(self) -> str:
         return f"{self.module or self.file}:{self.attribute}"
 
@@ -44,7 +49,13 @@ def entries(group: str) -> dict[str, str]:
 
 
 def locate(
-    name: str, group: str, folder: Path | None = None, *, what: str = "name", known: Iterable[str] = ()
+    name: str,
+    group: str,
+    folder: Path | None = None,
+    *,
+    what: str = "name",
+    where: str = "",
+    known: Iterable[str] = (),
 ) -> Source:
     """Return where the class of that name is, without importing it.
 
@@ -53,6 +64,7 @@ def locate(
         group: of entry points, such as `bench.datasets`.
         folder: where a relative path is looked for first, as that of the config; else in the working directory.
         what: what it should be, for messages, such as "data set".
+        where: what names it, for messages, such as " in my_config.py".
         known: names that the caller knows by itself, for messages.
 
     Raises BadInput when there is no such file, module or name.
@@ -61,19 +73,19 @@ def locate(
     if not colon or not place or not attribute.isidentifier():
         names = [*known, *entries(group)]
         hint = nearest(name, names) or f"; known: {', '.join([*names, 'package.module:Class and file.py:Class'])}."
-        raise BadInput(f"Unknown {what} {name!r}{hint}")
+        raise BadInput(f"Unknown {what} {name!r}{where}{hint}")
     if place.endswith(".py"):
         folders = [*([folder] if folder is not None else []), Path.cwd()]
         file = next((parent / place for parent in folders if (parent / place).is_file()), None)
         if file is None:
             places = " nor in ".join(str(parent) for parent in dict.fromkeys(folders))
-            raise BadInput(f"The {what} {name!r} names {place}, which is not in {places}; correct the path.")
+            raise BadInput(f"The {what} {name!r}{where} names {place}, which is not in {places}; correct the path.")
         return Source(file.resolve(), attribute, None)
     module = module_file(place)
     if module is None:
         raise BadInput(
-            f"The {what} {name!r} names the module {place}, which is not installed; install its package, or give "
-            "path/to/file.py:Class."
+            f"The {what} {name!r}{where} names the module {place}, which is not installed; install its package, or "
+            "give path/to/file.py:Class."
         )
     return Source(module, attribute, place)
 
@@ -101,8 +113,7 @@ def load(source: Source) -> Any:
     try:
         module = import_module(source.module) if source.module is not None else _run(source)
     except Exception as error:
-        reason = " ".join(str(error).split()) or "no reason given"
-        raise BadInput(f"{source.file} cannot be imported ({type(error).__name__}: {reason}); correct it.") from error
+        raise BadInput(f"{source.file} cannot be imported ({one_line(error, kind=True)}); correct it.") from error
     try:
         return getattr(module, source.attribute)
     except AttributeError as error:

@@ -8,13 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.synthetic.render import render
 
-# Set before torch is imported. One thread a test process, as tests run side by side; no spinning in those they start.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Set before torch is imported. One thread a test process: tests run side by side, and networks as small as theirs only
+# lose by more. No spinning in the processes that they start.
+os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # A shell starts what runs in its background with SIGINT ignored, and who is started inherits that: tests that interrupt
@@ -31,6 +33,30 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("rendered")
     render(root)
     return root
+
+
+@pytest.fixture(scope="session")
+def on_ranks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict[str, Any]]]:
+    """Return on_ranks(script, *words): what it saved as (world 1), (world 2, rank 0) and (world 2, rank 1).
+
+    Runs `script RANK WORLD FOLDER WORDS` as three processes side by side; each saves FOLDER/world_WORLD_rank_RANK.pt.
+    """
+
+    def run(script: Path, *words: object, timeout: int = 120) -> list[dict[str, Any]]:
+        import torch
+
+        folder, jobs = tmp_path_factory.mktemp("ranks"), [(0, 1), (0, 2), (1, 2)]
+        commands = [[sys.executable, script, *map(str, (rank, world, folder, *words))] for rank, world in jobs]
+        processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+        try:
+            errors = [process.communicate(timeout=timeout)[1] for process in processes]
+        finally:
+            for process in processes:
+                process.kill()
+        assert [process.returncode for process in processes] == [0, 0, 0], errors
+        return [torch.load(folder / f"world_{world}_rank_{rank}.pt", weights_only=False) for rank, world in jobs]
+
+    return run
 
 
 @pytest.fixture

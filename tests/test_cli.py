@@ -63,10 +63,10 @@ def test_options_take_several_values(seeds: tuple[str, ...], monkeypatch: pytest
 
 
 def test_list_and_show(bench: Run) -> None:
-    found = json.loads(bench("list", "--json").stdout)
-    assert {"byol", "two_loss", "patch_byol", "supervised", "random_init"} <= set(found["objectives"])
-    assert {"coco_two_loss", "random_init"} <= set(found["pretrain"])
-    assert all(summary for entries in found.values() for summary in entries.values())
+    names = json.loads(bench("list", "--json").stdout)
+    assert {"byol", "two_loss", "patch_byol", "supervised", "random_init"} <= set(names["objectives"])
+    assert {"coco_two_loss", "random_init"} <= set(names["pretrain"])
+    assert all(summary for entries in names.values() for summary in entries.values())
     assert "coco_two_loss" in bench("list").stdout
     shown = bench("show", "coco_two_loss", "--profile", "mini", "--set", "epochs=3")
     assert shown.returncode == 0
@@ -88,9 +88,9 @@ def test_the_installed_package_works_outside_the_checkout(tmp_path: Path) -> Non
     )
     where, _, listed = done.stdout.partition("\n")
     assert where.startswith(str(tmp_path / "site"))
-    found = json.loads(listed)
-    assert {"coco", "random_init"} <= set(found["pretrain"])
-    assert "cityscapes_pspnet" in found["downstream"]
+    names = json.loads(listed)
+    assert {"coco", "random_init"} <= set(names["pretrain"])
+    assert "cityscapes_pspnet" in names["downstream"]
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_the_installed_package_works_outside_the_checkout(tmp_path: Path) -> Non
         (["run", "--pretrain", "coco", "--profile", "mini"], ["coco", "--data-root"]),
     ],
 )
-def test_bad_words_get_one_sentence(bench: Run, tmp_path: Path, words: list[str], parts: list[str]) -> None:
+def test_bad_arguments_get_one_sentence(bench: Run, tmp_path: Path, words: list[str], parts: list[str]) -> None:
     refused(bench(*words), *parts)
     assert not list(tmp_path.rglob("*.ckpt"))
 
@@ -260,11 +260,14 @@ def start(*words: object, cwd: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    ("number", "others"),
+    [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGINT, ("random_init",))],  # several stages: they are forks
+)
 def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(
-    tmp_path: Path, rendered: Path, number: signal.Signals
+    tmp_path: Path, rendered: Path, number: signal.Signals, others: tuple[str, ...]
 ) -> None:
-    words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, "pretrain.epochs=2000", "log_every=1")
+    words = ("run", "--pretrain", "coco", *others, "--profile", "smoke", *TINY, "pretrain.epochs=2000", "log_every=1")
     process = start(*words, "--data-root", rendered, cwd=tmp_path)
     wait_for(lambda: any(tmp_path.glob("runs/pretrain/*/metrics.jsonl")), process)
     process.send_signal(number)

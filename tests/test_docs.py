@@ -82,7 +82,7 @@ def test_fields_keep_their_lines_and_unknown_words_belong_to_them(docs: ModuleTy
     assert fields == {"Claim": "none: really.", "Equation": "a = b\n  c  d\nNote: e", "Paper": "X."}
 
 
-def test_a_file_belongs_to_the_longest_name_and_others_to_whom_they_name(docs: ModuleType) -> None:
+def test_a_file_belongs_to_the_longest_name_and_others_to_those_that_they_name(docs: ModuleType) -> None:
     files = {
         "test_moco": ast.parse("def test_a_queue(): pass"),
         "test_moco_v3": ast.parse("def test_no_queue(): pass\ndef helper(): pass"),

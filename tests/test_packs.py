@@ -70,12 +70,12 @@ def planned(data: Path, *assignments: str) -> Grid:
     )
 
 
-def by_kind(found: Grid) -> dict[str, Stage]:
-    return {stage.kind: stage for stage in found.stages}
+def by_kind(grid: Grid) -> dict[str, Stage]:
+    return {stage.kind: stage for stage in grid.stages}
 
 
-def prints(found: Grid) -> dict[str, str]:
-    return {stage.kind: stage.fingerprint for stage in found.stages}
+def prints(grid: Grid) -> dict[str, str]:
+    return {stage.kind: stage.fingerprint for stage in grid.stages}
 
 
 # --------------------------------------------------------------------------------------------- training
@@ -120,18 +120,18 @@ def test_the_identity_is_that_of_the_pixels(data: Path, monkeypatch: pytest.Monk
 def test_which_of_several_packs(data: Path) -> None:
     for form in (JPEG, Form(short_side=64, quality=80), Form(short_side=96), RAW):
         make(data, "coco", form)
-    found, refused = find_packs("coco", data / "coco", fingerprint("coco", data / "coco"))
-    assert len(found) == 4
+    packs, refused = find_packs("coco", data / "coco", fingerprint("coco", data / "coco"))
+    assert len(packs) == 4
     assert not refused
 
     def chosen(size: int) -> str | None:
-        one = training_pack(found, size)
+        one = training_pack(packs, size)
         return None if one is None else one.manifest.form.words
 
     assert chosen(64) == "uint8, short side 64"
     assert chosen(65) == "jpeg, short side 96, q90"
     assert chosen(97) is None  # views would be larger than what they are cut from
-    assert training_pack([one for one in found if one.manifest.form.short_side == 64][:2], 64) is not None
+    assert training_pack([one for one in packs if one.manifest.form.short_side == 64][:2], 64) is not None
     assert training_pack([], 64) is None
 
 
@@ -224,10 +224,10 @@ def test_a_stage_evaluates_from_the_pack_that_was_planned(
 
 def test_a_stage_file_holds_the_decision(data: Path, tmp_path: Path) -> None:
     make(data, "imagenet", Form(format="uint8", short_side=72, quality=None), "val")
-    found = planned(data, "resize=72")
-    stage = by_kind(found)["knn"]
+    grid = planned(data, "resize=72")
+    stage = by_kind(grid)["knn"]
     assert stage.packs
-    folder = write_stage(stage, tmp_path, found.roots, tmp_path, "fail")
+    folder = write_stage(stage, tmp_path, grid.roots, tmp_path, "fail")
     assert read_stage(folder).packs == stage.packs
     content = json.loads((folder / "stage.json").read_text())
     del content["packs"]  # as it was written before there were packs

@@ -67,7 +67,7 @@ def test_a_change_downstream_changes_that_stage_alone() -> None:
     assert changed == {"knn coco--imagenet_knn-s0"}
 
 
-def test_a_change_of_pretraining_changes_all_that_hangs_on_it() -> None:
+def test_a_change_of_pretraining_changes_all_that_depends_on_it() -> None:
     before = prints(planned([recipe()], [task()]))
     after = prints(planned([recipe(epochs=2)], [task()]))
     assert all(before[name] != after[name] for name in before)
@@ -165,26 +165,28 @@ def test_protocol_hash_depends_on_what_is_measured_and_how() -> None:
     assert len(protocol_hash(task())) == 12
 
 
-def test_states_ask_only_for_what_a_missing_result_needs() -> None:
+def test_only_what_a_missing_result_needs_is_to_do() -> None:
     stages = planned([recipe(), recipe("random_init")], [task(), task("imagenet_linear")])
     by_name = {f"{stage.kind} {stage.label}": stage for stage in stages}
 
     def state(recorded: set[str], done: set[str]) -> dict[str, str]:
         name = {stage.fingerprint: key for key, stage in by_name.items()}
-        found = states(stages, lambda s: name[s.fingerprint] in recorded, lambda s: name[s.fingerprint] in done)
-        return {name[fingerprint]: value for fingerprint, value in found.items()}
+        by_fingerprint = states(
+            stages, lambda s: name[s.fingerprint] in recorded, lambda s: name[s.fingerprint] in done
+        )
+        return {name[fingerprint]: value for fingerprint, value in by_fingerprint.items()}
 
     assert set(state(set(), set()).values()) == {"to do"}
     # All of coco's results are recorded: its weights may be gone, and nothing of it runs.
     all_of_coco = {"knn coco--imagenet_knn-s0", "linear coco--imagenet_linear-s0"}
-    found = state(all_of_coco, set())
-    assert found["pretrain coco-s0"] == found["convert coco-s0"] == "not needed"
-    assert found["pretrain random_init-s0"] == "to do"
+    state_of = state(all_of_coco, set())
+    assert state_of["pretrain coco-s0"] == state_of["convert coco-s0"] == "not needed"
+    assert state_of["pretrain random_init-s0"] == "to do"
     # One result is missing and the trunk is there: only that one runs.
-    found = state({"knn coco--imagenet_knn-s0"}, {"convert coco-s0"})
-    assert found["pretrain coco-s0"] == "not needed"
-    assert found["convert coco-s0"] == "done"
-    assert found["linear coco--imagenet_linear-s0"] == "to do"
+    state_of = state({"knn coco--imagenet_knn-s0"}, {"convert coco-s0"})
+    assert state_of["pretrain coco-s0"] == "not needed"
+    assert state_of["convert coco-s0"] == "done"
+    assert state_of["linear coco--imagenet_linear-s0"] == "to do"
 
 
 def test_planning_leaves_torch_alone() -> None:
@@ -194,13 +196,13 @@ def test_planning_leaves_torch_alone() -> None:
 
 def test_a_switch_that_came_later_is_hashed_only_where_it_is_used() -> None:
     class Newer(KnnTask):
-        exact: bool = Field(default=True, json_schema_extra=LATER)
+        centred: bool = Field(default=True, json_schema_extra=LATER)
 
     values = task().model_dump()
-    unused, used = (Newer(**values, **extra) for extra in ({}, {"exact": False}))
+    unused, used = (Newer(**values, **extra) for extra in ({}, {"centred": False}))
     assert hashed_settings(unused) == hashed_settings(task())
     assert protocol_hash(unused) == protocol_hash(task()) != protocol_hash(used)
-    assert recorded_settings(unused)["exact"] is True  # a record says it all the same
+    assert recorded_settings(unused)["centred"] is True  # records hold it all the same
 
 
 # Of recipes as they were before their objective had small crops, on data of a made-up fingerprint.

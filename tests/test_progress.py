@@ -48,7 +48,7 @@ def test_the_rate_leaves_out_what_was_done_before_and_forgets_a_slow_start(clock
         assert progress.line() == "9100/10000 steps, 10 s/step, 2:30:00 left"
 
 
-def test_a_failure_still_shows_where_it_stood(clock: Clock) -> None:
+def test_a_failure_still_shows_how_far_it_came(clock: Clock) -> None:
     stream = io.StringIO()
     progress = Progress("tiny", 10, stream=stream, clock=clock)
     with contextlib.suppress(RuntimeError), progress:
@@ -64,7 +64,7 @@ def _on_terminal(clock: Clock) -> str:
             clock.now += 1
             progress.update(1, loss=0.5)
     text = b""
-    with contextlib.suppress(OSError):  # what a terminal says at its end, once nobody writes to it any more
+    with contextlib.suppress(OSError):  # what a terminal says at its end, once no process writes to it any more
         while piece := os.read(leader, 100_000):  # one call need not return all
             text += piece
     os.close(leader)

@@ -1,4 +1,4 @@
-"""The config dialect at the door: names, keys, types, profiles, overlays."""
+"""The config dialect, as it is read: names, keys, types, profiles, overlays."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_every_shipped_downstream_config_loads_under_every_profile() -> None:
             assert load_task(name, profile).name == name
 
 
-def test_the_deck_recipes_say_what_the_reading_says() -> None:
+def test_the_decks_recipes_have_its_settings() -> None:
     assert load_recipe("coco").objective["name"] == "byol"
     assert load_recipe("coco").epochs == 80  # so that the successors' epoch 79 is its last
     assert load_recipe("coco_two_loss").objective["loss2"] == "logistic"

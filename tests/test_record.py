@@ -60,7 +60,7 @@ def test_file_name_is_the_one_that_the_plan_looks_for() -> None:
     assert record.file_name == expected
 
 
-def test_a_record_once_written_stays(tmp_path: Path) -> None:
+def test_a_record_is_never_overwritten(tmp_path: Path) -> None:
     file = write(make(), tmp_path)
     before = file.read_bytes()
     assert write(make(metrics={"top1_percent": 99.0}), tmp_path) == file
@@ -153,14 +153,14 @@ def test_no_folder_holds_no_records(tmp_path: Path) -> None:
     assert read_all(tmp_path / "nowhere") == []
 
 
-def test_environment_tells_versions_and_hardware() -> None:
-    found = environment(["NVIDIA X"])
-    assert found["versions"]["torch"].startswith("2.")
-    assert found["versions"]["mmseg"]
-    assert found["versions"]["python"].count(".") == 2
-    assert found["hardware"].cores >= 1
-    assert found["hardware"].memory_gib > 0
-    assert found["hardware"].gpus == ("NVIDIA X",)
+def test_the_environment_has_versions_and_hardware() -> None:
+    described = environment(["NVIDIA X"])
+    assert described["versions"]["torch"].startswith("2.")
+    assert described["versions"]["mmseg"]
+    assert described["versions"]["python"].count(".") == 2
+    assert described["hardware"].cores >= 1
+    assert described["hardware"].memory_gib > 0
+    assert described["hardware"].gpus == ("NVIDIA X",)
 
 
 def git(folder: Path, *words: str) -> str:

@@ -21,6 +21,7 @@ from bench.execute.local import OVER
 from bench.execute.reproduce import Options, StudyPlan, duration, plan_study, run_study
 from bench.execute.stage_file import Done, read_stage, write_done
 from bench.plan import record_name
+from bench.train.metrics_log import read_metrics
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -155,13 +156,13 @@ def test_no_stage_starts_when_the_time_is_over(study: str, options: Options, pre
     assert pretended.ran == []
 
 
-def test_a_failure_is_told_at_the_end_of_a_sitting(study: str, options: Options, pretended: Pretended) -> None:
+def test_a_failure_is_reported_at_the_end_of_a_sitting(study: str, options: Options, pretended: Pretended) -> None:
     pretended.ends = [1, OVER]
     with pytest.raises(MoreToDo, match=r"The time is over; .* 4 of 4 stages did not finish"):
         run_study(plan_study(study, options, act=True))
 
 
-def test_a_failed_stage_does_not_keep_the_others(study: str, options: Options, pretended: Pretended) -> None:
+def test_a_failed_stage_does_not_stop_the_others(study: str, options: Options, pretended: Pretended) -> None:
     pretended.ends = [1]
     with pytest.raises(StageFailed, match=r"4 of 4 stages did not finish: pretrain cifar10_byol_loss1"):
         run_study(plan_study(study, options, act=True))
@@ -237,7 +238,7 @@ def test_what_takes_too_long_to_time_stays_unknown(
     assert "unknown before the first step (10 steps of cifar10_byol_loss1 took more than 90 s here)" in line(plan, 1)
 
 
-def test_an_interrupted_timing_ends_it_all(study: str, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupt_while_timing_ends_it(study: str, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speed, "run_folder", lambda *words: Interrupted.exit_code)
     with pytest.raises(Interrupted, match=r"Timing cifar10_byol_loss1"):
         run_study(plan_study(study, replace(options, timing=True), act=True))
@@ -312,7 +313,7 @@ def test_a_real_sitting_leaves_a_checkpoint_that_the_next_goes_on_from(
     (run,) = plan_study("endless", options, act=True).runs
 
     def steps() -> int:
-        return max((entry["step"] for entry in speed.readings(run.folder)), default=0)
+        return max((entry["step"] for entry in read_metrics(run.folder)), default=0)
 
     reached = [0]
     monkeypatch.setattr(local, "clock", lambda: 60.0 * min(2, steps() - reached[-1]))
@@ -323,13 +324,13 @@ def test_a_real_sitting_leaves_a_checkpoint_that_the_next_goes_on_from(
         assert run.state == "begun"
         reached.append(steps())
     assert reached[2] >= reached[1] + 2 >= 4
-    assert [entry["step"] for entry in speed.readings(run.folder)] == list(range(1, reached[2] + 1))
+    assert [entry["step"] for entry in read_metrics(run.folder)] == list(range(1, reached[2] + 1))
     assert run.images_left() == (200000 - reached[2]) * 4
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_smoke_does_one_data_set_whole_and_again_does_nothing(
+def test_smoke_runs_one_data_set_and_a_second_time_nothing(
     bench: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Without a data root: it renders what it needs."""

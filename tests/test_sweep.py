@@ -46,7 +46,7 @@ def test_each_cell_is_a_recipe_of_its_own_with_its_values_in_its_name() -> None:
     assert stages[2].record_name.startswith("imagenet_simclr[temperature=0.07,epochs=1]__imagenet_knn__s0__")
 
 
-def test_a_fingerprint_is_of_what_a_cell_says_and_not_of_how_it_came_about() -> None:
+def test_a_fingerprint_is_of_a_cells_settings_and_not_of_how_they_were_given() -> None:
     (swept, *_), (plain, *_) = planned("objective.temperature=0.1"), planned()
     assert swept.config.name != plain.config.name
     assert swept.fingerprint == plain.fingerprint  # 0.1 is the default

@@ -58,7 +58,7 @@ def named(folder: Path, kind: str) -> str:
     return str(file)
 
 
-def test_the_page_followed_to_the_letter_gives_a_column(bench: Run, tmp_path: Path) -> None:
+def test_the_commands_of_the_page_give_a_column(bench: Run, tmp_path: Path) -> None:
     text = PAGE.read_text(encoding="utf-8")
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         name, _, content = block.partition("\n")

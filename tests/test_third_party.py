@@ -78,7 +78,7 @@ def named(folder: Path, name: str) -> str:
 
 
 @pytest.mark.slow
-def test_a_file_of_ones_own_trains_in_smoke_form(bench: Run, mine: Path, tmp_path: Path) -> None:
+def test_an_objective_in_a_file_trains_in_smoke_form(bench: Run, mine: Path, tmp_path: Path) -> None:
     config = str(mine / "pull_coco.py")
     done = bench("run", "--smoke", "--pretrain", config)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -169,10 +169,10 @@ def test_an_entry_point_names_an_objective(mine: Path, monkeypatch: pytest.Monke
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("pul.py:Pull", r"names pul\.py, which is neither beside the config nor in .*; correct the path"),
+        ("pul.py:Pull", r"names pul\.py, which is not in .* nor in .*; correct the path"),
         ("pull.py:Pul", r"pull\.py has no class Pul; did you mean Pull"),
-        ("no_such_package.pull:Pull", r"names the module no_such_package\.pull, which cannot be found; install"),
-        ("torch.no_such_part:Pull", r"names the module torch\.no_such_part, which cannot be found"),
+        ("no_such_package.pull:Pull", r"names the module no_such_package\.pull, which is not installed; install"),
+        ("torch.no_such_part:Pull", r"names the module torch\.no_such_part, which is not installed"),
         ("byoll", r"Unknown objective 'byoll' in .*; did you mean byol"),
         ("pull.py:", r"Unknown objective 'pull\.py:' in"),
         ("broken.py:Pull", r"broken\.py is no readable Python .*; correct it"),

@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from bench.canary.cases import CONDITIONS, Canary, Conditions, canaries, canary
-from bench.canary.shapes import VERSION, render_images
+from bench.canary.shapes import render_images
 from bench.canary.verdict import (
     Expected,
     Measurements,
@@ -19,9 +19,7 @@ from bench.canary.verdict import (
     read_expected,
     write_expected,
 )
-from bench.errors import BadInput, Interrupted, nearest
-
-__all__ = ["VERSION", "check", "plant", "record"]
+from bench.errors import BadInput, Interrupted, nearest, one_line
 
 Report = Callable[[str, Measurements, list[str]], None]
 
@@ -135,4 +133,4 @@ def _run(case: Canary, root: Path, conditions: Conditions, mistake: str) -> Meas
             return start
         return run(case, root, MISTAKES[mistake])
     except RuntimeError as error:  # such as shapes that no longer fit; a fault of the planting itself is not one
-        return Measurements((), raised=f"{type(error).__name__}: {' '.join(str(error).split())[:120]}")
+        return Measurements((), raised=one_line(error, kind=True))

@@ -38,27 +38,20 @@ Change = Callable[[Objective], None]  # made to an objective before its first st
 
 
 class CanaryEncoder(Encoder):
-    """A ResNet of one basic block a stage, 16 to 128 channels: features of 128 numbers.
+    """A ResNet of one basic block a stage, 16 to 128 channels: features of 128 numbers."""
 
-    Args:
-        seed: of the initial weights.
-        small: for images of 32 pixels: a 3×3 stem without stride or max-pool, and a first stage of stride 2, so that C5
-            has 2×2 positions.
-    """
-
-    def __init__(self, seed: int = 0, *, small: bool = False) -> None:
+    def __init__(self, seed: int = 0) -> None:
         nn.Module.__init__(self)
         self.arch, self.seed, self.feature_dim = "canary", seed, 128
         widths = (16, 16, 32, 64, 128)
-        kernel, stride, padding = (3, 1, 1) if small else (7, 2, 3)
         with seeded(seed, "encoder"):
-            self.conv1, self.bn1 = nn.Conv2d(3, 16, kernel, stride, padding, bias=False), nn.BatchNorm2d(16)
+            self.conv1, self.bn1 = nn.Conv2d(3, 16, 7, stride=2, padding=3, bias=False), nn.BatchNorm2d(16)
             self.relu = nn.ReLU(inplace=True)
-            self.maxpool = nn.Identity() if small else nn.MaxPool2d(3, stride=2, padding=1)
+            self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
             for stage in range(1, 5):
                 before, after = widths[stage - 1], widths[stage]
                 skip = nn.Sequential(nn.Conv2d(before, after, 1, stride=2, bias=False), nn.BatchNorm2d(after))
-                block = BasicBlock(before, after, *((2, skip) if small or stage > 1 else ()))
+                block = BasicBlock(before, after, *((2, skip) if stage > 1 else ()))
                 setattr(self, f"layer{stage}", nn.Sequential(block))
             for module in self.modules():
                 if isinstance(module, nn.Conv2d):

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput, nearest, one_line
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -79,8 +79,7 @@ def _read(file: Path, _place: Path, _changed: int) -> tuple[dict[str, Any], str]
         docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
         values = Config.fromfile(str(file), import_custom_modules=False).to_dict()
     except Exception as error:  # whatever a user's Python raises, the remedy is the same
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise BadInput(f"{file} is not a readable config: {reason}; correct the file.") from error
+        raise BadInput(f"{file} is not a readable config: {one_line(error)}; correct the file.") from error
     return values, docstring
 
 

@@ -20,8 +20,9 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from bench.config.objective_source import classes_of, locate, objectives, plugins, type_of
+from bench.config.objective_source import GROUP, classes_of, locate, objectives, type_of
 from bench.errors import BadInput, nearest_or_all
+from bench.plugins import entries
 
 # Arguments that every objective gets from the recipe, not from its settings.
 GIVEN = frozenset({"self", "encoder", "num_classes", "num_images"})
@@ -227,7 +228,7 @@ def check_arguments(objective: Mapping[str, Any], source: Path) -> dict[str, Any
     values = {key: value for key, value in objective.items() if key != "name"}
     check_values(values, settings, f" in {source}")
     if place.module is None:  # a process in another folder must find it, too
-        name = f"{place.file}:{place.attribute}"
+        name = str(place)
     return {"name": name} | {key: setting.default for key, setting in settings.items()} | values
 
 
@@ -238,11 +239,10 @@ def portable(objective: Mapping[str, Any]) -> dict[str, Any]:
     file (not of what it imports) makes another pretraining.
     """
     name = str(objective["name"])
-    if name in objectives() or (":" not in name and name not in plugins()):
+    if name in objectives() or (":" not in name and name not in entries(GROUP)):
         return dict(objective)
     source = locate(name)
-    name = f"{source.module or source.file.name}:{source.attribute}"
-    return {**objective, "name": name, "source": source.hash}
+    return {**objective, "name": source.portable, "source": source.hash}
 
 
 @cache

@@ -12,8 +12,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from bench import plugins
 from bench.errors import BadInput, nearest
-from bench.plugins import Source, entries, module_file
+from bench.plugins import Source, module_file
 
 FOLDER = Path(__file__).parents[1] / "objectives"
 GROUP = "bench.objectives"  # of the entry points by which an installed package names its objectives
@@ -33,11 +34,6 @@ def objectives() -> dict[str, str]:
     raise AssertionError("bench/objectives/__init__.py has no OBJECTIVES")
 
 
-def plugins() -> dict[str, str]:
-    """Return {name: "module:Class"} of the entry points of installed packages; ours come first where names collide."""
-    return {name: place for name, place in entries(GROUP).items() if name not in objectives()}
-
-
 def locate(objective: str, config: Path | None = None) -> Source:
     """Return where the objective of that name is, without importing it.
 
@@ -47,29 +43,11 @@ def locate(objective: str, config: Path | None = None) -> Source:
 
     Raises BadInput when there is no such file, module or name.
     """
-    where = f" in {config}" if config is not None else ""
     if objective in objectives():
         module, _, name = objectives()[objective].partition(":")
         return Source(FOLDER / f"{module.rpartition('.')[2]}.py", name, module)
-    place, colon, name = (objective if ":" in objective else plugins().get(objective, "")).rpartition(":")
-    if not colon or not place or not name.isidentifier():
-        known = [*objectives(), *plugins()]
-        hint = nearest(objective, known) or f"; known: {', '.join(known)}, package.module:Class and file.py:Class."
-        raise BadInput(f"Unknown objective {objective!r}{where}{hint}")
-    if place.endswith(".py"):
-        folders = [*([config.parent] if config is not None else []), Path.cwd()]
-        file = next((folder / place for folder in folders if (folder / place).is_file()), None)
-        if file is None:
-            beside = "neither beside the config nor" if config is not None else "not"
-            raise BadInput(f"objective.name{where} names {place}, which is {beside} in {Path.cwd()}; correct the path.")
-        return Source(file.resolve(), name, None)
-    file = module_file(place)
-    if file is None:
-        raise BadInput(
-            f"objective.name{where} names the module {place}, which cannot be found; install its package, or give "
-            "path/to/file.py:Class."
-        )
-    return Source(file, name, place)
+    folder, where = (None, "") if config is None else (config.parent, f" in {config}")
+    return plugins.locate(objective, GROUP, folder, what="objective", where=where, known=objectives())
 
 
 def classes_of(objective: str, config: Path | None = None) -> list[tuple[ast.ClassDef, Path]]:

@@ -184,10 +184,9 @@ class KnnTask(TrunkTask):
     resize: int = Field(default=256, ge=32)
     subset: int | None = Field(default=None, gt=0)
     precision: Precision = "auto"
-    # As in linear evaluation.
-    trunk: TrunkForm = Field(default="autocast", json_schema_extra=LATER)
+    trunk: TrunkForm = Field(default="autocast", json_schema_extra=LATER)  # as in LinearTask, with the next two
     compile_trunk: bool | None = None
-    reuse_features: bool = True  # of images under the test transform; bit for bit the same
+    reuse_features: bool = True
     # `bf16`: a coarse search, and float32 for all that it leaves open; the neighbours are those of float32.
     search: Precision = Field(default="float32", json_schema_extra=LATER)
 
@@ -281,7 +280,7 @@ def portable_kind(kind: str) -> dict[str, str]:
     if kind in KINDS:
         return {"kind": kind}
     source = locate(kind, GROUP, what="kind", known=KINDS)
-    return {"kind": f"{source.module or source.file.name}:{source.attribute}", "kind_source": source.hash}
+    return {"kind": source.portable, "kind_source": source.hash}
 
 
 def metrics_of(kind: str) -> Mapping[str, str]:

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from bench.errors import BadInput
+from bench.errors import BadInput, one_line
 
 # What PyTorch itself names in a file of tensors; anything else is code of somebody's.
 _OF_TORCH = ("torch ", "torch._utils ", "collections ", "torch.serialization ", "_codecs ")
@@ -34,7 +34,7 @@ def read_checkpoint(path: Path) -> Any:
             return safetensors.torch.load_file(path)
         except (SafetensorError, OSError) as error:
             raise BadInput(
-                f"{path} is a damaged safetensors file ({_short(error)}); fetch or write it again."
+                f"{path} is a damaged safetensors file ({one_line(error)}); fetch or write it again."
             ) from error
     try:
         with warnings.catch_warnings():  # about programs and other pickles, which are refused below
@@ -93,7 +93,3 @@ def _imports(pickled: bytes) -> list[str]:
     except (ValueError, IndexError, OverflowError, pickle.PickleError):
         pass  # no pickle, or the raw tensors after the last one
     return [name.replace(" ", ".") for name in names if not name.startswith(_OF_TORCH)]
-
-
-def _short(error: BaseException) -> str:
-    return " ".join(str(error).split())[:120]

@@ -8,7 +8,7 @@ from typing import IO
 import numpy as np
 from PIL import Image
 
-from bench.errors import BadInput
+from bench.errors import BadInput, one_line
 
 
 class WorkerError(BadInput):
@@ -94,4 +94,4 @@ def reason(error: Exception) -> str:
         return "no such file"
     if isinstance(error, Image.UnidentifiedImageError):
         return "not an image"
-    return (" ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__).rstrip(".")
+    return getattr(error, "strerror", None) or one_line(error)

@@ -19,7 +19,7 @@ from bench.data.packs.reading import Pack
 from bench.data.sampler import chosen
 from bench.data.sets import Index
 from bench.data.sets.data_set import Pixels
-from bench.data.views import Batch, Interpolation, View
+from bench.data.views import Batch, View
 from bench.data.views import opencv as fast_views
 from bench.data.views.batch import stack
 from bench.data.views.device import Drawing, collate_drawings
@@ -202,14 +202,12 @@ class EvalDataset(Dataset[Sample]):
         size: int,
         resize: int,
         unreadable: Unreadable = "fail",
-        interpolation: Interpolation = "bilinear",
         pack: Pack | None = None,
         backend: Literal["reference", "fast"] = "reference",
     ) -> None:
         if size > resize:
             raise BadInput(f"size {size} cannot be cut out of images resized to {resize}; raise resize or lower size.")
         self.files, self.size, self.resize, self.unreadable = _Files.of(index, pack), size, resize, unreadable
-        self.interpolation: Interpolation = interpolation
         self.backend = backend
 
     def __len__(self) -> int:
@@ -220,11 +218,9 @@ class EvalDataset(Dataset[Sample]):
         label = self.files.label(index)
         try:
             if self.backend == "fast":
-                array = self.files.array(index)
-                pixels, place = fast_views.make_test_view(array, self.size, self.resize, self.interpolation)
+                pixels, place = fast_views.make_test_view(self.files.array(index), self.size, self.resize)
             else:
-                image = self.files.image(index)
-                pixels, place = make_test_view(image, self.size, self.resize, self.interpolation)
+                pixels, place = make_test_view(self.files.image(index), self.size, self.resize)
         except Undecodable as error:
             if self.unreadable == "fail":
                 raise self.files.unreadable(index, error) from error

@@ -15,7 +15,7 @@ from pathlib import Path
 from platformdirs import user_config_path
 
 from bench.data.sets import DATA_SETS, find, known_names
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput, nearest, one_line
 
 VARIABLE = "BENCH_DATA_ROOT"
 FILE = "bench.toml"
@@ -131,7 +131,7 @@ def _file(file: Path) -> Source:
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8")).get("data_roots", {})
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise BadInput(f"{file} is not readable TOML: {' '.join(str(error).split())}; correct the file.") from error
+        raise BadInput(f"{file} is not readable TOML: {one_line(error)}; correct the file.") from error
     if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
         raise BadInput(f'{file}: [data_roots] takes lines like coco = "DIR" and parent = "DIR"; correct it.')
     folders = {name.lower(): _absolute(value, file.parent) for name, value in table.items()}

@@ -44,14 +44,13 @@ class DrawSampler:
 
     The batch of step s (all ranks') holds the draws s·B … s·B + B − 1, of which rank r of w takes r, r + w, …. So what
     is drawn, and with it every random choice, does not depend on the number of ranks. The rest of an epoch that fills
-    no batch is left out; with `drop_last=False` it is a smaller batch (for some ranks it may be empty).
+    no batch is left out.
 
     Args:
         length: images in the data set.
         batch_size_per_rank: B / w.
         seed: decides the permutations, together with the epoch.
         start_step: the first step to yield, counted over all epochs.
-        drop_last: whether an epoch has whole batches only.
 
     Raises BadInput when the data set holds no whole batch.
     """
@@ -64,12 +63,10 @@ class DrawSampler:
         start_step: int = 0,
         rank: int = 0,
         world: int = 1,
-        drop_last: bool = True,
     ) -> None:
         self.length, self.seed, self.start_step, self.rank, self.world = length, seed, start_step, rank, world
         self.batch_size = batch_size_per_rank * world
-        self.steps = steps_per_epoch(length, self.batch_size) if drop_last else -(-length // self.batch_size)
-        self.drawn = self.steps * self.batch_size if drop_last else length  # in an epoch
+        self.steps = steps_per_epoch(length, self.batch_size)
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for share in self.shares():
@@ -77,18 +74,13 @@ class DrawSampler:
 
     def shares(self) -> Iterator[Share]:
         """Yield the same in arrays, without an object for each image."""
+        places = np.arange(self.rank, self.batch_size, self.world)
         epoch, within = divmod(self.start_step, self.steps)
         while True:
             order = generator(self.seed, "epoch", epoch).permutation(self.length)
-            for step in range(within, self.steps):
-                end = min((step + 1) * self.batch_size, self.drawn)
-                positions = np.arange(step * self.batch_size + self.rank, end, self.world)
-                yield Share(
-                    step=epoch * self.steps + step,
-                    images=order[positions],
-                    draws=epoch * self.drawn + positions,
-                    places=positions - step * self.batch_size,
-                )
+            for number in range(within, self.steps):
+                step, images = epoch * self.steps + number, order[number * self.batch_size + places]
+                yield Share(step, images, draws=step * self.batch_size + places, places=places)
             epoch, within = epoch + 1, 0
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from bench.config.config_files import config_files, find, mmseg_config, read
 from bench.config.load import load_recipe, load_task, nest, parse_assignments, route
-from bench.config.objective_source import classes_of, objectives, plugins
+from bench.config.objective_source import GROUP, classes_of, objectives
 from bench.config.recipe import Profile
 from bench.errors import BadInput, nearest
+from bench.plugins import entries
 
 
 def inventory() -> dict[str, dict[str, str]]:
@@ -19,7 +20,7 @@ def inventory() -> dict[str, dict[str, str]]:
     return {
         "pretrain": {name: _first_line(file) for name, file in config_files("pretrain_configs").items()},
         "downstream": {name: _first_line(file) for name, file in config_files("downstream_configs").items()},
-        "objectives": {name: _objective(name) for name in [*objectives(), *plugins()]},
+        "objectives": {name: _objective(name) for name in [*objectives(), *entries(GROUP)]},
     }
 
 

@@ -1,4 +1,4 @@
-"""Walk a grid on this machine: each stage as a process of its own, so that a crash stays local."""
+"""Walk a grid on this machine: each stage in its own process, so that a crash stays local."""
 
 from __future__ import annotations
 
@@ -8,21 +8,27 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Literal, NoReturn
 
 from bench.allocator import started_with
+from bench.config.tasks import stage_kind
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.grid import Grid
 from bench.execute.stage_file import write_stage
+from bench.execute.stage_server import ForkedStage, StageServer, can_fork
 from bench.plan import Stage
 
 PATIENCE_SECONDS = 120  # for a stage to write its last checkpoint after Ctrl-C
 OVER = MoreToDo.exit_code
 LEAST_SECONDS = 5.0  # that must be left for another stage to start
 POLL_SECONDS = 0.1  # between two looks at the clock
+
+Process = subprocess.Popen[bytes] | ForkedStage
+Start = Callable[[Path, int], Process]  # of a stage's folder and the number of GPUs
 
 clock = time.monotonic  # seconds; what `until` is measured by
 
@@ -38,24 +44,8 @@ def run_grid(
     MoreToDo when the time was over before all was done.
     """
     to_do, folders = prepare(grid, unreadable)
-    failed: dict[str, int] = {}  # fingerprint -> exit code
-    for number, stage in enumerate(to_do, 1):
-        broken = next((parent for parent in stage.parents.values() if parent.fingerprint in failed), None)
-        title = f"[{number}/{len(to_do)}] {stage.title}"
-        if broken is not None:
-            print(f"{title}: not run, {broken.title} failed", flush=True)
-            failed[stage.fingerprint] = failed[broken.fingerprint]
-            continue
-        if until is not None and until - clock() < LEAST_SECONDS:
-            raise MoreToDo(f"The time is over before {stage.title}.")
-        print(title, flush=True)
-        code = run_folder(folders[stage.fingerprint], gpus, until)
-        if code == OVER:
-            raise MoreToDo(f"The time is over; {stage.title} goes on from its last checkpoint.")
-        if code == Interrupted.exit_code:
-            raise Interrupted(f"{stage.title} was interrupted; its last checkpoint stays.")
-        if code:
-            failed[stage.fingerprint] = code
+    with _starter(to_do) as start:
+        failed = _walk(to_do, folders, gpus, until, start)
     report(to_do, failed)
 
 
@@ -84,33 +74,77 @@ def report(to_do: Sequence[Stage], failed: Mapping[str, int]) -> None:
         raise BadInput(message) if set(failed.values()) == {BadInput.exit_code} else StageFailed(message)
 
 
-def run_folder(folder: Path, gpus: int, until: float | None = None) -> int:
-    """Run `bench stage` in a process and return its exit code, or OVER if it was stopped because the time was over.
+def _walk(
+    to_do: Sequence[Stage], folders: Mapping[str, Path], gpus: int, until: float | None, start: Start
+) -> dict[str, int]:
+    """Run stages in order, and return the exit codes of those that failed by their fingerprints."""
+    failed: dict[str, int] = {}  # fingerprint -> exit code
+    for number, stage in enumerate(to_do, 1):
+        broken = next((parent for parent in stage.parents.values() if parent.fingerprint in failed), None)
+        title = f"[{number}/{len(to_do)}] {stage.title}"
+        if broken is not None:
+            print(f"{title}: not run, {broken.title} failed", flush=True)
+            failed[stage.fingerprint] = failed[broken.fingerprint]
+            continue
+        if until is not None and until - clock() < LEAST_SECONDS:
+            raise MoreToDo(f"The time is over before {stage.title}.")
+        print(title, flush=True)
+        code = run_folder(folders[stage.fingerprint], gpus, until, start)
+        if code == OVER:
+            raise MoreToDo(f"The time is over; {stage.title} goes on from its last checkpoint.")
+        if code == Interrupted.exit_code:
+            raise Interrupted(f"{stage.title} was interrupted; its last checkpoint stays.")
+        if code:
+            failed[stage.fingerprint] = code
+    return failed
+
+
+def start_fresh(folder: Path, gpus: int) -> subprocess.Popen[bytes]:
+    """Start `bench stage` as a fresh process, in a session of its own."""
+    command = [sys.executable, "-m", "bench", "stage", str(folder), "--gpus", str(gpus)]
+    return subprocess.Popen(command, start_new_session=True, env=started_with(os.environ))
+
+
+@contextmanager
+def _starter(stages: Sequence[Stage]) -> Iterator[Start]:
+    """Yield what starts these stages: a server that has imported what they need, where that is possible and pays."""
+    if len(stages) < 2 or not can_fork():
+        yield start_fresh
+        return
+    kinds = {stage_kind(stage.kind, stage.config).run.partition(":") for stage in stages}
+    modules = sorted(module for module, colon, _ in kinds if colon and module.startswith("bench."))
+    with StageServer(modules, started_with(os.environ)) as server:
+        yield server.start
+
+
+def run_folder(folder: Path, gpus: int, until: float | None = None, start: Start = start_fresh) -> int:
+    """Run a stage in a process and return its exit code, or OVER if it was stopped because the time was over.
 
     A signal that asks us to stop is passed on, and its end awaited.
     """
-    command = [sys.executable, "-m", "bench", "stage", str(folder), "--gpus", str(gpus)]
-    process = subprocess.Popen(command, start_new_session=True, env=started_with(os.environ))
+    process = None
 
     def stop(_number: int, _frame: FrameType | None) -> NoReturn:
         raise KeyboardInterrupt
 
     before = signal.signal(signal.SIGTERM, stop)
     try:
+        process = start(folder, gpus)
         while until is None or clock() < until:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(None if until is None else POLL_SECONDS)
         return OVER if _stop(process) else 0  # it may have ended by itself meanwhile
     except KeyboardInterrupt:
-        _stop(process)
+        if process is not None:
+            _stop(process)
         return Interrupted.exit_code
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> int:
+def _stop(process: Process) -> int:
     """Ask a stage to stop, wait for its last checkpoint, and return its exit code."""
-    # The stage has a session of its own, so that Ctrl-C reaches it once, from here.
+    # The stage has a process group of its own, so that Ctrl-C reaches it once, from here.
     os.killpg(process.pid, signal.SIGINT)
     try:
         return process.wait(PATIENCE_SECONDS)

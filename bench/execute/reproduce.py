@@ -23,12 +23,12 @@ from bench.execute.speed import (
     known,
     length_of,
     logged,
-    readings,
     steps_of,
     task_seconds,
     time_steps,
 )
 from bench.plan import Stage
+from bench.train.metrics_log import read_metrics
 
 UNKNOWN = "unknown before the first step"
 
@@ -87,7 +87,7 @@ class Run:
         recipe, length = self.pretrain.recipe, length_of(self.pretrain, self.grid.roots)
         if length is None:
             return None
-        lines = readings(self.folder) if self.state == "begun" else []
+        lines = read_metrics(self.folder) if self.state == "begun" else []
         done = int(lines[-1]["step"]) if lines else 0
         return (recipe.epochs * steps_of(recipe, length) - done) * recipe.batch_size
 

@@ -5,7 +5,6 @@ What was timed is kept in `speeds.json` of the work folder, by machine, so that 
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import shutil
@@ -13,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 from bench.config.recipe import CheckpointSettings, DiagnosticsSettings, Recipe, ScheduleSettings
 from bench.data.sets import pretraining_index
@@ -22,9 +20,10 @@ from bench.execute import local
 from bench.execute.grid import Grid
 from bench.execute.local import OVER, run_folder
 from bench.execute.stage_file import write_stage
-from bench.files import write_text
+from bench.files import read_json, write_text
 from bench.plan import Stage, digest, hashed_settings
 from bench.record import environment
+from bench.train.metrics_log import read_metrics
 
 FILE = "speeds.json"  # {machine: {key of a recipe: fields of its Speed}}
 STEPS = 30  # that are timed
@@ -78,7 +77,7 @@ def key_of(recipe: Recipe) -> str:
 
 def known(recipe: Recipe, work_dir: Path, gpus: int) -> Speed | None:
     """Return the speed that was timed on this machine before, if it was."""
-    stored = _stored(work_dir / FILE)
+    stored = read_json(work_dir / FILE)
     timed = stored and stored.get(machine(gpus), {}).get(key_of(recipe))
     return Speed(**timed) if timed else None
 
@@ -89,17 +88,8 @@ def logged(folder: Path) -> Speed | None:
     return Speed(median(values), "from its own log") if len(values) > 1 else None
 
 
-def readings(folder: Path) -> list[dict[str, Any]]:
-    """Return what a pretraining has logged so far; [] before that."""
-    lines = []
-    with contextlib.suppress(OSError, ValueError):  # a last line that is only half written
-        for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-            lines.append(json.loads(line))
-    return lines
-
-
 def _rates(folder: Path) -> list[float]:
-    return [line["images_per_second"] for line in readings(folder) if "images_per_second" in line]
+    return [line["images_per_second"] for line in read_metrics(folder) if "images_per_second" in line]
 
 
 def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_SECONDS) -> Speed:
@@ -142,7 +132,7 @@ def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_S
         settled = values[len(values) // 3 or 1 :]  # the first steps compile and warm up
         steps = len(settled) * EVERY
         speed = Speed(round(median(settled), 1), f"from {steps} steps of {recipe.name} timed here")
-    stored = _stored(grid.work_dir / FILE)
+    stored = read_json(grid.work_dir / FILE)
     stored.setdefault(machine(gpus), {})[key_of(recipe)] = asdict(speed)
     write_text(grid.work_dir / FILE, json.dumps(stored, indent=1) + "\n")
     return speed
@@ -152,19 +142,9 @@ def task_seconds(work_dir: Path, stages: Sequence[Stage]) -> float | None:
     """Return how long tasks of these names took before in this work folder, in sum; None where one never ran."""
     total = 0.0
     for stage in stages:
-        took = []
-        for file in work_dir.glob(f"{stage.kind}/*--{stage.config.name}-s*/done.json"):
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                took.append(float(json.loads(file.read_text(encoding="utf-8"))["wall_seconds"]))
+        done = map(read_json, work_dir.glob(f"{stage.kind}/*--{stage.config.name}-s*/done.json"))
+        took = [float(one["wall_seconds"]) for one in done if "wall_seconds" in one]
         if not took:
             return None
         total += median(took)
     return total
-
-
-def _stored(file: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

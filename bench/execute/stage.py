@@ -22,7 +22,7 @@ from bench import allocator
 from bench.config.kinds import StageKind
 from bench.config.recipe import Recipe
 from bench.config.tasks import Task
-from bench.errors import BadInput, Interrupted, StageFailed
+from bench.errors import BadInput, Interrupted, StageFailed, one_line
 from bench.execute.recording import history_of, peak_memory_mib, record_of
 from bench.execute.stage_file import (
     Done,
@@ -144,8 +144,7 @@ def _reported(folder: Path, stage: StageFile) -> Iterator[None]:
     except Exception as error:
         report = folder / "error.log"
         write_text(report, traceback.format_exc() + "\n")
-        reason = " ".join(str(error).split())[:300]
-        raise StageFailed(f"{stage.title}: {type(error).__name__}: {reason} (traceback: {report})") from error
+        raise StageFailed(f"{stage.title}: {one_line(error, kind=True)} (traceback: {report})") from error
 
 
 def _function(kind: type[StageKind]) -> Callable[[Job], dict[str, Any]]:

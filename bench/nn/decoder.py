@@ -19,8 +19,8 @@ def doublings(start: int, size: int) -> int:
     return times
 
 
-def map_decoder(in_dim: int, times: int, width: int, out_dim: int = 3) -> nn.Sequential:
-    """Return N×in_dim×h×w -> N×out_dim×(h·2^times)×(w·2^times), without a last non-linearity.
+def map_decoder(in_dim: int, times: int, width: int) -> nn.Sequential:
+    """Return N×in_dim×h×w -> N×3×(h·2^times)×(w·2^times), without a last non-linearity.
 
     Each doubling is nearest-neighbour, then a 3×3 convolution, batch norm, ReLU: unlike transposed convolutions it has
     no checkerboard (Odena et al. 2016). Channels halve each time and end at `width`.
@@ -29,7 +29,7 @@ def map_decoder(in_dim: int, times: int, width: int, out_dim: int = 3) -> nn.Seq
     for after in [width * 2**i for i in reversed(range(times))]:
         layers += [nn.Upsample(scale_factor=2, mode="nearest"), *_block(in_dim, after, 3)]
         in_dim = after
-    return nn.Sequential(*layers, nn.Conv2d(in_dim, out_dim, 3, padding=1))
+    return nn.Sequential(*layers, nn.Conv2d(in_dim, 3, 3, padding=1))
 
 
 def decoder_to_stride4(in_dim: int, hidden_dim: int, out_dim: int) -> nn.Sequential:
@@ -49,8 +49,8 @@ def _block(before: int, after: int, kernel: int) -> tuple[nn.Module, ...]:
     return convolution, nn.BatchNorm2d(after), nn.ReLU(inplace=True)
 
 
-def vector_decoder(in_dim: int, size: int, width: int, out_dim: int = 3) -> nn.Sequential:
-    """Return N×in_dim -> N×out_dim×size×size: a linear layer to 4×4, then `map_decoder`.
+def vector_decoder(in_dim: int, size: int, width: int) -> nn.Sequential:
+    """Return N×in_dim -> N×3×size×size: a linear layer to 4×4, then `map_decoder`.
 
     Raises BadInput unless size is 4 times a power of two.
     """
@@ -61,7 +61,7 @@ def vector_decoder(in_dim: int, size: int, width: int, out_dim: int = 3) -> nn.S
         nn.Unflatten(1, (start, 4, 4)),
         nn.BatchNorm2d(start),
         nn.ReLU(inplace=True),
-        *map_decoder(start, times, width, out_dim),
+        *map_decoder(start, times, width),
     )
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput, nearest_or_all
 from bench.nn.seeding import seeded
 
 ARCHITECTURES = {
@@ -46,8 +46,7 @@ class Encoder(ResNet):
     def __init__(self, arch: str = "resnet50", seed: int = 0, stem: str = "imagenet") -> None:
         check_stem(stem)
         if arch not in ARCHITECTURES:
-            hint = nearest(arch, ARCHITECTURES) or f"; known: {', '.join(ARCHITECTURES)}."
-            raise BadInput(f"Unknown architecture {arch!r}{hint}")
+            raise BadInput(f"Unknown architecture {arch!r}{nearest_or_all(arch, ARCHITECTURES)}")
         block, layers = ARCHITECTURES[arch]
         with seeded(seed, "encoder"):
             super().__init__(block, list(layers))
@@ -121,5 +120,4 @@ def check_positions(encoder: Encoder, view_size: int) -> None:
 def check_stem(stem: str) -> None:
     """Raise BadInput for an unknown stem."""
     if stem not in STEMS:
-        hint = nearest(stem, STEMS) or f"; known: {', '.join(STEMS)}."
-        raise BadInput(f"Unknown stem {stem!r}{hint}")
+        raise BadInput(f"Unknown stem {stem!r}{nearest_or_all(stem, STEMS)}")

@@ -5,10 +5,9 @@ Claim:     about 65.9 % ImageNet linear top-1 against SimCLR's 61.8 % (from memo
 Paper:     Yeh et al., "Decoupled Contrastive Learning" (ECCV 2022).
 Equation:  loss = mean over both views and all images of −s_i⁺/τ + log Σ e^{s/τ}, the sum over the 2N − 2 views of
            other images, of all ranks; s = cosine of projections z = g(f(v)). It can be negative.
-           Small crops enter as in `simclr`.
 Reference: raminnakhli/Decoupled-Contrastive-Learning; there one direction, and the caller normalises.
 Departs from it: both directions, as the paper has it; with gradient accumulation negatives are the micro-batch's.
-           The paper has no small crops; they are SwAV's (Caron et al., NeurIPS 2020).
+           The paper has no small crops; they are those of `simclr`.
 """
 
 from __future__ import annotations

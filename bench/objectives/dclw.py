@@ -5,11 +5,10 @@ Claim:     none for ImageNet that is reproduced here; lightly reports 64.5 % aft
 Paper:     Yeh et al., "Decoupled Contrastive Learning" (ECCV 2022).
 Equation:  loss = mean over both views and all images of −w_i·s_i⁺/τ + log Σ e^{s/τ}, the sum as in DCL;
            w_i = 2 − e^{s_i⁺/σ} / mean_j e^{s_j⁺/σ} over all images of all ranks, without gradient.
-           Small crops enter as in `simclr`.
 Reference: lightly's DCLWLoss; raminnakhli/Decoupled-Contrastive-Learning has the same values, but lets gradient
            through w.
 Departs from it: with gradient accumulation negatives and the mean in w are the micro-batch's.
-           The paper has no small crops; they are SwAV's (Caron et al., NeurIPS 2020), weighted by the same rule.
+           The paper has no small crops; they are those of `simclr`, weighted by the same rule.
 """
 
 from __future__ import annotations

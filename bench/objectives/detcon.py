@@ -137,6 +137,7 @@ class DetCon(MovingCopies):
     """DetCon: contrast between regions of images, from annotated masks or segments of similar colour."""
 
     full_views = staticmethod(SIMCLR_VIEWS)
+    crops_apart = True
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
 
     def __init__(
@@ -164,7 +165,7 @@ class DetCon(MovingCopies):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose map is a single position: it has one region; and crops that are not smaller."""
-        self.check_smaller(view_size)
+        super().check(batch_size, view_size)
         check_positions(self.encoder, view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

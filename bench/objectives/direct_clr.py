@@ -35,6 +35,7 @@ class DirectCLR(SmallCrops):
 
     needs_several_for = "negatives, which are other images"
     full_views = staticmethod(SIMCLR_VIEWS)
+    crops_apart = True
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
 
     def __init__(
@@ -49,11 +50,6 @@ class DirectCLR(SmallCrops):
         if d0 > encoder.feature_dim:
             raise BadInput(f"objective.d0 is {d0}; set it within 1 and the {encoder.feature_dim} features.")
         self.d0, self.temperature = d0, temperature
-
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a batch without negatives, and crops that are not smaller than the views."""
-        super().check(batch_size, view_size)
-        self.check_smaller(view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""

@@ -4,11 +4,10 @@ Claim:     with hard negatives picked explicitly, a large temperature works, too
 Paper:     Wang and Liu, "Understanding the Behaviour of Contrastive Loss" (CVPR 2021), L_hard.
 Equation:  loss = mean over both views and all images of −log e^{s⁺/τ} / (e^{s⁺/τ} + Σ e^{s⁻/τ}), the sum over negatives
            with s⁻ ≥ s_α, the upper quantile α of that anchor's 2N − 2 negatives (of all ranks), without gradient.
-           Small crops enter as in `simclr`.
 Reference: none public.
 Departs from it: two views and a batch, where the paper has a memory of all images and chooses α for each data set;
            hard_share = 0.1 is our choice, and at least one negative is kept. The paper has no small crops; they are
-           SwAV's (Caron et al., NeurIPS 2020).
+           those of `simclr`.
 """
 
 from __future__ import annotations

@@ -72,6 +72,7 @@ class PixPro(MovingCopies):
 
     full_views = staticmethod(BYOL_VIEWS)
     crops_like = View()
+    crops_apart = True
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
 
     def __init__(
@@ -97,7 +98,7 @@ class PixPro(MovingCopies):
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose map is a single position, and crops that are not smaller than the views."""
-        self.check_smaller(view_size)
+        super().check(batch_size, view_size)
         check_positions(self.encoder, view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

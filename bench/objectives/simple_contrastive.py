@@ -6,10 +6,9 @@ Paper:     Wang and Liu, "Understanding the Behaviour of Contrastive Loss" (CVPR
 Equation:  loss = mean over both views and all images of −s_i⁺ + λ·mean s⁻ over the 2N − 2 views of other images, of all
            ranks; s = cosine of projections. Up to scale, InfoNCE as τ → ∞ (for λ = 1). There is no temperature.
            With hard_share < 1 the mean is over that share of the anchor's hardest negatives.
-           Small crops enter as in `simclr`.
 Reference: none public.
 Departs from it: two views and a batch, where the paper has a memory of all images; λ is of the mean over negatives,
-           there of their sum. The paper has no small crops; they are SwAV's (Caron et al., NeurIPS 2020).
+           there of their sum. The paper has no small crops; they are those of `simclr`.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from bench.objectives.base import Objective
 class SmallCrops(Objective):
     """An objective that takes small crops of an image beside its full views; by default there are none."""
 
+    crops_apart: ClassVar[bool] = False  # whether crops must be smaller than the full views
     crops_like: ClassVar[View | None] = None  # a view that small crops are drawn like; None: the first full one
 
     def __init__(
@@ -44,9 +45,10 @@ class SmallCrops(Objective):
         """
         return LOCAL_CROPS(like, self.crops, self.crop_size, self.crop_scale, overlap)
 
-    def check_smaller(self, view_size: int) -> None:
-        """Refuse crops that are not smaller than the full views: they would go through networks with them. BadInput."""
-        if self.crops and self.crop_size >= view_size:
+    def check(self, batch_size: int, view_size: int) -> None:
+        """Refuse crops as large as the full views too, where these would go through the networks in one batch."""
+        super().check(batch_size, view_size)
+        if self.crops_apart and self.crops and self.crop_size >= view_size:
             raise BadInput(
                 f"objective.crop_size is {self.crop_size}, no smaller than the views; set it below view_size, "
                 f"{view_size}."

@@ -26,6 +26,7 @@ class TwoViewContrast(SmallCrops):
 
     needs_several_for = "negatives, which are other images"
     full_views = staticmethod(SIMCLR_VIEWS)
+    crops_apart = True
 
     def __init__(
         self,
@@ -41,11 +42,6 @@ class TwoViewContrast(SmallCrops):
         super().__init__(encoder, **small_crops)
         sizes = {"layers": projector_layers, "hidden_dim": hidden_dim, "projection_dim": projection_dim}
         self.projector = simclr_projector(encoder, projector, rank=projector_rank, **sizes)
-
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a batch without negatives, and crops that are not smaller than the views."""
-        super().check(batch_size, view_size)
-        self.check_smaller(view_size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""

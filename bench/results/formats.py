@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import html
-import io
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.errors import BadInput, nearest
-from bench.results.sections import Cell, Column, Row, Section
+from bench.errors import BadInput, nearest_or_all
+from bench.results.sections import EMPTY, Cell, Column, Row, Section
 
 SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex", "html": "html"}
 
 ORIGIN = "Derived from the records by bench table; never edited."
-EMPTY = "–"
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,7 @@ def render(sections: Sequence[Section], format: str, heading: Heading = TRANSFER
     """
     writers = {"markdown": _markdown, "csv": _csv, "latex": _latex, "html": _html}
     if format not in writers:
-        raise BadInput(f"Unknown format {format!r}{nearest(format, writers) or '; known: ' + ', '.join(writers) + '.'}")
+        raise BadInput(f"Unknown format {format!r}{nearest_or_all(format, writers)}")
     return writers[format](sections, heading)
 
 
@@ -164,17 +161,15 @@ def _html(sections: Sequence[Section], heading: Heading) -> str:
 
 def _csv(sections: Sequence[Section], _heading: Heading) -> str:
     """One line a row, the union of all columns; values rounded to six decimals."""
+    import pandas as pd
+
     lines: list[dict[str, str]] = []
     for section in sections:
         for row in section.rows:
             line = {"section": section.key, "published": "yes" if row.published else "no"}
             lines.append(line | dict(zip(section.leading, row.leading, strict=True)) | _csv_cells(section, row))
-    fields = list(dict.fromkeys(["section", "published", *(name for line in lines for name in line)]))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fields, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return text.getvalue()
+    fields = dict.fromkeys(["section", "published", *(name for line in lines for name in line)])
+    return pd.DataFrame(lines, columns=list(fields)).to_csv(index=False, lineterminator="\n")
 
 
 def _csv_cells(section: Section, row: Row) -> dict[str, str]:

@@ -18,13 +18,11 @@ from bench.results.columns import Place, columns_of
 from bench.results.differences import base_of, best_marked, compared, to_baseline
 from bench.results.frame import RECIPE, WAY, long_frame
 from bench.results.published import PublishedRow
-from bench.results.sections import Cell, Column, Line, Row, Section
+from bench.results.sections import EMPTY, Cell, Column, Line, Row, Section
 from bench.results.statistics import summarise
 
 if TYPE_CHECKING:
     import pandas as pd
-
-EMPTY = "–"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from bench.results.statistics import Summary, Verdict
 
 TITLES = {"full": "Full schedules", "mini": "Profile mini", "smoke": "Profile smoke (rendered scenes; no evidence)"}
 
+EMPTY = "–"  # stands for a value or a text that there is none of
+
 
 @dataclass(frozen=True)
 class Column:

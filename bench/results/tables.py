@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.config.studies import Table, reference_folder, tables_of
-from bench.errors import BadInput, nearest
+from bench.errors import BadInput, nearest, writing_to
 from bench.files import write_text
 from bench.record import Record, read_all
 from bench.results.formats import RESOURCES, SUFFIXES, TRANSFER, Heading, render
@@ -129,15 +129,10 @@ def write_tables(results_dir: Path, pages: Sequence[Page] | None = None) -> list
     """
     folder = results_dir / "tables"
     texts = _files(results_dir, pages_of(results_dir) if pages is None else pages)
-    try:
+    with writing_to(folder, "--results-dir"):
         folder.mkdir(parents=True, exist_ok=True)
         for file, text in texts.items():
             write_text(file, text)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise BadInput(
-            f"Cannot write to {folder} ({reason}); correct its permissions or give another --results-dir."
-        ) from error
     return list(texts)
 
 

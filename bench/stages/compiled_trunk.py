@@ -7,6 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from bench.errors import one_line
+from bench.nn.compiling import compile_fixed
+
 # GFLOP of a forward at 224×224, for comparing the work of architectures.
 GFLOP = {"resnet18": 3.6, "resnet50": 8.2}
 STEM_WORK = {"imagenet": 1, "stl": 4, "cifar": 16}  # what finer maps multiply it by, but for the stem's own share
@@ -40,13 +43,12 @@ def compile_frozen(network: nn.Module, example: Tensor) -> Callable[[Tensor], Te
     """
     import torch._inductor.config as inductor  # a second
 
-    program = torch.compile(network, dynamic=False)
+    program = compile_fixed(network)
     try:
         # As an option of torch.compile, freezing comes too late for the convolutions to be packed and fused.
         with inductor.patch(freezing=True), torch.inference_mode():
             program(example)
     except Exception as error:  # no compiler, no headers, an operator that is not known: the remedy is the same
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        print(f"the trunk is not compiled ({type(error).__name__}: {reason}); it runs all the same, slower", flush=True)
+        print(f"the trunk is not compiled ({one_line(error, kind=True)}); it runs all the same, slower", flush=True)
         return None
     return program

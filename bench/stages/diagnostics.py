@@ -22,7 +22,7 @@ from bench.convert.proof import load_proven
 from bench.data.images import EvalDataset, ViewDataset, in_order
 from bench.data.sets import index, pretraining_index
 from bench.data.views import SIMCLR_VIEWS, normalised
-from bench.errors import BadInput, StageFailed
+from bench.errors import BadInput, StageFailed, one_line
 from bench.files import write_text
 from bench.nn.representation import spectrum
 from bench.objectives.base import Objective
@@ -96,8 +96,7 @@ def restored(job: Job) -> Objective:
     try:
         objective.load_state_dict(read(file)["objective"])
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:200]
-        raise BadInput(f"{file} does not fit its recipe ({reason}); run its pretrain stage again.") from error
+        raise BadInput(f"{file} does not fit its recipe ({one_line(error)}); run its pretrain stage again.") from error
     return objective
 
 

@@ -139,7 +139,7 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
     settings = task.model_dump_json(exclude={"name", "summary", "source"} | MACHINE_KEYS)
     about = {"trunk": trunk.hash, "task": settings, "seed": str(job.seed), "images": str(images)}
     start, skipped = _resume(job.folder / HEADS, heads, about)
-    ranks.barrier()  # until all have read the file that the first will write
+    ranks.sums(0)  # returns when all ranks have read the file, which the first will write
     peak = torch.tensor(task.learning_rates)
     if task.optimizer == "sgd":
         peak *= task.batch_size / 256

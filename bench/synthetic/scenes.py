@@ -10,8 +10,6 @@ from bench.synthetic import traffic
 from bench.synthetic.canvas import Canvas, blend, smooth
 from bench.synthetic.street import Street
 
-EXTRAS = ("wall", "fence", "truck", "bus", "train", "motorcycle", "terrain", "parking")
-
 
 def paint_street(
     canvas: Canvas, rng: np.random.Generator, extras: Sequence[str] = (), ego: bool = True, busy: float = 1.0
@@ -19,7 +17,8 @@ def paint_street(
     """Paint a street scene, the far before the near.
 
     Args:
-        extras: of EXTRAS, what there is besides cars, people, trees, poles, lights and signs.
+        extras: of wall, fence, truck, bus, train, motorcycle, terrain and parking, what there is besides cars, people,
+            trees, poles, lights and signs.
         ego: whether the camera's own car is seen at the bottom.
         busy: how many people and cars, 1 for some.
     """

@@ -1,4 +1,5 @@
-"""Checkpoints that are written while training goes on: a copy of the state on the host, and a thread that writes it.
+"""Checkpoints that are written while training goes on: a copy of the state on the host, and a thread that writes it;
+and what a run with several ranks does when one cannot be written.
 
 A thread, not a process: it ends with its process, so that nothing writes on into a folder that the next run has taken
 up, and its copy may lie in pinned memory.
@@ -10,12 +11,14 @@ import copy
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from bench.errors import StageFailed
 from bench.train.checkpoint import write
+from bench.train.distributed import Ranks
 
 
 class HostCopy:
@@ -98,3 +101,47 @@ class Writer:
                 write(file, content)
         except BaseException as error:
             self._failure = error
+
+
+class Saving:
+    """Writes a run's checkpoints. Leaving the `with` block waits for the last one, and raises what went wrong with it.
+
+    A subclass hands its files to `writer`, and words what follows from one that could not be written.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks, self.writer = ranks, Writer()
+        self._failure: Exception | None = None  # what went wrong with the writing, until it was raised
+
+    def explain(self, error: StageFailed) -> str:
+        """Return a message for a person: the error, which checkpoint stays, and the remedy."""
+        raise NotImplementedError
+
+    def finish_writing(self) -> None:
+        """Wait until what was saved lies on the disk. All ranks call it, and none leaves it before all are here.
+
+        Raises StageFailed on all ranks when it could not be written.
+        """
+        failure, self._failure = self.wait(), None
+        if self.ranks.sums(int(failure is not None))[0]:
+            raise failure or StageFailed("The first process could not write the checkpoint; its message says why.")
+
+    def wait(self) -> Exception | None:
+        """Wait for the writer, and return what went wrong and was not raised yet; other ranks need not ask."""
+        try:
+            self.writer.wait()
+        except StageFailed as error:
+            self._failure = StageFailed(self.explain(error))
+            self._failure.__cause__ = error
+        except Exception as error:
+            self._failure = error
+        return self._failure
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        failure = self.wait()
+        if failure is not None:
+            besides = f" Besides, {error}" if error is not None else ""
+            raise StageFailed(f"{failure}{besides}") from (error or failure)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.convert.checkpoint_file import read_checkpoint
-from bench.errors import BadInput, StageFailed
+from bench.errors import BadInput, StageFailed, one_line
 from bench.files import replacing
 
 FORMAT = 1
@@ -63,7 +63,7 @@ def _reason(error: BaseException) -> str:
     said = error
     while not isinstance(said, OSError) and (said.__context__ or said.__cause__):
         said = said.__cause__ or said.__context__ or said
-    return (isinstance(said, OSError) and said.strerror) or " ".join(str(error).split())[:120]
+    return (isinstance(said, OSError) and said.strerror) or one_line(error)
 
 
 def assert_finite(objective: nn.Module, optimizer: torch.optim.Optimizer, step: int, last_good: str) -> None:

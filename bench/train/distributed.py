@@ -30,11 +30,6 @@ class Ranks:
         """Whether this is the process that writes files."""
         return self.rank == 0
 
-    def barrier(self) -> None:
-        """Wait until every rank is here."""
-        if self.world > 1:
-            dist.barrier(group=self.control)
-
     def sums(self, *numbers: int) -> tuple[int, ...]:
         """Return each number summed over the ranks (on the host, without waiting for the device)."""
         if self.world == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,5 +69,9 @@ def _step_of(line: str) -> float:
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of a run's log."""
-    return [json.loads(line) for line in (folder / FILE).read_text(encoding="utf-8").splitlines()]
+    """Return the whole lines of a run's log: what it has logged so far, [] before that."""
+    file, lines = folder / FILE, []
+    with suppress(OSError, ValueError):  # a last line that is only half written
+        for line in file.read_text(encoding="utf-8").splitlines():
+            lines.append(json.loads(line))
+    return lines

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from bench.config.recipe import DiagnosticsSettings, Recipe
 from bench.data.held_out import HeldOut
 from bench.data.views import normalised
-from bench.errors import StageFailed
+from bench.errors import StageFailed, one_line
 from bench.losses.uniformity import alignment
 from bench.nn.representation import (
     centred,
@@ -30,7 +30,7 @@ from bench.nn.representation import (
     tolerance,
 )
 from bench.train.distributed import Ranks
-from bench.train.metrics_log import FILE, read_metrics
+from bench.train.metrics_log import read_metrics
 from bench.train.precision import is_bf16
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class Diagnostics:
 
     def resume(self, folder: Path, start: int) -> None:
         """Go on counting checks in a row from the log of a run that stands at step `start`."""
-        if self._load is None or not start or not (folder / FILE).is_file():
+        if self._load is None or not start:
             return
         rows = [line[ROW] for line in read_metrics(folder) if ROW in line]
         self._row = int(rows[-1]) if rows else 0
@@ -85,11 +85,8 @@ class Diagnostics:
             # A run of days must not end because looking at it went wrong, unless it was asked to end by what is seen.
             if self.settings.guard == "stop":
                 raise
-            reason = " ".join(str(error).split())[:200]
-            print(
-                f"{self.recipe.name}: no diagnostics from here on ({type(error).__name__}: {reason}); the run goes on",
-                flush=True,
-            )
+            why = one_line(error, kind=True)
+            print(f"{self.recipe.name}: no diagnostics from here on ({why}); the run goes on", flush=True)
             self._load = None
             return {}
         values = {f"diagnostics/{name}/{key}": value for name, some in measured.items() for key, value in some.items()}

@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 import torch
 from pydantic import BaseModel
 
-from bench.files import write_text
+from bench.files import read_json, write_text
 
 Concrete = Literal["float32", "bf16"]
 Config = TypeVar("Config", bound=BaseModel)
@@ -77,8 +77,5 @@ def resolve(config: Config, folder: Path, *, starting: bool = True) -> Config:
 
 def _kept(folder: Path) -> Concrete | None:
     """What `auto` was when the stage began, or None if that was not kept."""
-    try:
-        choice = json.loads((folder / FILE).read_text(encoding="utf-8"))["auto"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    choice = read_json(folder / FILE).get("auto")
     return choice if choice in ("float32", "bf16") else None

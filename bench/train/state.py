@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from bench.config.recipe import Recipe
-from bench.errors import BadInput, StageFailed
-from bench.train.background import Writer
+from bench.errors import BadInput, StageFailed, one_line
+from bench.train.background import Saving
 from bench.train.checkpoint import LAST, assert_finite, epoch_file, read
 from bench.train.distributed import Ranks
 from bench.train.meter import Meter
@@ -32,10 +32,10 @@ def identity(recipe: Recipe, seed: int, steps_per_epoch: int) -> dict[str, Any]:
     }
 
 
-class State:
+class State(Saving):
     """A run's weights (`objective` is the module without DDP), optimizer and counts, and where they are kept.
 
-    With `background`, checkpoints are written while training goes on. Leaving the `with` block waits for the last one.
+    With `background`, checkpoints are written while training goes on.
     """
 
     def __init__(
@@ -47,7 +47,8 @@ class State:
         ranks: Ranks,
         background: bool = False,
     ) -> None:
-        self.folder, self.run, self.ranks = folder, dict(run), ranks
+        super().__init__(ranks)
+        self.folder, self.run = folder, dict(run)
         self.objective, self.optimizer = objective, optimizer
         self.meter = Meter()
         self.step = 0  # optimizer steps done
@@ -55,7 +56,7 @@ class State:
         self.logged: dict[str, float] = {}  # the loss terms of the last log step
         # What stays if the run ends now: true once nothing is being written, which every way out waits for.
         self.last_good = self._before = "there is no checkpoint yet"
-        self._background, self._writer = background, Writer()
+        self._background = background
 
     def resume(self) -> int:
         """Take up `last.ckpt` if there is one, and return the number of steps done.
@@ -77,8 +78,7 @@ class State:
             self.objective.load_state_dict(content["objective"])
             self.optimizer.load_state_dict(content["optimizer"])
         except (RuntimeError, ValueError, KeyError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise BadInput(f"{file} does not fit this run ({reason}); {remedy}.") from error
+            raise BadInput(f"{file} does not fit this run ({one_line(error)}); {remedy}.") from error
         self.meter.load(content["meter"], self.ranks.device)
         self.step, self.skipped, self.logged = content["step"], content["skipped"], content["logged"]
         self.last_good = self._before = f"{LAST} of step {self.step} stays"
@@ -104,35 +104,12 @@ class State:
                 files[self.folder / epoch_file(keep_epoch)] = content | {"epoch": keep_epoch}
             rest = {"optimizer": self.optimizer.state_dict(), "meter": self.meter.state()}
             files[self.folder / LAST] = content | rest | {"skipped": self.skipped, "logged": self.logged}
-            self._writer.start(files, background=background)
+            self.writer.start(files, background=background)
         self._before, self.last_good = self.last_good, f"{LAST} of step {self.step} stays"
         if not background:
             self.finish_writing()
 
-    def finish_writing(self) -> None:
-        """Wait until what was saved lies on the disk. All ranks call it, and none leaves it before all are here.
-
-        Raises StageFailed on all ranks when it could not be written.
-        """
-        failure = self._failure()
-        if self.ranks.sums(int(failure is not None))[0]:
-            raise failure or StageFailed("The first process could not write the checkpoint; its message says why.")
-
-    def _failure(self) -> StageFailed | None:
-        """Wait for the writer, and return what went wrong, worded for a person."""
-        try:
-            self._writer.wait()
-        except StageFailed as error:
-            self.last_good = self._before
-            failure = StageFailed(f"{error}; {self.last_good}. Free space there, then run it again to go on.")
-            failure.__cause__ = error
-            return failure
-        return None
-
-    def __enter__(self) -> State:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if (failure := self._failure()) is not None:
-            besides = f" Besides, {error}" if error is not None else ""
-            raise StageFailed(f"{failure}{besides}") from (error or failure)
+    def explain(self, error: StageFailed) -> str:
+        """Return the error, and which checkpoint stays: the one before."""
+        self.last_good = self._before
+        return f"{error}; {self.last_good}. Free space there, then run it again to go on."

@@ -5,6 +5,8 @@ Nothing here waits for the device.
 
 from __future__ import annotations
 
+import os
+import shutil
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -14,13 +16,20 @@ from torch.nn.parallel import DistributedDataParallel
 
 from bench.config.recipe import Recipe
 from bench.data.views import Batch
+from bench.errors import BadInput
+from bench.nn.compiling import compile_fixed, keep_processors_apart
+from bench.nn.encoder import Encoder
+from bench.nn.norm import convert_sync_batchnorm
 from bench.train.distributed import Ranks
 from bench.train.optim import build_optimizer, check_coverage, set_rates
 from bench.train.precision import is_bf16
+from bench.train.recompute import recompute_blocks
 from bench.train.schedule import peak_rate
 
 if TYPE_CHECKING:
     from bench.objectives.base import Objective
+
+COMPILERS = ("g++", "clang++")
 
 
 class Step:
@@ -70,20 +79,14 @@ class Step:
 def _on_device(objective: Objective, recipe: Recipe, ranks: Ranks) -> nn.Module:
     """Move the objective to its device in place; return it, or the shell that synchronises its gradients."""
     if ranks.world > 1 and recipe.sync_bn:
-        from bench.nn.norm import convert_sync_batchnorm
-
         convert_sync_batchnorm(objective, ranks.device.type)
     objective.to(ranks.device)
     if recipe.channels_last:
         objective.to(memory_format=torch.channels_last)
     objective.train()
     if recipe.checkpoint_activations:
-        from bench.train.recompute import recompute_blocks
-
         recompute_blocks(objective)
     if recipe.compile:
-        from bench.train.compiled_networks import compile_networks
-
         graphs = recipe.cuda_graphs and ranks.device.type == "cuda"
         if recipe.cuda_graphs and not graphs and ranks.first:
             print(
@@ -94,3 +97,22 @@ def _on_device(objective: Objective, recipe: Recipe, ranks: Ranks) -> nn.Module:
         return objective
     # Buffers: synchronised norms agree anyway, and rank 0's are the ones that are saved.
     return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
+
+
+def compile_networks(objective: nn.Module, device_type: str, cuda_graphs: bool) -> None:
+    """Compile each encoder and each sequential network that is a child of `objective`, in place.
+
+    Nothing is compiled before the first call, and shapes are taken as fixed. Parameters and the keys of the state dict
+    stay. With `cuda_graphs` the compiled parts are recorded and replayed, which needs CUDA.
+
+    Raises BadInput on a CPU without a C++ compiler.
+    """
+    if device_type == "cpu" and not any(map(shutil.which, filter(None, [os.environ.get("CXX"), *COMPILERS]))):
+        raise BadInput("compile=True needs a C++ compiler on a CPU; install g++, or set compile=False.")
+    mode = "reduce-overhead" if cuda_graphs else "default"
+    keep_processors_apart()
+    for network in objective.children():
+        if isinstance(network, Encoder):  # objectives ask for the map or for the pooled feature; both pass here
+            network.last_map = compile_fixed(network.last_map, mode=mode)  # type: ignore[method-assign]
+        elif isinstance(network, nn.Sequential):
+            network.compile(dynamic=False, mode=mode)

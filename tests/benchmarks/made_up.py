@@ -1,4 +1,4 @@
-"""Results of benchmarks that nobody ran, with figures that one can follow by hand."""
+"""Results of benchmarks that were never run, with figures that one can follow by hand."""
 
 from __future__ import annotations
 

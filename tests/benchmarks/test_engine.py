@@ -1,4 +1,4 @@
-"""Contenders take turns, in an order that rotates, and what goes wrong in one is said in its name."""
+"""Contenders take turns, in an order that rotates, and what goes wrong in one is reported under its name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_each_round_begins_with_another_contender(tmp_path):
     assert not left_out
 
 
-def test_a_contenders_memory_is_not_that_of_who_started_it(tmp_path):
+def test_a_contenders_memory_is_not_that_of_the_process_that_started_it(tmp_path):
     held = bytearray(300 * 2**20)
     assert 1 < measure([worker(tmp_path / "taken", "a")], 1)[0]["a"].peak_mib < 100
     del held
@@ -69,7 +69,7 @@ def test_a_failure_in_a_later_round_leaves_whole_rounds(tmp_path):
     assert left_out["frail"].fault
 
 
-def test_who_is_too_slow_is_left_out_and_ended(tmp_path):
+def test_a_contender_that_is_too_slow_is_ended_and_left_out(tmp_path):
     contenders = [Contender("slow", "trivial:slow", {"seconds": 600}), worker(tmp_path / "taken", "a")]
     measured, left_out = measure(contenders, 2, deadline=time.monotonic() + 10)
     assert list(measured) == ["a"]
@@ -90,7 +90,7 @@ def test_what_a_contender_starts_ends_with_it(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "CLOSING_SECONDS", 0.5)
     file = tmp_path / "pid"
     measure([Contender("parent", "trivial:starts_another", {"file": str(file)})], 1)
-    state = Path(f"/proc/{file.read_text()}/stat")  # a zombie where nobody waits for orphans
+    state = Path(f"/proc/{file.read_text()}/stat")  # a zombie where no process waits for orphans
     assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
 
 

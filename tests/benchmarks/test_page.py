@@ -207,7 +207,7 @@ def test_what_is_saved_is_read_again(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["views.json"]
 
 
-def test_check_tells_what_differs(rendered, tmp_path, capsys):
+def test_check_says_what_differs(rendered, tmp_path, capsys):
     rendered(comparison(), curve())
     words = ["--results", str(tmp_path), "--docs", str(tmp_path / "docs")]
     assert page.main([*words, "--check"]) == 1

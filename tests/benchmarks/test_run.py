@@ -101,7 +101,7 @@ def test_what_is_for_a_gpu_gets_the_device(table, tmp_path):
         (["--device", "cuda"], "there is no GPU that torch can use; run it on a machine with one, or give --quick"),
     ],
 )
-def test_bad_words_give_one_sentence(table, words, sentence, capsys, monkeypatch):
+def test_bad_arguments_give_one_sentence(table, words, sentence, capsys, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert run.main(words, table) == 2
     assert capsys.readouterr().err == f"{sentence}\n"

@@ -9,7 +9,7 @@ import pytest
 import sololearn
 
 
-def test_packages_never_run(tmp_path):
+def test_packages_of_solo_learn_are_not_imported(tmp_path):
     solo = tmp_path / "solo"
     for part in ("losses", "methods"):
         (solo / part).mkdir(parents=True)

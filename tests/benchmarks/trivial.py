@@ -28,7 +28,7 @@ def on(device: str) -> Callable[[], int]:
 
 
 def slow(seconds: float) -> Callable[[], int]:
-    """Take longer than anybody waits."""
+    """Take longer than the deadline."""
 
     def sample() -> int:
         time.sleep(seconds)
@@ -59,5 +59,5 @@ def breaks(after: int) -> Callable[[], int]:
 
 
 def dies() -> Callable[[], int]:
-    """Leave without a word, as a process killed for its memory does."""
+    """Exit without a message, as a process killed for its memory does."""
     return lambda: os._exit(9)

@@ -75,9 +75,9 @@ DIALECTS: dict[str, Callable[[State], Any]] = {
 
 @pytest.mark.parametrize("name", DIALECTS)
 def test_each_dialect_gives_the_same_trunk(name: str, trunk: State, tmp_path: Path) -> None:
-    found = load_trunk(save(tmp_path / "x.pth", DIALECTS[name](trunk)), TINY)
-    assert list(found) == list(trunk_shapes(TINY))
-    assert all(torch.equal(found[key], trunk[key]) for key in trunk)
+    loaded = load_trunk(save(tmp_path / "x.pth", DIALECTS[name](trunk)), TINY)
+    assert list(loaded) == list(trunk_shapes(TINY))
+    assert all(torch.equal(loaded[key], trunk[key]) for key in trunk)
 
 
 def test_safetensors_and_the_old_format_are_read(trunk: State, tmp_path: Path) -> None:
@@ -89,19 +89,19 @@ def test_safetensors_and_the_old_format_are_read(trunk: State, tmp_path: Path) -
 
 def test_what_was_read_does_not_follow_the_file(trunk: State, tmp_path: Path) -> None:
     file = save(tmp_path / "x.pth", trunk)
-    found = load_trunk(file, TINY)
+    loaded = load_trunk(file, TINY)
     file.write_bytes(b"\0" * file.stat().st_size)
-    assert torch.equal(found["conv1.weight"], trunk["conv1.weight"])
+    assert torch.equal(loaded["conv1.weight"], trunk["conv1.weight"])
 
 
 def test_absent_counters_are_zero_and_half_precision_becomes_float32(trunk: State, tmp_path: Path) -> None:
     foreign = {name: tensor.half() for name, tensor in trunk.items() if not name.endswith(COUNTER)}
-    found = load_trunk(save(tmp_path / "x.pth", foreign), TINY)
-    assert len(found) == 72
-    assert found["bn1.num_batches_tracked"].item() == 0
-    assert found["bn1.num_batches_tracked"].dtype == torch.int64
-    assert found["conv1.weight"].dtype == torch.float32
-    assert torch.equal(found["conv1.weight"], trunk["conv1.weight"].half().float())
+    loaded = load_trunk(save(tmp_path / "x.pth", foreign), TINY)
+    assert len(loaded) == 72
+    assert loaded["bn1.num_batches_tracked"].item() == 0
+    assert loaded["bn1.num_batches_tracked"].dtype == torch.int64
+    assert loaded["conv1.weight"].dtype == torch.float32
+    assert torch.equal(loaded["conv1.weight"], trunk["conv1.weight"].half().float())
 
 
 def test_two_trunks_of_equal_rank_are_not_guessed_between(trunk: State, tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def test_weights_other_than_the_proven_are_refused(folder: Path, encoder: Maps) 
         verify_proof(folder, state | {"extra": torch.ones(1)})
 
 
-def test_no_proof_no_weights(folder: Path) -> None:
+def test_without_a_proof_no_weights_are_loaded(folder: Path) -> None:
     (folder / "proof.json").write_text("{}", encoding="utf-8")
     with pytest.raises(BadInput, match="is not a load proof; run the convert stage again: remove"):
         load_proven(folder)

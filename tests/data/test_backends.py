@@ -38,7 +38,7 @@ NOTHING = Drawn(crop=(20, 10, SIZE, SIZE), flip=False, jitter=(), grey=False, bl
 
 
 def picture(kind: str, seed: int, width: int = 160, height: int = 120) -> Image.Image:
-    """Smooth: a few bumps of each colour; noisy: every value of every pixel by chance."""
+    """Smooth: a few bumps of each colour; noisy: every value of every pixel at random."""
     rng = np.random.default_rng(seed)
     if kind == "noisy":
         return Image.fromarray(rng.integers(0, 256, (height, width, 3), dtype=np.uint8))
@@ -127,7 +127,7 @@ def test_the_order_of_jitter_is_kept(backend: str) -> None:
     drawn = [replace(NOTHING, jitter=order) for order in orders]
     truth = [np.asarray(apply(pictures[0], ALL, one)).astype(int) for one in drawn]
     made = BACKENDS[backend](pictures * len(drawn), ALL, drawn)
-    distances = np.array([[np.abs(own - one).mean() for one in truth] for own in made])
+    distances = np.array([[np.abs(view - one).mean() for one in truth] for view in made])
     assert distances.diagonal().max() < 2.5
     apart = [np.abs(a - b).mean() for a in truth for b in truth]
     assert max(apart) > 5
@@ -250,7 +250,7 @@ def test_opencv_reads_what_pillow_reads(tmp_path: Path, monkeypatch: pytest.Monk
     assert slow == list(saved)[7:]  # the first are OpenCV's
 
 
-def test_opencv_is_not_asked_about_broken_files(tmp_path: Path) -> None:
+def test_broken_files_are_not_given_to_opencv(tmp_path: Path) -> None:
     for suffix in ("jpg", "png"):
         file = tmp_path / f"whole.{suffix}"
         picture("noisy", 5).save(file)

@@ -17,7 +17,7 @@ from bench.errors import BadInput
 Paint = Callable[..., Path]
 
 
-def test_sound_data_sets(coco: Path, imagenet: Path, cityscapes: Path) -> None:
+def test_complete_data_sets_pass(coco: Path, imagenet: Path, cityscapes: Path) -> None:
     report = check("coco", coco)
     assert report.ok
     assert report.counts == {"train": {"": 10}, "val": {"": 3}}

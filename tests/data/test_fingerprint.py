@@ -105,7 +105,7 @@ def test_a_spoilt_cache_is_no_obstacle(coco: Path, tmp_path: Path, content: str)
     assert "fingerprint" in cache.read_text()
 
 
-def test_a_cache_that_cannot_be_written_is_done_without(coco: Path, tmp_path: Path) -> None:
+def test_without_a_cache_that_can_be_written_nothing_fails(coco: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     assert fingerprint("coco", coco, tmp_path / "file" / "data.json") == fingerprint("coco", coco)
 

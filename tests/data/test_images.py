@@ -1,4 +1,4 @@
-"""Data sets and loaders: equal for any number of workers, exact after a resume, honest about what cannot be read."""
+"""Data sets and loaders: equal for any number of workers and after a resume; what cannot be read is reported."""
 
 from __future__ import annotations
 

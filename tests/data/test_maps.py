@@ -39,12 +39,12 @@ def encoded(runs):
 def annotate(root, shapes, split="train2017", size=(40, 32)):
     """Instances of image 0: [(area, iscrowd, segmentation)]."""
     images = [{"id": 7 + n, "file_name": f"{n:012d}.jpg", "width": size[0], "height": size[1]} for n in range(10)]
-    found = [
+    annotations = [
         {"id": n, "image_id": 7, "area": area, "iscrowd": crowd, "segmentation": shape, "category_id": 1}
         for n, (area, crowd, shape) in enumerate(shapes)
     ]
     (root / "annotations").mkdir()
-    content = json.dumps({"images": images, "annotations": found, "categories": []})
+    content = json.dumps({"images": images, "annotations": annotations, "categories": []})
     (root / "annotations" / f"instances_{split}.json").write_text(content)
 
 
@@ -53,13 +53,13 @@ def test_a_view_of_a_map_shows_the_same_pixels_as_the_view_of_the_image():
     pixels = np.repeat(np.add.outer(7 * np.arange(30), np.arange(40)).astype(np.uint8)[..., None], 3, 2)
     for number in range(20):
         drawn = draw(PLAIN, 40, 30, generator(number, "map"))
-        found = cut(pixels[..., 0], drawn.crop, drawn.flip, 24, 40, 30)
+        actual = cut(pixels[..., 0], drawn.crop, drawn.flip, 24, 40, 30)
         left, top, w, h = drawn.crop
         if w % 16 == 0 or h % 16 == 0:
             continue  # pixels of the view fall on the border of two, and either is as near
         image = Image.fromarray(pixels[..., 0]).crop((left, top, left + w, top + h)).resize((24, 24), Image.NEAREST)
         expected = np.asarray(image)
-        assert np.array_equal(found, expected[:, ::-1] if drawn.flip else expected)
+        assert np.array_equal(actual, expected[:, ::-1] if drawn.flip else expected)
 
 
 def test_a_map_of_another_size_than_the_image_is_cut_at_the_same_place():
@@ -150,11 +150,11 @@ def scene():
 
 
 def test_segments_follow_colour():
-    found = segments(scene())
-    assert found.dtype == np.uint8
-    assert len(np.unique(found[22:38, 32:48])) == 1
-    assert len({found[5, 5], found[5, 75], found[55, 5], found[55, 75]}) == 1
-    assert found[30, 40] != found[5, 5]
+    regions = segments(scene())
+    assert regions.dtype == np.uint8
+    assert len(np.unique(regions[22:38, 32:48])) == 1
+    assert len({regions[5, 5], regions[5, 75], regions[55, 5], regions[55, 75]}) == 1
+    assert regions[30, 40] != regions[5, 5]
 
 
 def test_large_images_are_segmented_small():
@@ -164,9 +164,9 @@ def test_large_images_are_segmented_small():
 
 
 def test_what_is_rare_in_colour_is_salient():
-    found = saliency(scene()) >= 128
-    assert found[23:37, 33:47].all()
-    assert not found[:15].any()
+    salient = saliency(scene()) >= 128
+    assert salient[23:37, 33:47].all()
+    assert not salient[:15].any()
     assert not saliency(np.full((10, 10, 3), 77, np.uint8)).any()  # one colour: nothing stands out
 
 

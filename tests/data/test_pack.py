@@ -96,11 +96,11 @@ def test_raw_pixels_come_back_shrunk_and_nothing_else(photos: Path) -> None:
     assert pack.describe() == "uint8, short side 24"
     for position, file in enumerate(files):
         image = read_rgb(photos / file)
-        found = pack.read(position)
-        assert found.dtype == np.uint8
-        assert min(found.shape[:2]) == min(24, *image.size)
-        assert np.array_equal(found, np.asarray(shrink(image, 24)))
-        assert not found.flags.writeable
+        pixels = pack.read(position)
+        assert pixels.dtype == np.uint8
+        assert min(pixels.shape[:2]) == min(24, *image.size)
+        assert np.array_equal(pixels, np.asarray(shrink(image, 24)))
+        assert not pixels.flags.writeable
     assert pack.read(files.index("train2017/915.png")).shape == (70, 11, 3)  # never enlarged
 
 
@@ -238,7 +238,7 @@ def test_an_unreadable_image_keeps_its_position(photos: Path) -> None:
     assert (batch.index, batch.skipped) == (6, 1)
 
 
-def test_what_was_skipped_before_an_interrupt_fails_after_it_if_it_shall(photos: Path, monkeypatch: Any) -> None:
+def test_images_skipped_before_an_interrupt_fail_after_it_without_skip(photos: Path, monkeypatch: Any) -> None:
     (photos / "train2017" / f"{5:012d}.jpg").write_bytes(b"torn")
 
     def stop(*_: object) -> None:
@@ -307,8 +307,8 @@ def test_an_interrupt_at_any_moment_changes_no_byte(photos: Path, tmp_path: Path
     for point in points[:-1]:  # the last one came to its end
         monkeypatch.setenv(manifests.VARIABLE, str(point))
         if int(point.name) < len(points) - 2:  # then only the folder's entry was still to reach the disk
-            found, refused = find_packs("coco", photos, mark)
-            assert not found
+            packs, refused = find_packs("coco", photos, mark)
+            assert not packs
             assert "unfinished" in refused[0]
         written: list[int] = []
         add = packing.Writer._add
@@ -325,7 +325,7 @@ def test_an_interrupt_at_any_moment_changes_no_byte(photos: Path, tmp_path: Path
     assert begun_late > 10  # work was not done twice
 
 
-def test_what_an_interrupt_left_is_not_gone_on_with_for_other_data(photos: Path, monkeypatch: Any) -> None:
+def test_an_interrupted_pack_is_not_continued_with_other_data(photos: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(unfinished, "COMMIT_IMAGES", 4)
 
     def stop(*_: object) -> None:
@@ -339,7 +339,7 @@ def test_what_an_interrupt_left_is_not_gone_on_with_for_other_data(photos: Path,
     flip(partial / "index.bin", 12 * unfinished.ROW.itemsize + 3)  # a torn row: all from there on is done again
     assert len(unfinished._whole_rows(partial / "index.bin")) == 12
     with (partial / "data-00000.bin").open("r+b") as opened:
-        opened.truncate(100)  # the disk lost what the rows speak of: all is done again
+        opened.truncate(100)  # the disk lost pixels that the rows point to: all is done again
     pack = made(photos)
     assert verify(pack, photos) == []
     assert tree(pack.folder) == tree(made(photos, to=photos / "other").folder)
@@ -388,7 +388,7 @@ def test_processes_end_when_the_one_that_writes_is_killed(photos: Path, tmp_path
         time.sleep(0.1)
 
 
-def test_two_at_once(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_writers_at_once(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     refused = []
 
     def meanwhile(*_: object) -> None:
@@ -453,13 +453,13 @@ def test_a_file_of_another_size_or_none_is_caught(photos: Path) -> None:
 def test_a_pack_of_other_data_is_refused(photos: Path, paint: Paint) -> None:
     pack = made(photos)
     before = fingerprint("coco", photos)
-    assert [found.folder for found in find_packs("coco", photos, before)[0]] == [pack.folder]
+    assert [pack_before.folder for pack_before in find_packs("coco", photos, before)[0]] == [pack.folder]
     paint(photos / "train2017" / "new.png")
     now = fingerprint("coco", photos)
     with pytest.raises(BadInput, match="was made of another state of coco"):
         open_pack(pack.folder, fingerprint=now)
-    found, refused = find_packs("coco", photos, now)
-    assert not found
+    packs, refused = find_packs("coco", photos, now)
+    assert not packs
     assert "was made of another state of coco and is not used; remove it" in refused[0]
     assert len(made(photos)) == 19
     with pytest.raises(BadInput, match="was planned"):
@@ -505,16 +505,16 @@ def test_the_command(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "coco train: packed, 18 images" in told
     assert "1 equal to others" in told
     assert "coco val: packed, 3 images" in told
-    found, _ = find_packs("coco", photos, fingerprint("coco", photos))
-    assert [one.manifest.form.name for one in found] == ["jpeg-32-q90"] * 2
+    packs, _ = find_packs("coco", photos, fingerprint("coco", photos))
+    assert [one.manifest.form.name for one in packs] == ["jpeg-32-q90"] * 2
     assert run([*words, "--data-root", root, "--split", "train"]) == 0
     assert "coco train: is there" in capsys.readouterr().out
     assert (
         run([*words, "--data-root", root, "--split", "val", "train", "--format", "uint8", "--to", str(tmp_path)]) == 0
     )
     assert f"set BENCH_PACK_DIR={tmp_path}" in capsys.readouterr().out
-    found, _ = find_packs("coco", photos, fingerprint("coco", photos), {"BENCH_PACK_DIR": str(tmp_path)})
-    assert [one.manifest.form.name for one in found] == ["uint8-32"] * 2 + ["jpeg-32-q90"] * 2
+    packs, _ = find_packs("coco", photos, fingerprint("coco", photos), {"BENCH_PACK_DIR": str(tmp_path)})
+    assert [one.manifest.form.name for one in packs] == ["uint8-32"] * 2 + ["jpeg-32-q90"] * 2
 
 
 def test_ctrl_c_says_how_to_go_on(

@@ -61,7 +61,7 @@ def load(file: Path) -> np.ndarray:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", FOLDERS)
-def test_the_readers_of_the_originals_read_it(rendered: Path, dataset: str) -> None:
+def test_readers_of_the_original_data_sets_read_it(rendered: Path, dataset: str) -> None:
     report = check(dataset, rendered / dataset)
     assert report.ok, report.lines()
     counts = {split: sum(groups.values()) for split, groups in report.counts.items()}
@@ -150,7 +150,7 @@ def test_an_interrupted_rendering_leaves_nothing(tmp_path: Path) -> None:
     assert check("coco", tmp_path / "coco").ok
 
 
-def test_what_others_put_there_stays(tmp_path: Path, coco: Path) -> None:
+def test_other_files_in_the_folder_stay(tmp_path: Path, coco: Path) -> None:
     before = contents(coco)
     with pytest.raises(BadInput, match="coco exists and was not rendered by bench; choose another folder"):
         render(coco.parent)
@@ -189,7 +189,7 @@ def test_every_stroke_paints_colour_and_label_alike(number: int) -> None:
         assert (kinds[told_apart] == np.array(KIND_NAMES)[canvas.kind][told_apart]).all()
 
 
-def test_who_rides_is_a_rider() -> None:
+def test_people_on_bicycles_and_motorcycles_are_riders() -> None:
     for painter, kinds in (
         (traffic.cyclist, ["bicycle", "rider"]),
         (traffic.motorcyclist, ["motorcycle", "rider"]),
@@ -203,7 +203,7 @@ def test_who_rides_is_a_rider() -> None:
             assert (canvas.instance == number).sum() > 30
 
 
-def test_light_and_shade_change_no_meaning() -> None:
+def test_light_and_shade_change_no_label() -> None:
     canvas = Canvas(8, 8)
     canvas.paint(canvas.x > 4, (0.5, 0.5, 0.5), "car", canvas.new("car"))
     kind, instance = canvas.kind.copy(), canvas.instance.copy()
@@ -256,7 +256,7 @@ def test_colours_are_those_of_the_label(rendered: Path) -> None:
         pixels, labels = load(picture).astype(float), load(file)
         for label in np.unique(labels):
             colours.setdefault(int(label), []).append(pixels[labels == label])
-    mean = {label: np.concatenate(found).mean(0) for label, found in colours.items()}
+    mean = {label: np.concatenate(pixels_of_label).mean(0) for label, pixels_of_label in colours.items()}
     assert mean[10].min() > 150  # the sky is bright
     assert np.ptp(mean[0]) < 25  # the road grey,
     assert mean[0].max() < 120  # and dark
@@ -272,19 +272,19 @@ def test_coco_annotations_are_true(rendered: Path) -> None:
         names = {image["file_name"] for image in content["images"]}
         assert names == {file.name for file in (rendered / "coco" / split).iterdir()}
         categories = {category["id"] for category in content["categories"]}
-        assert len({found["id"] for found in content["annotations"]}) == len(content["annotations"])
-        for found in content["annotations"]:
-            mask = decode(found)
-            assert mask.shape == sizes[found["image_id"]]
-            assert found["area"] == mask.sum() > 0
-            x, y, w, h = found["bbox"]
+        assert len({annotation["id"] for annotation in content["annotations"]}) == len(content["annotations"])
+        for annotation in content["annotations"]:
+            mask = decode(annotation)
+            assert mask.shape == sizes[annotation["image_id"]]
+            assert annotation["area"] == mask.sum() > 0
+            x, y, w, h = annotation["bbox"]
             assert mask[y : y + h, x : x + w].sum() == mask.sum()
             assert mask[y].any()
             assert mask[y + h - 1].any()
             assert mask[:, x].any()
             assert mask[:, x + w - 1].any()
-            assert found["category_id"] in categories
-            numbers.add(found["category_id"])
+            assert annotation["category_id"] in categories
+            numbers.add(annotation["category_id"])
     assert len(numbers) >= 12
     assert {1, 2, 3} <= numbers
 

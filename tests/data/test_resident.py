@@ -1,4 +1,4 @@
-"""A split on the training device: its views are the reference's in law and the device's in pixels; steps are exact."""
+"""A split on the training device: views distributed as the reference's, pixels as the device's; steps repeat."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def uniform(view: View, count: int, seed: int = 0) -> Tensor:
 
 def drawn_of(draws: Draws, view: View) -> list[Drawn]:
     """The same parameters as the other back ends are given them."""
-    found = []
+    parameters = []
     for n in range(len(draws.crop)):
         steps: tuple[tuple[int, float], ...] = ()
         if view.jitter is not None and draws.jitter[n]:
@@ -58,7 +58,7 @@ def drawn_of(draws: Draws, view: View) -> list[Drawn]:
             steps = tuple((step, float(draws.factors[n, step])) for step in order)
         left, top, width, height = (int(side) for side in draws.crop[n])
         blur = float(draws.blur[n])
-        found.append(
+        parameters.append(
             Drawn(
                 crop=(left, top, width, height),
                 flip=bool(draws.flip[n]),
@@ -68,7 +68,7 @@ def drawn_of(draws: Draws, view: View) -> list[Drawn]:
                 solarize=bool(draws.solarize[n]),
             )
         )
-    return found
+    return parameters
 
 
 # -------------------------------------------------------------------------------------------------- pixels
@@ -118,8 +118,8 @@ def test_pixels_are_the_devices_and_near_the_references(name: str) -> None:
 
 def test_radii_are_those_of_the_other_back_ends() -> None:
     sigma = np.linspace(0.1, 5.0, 200)
-    found = box_radii(torch.from_numpy(sigma).float()).numpy()
-    assert found == pytest.approx([box_radius(float(one)) for one in sigma], abs=1e-5)
+    radii = box_radii(torch.from_numpy(sigma).float()).numpy()
+    assert radii == pytest.approx([box_radius(float(one)) for one in sigma], abs=1e-5)
     assert box_radii(torch.zeros(1)).item() == 0.0
 
 
@@ -137,26 +137,26 @@ LAWS: dict[str, tuple[View, int, int]] = {
 
 def measured(drawn: Sequence[Drawn]) -> dict[str, list[float]]:
     """What is random about views, as numbers whose distributions can be compared."""
-    found: dict[str, list[float]] = {name: [] for name in ("left", "top", "width", "height", "area", "ratio")}
-    found |= {f"factor {step}": [] for step in range(4)} | {f"place {step}": [] for step in range(4)}
-    found |= {name: [] for name in ("flip", "jitter", "grey", "blur", "sigma", "solarize", "orders")}
+    samples: dict[str, list[float]] = {name: [] for name in ("left", "top", "width", "height", "area", "ratio")}
+    samples |= {f"factor {step}": [] for step in range(4)} | {f"place {step}": [] for step in range(4)}
+    samples |= {name: [] for name in ("flip", "jitter", "grey", "blur", "sigma", "solarize", "orders")}
     for one in drawn:
         left, top, width, height = one.crop
         for name, value in (("left", left), ("top", top), ("width", width), ("height", height)):
-            found[name].append(value)
-        found["area"].append(width * height)
-        found["ratio"].append(width / height)
+            samples[name].append(value)
+        samples["area"].append(width * height)
+        samples["ratio"].append(width / height)
         for place, (step, factor) in enumerate(one.jitter):
-            found[f"factor {step}"].append(factor)
-            found[f"place {step}"].append(place)
+            samples[f"factor {step}"].append(factor)
+            samples[f"place {step}"].append(place)
         for name in ("flip", "grey", "solarize"):
-            found[name].append(getattr(one, name))
-        found["jitter"].append(bool(one.jitter))
-        found["blur"].append(one.blur is not None)
-        found["sigma"] += [] if one.blur is None else [one.blur]
+            samples[name].append(getattr(one, name))
+        samples["jitter"].append(bool(one.jitter))
+        samples["blur"].append(one.blur is not None)
+        samples["sigma"] += [] if one.blur is None else [one.blur]
         if one.jitter:
-            found["orders"].append(float("".join(str(step) for step, _ in one.jitter)))
-    return found
+            samples["orders"].append(float("".join(str(step) for step, _ in one.jitter)))
+    return samples
 
 
 def differing(view: View, other: View, width: int, height: int) -> list[str]:
@@ -202,7 +202,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_another_law_would_be_noticed(name: str) -> None:
+def test_another_distribution_would_be_noticed(name: str) -> None:
     view = replace(BYOL_VIEWS(SIDE)[1], **({"blur": 0.9} if name == "sigma" else {}))
     assert name in differing(view, replace(view, **CHANGES[name]), SIDE, SIDE)
 
@@ -246,11 +246,11 @@ def steps(count: int, rank: int = 0, world: int = 1, accumulate: int = 1, start:
 
 
 def same(
-    found: Sequence[Batch], expected: Sequence[Batch], rows: Callable[[int], slice] = lambda _: slice(None)
+    actual: Sequence[Batch], expected: Sequence[Batch], rows: Callable[[int], slice] = lambda _: slice(None)
 ) -> bool:
     return all(
         all(torch.equal(a, b[rows(n)]) for a, b in zip(tensors(one), tensors(other), strict=True))
-        for n, (one, other) in enumerate(zip(found, expected, strict=True))
+        for n, (one, other) in enumerate(zip(actual, expected, strict=True))
     )
 
 
@@ -262,7 +262,7 @@ def tensors(batch: Batch) -> list[Tensor]:
 def test_a_step_has_the_samplers_images() -> None:
     keys = list(islice(DrawSampler(24, 8, 0), 9))
     batches = steps(9)
-    assert [batch.indices.tolist() for batch in batches] == [[image for image, _ in own] for own in keys]
+    assert [batch.indices.tolist() for batch in batches] == [[image for image, _ in batch_keys] for batch_keys in keys]
     for epoch in (batches[:3], batches[3:6]):
         assert sorted(int(i) for batch in epoch for i in batch.indices) == list(range(24))
     assert all(batch.labels is not None and batch.labels.tolist() == (batch.indices % 3).tolist() for batch in batches)
@@ -272,9 +272,9 @@ def test_a_step_has_the_samplers_images() -> None:
 
 
 def test_each_step_and_view_has_numbers_of_its_own() -> None:
-    found = [box for batch in steps(6) for box in batch.boxes]
-    for number, box in enumerate(found):
-        assert not any(torch.equal(box, other) for other in found[:number])
+    boxes = [box for batch in steps(6) for box in batch.boxes]
+    for number, box in enumerate(boxes):
+        assert not any(torch.equal(box, other) for other in boxes[:number])
 
 
 def test_ranks_and_parts_are_one_batch() -> None:

@@ -30,18 +30,18 @@ def resolve(tmp_path: Path, *words: object, **environ: str) -> Roots:
 
 
 def test_named_folders_and_common_parents(tmp_path: Path) -> None:
-    own = folder(tmp_path / "own")
+    named = folder(tmp_path / "named")
     parent = tmp_path / "parent"
     for name in ("coco", "imagenet_mini", "cityscapes", "cityscapes_mini"):
         folder(parent / name)
-    roots = resolve(tmp_path, parent, f"coco={own}")
-    assert roots.find("coco") == own  # a name says more than a parent, in any order
+    roots = resolve(tmp_path, parent, f"coco={named}")
+    assert roots.find("coco") == named  # a name says more than a parent, in any order
     assert roots.find("imagenet") == parent / "imagenet_mini"
     assert roots.find("cityscapes") == parent / "cityscapes"
     assert roots.find("imagenet100") == parent / "imagenet_mini"  # filtered by the reader
     folder(parent / "imagenet100")
     assert roots.find("imagenet100") == parent / "imagenet100"
-    assert resolve(tmp_path, "COCO=own").find("coco") == own  # relative to the working directory
+    assert resolve(tmp_path, "COCO=named").find("coco") == named  # relative to the working directory
 
 
 def test_data_sets_of_other_mmseg_configs(tmp_path: Path) -> None:

@@ -58,12 +58,12 @@ def test_both_layouts_hold_the_same(dataset: str, both: Both, tmp_path: Path) ->
     for root in (*both(dataset), tmp_path / "named_val"):
         assert splits(dataset, root) == ("train", "val")
         for split, name in (("train", "train"), ("val", "test")):
-            found = index(dataset, root, split)
-            assert found.classes == CLASSES
-            assert found.labels is not None
-            assert list(found.labels) == made.labels[name]
-            assert list(found.files) == sorted(set(found.files))
-            pixels = load_pixels(found)
+            images = index(dataset, root, split)
+            assert images.classes == CLASSES
+            assert images.labels is not None
+            assert list(images.labels) == made.labels[name]
+            assert list(images.files) == sorted(set(images.files))
+            pixels = load_pixels(images)
             assert pixels.flags.c_contiguous
             assert np.array_equal(pixels, made.pixels[name])
         seen = [made.pixels["train"]] + ([made.pixels["unlabeled"]] if dataset == "stl10" else [])
@@ -288,13 +288,13 @@ def test_a_cached_fingerprint_sees_a_change_and_is_not_taken_twice(
 @pytest.mark.parametrize("backend", ["reference", "fast", "device"])
 @pytest.mark.parametrize("dataset", ["cifar10", "stl10"])
 def test_views_of_both_layouts_are_equal(dataset: str, backend: str, both: Both) -> None:
-    found = []
+    by_layout = []
     for root, workers in zip(both(dataset), (2, 0), strict=True):
         images = pretraining_index(dataset, root)
         data = ViewDataset(images, SIMCLR_VIEWS(32, 0.5), seed=3, subset=12, backend=backend)  # type: ignore[arg-type]
         batches = list(zip(range(3), loader(data, DrawSampler(len(data), 4, 3), workers), strict=False))
-        found.append([batch.to(torch.device("cpu")) for _, batch in batches])
-    for ours, theirs in zip(*found, strict=True):
+        by_layout.append([batch.to(torch.device("cpu")) for _, batch in batches])
+    for ours, theirs in zip(*by_layout, strict=True):
         assert torch.equal(ours.indices, theirs.indices)
         assert (ours.labels is None) == (dataset == "stl10")
         for one, other in zip(ours.views, theirs.views, strict=True):
@@ -303,11 +303,11 @@ def test_views_of_both_layouts_are_equal(dataset: str, backend: str, both: Both)
 
 @pytest.mark.parametrize("backend", ["reference", "fast"])
 def test_the_test_transform_of_both_layouts_is_equal(backend: str, both: Both) -> None:
-    found = []
+    by_layout = []
     for root, workers in zip(both("stl10"), (1, 0), strict=True):
         data = EvalDataset(index("stl10", root, "val"), 32, 40, backend=backend)  # type: ignore[arg-type]
-        found.append(list(loader(data, in_order(len(data), 4), workers)))
-    for ours, theirs in zip(*found, strict=True):
+        by_layout.append(list(loader(data, in_order(len(data), 4), workers)))
+    for ours, theirs in zip(*by_layout, strict=True):
         assert torch.equal(ours.views[0], theirs.views[0])
         assert ours.labels is not None
         assert torch.equal(ours.labels, theirs.labels)
@@ -322,7 +322,7 @@ def test_at_its_own_size_an_image_is_what_is_stored(both: Both) -> None:
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "stl10"])
-def test_an_image_that_is_read_is_nobody_elses(dataset: str, both: Both) -> None:
+def test_an_image_that_is_read_is_a_copy(dataset: str, both: Both) -> None:
     root, _ = both(dataset)
     data = EvalDataset(index(dataset, root, "train"), 32, 32)
     image = data.files.array(4)

@@ -58,7 +58,7 @@ def test_each_step_but_the_identity_changes_the_image_and_keeps_its_size(name):
 
 
 @pytest.mark.parametrize("name", ["rotate", "shear_x", "shear_y", "translate_x", "translate_y"])
-def test_the_sign_turns_a_geometric_step_round(name):
+def test_the_sign_reverses_a_geometric_step(name):
     one, other = (np.asarray(strengthen(picture(), [(name, 5, negative)])) for negative in (False, True))
     assert not np.array_equal(one, other)
 
@@ -78,12 +78,14 @@ def test_back_ends_give_equal_images_for_the_same_draw():
     pictures = [picture(seed) for seed in range(6)]
     plain = Drawn(crop=(0, 0, SIZE, SIZE), flip=False, jitter=(), grey=False, blur=None, solarize=False)
     steps = [draw_strong(5, np.random.default_rng(seed)) for seed in range(5)] + [()]
-    drawn = [replace(plain, strong=own) for own in steps]
-    truth = [np.asarray(apply(one, VIEW, own)) for one, own in zip(pictures, drawn, strict=True)]
-    assert any(not np.array_equal(one, np.asarray(own)) for one, own in zip(truth, pictures, strict=True))
-    fast = [fast_views.apply(np.asarray(one), VIEW, own) for one, own in zip(pictures, drawn, strict=True)]
+    drawn = [replace(plain, strong=strong) for strong in steps]
+    truth = [np.asarray(apply(one, VIEW, parameters)) for one, parameters in zip(pictures, drawn, strict=True)]
+    assert any(not np.array_equal(one, np.asarray(original)) for one, original in zip(truth, pictures, strict=True))
+    fast = [
+        fast_views.apply(np.asarray(one), VIEW, parameters) for one, parameters in zip(pictures, drawn, strict=True)
+    ]
     batch = collate_drawings(
-        [Drawing.of(np.asarray(one), [(VIEW, own)]) for one, own in zip(pictures, drawn, strict=True)]
+        [Drawing.of(np.asarray(one), [(VIEW, parameters)]) for one, parameters in zip(pictures, drawn, strict=True)]
     )
     (device,) = batch.to("cpu").views()
     for number, expected in enumerate(truth):
@@ -98,8 +100,8 @@ def test_of_several_views_each_has_its_own_steps():
     assert drawn[0][1].strong == ()
     assert drawn[1][1].strong
     made = collate_drawings([Drawing.of(image, drawn)] * 2).views()
-    for (view, own), found in zip(drawn, made, strict=True):
-        bare = replace(own, strong=())
+    for (view, parameters), images in zip(drawn, made, strict=True):
+        bare = replace(parameters, strong=())
         (without,) = collate_drawings([Drawing.of(image, [(view, bare)])]).views()
-        expected = strengthen(Image.fromarray(without[0].permute(1, 2, 0).numpy()), own.strong)
-        assert np.array_equal(found[1].permute(1, 2, 0).numpy(), np.asarray(expected))
+        expected = strengthen(Image.fromarray(without[0].permute(1, 2, 0).numpy()), parameters.strong)
+        assert np.array_equal(images[1].permute(1, 2, 0).numpy(), np.asarray(expected))

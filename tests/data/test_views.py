@@ -157,8 +157,8 @@ def test_everything_happens_as_often_as_declared(view: View) -> None:
         "blur": (sum(d.blur is not None for d in drawn), view.blur),
         "solarize": (sum(d.solarize for d in drawn), view.solarize),
     }
-    for name, (found, probability) in hits.items():
-        assert within_binomial_bounds(found, count, probability), name
+    for name, (times, probability) in hits.items():
+        assert within_binomial_bounds(times, count, probability), name
 
 
 def test_jitter_in_any_order_and_range() -> None:

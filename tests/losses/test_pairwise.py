@@ -53,7 +53,7 @@ def test_equal_embeddings_have_no_nan(draw):
     assert dissimilar(x, x, 1.0).item() == pytest.approx(0.5)
 
 
-def test_where_nothing_can_be_told_apart_the_triplet_loss_is_the_margin():
+def test_where_all_embeddings_are_equal_the_triplet_loss_is_the_margin():
     x = F.normalize(torch.ones(4, 3), dim=1)
     for squared in (True, False):
         for mining in ("semi_hard", "all"):

@@ -48,8 +48,8 @@ def test_neighbours_and_scores_are_those_of_float32_for_every_row(kind: str, k: 
     assert torch.equal(scores, expected[0])
     assert torch.equal(positions, expected[1])
     # And float32 is what it says: within its rounding of float64.
-    exact = (queries.double() @ bank.double().t()).topk(k).values
-    torch.testing.assert_close(scores.double(), exact, rtol=0, atol=1e-6 * float(bank.norm(dim=1).max()))
+    in_float64 = (queries.double() @ bank.double().t()).topk(k).values
+    torch.testing.assert_close(scores.double(), in_float64, rtol=0, atol=1e-6 * float(bank.norm(dim=1).max()))
 
 
 @pytest.mark.parametrize("kind", ["random", "shared direction"])

@@ -105,7 +105,7 @@ def test_grey_patches_have_one_brightness_in_all_channels_and_others_are_left_al
     assert sometimes_grey(patches, 0.0) is patches
 
 
-def test_standardised_patches_tell_neither_brightness_nor_contrast_nor_colour_cast():
+def test_standardised_patches_show_neither_brightness_nor_contrast_nor_colour_cast():
     torch.manual_seed(0)
     patches = torch.randn(2, 9, 3, 8, 8, dtype=torch.float64)
     standard = standardised(patches)

@@ -34,6 +34,14 @@ def images_batch(n: int, sizes: tuple[int, ...], seed: int = 0) -> Batch:
     return Batch(views=views, boxes=boxes, labels=torch.arange(n) % NUM_CLASSES, indices=torch.arange(n))
 
 
+def known(n: int = 32, d: int = 64) -> tuple[Tensor, Tensor]:
+    """Two related tensors n×d; of those 32×64 the reference values of several libraries are known."""
+    generator = torch.Generator().manual_seed(0)
+    a = torch.randn(n, d, dtype=torch.float64, generator=generator)
+    b = torch.randn(n, d, dtype=torch.float64, generator=generator)
+    return 0.3 * a, 0.3 * (0.5 * a + b)
+
+
 @dataclass(frozen=True)
 class Case:
     """An objective in small, and what holds for it.
@@ -110,6 +118,16 @@ def load() -> dict[str, Case]:
         assert not set(cases) & set(module.CASES), file
         cases |= module.CASES
     return cases
+
+
+def apart(objective: Objective) -> Objective:
+    """The objective, after what follows the online network was moved away from it: at first both are the same."""
+    with torch.no_grad():
+        for name, parameter in objective.named_parameters():
+            if not parameter.requires_grad:
+                generator = torch.Generator().manual_seed(len(name))
+                parameter += 0.1 * torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator)
+    return objective
 
 
 def assert_same_gradients(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,30 +55,6 @@ def batch() -> Callable[..., Batch]:
         )
 
     return images
-
-
-@pytest.fixture
-def apart() -> Callable[[Objective], None]:
-    """Return apart(objective): moves the target's weights away from the online network's."""
-
-    @torch.no_grad()
-    def move(objective: Objective) -> None:
-        for name, parameter in objective.named_parameters():
-            if name.startswith("target_"):
-                parameter += 0.1 * torch.randn(
-                    parameter.shape, dtype=parameter.dtype, generator=torch.Generator().manual_seed(len(name))
-                )
-
-    return move
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Tensors are tiny here: threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Rendered:

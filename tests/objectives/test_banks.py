@@ -161,7 +161,7 @@ def test_only_the_rows_of_the_batch_move_halfway_to_their_embeddings(name):
 
 
 @ALL
-def test_softmax_is_infonce_over_the_own_row_and_the_drawn_ones_without_z(name):
+def test_softmax_is_infonce_over_the_images_row_and_the_drawn_ones_without_z(name):
     objective, batch = make(name, loss="softmax"), data(name)
     terms = run(objective, batch)
     assert not any(value.item() for key, value in objective.state_dict().items() if key.startswith("log_z"))

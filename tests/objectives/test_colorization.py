@@ -106,7 +106,7 @@ def test_the_prior_starts_uniform_and_follows_the_datas_colours():
     torch.testing.assert_close(still.prior, start)
 
 
-def test_a_grey_world_is_worth_less_than_a_rare_colour():
+def test_grey_weighs_less_than_a_rare_colour():
     """Rebalancing: after many grey images, a coloured pixel weighs more."""
     model = objective(prior_momentum=0.0)
     batch = images_batch(2, (32,))

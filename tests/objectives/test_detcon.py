@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from cases import apart
 from lightly.loss import DetConBLoss
 
 from bench.data.views import SIMCLR_VIEWS
@@ -19,7 +20,7 @@ def data(batch):
     return replace(made, masks=[b.repeat_interleave(16, 1).repeat_interleave(16, 2) for b in blocks])
 
 
-def test_the_loss_is_lightlys_on_mask_pooled_vectors(make, data, apart):
+def test_the_loss_is_lightlys_on_mask_pooled_vectors(make, data):
     objective = make("detcon", regions=3)
     apart(objective)
     reference = make("detcon", regions=3)

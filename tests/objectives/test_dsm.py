@@ -67,7 +67,7 @@ def test_flow_is_scaled_between_the_two_factors(monkeypatch):
     assert 1.5 <= factors.min() < factors.max() < 1.75
 
 
-def test_what_it_asks_of_a_video():
+def test_the_clips_that_it_needs():
     assert CASES["dsm"].make().video() == Clip(3, 2, flow=True)
     assert CASES["dsm shift"].make().video() == Clip(5, 2, flow=False)
     assert len(CASES["dsm"].make().views(64)) == 1

@@ -6,13 +6,18 @@ import re
 
 import pytest
 import torch
-from cases import Case, load, rows, to
+from cases import Case, apart, load, rows, to
 from torch import nn
 
 from bench.errors import BadInput
+from bench.nn.heads import Diagonal
 from bench.objectives import OBJECTIVES
 
 CASES = load()
+CONSTANT_RATE = ("moco", "moco_v2", "clsa", "densecl", "cast")  # of the keys' networks
+# How full views go through the networks, where small crops can be added to them.
+ONE_BY_ONE = ("byol", "two_loss", "moco_v3", "barlow_twins", "pixpro", "detcon")
+TOGETHER = ("simclr", "dcl", "dclw", "simple_contrastive", "hard_contrastive", "dino")
 
 
 def those(where):
@@ -28,15 +33,6 @@ def run(objective, data):
     """The terms; what is drawn at random is the same each time."""
     torch.manual_seed(0)
     return objective(data)
-
-
-def apart(objective):
-    """Move what follows the online network away from it, or a first step would compare the network with itself."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in objective.parameters():
-            if not parameter.requires_grad:
-                parameter += 0.1 * torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator)
 
 
 def test_every_objective_that_trains_has_a_case():
@@ -61,6 +57,56 @@ def test_terms_are_scalars_and_gradient_reaches_exactly_what_is_trained(case: Ca
     dead = {name for name, p in objective.named_parameters() if p.grad is not None and not p.grad.any()}
     assert not {name for name in dead if not name.endswith("bias")}
     assert not any(buffer.requires_grad for buffer in objective.buffers())
+
+
+@those(lambda case: case.frozen in (("target_",), ("key_",)))
+def test_targets_and_keys_have_no_gradient_and_follow_by_their_parameters_alone(case: Case):
+    """The rate is constant or goes along a half cosine to 1."""
+    (prefix,) = case.frozen
+    objective = apart(case.make(**{"momentum" if prefix == "key_" else "tau0": 0.9}))
+    online = dict(objective.named_parameters())
+    followers = {key: p for key, p in online.items() if key.startswith(prefix)}
+    assert {key.partition(".")[0] for key in followers} >= {f"{prefix}encoder", f"{prefix}projector"}
+    assert case.settings["name"] != "dino" or "target_last_layer.weight" in followers
+    objective(case.data())["loss"].backward()
+    assert not any(p.requires_grad or p.grad is not None for p in followers.values())
+    buffers = {key: b.clone() for key, b in objective.named_buffers() if key != "teacher_temperature"}
+    for progress, rate in ((0.0, 0.9), (0.5, 0.95), (1.0, 1.0)):
+        rate = 0.9 if case.settings["name"] in CONSTANT_RATE else rate
+        before = {key: p.clone() for key, p in followers.items()}
+        objective.after_step(progress)
+        for key, p in followers.items():
+            expected = rate * before[key] + (1 - rate) * online[key.removeprefix(prefix)].detach()
+            tolerance = {"rtol": 0, "atol": 0} if rate == 1 else {}
+            torch.testing.assert_close(p.detach(), expected, msg=key, **tolerance)
+    assert all(torch.equal(objective.get_buffer(key), buffer) for key, buffer in buffers.items())
+
+
+@those(lambda case: case.settings["name"] in ("byol", "two_loss", "patch_byol"))
+def test_the_target_normalises_by_its_own_batches(case: Case):
+    objective = apart(case.make())
+    assert objective.target_encoder.training
+    objective(case.data())
+    for network in ("encoder", "target_encoder"):
+        assert getattr(objective, network).layer4[0].bn2.num_batches_tracked > 0
+    assert objective.target_encoder.bn1.num_batches_tracked == 2  # once for each global view, by itself
+    statistics = objective.target_encoder.layer4[0].bn2.running_mean
+    assert not torch.allclose(statistics, objective.encoder.layer4[0].bn2.running_mean)
+
+
+@those(lambda case: case.settings["name"] in ONE_BY_ONE + TOGETHER and len(case.sizes) == 4)
+def test_small_crops_go_through_the_online_network_alone_and_all_in_one_forward(case: Case):
+    """Full views go one by one or, where batch norm sees both in the paper, together."""
+    objective, (_, full, small, _) = case.make(), case.sizes
+    shapes = {part: [] for part in ("encoder", "target_encoder", "key_encoder") if hasattr(objective, part)}
+    for part, seen in shapes.items():
+        convolution = getattr(objective, part).conv1
+        convolution.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(tuple(inputs[0].shape)))
+    objective(case.data())
+    n, together = case.n, case.settings["name"] in TOGETHER
+    views = [(2 * n, 3, full, full)] if together else [(n, 3, full, full)] * 2
+    assert shapes.pop("encoder") == [*views, (2 * n, 3, small, small)]
+    assert all(seen == views for seen in shapes.values())
 
 
 @those(lambda case: case.lowers)
@@ -188,10 +234,13 @@ def test_norms_and_biases_neither_decay_nor_adapt(case: Case):
     spared = {names[id(p)] for group in groups if not group["decay"] for p in group["params"]}
     assert {"encoder.layer2.0.downsample.1.weight", "encoder.layer2.0.downsample.1.bias"} <= spared
     assert all(group["decay"] == group["adapt"] for group in groups)
-    for prefix, module in objective.named_modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.LayerNorm):
-            direct = {f"{prefix}.{name}" for name, p in module.named_parameters(recurse=False) if p.requires_grad}
-            assert direct <= spared
+    assert spared == {
+        f"{prefix}.{name}"
+        for prefix, module in objective.named_modules()
+        for name, p in module.named_parameters(recurse=False)
+        if p.requires_grad
+        and (name == "bias" or isinstance(module, nn.modules.batchnorm._BatchNorm | nn.LayerNorm | Diagonal))
+    }
 
 
 @each
@@ -204,8 +253,9 @@ def test_heads_depend_on_the_encoders_seed_alone(case: Case):
         assert torch.equal(torch.get_rng_state(), before)
     first, again, other = states
     assert all(torch.equal(first[name], again[name]) for name in first)
-    heads = [name for name in first if not name.startswith("encoder.") and first[name].dim() > 1]
-    assert not heads or any(not torch.equal(first[name], other[name]) for name in heads)
+    constants = ("orders", "bins")  # buffers with the permutations of a jigsaw, with colours
+    heads = [name for name, x in first.items() if x.dim() > 1 and not name.startswith(("encoder.", *constants))]
+    assert not any(torch.equal(first[name], other[name]) for name in [*heads, *({"fc.bias"} & set(first))])
 
 
 @each

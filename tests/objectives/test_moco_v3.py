@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from cases import apart, assert_same_gradients
 from narrow import NarrowEncoder
 from torch import nn
 
@@ -16,15 +17,6 @@ from bench.objectives import build
 
 def make(**settings):
     return build({"name": "moco_v3", "hidden_dim": 12, "dim": 6, **settings}, NarrowEncoder()).double()
-
-
-def apart(objective):
-    generator = torch.Generator().manual_seed(3)
-    with torch.no_grad():
-        for parameter in objective.parameters():
-            if not parameter.requires_grad:
-                parameter += 0.1 * torch.randn(parameter.shape, dtype=parameter.dtype, generator=generator)
-    return objective
 
 
 def ctr(q, k, tau):
@@ -47,10 +39,7 @@ def test_loss_and_gradient_are_the_papers_algorithm(tau, batch):
     torch.testing.assert_close(loss, expected)
     loss.backward()
     expected.backward()
-    for (name, ours), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
-        assert (ours.grad is None) == name.startswith("key_"), name
-        if ours.grad is not None:
-            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=name)
+    assert_same_gradients(objective, reference, frozen="key_")
 
 
 @pytest.mark.parametrize("crops", [0, 3])
@@ -70,21 +59,7 @@ def test_small_crops_predict_the_keys_of_both_views_in_a_mean_that_keeps_its_sca
     torch.testing.assert_close(loss, expected)
     loss.backward()
     expected.backward()
-    for (name, ours), theirs in zip(objective.named_parameters(), reference.parameters(), strict=True):
-        assert (ours.grad is None) == name.startswith("key_"), name
-        if ours.grad is not None:
-            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=name)
-
-
-def test_no_small_crop_goes_through_the_keys_networks(batch):
-    objective = make(crops=2, crop_size=32)
-    seen = {"encoder": [], "key_encoder": []}
-    for which, sizes in seen.items():
-        network = getattr(objective, which)
-        network.register_forward_hook(lambda module, inputs, output, sizes=sizes: sizes.append(tuple(inputs[0].shape)))
-    objective(batch(64, 64, 32, 32))
-    full = [(4, 3, 64, 64)] * 2
-    assert seen == {"encoder": [*full, (8, 3, 32, 32)], "key_encoder": full}
+    assert_same_gradients(objective, reference, frozen="key_")
 
 
 def test_without_crops_the_loss_is_the_sum_of_both_directions_bit_for_bit(batch):
@@ -99,8 +74,7 @@ def test_without_crops_the_loss_is_the_sum_of_both_directions_bit_for_bit(batch)
     assert torch.equal(loss, expected)
     loss.backward()
     expected.backward()
-    for ours, theirs in zip(objective.parameters(), reference.parameters(), strict=True):
-        assert ours.grad is None or torch.equal(ours.grad, theirs.grad)
+    assert_same_gradients(objective, reference, rtol=0, atol=0)
 
 
 def test_a_view_is_never_its_own_key(batch):
@@ -115,22 +89,12 @@ def test_a_view_is_never_its_own_key(batch):
 def test_a_high_temperature_leaves_the_difference_of_cosines(batch):
     """Without the factor 2τ the gradient would vanish like 1/τ: 2τ·ctr − 2τ·ln N → 2·(mean of all cosines − own)."""
     data, grads = batch(32, 32), []
-    for tau in (1e3, 1e5):
+    for tau in (1e4, 1e6):
         objective = apart(make(temperature=tau))
         objective(data)["loss"].backward()
         grads.append(objective.predictor[0].weight.grad)
     torch.testing.assert_close(*grads, rtol=1e-2, atol=1e-5)
     assert grads[0].abs().max() > 1e-4
-
-
-def test_keys_follow_along_a_half_cosine_from_m0_to_1(batch):
-    objective = apart(make(momentum=0.9))
-    online = dict(objective.named_parameters())
-    for progress, m in ((0.0, 0.9), (0.5, 0.95), (1.0, 1.0)):
-        keys = {name: p.clone() for name, p in online.items() if name.startswith("key_")}
-        objective.after_step(progress)
-        for name, before in keys.items():
-            torch.testing.assert_close(online[name], m * before + (1 - m) * online[name.removeprefix("key_")])
 
 
 def test_defaults_heads_and_views_are_the_papers():

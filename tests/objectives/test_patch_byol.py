@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from cases import apart
 from lightly.loss import NegativeCosineSimilarity
 
 from bench.data.views import BYOL_VIEWS, View
@@ -26,7 +27,7 @@ def quadrants(v):
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
-def test_grid_cuts_the_quadrants_of_a_view_which_predict_the_other(symmetric, make, batch, apart):
+def test_grid_cuts_the_quadrants_of_a_view_which_predict_the_other(symmetric, make, batch):
     objective, byol, data = make("patch_byol", symmetric=symmetric, patch_weight=0.3), make("byol"), batch(64, 64)
     for each in (objective, byol):
         apart(each)
@@ -41,7 +42,7 @@ def test_grid_cuts_the_quadrants_of_a_view_which_predict_the_other(symmetric, ma
 
 
 @pytest.mark.parametrize("symmetric", [False, True])
-def test_random_patches_come_with_the_batch(symmetric, make, batch, apart):
+def test_random_patches_come_with_the_batch(symmetric, make, batch):
     objective = make("patch_byol", sampling="random", patches=3, symmetric=symmetric)
     data = batch(64, 64, 32, 32, 32)
     apart(objective)
@@ -52,7 +53,7 @@ def test_random_patches_come_with_the_batch(symmetric, make, batch, apart):
     torch.testing.assert_close(objective(data)["loss_patch"], expected.detach())
 
 
-def test_gate_weighs_each_patch_without_a_gradient_of_its_own(make, batch, apart):
+def test_gate_weighs_each_patch_without_a_gradient_of_its_own(make, batch):
     objective, data = make("patch_byol", gate_temperature=0.7), batch(64, 64)
     apart(objective)
     rows = patch_terms(objective, quadrants(data.views[0]), data.views[1])
@@ -83,7 +84,7 @@ def test_gate_function():
     torch.testing.assert_close(gate(distance, 1e9), torch.ones(4))
 
 
-def test_a_huge_temperature_is_no_gate(make, batch, apart):
+def test_a_huge_temperature_is_no_gate(make, batch):
     values = []
     for temperature in (None, 1e12):
         objective, data = make("patch_byol", gate_temperature=temperature), batch(64, 64)

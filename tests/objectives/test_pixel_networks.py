@@ -113,7 +113,7 @@ def test_without_a_condition_it_is_the_papers_model_and_no_pretraining_accepts_i
 
 
 @both
-def test_it_learns_an_image_by_heart(name):
+def test_it_can_memorise_one_image(name):
     objective, data = make(name, width=12), images_batch(2, (32, 4))
     optimizer = torch.optim.Adam(objective.parameters(), 1e-2)
     for _ in range(60):

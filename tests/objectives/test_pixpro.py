@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from cases import apart, assert_same_gradients
 
 from bench.data.views import BYOL_VIEWS
 from bench.errors import BadInput
@@ -11,13 +12,8 @@ from bench.objectives.pixpro import propagate
 
 
 @pytest.fixture
-def build(make, apart):
-    def objective(**settings):
-        made = make("pixpro", **settings)
-        apart(made)
-        return made
-
-    return objective
+def build(make):
+    return lambda **settings: apart(make("pixpro", **settings))
 
 
 @pytest.fixture
@@ -91,10 +87,7 @@ def test_value_and_gradient_are_those_of_the_formula(build, data, loss):
     torch.testing.assert_close(value, expected)
     value.backward()
     expected.backward()
-    for (name, ours), theirs in zip(one.named_parameters(), other.parameters(), strict=True):
-        assert (ours.grad is None) == (theirs.grad is None) == name.startswith("target_"), name
-        if ours.grad is not None:
-            torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-7, atol=1e-11, msg=name)
+    assert_same_gradients(one, other, frozen="target_")
 
 
 def test_the_flip_matters(build, data):

@@ -31,7 +31,7 @@ def cosines(n=8, c=7, seed=0):
     return z @ F.normalize(torch.randn(c, 5, dtype=torch.float64, generator=generator), dim=1).T
 
 
-def sinkhorn_by_hand(scores, epsilon, iterations=3):
+def naive_sinkhorn(scores, epsilon, iterations=3):
     """Eq. 3 to 5 with loops: rows of Qᵀ are prototypes with 1/C each, columns are images with 1/B each."""
     b, c = scores.shape
     q = [[math.exp(scores[i, k].item() / epsilon) for i in range(b)] for k in range(c)]
@@ -49,7 +49,7 @@ def sinkhorn_by_hand(scores, epsilon, iterations=3):
 def test_sinkhorn_equals_the_loops_and_lightlys():
     s = cosines()
     q = sinkhorn(s, 0.05)
-    torch.testing.assert_close(q, sinkhorn_by_hand(s, 0.05), rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(q, naive_sinkhorn(s, 0.05), rtol=1e-10, atol=1e-14)
     torch.testing.assert_close(q, lightly_sinkhorn(s.clone()), rtol=1e-10, atol=1e-14)
 
 
@@ -85,7 +85,7 @@ def test_codes_are_hard_for_small_epsilon_and_equal_for_large():
     assert (sinkhorn(cosines(), 1e6) - 1 / 7).abs().max() < 1e-6
 
 
-def by_hand(scores, codes, temperature):
+def naive(scores, codes, temperature):
     n, total = len(scores[0]), 0.0
     for i, q in enumerate(codes):
         others = [v for v in range(len(scores)) if v != i]
@@ -101,13 +101,13 @@ def by_hand(scores, codes, temperature):
 @pytest.mark.parametrize("small_crops", [0, 1, 3])
 def test_swapped_prediction_equals_the_loops_and_lightlys(small_crops):
     values, grads = [], []
-    for which in ("ours", "by hand", "lightly"):
+    for which in ("ours", "loops", "lightly"):
         scores = [cosines(4, 7, seed).requires_grad_() for seed in range(2 + small_crops)]
         codes = [sinkhorn(s, 0.05) for s in scores[:2]]
         if which == "ours":
             loss = swapped_prediction(scores, codes, 0.1)
-        elif which == "by hand":
-            loss = by_hand(scores, codes, 0.1)
+        elif which == "loops":
+            loss = naive(scores, codes, 0.1)
         else:
             (loss,) = SwaVLoss()(scores[:2], scores[2:])
         loss.backward()
@@ -188,7 +188,7 @@ def test_lightlys_prototypes_are_another_layer():
     torch.testing.assert_close(theirs(z), prototype_scores(z, unit))
 
 
-def test_prototypes_are_held_for_a_share_of_the_run(batch):
+def test_prototypes_are_frozen_for_a_share_of_the_run(batch):
     objective, data = small(freeze_share=0.1), batch(32, 32)
     for progress, held in ((0.0, True), (0.0999, True), (0.1, False), (0.9, False)):
         objective(data)["loss"].backward()

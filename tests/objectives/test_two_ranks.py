@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from cases import load
 
-SCRIPT = Path(__file__).with_name("two_ranks.py")
 CASES = [name for name, case in load().items() if case.ranks]
 BROKEN = (
     "two_loss logistic",
@@ -25,21 +22,9 @@ BROKEN = (
 
 
 @pytest.fixture(scope="module")
-def results(tmp_path_factory):
+def results(on_ranks):
     """What (world 1), (world 2, rank 0) and (world 2, rank 1) computed."""
-    folder = tmp_path_factory.mktemp("ranks")
-    jobs = [(0, 1), (0, 2), (1, 2)]
-    processes = [
-        subprocess.Popen([sys.executable, SCRIPT, str(rank), str(world), folder], stderr=subprocess.PIPE, text=True)
-        for rank, world in jobs
-    ]
-    try:
-        errors = [process.communicate(timeout=240)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0, 0], errors
-    return [torch.load(folder / f"world_{world}_rank_{rank}.pt") for rank, world in jobs]
+    return on_ranks(Path(__file__).with_name("two_ranks.py"), timeout=240)
 
 
 def distance(results, expected, kind):

@@ -74,7 +74,7 @@ def test_a_later_record_of_a_seed_has_the_time_of_its_pretraining() -> None:
     assert rows([again, *TWO_SEEDS])[0]["pretrain, s"] == "105.0 ± 7.1 (2)"
 
 
-def test_a_record_that_was_replaced_counts_for_nothing() -> None:
+def test_a_record_that_was_replaced_does_not_count() -> None:
     old = took("a_knn", 0, {"knn": 99.0}, {"knn gpu": 70.0}, created="2024-01-01T00:00:00+00:00")
     stage = old.fingerprints.model_copy(update={"stage": digest("of an older conversion")})
     assert rows([old.model_copy(update={"fingerprints": stage}), *TWO_SEEDS]) == rows(TWO_SEEDS)

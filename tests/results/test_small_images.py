@@ -107,7 +107,7 @@ def test_the_decks_table_by_hand() -> None:
     assert alone["loss2"] == "0.5200 ± 0.0000 (3)"
 
 
-def test_the_notes_say_what_can_be_told_apart() -> None:
+def test_the_notes_say_which_rows_differ() -> None:
     (section,) = build_tables(THREE, NONE)
     line = next(note for note in section.notes if note.startswith("By acc on cifar10, 1000 epochs"))
     assert "byol+two-loss > byol+loss1 (p = 0.008)" in line

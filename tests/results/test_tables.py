@@ -12,7 +12,7 @@ from example_records import THREE, linear, lines_of, make, pspnet
 from bench.config.studies import tables_of
 from bench.errors import BadInput
 from bench.record import Record, write
-from bench.results.formats import render
+from bench.results.formats import SUFFIXES, render
 from bench.results.published import read_published
 from bench.results.sections import Section
 from bench.results.tables import build_tables, check_tables, pages_of, write_tables
@@ -40,7 +40,7 @@ def test_a_table_by_hand() -> None:
     assert table["coco_two_loss"]["ImageNet acc"] == "–"
 
 
-def test_the_notes_say_what_can_be_told_apart() -> None:
+def test_the_notes_say_which_rows_differ() -> None:
     (section,) = build_tables(THREE, NONE)
     line = next(note for note in section.notes if note.startswith("By mIoU"))
     assert "coco > random_init (p = 0.008)" in line
@@ -285,7 +285,7 @@ def test_published_rows_are_not_shown_where_nothing_full_was_measured(results: P
     assert "coco_two_loss †" in pages_of(results)[0].text("markdown")
 
 
-def test_skipped_images_are_told(results: Path) -> None:
+def test_skipped_images_are_reported(results: Path) -> None:
     write(linear("coco", 5, 40.0, images_skipped=3), results / "records")
     assert "Unreadable images that were skipped: coco imagenet_linear seed 5: 3." in pages_of(results)[0].text(
         "markdown"
@@ -325,3 +325,12 @@ def test_each_cell_of_a_sweep_has_a_row_for_itself(tmp_path: Path) -> None:
         (r"imagenet_simclr\[temperature=0.3\]", "62.50"),
     ):
         assert [line for line in rows if name in line and mean in line]
+
+
+def test_a_section_may_have_no_column(tmp_path: Path) -> None:
+    records = [make("coco", "count", seed, kind="count", metrics={"seconds": 1.0}) for seed in (0, 1)]
+    (section,) = build_tables(records, tmp_path)
+    assert not section.columns
+    assert not any(note.startswith("Seeds") for note in section.notes)
+    for format in SUFFIXES:
+        assert "coco" in render([section], format)

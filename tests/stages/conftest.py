@@ -13,6 +13,7 @@ from torch import Tensor
 from bench.convert.proof import prove, write_proof
 from bench.convert.trunk import TRUNK, save_trunk
 from bench.nn.encoder import Encoder, build_encoder
+from bench.stages.frozen_trunk import FrozenTrunk
 
 WNIDS = ("n01440764", "n02102040", "n02979186")
 COLOURS = ((200, 60, 40), (40, 180, 70), (50, 70, 210))
@@ -46,6 +47,18 @@ def trunk_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def new_trunk_folder(tmp_path: Path) -> Callable[[int], Path]:
     """Make a convert stage's folder, from a seed, that a test may spoil."""
     return lambda seed: convert(tmp_path / "convert", seed)
+
+
+@pytest.fixture
+def nudged_trunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes every forward of a frozen trunk move a running mean."""
+    features = FrozenTrunk.features
+
+    def nudged(self: FrozenTrunk, images: Tensor) -> Tensor:
+        self.encoder.bn1.running_mean.add_(1e-3)
+        return features(self, images)
+
+    monkeypatch.setattr(FrozenTrunk, "features", nudged)
 
 
 @pytest.fixture(scope="session")

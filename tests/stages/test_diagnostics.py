@@ -28,8 +28,6 @@ from bench.stages.job import Job
 from bench.stages.pretrain import start
 from bench.train.checkpoint import LAST, write
 
-torch.set_num_threads(1)
-
 
 def recipe(objective: str = "byol", **values: Any) -> Recipe:
     heads = {"hidden_dim": 32, "projection_dim": 16} if objective == "byol" else {}
@@ -208,9 +206,9 @@ def test_the_command_line_runs_it_and_the_table_has_it(bench: Any, rendered: Pat
     done = bench("run", "--profile", "smoke", "--pretrain", "random_init", *words, "--results-dir", tmp_path / "res")
     assert done.returncode == 0, done.stdout + done.stderr
     (file,) = (tmp_path / "res" / "records").glob("*.json")
-    found = json.loads(file.read_text())
-    assert found["kind"] == "diagnostics"
-    assert found["metrics"]["backbone_dims"] == 512
-    assert found["metrics"]["backbone_knn_percent"] >= 0
+    record = json.loads(file.read_text())
+    assert record["kind"] == "diagnostics"
+    assert record["metrics"]["backbone_dims"] == 512
+    assert record["metrics"]["backbone_knn_percent"] >= 0
     assert (tmp_path / "runs" / "diagnostics").is_dir()
     assert "diagnostics backbone RankMe" in (tmp_path / "res" / "tables" / "transfer.md").read_text()

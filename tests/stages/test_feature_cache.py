@@ -163,16 +163,8 @@ def test_what_ends_early_leaves_no_entry(
     assert entries(tmp_path) == []
 
 
-def test_features_of_a_trunk_that_changed_are_not_kept(
-    stage: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = FrozenTrunk.features
-
-    def nudged(self: FrozenTrunk, images: Tensor) -> Tensor:
-        self.encoder.bn1.running_mean.add_(1e-3)
-        return real(self, images)
-
-    monkeypatch.setattr(FrozenTrunk, "features", nudged)
+@pytest.mark.usefixtures("nudged_trunk")
+def test_features_of_a_trunk_that_changed_are_not_kept(stage: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match="The frozen trunk changed"):
         stage(neighbours())
     assert entries(tmp_path) == []
@@ -198,13 +190,13 @@ def test_what_was_not_used_for_longest_goes_first(tmp_path: Path) -> None:
         cache.add(torch.ones(7, 8), torch.arange(7), 3)
         cache.publish()
         os.utime(cache.place, (time.time() - age,) * 2)
-    found = FeatureCache(tmp_path, {"name": "used"}, 10, 8).read()  # and so it is used now
-    assert found is not None
-    assert (found.features.shape, found.labels.tolist(), found.skipped) == ((7, 8), list(range(7)), 3)
+    entry = FeatureCache(tmp_path, {"name": "used"}, 10, 8).read()  # and so it is used now
+    assert entry is not None
+    assert (entry.features.shape, entry.labels.tolist(), entry.skipped) == ((7, 8), list(range(7)), 3)
     abandoned = tmp_path / ".abandoned.1"
     abandoned.mkdir()
     os.utime(abandoned, (0, 0))
-    size = sum(file.stat().st_size for file in found.folder.iterdir())
+    size = sum(file.stat().st_size for file in entry.folder.iterdir())
     clean(tmp_path, 2 * size, keep=None)
     names = {json.loads((place / ABOUT).read_text())["about"]["name"] for place in tmp_path.iterdir()}
     assert names == {"used", "new"}
@@ -216,9 +208,9 @@ def test_rows_come_back_in_batches_with_what_was_skipped_at_first(tmp_path: Path
     for part in (slice(0, 2), slice(2, 2), slice(2, 5)):
         cache.add(rows[part], torch.arange(5)[part], 1)
     cache.publish()
-    found = FeatureCache(tmp_path, {}, 5, 2).read()
-    assert found is not None
-    batches = list(found.batches(2))
+    entry = FeatureCache(tmp_path, {}, 5, 2).read()
+    assert entry is not None
+    batches = list(entry.batches(2))
     assert torch.equal(torch.cat([features for features, _, _ in batches]), rows)
     assert [len(labels) for _, labels, _ in batches] == [2, 2, 1]
     assert [skipped for _, _, skipped in batches] == [3, 0, 0]

@@ -26,14 +26,14 @@ def relative(ours: Tensor, theirs: Tensor) -> float:
 
 @pytest.mark.slow
 def test_folded_features_are_the_trunks(trunk_folder: Path) -> None:
-    exact = FrozenTrunk(trunk_folder, "float32").features(IMAGES)
+    in_float32 = FrozenTrunk(trunk_folder, "float32").features(IMAGES)
     folded = FrozenTrunk(trunk_folder, "float32", form="folded")
-    assert relative(folded.features(IMAGES), exact) < 1e-5
+    assert relative(folded.features(IMAGES), in_float32) < 1e-5
     half = FrozenTrunk(trunk_folder, "bf16", form="folded")
     features = half.features(IMAGES)
     assert features.dtype == torch.float32
     assert not features.is_inference()
-    assert 1e-6 < relative(features, exact) < 0.02
+    assert 1e-6 < relative(features, in_float32) < 0.02
     for trunk in (folded, half):
         trunk.check()
         assert trunk.metrics == {"trunk_compiled": 0}

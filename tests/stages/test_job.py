@@ -34,7 +34,7 @@ class Asked(BaseException):
         (knn, load_task("imagenet_knn", "smoke", SETTLED | {"search": "float32"}), "imagenet", "evaluation"),
     ],
 )
-def test_training_asks_for_one_to_train_from_and_evaluation_for_one_to_evaluate(
+def test_training_and_evaluation_each_ask_for_packs_of_their_purpose(
     stage: ModuleType,
     config: Recipe | Task,
     dataset: str,

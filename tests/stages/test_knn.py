@@ -47,8 +47,8 @@ def naive(queries: Tensor, bank: Tensor, labels: Tensor, k: int, temperature: fl
 def test_votes_are_those_of_a_naive_loop(k: int, temperature: float) -> None:
     bank, labels = clusters(150, 24, 11, seed=0)
     queries, _ = clusters(60, 24, 11, seed=1)
-    found = classify(queries, bank, labels, 11, k, temperature, most=11)
-    for ours, theirs in zip(found.tolist(), naive(queries, bank, labels, k, temperature), strict=True):
+    votes = classify(queries, bank, labels, 11, k, temperature, most=11)
+    for ours, theirs in zip(votes.tolist(), naive(queries, bank, labels, k, temperature), strict=True):
         assert [label for label in ours if label >= 0] == theirs
 
 
@@ -166,16 +166,8 @@ def test_results_do_not_depend_on_batches_and_workers(tmp_path: Path, trunk_fold
     assert run(make_job(tmp_path / "b", trunk_folder, imagenet, batch_size=7, workers=1)) == one
 
 
-def test_a_trunk_that_changes_is_found(
-    tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real = FrozenTrunk.features
-
-    def nudged(self: FrozenTrunk, images: Tensor) -> Tensor:
-        self.encoder.bn1.running_mean.add_(1e-3)
-        return real(self, images)
-
-    monkeypatch.setattr(FrozenTrunk, "features", nudged)
+@pytest.mark.usefixtures("nudged_trunk")
+def test_a_trunk_that_changes_is_found(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
     with pytest.raises(StageFailed, match="The frozen trunk changed"):
         run(make_job(tmp_path / "a", trunk_folder, imagenet))
 
@@ -224,7 +216,7 @@ def test_the_shipped_config(tmp_path: Path, trunk_folder: Path, imagenet: Path) 
 
 def naive_majority(queries: Tensor, bank: Tensor, labels: Tensor, k: int) -> tuple[list[int], int]:
     """Each query's class by a plain loop over float64 distances, and how often two classes had as many votes."""
-    found, ties = [], 0
+    winners, ties = [], 0
     for query in queries.double():
         near = sorted(
             (float((query - row).norm()), int(label)) for row, label in zip(bank.double(), labels, strict=True)
@@ -234,8 +226,8 @@ def naive_majority(queries: Tensor, bank: Tensor, labels: Tensor, k: int) -> tup
             counts[label] = counts.get(label, 0) + 1
         most = [label for label in sorted(counts) if counts[label] == max(counts.values())]
         ties += len(most) > 1
-        found.append(most[0])
-    return found, ties
+        winners.append(most[0])
+    return winners, ties
 
 
 @pytest.mark.parametrize("coarse", [False, True])
@@ -274,9 +266,9 @@ def test_the_stage_by_majority_and_distance(tmp_path: Path, trunk_folder: Path, 
         extract(job, task, trunk, index("imagenet", imagenet, split), "x") for split in ("train", "val")
     )
     assert bank.norm(dim=1).max() > 1.5  # as they are
-    found, _ = naive_majority(queries, bank, labels, 5)
-    right = sum(a == b for a, b in zip(found, truth.tolist(), strict=True))
-    assert result["top1_percent"] == pytest.approx(100 * right / len(found))
+    winners, _ = naive_majority(queries, bank, labels, 5)
+    right = sum(a == b for a, b in zip(winners, truth.tolist(), strict=True))
+    assert result["top1_percent"] == pytest.approx(100 * right / len(winners))
     assert 0 < result["top5_percent"] <= 100
 
 

@@ -131,7 +131,7 @@ def test_the_best_head_is_a_known_one_and_of_equal_ones_the_slowest() -> None:
 # ------------------------------------------------------------------------------------------ the stage
 
 
-def test_colours_are_told_apart(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
+def test_classes_of_different_colours_are_recognised(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
     metrics = run(make_job(tmp_path / "a", trunk_folder, imagenet, make_task(epochs=6)))
     assert metrics["top1_percent"] > 60
     assert metrics["top5_percent"] == 100.0  # of three classes
@@ -211,7 +211,7 @@ def test_a_resumed_run_equals_an_undisturbed_one_with_any_number_of_workers(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_resident_images_tell_colours_apart_and_resume_exactly(
+def test_with_resident_images_colours_are_recognised_and_a_resumed_run_is_the_same(
     tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     task = make_task(view_backend="resident", epochs=3)
@@ -241,7 +241,7 @@ def interrupt_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Heads, "step", step)
 
 
-def test_a_crash_costs_at_most_an_epoch(
+def test_a_crash_loses_at_most_an_epoch(
     tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     straight = run(make_job(tmp_path / "straight", trunk_folder, imagenet))
@@ -265,7 +265,7 @@ def test_a_crash_costs_at_most_an_epoch(
 
 
 @pytest.mark.slow
-def test_heads_of_another_trunk_are_not_gone_on_from(
+def test_heads_of_another_trunk_are_not_continued(
     tmp_path: Path, trunk_folder: Path, new_trunk_folder: Callable[[int], Path], imagenet: Path
 ) -> None:
     run(make_job(tmp_path / "a", trunk_folder, imagenet))
@@ -329,9 +329,9 @@ def test_a_trunk_that_changes_is_found(
 ) -> None:
     def features(self: FrozenTrunk, images: Tensor) -> Tensor:
         self.encoder.train()  # so that running statistics move
-        found = self.encoder(images).detach()
+        outputs = self.encoder(images).detach()
         self.encoder.eval()
-        return found
+        return outputs
 
     monkeypatch.setattr(FrozenTrunk, "features", features)
     with pytest.raises(StageFailed, match="The frozen trunk changed while it was evaluated"):

@@ -27,8 +27,6 @@ from bench.stages.job import Job
 from bench.stages.pretrain import run, start, starting_file
 from bench.train.checkpoint import read
 
-torch.set_num_threads(1)  # so small a network only loses by more
-
 HEADS = {"hidden_dim": 32, "projection_dim": 16}
 
 
@@ -404,8 +402,8 @@ def test_an_unreadable_image_fails_by_name_or_is_counted(roots: dict[str, Path],
         (folder / file.name).write_bytes(file.read_bytes())
     bad = sorted(folder.iterdir())[1]
     bad.write_bytes(b"no image")
-    config, own = recipe(workers=workers), {"coco": tmp_path / "coco"}
+    config, four_images = recipe(workers=workers), {"coco": tmp_path / "coco"}
     with pytest.raises(BadInput, match=rf"{bad.name}.*--unreadable skip"):
-        run(job(config, tmp_path / "fail", own))
-    metrics = run(job(config, tmp_path / "skip", own, unreadable="skip"))
+        run(job(config, tmp_path / "fail", four_images))
+    metrics = run(job(config, tmp_path / "skip", four_images, unreadable="skip"))
     assert metrics["images_skipped"] == 2  # once in each epoch

@@ -62,15 +62,6 @@ def proven(folder: Path, arch: str) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Networks this small only wait for each other's threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return proven(tmp_path_factory.mktemp("converted") / "resnet18", "resnet18")
@@ -138,12 +129,12 @@ def scores(pairs: list[tuple[Tensor, Tensor]], classes: int) -> dict[str, Any]:
 def test_scores_by_hand() -> None:
     truth = [torch.tensor([[0, 0, 1, 1], [1, 255, 255, 1]]), torch.tensor([[0, 0, 0, 0]])]
     guess = [torch.tensor([[0, 1, 1, 1], [2, 0, 1, 1]]), torch.tensor([[0, 0, 0, 1]])]
-    found = scores(list(zip(guess, truth, strict=True)), classes=4)
+    measured = scores(list(zip(guess, truth, strict=True)), classes=4)
     # Over both images: class 0 has I 4, L 6, U 6; class 1 has I 3, L 4, U 6; class 2 is guessed once; 3 never occurs.
-    assert found["aAcc"] == pytest.approx(100 * 7 / 10, rel=1e-12)
-    assert found["IoU"] == {"c0": pytest.approx(100 * 4 / 6), "c1": pytest.approx(50.0), "c2": 0.0, "c3": None}
-    assert found["mIoU"] == pytest.approx(100 * (4 / 6 + 3 / 6 + 0) / 3, rel=1e-12)
-    assert found["mAcc"] == pytest.approx(100 * (4 / 6 + 3 / 4) / 2, rel=1e-12)
+    assert measured["aAcc"] == pytest.approx(100 * 7 / 10, rel=1e-12)
+    assert measured["IoU"] == {"c0": pytest.approx(100 * 4 / 6), "c1": pytest.approx(50.0), "c2": 0.0, "c3": None}
+    assert measured["mIoU"] == pytest.approx(100 * (4 / 6 + 3 / 6 + 0) / 3, rel=1e-12)
+    assert measured["mAcc"] == pytest.approx(100 * (4 / 6 + 3 / 4) / 2, rel=1e-12)
 
 
 def test_scores_equal_torchmetrics() -> None:
@@ -151,12 +142,12 @@ def test_scores_equal_torchmetrics() -> None:
     truth = torch.randint(0, 19, (3, 40, 50))
     guess = torch.where(torch.rand(3, 40, 50) < 0.6, truth, torch.randint(0, 19, (3, 40, 50)))
     truth[torch.rand(3, 40, 50) < 0.2] = 255
-    found = scores(list(zip(guess, truth, strict=True)), classes=19)
+    measured = scores(list(zip(guess, truth, strict=True)), classes=19)
     theirs = {"num_classes": 19, "ignore_index": 255}
-    assert found["mIoU"] == pytest.approx(100 * multiclass_jaccard_index(guess, truth, **theirs).item(), abs=1e-4)
-    assert found["mAcc"] == pytest.approx(100 * multiclass_accuracy(guess, truth, **theirs).item(), abs=1e-4)
+    assert measured["mIoU"] == pytest.approx(100 * multiclass_jaccard_index(guess, truth, **theirs).item(), abs=1e-4)
+    assert measured["mAcc"] == pytest.approx(100 * multiclass_accuracy(guess, truth, **theirs).item(), abs=1e-4)
     per_class = multiclass_jaccard_index(guess, truth, average="none", **theirs)
-    assert list(found["IoU"].values()) == pytest.approx((100 * per_class).tolist(), abs=1e-4)
+    assert list(measured["IoU"].values()) == pytest.approx((100 * per_class).tolist(), abs=1e-4)
 
 
 def test_many_pixels_are_counted_one_by_one() -> None:
@@ -167,8 +158,8 @@ def test_many_pixels_are_counted_one_by_one() -> None:
     metric = UnroundedIoU()
     metric.dataset_meta = {"classes": ["a", "b"]}
     wrong = (torch.tensor([0, 0]), torch.tensor([1, 1]), torch.tensor([0, 1]), torch.tensor([1, 0]))
-    found = metric.compute_metrics([one, more, more, wrong])
-    assert found["IoU"]["a"] == 100 * (pixels + 2) / (pixels + 3)
+    metrics = metric.compute_metrics([one, more, more, wrong])
+    assert metrics["IoU"]["a"] == 100 * (pixels + 2) / (pixels + 3)
 
 
 def test_labels_outside_of_the_classes_are_refused() -> None:
@@ -282,7 +273,7 @@ def test_the_sampler_starts_anywhere_and_shares_out_by_process() -> None:
     assert take(iter(DrawSampler(indices, seed=2)), 40) != alone
 
 
-def test_a_loader_process_obeys_its_parent_alone() -> None:
+def test_a_loader_process_ignores_signals_and_ends_with_its_parent() -> None:
     batches = iter(DataLoader(range(100), num_workers=1, worker_init_fn=_start_worker))  # type: ignore[arg-type]
     assert next(batches).item() == 0
     worker = batches._workers[0]
@@ -318,12 +309,12 @@ def test_a_resnet50_is_trained_from_the_trunk(data: Path, tmp_path: Path, monkey
 
     monkeypatch.setattr(segmentation, "SeedIterations", Look)
     chosen = task(config=USUAL, iterations=2, precision="bf16", channels_last=True)
-    found = segmentation.run(Job(chosen, 0, tmp_path / "run", {"convert": folder}, {"cityscapes": data}))
+    metrics = segmentation.run(Job(chosen, 0, tmp_path / "run", {"convert": folder}, {"cityscapes": data}))
     assert at_first_step[0].complete
-    assert (at_first_step[0].matched, found["tensors_matched"], found["iterations"]) == (318, 318, 2)
-    assert 0 <= found["miou_percent"] <= found["aacc_percent"] <= 100
-    assert set(found["iou_percent"]) >= {"road", "sky", "bicycle"}
-    assert found["iou_percent"]["road"] is not None
+    assert (at_first_step[0].matched, metrics["tensors_matched"], metrics["iterations"]) == (318, 318, 2)
+    assert 0 <= metrics["miou_percent"] <= metrics["aacc_percent"] <= 100
+    assert set(metrics["iou_percent"]) >= {"road", "sky", "bicycle"}
+    assert metrics["iou_percent"]["road"] is not None
     assert match_contents(read_trunk(folder / TRUNK).state, backbone(tmp_path / "run")).matched < 10, "all layers train"
 
 
@@ -481,7 +472,7 @@ def test_a_subset_is_drawn_by_the_seed(run: Callable[..., dict[str, Any]], monke
         run("z", subset=6)
 
 
-def test_a_loss_that_is_lost_leaves_no_checkpoint(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_leaves_no_checkpoint(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match=r"The loss became (nan|inf) at iteration \d; lower lr\. No checkpoint"):
         run("x", lr=1e18)
     assert not (tmp_path / "x" / CHECKPOINT).exists()
@@ -490,7 +481,7 @@ def test_a_loss_that_is_lost_leaves_no_checkpoint(run: Callable[..., dict[str, A
 # ---------------------------------------------------------------------------------------------- bad input
 
 
-def test_no_proof_no_run(converted: Path, data: Path, tmp_path: Path) -> None:
+def test_without_a_proof_there_is_no_run(converted: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / TRUNK).symlink_to(converted / TRUNK)
     content = json.loads((converted / "proof.json").read_text(encoding="utf-8"))
     content["tensors"]["bn1.weight"]["sha256"] = "0" * 64

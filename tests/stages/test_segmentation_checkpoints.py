@@ -116,7 +116,7 @@ LATER: dict[str, Callable[[Run], None]] = {
 
 
 @pytest.mark.parametrize("then", LATER)
-def test_a_failure_comes_out_at_the(then: str, tmp_path: Path, gate: Gate) -> None:
+def test_a_failure_is_raised_at_the(then: str, tmp_path: Path, gate: Gate) -> None:
     fail_when_written(gate)
     run = Run(tmp_path)
     run.iterate(1)
@@ -149,7 +149,7 @@ def test_another_error_does_not_hide_a_failure(tmp_path: Path, gate: Gate) -> No
     assert caught.value.__cause__ is error
 
 
-def test_a_failure_is_told_once(tmp_path: Path, gate: Gate) -> None:
+def test_a_failure_is_reported_once(tmp_path: Path, gate: Gate) -> None:
     fail_when_written(gate)
     run = Run(tmp_path)
     with pytest.raises(StageFailed, match=REASON + r"No checkpoint was written yet\. Free space there, .*go on\.$"):
@@ -162,7 +162,7 @@ def written(run: Run) -> None:
         run.keep.finish_writing()
 
 
-def test_an_error_of_another_kind_comes_out_as_it_is(tmp_path: Path, gate: Gate) -> None:
+def test_an_error_of_another_kind_is_raised_unchanged(tmp_path: Path, gate: Gate) -> None:
     gate.failure = KeyError("not from the disk")
     gate.open.set()
     with pytest.raises(KeyError, match="not from the disk"):
@@ -200,7 +200,7 @@ def test_a_stop_while_validating_waits_for_the_disk(tmp_path: Path, gate: Gate) 
         run.keep.after_val_iter(run.runner)
 
 
-def test_a_lost_loss_names_the_checkpoint_that_was_being_written(tmp_path: Path, gate: Gate) -> None:
+def test_a_loss_of_nan_names_the_checkpoint_that_was_being_written(tmp_path: Path, gate: Gate) -> None:
     run = Run(tmp_path)
     run.iterate(1)
     later(gate)

@@ -38,13 +38,10 @@ NORM = {"type": "BN"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+def quiet() -> Iterator[None]:
     logging.disable(logging.INFO)  # mmengine lists every initialisation
     yield
     logging.disable(logging.NOTSET)
-    torch.set_num_threads(before)
 
 
 def psp(align_corners: bool = False, **changes: Any) -> dict[str, Any]:
@@ -101,8 +98,8 @@ def batch(height: int = 64, width: int = 96, original: tuple[int, int] | None = 
     return {"inputs": [torch.randint(0, 256, (3, height, width)) for _ in range(2)], "data_samples": samples}
 
 
-def relative(found: Tensor, expected: Tensor) -> float:
-    return float((found - expected).norm() / expected.norm())
+def relative(actual: Tensor, expected: Tensor) -> float:
+    return float((actual - expected).norm() / expected.norm())
 
 
 # ------------------------------------------------------------------------------------- the pyramid of PSPNet
@@ -130,9 +127,9 @@ def test_the_split_head_equals_mmsegs_with_its_gradients(
             y = head([given])
             (y * weight).sum().backward()
             results.append([y.detach(), given.grad, *(p.grad for p in head.parameters())])
-        for expected, found in zip(*results, strict=True):
+        for expected, actual in zip(*results, strict=True):
             if expected.norm() > 1e-6:  # a shift before a batch norm has no gradient
-                assert relative(found, expected) < tolerance
+                assert relative(actual, expected) < tolerance
 
 
 def test_the_split_head_does_not_see_the_concatenation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,8 +176,8 @@ def losses(model: Any, autocast: bool = False) -> tuple[dict[str, Tensor], dict[
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
     with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-        found = model._run_forward(model.data_preprocessor(batch(), True), mode="loss")
-    total, logged = model.parse_losses(found)
+        terms = model._run_forward(model.data_preprocessor(batch(), True), mode="loss")
+    total, logged = model.parse_losses(terms)
     total.backward()
     return logged, {name: p.grad for name, p in model.named_parameters()}
 
@@ -190,10 +187,10 @@ def test_losses_and_gradients_are_those_of_mmseg(head: str) -> None:
     shipped, ours = build(head, ()), build(head, ALL)
     assert "_CountedByArgmax" in [kind.__name__ for kind in type(ours.decode_head).__mro__]
     assert type(shipped.decode_head).__mro__[0].__module__.startswith("mmseg")
-    (expected, theirs), (found, mine) = losses(shipped), losses(ours)
-    assert found.keys() == expected.keys() >= {"loss", "decode.loss_ce", "decode.acc_seg", "aux.loss_ce"}
+    (expected, theirs), (logged, mine) = losses(shipped), losses(ours)
+    assert logged.keys() == expected.keys() >= {"loss", "decode.loss_ce", "decode.acc_seg", "aux.loss_ce"}
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=0)
+        torch.testing.assert_close(logged[name], value, rtol=1e-5, atol=0)
     for name, gradient in theirs.items():
         assert relative(mine[name], gradient) < 1e-5, name
 
@@ -247,9 +244,9 @@ def test_predictions_are_those_of_mmseg(original: tuple[int, int] | None, mode: 
         ours = build("fcn", fast, **test_cfg)
         assert type(ours) is LabelPredictor
         assert "seg_logits" not in ours.eval().val_step(batch(original=original))[0]
-        for found, theirs in zip(predictions(ours, batch(original=original)), expected, strict=True):
-            assert found.dtype == torch.int64
-            assert torch.equal(found, theirs)
+        for labels, theirs in zip(predictions(ours, batch(original=original)), expected, strict=True):
+            assert labels.dtype == torch.int64
+            assert torch.equal(labels, theirs)
 
 
 def test_flips_and_padding_are_undone() -> None:
@@ -259,8 +256,8 @@ def test_flips_and_padding_are_undone() -> None:
         for data in given:
             for sample in data["data_samples"]:
                 sample.set_metainfo(info)
-        expected, found = predictions(shipped, given[0]), predictions(ours, given[1])
-        assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True))
+        expected, actual = predictions(shipped, given[0]), predictions(ours, given[1])
+        assert all(torch.equal(a, b) for a, b in zip(expected, actual, strict=True))
 
 
 def test_counts_are_those_of_mmseg() -> None:

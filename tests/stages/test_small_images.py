@@ -65,15 +65,15 @@ def test_the_small_view_is_that_of_the_code_base() -> None:
 )
 def test_global_views_become_small_ones(name: str, count: int) -> None:
     assert views(name) == (SMALL_VIEW(32),) * count
-    own = views(name, "own")
-    assert len(own) == count
-    assert own != views(name)
+    full_size = views(name, "own")
+    assert len(full_size) == count
+    assert full_size != views(name)
 
 
 def test_small_crops_keep_their_size_scale_and_place() -> None:
     crop = replace(SMALL_VIEW(96), size=40, scale=(0.05, 0.14), count=3)
-    found = views("byol", size=96, crops=3, crop_size=40)
-    assert found == (SMALL_VIEW(96), SMALL_VIEW(96), crop)
+    specs = views("byol", size=96, crops=3, crop_size=40)
+    assert specs == (SMALL_VIEW(96), SMALL_VIEW(96), crop)
 
 
 SPECIAL = {
@@ -224,8 +224,8 @@ def test_their_evaluations_are_those_of_the_code_base(dataset: str) -> None:
 @pytest.mark.parametrize("size", [32, 96])
 def test_an_image_of_the_tests_size_stays_as_it_is(size: int) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
-    found, place = make_test_view(Image.fromarray(pixels), size, size)
-    assert np.array_equal(found, pixels)
+    view, place = make_test_view(Image.fromarray(pixels), size, size)
+    assert np.array_equal(view, pixels)
     assert place == (0.0, 0.0, 1.0, 1.0, 0.0)
 
 

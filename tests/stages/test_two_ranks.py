@@ -4,58 +4,45 @@ from __future__ import annotations
 
 import shutil
 import socket
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-SCRIPT = Path(__file__).with_name("two_ranks.py")
 STAGES = [f"stage {precision} {batch}" for precision in ("bf16", "float32", "euclidean") for batch in (4, 16)]
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory, trunk_folder: Path, imagenet: Path) -> list[dict[str, Any]]:
-    """What (world 1), (world 2, rank 0) and (world 2, rank 1) found."""
-    folder = tmp_path_factory.mktemp("ranks")
-    data = folder / "data"
+def results(
+    on_ranks: Callable[..., list[dict[str, Any]]],
+    tmp_path_factory: pytest.TempPathFactory,
+    trunk_folder: Path,
+    imagenet: Path,
+) -> list[dict[str, Any]]:
+    """What (world 1), (world 2, rank 0) and (world 2, rank 1) computed."""
+    data = tmp_path_factory.mktemp("ranks") / "data"
     shutil.copytree(imagenet, data)
     next((data / "train" / "n01440764").iterdir()).write_bytes(b"no image")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    jobs = [(0, 1), (0, 2), (1, 2)]
-    processes = [
-        subprocess.Popen(
-            [sys.executable, SCRIPT, *map(str, (rank, world, folder, trunk_folder, data, port, imagenet))],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank, world in jobs
-    ]
-    try:
-        errors = [process.communicate(timeout=120)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0, 0], errors
-    return [torch.load(folder / f"world_{world}_rank_{rank}.pt", weights_only=False) for rank, world in jobs]
+    return on_ranks(Path(__file__).with_name("two_ranks.py"), trunk_folder, data, port, imagenet)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("case", ["halves", "few on one"])
-def test_neighbours_are_those_of_one_process(found: list[dict[str, Any]], case: str) -> None:
-    alone, *ranks = found
+def test_neighbours_are_those_of_one_process(results: list[dict[str, Any]], case: str) -> None:
+    alone, *ranks = results
     for rank in ranks:
         assert torch.equal(rank[case][0], alone[case][0])
         assert torch.equal(rank[case][1], alone[case][1])
 
 
 @pytest.mark.parametrize("case", STAGES)
-def test_the_stage_finds_the_same_on_two_ranks(found: list[dict[str, Any]], case: str) -> None:
-    alone, *ranks = found
+def test_the_stage_finds_the_same_on_two_ranks(results: list[dict[str, Any]], case: str) -> None:
+    alone, *ranks = results
     metrics, scores, labels = alone[case]
     assert (metrics["bank_images"], metrics["validation_images"], metrics["images_skipped"]) == (17, 9, 1)
     for theirs, their_scores, their_labels in (rank[case] for rank in ranks):
@@ -66,8 +53,8 @@ def test_the_stage_finds_the_same_on_two_ranks(found: list[dict[str, Any]], case
 
 
 @pytest.mark.parametrize("case", ["augmented", "resident", "centre", "adam"])
-def test_linear_heads_are_to_the_bit_those_of_one_process(found: list[dict[str, Any]], case: str) -> None:
-    alone, *ranks = found
+def test_linear_heads_are_to_the_bit_those_of_one_process(results: list[dict[str, Any]], case: str) -> None:
+    alone, *ranks = results
     metrics, tensors = alone[f"linear {case}"]
     assert metrics["images_skipped"] > 0 or case == "resident"
     assert tensors["weight"].abs().max() > 0.05  # they did learn: N(0, 0.01) is where they start
@@ -77,8 +64,8 @@ def test_linear_heads_are_to_the_bit_those_of_one_process(found: list[dict[str, 
         assert all(torch.equal(tensors[name], their_tensors[name]) for name in tensors)
 
 
-def test_linear_heads_stopped_on_one_rank_stop_on_all_and_go_on(found: list[dict[str, Any]]) -> None:
-    alone, *ranks = found
+def test_linear_heads_stopped_on_one_rank_stop_on_all_and_go_on(results: list[dict[str, Any]]) -> None:
+    alone, *ranks = results
     for rank in ranks:
         assert rank["stopped"] == [3]  # the signal came to the second rank alone
         metrics, tensors = rank["linear resumed"]

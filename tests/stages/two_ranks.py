@@ -81,13 +81,13 @@ def stopped_at(step: int, rank: int, job: Job, world: int) -> list[int]:
 def main() -> None:
     rank, world, folder, trunk, data = int(sys.argv[1]), int(sys.argv[2]), *map(Path, sys.argv[3:6])
     torch.set_num_threads(1)
-    found: dict[str, Any] = {}
+    results: dict[str, Any] = {}
     if world > 1:
         dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
     rows, queries = bank_and_queries()
     for name, cut in (("halves", 200), ("few on one", 5)):  # 5 rows are fewer than k
         first, last = [(0, cut), (cut, 400)][rank] if world > 1 else (0, 400)
-        found[name] = search(queries, Bank(rows[first:last], offset=first), 15)
+        results[name] = search(queries, Bank(rows[first:last], offset=first), 15)
     if world > 1:
         dist.destroy_process_group()
     asked: list[Tensor] = []
@@ -118,7 +118,7 @@ def main() -> None:
                 data={"imagenet": "0"},
                 features=folder / f"features-{world}",
             )
-            found[f"stage {name} {batch}"] = (knn.run(job), *asked)
+            results[f"stage {name} {batch}"] = (knn.run(job), *asked)
             if world > 1:  # each run of the stage has a process group of its own
                 os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
     for name, more in (*LINEARS.items(), ("resumed", LINEARS["augmented"])):
@@ -133,9 +133,9 @@ def main() -> None:
             unreadable="skip",
         )
         if name == "resumed":
-            found["stopped"] = stopped_at(3, rank, job, world)
-        found[f"linear {name}"] = evaluate_linear(job, world)
-    torch.save(found, folder / f"world_{world}_rank_{rank}.pt")
+            results["stopped"] = stopped_at(3, rank, job, world)
+        results[f"linear {name}"] = evaluate_linear(job, world)
+    torch.save(results, folder / f"world_{world}_rank_{rank}.pt")
 
 
 if __name__ == "__main__":

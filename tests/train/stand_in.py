@@ -21,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bench.config.load import parse_assignments
@@ -97,6 +98,16 @@ def source(recipe: Recipe, workers: int = 0, ranks: Ranks | None = None, dtype: 
         )
 
     return batches
+
+
+class Waits(TorchDispatchMode):
+    """Counts what would make the host wait for a device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func in {torch.ops.aten._local_scalar_dense.default, torch.ops.aten.is_nonzero.default}
+        return func(*args, **(kwargs or {}))
 
 
 class StandIn(nn.Module):
@@ -247,7 +258,7 @@ def main() -> None:
                 assert group == os.getpid(), "start this program in a session of its own"
                 program = f"import os, signal; os.killpg({group}, signal.SIGTERM)"
                 subprocess.run([sys.executable, "-c", program], check=False)
-                time.sleep(0.5)  # a worker that heard it is gone by now
+                time.sleep(0.5)  # a worker that got it has ended by now
             return super().forward(batch)
 
     with ranks_of(device="cpu") as ranks:

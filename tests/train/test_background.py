@@ -1,4 +1,4 @@
-"""Checkpoints written in the background: what they hold, what can go wrong, and what every way out waits for."""
+"""Checkpoints written in the background: what they hold, what can go wrong, and that every way to end waits for it."""
 
 from __future__ import annotations
 
@@ -63,36 +63,36 @@ def state(folder: Path, ranks: Ranks | None = None, model: nn.Module | None = No
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     model(torch.randn(2, 2, 4, 4)).square().mean().backward()
     optimizer.step()
-    found = State(folder, {"recipe": "tiny"}, model, optimizer, ranks or Ranks(), background=True)
-    found.step = 1
-    return found
+    training = State(folder, {"recipe": "tiny"}, model, optimizer, ranks or Ranks(), background=True)
+    training.step = 1
+    return training
 
 
-def spoil(found: State) -> None:
+def spoil(training: State) -> None:
     """Change in place all that a later step could change."""
     with torch.no_grad():
-        for tensor in found.objective.state_dict().values():
+        for tensor in training.objective.state_dict().values():
             tensor.zero_()
-        for values in found.optimizer.state.values():
+        for values in training.optimizer.state.values():
             values["momentum_buffer"].zero_()
-    found.run["recipe"] = "other"
-    found.logged["loss"] = math.nan
-    found.optimizer.param_groups[0]["lr"] = 7.0
+    training.run["recipe"] = "other"
+    training.logged["loss"] = math.nan
+    training.optimizer.param_groups[0]["lr"] = 7.0
 
 
 # ------------------------------------------------------------------------------------------ what is written
 
 
 def test_what_changes_after_save_returned_is_not_in_the_file(tmp_path: Path, gate: Gate) -> None:
-    found = state(tmp_path)
-    found.logged = {"loss": 1.5}
-    wanted = {name: tensor.clone() for name, tensor in found.objective.state_dict().items()}
-    momentum = found.optimizer.state_dict()["state"][0]["momentum_buffer"].clone()
-    with found:
-        found.save(keep_epoch=3)
+    training = state(tmp_path)
+    training.logged = {"loss": 1.5}
+    wanted = {name: tensor.clone() for name, tensor in training.objective.state_dict().items()}
+    momentum = training.optimizer.state_dict()["state"][0]["momentum_buffer"].clone()
+    with training:
+        training.save(keep_epoch=3)
         assert gate.begun.wait(20)
         assert not (tmp_path / LAST).exists()  # training goes on before anything is there
-        spoil(found)
+        spoil(training)
         gate.open.set()
     for name in (LAST, "epoch_0003.ckpt"):
         assert same(dict(read(tmp_path / name)["objective"]), wanted)
@@ -133,7 +133,7 @@ def test_with_and_without_it_the_files_and_the_runs_are_the_same(tmp_path: Path,
     train(tmp_path / "a", recipe(checkpoint=settings | {"background": not on}))
     with pytest.raises(Crash):
         train(tmp_path / "b", recipe(checkpoint=settings | {"background": on}), hook=crash)
-    assert read(tmp_path / "b" / LAST)["step"] == 4  # the way out waited for it
+    assert read(tmp_path / "b" / LAST)["step"] == 4  # leaving waited for it
     train(tmp_path / "b", recipe(checkpoint=settings | {"background": on}))
     assert_same_run(tmp_path / "a", tmp_path / "b")
 
@@ -149,8 +149,8 @@ def crash(step: int) -> None:
 
 def test_the_kept_epoch_is_whole_before_last_is_begun(tmp_path: Path, gate: Gate) -> None:
     gate.open.set()
-    with state(tmp_path) as found:
-        found.save(keep_epoch=0)
+    with state(tmp_path) as training:
+        training.save(keep_epoch=0)
     assert gate.order == ["begin epoch_0000.ckpt", "end epoch_0000.ckpt", f"begin {LAST}", f"end {LAST}"]
 
 
@@ -158,11 +158,11 @@ def test_the_kept_epoch_is_whole_before_last_is_begun(tmp_path: Path, gate: Gate
 
 
 def test_the_next_save_waits_for_the_one_before(tmp_path: Path, gate: Gate) -> None:
-    with state(tmp_path) as found:
-        found.save()
-        found.step = 2
+    with state(tmp_path) as training:
+        training.save()
+        training.step = 2
         threading.Timer(0.3, gate.open.set).start()
-        found.save()
+        training.save()
         assert gate.order[:2] == [f"begin {LAST}", f"end {LAST}"]
         assert read(tmp_path / LAST)["step"] in {1, 2}
     assert gate.order == [f"begin {LAST}", f"end {LAST}"] * 2
@@ -170,11 +170,11 @@ def test_the_next_save_waits_for_the_one_before(tmp_path: Path, gate: Gate) -> N
 
 
 @pytest.mark.parametrize("leaves", [None, KeyboardInterrupt, Crash])
-def test_every_way_out_waits(tmp_path: Path, gate: Gate, leaves: type[BaseException] | None) -> None:
-    found = state(tmp_path)
+def test_every_way_to_end_waits(tmp_path: Path, gate: Gate, leaves: type[BaseException] | None) -> None:
+    training = state(tmp_path)
     threading.Timer(0.3, gate.open.set).start()
-    with pytest.raises(leaves) if leaves else nullcontext(), found:
-        found.save()
+    with pytest.raises(leaves) if leaves else nullcontext(), training:
+        training.save()
         assert not (tmp_path / LAST).exists()
         if leaves is not None:
             raise leaves
@@ -183,27 +183,27 @@ def test_every_way_out_waits(tmp_path: Path, gate: Gate, leaves: type[BaseExcept
 
 def test_a_run_that_leaves_writes_at_once(tmp_path: Path, gate: Gate) -> None:
     gate.open.set()
-    with state(tmp_path) as found:
-        found.save(leaving=True)
+    with state(tmp_path) as training:
+        training.save(leaving=True)
         assert gate.order == [f"begin {LAST}", f"end {LAST}"]
 
 
-def test_a_dead_weight_is_met_before_writing_begins(tmp_path: Path, gate: Gate) -> None:
+def test_a_weight_that_is_not_finite_is_noticed_before_writing_begins(tmp_path: Path, gate: Gate) -> None:
     gate.open.set()
     words = r"After step 2 0\.weight held nan .*last\.ckpt of step 1 stays"
-    with pytest.raises(StageFailed, match=words), state(tmp_path) as found:  # noqa: PT012
-        found.save()
-        found.step = 2
-        found.objective.state_dict()["0.weight"][0, 0, 0, 0] = math.nan
-        found.save(keep_epoch=0)
+    with pytest.raises(StageFailed, match=words), state(tmp_path) as training:  # noqa: PT012
+        training.save()
+        training.step = 2
+        training.objective.state_dict()["0.weight"][0, 0, 0, 0] = math.nan
+        training.save(keep_epoch=0)
     assert gate.order == [f"begin {LAST}", f"end {LAST}"]
     assert [file.name for file in tmp_path.iterdir()] == [LAST]
 
 
-def test_sums_that_overflow_convict_nobody(tmp_path: Path) -> None:
-    with state(tmp_path) as found:
-        found.objective.state_dict()["1.running_var"].fill_(3e38)
-        found.save()
+def test_weights_whose_sum_overflows_are_still_finite(tmp_path: Path) -> None:
+    with state(tmp_path) as training:
+        training.objective.state_dict()["1.running_var"].fill_(3e38)
+        training.save()
     assert read(tmp_path / LAST)["step"] == 1
 
 
@@ -216,34 +216,34 @@ def full(folder: Path) -> StageFailed:
     return StageFailed(f"Cannot write {folder / LAST} (No space left on device)")
 
 
-def test_a_full_disk_is_told_by_the_next_save(tmp_path: Path, gate: Gate) -> None:
+def test_a_full_disk_is_reported_by_the_next_save(tmp_path: Path, gate: Gate) -> None:
     gate.open.set()
-    with state(tmp_path) as found:
-        found.save()
-        found.finish_writing()
+    with state(tmp_path) as training:
+        training.save()
+        training.finish_writing()
         gate.failure = full(tmp_path)
-        found.step = 2
-        found.save()
+        training.step = 2
+        training.save()
         with pytest.raises(StageFailed, match=FULL.format(r"last\.ckpt of step 1 stays")):
-            found.save()
+            training.save()
         assert read(tmp_path / LAST)["step"] == 1
-        gate.failure = None  # told once: there is space again
-        found.save()
+        gate.failure = None  # reported once: there is space again
+        training.save()
     assert read(tmp_path / LAST)["step"] == 2
 
 
-def test_a_full_disk_is_told_at_the_end_and_on_the_way_out(tmp_path: Path, gate: Gate) -> None:
+def test_a_full_disk_is_reported_at_the_end_and_when_leaving(tmp_path: Path, gate: Gate) -> None:
     gate.open.set()
     gate.failure = full(tmp_path)
     words = FULL.format("there is no checkpoint yet")
-    with pytest.raises(StageFailed, match=words + r" to go on\.$"), state(tmp_path) as found:
-        found.save()
+    with pytest.raises(StageFailed, match=words + r" to go on\.$"), state(tmp_path) as training:
+        training.save()
     besides = words + ".* Besides, the loss became nan"
-    with pytest.raises(StageFailed, match=besides), state(tmp_path) as found:  # noqa: PT012
-        found.save()
+    with pytest.raises(StageFailed, match=besides), state(tmp_path) as training:  # noqa: PT012
+        training.save()
         raise StageFailed("the loss became nan")
-    with pytest.raises(StageFailed, match=words), state(tmp_path) as found:
-        found.save(leaving=True)
+    with pytest.raises(StageFailed, match=words), state(tmp_path) as training:
+        training.save(leaving=True)
 
 
 def test_a_failure_in_a_run_ends_it(tmp_path: Path, gate: Gate) -> None:
@@ -254,7 +254,7 @@ def test_a_failure_in_a_run_ends_it(tmp_path: Path, gate: Gate) -> None:
     assert not (tmp_path / LAST).exists()
 
 
-def test_the_ranks_that_wrote_nothing_are_told_too(tmp_path: Path) -> None:
+def test_ranks_that_write_nothing_fail_with_the_first(tmp_path: Path) -> None:
     @dataclass(frozen=True)
     class Second(Ranks):
         def sums(self, *numbers: int) -> tuple[int, ...]:
@@ -263,9 +263,9 @@ def test_the_ranks_that_wrote_nothing_are_told_too(tmp_path: Path) -> None:
         def mean_(self, tensor: Tensor) -> Tensor:
             return tensor
 
-    found = state(tmp_path, Second(rank=1, world=2))
+    training = state(tmp_path, Second(rank=1, world=2))
     with pytest.raises(StageFailed, match="first process could not write"):
-        found.save()
+        training.save()
     assert not list(tmp_path.iterdir())
 
 

@@ -44,7 +44,7 @@ def test_a_process_killed_while_writing_leaves_the_old_one(tmp_path: Path) -> No
     assert [file.name for file in tmp_path.iterdir()] == [LAST]
 
 
-def test_it_is_on_the_disk_before_it_takes_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_on_the_disk_before_it_replaces_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
     fsync, replace = os.fsync, Path.replace
     monkeypatch.setattr(os, "fsync", lambda handle: (order.append("fsync"), fsync(handle)))
@@ -63,7 +63,7 @@ class Trap:
         return os.mkdir, (str(self.place),)
 
 
-def test_the_trap_works(tmp_path: Path) -> None:
+def test_unpickling_the_trap_runs_its_code(tmp_path: Path) -> None:
     pickle.loads(pickle.dumps(Trap(tmp_path / "sprung")))
     assert (tmp_path / "sprung").exists()
 
@@ -100,7 +100,7 @@ def test_foreign_and_future_checkpoints_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_dead_tensor_is_named(value: float) -> None:
+def test_a_tensor_that_is_not_finite_is_named(value: float) -> None:
     model = StandIn()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     model.projector.weight.grad = torch.ones_like(model.projector.weight)

@@ -1,4 +1,4 @@
-"""What is seen of a run while it trains; that looking changes nothing; and that a collapse is told from health."""
+"""Diagnostics of a run while it trains: what they log, that they change nothing, and which runs count as collapsed."""
 
 from __future__ import annotations
 
@@ -61,9 +61,11 @@ def images(labels: bool = True) -> HeldOut:
     def draw(n: int) -> Tensor:
         return torch.randint(256, (n, 3, 8, 8), generator=rng, dtype=torch.uint8)
 
-    found = HeldOut(draw(12), (draw(12), draw(12)))
+    sample = HeldOut(draw(12), (draw(12), draw(12)))
     return (
-        replace(found, labels=torch.arange(12) % 3, bank=draw(9), bank_labels=torch.arange(9) % 3) if labels else found
+        replace(sample, labels=torch.arange(12) % 3, bank=draw(9), bank_labels=torch.arange(9) % 3)
+        if labels
+        else sample
     )
 
 
@@ -143,7 +145,7 @@ def test_the_settings_are_in_no_fingerprint() -> None:
     assert hashed_settings(recipe()) == hashed_settings(recipe(**look(guard="stop")))
 
 
-def test_a_look_that_goes_wrong_ends_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_diagnostic_ends_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def broken() -> HeldOut:
         raise OSError("the disk is gone")
 
@@ -217,7 +219,7 @@ def test_by_default_looking_costs_a_hundredth_of_the_training() -> None:
 
 
 @pytest.mark.parametrize("collapse", ["point", "line"])
-def test_a_collapse_is_said_once_and_the_run_goes_on(
+def test_a_collapse_is_reported_once_and_the_run_goes_on(
     tmp_path: Path, collapse: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _, metrics = train(tmp_path, recipe(**look()), collapse=collapse)
@@ -255,7 +257,7 @@ def test_a_collapse_in_the_last_step_does_not_count_as_finished(tmp_path: Path) 
             train(tmp_path, config, collapse="point")
 
 
-def test_an_encoder_that_nobody_trained_has_not_collapsed() -> None:
+def test_an_untrained_encoder_has_not_collapsed() -> None:
     from bench.nn.encoder import build_encoder
 
     encoder = build_encoder("resnet18", 0).eval()
@@ -342,15 +344,15 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_images_are_held_out_where_there_is_a_validation_set(data: Path) -> None:
     train_set = index("imagenet", data / "imagenet", "train")
-    found = held_out(train_set, 32, images=6, classes=2, bank=8)
-    assert found.images.shape == found.views[0].shape == found.views[1].shape == (6, 3, 32, 32)
-    assert found.images.dtype == torch.uint8
-    assert found.labels is not None
-    assert found.bank is not None
-    assert found.bank_labels is not None
-    assert found.labels.tolist() == [0, 0, 0, 3, 3, 3]  # of the classes that val has, first and last
-    assert found.bank_labels.tolist() == [0] * 4 + [3] * 4
-    assert not torch.equal(found.views[0], found.views[1])
+    sample = held_out(train_set, 32, images=6, classes=2, bank=8)
+    assert sample.images.shape == sample.views[0].shape == sample.views[1].shape == (6, 3, 32, 32)
+    assert sample.images.dtype == torch.uint8
+    assert sample.labels is not None
+    assert sample.bank is not None
+    assert sample.bank_labels is not None
+    assert sample.labels.tolist() == [0, 0, 0, 3, 3, 3]  # of the classes that val has, first and last
+    assert sample.bank_labels.tolist() == [0] * 4 + [3] * 4
+    assert not torch.equal(sample.views[0], sample.views[1])
 
 
 def test_they_are_the_same_for_every_run(data: Path) -> None:
@@ -367,14 +369,14 @@ def test_without_a_validation_set_they_are_not_in_the_bank(data: Path, tmp_path:
     (tmp_path / "train").symlink_to(data / "imagenet" / "train")
     (tmp_path / "val").mkdir()
     (tmp_path / "val" / "flat.png").write_bytes(b"")  # as ImageNet is unpacked: no class folders
-    found = held_out(index("imagenet", tmp_path, "train"), 32, images=10, classes=5, bank=1000)
-    assert found.labels is not None
-    assert found.bank is not None
-    assert found.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
-    assert len(found.bank) == 30
-    rows = {image.numpy().tobytes() for image in found.images}
+    sample = held_out(index("imagenet", tmp_path, "train"), 32, images=10, classes=5, bank=1000)
+    assert sample.labels is not None
+    assert sample.bank is not None
+    assert sample.labels.tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert len(sample.bank) == 30
+    rows = {image.numpy().tobytes() for image in sample.images}
     assert len(rows) == 10
-    assert not rows & {image.numpy().tobytes() for image in found.bank}
+    assert not rows & {image.numpy().tobytes() for image in sample.bank}
 
 
 def test_images_without_labels_have_no_bank_and_unreadable_ones_are_left_out(data: Path, tmp_path: Path) -> None:
@@ -383,9 +385,9 @@ def test_images_without_labels_have_no_bank_and_unreadable_ones_are_left_out(dat
     for file in (data / "coco" / "train2017").iterdir():
         (folder / file.name).write_bytes(file.read_bytes())
     (folder / "a3.png").write_bytes(b"no image")
-    found = held_out(index("coco", tmp_path, "train"), 32, images=100, classes=5, bank=8)
-    assert len(found.images) == 7
-    assert (found.labels, found.bank) == (None, None)
+    sample = held_out(index("coco", tmp_path, "train"), 32, images=100, classes=5, bank=8)
+    assert len(sample.images) == 7
+    assert (sample.labels, sample.bank) == (None, None)
 
 
 if __name__ == "__main__":

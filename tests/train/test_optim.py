@@ -136,7 +136,7 @@ def test_every_trained_parameter_lies_in_one_group() -> None:
 def test_decay_of_all_reaches_norms_and_biases() -> None:
     for decay, expected in (("weights", [0.1, 0.0]), ("all", [0.1, 0.1])):
         settings = OptimizerSettings.model_validate({"lr": 1.0, "weight_decay": 0.1, "decay": decay})
-        made = [{"params": [nn.Parameter(torch.ones(1))], "decay": own, "adapt": own} for own in (True, False)]
+        made = [{"params": [nn.Parameter(torch.ones(1))], "decay": adapts, "adapt": adapts} for adapts in (True, False)]
         optimizer = build_optimizer(made, settings, 256)
         assert [group["weight_decay"] for group in optimizer.param_groups] == expected
 

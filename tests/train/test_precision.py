@@ -43,7 +43,7 @@ def test_auto_follows_the_machine(
 
 
 @pytest.mark.parametrize("begun_in", ["bf16", "float32"])
-def test_a_run_goes_on_in_what_it_began_in(
+def test_a_run_goes_on_in_the_precision_that_it_began_in(
     recipe: Recipe, begun_in: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     on_a_machine(monkeypatch, native=begun_in == "bf16")
@@ -60,7 +60,7 @@ def test_a_run_goes_on_in_what_it_began_in(
     assert ("it began in bf16" in capsys.readouterr().out) == (begun_in == "bf16")
 
 
-def test_ranks_take_what_their_launcher_settled(
+def test_ranks_take_what_their_launcher_chose(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     on_a_machine(monkeypatch, native=True)
@@ -72,7 +72,7 @@ def test_ranks_take_what_their_launcher_settled(
     assert resolve(recipe, tmp_path, starting=False).precision == "float32"
 
 
-def test_bf16_that_is_asked_for_is_obeyed_with_one_warning_where_it_is_emulated(
+def test_bf16_that_is_set_is_used_with_one_warning_where_it_is_emulated(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = recipe.model_copy(update={"precision": "bf16"})
@@ -114,14 +114,14 @@ def test_which_gpus_multiply_bf16(capability: tuple[int, int], expected: bool, m
     assert native_bf16(torch.device("cuda", 0)) is expected
 
 
-def test_a_processor_that_is_held_to_avx2_has_no_bf16() -> None:
+def test_a_processor_restricted_to_avx2_has_no_bf16() -> None:
     words = "import torch; from bench.train.precision import automatic; print(automatic(torch.device('cpu')))"
     environ = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
     done = subprocess.run([sys.executable, "-c", words], env=environ, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "float32"
 
 
-def test_nothing_computes_in_a_precision_that_is_not_settled() -> None:
+def test_nothing_computes_in_a_precision_that_is_not_chosen() -> None:
     assert (is_bf16("bf16"), is_bf16("float32")) == (True, False)
     with pytest.raises(ValueError, match="'auto' is not resolved"):
         is_bf16("auto")

@@ -128,7 +128,7 @@ def test_a_finished_run_is_left_as_it_is(straight: dict[str, Path], tmp_path: Pa
 def test_sigterm_to_the_whole_group_leaves_a_checkpoint_that_goes_on(
     straight: dict[str, Path], tmp_path: Path, workers: int
 ) -> None:
-    """As a cluster and torchrun do it: the loader's workers are told, too, in the middle of an accumulated step."""
+    """As a cluster and torchrun do it: workers get the signal, too, in the middle of an accumulated step."""
     folder = tmp_path / "run"
     program = [sys.executable, stand_in.__file__, str(folder), "--workers", str(workers), "--set", "accumulate=2"]
     stopped = subprocess.run(

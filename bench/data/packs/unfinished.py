@@ -24,7 +24,7 @@ from bench.data.packs.encoding import Encoded, encode_all, encode_files
 from bench.data.packs.manifest import INDEX, MANIFEST, NAMES, PARTIAL, Form, Manifest, data_file, decoders
 from bench.data.packs.reading import ROW, sha256
 from bench.errors import BadInput
-from bench.files import sync
+from bench.files import read_json, sync
 from bench.progress import Progress
 
 Unreadable = Literal["fail", "skip"]
@@ -74,11 +74,7 @@ class Writer:
             "names": hashlib.sha256(self.names_bytes).hexdigest(),
             "decoders": decoders(),
         }
-        try:
-            same = json.loads((self.partial / BEGUN).read_text(encoding="utf-8")) == begun
-        except (OSError, ValueError):
-            same = False
-        rows = _whole_rows(self.partial / INDEX) if same else None
+        rows = _whole_rows(self.partial / INDEX) if read_json(self.partial / BEGUN) == begun else None
         if rows is not None and self._holds(rows):
             return rows
         if self.partial.exists():

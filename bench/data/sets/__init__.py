@@ -12,8 +12,7 @@ from pathlib import Path
 from bench.data.sets.cifar import Cifar10, Cifar100
 from bench.data.sets.cityscapes import Cityscapes
 from bench.data.sets.coco import Coco
-from bench.data.sets.data_set import SPLITS, DataSet, Index, reading, unreadable
-from bench.data.sets.data_set import part as part
+from bench.data.sets.data_set import SPLITS, DataSet, Index, part, reading, unreadable
 from bench.data.sets.fingerprints import content_hash
 from bench.data.sets.imagenet import ImageNet, ImageNet100
 from bench.data.sets.stl10 import Stl10

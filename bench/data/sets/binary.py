@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.data.sets.class_folders import ClassFolders
 from bench.data.sets.data_set import SPLITS, Index
-from bench.errors import BadInput
+from bench.errors import BadInput, one_line
 
 
 class SmallImages(ClassFolders):
@@ -120,7 +120,7 @@ def unpickled(file: Path) -> dict[str, Any]:
     try:
         content = _Unpickler(pickled, encoding="latin1").load()  # Python 2 wrote them
     except Exception as error:  # what a damaged pickle raises is anything
-        raise damaged(file, " ".join(str(error).split()).rstrip(".") or type(error).__name__) from error
+        raise damaged(file, one_line(error)) from error
     if not isinstance(content, dict):
         raise damaged(file, "it holds no dictionary")
     return content

@@ -9,11 +9,10 @@ import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from bench.data.sets.data_set import DataSet
 from bench.errors import BadInput
-from bench.files import write_text
+from bench.files import read_json, write_text
 
 SAMPLED = 1024  # files whose contents a fingerprint reads
 
@@ -25,7 +24,7 @@ def content_hash(name: str, data_set: DataSet | None, root: Path, cache: Path | 
     """
     head = name if data_set is None or data_set.source is None else f"{name}:{data_set.source.hash}"
     key = f"{head}:{root.absolute()}"
-    known = _read_cache(cache)
+    known = {} if cache is None else read_json(cache)
     entry = known.get(key)
     try:
         if entry is not None and _stamps(root, entry["stamps"]) == entry["stamps"]:
@@ -74,13 +73,3 @@ def _stamps(root: Path, paths: Iterable[str]) -> dict[str, list[int] | None]:
         else:
             stamps[path] = [now.st_mtime_ns, 0 if stat.S_ISDIR(now.st_mode) else now.st_size]
     return stamps
-
-
-def _read_cache(cache: Path | None) -> dict[str, Any]:
-    if cache is None:
-        return {}
-    try:
-        content = json.loads(cache.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}

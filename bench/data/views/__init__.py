@@ -43,21 +43,3 @@ from bench.data.views.spec import (
     small_views,
 )
 from bench.nn.colour import MEAN, STD
-
-__all__ = [
-    "BYOL_VIEWS",
-    "LOCAL_CROPS",
-    "MEAN",
-    "MOCO_V2_VIEWS",
-    "MOCO_VIEWS",
-    "PATCH_VIEW",
-    "SIMCLR_VIEWS",
-    "SMALL_VIEW",
-    "STD",
-    "SUPERVISED_VIEW",
-    "Batch",
-    "Interpolation",
-    "View",
-    "normalised",
-    "small_views",
-]

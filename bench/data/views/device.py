@@ -42,7 +42,6 @@ LAST_BITS = {torch.float32: 1e-3, torch.float16: 0.06}
 # shift in 1/255 of the circle and whether it is done, three maps after it, grey, the blur's box radius (0: none),
 # solarize.
 CROP, FLIP, BEFORE, SHIFT, TURNED, AFTER, GREY, RADIUS, SOLARIZE = 0, 4, 5, 14, 15, 16, 25, 26, 27
-WIDTH = 28
 NO_MAP = (1.0, 0.0, 0.0)
 # (a, b) of each map: towards black, the mean grey, the pixel's grey.
 TOWARDS = {BRIGHTNESS: (0.0, 0.0), CONTRAST: (0.0, 1.0), SATURATION: (1.0, 0.0)}

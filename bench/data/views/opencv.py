@@ -50,15 +50,13 @@ def apply(image: np.ndarray, view: View, drawn: Drawn) -> np.ndarray:
     return strengthen_pixels(pixels, drawn.strong)
 
 
-def make_test_view(
-    image: np.ndarray, size: int, resize_to: int, interpolation: Interpolation = "bilinear"
-) -> tuple[np.ndarray, BoxRow]:
+def make_test_view(image: np.ndarray, size: int, resize_to: int) -> tuple[np.ndarray, BoxRow]:
     """Return what `bench.data.views.pillow.make_test_view` does, of an array."""
     height, width = image.shape[:2]
     short = min(height, width)
     width, height = int(resize_to * width / short), int(resize_to * height / short)
     left, top = round((width - size) / 2), round((height - size) / 2)
-    pixels = resize(image, width, height, interpolation)[top : top + size, left : left + size]
+    pixels = resize(image, width, height, "bilinear")[top : top + size, left : left + size]
     return np.ascontiguousarray(pixels), box((left, top, size, size), False, width, height)
 
 

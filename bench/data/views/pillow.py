@@ -7,7 +7,7 @@ from PIL import Image, ImageFilter, ImageOps
 from torchvision.transforms import functional as TF
 
 from bench.data.views.draw import BoxRow, Drawn, box
-from bench.data.views.spec import Interpolation, View
+from bench.data.views.spec import View
 from bench.data.views.strong import strengthen
 
 RESAMPLING = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
@@ -32,13 +32,11 @@ def apply(image: Image.Image, view: View, drawn: Drawn) -> Image.Image:
     return strengthen(image, drawn.strong)
 
 
-def make_test_view(
-    image: Image.Image, size: int, resize: int, interpolation: Interpolation = "bilinear"
-) -> tuple[np.ndarray, BoxRow]:
+def make_test_view(image: Image.Image, size: int, resize: int) -> tuple[np.ndarray, BoxRow]:
     """Return the centre size×size×3 (uint8) of an RGB image whose short side is resized to `resize`, and its box."""
     short = min(image.size)
     width, height = (int(resize * side / short) for side in image.size)  # cut off, as in torchvision
-    image = image.resize((width, height), RESAMPLING[interpolation])
+    image = image.resize((width, height), Image.Resampling.BILINEAR)
     left, top = round((width - size) / 2), round((height - size) / 2)
     pixels = np.asarray(image.crop((left, top, left + size, top + size)))
     return pixels, box((left, top, size, size), False, width, height)

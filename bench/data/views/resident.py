@@ -33,6 +33,7 @@ from bench.data.views.spec import View
 from bench.data.views.strong import StrongStep, draw_strong, strengthen_batch
 from bench.errors import BadInput
 from bench.machine import cores
+from bench.nn.compiling import compile_fixed
 from bench.progress import Progress
 from bench.randomness import generator
 
@@ -81,7 +82,7 @@ class Resident:
         self._indices = torch.from_numpy(self.positions).to(device)
         self._labels = None if some.labels is None else torch.tensor(some.labels, dtype=torch.int64, device=device)
         self._compiled = compiled
-        self._make = torch.compile(self._made, dynamic=False) if compiled else self._made
+        self._make = compile_fixed(self._made) if compiled else self._made
         if device.type == "cuda":  # batches are made on another stream than this copy
             torch.cuda.synchronize(device)
 

@@ -58,10 +58,10 @@ def BYOL_VIEWS(size: int) -> tuple[View, View]:
     return View(size=size, blur=1.0), View(size=size, blur=0.1, solarize=0.2)
 
 
-def SIMCLR_VIEWS(size: int, strength: float = 1.0, blur: float = 0.5) -> tuple[View, View]:
+def SIMCLR_VIEWS(size: int, strength: float = 1.0) -> tuple[View, View]:
     """Two views of SimCLR (appendix A): colour jitter of that strength; the blur is of 2.0 pixels at most."""
     jitter = (0.8 * strength, 0.8 * strength, 0.8 * strength, 0.2 * strength)
-    return (View(size=size, jitter=jitter, blur=blur),) * 2
+    return (View(size=size, jitter=jitter),) * 2
 
 
 def MOCO_VIEWS(size: int) -> tuple[View, View]:

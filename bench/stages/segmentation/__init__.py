@@ -10,4 +10,4 @@ with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
     warnings.simplefilter("ignore")
     import mmseg.datasets
     import mmseg.evaluation
-    import mmseg.models  # noqa: F401
+    import mmseg.models

@@ -15,6 +15,8 @@ from mmengine.runner import ValLoop
 from torch import Tensor, nn
 
 from bench.config.recipe import Precision
+from bench.errors import one_line
+from bench.nn.compiling import compile_fixed
 from bench.stages.segmentation.prediction import LabelPredictor
 from bench.train.precision import is_bf16
 
@@ -68,14 +70,14 @@ def compile_scorer(model: LabelPredictor, shape: torch.Size, precision: Precisio
     import torch._inductor.config as inductor  # a second
 
     device = next(model.parameters()).device
-    compiled = torch.compile(model._forward, dynamic=False)
+    program = compile_fixed(model._forward)
     # As an option of torch.compile, freezing comes too late for the convolutions to be packed and fused.
     with warnings.catch_warnings(), inductor.patch(freezing=True), torch.no_grad(), casting(precision, device):
         warnings.simplefilter("ignore")  # that it looks through the caches of functions
-        compiled(torch.zeros(shape, device=device))  # compiles
+        program(torch.zeros(shape, device=device))  # compiles
 
     def score(inputs: Tensor) -> Tensor:
-        return compiled(inputs) if inputs.shape == shape else model._forward(inputs)
+        return program(inputs) if inputs.shape == shape else model._forward(inputs)
 
     model.scorer = score
 
@@ -151,5 +153,4 @@ class EvaluationLoop(ValLoop):
             self.runner.logger.info(f"compiled_evaluation: taken for inputs {tuple(inputs.shape)}")
         except Exception as error:  # no compiler, or one that fails: slower, and else the same
             self.compile = False
-            reason = " ".join(str(error).split())[:200]
-            self.runner.logger.info(f"compiled_evaluation: not taken, since compiling failed: {reason}")
+            self.runner.logger.info(f"compiled_evaluation: not taken, since compiling failed: {one_line(error)}")

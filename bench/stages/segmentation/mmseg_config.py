@@ -13,7 +13,7 @@ from mmengine.config.utils import MODULE2PACKAGE
 
 from bench.config.config_files import find_mmseg
 from bench.config.tasks import SegmentationTask
-from bench.errors import BadInput
+from bench.errors import BadInput, one_line
 from bench.stages.segmentation.model import depth_of
 
 # `_base_ = "mmseg::…"` asks for the distribution by the name that it had upstream.
@@ -43,8 +43,9 @@ def adapt(task: SegmentationTask, arch: str, root: Path, *, world: int, synchron
         config = Config.fromfile(file)
         config.merge_from_dict(dict(task.overrides))
     except Exception as error:  # whatever a config's Python raises, the remedy is the same
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise BadInput(f"{file} is not a readable mmseg config ({reason}); correct it, or the overrides.") from error
+        raise BadInput(
+            f"{file} is not a readable mmseg config ({one_line(error)}); correct it, or the overrides."
+        ) from error
     name = file.stem
     for key in ("model", "train_dataloader", "val_dataloader", "train_cfg", "optim_wrapper", "param_scheduler"):
         if config.get(key) is None:

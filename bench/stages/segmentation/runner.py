@@ -24,7 +24,7 @@ from bench.convert.trunk import Trunk
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.progress import Progress
 from bench.randomness import reseed
-from bench.train.background import Writer
+from bench.train.background import Saving
 from bench.train.checkpoint import LAST
 from bench.train.distributed import Ranks
 from bench.train.signals import StopRequest
@@ -122,10 +122,10 @@ class SeedIterations(Hook):
         reseed(self.seed, "segmentation", "step", batch_idx, self.rank)
 
 
-class SaveCheckpoint(Hook):
+class SaveCheckpoint(Saving, Hook):
     """Writes the newest state every so many iterations, at the end, and when asked to stop; never one with NaN.
 
-    A thread writes it while validation, which follows, goes on. Leaving the `with` block waits for the last one.
+    A thread writes it while validation, which follows, goes on.
     """
 
     priority = "LOWEST"  # after the learning rate of the next iteration has been set
@@ -133,10 +133,8 @@ class SaveCheckpoint(Hook):
     def __init__(
         self, file: Path, every: int, trunk_hash: str, ranks: Ranks, stop: StopRequest, skipped: CollectSkipped
     ) -> None:
-        self.file, self.every, self.trunk_hash = file, every, trunk_hash
-        self.ranks, self.stop, self.skipped = ranks, stop, skipped
-        self._writer = Writer()
-        self._failure: Exception | None = None  # what went wrong with the writing, from then on
+        super().__init__(ranks)
+        self.file, self.every, self.trunk_hash, self.stop, self.skipped = file, every, trunk_hash, stop, skipped
 
     def after_train_iter(self, runner: Any, batch_idx: int, outputs: Any, **_: Any) -> None:
         """Check the loss, then write if it is time."""
@@ -163,24 +161,6 @@ class SaveCheckpoint(Hook):
         """A run whose last checkpoint could not be written has not ended well."""
         self.finish_writing()
 
-    def finish_writing(self) -> None:
-        """Wait until what was saved lies on the disk; all processes must call it.
-
-        Raises StageFailed in all of them when it could not be written.
-        """
-        failure = self._waited()
-        if self.ranks.sums(int(failure is not None))[0]:
-            raise failure or StageFailed("The first process could not write the checkpoint; its message says why.")
-
-    def __enter__(self) -> SaveCheckpoint:
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        failure = self._waited()
-        if failure is not None and error is not failure:
-            besides = f" Besides, {error}" if error is not None else ""
-            raise StageFailed(f"{failure}{besides}") from (error or failure)
-
     def _write(self, runner: Any, done: int) -> None:
         self.finish_writing()
         model = plain_model(runner.model)
@@ -197,22 +177,15 @@ class SaveCheckpoint(Hook):
                 "optimizer": runner.optim_wrapper.state_dict(),
                 "schedulers": [scheduler.state_dict() for scheduler in runner.param_schedulers],
             }
-            self._writer.start({self.file: content})
+            self.writer.start({self.file: content})
 
-    def _waited(self) -> Exception | None:
-        """Wait for the writer, and return what went wrong with it, now or before; other processes need not ask."""
-        try:
-            self._writer.wait()
-        except StageFailed as error:
-            self._failure = StageFailed(f"{error}. {self._last_good()} Free space there, then run it again to go on.")
-            self._failure.__cause__ = error
-        except Exception as error:
-            self._failure = error
-        return self._failure
+    def explain(self, error: StageFailed) -> str:
+        """Return the error, and which checkpoint stays."""
+        return f"{error}. {self._last_good()} Free space there, then run it again to go on."
 
     def _last_good(self) -> str:
         """What stays if the run ends now, which waits for what is being written."""
-        self._waited()
+        self.wait()
         return f"The last checkpoint is {self.file}." if self.file.is_file() else "No checkpoint was written yet."
 
 
