@@ -31,7 +31,8 @@ class Waits:
 
     def shown(self) -> dict[str, str]:
         """Return the share as a field of progress, {"waiting for data": "12%"}; {} at the start."""
-        return {"waiting for data": f"{self.waited / self.elapsed:.0%}"} if self.elapsed > 0 else {}
+        elapsed = self.elapsed + self.clock() - self._mark
+        return {"waiting for data": f"{self.waited / elapsed:.0%}"} if elapsed > 0 else {}
 
 
 class Waiting(Iterator[T]):

@@ -35,6 +35,10 @@ def test_a_loop_counts_what_it_waits_and_the_process_all_loops() -> None:
     assert total_share() is None
     slow = Waiting(batches(3.0), clock)
     assert slow.waits.shown() == {}
+    next(slow)
+    clock.now += 3.0
+    assert slow.waits.shown() == {"waiting for data": "50%"}  # what is done with the batch counts at once
+    clock.now -= 2.0
     for _ in slow:
         clock.now += 1.0
     assert slow.waits.shown() == {"waiting for data": "75%"}

@@ -145,9 +145,10 @@ class Schedule:
         self.interrupted = True
         names = ", ".join(each.stage.title for each in self.running)
         if self.running:
+            what = "1 stage" if len(self.running) == 1 else f"{len(self.running)} stages"
             print(
-                f"Stopping {len(self.running)} stages after the step at hand, in at most {PATIENCE_SECONDS} s "
-                f"(Ctrl-C again: at once): {names}",
+                f"Stopping {what} after the step at hand, in at most {PATIENCE_SECONDS} s (Ctrl-C again: at once): "
+                f"{names}",
                 flush=True,
             )
         for each in self.running:
