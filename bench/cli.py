@@ -18,6 +18,7 @@ from bench.cli_data import app as data_app
 from bench.cli_options import (
     AllocatorOption,
     App,
+    Assignments,
     DataRoot,
     Gpus,
     GridGpus,
@@ -68,6 +69,11 @@ def run(arguments: Sequence[str]) -> int:
         if (format_message := getattr(error, "format_message", None)) is None:
             raise
         message = format_message().rstrip(".") or "No command given"
+        for theirs, ours in (
+            ("Value error, ", ""),
+            ("Input should be", "it should be"),
+        ):  # words of the parser's checks
+            message = message.replace(theirs, ours)
         return _complain(f"{message}; bench COMMAND --help shows what there is.", BadInput.exit_code)
     return result if isinstance(result, int) else 0
 
@@ -134,6 +140,14 @@ def stage_command(
     run_stage(folder, gpus, wait)
 
 
+@app.command("serve-stages", hidden=True)
+def serve_stages_command(answers: int, modules: Annotated[list[str] | None, typer.Argument()] = None) -> int:
+    """Start stages as forks of this process: what `bench run` starts on a machine without a GPU."""
+    from bench.execute.stage_server import serve
+
+    return serve(answers, modules or [], run)
+
+
 @app.command("reproduce")
 def reproduce_command(
     study: Annotated[
@@ -147,6 +161,7 @@ def reproduce_command(
     ] = None,
     mini: Annotated[bool, typer.Option("--mini", help="Profile mini.")] = False,
     smoke: Smoke = False,
+    assignments: Assignments = [],  # noqa: B006
     data_root: DataRoot = [],  # noqa: B006
     gpus: Gpus = 1,
     work_dir: WorkDir = Path("runs"),
@@ -163,7 +178,7 @@ def reproduce_command(
 ) -> None:
     """Do all of a published table: pretrainings in order, each measured and recorded; a second call goes on."""
     from bench.execute.devices import check_gpus
-    from bench.execute.reproduce import Options, plan_study, run_study
+    from bench.execute.reproduce import Options, plan_study, run_study, time_unknown
 
     check_gpus(gpus)
     if mini and smoke:
@@ -178,9 +193,12 @@ def reproduce_command(
         results_dir=results_dir,
         minutes=minutes,
         timing=timing if timing is not None else not (dry_run or smoke),
+        assignments=assignments,
     )
     plan = plan_study(study, options, act=not dry_run)
     if dry_run:
+        if options.timing:
+            time_unknown(plan)
         print("\n".join(plan.lines()))
         return
     try:

@@ -131,7 +131,8 @@ def read_file(file: Path) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        reason = f"{where}: {first['msg']}" if where else first["msg"]
+        reason = first["msg"].removeprefix("Value error, ")
+        reason = f"{where}: {reason}" if where else reason
     except (OSError, UnicodeDecodeError) as error:
         reason = str(error)
     raise BadInput(

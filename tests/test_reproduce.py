@@ -19,7 +19,7 @@ from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute import local, reproduce, speed
 from bench.execute.local import OVER
 from bench.execute.reproduce import Options, StudyPlan, duration, plan_study, run_study
-from bench.execute.stage_file import Done, read_stage, write_done
+from bench.execute.stage_file import Done, StageFile, read_stage, write_done
 from bench.plan import record_name
 from bench.train.metrics_log import read_metrics
 
@@ -77,7 +77,8 @@ class Pretended:
         self.ran: list[str] = []
         self.ends = list(ends)
 
-    def __call__(self, folder: Path, gpus: int, until: float | None = None) -> int:
+    def __call__(self, folder: Path, gpus: int, until: float | None = None, start: object = None) -> int:
+        del gpus, until, start
         stage = read_stage(folder)
         self.ran.append(f"{stage.kind} {stage.label}")
         if code := self.ends.pop(0) if self.ends else 0:
@@ -181,8 +182,13 @@ def test_the_plan_says_what_it_knows_of_the_time(
 ) -> None:
     plan = plan_study(study, options, act=True)
     assert "to do" in line(plan, 1)
-    assert "4 epochs in batches of 4: unknown before the first step; 2 of 2 evaluations to do" in line(plan, 1)
-    assert "2 runs, 0 recorded; nothing timed yet; without 2 pretrainings" in line(plan, 3)
+    assert "4 epochs in batches of 4; 2 of 2 evaluations to do" in line(plan, 1)
+    assert "2 runs, 0 recorded; nothing timed yet; without 2 pretrainings that were not timed yet" in line(plan, 3)
+    assert line(plan, 4) == (
+        "--time times a few steps of each kind of pretraining, at most 90 s each, and keeps that in "
+        f"{options.work_dir / 'speeds.json'}."
+    )
+    assert len(plan_study(study, replace(options, timing=True), act=True).lines()) == 4  # it is done then
 
     # 4 epochs × 2 steps × 4 images = 32 images, of which one step is done; at .55 images a second 50.9 s.
     monkeypatch.setattr(speed, "machine", lambda gpus: f"a box × {gpus}")
@@ -199,7 +205,8 @@ def test_the_plan_says_what_it_knows_of_the_time(
     assert "about 58 s" in line(plan, 2)  # a second loss hardly costs time
     assert "about 2 min left" in line(plan, 3)
     other = plan_study(study, replace(options, gpus=2), act=True)  # not the machine that was timed
-    assert "unknown before the first step" in line(other, 2)
+    assert "4 epochs in batches of 4: about 4 s (9.0 images/s, from its own log)" not in line(other, 2)
+    assert "about" not in line(other, 2)
 
     run_study(plan)
     pretended.ran.clear()
@@ -216,7 +223,7 @@ def test_a_few_steps_are_timed_and_kept(
     monkeypatch.setattr(speed, "STEPS", 6)
     monkeypatch.setattr(speed, "EVERY", 2)
     plan = plan_study(study, replace(options, timing=True), act=True)
-    reproduce._time(plan)
+    reproduce.time_unknown(plan)
     timed = plan.runs[0].speed
     assert timed is not None
     assert timed.images_per_second is not None
@@ -234,8 +241,75 @@ def test_what_takes_too_long_to_time_stays_unknown(
 ) -> None:
     monkeypatch.setattr(speed, "run_folder", lambda *words: OVER)
     plan = plan_study(study, options, act=True)
-    reproduce._time(plan)
-    assert "unknown before the first step (10 steps of cifar10_byol_loss1 took more than 90 s here)" in line(plan, 1)
+    reproduce.time_unknown(plan)
+    assert "4 epochs in batches of 4: unknown (a step of cifar10_byol_loss1 took more than 90 s here)" in line(plan, 1)
+    assert "unknown (a step of cifar10_byol_loss1 took" in line(plan_study(study, options, act=True), 1)  # and is kept
+
+
+def timing(monkeypatch: pytest.MonkeyPatch, code: int, *rates: float) -> list[StageFile]:
+    """Let a timing log these rates and end with that code; return the stages that were timed."""
+    timed: list[StageFile] = []
+
+    def run(folder: Path, gpus: int, until: float | None = None) -> int:
+        timed.append(read_stage(folder))
+        lines = [json.dumps({"step": step, "images_per_second": rate}) for step, rate in enumerate(rates, 1)]
+        (folder / "metrics.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return code
+
+    monkeypatch.setattr(speed, "run_folder", run)
+    monkeypatch.setattr(speed, "on_gpu", lambda: False)
+    return timed
+
+
+def test_one_step_within_the_time_is_enough_and_kept(
+    study: str, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed = timing(monkeypatch, OVER, 2.0)
+    monkeypatch.setattr(speed, "CPU_BATCH", 2)
+    plan = plan_study(study, options, act=False)
+    reproduce.time_unknown(plan)
+    words = "about 16 s (2.0 images/s, from 1 step of cifar10_byol_loss1 timed here, of 2 images)"
+    assert words in line(plan, 1)
+    assert words in line(plan_study(study, options, act=False), 2)
+    assert [(stage.recipe.batch_size, stage.recipe.log_every, stage.recipe.subset) for stage in timed] == [(2, 1, 8)]
+
+
+def test_what_was_timed_before_ctrl_c_is_kept(study: str, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    timing(monkeypatch, Interrupted.exit_code, 1.0, 4.0, 4.0)
+    with pytest.raises(Interrupted, match=r"Timing cifar10_byol_loss1"):
+        reproduce.time_unknown(plan_study(study, options, act=False))
+    assert "(4.0 images/s, from 2 steps of" in line(plan_study(study, options, act=False), 1)
+
+
+def test_runs_that_are_as_fast_share_a_logged_rate(study: str, options: Options) -> None:
+    plan = plan_study(study, options, act=False)
+    plan.runs[0].folder.mkdir(parents=True)
+    log = "".join(json.dumps({"step": step, "images_per_second": 8.0}) + "\n" for step in (1, 2))
+    (plan.runs[0].folder / "metrics.jsonl").write_text(log, encoding="utf-8")
+    plan = plan_study(study, options, act=False)
+    assert "about 4 s (8.0 images/s, from its own log)" in line(plan, 1)
+    assert "about 4 s (8.0 images/s, as cifar10_byol_loss1-s0)" in line(plan, 2)
+
+
+def test_set_values_come_after_the_studys(study: str, options: Options) -> None:
+    plan = plan_study(study, replace(options, assignments=["pretrain.epochs=9", "pretrain.lars=timm"]), act=False)
+    assert {run.pretrain.recipe.epochs for run in plan.runs} == {9}
+    assert {run.pretrain.recipe.subset for run in plan.runs} == {8}  # the study's
+    mini = plan_study(study, replace(options, assignments=["pretrain.epochs=9"], profile="mini"), act=False)
+    assert {run.pretrain.recipe.epochs for run in mini.runs} == {9}
+
+
+def test_a_dry_run_times_where_it_is_asked_to(
+    study: str, options: Options, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    timing(monkeypatch, 0, 4.0, 4.0, 4.0)
+    words = ["reproduce", study, "--dry-run", "--data-root", options.data_root[0], "--set", "pretrain.epochs=2"]
+    words += ["--work-dir", str(options.work_dir), "--results-dir", str(options.results_dir)]
+    assert cli.run(words) == 0
+    assert "2 epochs in batches of 4; 2 of 2" in capsys.readouterr().out
+    assert not options.work_dir.exists()
+    assert cli.run([*words, "--time"]) == 0
+    assert "2 epochs in batches of 4: about 4 s (4.0 images/s" in capsys.readouterr().out
 
 
 def test_an_interrupt_while_timing_ends_it(study: str, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,19 +34,20 @@ def objectives() -> dict[str, str]:
     raise AssertionError("bench/objectives/__init__.py has no OBJECTIVES")
 
 
-def locate(objective: str, config: Path | None = None) -> Source:
+def locate(objective: str, config: Path | None = None, giver: str | None = None) -> Source:
     """Return where the objective of that name is, without importing it.
 
     Args:
         objective: a name of ours, of an entry point, `package.module:Class`, or `file.py:Class`.
         config: the file that names it; a relative path is taken from its folder, or else from the working directory.
+        giver: what names it instead of the file, for messages: "--set for coco".
 
     Raises BadInput when there is no such file, module or name.
     """
     if objective in objectives():
         module, _, name = objectives()[objective].partition(":")
         return Source(FOLDER / f"{module.rpartition('.')[2]}.py", name, module)
-    folder, where = (None, "") if config is None else (config.parent, f" in {config}")
+    folder, where = (None, "") if config is None else (config.parent, f" in {giver or config}")
     return plugins.locate(objective, GROUP, folder, what="objective", where=where, known=objectives())
 
 

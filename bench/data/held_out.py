@@ -76,7 +76,7 @@ def _source(train: Index) -> Index:
     """The validation set, if there is one that can be listed; else the training set."""
     try:
         return index(train.dataset, train.root, "val") if "val" in splits(train.dataset, train.root) else train
-    except BadInput:  # such as ImageNet's validation images without class folders
+    except BadInput:  # such as ImageNet's validation images without class folders and without a list
         return train
 
 

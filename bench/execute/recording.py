@@ -52,8 +52,9 @@ def record_of(stage: StageFile, done: Done, history: Mapping[str, Done]) -> Reco
     # Paths would be of this machine; the fingerprints know the contents.
     for key in task.file_contents():
         downstream[key] = Path(downstream[key]).name
-    if upstream["init"] is not None and upstream["init"]["checkpoint"] is not None:
-        upstream["init"]["checkpoint"] = Path(upstream["init"]["checkpoint"]).name
+    for key in ("recipe", "checkpoint") if upstream["init"] is not None else ():
+        if upstream["init"][key] is not None:
+            upstream["init"][key] = Path(upstream["init"][key]).name
     return Record(
         pretrain=stage.recipe.name,
         pretrain_set=short_name(stage.recipe.dataset),

@@ -27,7 +27,8 @@ from bench.train.metrics_log import read_metrics
 
 FILE = "speeds.json"  # {machine: {key of a recipe: fields of its Speed}}
 STEPS = 30  # that are timed
-EVERY = 5  # steps a reading
+EVERY = 5  # steps a reading on a GPU, which a reading makes wait; on a CPU each step is one
+CPU_BATCH = 128  # images of a step that is timed on a CPU, where their number hardly changes the rate
 MOST_SECONDS = 90.0  # for all of it, the start included
 # Settings that hardly change how fast a step is. The objectives of a study differ in a head or two.
 _LEFT_OUT = frozenset({"objective", "epochs", "optimizer", "schedule", "init", "subset"})
@@ -60,11 +61,18 @@ def steps_of(recipe: Recipe, length: int) -> int:
     return max(1, length // recipe.batch_size)
 
 
-def machine(gpus: int) -> str:
-    """Return what tells this machine from others that may hold the same work folder."""
+def on_gpu() -> bool:
+    """Return whether stages compute on a GPU here."""
     import torch
 
-    if torch.cuda.is_available():
+    return torch.cuda.is_available()
+
+
+def machine(gpus: int) -> str:
+    """Return what tells this machine from others that may hold the same work folder."""
+    if on_gpu():
+        import torch
+
         return f"{torch.cuda.get_device_name(0)} × {gpus}"
     hardware = environment()["hardware"]
     return f"{hardware.cpu}, {hardware.cores} cores × {gpus}"
@@ -95,20 +103,23 @@ def _rates(folder: Path) -> list[float]:
 def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_SECONDS) -> Speed:
     """Train STEPS steps of a pretraining in a process of its own, and return how fast they were.
 
-    They are read, augmented and trained as the run will, in a folder that is removed. Without a number when
-    `most_seconds` do not suffice for two readings, or when it fails; the run itself then says why.
-    Raises Interrupted on Ctrl-C.
+    They are read, augmented and trained as the run will, in a folder that is removed; on a CPU in batches of at most
+    CPU_BATCH. Without a number when `most_seconds` do not suffice for a step, or when it fails; the run itself then
+    says why. What was timed is kept in FILE, whatever ended it. Raises Interrupted on Ctrl-C.
     """
     recipe, length = stage.recipe, length_of(stage, grid.roots)
     if length is None:
         return Speed(None, f"the data of {recipe.name} were not found")
+    every, batch_size = (EVERY, recipe.batch_size) if on_gpu() else (1, min(recipe.batch_size, CPU_BATCH))
     timed = recipe.model_copy(
         update={
-            "epochs": math.ceil(STEPS / steps_of(recipe, length)),
-            "subset": min(length, STEPS * recipe.batch_size),
+            "epochs": math.ceil(STEPS / max(1, length // batch_size)),
+            "subset": min(length, STEPS * batch_size),
+            "batch_size": batch_size,
+            "accumulate": recipe.accumulate if batch_size == recipe.batch_size else 1,
             "schedule": ScheduleSettings(name="constant"),
             "init": None,
-            "log_every": EVERY,
+            "log_every": every,
             "diagnostics": DiagnosticsSettings(images=0),
             "checkpoint": CheckpointSettings(every_steps=10**9),
         }
@@ -119,22 +130,25 @@ def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_S
     folder = write_stage(timing, place, grid.roots, grid.results_dir, "fail")
     try:
         code = run_folder(folder, gpus, local.clock() + most_seconds)
-        if code == Interrupted.exit_code:
-            raise Interrupted(f"Timing {recipe.name} was interrupted; nothing had begun.")
-        if code not in {0, OVER}:
-            return Speed(None, f"a few steps of {recipe.name} failed here")
         values = _rates(folder)
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    if len(values) < 2:
-        speed = Speed(None, f"{2 * EVERY} steps of {recipe.name} took more than {most_seconds:.0f} s here")
+    if values:
+        settled = values[len(values) // 3 or int(len(values) > 1) :]  # the first steps compile and warm up
+        steps, batches = len(settled) * every, f", of {batch_size} images" if batch_size != recipe.batch_size else ""
+        plural = "s" if steps > 1 else ""
+        speed = Speed(round(median(settled), 1), f"from {steps} step{plural} of {recipe.name} timed here{batches}")
     else:
-        settled = values[len(values) // 3 or 1 :]  # the first steps compile and warm up
-        steps = len(settled) * EVERY
-        speed = Speed(round(median(settled), 1), f"from {steps} steps of {recipe.name} timed here")
-    stored = read_json(grid.work_dir / FILE)
-    stored.setdefault(machine(gpus), {})[key_of(recipe)] = asdict(speed)
-    write_text(grid.work_dir / FILE, json.dumps(stored, indent=1) + "\n")
+        few = "a step" if every == 1 else f"{every} steps"
+        speed = Speed(None, f"{few} of {recipe.name} took more than {most_seconds:.0f} s here")
+    if values or code == OVER:
+        stored = read_json(grid.work_dir / FILE)
+        stored.setdefault(machine(gpus), {})[key_of(recipe)] = asdict(speed)
+        write_text(grid.work_dir / FILE, json.dumps(stored, indent=1) + "\n")
+    if code == Interrupted.exit_code:
+        raise Interrupted(f"Timing {recipe.name} was interrupted; nothing had begun.")
+    if not values and code != OVER:
+        return Speed(None, f"a few steps of {recipe.name} failed here")
     return speed
 
 

@@ -21,6 +21,7 @@ from bench.config.recipe import Frozen, Recipe
 from bench.config.tasks import AnyTask, stage_kind
 from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput, writing_to
+from bench.execute.sources import sources_of
 from bench.files import write_text
 from bench.plan import Stage, protocol_hash
 
@@ -45,6 +46,7 @@ class StageFile(Frozen):
     results_dir: str
     unreadable: Literal["fail", "skip"]
     packs: tuple[PackUse, ...] = ()
+    sources: dict[str, str] = {}  # file of code that is not ours -> hash of its content; {} in older stages
 
     @property
     def title(self) -> str:
@@ -90,6 +92,7 @@ def write_stage(
         results_dir=str(results_dir.absolute()),
         unreadable=unreadable,
         packs=stage.packs,
+        sources=sources_of(stage.recipe, task),
     )
     folder = work_dir / stage.folder
     make_folder(folder, "--work-dir")

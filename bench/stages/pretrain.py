@@ -84,8 +84,8 @@ def starting_file(job: Job) -> Path | None:
     file = job.inputs["init"] / epoch_file(recipe.init.epoch)
     if not file.is_file():
         raise BadInput(
-            f"{file} is missing; set checkpoint.keep_every_epochs in {recipe.init.recipe} to a divisor of "
-            f"{recipe.init.epoch + 1}, remove that folder, and run it again."
+            f"{file} is missing; remove that folder and run the same again: {recipe.init.recipe} is then trained anew, "
+            "and keeps that checkpoint."
         )
     return file
 

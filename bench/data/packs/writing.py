@@ -42,7 +42,7 @@ def pack(
     if data_set.one_size:
         raise BadInput(f"{dataset}'s images are small already, and no pack is read for them; train without one.")
     if dataset != data_set.name:  # no plan looks for it
-        raise BadInput(f"Packs are found by name, and {dataset} is none; name {data_set.name} by an entry point.")
+        raise BadInput(f"Only a data set that has a name can be packed; give {data_set.name} an entry point.")
     if not data_set.packable:
         packable = ", ".join(name for name, one in DATA_SETS.items() if one.packable)
         raise BadInput(f"{dataset} is read at its full size, which no pack holds; pack {packable}.")
