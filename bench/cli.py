@@ -22,6 +22,8 @@ from bench.cli_options import (
     Assignments,
     DataRoot,
     Gpus,
+    GridGpus,
+    PerStage,
     ResultsDir,
     Seeds,
     Smoke,
@@ -86,23 +88,30 @@ def _complain(message: str, code: int) -> int:
 @takes_request
 def run_command(
     request: Request,
-    gpus: Gpus = 1,
+    gpus: GridGpus = 1,
+    per_stage: PerStage = None,
     allocator: AllocatorOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Run the grid: pretrainings × downstream tasks × seeds. What is recorded already is skipped."""
+    from bench.execute.devices import check_gpus
     from bench.execute.grid import plan_grid
     from bench.execute.local import run_grid
+    from bench.execute.schedule import run_side_by_side
 
+    check_gpus(gpus, per_stage)
     if dry_run:
-        print("\n".join(plan_grid(request, act=False).lines(gpus)))
+        print("\n".join(plan_grid(request, act=False).lines(per_stage or gpus)))
         return
     if allocator is not None:
         os.environ["BENCH_ALLOCATOR"] = allocator  # stages inherit it
     grid = plan_grid(request, act=True)
     for note in grid.notes:
         print(f"note: {note}", flush=True)
-    run_grid(grid, gpus, request.unreadable)
+    if per_stage is None:
+        run_grid(grid, gpus, request.unreadable)
+    else:
+        run_side_by_side(grid, gpus, per_stage, request.unreadable)
     if request.downstream:
         _print_results(grid.results_dir)
 
@@ -111,7 +120,8 @@ def run_command(
 @takes_request
 def plan_command(
     request: Request,
-    gpus: Gpus = 1,
+    gpus: GridGpus = 1,
+    per_stage: PerStage = None,
     estimate: Annotated[
         bool,
         typer.Option(
@@ -122,8 +132,11 @@ def plan_command(
     as_json: Annotated[bool, typer.Option("--json", help="With --estimate: print it alone, as JSON.")] = False,
 ) -> None:
     """Print the stages: which are done, what each needs and produces, and the command of each."""
+    from bench.execute.devices import check_gpus
     from bench.execute.grid import plan_grid
 
+    check_gpus(gpus, per_stage)
+    gpus = per_stage or gpus  # of one stage
     if estimate:
         from bench.execute.estimate import estimate_grid
 
@@ -145,8 +158,10 @@ def stage_command(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="If another process runs it: wait, or leave.")] = True,
 ) -> None:
     """Run one stage in this process (what torchrun and a cluster call)."""
+    from bench.execute.devices import check_gpus
     from bench.execute.stage import run_stage
 
+    check_gpus(gpus)
     run_stage(folder, gpus, wait)
 
 
@@ -187,8 +202,10 @@ def reproduce_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Do all of a published table: pretrainings in order, each measured and recorded; a second call goes on."""
+    from bench.execute.devices import check_gpus
     from bench.execute.reproduce import Options, plan_study, run_study, time_unknown
 
+    check_gpus(gpus)
     if mini and smoke:
         raise BadInput("--mini and --smoke are two profiles; leave one out.")
     options = Options(

@@ -48,6 +48,18 @@ ResultsDir = Annotated[
     Path | None, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR", help="Records and tables.", metavar="DIR")
 ]
 Gpus = Annotated[int, typer.Option("--gpus", min=1, help="Processes a stage: one a GPU; gloo processes on a CPU.")]
+GridGpus = Annotated[
+    int, typer.Option("--gpus", min=1, help="GPUs (without CUDA, processes) in all; each stage has all of them.")
+]
+PerStage = Annotated[
+    int | None,
+    typer.Option(
+        "--per-stage",
+        min=1,
+        help="GPUs a stage: stages run side by side, as many as --gpus has room for, each with a log of its own.",
+        show_default="all of --gpus, one stage after another",
+    ),
+]
 AllocatorOption = Annotated[
     Literal["auto", "default", "jemalloc"] | None,
     typer.Option("--allocator", help="The stages' C allocator; BENCH_ALLOCATOR says the same.", show_default="auto"),

@@ -18,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from bench.config.kind_facts import asking
-from bench.config.kinds import Convert, Pretrain
+from bench.config.kinds import Convert, Pretrain, StageKind
 from bench.config.objective_settings import portable, without_later
 from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Recipe
 from bench.config.tasks import Task, portable_kind, stage_kind
@@ -61,9 +61,14 @@ class Stage:
         return isinstance(self.config, Task)
 
     @property
+    def stage_kind(self) -> type[StageKind]:
+        """What its kind says of itself."""
+        return stage_kind(self.kind, self.config)
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """The files that it must leave in its folder, besides `done.json`."""
-        return stage_kind(self.kind, self.config).outputs
+        return self.stage_kind.outputs
 
     @property
     def record_name(self) -> str:

@@ -35,6 +35,7 @@ class LinearTask(TrunkTask):
     """A linear classifier on the frozen encoder; one head per learning rate, trained side by side."""
 
     metrics: ClassVar = {"top1_percent": "top-1"}
+    several_gpus: ClassVar = True
     run: ClassVar = "bench.stages.linear:run"
 
     kind: Literal["linear"]

@@ -103,6 +103,9 @@ def record_of(
             for kind, each in stages.items()
             for name, value in each.peak_memory_mib.items()
         },
+        data_wait_share={
+            kind: each.data_wait_share for kind, each in stages.items() if each.data_wait_share is not None
+        },
         precision={kind: each.precision for kind, each in stages.items() if each.precision is not None}
         | dict(earlier or {}),
         weights=stage.inputs["convert"] + "/trunk.safetensors",

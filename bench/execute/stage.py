@@ -37,9 +37,11 @@ from bench.execute.stage_file import (
     write_done,
 )
 from bench.files import write_text
+from bench.machine import cores
 from bench.record import read_file as read_record
 from bench.record import write as write_record
 from bench.stages.job import Job
+from bench.waiting import total_share
 
 RECORD = "record.json"  # in a stage's folder: a copy of what went to the results
 
@@ -126,6 +128,7 @@ def _run(folder: Path, stage: StageFile) -> None:
             precision=_computed_in(stage.stage_kind, config),
             wall_seconds=round(time.monotonic() - started, 3),
             peak_memory_mib=peak_memory_mib(),
+            data_wait_share=total_share(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         if stage.task is not None:
@@ -189,7 +192,7 @@ def _computed_in(kind: type[StageKind], config: Recipe | Task) -> str | None:
 
 
 def _torchrun(folder: Path, stage: StageFile, processes: int) -> None:
-    threads = max(1, (os.cpu_count() or 1) // processes)
+    threads = max(1, cores() // processes)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command += ["-m", "bench", "stage", str(folder)]
     environ = allocator.started_with(os.environ) | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}

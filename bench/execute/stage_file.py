@@ -5,6 +5,7 @@ Both files are written whole or not at all. Paths of parents are relative to the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterable, Iterator
@@ -66,6 +67,7 @@ class Done(BaseModel):
     wall_seconds: float
     precision: str | None = None  # that it computed in; None: nothing was computed, or it was not kept
     peak_memory_mib: dict[str, float] = {}  # "process", and "gpu" where there is one
+    data_wait_share: float | None = None  # of its loops' time; None where it had none, or it was not kept
     finished: str  # UTC, ISO 8601
 
 
@@ -131,6 +133,22 @@ def finished(folder: Path) -> Done:
 def write_done(folder: Path, done: Done) -> None:
     """Mark a stage as finished; the last thing that it does."""
     write_text(folder / DONE, done.model_dump_json(indent=1) + "\n")
+
+
+def known_memory_mib(work_dir: Path, kind: str, name: str) -> float:
+    """Return the most memory that a process of such a stage held before in this work folder; 0.0 if none is known.
+
+    `name` is that of its config.
+    """
+    most = 0.0
+    place = work_dir / kind.replace(":", ".")
+    for file in place.glob(f"*/{DONE}"):
+        label = file.parent.name.rpartition("-s")[0]
+        if label == name or label.endswith(f"--{name}"):
+            with contextlib.suppress(OSError, ValueError):
+                done = Done.model_validate_json(file.read_text(encoding="utf-8"))
+                most = max(most, done.peak_memory_mib.get("process", 0.0))
+    return most
 
 
 @contextmanager

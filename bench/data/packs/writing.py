@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,6 +12,7 @@ from bench.data.packs.reading import Pack, open_pack
 from bench.data.packs.unfinished import Unreadable, Writer, size_words
 from bench.data.sets import DATA_SETS, fingerprint, get, index
 from bench.errors import BadInput
+from bench.machine import cores
 
 FEW = 1024  # images for which starting processes would take longer than packing
 
@@ -69,7 +69,7 @@ def pack(
             except BadInput as error:
                 print(f"{error} Packing again.", flush=True)
         if workers is None:
-            workers = len(os.sched_getaffinity(0)) if len(names) >= FEW else 1
+            workers = cores() if len(names) >= FEW else 1
         with Writer(folder, dataset, split, mark, form, root, names) as writer:
             writer.write(workers, unreadable)
             if fingerprint(dataset, root) != mark:  # of all files, whatever the cache says
