@@ -1,4 +1,4 @@
-"""What a stage asks of the GPUs before it starts: that they are there, and that this torch has programs for them."""
+"""Whether this torch has programs for the GPUs at hand: without, the first kernel fails in the middle of a stage."""
 
 from __future__ import annotations
 
@@ -9,19 +9,11 @@ import torch
 from bench.errors import BadInput
 
 
-def check_gpus(wanted: int = 1) -> None:
-    """Raise BadInput for more processes than there are GPUs, and for a GPU that torch was not built for.
-
-    Without a GPU nothing is refused: processes then share the cores.
-    """
+def check_built_for_gpus(count: int = 1) -> None:
+    """Raise BadInput where torch was not built for one of the first `count` GPUs. Without a GPU nothing is refused."""
     if not torch.cuda.is_available():
         return
-    count = torch.cuda.device_count()
-    if wanted > count:
-        raise BadInput(
-            f"--gpus {wanted} is more than this machine has, which is {count}; give --gpus {count} or fewer."
-        )
-    for index in range(wanted):
+    for index in range(count):
         capability = torch.cuda.get_device_capability(index)
         if not built_for(capability, torch.cuda.get_arch_list()):
             raise BadInput(

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from bench.errors import BadInput
-from bench.train.gpus import built_for, check_gpus
+from bench.train.gpus import built_for, check_built_for_gpus
 
 BUILDS = ["sm_75", "sm_80", "sm_90a", "compute_90"]
 
@@ -19,18 +19,15 @@ def test_which_gpus_a_build_of_torch_runs_on(capability: tuple[int, int], expect
     assert not built_for((12, 0), BUILDS[:-1])
 
 
-def test_gpus_that_are_not_there_or_too_old_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_that_torch_was_not_built_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a stand-in for CUDA of two GPUs."""
+    capabilities = [(8, 0), (7, 0)]
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    check_gpus(8)
+    check_built_for_gpus(8)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: BUILDS)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Tesla X")
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (8, 0))
-    check_gpus(2)
-    with pytest.raises(BadInput, match="--gpus 3 is more than this machine has, which is 2; give --gpus 2 or fewer"):
-        check_gpus(3)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (7, 0))
-    with pytest.raises(BadInput, match=r"no programs for Tesla X, a GPU of compute capability 7\.0; install"):
-        check_gpus()
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: f"Tesla {index}")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: capabilities[index])
+    check_built_for_gpus()
+    with pytest.raises(BadInput, match=r"no programs for Tesla 1, a GPU of compute capability 7\.0; install"):
+        check_built_for_gpus(2)
