@@ -35,6 +35,18 @@ def subset(index: Index, count: int | None, seed: int) -> Index:
     return part(index, generator(seed, "subset").permutation(len(index.files))[:count])
 
 
+def workers_of(task: TrunkTask, device: torch.device, images: int, ranks: Ranks | None = None) -> int:
+    """Return how many processes read a task's images for this one, `images` of them in all."""
+    settings = dict(task)
+    return loader_workers(
+        task.workers,
+        device=device.type,
+        images=images,
+        batch_bytes=4 * 3 * settings.get("size", 224) ** 2 * settings.get("batch_size", 256),
+        processes=ranks.local_world if ranks is not None else 1,
+    )
+
+
 def loaded(
     dataset: Dataset[Sample],
     sampler: Iterable[list[Any]],
@@ -44,14 +56,7 @@ def loaded(
     ranks: Ranks | None = None,
 ) -> AbstractContextManager[Waiting[Batch]]:
     """Iterate over a sampler's batches, of `images` images in all; no result depends on how many processes read."""
-    settings = dict(task)
-    workers = loader_workers(
-        task.workers,
-        device=device.type,
-        images=images,
-        batch_bytes=4 * 3 * settings.get("size", 224) ** 2 * settings.get("batch_size", 256),
-        processes=ranks.local_world if ranks is not None else 1,
-    )
+    workers = workers_of(task, device, images, ranks)
     return iterating(lambda: loader(dataset, sampler, workers, pin=device.type == "cuda"))
 
 

@@ -140,19 +140,24 @@ def _words(recipe: Recipe, report: dict[str, Any]) -> str:
     return f"{recipe.name}: weights from {source}; loaded: {', '.join(report['loaded'])}{fresh}"
 
 
-def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks: Ranks) -> dict[str, Any]:
-    micro_batch(recipe.batch_size, ranks.world, recipe.accumulate)
-    dataset = _dataset(objective, recipe, job, images, ranks)
-    length = len(dataset)
-    steps = steps_per_epoch(length, recipe.batch_size)
+def workers_of(objective: Objective, recipe: Recipe, steps: int, ranks: Ranks) -> int:
+    """Return how many processes read images for this one; `steps` are those of an epoch."""
     views = views_of(objective, recipe)
-    workers = loader_workers(
+    return loader_workers(
         recipe.workers,
         device=ranks.device.type,
         images=recipe.epochs * steps * recipe.batch_size,
         batch_bytes=recipe.batch_size // ranks.world // recipe.accumulate * sum(v.count * 3 * v.size**2 for v in views),
         processes=ranks.local_world,
     )
+
+
+def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks: Ranks) -> dict[str, Any]:
+    micro_batch(recipe.batch_size, ranks.world, recipe.accumulate)
+    dataset = _dataset(objective, recipe, job, images, ranks)
+    length = len(dataset)
+    steps = steps_per_epoch(length, recipe.batch_size)
+    workers = workers_of(objective, recipe, steps, ranks)
 
     def source(step: int) -> Iterable[Batch]:
         batches = DrawSampler(

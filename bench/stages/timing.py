@@ -174,7 +174,7 @@ def _steps(
     training, whole = recipe.epochs * steps, sum(map(_bytes, (state, work.optimizer.state_dict()["state"])))
     every = recipe.checkpoint.keep_every_epochs
     kept = len({*range(every, recipe.epochs + 1, every), recipe.epochs}) if every else 1
-    workers = 0 if resident else pretrain._workers(recipe, steps, ranks)
+    workers = 0 if resident else pretrain.workers_of(work.objective, recipe, steps, ranks)
     return Costs(
         start=Amount(*(value + sized.warmup for value in start)),
         phases=(

@@ -15,12 +15,11 @@ from bench.data.views import SIMCLR_VIEWS, normalised
 from bench.nn.representation import spectrum
 from bench.stages.costs import Amount, Costs, Phase, halves
 from bench.stages.diagnostics import SEED
-from bench.stages.features import subset
+from bench.stages.features import subset, workers_of
 from bench.stages.job import Job
 from bench.stages.pretrain import start
 from bench.stages.stopwatch import Stopwatch, clock
 from bench.stages.timing import reading, repeated
-from bench.stages.timing_frozen import reading_processes
 from bench.train.distributed import ranks_of
 from bench.train.monitor import measures
 from bench.train.precision import is_bf16
@@ -57,7 +56,7 @@ def diagnostics(job: Job, watch: Stopwatch) -> Costs:
 
         sized = watch.growing(halves(task.batch_size, 16), unit, watch.left / 2)
         measuring = _measuring(outputs, len(images.files), len(some.files), task, watch)
-        workers = reading_processes(centre, task.workers, device)
+        workers = workers_of(task, device, len(images.files))
         phases = []
         for name, load, length, views in (("images", one, images, 1), ("pairs", two, some, 2)):
             share = len(length.files) / task.batch_size

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset
 
 from bench.config.tasks import KnnTask, LinearTask
 from bench.data.images import EvalDataset, Sample, ViewDataset, in_order
@@ -18,7 +17,7 @@ from bench.data.views.resident import Resident
 from bench.nn.neighbours import Bank, euclidean
 from bench.stages.compiled_trunk import amx, pays
 from bench.stages.costs import NOTHING, Amount, Costs, Phase, halves, total
-from bench.stages.features import loaded, subset, through
+from bench.stages.features import subset, through, workers_of
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.knn import classify
@@ -45,7 +44,7 @@ class _Passes:
             self.start = clock() - began
         pack = job.pack(task.dataset, images.split, "evaluation")
         dataset = EvalDataset(images, task.size, task.resize, job.unreadable, pack=pack)
-        self.workers = reading_processes(dataset, task.workers, self.device)
+        self.workers = workers_of(task, self.device, len(images.files), ranks)
         keys = in_order(len(images.files), task.batch_size)[0]
         self.load, self.some = reading(dataset, keys, watch)
         self.forward = self._forwards(self.some)
@@ -108,12 +107,6 @@ class _Passes:
             return partial(through, self.trunk, repeated(some, images))
 
         return self.watch.growing(halves(self.task.batch_size, 16), unit, self.watch.left / 3)
-
-
-def reading_processes(dataset: Dataset[Sample], workers: int | None, device: torch.device) -> int:
-    """How many processes read for an evaluation."""
-    with loaded(dataset, [], workers, device) as batches:
-        return int(getattr(batches, "_num_workers", 0))
 
 
 def _in_memory(memory: dict[str, float], mib: float, device: torch.device) -> dict[str, float]:
