@@ -46,7 +46,11 @@ UNTRIED = (
     Untried("data/views/device", "precision", "views computed in float16", ""),
     Untried("data/views/resident", "Resident", "pinned places and draws, the stream that batches are made on", ""),
     Untried("stages/pretrain", "run", "cudnn.benchmark, as shapes never change", ""),
-    Untried("stages/pretrain", "_workers", "loader processes beside a GPU", ""),
+    Untried("stages/timing", "pretraining", "a step timed on the GPU, as pretraining runs it", ""),
+    Untried("stages/timing_frozen", "_in_memory", "the GPU's memory that was needed", ""),
+    Untried("stages/stopwatch", "Stopwatch", "the wait for the device before time is taken", ""),
+    Untried("machine", "loader_workers", "loader processes beside a GPU",
+            "test_machine.py::test_workers_follow_the_cores_and_what_shares_them"),
     Untried("stages/knn", "extract", "a bank that stays on the host where the GPU has no room for it", ""),
     Untried("stages/features", "loaded", "pinned batches", ""),
     Untried("stages/frozen_trunk", "FrozenTrunk", "a folded trunk in channels_last, and compiled", ""),
@@ -55,6 +59,8 @@ UNTRIED = (
     Untried("stages/segmentation/samples", "training_loader", "pinned batches", ""),
     Untried("execute/recording", "peak_memory_mib", "the memory that torch had allocated on the GPU", ""),
     Untried("execute/speed", "machine", "the name of the GPU that was timed on", ""),
+    Untried("execute/devices", "cuda_devices", "the GPUs that stages are shared out to", ""),
+    Untried("execute/machine", "this_machine", "the names of the GPUs", ""),
     Untried("execute/doctor", "diagnose", "the list of GPUs", ""),
 )  # fmt: skip
 
