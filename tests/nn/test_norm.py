@@ -32,6 +32,23 @@ def test_cuda_gets_torchs_own():
     assert list(net.state_dict()) == list(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).state_dict())
 
 
+def test_over_two_ranks_it_is_compiled_whole():
+    """Unlike torch.nn.SyncBatchNorm, at which a program breaks off. The ranks are made up: nothing is communicated."""
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    net = convert_sync_batchnorm(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU()), "cpu")
+    graphs = []
+    torch.distributed.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    try:
+        program = torch.compile(net, backend=lambda graph, _: graphs.append(graph) or graph.forward, fullgraph=True)
+        assert program(torch.randn(2, 3, 4, 4)).shape == (2, 4, 4, 4)
+    finally:
+        torch.distributed.destroy_process_group()
+    assert len(graphs) == 1
+    parts = [module.graph for module in graphs[0].modules() if hasattr(module, "graph")]
+    assert any("all_reduce" in str(node.target) for part in parts for node in part.nodes)
+
+
 def test_torchs_synchronised_norm_is_converted_for_the_cpu():
     norm = nn.SyncBatchNorm(4, eps=1e-3, momentum=0.2)
     converted = convert_sync_batchnorm(norm, "cpu")
