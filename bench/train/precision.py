@@ -96,7 +96,8 @@ def resolve(config: Config, folder: Path, *, starting: bool = True) -> Config:
     if changed and (starting or (kept is None and int(os.environ.get("RANK", "0")) == 0)):
         write_text(folder / FILE, json.dumps({"auto": choice}) + "\n")
     if starting and "bf16" in (settings | changed).values() and not native_bf16(this_device()):
-        reason = "it began in bf16 and goes on in it" if changed else "precision=auto takes float32 here"
+        asked = [f"{key}=auto" for key, value in settings.items() if value == "bf16"]
+        reason = f"{' and '.join(asked)} takes float32 here" if asked else "it began in bf16 and goes on in it"
         slower = "many times as long as float32 (14 times was measured for ResNet-50 on Zen 3)"
         print(f"warning: this machine emulates bf16, which takes {slower}; {reason}", flush=True)
     return config.model_copy(update=changed)

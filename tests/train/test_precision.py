@@ -132,6 +132,22 @@ def test_bf16_that_is_set_is_used_with_one_warning_where_it_is_emulated(
     assert capsys.readouterr().out == ""
 
 
+def test_a_search_in_bf16_is_told_of_by_its_own_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """kNN as shipped leaves trunk and coarse search to the machine; either can be set."""
+    shipped = load_task("imagenet_knn", "smoke")
+    on_a_machine(monkeypatch, native=False)
+    settled = resolve(shipped, tmp_path)
+    assert (settled.precision, settled.search) == ("float32", "float32")
+    assert capsys.readouterr().out == ""
+    settled = resolve(shipped.model_copy(update={"search": "bf16"}), tmp_path)
+    assert (settled.precision, settled.search) == ("float32", "bf16")
+    assert "; search=auto takes float32 here" in capsys.readouterr().out
+    on_a_machine(monkeypatch, native=True)
+    assert resolve(shipped, tmp_path).search == "bf16"
+
+
 @pytest.mark.parametrize(
     ("onednn", "avx512_bf16", "amx", "machine", "expected"),
     [
