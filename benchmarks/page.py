@@ -54,6 +54,8 @@ and hashed in `benchmarks/peers.lock`). What is compared is a table: `benchmarks
 - **Baseline and best peer.** The baseline is the peer as shipped, or, where there is none, what this project did
   before. The best peer is the fastest one at any of its settings that were tried.
 - **Goals** were set before the work. One is met when the median ratio reaches it, else it is shown as missed.
+- **bf16** is measured where the processor multiplies it natively. Elsewhere it is emulated, and every contender in bf16
+  is measured in float32 instead (see `benchmarks/emulation.py`); a note below the comparison says so.
 - **Memory** is the most that the contender's process held (resident, with its libraries) from its start to its end, in
   MiB; its ratios are those of single figures, and less is better. *Ready* is the time from the start to the end of the
   warm-up, compilation included.
