@@ -203,9 +203,10 @@ def test_a_pretraining_without_time_is_like_one_with_another_objective(rendered:
 
 def test_several_processes_share_the_work_on_gpus_alone(grid: Grid):
     gpus = Machine("A CPU", 4, gpus=("A GPU", "A GPU"), auto="bf16")
-    timing = Timing(pretrain=costing(100.0), linear=costing(100.0))
+    timing = Timing(pretrain=costing(100.0), linear=costing(100.0), convert=costing(100.0))
     assert by_kind(estimate(grid, 2, gpus, [], {}, timing))["pretrain"] == 50
-    assert by_kind(estimate(grid, 2, gpus, [], {}, timing))["linear"] == 100  # it runs in one
+    assert by_kind(estimate(grid, 2, gpus, [], {}, timing))["linear"] == 50
+    assert by_kind(estimate(grid, 2, gpus, [], {}, timing))["convert"] == 100  # it runs in one
     assert by_kind(estimate(grid, 2, HERE, [], {}, timing))["pretrain"] == 100  # they share the cores
 
 
