@@ -3,6 +3,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -170,12 +171,14 @@ def test_a_run_with_resident_images_is_the_same_after_an_interruption(
 
 
 def test_images_that_only_workers_can_prepare_are_refused_for_resident(roots: dict[str, Path], tmp_path: Path) -> None:
+    for number, folder in enumerate(sorted((roots["imagenet"] / "train").iterdir())):
+        shutil.copytree(folder, tmp_path / "clips" / "train" / f"clip{number}")
     for config in (
         recipe("cast", view_backend="resident", view_size=64, settings={"queue_size": 8}),
         recipe(view_backend="resident", dataset="clips"),
     ):
         with pytest.raises(BadInput, match="set view_backend='fast'"):
-            run(job(config, tmp_path / config.dataset, roots | {"clips": roots["imagenet"]}))
+            run(job(config, tmp_path / config.objective["name"], roots | {"clips": tmp_path / "clips"}))
 
 
 def test_another_seed_is_another_run(parent: Path, roots: dict[str, Path], tmp_path: Path) -> None:
