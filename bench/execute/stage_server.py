@@ -25,9 +25,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from bench.errors import StageFailed
+from bench.errors import Interrupted, StageFailed
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # that ask a stage to stop
 
 
 def can_fork() -> bool:
@@ -127,12 +128,19 @@ def serve(answers: int, modules: Iterable[str], run: Callable[[Sequence[str]], i
             continue
     for line in iter(sys.stdin.buffer.readline, b""):
         request = json.loads(line)
+        # A signal that came while Python sets up the fork would be forgotten; a blocked one waits.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         pid = os.fork()
         if pid == 0:
             os.setpgid(0, 0)
             os.close(answers)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            return run(["stage", request["folder"], "--gpus", str(request["gpus"])])
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+                return run(["stage", request["folder"], "--gpus", str(request["gpus"])])
+            except KeyboardInterrupt:
+                return Interrupted.exit_code
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         with contextlib.suppress(PermissionError, ProcessLookupError):  # the fork was quicker
             os.setpgid(pid, pid)
         with contextlib.suppress(BrokenPipeError):  # whoever asked is gone; the stage goes on
