@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,8 +38,8 @@ class FastRecipe(Recipe):
 def fast(monkeypatch: pytest.MonkeyPatch, backend: str = "fast") -> None:
     """Let every recipe of a plan have a view back end."""
 
-    def load(name: str, profile: Profile = "full", extra: Mapping[str, Any] | None = None) -> Recipe:
-        return FastRecipe(**(load_recipe(name, profile, extra).model_dump() | {"view_backend": backend}))
+    def load(name: str, profile: Profile = "full", *laid_over: Any) -> Recipe:
+        return FastRecipe(**(load_recipe(name, profile, *laid_over).model_dump() | {"view_backend": backend}))
 
     monkeypatch.setattr(resolving, "load_recipe", load)
 

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -58,6 +59,7 @@ def installed(mine: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     points = "birds = birds_package:Birds\ncoco = birds_package:Birds\nother = birds_package:Birds\n"
     (metadata / "entry_points.txt").write_text(f"[bench.datasets]\n{points}")
     monkeypatch.syspath_prepend(str(mine))
+    monkeypatch.delitem(sys.modules, "birds_package", raising=False)  # of another test, whose folder is gone
     return mine
 
 

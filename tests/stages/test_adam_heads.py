@@ -18,6 +18,7 @@ from bench.stages.features import Features
 from bench.stages.job import Job
 from bench.stages.linear import HEADS, rate_factor, run
 from bench.stages.linear_heads import AdamHeads
+from bench.train.distributed import Ranks
 
 
 def make_task(**changes: Any) -> LinearTask:
@@ -94,11 +95,11 @@ def test_classes_that_a_plane_separates_are_all_recognised(
     tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     centre, heads = separable(1000, 16, 5), AdamHeads(1, 5, 16, seed=0)
-    monkeypatch.setattr(linear, "collect", lambda *_: centre)
+    monkeypatch.setattr(linear, "centre_features", lambda *_: centre)
     task = make_task(epochs=60, batch_size=100)
     trunk = linear.FrozenTrunk(trunk_folder, "float32", torch.device("cpu"))
     before = (heads.logits(centre.features)[:, 0].argmax(1) == centre.labels).float().mean()
-    linear.train(make_job(tmp_path / "a", trunk_folder, imagenet, task), task, trunk, heads, empty(imagenet))
+    linear.train(make_job(tmp_path / "a", trunk_folder, imagenet, task), task, trunk, heads, empty(imagenet), Ranks())
     assert before < 0.9
     assert torch.equal(heads.logits(centre.features)[:, 0].argmax(1), centre.labels)
 
