@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -254,7 +255,7 @@ def staged(mine: Path, rendered: Path, tmp_path: Path, edit: Callable[[str], str
     (mine / "count.py").write_text(edit(KIND))
     words = [f"imagenet={rendered / 'imagenet'}"]
     request = Request(["random_init"], [str(mine / "counted.py")], data_root=words, work_dir=tmp_path / "runs")
-    grid = plan_grid(request, act=True)
+    grid = plan_grid(replace(request, results_dir=tmp_path / "results"), act=True)
     *above, folder = [write_stage(stage, grid.work_dir, grid.roots, grid.results_dir, "fail") for stage in grid.stages]
     for stage, place in zip(grid.stages, above, strict=False):
         for name in stage.outputs:
