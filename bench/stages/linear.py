@@ -144,6 +144,7 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
         _batches(job, task, trunk, training, centre, size, seed, start) as batches,
         Progress(f"train {task.name}", total, "steps", done=start) as progress,
     ):
+        stop.announce = progress.say_stopping
         for step in range(start, total):
             features, labels, missing = next(batches)
             skipped += missing

@@ -193,8 +193,9 @@ class ReportProgress(Hook):
 
     priority = "LOWEST"  # after a checkpoint has been restored, so that progress starts there
 
-    def __init__(self, title: str, stack: ExitStack) -> None:
+    def __init__(self, title: str, stack: ExitStack, stop: StopRequest) -> None:
         self.title, self.stack = title, stack  # the stack ends the progress, whatever happens
+        self.stop = stop  # which is announced here
         self.progress: Progress | None = None  # None where another process shows it
         self.scores: dict[str, Any] = {}
         self.scored_at = -1
@@ -204,6 +205,7 @@ class ReportProgress(Hook):
         if runner.rank == 0:
             progress = Progress(self.title, runner.max_iters, "iterations", done=runner.iter)
             self.progress = self.stack.enter_context(progress)
+            self.stop.announce = progress.say_stopping
 
     def after_train_iter(self, _runner: Any, batch_idx: int, outputs: Any, **_: Any) -> None:
         """Count one iteration."""
