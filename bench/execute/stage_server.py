@@ -25,7 +25,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Self
 
-from bench.errors import StageFailed
+from bench.errors import Interrupted, StageFailed
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia")
 
@@ -126,12 +126,19 @@ def serve(answers: int, modules: Iterable[str]) -> int:
 
     for line in iter(sys.stdin.buffer.readline, b""):
         request = json.loads(line)
+        # What forking calls in the new process swallows exceptions, KeyboardInterrupt too: a Ctrl-C then has to wait.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         pid = os.fork()
         if pid == 0:
             os.setpgid(0, 0)
             os.close(answers)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            return run(["stage", request["folder"], "--gpus", str(request["gpus"])])
+            try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
+                return run(["stage", request["folder"], "--gpus", str(request["gpus"])])
+            except KeyboardInterrupt:
+                return Interrupted.exit_code
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         with contextlib.suppress(PermissionError, ProcessLookupError):  # the fork was quicker
             os.setpgid(pid, pid)
         with contextlib.suppress(BrokenPipeError):  # whoever asked is gone; the stage goes on
