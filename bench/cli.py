@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bench import __version__
 from bench.cli_data import app as data_app
 from bench.cli_options import AllocatorOption, App, DataRoot, Gpus, ResultsDir, Seeds, Smoke, WorkDir, takes_request
 from bench.cli_show import app as show_app
@@ -25,6 +26,21 @@ app = App(
 )
 app.add_typer(show_app)
 app.add_typer(data_app)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"bench {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _before_commands(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Options of no command."""
 
 
 def main() -> None:

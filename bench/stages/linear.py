@@ -40,6 +40,7 @@ from bench.randomness import derive, generator
 from bench.stages.features import Features, collect, features_of, loaded, subset, through
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
+from bench.stages.learning_rates import LossWatch, at_the_edge
 from bench.stages.linear_heads import AdamHeads, Heads
 from bench.train.schedule import factor
 from bench.train.signals import StopRequest
@@ -76,6 +77,8 @@ def run(job: Job) -> dict[str, Any]:
         if selection is not None:
             selected = evaluate(job, task, trunk, heads, selection, "select")
             chosen = best(selected.top1, task.learning_rates)
+            if note := at_the_edge(task.learning_rates, chosen):
+                print(note, flush=True)
         result = evaluate(job, task, trunk, heads, validation, "validate")
     top1, top5 = result.top1[chosen], result.top5[chosen]
     if top1 is None or top5 is None:
@@ -139,6 +142,7 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
     peak = torch.tensor(task.learning_rates)
     if task.optimizer == "sgd":
         peak *= task.batch_size / 256
+    watch = LossWatch(task.learning_rates, len(training.classes))
     with (
         StopRequest() as stop,
         _batches(job, task, trunk, training, centre, size, seed, start) as batches,
@@ -149,11 +153,14 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
             features, labels, missing = next(batches)
             skipped += missing
             rates = peak * rate_factor(task, step, total)
+            done = step + 1
             # Reading a loss waits for the device, hence not at every step.
-            losses = heads.step(features, labels, rates, task.momentum, task.weight_decay, step % 10 == 0)
+            read = step % 10 == 0 or done == total
+            losses = heads.step(features, labels, rates, task.momentum, task.weight_decay, read)
             shown = {} if losses is None else {"loss": losses.nan_to_num(math.inf).min().item()}
             progress.update(1, **shown)
-            done = step + 1
+            if shown and (warning := watch.see(shown["loss"], step, done == total)):
+                print(warning, flush=True)
             if done % steps == 0 or stop.asked:
                 if not any(heads.finite()):
                     raise StageFailed(f"Every linear classifier diverged by step {done}; {LOWER}.")
