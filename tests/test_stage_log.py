@@ -159,6 +159,15 @@ def test_what_takes_memory_is_named_where_the_kind_has_it() -> None:
     assert how_it_ended(-99, KnnTask.model_construct()) == "ended by signal 99"
 
 
+@pytest.mark.parametrize(("ended", "code"), [(-signal.SIGINT, 130), (-signal.SIGKILL, -9), (2, 2), (0, 0)])
+def test_a_stage_that_ended_by_sigint_was_interrupted(tmp_path: Path, ended: int, code: int) -> None:
+    class Process:
+        def wait(self, _timeout: float | None) -> int:
+            return ended
+
+    assert local.run_folder(tmp_path, 1, start=lambda *_: Process()) == code  # type: ignore[arg-type,return-value]
+
+
 def test_ctrl_c_is_acknowledged_before_the_stage_has_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

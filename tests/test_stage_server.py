@@ -54,7 +54,7 @@ def test_a_stage_that_is_killed_leaves_the_server_alive(
     while holder.is_file() and "fork" in holder.read_text():
         time.sleep(0.01)
     os.killpg(stage.pid, number)
-    assert stage.wait() == code
+    assert stage.wait() in {code, -number}  # Python ends by SIGINT itself where it came during an import
     assert server.start(waiting.parent / "none", 1).wait() == BadInput.exit_code
 
 

@@ -122,13 +122,16 @@ def run_folder(folder: Path, gpus: int, until: float | None = None, start: Start
         process = start(folder, gpus)
         while until is None or clock() < until:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(None if until is None else POLL_SECONDS)
+                code = process.wait(None if until is None else POLL_SECONDS)
+                # Python ends by the signal itself where Ctrl-C came while a module was being imported.
+                return Interrupted.exit_code if code == -signal.SIGINT else code
         return OVER if _stop(process) else 0  # it may have ended by itself meanwhile
     except KeyboardInterrupt:
         if process is not None:
+            below = "\n" if sys.stdout.isatty() else ""  # the ^C, and a bar that may stand there
             print(
-                f"Stopping {folder.name}, in at most {PATIENCE_SECONDS} s; its last checkpoint stays. Ctrl-C again "
-                "ends it at once.",
+                f"{below}Stopping {folder.name}, in at most {PATIENCE_SECONDS} s; its last checkpoint stays. Ctrl-C "
+                "again ends it at once.",
                 flush=True,
             )
             _stop(process)
