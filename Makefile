@@ -2,10 +2,13 @@
 #   make demo   installs, and runs the main job on tiny rendered data
 #   make test   installs, and passes the tests
 # A third, `make bench`, also installs the peers and compares: docs/performance.md.
+# `make demo CPU=1` leaves out what only a GPU needs and torch starts without: Triton, a GB of 6.6. (The CUDA libraries
+# are linked into torch's wheel on PyPI, and stay.)
 PYTHON ?= python3
 VENV   ?= .venv
 PEERS   = .venv-peers
 BIN     = $(VENV)/bin
+LEFT_OUT = $(if $(CPU),triton,nothing)
 
 .PHONY: help install demo test test-fast lint types contracts check-tables check-performance check-docs check peers bench \
 	performance docs lock clean
@@ -22,8 +25,9 @@ $(VENV)/.installed: requirements.lock requirements-build.lock pyproject.toml
 	@echo "installing into $(VENV): a few GB, a minute or more"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-build.lock
+	sed '/^$(LEFT_OUT)==/,/[^\]$$/d' requirements.lock > $(VENV)/requirements.lock
 	MMCV_WITH_OPS=0 $(BIN)/uv pip sync --quiet --system-certs --python $(BIN)/python --compile-bytecode --require-hashes \
-		--build-constraints requirements-build.lock requirements.lock
+		--build-constraints requirements-build.lock $(VENV)/requirements.lock
 	$(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	touch $@
 

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a stage failed, 2 bad input, 75 the given time is over and
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import sys
@@ -14,9 +15,22 @@ from typing import Annotated, Any
 
 import typer
 
-from bench import __version__
 from bench.cli_data import app as data_app
-from bench.cli_options import AllocatorOption, App, DataRoot, Gpus, ResultsDir, Seeds, Smoke, WorkDir, takes_request
+from bench.cli_options import (
+    AllocatorOption,
+    App,
+    Assignments,
+    DataRoot,
+    Gpus,
+    GridGpus,
+    PerStage,
+    ResultsDir,
+    Seeds,
+    Smoke,
+    Version,
+    WorkDir,
+    takes_request,
+)
 from bench.cli_show import app as show_app
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.request import Request
@@ -28,18 +42,8 @@ app.add_typer(show_app)
 app.add_typer(data_app)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        print(f"bench {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
-def _before_commands(
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and stop.")
-    ] = False,
-) -> None:
+def _before_commands(version: Version = False) -> None:
     """Options of no command."""
 
 
@@ -72,6 +76,11 @@ def run(arguments: Sequence[str]) -> int:
         if (format_message := getattr(error, "format_message", None)) is None:
             raise
         message = format_message().rstrip(".") or "No command given"
+        for theirs, ours in (
+            ("Value error, ", ""),
+            ("Input should be", "it should be"),
+        ):  # words of the parser's checks
+            message = message.replace(theirs, ours)
         return _complain(f"{message}; bench COMMAND --help shows what there is.", BadInput.exit_code)
     return result if isinstance(result, int) else 0
 
@@ -85,33 +94,66 @@ def _complain(message: str, code: int) -> int:
 @takes_request
 def run_command(
     request: Request,
-    gpus: Gpus = 1,
+    gpus: GridGpus = 1,
+    per_stage: PerStage = None,
     allocator: AllocatorOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Run the grid: pretrainings × downstream tasks × seeds. What is recorded already is skipped."""
+    from bench.execute.devices import check_gpus
     from bench.execute.grid import plan_grid
     from bench.execute.local import run_grid
+    from bench.execute.schedule import run_side_by_side
 
+    check_gpus(gpus, per_stage)
     if dry_run:
-        print("\n".join(plan_grid(request, act=False).lines(gpus)))
+        print("\n".join(plan_grid(request, act=False).lines(per_stage or gpus)))
         return
     if allocator is not None:
         os.environ["BENCH_ALLOCATOR"] = allocator  # stages inherit it
     grid = plan_grid(request, act=True)
     for note in grid.notes:
         print(f"note: {note}", flush=True)
-    run_grid(grid, gpus, request.unreadable)
+    if per_stage is None:
+        run_grid(grid, gpus, request.unreadable)
+    else:
+        run_side_by_side(grid, gpus, per_stage, request.unreadable)
     if request.downstream:
         _print_results(grid.results_dir)
 
 
 @app.command("plan")
 @takes_request
-def plan_command(request: Request, gpus: Gpus = 1) -> None:
+def plan_command(
+    request: Request,
+    gpus: GridGpus = 1,
+    per_stage: PerStage = None,
+    estimate: Annotated[
+        bool,
+        typer.Option(
+            "--estimate",
+            help="Say how long each stage will take here, its peak memory and its disk; a minute is spent on timing.",
+        ),
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --estimate: print it alone, as JSON.")] = False,
+) -> None:
     """Print the stages: which are done, what each needs and produces, and the command of each."""
+    from bench.execute.devices import check_gpus
     from bench.execute.grid import plan_grid
 
+    check_gpus(gpus, per_stage)
+    gpus = per_stage or gpus  # of one stage
+    if estimate:
+        from bench.execute.estimate import estimate_grid
+
+        grid, estimated = estimate_grid(request, gpus)
+        if as_json:
+            print(json.dumps(estimated.content(), indent=1))
+        else:
+            print("\n".join([*grid.lines(gpus), "", *estimated.lines()]))
+        return
+    if as_json:
+        raise BadInput("--json prints an estimate; give --estimate with it, or leave it out.")
     print("\n".join(plan_grid(request, act=False).lines(gpus)))
 
 
@@ -122,9 +164,19 @@ def stage_command(
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="If another process runs it: wait, or leave.")] = True,
 ) -> None:
     """Run one stage in this process (what torchrun and a cluster call)."""
+    from bench.execute.devices import check_gpus
     from bench.execute.stage import run_stage
 
+    check_gpus(gpus)
     run_stage(folder, gpus, wait)
+
+
+@app.command("serve-stages", hidden=True)
+def serve_stages_command(answers: int, modules: Annotated[list[str] | None, typer.Argument()] = None) -> int:
+    """Start stages as forks of this process: what `bench run` starts on a machine without a GPU."""
+    from bench.execute.stage_server import serve
+
+    return serve(answers, modules or [], run)
 
 
 @app.command("reproduce")
@@ -140,6 +192,7 @@ def reproduce_command(
     ] = None,
     mini: Annotated[bool, typer.Option("--mini", help="Profile mini.")] = False,
     smoke: Smoke = False,
+    assignments: Assignments = [],  # noqa: B006
     data_root: DataRoot = [],  # noqa: B006
     gpus: Gpus = 1,
     work_dir: WorkDir = Path("runs"),
@@ -155,8 +208,10 @@ def reproduce_command(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Do all of a published table: pretrainings in order, each measured and recorded; a second call goes on."""
-    from bench.execute.reproduce import Options, plan_study, run_study
+    from bench.execute.devices import check_gpus
+    from bench.execute.reproduce import Options, plan_study, run_study, time_unknown
 
+    check_gpus(gpus)
     if mini and smoke:
         raise BadInput("--mini and --smoke are two profiles; leave one out.")
     options = Options(
@@ -169,9 +224,12 @@ def reproduce_command(
         results_dir=results_dir,
         minutes=minutes,
         timing=timing if timing is not None else not (dry_run or smoke),
+        assignments=assignments,
     )
     plan = plan_study(study, options, act=not dry_run)
     if dry_run:
+        if options.timing:
+            time_unknown(plan)
         print("\n".join(plan.lines()))
         return
     try:
@@ -210,7 +268,7 @@ def canary_command(
 ) -> None:
     """Train each objective for seconds on a small fixed set, and say which train otherwise than recorded."""
     from bench.canary import runs
-    from bench.canary.shapes import VERSION
+    from bench.canary.image_set import VERSION
 
     def report(name: str, run: Any, complaints: list[str]) -> None:
         accuracy = f"kNN {run.knn_random_percent:.0f} -> {run.knn_percent:.0f} %"

@@ -23,7 +23,7 @@ def data_check_command(
     dataset: Annotated[str, typer.Argument(help="Such as coco, imagenet, cityscapes or cifar10.", metavar="DATASET")],
     data_root: DataRoot = [],  # noqa: B006
 ) -> None:
-    """Count a data set's files, and name those that are missing or unreadable."""
+    """Decode all files of a data set; say which layout and labels it has, and what is missing or unreadable."""
     from bench.data.roots import resolve_roots
     from bench.data.sets.check import check
 

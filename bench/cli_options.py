@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -15,9 +16,22 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from bench import __version__
+from bench.errors import BadInput
 from bench.execute.request import Request
 
-Seeds = Annotated[list[int], typer.Option("--seeds", help="Seeds: each cell is run once a seed.", metavar="0 [1 …]")]
+
+def seed(word: str | int) -> int:
+    """Return the seed that a word of the command line says. Raises BadInput with the form that is read."""
+    if not re.fullmatch(r"-?\d+", str(word)):  # a default is a number already
+        raise BadInput(f"--seeds takes whole numbers, or ranges of them, not {word!r}; write --seeds 0 1 2, or 0-2.")
+    return int(word)
+
+
+Seeds = Annotated[
+    list[int],
+    typer.Option("--seeds", help="Seeds: each cell is run once a seed; 0-2 is 0 1 2.", metavar="0 [1 …]", parser=seed),
+]
 Assignments = Annotated[
     list[str], typer.Option("--set", help="Values laid over the configs, e.g. epochs=2.", metavar="KEY=VALUE")
 ]
@@ -35,12 +49,37 @@ ResultsDir = Annotated[
     Path | None, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR", help="Records and tables.", metavar="DIR")
 ]
 Gpus = Annotated[int, typer.Option("--gpus", min=1, help="Processes a stage: one a GPU; gloo processes on a CPU.")]
+GridGpus = Annotated[
+    int, typer.Option("--gpus", min=1, help="GPUs (without CUDA, processes) in all; each stage has all of them.")
+]
+PerStage = Annotated[
+    int | None,
+    typer.Option(
+        "--per-stage",
+        min=1,
+        help="GPUs a stage: stages run side by side, as many as --gpus has room for, each with a log of its own.",
+        show_default="all of --gpus, one stage after another",
+    ),
+]
 AllocatorOption = Annotated[
     Literal["auto", "default", "jemalloc"] | None,
     typer.Option("--allocator", help="The stages' C allocator; BENCH_ALLOCATOR says the same.", show_default="auto"),
 ]
 UnreadableOption = Annotated[
     Literal["fail", "skip"], typer.Option("--unreadable", help="What to do with an unreadable image.")
+]
+
+MOST_SEEDS = 1000  # that a range may mean
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"bench {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and stop.")
 ]
 
 # The option of each field of a request.
@@ -72,6 +111,25 @@ REQUEST: dict[str, Any] = {
 }
 
 
+def _with_ranges(words: list[str]) -> list[str]:
+    """Words of a command line with a range of seeds written out: `--seeds 0-2`, `--seeds=0-2`."""
+    written: list[str] = []
+    option = ""
+    for word in words:
+        option = word.partition("=")[0] if word.startswith("-") else option
+        found = re.fullmatch(r"(--seeds=)?(\d+)-(\d+)", word) if option == "--seeds" else None
+        if found is None:
+            written.append(word)
+            continue
+        first, last = int(found[2]), int(found[3])
+        if last < first or last - first >= MOST_SEEDS:
+            raise BadInput(
+                f"--seeds {word.removeprefix('--seeds=')} is no range of at most {MOST_SEEDS} seeds; correct it."
+            )
+        written += [f"{found[1] or ''}{number}" for number in range(first, last + 1)]
+    return written
+
+
 class Command(TyperCommand):
     """A command whose options of several values take them one after another, too: `--seeds 0 1 2`."""
 
@@ -80,7 +138,7 @@ class Command(TyperCommand):
         several = {name for option in self.params if getattr(option, "multiple", False) for name in option.opts}
         words: list[str] = []
         option = None  # that the words which follow belong to
-        for word in args:
+        for word in _with_ranges(args):
             if word.startswith("-"):
                 option = word if word in several else None
             elif option is not None and words[-1] != option:

@@ -30,7 +30,9 @@ def table_command(
     from bench.results.tables import check_tables, pages_of, write_tables
 
     if resources and baseline is not None:
-        raise BadInput("--baseline is of the transfer tables; leave it out with --resources.")
+        raise BadInput(
+            "--baseline compares results of transfer, and --resources prints time and memory; give one of the two."
+        )
     if check:
         differences = check_tables(results_dir)
         for difference in differences:

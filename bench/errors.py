@@ -52,13 +52,20 @@ def one_line(error: BaseException, *, kind: bool = False) -> str:
 
     Of an error that says nothing it is the name alone.
     """
-    name, words = type(error).__name__, " ".join(str(error).split())[:300].rstrip(".")
+    words = " ".join(str(error).split()).partition(" For further information visit ")[0]  # pydantic's
+    name, words = type(error).__name__, words[:300].rstrip(".")
     return f"{name}: {words}" if kind and words else words or name
 
 
 def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
-    """Return `"; did you mean a, b?"` for the known words nearest to `word`, or `""` if none is near."""
-    close = difflib.get_close_matches(word, list(known), n=most, cutoff=0.5)
+    """Return `"; did you mean a, b?"` for the known words nearest to `word`, or `""` if none is near.
+
+    Near are those that are mostly alike, and those that `word` is a whole part of: `byol` of `cifar10_byol_loss1`.
+    """
+    known = list(dict.fromkeys(known))
+    close = difflib.get_close_matches(word, known, n=most, cutoff=0.6)
+    parts = [each for each in known if word and f"_{word}_" in f"_{each}_" and each not in close]
+    close = [*close, *parts][:most]
     return f"; did you mean {', '.join(close)}?" if close else ""
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from bench.config.kinds import Convert, Pretrain
+from bench.config.kind_facts import asking
+from bench.config.kinds import Convert, Pretrain, StageKind
 from bench.config.objective_settings import portable, without_later
 from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Recipe
 from bench.config.tasks import Task, portable_kind, stage_kind
@@ -60,9 +61,14 @@ class Stage:
         return isinstance(self.config, Task)
 
     @property
+    def stage_kind(self) -> type[StageKind]:
+        """What its kind says of itself."""
+        return stage_kind(self.kind, self.config)
+
+    @property
     def outputs(self) -> tuple[str, ...]:
         """The files that it must leave in its folder, besides `done.json`."""
-        return stage_kind(self.kind, self.config).outputs
+        return self.stage_kind.outputs
 
     @property
     def record_name(self) -> str:
@@ -125,7 +131,8 @@ def protocol_hash(task: Task) -> str:
 
 def _measured(task: Task) -> dict[str, Any]:
     """What a fingerprint hashes of a task: its settings, and files that they name by content."""
-    return hashed_settings(task) | {key: digest(content) for key, content in task.file_contents().items()}
+    with asking(type(task), "file_contents"):
+        return hashed_settings(task) | {key: digest(content) for key, content in task.file_contents().items()}
 
 
 class Planner:
@@ -148,6 +155,7 @@ class Planner:
         self.recipes = recipes or {}
         self.stages: dict[str, Stage] = {}  # by fingerprint, parents first
         self._protocols: dict[int, dict[str, Any]] = {}
+        self._tasks: dict[tuple[int, str], Task] = {}  # as each is for trunks of an architecture
         self._pretrained: dict[tuple[int, int], Stage] = {}
 
     def grid(self, recipes: Sequence[Recipe], tasks: Sequence[Task], seeds: Sequence[int]) -> list[Stage]:
@@ -168,8 +176,8 @@ class Planner:
         values, parents = hashed_settings(recipe), {}
         init = values.pop("init")
         data, packs = self._data(recipe)
-        if recipe.init is not None and recipe.init.recipe is not None and recipe.init.epoch is not None:
-            parent = self._parent(recipe, recipe.init.recipe, recipe.init.epoch)
+        if recipe.init is not None and recipe.parent is not None and recipe.init.epoch is not None:
+            parent = self._parent(recipe, recipe.parent, recipe.init.epoch)
             parents["init"] = self.pretrain(parent, seed, (*lineage, recipe.name))
             init = {"epoch": recipe.init.epoch, "of": parents["init"].fingerprint}
         elif recipe.init is not None and recipe.init.checkpoint is not None:
@@ -213,7 +221,9 @@ class Planner:
 
         The names are hashed too: two recipes with equal content share a trunk, but each gets its row.
         """
-        task.check_recipe(recipe)
+        task = self._tasks.setdefault((id(task), recipe.arch), task.for_arch(recipe.arch))
+        with asking(type(task), "check_recipe"):
+            task.check_recipe(recipe)
         data, packs = self._data(task)
         if id(task) not in self._protocols:
             self._protocols[id(task)] = _measured(task)
@@ -251,13 +261,13 @@ class Planner:
                 f"{recipe.name} starts from epoch {epoch} of {name}, which under profile {recipe.profile} ends with "
                 f"epoch {parent.epochs - 1}; set init.epoch to at most that."
             )
-        if recipe.stem != parent.stem:
-            raise BadInput(
-                f"{recipe.name} has the stem {recipe.stem!r} and starts from {name}, which has {parent.stem!r}; "
-                "set stem to the same in both."
-            )
-        every = parent.checkpoint.keep_every_epochs
-        if epoch != parent.epochs - 1 and (every is None or (epoch + 1) % every):
+        for key, ours, theirs in (("arch", recipe.arch, parent.arch), ("stem", recipe.stem, parent.stem)):
+            if ours != theirs:
+                raise BadInput(
+                    f"{recipe.name} has the {key} {ours!r} and starts from {name}, which has {theirs!r}; "
+                    f"set {key} to the same in both, or give --set parent.{key}={ours}."
+                )
+        if not parent.checkpoint.keeps(epoch, parent.epochs):
             raise BadInput(
                 f"{recipe.name} starts from epoch {epoch} of {name}, which does not keep that checkpoint; set "
                 f"checkpoint.keep_every_epochs in {name} to a divisor of {epoch + 1}."

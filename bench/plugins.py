@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import PathFinder
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.errors import BadInput, nearest, one_line
+from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed, nearest, one_line
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def load(source: Source) -> Any:
     """Import the class of a source. Raises BadInput when its file cannot be run, or has nothing of that name."""
     try:
         module = import_module(source.module) if source.module is not None else _run(source)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise BadInput(f"{source.file} cannot be imported ({one_line(error, kind=True)}); correct it.") from error
     try:
         return getattr(module, source.attribute)
@@ -120,6 +121,23 @@ def load(source: Source) -> Any:
         classes = [name for name, value in vars(module).items() if isinstance(value, type)]
         hint = nearest(source.attribute, classes) or "; correct the name."
         raise BadInput(f"{source.file} has no class {source.attribute}{hint}") from error
+
+
+@contextmanager
+def running(what: str, *passed: type[Exception]) -> Iterator[None]:
+    """Raise BadInput where code from outside of this package raises, or ends the process, while the block runs.
+
+    Args:
+        what: that runs, for the message: `Birds.index in /path/birds.py`.
+        passed: exceptions that the caller handles. Our own, which have words for people, always pass.
+    """
+    ours: tuple[type[Exception], ...] = (BadInput, StageFailed, Interrupted, MoreToDo)
+    try:
+        yield
+    except ours + passed:
+        raise
+    except (Exception, SystemExit) as error:
+        raise BadInput(f"{what} raised {one_line(error, kind=True)}; correct it.") from error
 
 
 def _run(source: Source) -> ModuleType:

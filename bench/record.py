@@ -22,6 +22,7 @@ from pydantic import Field, FiniteFloat, StringConstraints, ValidationError
 from bench.config.recipe import Frozen, Profile
 from bench.errors import BadInput, writing_to
 from bench.files import write_text
+from bench.machine import cores
 
 Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12,64}$")]
 Metric = int | FiniteFloat | dict[str, FiniteFloat | None]  # one number, or one a class (None: it never occurred)
@@ -89,7 +90,10 @@ class Record(Frozen, populate_by_name=True):
     # stage -> the most memory that its first process held, without the loader's workers; "<stage> gpu": the most that
     # torch had allocated on its device
     peak_memory_mib: dict[str, float] = {}
-    # stage -> what it computed in: `float32` or `bf16`. Not there in older records, whose settings say it
+    # stage -> the share of its loops' time that its first process waited for data. Not there in older records
+    data_wait_share: dict[str, float] = Field(default={}, exclude_if=lambda shares: not shares)
+    # stage -> what it computed in: `float32` or `bf16`. Not there in older records, whose settings say it. The
+    # pretrainings that this one continues are there by their titles, `pretrain coco-s0`
     precision: dict[str, str] = {}
     # metric -> header of its column, where the kind of task is not ours and may not be installed where tables are made
     columns: dict[str, str] = Field(default={}, exclude_if=lambda columns: not columns)
@@ -128,7 +132,8 @@ def read_file(file: Path) -> Record:
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        reason = f"{where}: {first['msg']}" if where else first["msg"]
+        reason = first["msg"].removeprefix("Value error, ")
+        reason = f"{where}: {reason}" if where else reason
     except (OSError, UnicodeDecodeError) as error:
         reason = str(error)
     raise BadInput(
@@ -177,7 +182,7 @@ def environment(gpus: Sequence[str] = ()) -> dict[str, Any]:
     return {
         "git": _git(),
         "versions": {"python": platform.python_version()} | {name: _version(PACKAGES[name]) for name in PACKAGES},
-        "hardware": Hardware(cpu=_cpu(), cores=_cores(), memory_gib=_memory_gib(), gpus=tuple(gpus)),
+        "hardware": Hardware(cpu=_cpu(), cores=cores(), memory_gib=_memory_gib(), gpus=tuple(gpus)),
     }
 
 
@@ -215,11 +220,6 @@ def _cpu() -> str:
             if key.strip() == "model name":
                 return value.strip()
     return platform.processor() or platform.machine()
-
-
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _memory_gib() -> float:

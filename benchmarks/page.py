@@ -26,6 +26,7 @@ PLACES = {comparison.name: place for place, comparison in enumerate(COMPARISONS)
 PLAIN = "harness_"  # what has no peers: goals are seconds
 # What is timed there runs in processes that the contender starts, of which its own peak memory says nothing.
 STARTS_OTHERS = ("ranks", "harness_commands", "harness_starts")
+OF_THEIR_OWN = ("estimates",)  # measured by a script of that name, not by run.py
 # The commit that has the scripts of what was measured once and is not repeated.
 ONCE = "5830159"
 
@@ -266,7 +267,7 @@ def render(results: Path) -> str:
     files = sorted(results.glob("*.json"), key=lambda file: (PLACES.get(file.stem, len(PLACES)), file.stem))
     all_of = [read(file) for file in files]
     gpu = [one for one in all_of if one.benchmark.startswith("gpu_")]
-    once = [one for one in all_of if one not in gpu and one.benchmark not in PLACES]
+    once = [one for one in all_of if one not in gpu and one.benchmark not in (*PLACES, *OF_THEIR_OWN)]
     here = [one for one in all_of if one not in gpu]
     parts = [INTRO, "## In short", *short(here), "## Comparisons", *(text(one) for one in here if one not in once)]
     parts += ["## Measured once", REPEATED_NO_MORE, *map(text, once)] if once else []

@@ -3,7 +3,7 @@
 Source:   `_base_/small_knn.py`, on its 50,000 training and 10,000 test images,
           32 pixels as they are.
 Command:  bench run --pretrain cifar10_byol_loss1 --downstream cifar10_knn --data-root DIR
-Hours:    a minute on a GPU, estimated: one pass over the images.
+Hours:    not measured; `bench plan --estimate` says it for your machine. One pass over the images.
 Expected: no row of the deck: another vote than `cifar10_knn5`.
 Smoke:    --smoke, 5 neighbours on rendered images, seconds.
 """

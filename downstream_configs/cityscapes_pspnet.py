@@ -8,6 +8,9 @@ images scaled by 0.5 to 2, flip, photometric distortion; SGD, lr 0.01, momentum 
 1e-4; all layers are trained, batch norms included (synchronised over GPUs); auxiliary FCN head, weight 0.4. Test: whole
 image, single scale. aAcc, mIoU and mAcc over 19 classes, 255 ignored, sums over the data set first.
 
+A ResNet-18 trunk gets mmseg's PSPNet of that depth, `pspnet_r18-d8_4xb2-80k_cityscapes-512x1024`, whose heads have a
+quarter of the channels, for 40,000 iterations as well: another protocol, with a column of its own.
+
 Command: bench run --pretrain coco_two_loss --downstream cityscapes_pspnet --data-root coco=DIR cityscapes=DIR
 
 Expected: mmsegmentation reports 77.85 mIoU for ImageNet-supervised ResNetV1c-50-d8 (40k; 78.55 at 80k); seeds differ by
@@ -20,6 +23,7 @@ rendered scenes of 128×256 and only shows that the path is whole: its numbers m
 kind = "segmentation"
 dataset = "cityscapes"
 config = "pspnet_r50-d8_4xb2-40k_cityscapes-512x1024"
+follow_depth = True
 batch_size = 8  # 4 GPUs × 2 images
 
 profiles = dict(

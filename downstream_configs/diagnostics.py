@@ -5,7 +5,8 @@ Source:   RankMe (Garrido et al. 2023); the spectrum of Jing et al. 2022; alignm
           alignment on two views as SimCLR draws them, at half its colour jitter.
 Command:  bench run --pretrain coco random_init --downstream diagnostics --data-root DIR
           bench run --pretrain coco --downstream diagnostics --set downstream.dataset=coco --data-root DIR
-Hours:    not measured: 54,000 forward passes in float32, and float64 for singular values.
+Hours:    not measured; `bench plan --estimate` says it for your machine. 54,000 forward passes in float32, and float64
+          for singular values.
 Expected: none that is published for these recipes. A rank can't exceed the number of images, and wants four times as
           many images as dimensions: 8,192 for the trunk. Nothing here is an accuracy, and more is not better.
 Reads:    the trunk with its proof, and last.ckpt of the pretraining for its projector: where a training state was

@@ -3,8 +3,7 @@
 Source:   Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination" (CVPR 2018): 200
           neighbours by cosine, each votes exp(cosine / 0.07). The bank is the training set under the test transform.
 Command:  bench run --pretrain coco random_init --downstream imagenet_knn --data-root DIR
-Hours:    about 9 on 2 CPU cores (AMX, bf16, 40 images/s for 1.33 million images, and a quarter for the neighbours);
-          minutes on a GPU, if the images arrive fast enough. The bank takes 10 GiB.
+Hours:    not measured; `bench plan --estimate` says it for your machine. The bank takes 10 GiB.
 Expected: Caron et al. (DINO, 2021) list 64.8 for BYOL with a ResNet-50 after 1,000 epochs on ImageNet, at k = 20.
 Mini:     20 neighbours at 128 px: 20 seconds for the 780 + 280 images of a ten-class subset, on 2 CPU cores.
           Random weights gave 26 where chance is 10 (one seed).

@@ -4,8 +4,8 @@ Source:   He et al., "Momentum Contrast" (CVPR 2020), main_lincls: encoder in ev
           bias 0, SGD 30 x batch / 256, momentum 0.9, no weight decay, 100 epochs, x 0.1 at 60 and 80, random
           resized crop (0.08 to 1) and flip, test images 256 -> 224.
 Command:  bench run --pretrain coco random_init --downstream imagenet_linear --data-root DIR
-Hours:    about 4 on one A100 (8.2 GFLOP an image forward, at a quarter of the bf16 peak, estimated; not measured).
-          A frozen ResNet-50 takes 40 images/s at 224 px on 2 CPU cores (AMX, bf16), so that this wants a GPU.
+Hours:    not measured; `bench plan --estimate` says it for your machine. A hundred passes over the images, 8.2 GFLOP
+          each: this wants a GPU.
 Expected: the deck, whose protocol is not stated: `coco` 42.14, `coco_two_loss` 40.82. BYOL for 800 epochs on COCO:
           about 57.8. Supervised: about 76. Between protocols the same trunk differs by 0.5 to 2 points.
 Control:  `random_init` stays at chance or little above. In eval mode its batch norms do nothing, so that its features

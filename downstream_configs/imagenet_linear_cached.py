@@ -7,8 +7,9 @@ commonly a little lower; columns of the two are never mixed.
 Source:   features without augmentation as in Kornblith et al., "Do Better ImageNet Models Transfer Better?" (2019),
           with the schedule, the grid of rates and the choice on held-out training images of `imagenet_linear_sweep`.
 Command:  bench run --pretrain coco random_init --downstream imagenet_linear_cached --data-root DIR
-Hours:    one pass over ImageNet: on 2 CPU cores without AMX about 9 (40 images/s); then the heads. A further sweep
-          reads the features (10 GiB below the work folder, BENCH_FEATURES_GIB) and goes on with the heads at once.
+Hours:    not measured; `bench plan --estimate` says it for your machine. One pass over ImageNet, then the heads. A
+          further sweep reads the features (10 GiB below the work folder, BENCH_FEATURES_GIB) and goes on with the heads
+          at once.
 Expected: no published rows with this schedule.
 Mini:     the features of 780 + 280 images at 128 px, and 20 epochs of the heads.
 Smoke:    --smoke, two epochs at 64 px on rendered scenes, seconds.

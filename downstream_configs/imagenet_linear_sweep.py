@@ -6,7 +6,8 @@ Source:   the grid of heads of Oquab et al., "DINOv2" (2023), over the pooled fe
           on a held-out share of the training images, never on val, and each head starts from the same weights. The
           lowest rates are for features without a scale, as those of `random_init`.
 Command:  bench run --pretrain coco random_init --downstream imagenet_linear_sweep --data-root DIR
-Hours:    as `imagenet_linear`: the trunk runs once for all heads.
+Hours:    not measured; `bench plan --estimate` says it for your machine. As long as `imagenet_linear`: the trunk runs
+          once for all heads.
 Expected: no published rows. Not comparable with `imagenet_linear`: another protocol, hence other columns.
 Mini:     as `imagenet_linear`, with a fifth of the training images held out.
 Smoke:    --smoke, one epoch at 64 px on rendered scenes, seconds.

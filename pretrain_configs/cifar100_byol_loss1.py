@@ -3,8 +3,7 @@
 Source:   Grill et al., "Bootstrap Your Own Latent" (NeurIPS 2020), with the networks, views and optimizer of
           htdt/self-supervised (`_base_/small_bootstrap.py`).
 Command:  bench run --pretrain cifar100_byol_loss1 --downstream cifar100_linear_adam cifar100_knn5 --data-root DIR
-Hours:    about 1.6 on one A100, estimated from 8.9 GFLOP an image at a quarter of the bf16 peak; not measured.
-          Maps this small may leave more of it idle.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 8.9 GFLOP.
 Expected: the deck: top-1 68.68, top-5 91.34, 5 neighbours 61.64 (which stands in two rows of the deck,
           perhaps a slip); loss at the end 0.3915.
           That code base's paper has about 66.6 and 56.8 (top-1 and 5 neighbours, batch 512; from memory).

@@ -3,8 +3,7 @@
 Source:   the deck's "loss2", read off what it prints; networks, views and optimizer of htdt/self-supervised
           (`_base_/small_bootstrap.py`).
 Command:  bench run --pretrain cifar100_byol_loss2 --downstream cifar100_linear_adam cifar100_knn5 --data-root DIR
-Hours:    about 1.6 on one A100, estimated from 8.9 GFLOP an image at a quarter of the bf16 peak; not measured.
-          Maps this small may leave more of it idle.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 8.9 GFLOP.
 Expected: the deck: top-1 57.49, top-5 84.36, 5 neighbours 47.24; loss at the end 0.5181.
 Smoke:    --smoke, two steps on rendered images, seconds on 2 CPU cores.
 

@@ -3,8 +3,7 @@
 Source:   the deck's "two-loss": loss = loss1 + loss2 with unit weights (its printed values add up to the digit);
           networks, views and optimizer of htdt/self-supervised (`_base_/small_bootstrap.py`).
 Command:  bench run --pretrain cifar100_byol_two_loss --downstream cifar100_linear_adam cifar100_knn5 --data-root DIR
-Hours:    about 1.6 on one A100, estimated from 8.9 GFLOP an image at a quarter of the bf16 peak; not measured.
-          Maps this small may leave more of it idle.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 8.9 GFLOP.
 Expected: the deck: top-1 68.39, top-5 90.93, 5 neighbours 61.64 (which stands in two rows of the deck,
           perhaps a slip); loss at the end 0.9035, of 0.3831 and 0.5203.
 Smoke:    --smoke, two steps on rendered images, seconds on 2 CPU cores.

@@ -3,8 +3,7 @@
 Source:   Grill et al., "Bootstrap Your Own Latent" (NeurIPS 2020), with the networks, views and optimizer of
           htdt/self-supervised (`_base_/small_bootstrap.py`).
 Command:  bench run --pretrain cifar10_byol_loss1 --downstream cifar10_linear_adam cifar10_knn5 --data-root DIR
-Hours:    about 1.6 on one A100, estimated from 8.9 GFLOP an image at a quarter of the bf16 peak; not measured.
-          Maps this small may leave more of it idle.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 8.9 GFLOP.
 Expected: the deck: top-1 91.59, top-5 99.73, 5 neighbours 90.13; loss at the end 0.2623.
           That code base's paper has about 91.7 and 89.5 (top-1 and 5 neighbours, batch 512; from memory).
 Smoke:    --smoke, two steps on rendered images, seconds on 2 CPU cores.

@@ -3,8 +3,7 @@
 Source:   the deck's "loss2", read off what it prints; networks, views and optimizer of htdt/self-supervised
           (`_base_/small_bootstrap.py`).
 Command:  bench run --pretrain cifar10_byol_loss2 --downstream cifar10_linear_adam cifar10_knn5 --data-root DIR
-Hours:    about 1.6 on one A100, estimated from 8.9 GFLOP an image at a quarter of the bf16 peak; not measured.
-          Maps this small may leave more of it idle.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 8.9 GFLOP.
 Expected: the deck: top-1 88.50, top-5 99.66, 5 neighbours 85.71; loss at the end 0.5169.
 Smoke:    --smoke, two steps on rendered images, seconds on 2 CPU cores.
 

@@ -2,7 +2,7 @@
 
 Source:   Grill et al., "Bootstrap Your Own Latent" (NeurIPS 2020); recipe of ORL's first stage (NeurIPS 2021).
 Command:  bench run --pretrain coco --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 2.5 on one A100, estimated from 66 GFLOP an image at a quarter of the bf16 peak; not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 66 GFLOP.
 Expected: the deck: Cityscapes PSPNet 64.97 mIoU, ImageNet linear 42.14. For scale, BYOL for 800 epochs on COCO is
           known to reach about 57.8 in ImageNet linear evaluation.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.

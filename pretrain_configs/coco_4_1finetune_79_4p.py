@@ -3,7 +3,7 @@
 Source:   the deck (no paper, no public code).
 Command:  bench run --pretrain coco_4_1finetune_79_4p --downstream cityscapes_pspnet imagenet_linear --data-root DIR
           (trains `coco` first if its checkpoint is not there yet)
-Hours:    `coco`, and about 1.7 on one A100 for 40 more epochs; estimated from FLOPs, not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. `coco` is trained first.
 Expected: the deck: Cityscapes PSPNet 68.11 mIoU, ImageNet linear 43.64.
 Smoke:    --smoke, two steps of `coco`, then two of this, on rendered scenes.
 

@@ -3,7 +3,7 @@
 Source:   the deck (no paper, no public code).
 Command:  bench run --pretrain coco_4_1finetune_79_8new --downstream cityscapes_pspnet imagenet_linear --data-root DIR
           (trains `coco` first if its checkpoint is not there yet)
-Hours:    `coco`, and about 2 on one A100 for 40 more epochs; estimated from FLOPs, not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. `coco` is trained first.
 Expected: the deck: Cityscapes PSPNet 69.16 mIoU, ImageNet linear 33.71 (a trade of classification for
           segmentation).
 Smoke:    --smoke, two steps of `coco`, then two of this, on rendered scenes.

@@ -4,7 +4,7 @@ Source:   Van Gansbeke et al., "Revisiting Contrastive Methods for Unsupervised 
           (NeurIPS 2021) and its reference implementation: two views of 160 pixels and four crops of 96, a tenth of
           each of which lies in the key's view; learning rate 0.3 at batch 256, τ = .2, m = .995.
 Command:  bench run --pretrain coco_constrained_crop --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 3 on one A100, estimated from 35 GFLOP an image at a quarter of the bf16 peak; not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 35 GFLOP.
 Expected: the authors, with AutoAugment and an auxiliary loss on nearest neighbours, neither of which is here: VOC
           segmentation 71.9 mIoU, Cityscapes 72.2 (MoCo v2: 66.2, 70.3; an FCN, no PSPNet).
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.

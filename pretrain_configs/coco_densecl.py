@@ -3,8 +3,7 @@
 Source:   Wang et al., "Dense Contrastive Learning for Self-Supervised Visual Pre-Training" (CVPR 2021); its recipe for
           COCO, learning rate 0.3 at batch 256.
 Command:  bench run --pretrain coco_densecl --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 12 on one A100, estimated from 35 GFLOP an image (33 of two forwards and one backward pass of ResNet-50,
-          and the heads at 49 positions) at a quarter of the bf16 peak; not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 35 GFLOP.
 Expected: the authors: 56.7 VOC detection AP, 67.5 VOC segmentation mIoU (MoCo v2: 54.7, 64.5); on Cityscapes 1.8 mIoU
           above MoCo v2. Their segmentation is no PSPNet.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.

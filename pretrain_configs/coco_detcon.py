@@ -3,8 +3,8 @@
 Source:   Hénaff et al., "Efficient Visual Pretraining with Contrastive Detection" (ICCV 2021); optimisation as in
           `coco` (ORL's first stage), our choice: DetCon's batch of 4,096 would leave 28 steps an epoch.
 Command:  bench run --pretrain coco_detcon --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 23 on one A100, estimated from 68 GFLOP an image at a quarter of the bf16 peak; not measured. Segments
-          cost a loader's process 40 ms an image, objects 1 ms.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 68 GFLOP. Segments cost a
+          loader's process 40 ms an image, objects 1 ms.
 Expected: no number is known for this recipe.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 

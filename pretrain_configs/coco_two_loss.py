@@ -2,7 +2,8 @@
 
 Source:   the deck's "two-loss": loss = loss1 + loss2 with unit weights (its printed values add up to the digit).
 Command:  bench run --pretrain coco_two_loss --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    as `coco`: the second loss costs less than a percent of a step.
+Hours:    not measured; `bench plan --estimate` says it for your machine. The second loss costs less than a percent of a
+          step.
 Expected: the deck: Cityscapes PSPNet 65.19 mIoU, ImageNet linear 40.82. The difference to `coco` in mIoU, 0.22, is
           below the noise between seeds.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.

@@ -3,7 +3,7 @@
 Source:   Grill et al., "Bootstrap Your Own Latent" (NeurIPS 2020).
 Command:  bench run --pretrain imagenet_0 --downstream cityscapes_pspnet imagenet100_linear --data-root DIR
           (all of ImageNet: --set pretrain.dataset=imagenet, and imagenet_linear downstream)
-Hours:    about 2.5 on one A100 (ImageNet: 25), estimated from 66 GFLOP an image; not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 66 GFLOP.
 Expected: the deck: Cityscapes PSPNet 67.84 mIoU, ImageNet-100 linear 77.82.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 

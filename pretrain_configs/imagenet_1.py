@@ -2,7 +2,7 @@
 
 Source:   the deck's "two-loss"; see `coco_two_loss` for what loss2 is read as.
 Command:  bench run --pretrain imagenet_1 --downstream cityscapes_pspnet imagenet100_linear --data-root DIR
-Hours:    as `imagenet_0`.
+Hours:    not measured; `bench plan --estimate` says it for your machine.
 Expected: the deck: Cityscapes PSPNet 69.61 mIoU, ImageNet-100 linear 78.28.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 

@@ -3,7 +3,7 @@
 Source:   the deck (no paper, no public code).
 Command:  bench run --pretrain imagenet_4_1finetune_79_sys4_T5_lr --downstream cityscapes_pspnet imagenet100_linear \
               --data-root DIR   (trains `imagenet_0` first if its checkpoint is not there yet)
-Hours:    `imagenet_0`, and about 2 on one A100 for 40 more epochs; estimated from FLOPs, not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. `imagenet_0` is trained first.
 Expected: the deck: Cityscapes PSPNet 63.95 mIoU, ImageNet-100 linear 74.04 (its worst run).
 Smoke:    --smoke, two steps of `imagenet_0`, then two of this, on rendered scenes.
 

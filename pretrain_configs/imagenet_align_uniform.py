@@ -3,7 +3,7 @@
 Source:   Wang and Isola (ICML 2020): SGD 0.12 x batch / 256, batch 768, weight decay 1e-4, steps at 155, 170 and 185 of
           200 epochs: the reference implementation's recipe for STL-10.
 Command:  bench run --pretrain imagenet_align_uniform --downstream imagenet100_linear --data-root DIR
-Hours:    about 4.5 on one A100 (50 GFLOP an image), estimated from FLOPs; not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 50 GFLOP.
 Expected: no number for this network and data is known to us.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 

@@ -4,8 +4,7 @@ Source:   Bachman et al. (NeurIPS 2019) and its code: 128 pixels, batch 480, Ada
           weight decay 1e-5 (there on all parameters), 500 updates of warm-up, x0.2 after 30 and 45 of 50 epochs,
           c = 20, rkhs 1536.
 Command:  bench run --pretrain imagenet_amdim --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 5 on one A100 (23 GFLOP an image: two views, and heads and scores; at a quarter of the bf16 peak,
-          estimated); not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 23 GFLOP.
 Expected: no number for a ResNet-50; the authors' own network has a bit over 62 with this recipe, 68.1 when it is
           widest and trained longest.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.

@@ -4,7 +4,7 @@ Source:   Zbontar et al., "Barlow Twins" (ICML 2021) and its reference implement
           weights and 0.0048 x batch / 256 for biases and norms, weight decay 1.5e-6 (the code's default is 1e-6),
           batch 2048, warm-up of 10 epochs, cosine to a thousandth, SyncBN.
 Command:  bench run --pretrain imagenet_barlow_twins --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 230 on one A100, estimated from 51 GFLOP an image at a quarter of the bf16 peak; not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 51 GFLOP.
 Expected: ImageNet linear 73.2 after 1000 epochs.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

@@ -5,7 +5,7 @@ Source:   Wang and Qi, "Contrastive Learning with Stronger Augmentations" (2021)
           steps. Five strong crops: --set objective.strong_crops=5. Norms over 32 images, as with 8 processes: --set
           objective.bn_splits=8 on one, 4 on two. `view_backend="device"` leaves the strong steps to the host.
 Command:  bench run --pretrain imagenet_clsa --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 55 on one A100 (57 GFLOP an image at a quarter of the bf16 peak, estimated); not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 57 GFLOP.
 Expected: ImageNet linear top-1 69.4 (five crops: 73.3).
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

@@ -4,7 +4,7 @@ Source:   Tian et al., "Contrastive Multiview Coding" (ECCV 2020), and its code:
           0.03 at batch 256, x0.1 at 120, 160 and 200 of 240 epochs, weight decay 1e-4. Half precision cost about a
           point there: float32.
 Command:  bench run --pretrain imagenet_cmc --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    not estimated for float32; about 60 on one A100 in bf16 (two trunks, 49 GFLOP an image); not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 49 GFLOP.
 Expected: ImageNet linear top-1 58.6 for a pair of half the width, 200 epochs; nothing is known of one whole trunk.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

@@ -4,8 +4,7 @@ Source:   Zhang et al. (ECCV 2016) for the objective. Their recipe is for anothe
           ResNet-50 on pretext tasks (its jigsaw): SGD 0.1 at batch 256, warm-up of 5 epochs, x0.1 after 30, 60, 90 and
           100 epochs, weight decay 1e-4.
 Command:  bench run --pretrain imagenet_colorization --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 20 on one A100 (42 GFLOP an image, the decoder among them, at a quarter of the bf16 peak,
-          estimated); not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 42 GFLOP.
 Expected: ImageNet linear top-1 40.11 (Goyal et al. 2019, in VISSL's model zoo; its recipe is not this one).
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

@@ -3,7 +3,7 @@
 Source:   pathak22/context-encoder: Adam 2e-4 with beta1 0.5, ten times that for the generator, batch 64, weights
           0.999 and 0.001. Epochs are ours; no ResNet-50 recipe exists.
 Command:  bench run --pretrain imagenet_context_encoder --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    not measured; about 8 on one A100 (17 GFLOP an image at a quarter of the bf16 peak, estimated).
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 17 GFLOP.
 Expected: no published number for ResNet-50. loss_discriminator starts near ln 2 = 0.69, a mean of real and fake.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

@@ -3,7 +3,7 @@
 Source:   Hadsell, Chopra and LeCun (CVPR 2006) for the loss; the recipe is MoCo v2's, SGD 0.03 at batch 256 with a
           cosine, which is our choice: none is published for ImageNet.
 Command:  bench run --pretrain imagenet_contrastive_2006 --downstream imagenet_linear --data-root DIR
-Hours:    about 48 on one A100 (49 GFLOP an image at a quarter of the bf16 peak, estimated); not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 49 GFLOP.
 Expected: nothing is published.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

@@ -2,7 +2,7 @@
 
 Source:   Yeh et al., "Decoupled Contrastive Learning" (ECCV 2022), with SimCLR's optimizer.
 Command:  bench run --pretrain imagenet_dcl --downstream imagenet_linear imagenet_knn --data-root DIR
-Hours:    about 46 on one A100 (50 GFLOP an image), estimated from FLOPs; not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 50 GFLOP.
 Expected: ImageNet linear about 65.9, SimCLR 61.8 (from memory of the paper); lightly, 100 epochs: 65.1, SimCLR 63.2.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 

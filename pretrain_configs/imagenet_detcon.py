@@ -4,8 +4,8 @@ Source:   Hénaff et al., "Efficient Visual Pretraining with Contrastive Detecti
           implementation: LARS, learning rate 0.2 at batch 256 and thus 3.2 at its 4,096, weight decay 1.5e-6, warm-up
           of 10 epochs, cosine, target rate .996 -> 1.
 Command:  bench run --pretrain imagenet_detcon --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 93 on one A100, estimated from 68 GFLOP an image at a quarter of the bf16 peak; not measured. Segments
-          cost a loader's process 40 ms an image.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 68 GFLOP. Segments cost a
+          loader's process 40 ms an image.
 Expected: the authors: about 77.0 Cityscapes mIoU (from memory of the paper; no PSPNet).
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

@@ -5,7 +5,7 @@ Source:   Caron et al., "Emerging Properties in Self-Supervised Vision Transform
           the area, small ones to 0.14, warm-up of 10 epochs, cosine, teacher's rate 0.996 -> 1. The batch, about 4096,
           is from memory, too; gradients are not clipped here.
 Command:  bench run --pretrain imagenet_dino --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 370 on one A100, estimated from 102 GFLOP an image at a quarter of the bf16 peak; not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 102 GFLOP.
 Expected: ImageNet linear about 75.3 after 800 epochs, from memory of the paper.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

@@ -2,7 +2,7 @@
 
 Source:   Jing et al., "Understanding Dimensional Collapse" (ICLR 2022): LARS 4.8 at batch 4096, weight decay 1e-6.
 Command:  bench run --pretrain imagenet_direct_clr --downstream imagenet_linear imagenet_knn --data-root DIR
-Hours:    as `imagenet_simclr`.
+Hours:    not measured; `bench plan --estimate` says it for your machine.
 Expected: ImageNet linear 62.7 (the reference's README).
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 

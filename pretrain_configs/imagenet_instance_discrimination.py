@@ -3,7 +3,7 @@
 Source:   Wu et al., "Instance Discrimination" (CVPR 2018), and its code: 4,096 negatives, temperature 0.07, SGD 0.03 at
           batch 256, x0.1 at 120 and 160, weight decay 1e-4. The bank is 1.28 million x 128 numbers, 0.66 GB.
 Command:  bench run --pretrain imagenet_instance_discrimination --downstream imagenet_linear --data-root DIR
-Hours:    about 24 on one A100 (25 GFLOP an image at a quarter of the bf16 peak, estimated); not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 25 GFLOP.
 Expected: ImageNet linear top-1 59.5 (PyContrast's run of it, 200 epochs).
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

@@ -5,8 +5,7 @@ Source:   Noroozi and Favaro (ECCV 2016), in VISSL's recipe for ResNet-50: 2000 
           at batch 256, from a quarter of it in 5 epochs of warm-up, x0.1 after 30, 60, 90 and 100 epochs, weight decay
           1e-4, norms without. Each patch is normalised by itself, as in the paper.
 Command:  bench run --pretrain imagenet_jigsaw --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 14 on one A100 (29 GFLOP an image: nine patches, and the whole image forward for the running
-          statistics; at a quarter of the bf16 peak, estimated); not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 29 GFLOP.
 Expected: no number for exactly this; a widened ResNet-50 has 44.6 ImageNet linear top-1 (Kolesnikov et al. 2019, as the
           AMDIM authors quote it).
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.

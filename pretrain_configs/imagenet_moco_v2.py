@@ -5,7 +5,7 @@ Source:   Chen et al., "Improved Baselines with Momentum Contrastive Learning" (
           with 32 images each, whose norms are their own. On fewer processes `bn_splits` keeps the norms over 32
           images: --set objective.bn_splits=8 on one, 4 on two.
 Command:  bench run --pretrain imagenet_moco_v2 --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 32 on one A100 (33 GFLOP an image at a quarter of the bf16 peak, estimated); not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 33 GFLOP.
 Expected: ImageNet linear top-1 67.5 (800 epochs: 71.1).
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

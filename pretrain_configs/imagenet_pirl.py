@@ -5,7 +5,7 @@ Source:   Misra and van der Maaten, "Pretext-Invariant Representations" (CVPR 20
           and biases), batch 1024, there of 32 processes. The rows that a step compares with are 16 GB at that batch:
           hence accumulate=4.
 Command:  bench run --pretrain imagenet_pirl --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 165 on one A100 (43 GFLOP an image at a quarter of the bf16 peak, estimated); not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 43 GFLOP.
 Expected: ImageNet linear top-1 64.3 in VISSL (200 epochs: 62.6).
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

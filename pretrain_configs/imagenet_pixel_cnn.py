@@ -3,7 +3,7 @@
 Source:   van den Oord et al. (ICML 2016) for the network, about 15 blocks of width 128; that paper's model has no
           encoder: the condition, the batch and the schedule are ours.
 Command:  bench run --pretrain imagenet_pixel_cnn --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    not measured; about 22 on one A100 (46 GFLOP an image at a quarter of the bf16 peak, estimated).
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 46 GFLOP.
 Expected: no published number for ResNet-50. bits_per_dim starts at about 8.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

@@ -3,7 +3,8 @@
 Source:   van den Oord et al. (ICML 2016) for the network, about 12 row LSTMs of width 128; that paper's model has no
           encoder: the condition, the batch and the schedule are ours.
 Command:  bench run --pretrain imagenet_pixel_rnn --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    not estimated: its 384 steps along rows wait for one another, and FLOPs say little.
+Hours:    not measured; `bench plan --estimate` says it for your machine. Its 384 steps along rows wait for one another,
+          so that FLOPs say little.
 Expected: no published number for ResNet-50. bits_per_dim starts at about 8.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

@@ -3,8 +3,7 @@
 Source:   Xie et al., "Propagate Yourself" (CVPR 2021) and its reference implementation: LARS, learning rate 1.0 at
           batch 256 and thus 4.0 at its 1,024, weight decay 1e-5, warm-up of 5 epochs, cosine, target rate .99 -> 1.
 Command:  bench run --pretrain imagenet_pixpro --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 33 on one A100, estimated from 73 GFLOP an image (two views forward and backward, two forward of the
-          target, heads at 49 positions of each) at a quarter of the bf16 peak; not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 73 GFLOP.
 Expected: the authors: 58.8 VOC detection AP after 100 epochs, 60.2 after 400.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

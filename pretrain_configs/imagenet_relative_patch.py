@@ -4,8 +4,7 @@ Source:   Doersch et al. (ICCV 2015), in mmselfsup's recipe for ResNet-50: squar
           0.66, nine patches of 64 pixels in cells of 85; SGD 0.2 at batch 512, weight decay 1e-4 (there: five times
           that on the head). Rates fall x0.1 after 30 and 50 epochs, after 5 of warm-up, as in mmselfsup's rotation.
 Command:  bench run --pretrain imagenet_relative_patch --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 9 on one A100 (29 GFLOP an image: nine patches, and the whole image forward for the running
-          statistics; at a quarter of the bf16 peak, estimated); not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 29 GFLOP.
 Expected: ImageNet linear top-1 40.4, VOC12aug FCN 63.49 mIoU (mmselfsup).
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

@@ -3,8 +3,7 @@
 Source:   Gidaris et al. (ICLR 2018), in mmselfsup's recipe for ResNet-50: SGD 0.2 at 128 images (512 with their
           rotations), weight decay 1e-4, 5 epochs of warm-up, x0.1 after 30 and 50 of 70 epochs.
 Command:  bench run --pretrain imagenet_rotation --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 31 on one A100 (98 GFLOP an image, four forwards and backwards at a quarter of the bf16 peak,
-          estimated); not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 98 GFLOP.
 Expected: ImageNet linear top-1 47.0 (mmselfsup, this recipe), 48.2 (VISSL, 105 epochs); VOC12aug FCN 64.31 mIoU
           (mmselfsup).
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.

@@ -5,7 +5,7 @@ Command:  bench run --pretrain imagenet_simclr --downstream imagenet_linear imag
           The study of temperatures is one command, a row for each value:
           bench run --pretrain imagenet_simclr --set pretrain.dataset=imagenet100 pretrain.batch_size=512 \
               --sweep objective.temperature=0.07,0.1,0.3,0.7,1.0 --downstream imagenet100_linear --data-root DIR
-Hours:    about 23 on one A100 that could hold the batch (50 GFLOP an image), estimated from FLOPs; not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 50 GFLOP.
 Expected: ImageNet linear about 64.5 (the reference's table, 100 epochs, batch 4096); about 69.3 after 1,000 epochs.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 

@@ -2,7 +2,7 @@
 
 Source:   Wang and Liu, "Understanding the Behaviour of Contrastive Loss" (CVPR 2021), with SimCLR's optimizer.
 Command:  bench run --pretrain imagenet_simple_contrastive --downstream imagenet100_linear --data-root DIR
-Hours:    about 4.5 on one A100 (50 GFLOP an image), estimated from FLOPs; not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 50 GFLOP.
 Expected: no number for ImageNet with two views is known to us.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 

@@ -4,7 +4,7 @@ Source:   Chen and He, "Exploring Simple Siamese Representation Learning" (CVPR 
           implementation: SGD 0.05 x batch / 256 at batch 512, weight decay 1e-4 on all parameters, cosine without
           warm-up, the predictor's rate constant, SyncBN.
 Command:  bench run --pretrain imagenet_simsiam --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 22 on one A100, estimated from 49 GFLOP an image at a quarter of the bf16 peak; not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 49 GFLOP.
 Expected: ImageNet linear 68.1 (batch 512) and 68.3 (batch 256) after 100 epochs; about 70.0, 70.8 and 71.3 after 200,
           400 and 800. Segmentation from these weights has been reported far below what the linear number suggests
           (VOC FCN mIoU 48.35 after 100 epochs): try other learning rates there.

@@ -4,8 +4,7 @@ Source:   Zhang et al. (CVPR 2017) for the objective. Their recipe is for two ha
           ResNet-50 on pretext tasks (its jigsaw): SGD 0.1 at batch 256, warm-up of 5 epochs, x0.1 after 30, 60, 90 and
           100 epochs, weight decay 1e-4.
 Command:  bench run --pretrain imagenet_split_brain --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 40 on one A100 (83 GFLOP an image: two forwards and backwards with decoders, at a quarter of the bf16
-          peak, estimated); not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 83 GFLOP.
 Expected: no number for a ResNet-50; two half AlexNets have about 35.2 ImageNet linear top-1 on conv4 (from memory of
           the paper).
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.

@@ -5,7 +5,7 @@ Source:   Goyal et al., "Accurate, Large Minibatch SGD" (2017): SGD 0.1 x batch 
           torchvision's crop and flip only.
 Command:  bench run --pretrain imagenet_supervised --downstream cityscapes_pspnet imagenet_linear --data-root DIR
           (ImageNet-100: --set pretrain.dataset=imagenet100)
-Hours:    about 11 on one A100 (25 GFLOP an image at a quarter of the bf16 peak, estimated); not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 25 GFLOP.
 Expected: ImageNet top-1 about 76; PSPNet-R50-d8 from supervised weights, 40k: 77.85 mIoU with mmseg's deep stem.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

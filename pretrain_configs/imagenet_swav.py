@@ -6,7 +6,7 @@ Source:   Caron et al., "Unsupervised Learning of Visual Features by Contrasting
           LARS.
 Command:  bench run --pretrain imagenet_swav --downstream cityscapes_pspnet imagenet_linear --data-root DIR
           (200 epochs: --set pretrain.epochs=200 objective.freeze_share=0.005)
-Hours:    about 280 on one A100, estimated from 76 GFLOP an image at a quarter of the bf16 peak; not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 76 GFLOP.
 Expected: ImageNet linear 72.1 after 100 epochs, 73.9 after 200, 74.6 after 400, 75.3 after 800. The loss starts near
           ln 3000 = 8.006; if it stays there, set objective.epsilon=0.03.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.

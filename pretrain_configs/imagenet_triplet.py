@@ -3,7 +3,7 @@
 Source:   Schroff et al., "FaceNet" (CVPR 2015), for the loss and its margin 0.2; the recipe is MoCo v2's, SGD 0.03 at
           batch 256 with a cosine, which is our choice: none is published for ImageNet.
 Command:  bench run --pretrain imagenet_triplet --downstream imagenet_linear --data-root DIR
-Hours:    about 48 on one A100 (49 GFLOP an image at a quarter of the bf16 peak, estimated); not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 49 GFLOP.
 Expected: nothing is published.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

@@ -3,7 +3,7 @@
 Source:   Bardes et al., "VICReg" (ICLR 2022) and its reference implementation: LARS 0.2 x batch / 256, weight decay
           1e-6, batch 2048, warm-up of 10 epochs, cosine to a thousandth (to about that, from memory), SyncBN.
 Command:  bench run --pretrain imagenet_vicreg --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 230 on one A100, estimated from 51 GFLOP an image at a quarter of the bf16 peak; not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 51 GFLOP.
 Expected: ImageNet linear 73.2 after 1000 epochs.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

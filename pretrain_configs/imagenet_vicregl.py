@@ -3,7 +3,7 @@
 Source:   Bardes et al., "VICRegL" (NeurIPS 2022) and, from memory, its ResNet-50 command: LARS 0.2 x batch / 256,
           weight decay 1e-6, batch 512, alpha 0.9, warm-up of 10 epochs, cosine to a thousandth, SyncBN.
 Command:  bench run --pretrain imagenet_vicregl --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    about 70 on one A100, estimated from 51 GFLOP an image at a quarter of the bf16 peak; not measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 51 GFLOP.
 Expected: ImageNet linear 71.2 and a linear segmentation head 54.0 mIoU with alpha 0.9; 70.4 and 55.9 with 0.75.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

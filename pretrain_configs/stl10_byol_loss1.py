@@ -3,9 +3,9 @@
 Source:   Grill et al., "Bootstrap Your Own Latent" (NeurIPS 2020), with the networks, views and optimizer of
           htdt/self-supervised (`_base_/small_bootstrap.py`).
 Command:  bench run --pretrain stl10_byol_loss1 --downstream stl10_linear_adam stl10_knn5 --data-root DIR
-Hours:    about 15 on one A100, estimated from 20 GFLOP an image at a quarter of the bf16 peak; not measured. A
-          batch of 4,096 leaves about 85 GB of activations, estimated: take more GPUs, or --set
-          checkpoint_activations=True, which costs a third more and changes no result.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 20 GFLOP. A batch of 4,096
+          leaves about 85 GB of activations, estimated: take more GPUs, or --set checkpoint_activations=True, which
+          costs a third more and changes no result.
 Expected: the deck: top-1 91.74, top-5 99.6, 5 neighbours 89.0; loss at the end 0.246.
           That code base's paper has about 92.0 and 88.6 (top-1 and 5 neighbours, batch 512; from memory).
 Smoke:    --smoke, two steps on rendered images, seconds on 2 CPU cores.

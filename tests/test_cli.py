@@ -239,10 +239,13 @@ def test_plan_without_data_says_what_is_missing(bench: Run) -> None:
 
 @pytest.mark.slow
 def test_doctor_names_what_is_missing(bench: Run, rendered: Path) -> None:
-    done = bench("doctor", "--data-root", f"coco={rendered / 'coco'}")
+    roots = [f"{name}={rendered / name}" for name in ("coco", "imagenet")]
+    done = bench("doctor", "--data-root", *roots)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"coco: {rendered / 'coco'}" in done.stdout
     assert "cityscapes: not found; give --data-root cityscapes=DIR" in done.stdout
+    assert f"imagenet: {rendered / 'imagenet'}" in done.stdout
+    assert f"imagenet100: not found ({rendered / 'imagenet'} has 6 of its 100 classes); give" in done.stdout
     assert f"torch {torch.__version__.split('+')[0]}" in done.stdout
 
 

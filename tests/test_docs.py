@@ -149,3 +149,21 @@ def test_the_example_of_the_guide_trains(tmp_path: Path) -> None:
     assert {key: read[key].default for key in settings} == settings
     for word in ("OBJECTIVES", "tests/objectives/families/", "bench.objectives", "make docs"):
         assert word in text
+
+
+SAID = "not measured; `bench plan --estimate` says it for your machine."
+
+
+def test_no_config_states_hours_that_were_not_measured():
+    """How long something takes is the machine's: a header points to the command that times it there."""
+    said = {}
+    for folder in ("pretrain_configs", "downstream_configs"):
+        for file in (ROOT / folder).glob("*.py"):
+            words = re.search(r"^Hours: +((?:.*\n)(?: {6,}.*\n)*)", file.read_text(encoding="utf-8"), re.MULTILINE)
+            if words is not None:
+                said[file.stem] = " ".join(words[1].split())
+    assert len(said) > 70
+    others = {name: words for name, words in said.items() if not words.startswith(SAID)}
+    assert others == {"random_init": "none, as nothing is trained."}
+    stated = {name: words for name, words in said.items() if re.search(r"\d (h|hours|min|minutes)\b|A100", words)}
+    assert stated == {}

@@ -53,15 +53,31 @@ def test_names_fingerprints_and_protocols_are_as_they_were() -> None:
     frozen = json.loads(FILE.read_text(encoding="utf-8"))
     current = json.loads(json.dumps(now()))
     assert current.keys() == frozen.keys()
-    for part in frozen:
-        differing = [
-            name for name in {*current[part], *frozen[part]} if _of(current[part], name) != _of(frozen[part], name)
-        ]
-        assert not differing, f"{part}: {sorted(differing)} changed; results stored under the old ones are lost"
+    complaints = [complaint for part in frozen for complaint in complaints_of(part, frozen[part], current[part])]
+    assert not complaints, "\n".join(complaints)
 
 
-def _of(part: Any, name: str) -> Any:
-    return part.get(name) if isinstance(part, dict) else name in part
+def complaints_of(part: str, frozen: dict[str, Any], current: dict[str, Any]) -> list[str]:
+    """What is wrong with a part of the frozen plan: results are lost, or it only lacks what was added."""
+    if part == "names":  # {title: names}
+        frozen, current = (
+            {f"{title} {name}": True for title in each for name in each[title]} for each in (frozen, current)
+        )
+    changed = sorted(name for name in frozen if current.get(name) != frozen[name])
+    added = sorted(current.keys() - frozen.keys())
+    complaints = [f"{part}: {changed} changed; results stored under the old ones are lost"] if changed else []
+    return complaints + ([f"{part}: {added} added; run python tests/test_frozen_plan.py"] if added else [])
+
+
+def test_what_was_added_is_told_from_what_changed() -> None:
+    assert complaints_of("pretrain", {"coco": 1, "moco": 1}, {"coco": 1, "moco": 1}) == []
+    (added,) = complaints_of("pretrain", {"coco": 1}, {"coco": 1, "new": 1})
+    assert "['new'] added; run python tests/test_frozen_plan.py" in added
+    for current in ({"coco": 2}, {}):
+        (changed,) = complaints_of("pretrain", {"coco": 1}, current)
+        assert "['coco'] changed; results stored under the old ones are lost" in changed
+    (added,) = complaints_of("names", {"pretrain": ["coco"]}, {"pretrain": ["coco", "new"]})
+    assert "['pretrain new'] added" in added
 
 
 if __name__ == "__main__":

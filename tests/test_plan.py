@@ -165,6 +165,12 @@ def test_protocol_hash_depends_on_what_is_measured_and_how() -> None:
     assert len(protocol_hash(task())) == 12
 
 
+def test_protocol_hash_depends_on_the_version_of_the_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = protocol_hash(task())
+    monkeypatch.setattr(KnnTask, "version", KnnTask.version + 1)
+    assert protocol_hash(task()) != before
+
+
 def test_only_what_a_missing_result_needs_is_to_do() -> None:
     stages = planned([recipe(), recipe("random_init")], [task(), task("imagenet_linear")])
     by_name = {f"{stage.kind} {stage.label}": stage for stage in stages}

@@ -132,6 +132,28 @@ def test_unknown_config_names_the_nearest() -> None:
         ("objective=dict(name='byoll')\n", r"Unknown objective 'byoll' in .*; did you mean byol"),
         ("objective=dict(name='two_loss', los2='logistic')\n", r"Unknown key 'objective\.los2' .*; did you mean loss2"),
         ("objective=dict(name='two_loss', loss2=3)\n", r"Unknown objective\.loss2 3 in .*; known: logistic, "),
+        ("batch_size=True\n", r"Key 'batch_size' in .* is True, but should be a number\.$"),
+        (
+            "optimizer=dict(name='sgd', lr=float('inf'))\n",
+            r"Key 'optimizer\.lr' in .* is inf, but should be a finite number",
+        ),
+        ("optimizer=dict(lr=0.1, weight_decay=float('nan'))\n", r"Key 'optimizer\.weight_decay' .* be a finite number"),
+        (
+            "optimizer=dict(lr=0.1, betas=(-1, 0.9))\n",
+            r"Key 'optimizer\.betas\.0' in .* is -1, but should be greater than",
+        ),
+        (
+            "optimizer=dict(lr=0.1, betas=(0, 0, 0))\n",
+            r"is \(0, 0, 0\), but tuple should have at most 2 items, not 3\.$",
+        ),
+        (
+            "objective=dict(name='byol', tau0=float('inf'))\n",
+            r"objective\.tau0 in .* is inf; set it to a finite number\.$",
+        ),
+        ("profiles=3\n", r"profiles in .*mine\.py is 3, but should be dict\(NAME=dict\(KEY=VALUE\)\); correct it"),
+        ("profiles=dict(smoke=3)\n", r"profiles in .*mine\.py is {'smoke': 3}, but should be dict\("),
+        ("dataset='cocoo'\n", r"Key 'dataset' in .* is 'cocoo', but should be 'coco', .*; did you mean coco"),
+        ("exit(3)\n", r"mine\.py is not a readable config: it calls exit\(3\); correct the file"),
         ("x = 1 / 0\n", r"mine\.py is not a readable config: division by zero; correct the file"),
         ("this is no python\n", r"mine\.py is not a readable config: "),
     ],
@@ -155,6 +177,13 @@ def test_bad_downstream_configs_are_named(tmp_path: Path) -> None:
         load_task(write(tmp_path, linear + "learning_rates=(30.0,)\nepoch=1\n"))
     with pytest.raises(BadInput, match=r"several learning_rates need selection_share"):
         load_task(write(tmp_path, linear + "learning_rates=(30.0, 3.0)\n"))
+
+
+def test_a_downstream_config_without_a_kind_must_be_mmsegs(tmp_path: Path) -> None:
+    with pytest.raises(
+        BadInput, match=r"mine\.py has neither a kind nor, as mmseg's configs have, a model; set kind to"
+    ):
+        load_task(write(tmp_path, 'dataset="imagenet"\n'))
 
 
 def test_a_key_goes_to_the_tasks_that_have_it_and_to_no_other() -> None:
@@ -186,8 +215,9 @@ def test_overlay_and_nest() -> None:
 def test_assignments_are_literals_or_words() -> None:
     values = parse_assignments(["epochs=2", "optimizer.lr=1e-3", "arch=resnet18", "sync_bn=false", "crop=(64, 128)"])
     assert values == {"epochs": 2, "optimizer.lr": 1e-3, "arch": "resnet18", "sync_bn": False, "crop": (64, 128)}
-    with pytest.raises(BadInput, match="--set takes key=value, not 'epochs'"):
-        parse_assignments(["epochs"])
+    for word in ("epochs", "=3", "pretrain..epochs=3", "pretrain.=3"):
+        with pytest.raises(BadInput, match=f"--set takes key=value, not '{word}'"):
+            parse_assignments([word])
 
 
 def test_routing_sends_a_key_where_the_schema_has_it() -> None:

@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -19,7 +20,9 @@ from bench import plan
 from bench import record as module
 from bench.config.load import load_recipe, load_task, parse_assignments, route
 from bench.errors import BadInput
-from bench.execute.recording import command_of
+from bench.execute.recording import command_of, earlier_precisions, history_of, record_of
+from bench.execute.resolve import with_parents
+from bench.execute.stage_file import Done, read_stage, write_done, write_stage
 from bench.record import Record, environment, read_all, write
 
 STAGE = "0123456789abcdef" * 4
@@ -221,3 +224,53 @@ def test_a_records_command_names_what_was_set_alone() -> None:
     assert words[11:] == ["pretrain.stem=imagenet", "downstream.temperature=0.1"]  # and no crop_scale, a tuple there
     gone = recipe.model_copy(update={"source": "my_own.py"})  # which is not here, so that nothing is known of it
     assert command_of(gone, task, 0) == command.replace("coco", "my_own")
+
+
+def test_a_records_command_gives_a_config_by_path_where_its_name_finds_another_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("mine", "pretrain_configs"):
+        (tmp_path / folder).mkdir()
+    for name in ("mine/own", "mine/coco", "pretrain_configs/known"):
+        text = f"_base_ = {load_recipe('coco').source!r}\n"
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    task = tmp_path / "mine" / "near.py"
+    task.write_text(f"_base_ = {load_task('imagenet_knn').source!r}\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for given, word in (
+        ("mine/own.py", "mine/own.py"),
+        (str(tmp_path / "mine" / "coco.py"), "mine/coco.py"),
+        ("pretrain_configs/known.py", "known"),
+    ):
+        words = command_of(load_recipe(given), load_task("mine/near.py"), 0).split()
+        assert words[2:6] == ["--pretrain", word, "--downstream", "mine/near.py"]
+        assert "--set" not in words
+
+
+def test_records_know_the_precision_of_the_pretrainings_that_theirs_continues(tmp_path: Path) -> None:
+    child = load_recipe("imagenet_4_1finetune_79_sys4_T5_lr", "smoke")
+    recipes = with_parents([child], lambda name: load_recipe(name, "smoke"))
+    work = tmp_path / "work"
+    stages = plan.Planner(lambda name: f"data of {name}", recipes).grid(
+        [child], [load_task("imagenet_knn", "smoke")], [0]
+    )
+    for stage, precision in zip(stages, ("float32", "bf16", None, "bf16"), strict=True):
+        folder = write_stage(stage, work, {}, tmp_path / "results", "fail")
+        for name in stage.outputs:
+            (folder / name).touch()
+        done = Done(
+            fingerprint=stage.fingerprint,
+            metrics={"top1_percent": 1.0},
+            precision=precision,
+            wall_seconds=1.0,
+            finished="2025-01-01T00:00:00",
+        )
+        write_done(folder, done)
+    knn = read_stage(folder)
+    assert [stage.kind for stage in stages] == ["pretrain", "pretrain", "convert", "knn"]
+    earlier = earlier_precisions(knn, work)
+    assert earlier == {"pretrain imagenet_0-s0": "float32"}
+    record = record_of(knn, done, history_of(knn, work), earlier)
+    assert record.precision == {"pretrain": "bf16", "knn": "bf16", **earlier}
+    shutil.rmtree(work / stages[0].folder)
+    assert earlier_precisions(knn, work) == {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +17,13 @@ from bench import cli
 from bench.config.objective_settings import settings_of
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute import local, reproduce, speed
+from bench.execute import probe as probing
 from bench.execute.local import OVER
-from bench.execute.reproduce import Options, StudyPlan, duration, plan_study, run_study
+from bench.execute.reproduce import Options, StudyPlan, plan_study, run_study
 from bench.execute.stage_file import Done, read_stage, write_done
-from bench.plan import record_name
+from bench.execute.words import duration
+from bench.plan import Stage, record_name
+from bench.stages.costs import Amount, Costs, Phase
 from bench.train.metrics_log import read_metrics
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -77,7 +80,8 @@ class Pretended:
         self.ran: list[str] = []
         self.ends = list(ends)
 
-    def __call__(self, folder: Path, gpus: int, until: float | None = None) -> int:
+    def __call__(self, folder: Path, gpus: int, until: float | None = None, start: object = None) -> int:
+        del gpus, until, start
         stage = read_stage(folder)
         self.ran.append(f"{stage.kind} {stage.label}")
         if code := self.ends.pop(0) if self.ends else 0:
@@ -181,8 +185,13 @@ def test_the_plan_says_what_it_knows_of_the_time(
 ) -> None:
     plan = plan_study(study, options, act=True)
     assert "to do" in line(plan, 1)
-    assert "4 epochs in batches of 4: unknown before the first step; 2 of 2 evaluations to do" in line(plan, 1)
-    assert "2 runs, 0 recorded; nothing timed yet; without 2 pretrainings" in line(plan, 3)
+    assert "4 epochs in batches of 4; 2 of 2 evaluations to do" in line(plan, 1)
+    assert "2 runs, 0 recorded; nothing timed yet; without 2 pretrainings that were not timed yet" in line(plan, 3)
+    assert line(plan, 4) == (
+        "--time times a few steps of each kind of pretraining, at most 60 s each, and keeps that in "
+        f"{options.work_dir / 'speeds.json'}."
+    )
+    assert len(plan_study(study, replace(options, timing=True), act=True).lines()) == 4  # it is done then
 
     # 4 epochs × 2 steps × 4 images = 32 images, of which one step is done; at .55 images a second 50.9 s.
     monkeypatch.setattr(speed, "machine", lambda gpus: f"a box × {gpus}")
@@ -199,7 +208,8 @@ def test_the_plan_says_what_it_knows_of_the_time(
     assert "about 58 s" in line(plan, 2)  # a second loss hardly costs time
     assert "about 2 min left" in line(plan, 3)
     other = plan_study(study, replace(options, gpus=2), act=True)  # not the machine that was timed
-    assert "unknown before the first step" in line(other, 2)
+    assert "4 epochs in batches of 4: about 4 s (9.0 images/s, from its own log)" not in line(other, 2)
+    assert "about" not in line(other, 2)
 
     run_study(plan)
     pretended.ran.clear()
@@ -209,40 +219,100 @@ def test_the_plan_says_what_it_knows_of_the_time(
     assert "2 of 2 evaluations to do, about 2 min" in line(plan, 1)  # each took 60 s before
 
 
-@pytest.mark.slow
-def test_a_few_steps_are_timed_and_kept(
-    study: str, options: Options, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def timing(monkeypatch: pytest.MonkeyPatch) -> Callable[[Costs | str], list[str]]:
+    """Pretend that the timing of any stage finds these costs; returns the titles of what is timed."""
+
+    def pretend(found: Costs | str) -> list[str]:
+        asked: list[str] = []
+
+        def probe(stages: Mapping[str, Stage], *rest: object) -> dict[str, Costs | str]:
+            asked.extend(stage.title for stage in stages.values())
+            if isinstance(found, Costs):
+                probing.keep(rest[2], rest[1], dict.fromkeys(stages, found))  # type: ignore[arg-type]
+            return dict.fromkeys(stages, found)
+
+        monkeypatch.setattr(speed, "probe", probe)
+        return asked
+
+    return pretend
+
+
+def test_steps_and_evaluations_are_timed_and_kept(
+    study: str, options: Options, timing: Callable[[Costs | str], list[str]]
 ) -> None:
-    monkeypatch.setattr(speed, "STEPS", 6)
-    monkeypatch.setattr(speed, "EVERY", 2)
+    steps = Phase(name="steps", count=8, compute=Amount(1.0, 2.0, 3.0))
+    asked = timing(Costs(start=Amount(4.0, 4.0, 4.0), phases=(steps,)))
     plan = plan_study(study, replace(options, timing=True), act=True)
-    reproduce._time(plan)
-    timed = plan.runs[0].speed
-    assert timed is not None
-    assert timed.images_per_second is not None
-    assert timed.images_per_second > 0
-    assert timed.words == "from 4 steps of cifar10_byol_loss1 timed here"
-    assert plan.runs[1].speed == timed  # alike but for the objective: not timed again
-    assert capsys.readouterr().out.count("timing ") == 1
-    assert not (options.work_dir / "timing").exists()
-    assert not (options.work_dir / "pretrain").exists()
-    assert plan_study(study, options, act=True).runs[0].speed == timed
+    reproduce.time_unknown(plan)
+    # 2 s for 4 images; the second is alike but for the objective: not timed again. So are the two tasks' neighbours.
+    assert plan.runs[0].speed == speed.Speed(2.0, "from parts of the steps of cifar10_byol_loss1 timed here")
+    assert plan.runs[1].speed == plan.runs[0].speed
+    assert asked[0] == "pretrain cifar10_byol_loss1-s0"
+    assert set(asked[1:]) == {
+        "linear cifar10_byol_loss1--cifar10_linear_adam-s0",
+        "knn cifar10_byol_loss1--cifar10_knn5-s0",
+    }
+    assert len(asked) == 3
+    again = plan_study(study, options, act=True)
+    assert again.runs[0].speed == plan.runs[0].speed
+    assert "about 16 s (2.0 images/s" in line(again, 1)
+    assert "2 of 2 evaluations to do, about 40 s" in line(again, 1)  # 4 + 8 × 2 s each
+    asked.clear()
+    reproduce.time_unknown(again)
+    assert asked == []
 
 
 def test_what_takes_too_long_to_time_stays_unknown(
-    study: str, options: Options, monkeypatch: pytest.MonkeyPatch
+    study: str, options: Options, timing: Callable[[Costs | str], list[str]]
 ) -> None:
-    monkeypatch.setattr(speed, "run_folder", lambda *words: OVER)
+    timing("not timed: its parts took more than 60 s")
     plan = plan_study(study, options, act=True)
-    reproduce._time(plan)
-    assert "unknown before the first step (10 steps of cifar10_byol_loss1 took more than 90 s here)" in line(plan, 1)
+    reproduce.time_unknown(plan)
+    assert (
+        "4 epochs in batches of 4: unknown (cifar10_byol_loss1 was not timed: its parts took more than 60 s)"
+        in line(plan, 1)
+    )
 
 
-def test_an_interrupt_while_timing_ends_it(study: str, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speed, "run_folder", lambda *words: Interrupted.exit_code)
+def test_runs_that_are_as_fast_share_a_logged_rate(study: str, options: Options) -> None:
+    plan = plan_study(study, options, act=False)
+    plan.runs[0].folder.mkdir(parents=True)
+    log = "".join(json.dumps({"step": step, "images_per_second": 8.0}) + "\n" for step in (1, 2))
+    (plan.runs[0].folder / "metrics.jsonl").write_text(log, encoding="utf-8")
+    plan = plan_study(study, options, act=False)
+    assert "about 4 s (8.0 images/s, from its own log)" in line(plan, 1)
+    assert "about 4 s (8.0 images/s, as cifar10_byol_loss1-s0)" in line(plan, 2)
+
+
+def test_set_values_come_after_the_studys(study: str, options: Options) -> None:
+    plan = plan_study(study, replace(options, assignments=["pretrain.epochs=9", "pretrain.lars=timm"]), act=False)
+    assert {run.pretrain.recipe.epochs for run in plan.runs} == {9}
+    assert {run.pretrain.recipe.subset for run in plan.runs} == {8}  # the study's
+    mini = plan_study(study, replace(options, assignments=["pretrain.epochs=9"], profile="mini"), act=False)
+    assert {run.pretrain.recipe.epochs for run in mini.runs} == {9}
+
+
+def test_a_dry_run_times_where_it_is_asked_to(
+    study: str, options: Options, timing: Callable[[Costs | str], list[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    timing(Costs(start=Amount(4.0, 4.0, 4.0), phases=(Phase(name="steps", count=4, compute=Amount(0.5, 1.0, 2.0)),)))
+    words = ["reproduce", study, "--dry-run", "--data-root", options.data_root[0], "--set", "pretrain.epochs=2"]
+    words += ["--work-dir", str(options.work_dir), "--results-dir", str(options.results_dir)]
+    assert cli.run(words) == 0
+    assert "2 epochs in batches of 4; 2 of 2" in capsys.readouterr().out
+    assert not options.work_dir.exists()
+    assert cli.run([*words, "--time"]) == 0
+    assert "2 epochs in batches of 4: about 4 s (4.0 images/s" in capsys.readouterr().out
+
+
+def test_an_interrupted_timing_ends_it_all(study: str, options: Options, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*words: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(speed, "probe", interrupted)
     with pytest.raises(Interrupted, match=r"Timing cifar10_byol_loss1"):
         run_study(plan_study(study, replace(options, timing=True), act=True))
-    assert not (options.work_dir / "timing").exists()
 
 
 @pytest.mark.parametrize(

@@ -64,11 +64,11 @@ def test_nonsense_for_a_choice_is_refused_while_planning(
     folder, real = plan(name), setting.choices[-1]
     if isinstance(real, int):
         line = one_sentence(capsys, folder, f"objective.{key}=3")
-        assert line == f"bench: Unknown objective.{key} 3 in {folder}/mine.py; known: 1, 2, 4, 8, 16."
+        assert line == f"bench: Unknown objective.{key} 3 in --set for mine; known: 1, 2, 4, 8, 16."
         return
     many, wrong = setting.type_name.startswith("tuple"), f"{real}x"
     line = one_sentence(capsys, folder, f"objective.{key}={[wrong] if many else wrong}")
-    assert line.startswith(f"bench: Unknown objective.{key} {wrong!r} in {folder}/mine.py; did you mean ")
+    assert line.startswith(f"bench: Unknown objective.{key} {wrong!r} in --set for mine; did you mean ")
     assert real in line.partition("did you mean ")[2].rstrip("?").split(", ")
     line = one_sentence(capsys, folder, f"objective.{key}={['qqq'] if many else 'qqq'}")
     assert line.endswith(f"; known: {', '.join(setting.choices)}.")
@@ -99,14 +99,14 @@ def test_every_word_is_one_of_several_and_most_numbers_have_a_range() -> None:
 def test_planning_a_negative_temperature(plan: Any, capsys: pytest.CaptureFixture[str]) -> None:
     folder = plan("simclr")
     line = one_sentence(capsys, folder, "objective.temperature=-0.1")
-    assert line == f"bench: objective.temperature in {folder}/mine.py is -0.1; set it above 0."
+    assert line == "bench: objective.temperature in --set for mine is -0.1; set it above 0."
     folder = plan("patch_byol")
     line = one_sentence(capsys, folder, "objective.gate_temperature=0")
-    assert line == f"bench: objective.gate_temperature in {folder}/mine.py is 0; set it above 0, or to None."
+    assert line == "bench: objective.gate_temperature in --set for mine is 0; set it above 0, or to None."
     line = one_sentence(capsys, folder, "objective.patch_scale=[0.1]")
     assert line.endswith("is [0.1], but should be tuple[float, float].")
     line = one_sentence(capsys, folder, "objective.patch_scale=[0.3,0.1]")
-    assert line.endswith("mine.py is [0.3, 0.1]; give two ascending shares of the area in (0, 1].")
+    assert line.endswith("mine is [0.3, 0.1]; give two ascending shares of the area in (0, 1].")
     check_arguments({"name": "patch_byol", "gate_temperature": None}, HERE)
 
 
@@ -124,7 +124,7 @@ def test_reading_values_imports_no_torch() -> None:
     ("annotation", "admitted", "refused", "words"),
     [
         (Count, [1, 2], [0, 1.0, True, "1", None, math.inf], "to 1 or more"),
-        (Positive, [1e-9, 1, math.inf], [0, -1, math.nan, True, "1"], "above 0"),
+        (Positive, [1e-9, 1], [0, -1, math.nan, math.inf, True, "1"], "above 0"),
         (Share, [0, 0.5, 1], [-1e-9, 1.1, math.nan], "within 0 and 1"),
         (Portion, [0.5, 1], [0, 1.1], "within 0 (excluded) and 1"),
         (Rate, [0, 0.5], [-0.1, 1], "within 0 and 1 (excluded)"),
@@ -212,6 +212,25 @@ def test_annotations_of_a_file_that_is_not_ours_are_read_as_ours_are(theirs: str
     for bad in ({"x": 0}, {"r": 2.5}, {"n": 1.5}, {"n": True}, {"a": "tow"}, {"q": "dclw"}, {"w": "z"}, {"odd": {}}):
         with pytest.raises(BadInput):
             check_arguments({"name": name, **bad}, HERE)
+
+
+def test_classes_whose_names_go_in_a_circle_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = {
+        # A class of the name that it derives from: Python takes the one that stands above.
+        "same": "from other import A\n\nclass A(A):\n    def __init__(self, encoder, *, a: int = 1, **s): ...\n\n\n"
+        "class A(A):\n    def __init__(self, encoder, *, c: int = 3, **s): ...\n",
+        "other": "class A:\n    def __init__(self, encoder, *, b: int = 2): ...\n",
+        # What Python itself would not import.
+        "each": "class A(B):\n    def __init__(self, encoder, *, a: int = 1, **s): ...\n\nclass B(A): ...\n",
+        "one": "from two import B\n\nclass A(B):\n    def __init__(self, encoder, *, a: int = 1, **s): ...\n",
+        "two": "from one import A\n\nclass B(A):\n    def __init__(self, encoder, *, b: int = 2, **s): ...\n",
+        "itself": "from itself import A\n\nclass A(A):\n    def __init__(self, encoder, *, a: int = 1, **s): ...\n",
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name, expected in {"same": "bac", "each": "a", "one": "ba", "itself": "a"}.items():
+        assert sorted(settings_of(f"{tmp_path / name}.py:A")) == sorted(expected), name
 
 
 def test_settings_are_inherited_with_the_defaults_that_a_class_changes(theirs: str) -> None:

@@ -144,6 +144,7 @@ def test_a_failed_stage_says_how_it_ended_and_where_its_log_is(
     grid: Grid, code: int, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(local, "run_folder", lambda *_: code)
+    monkeypatch.setattr(local, "can_fork", lambda: False)  # nothing will run
     with pytest.raises(StageFailed):
         local.run_grid(grid)
     line = next(line for line in capsys.readouterr().out.splitlines() if "ended" in line or "failed" in line)

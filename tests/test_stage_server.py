@@ -43,9 +43,12 @@ def test_each_stage_has_its_exit_code(server: StageServer, tmp_path: Path, capfd
         assert stage.wait() == BadInput.exit_code  # asked again, it remembers
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+# Python ends by the signal itself where Ctrl-C came while it ran code that a string holds, as dataclasses do.
+@pytest.mark.parametrize(
+    ("number", "codes"), [(signal.SIGINT, {130, -signal.SIGINT}), (signal.SIGKILL, {-signal.SIGKILL})]
+)
 def test_a_stage_that_is_killed_leaves_the_server_alive(
-    server: StageServer, waiting: Path, number: signal.Signals, code: int
+    server: StageServer, waiting: Path, number: signal.Signals, codes: set[int]
 ) -> None:
     stage = server.start(waiting, 1)
     with pytest.raises(subprocess.TimeoutExpired):
@@ -54,7 +57,7 @@ def test_a_stage_that_is_killed_leaves_the_server_alive(
     while holder.is_file() and "fork" in holder.read_text():
         time.sleep(0.01)
     os.killpg(stage.pid, number)
-    assert stage.wait() in {code, -number}  # Python ends by SIGINT itself where it came during an import
+    assert stage.wait() in codes
     assert server.start(waiting.parent / "none", 1).wait() == BadInput.exit_code
 
 

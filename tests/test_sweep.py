@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bench.errors import BadInput
 from bench.execute.grid import plan_grid
+from bench.execute.inventory import resolved
 from bench.execute.request import Request
-from bench.execute.resolve import combinations
+from bench.execute.resolve import Resolved, combinations, resolve
+from bench.plan import Planner
 
 
 def planned(*sweep: str, pretrain: tuple[str, ...] = ("imagenet_simclr",), **more):
@@ -69,6 +72,30 @@ def test_a_parent_is_not_swept_but_set() -> None:
     assert {stage.config.subset for stage in stages if stage.kind == "pretrain"} == {6}
 
 
+def test_the_word_none_stays_where_a_setting_has_it() -> None:
+    swept = resolve(Request(["imagenet_simclr"], [], sweep=["objective.projector=mlp,linear,none"])).recipes
+    assert [recipe.objective["projector"] for recipe in swept] == ["mlp", "linear", "none"]
+    assert [recipe.name.partition("[")[2] for recipe in swept] == [f"projector={x}]" for x in ("mlp", "linear", "none")]
+    (alone,) = resolve(Request(["imagenet_simclr"], [], assignments=["objective.projector=none"])).recipes
+    assert alone.objective == swept[2].objective
+    (dsm,) = resolve(Request(["clips_dsm"], [], assignments=["objective.gate=none", "pretrain.subset=none"])).recipes
+    assert (dsm.objective["gate"], dsm.subset) == ("none", None)
+
+
+def test_a_parent_that_is_not_asked_for_does_not_get_the_schedule_of_its_child() -> None:
+    stages = planned(
+        pretrain=("imagenet_4_1finetune_79_sys4_T5_lr",), assignments=["pretrain.subset=6", "pretrain.batch_size=2"]
+    )
+    child, parent = (
+        next(stage for stage in stages if stage.kind == "pretrain" and bool(stage.parents) == continues).config
+        for continues in (True, False)
+    )
+    assert (child.subset, child.batch_size) == (6, 2)
+    assert parent.name == "imagenet_0"
+    assert parent.subset != 6
+    assert parent.batch_size != 2
+
+
 @pytest.mark.parametrize(
     ("sweep", "more", "message"),
     [
@@ -97,6 +124,44 @@ def test_the_command_line_sweeps_and_names_each_cells_files(bench) -> None:
         assert plan.returncode == 0, plan.stderr
         assert "12 stages: 12 to do" in plan.stdout
         assert "bench stage 'runs/convert/imagenet_simclr[temperature=0.7,epochs=2]-s0-" in plan.stdout
+
+
+# Trunks and results of nearest neighbours as bf16 was the default, on data of a made-up fingerprint.
+BEFORE_AUTO = {
+    "random_init": ("4be90ae45119231e", "e15881e7251785f9"),
+    "imagenet_simclr": ("c1ce51b003392d1a", "dd744efdec292064"),
+}
+
+
+def test_a_bare_precision_reaches_controls_and_the_search_of_neighbours_as_it_was_before_auto(tmp_path: Path) -> None:
+    def configs(*assignments: str) -> Resolved:
+        return resolve(Request(list(BEFORE_AUTO), ["imagenet_knn", "cifar10_knn"], assignments=assignments))
+
+    found = configs("precision=bf16")
+    planner = Planner(lambda name: f"data of {name}", found.by_name)
+    for recipe in found.recipes:
+        trunk = planner.convert(recipe, 0)
+        knn = planner.task(found.tasks[0], recipe, trunk, 0)
+        assert (trunk.fingerprint[:16], knn.fingerprint[:16]) == BEFORE_AUTO[recipe.name]
+    assert [task.search for task in found.tasks] == ["bf16", "float32"]  # the second is so in its config
+    for assignments in (["precision=bf16", "search=auto"], ["downstream.precision=bf16"]):
+        assert configs(*assignments).tasks[0].search == "auto"
+    assert resolved("imagenet_knn", "full", ["precision=float32"])[1]["search"] == "float32"
+
+
+def test_a_bare_precision_needs_no_task_that_has_one(tmp_path: Path) -> None:
+    (tmp_path / "plain.py").write_text(
+        "from bench.config.tasks import TrunkTask\n\nclass Plain(TrunkTask):\n    pass\n\ndef run(job): ...\n",
+        encoding="utf-8",
+    )
+    config = tmp_path / "plain_config.py"
+    config.write_text('kind = "plain.py:Plain"\ndataset = "imagenet"\n', encoding="utf-8")
+    for tasks in ([], [str(config)], [str(config), "imagenet_linear"]):
+        found = resolve(Request(["coco_two_loss"], tasks, assignments=["precision=bf16"]))
+        assert [recipe.precision for recipe in found.recipes] == ["bf16"]
+        assert [getattr(task, "precision", None) for task in found.tasks] == [None, "bf16"][: len(tasks)]
+    with pytest.raises(BadInput, match="No downstream config of this run has the key 'precision'"):
+        resolve(Request(["coco_two_loss"], [str(config)], assignments=["downstream.precision=bf16"]))
 
 
 def test_a_control_that_trains_nothing_takes_the_network_of_the_others_and_not_their_schedule(tmp_path):

@@ -13,8 +13,12 @@ import pytest
 
 from bench.config.load import load_recipe, load_task
 from bench.config.tasks import metrics_of
-from bench.errors import BadInput
+from bench.errors import BadInput, StageFailed
 from bench.execute.grid import Request, plan_grid
+from bench.execute.inventory import resolved
+from bench.execute.sources import sources_of
+from bench.execute.stage import run_stage
+from bench.execute.stage_file import Done, read_stage, write_done, write_stage
 from bench.plan import Planner, hashed_settings, protocol_hash
 
 ROOT = Path(__file__).parents[1]
@@ -145,7 +149,10 @@ def test_a_version_makes_other_stages_and_a_setting_of_its_own_can_be_set(mine: 
         ("count.py:Coun", r"count\.py has no class Coun; did you mean Count"),
         ("no_such_package.count:Count", r"names the module no_such_package\.count, which is not installed"),
         ("broken.py:Count", r"broken\.py cannot be imported \(SyntaxError: .*\); correct it"),
-        ("plain.py:Plain", r"plain\.py:Plain is no kind of task; derive it from bench\.config\.tasks\.TrunkTask"),
+        (
+            "plain.py:Plain",
+            r"plain\.py:Plain is not a kind of task; derive the class from bench\.config\.tasks\.TrunkTask",
+        ),
         ("idle.py:Count", r"idle\.py has no function run\(job\), which runs Count; add it"),
     ],
 )
@@ -158,8 +165,157 @@ def test_what_is_no_kind_is_refused_in_a_sentence(mine: Path, kind: str, message
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('run = "no.such:run"', r"Count in .*count\.py has run = 'no\.such:run', but there is no module no\.such"),
+        ('run = "bench.stages.knn:rum"', r"has run = 'bench\.stages\.knn:rum', but .*knn\.py has no function rum"),
+        ("run = 3", r"has run = 3, but it should be the name of a function"),
+        ('metrics = ["images"]', r"has metrics = \['images'\], but it should be a dictionary"),
+        ('metrics = {"images": 3}', r"has metrics = {'images': 3}, but it should be a dictionary"),
+        ('version = "2"', r"has version = '2', but it should be a whole number of 1 or more"),
+        ("version = True", r"has version = True, but it should be a whole number"),
+        ("version = 0", r"has version = 0, but it should be a whole number"),
+        ('several_gpus = "yes"', r"has several_gpus = 'yes', but it should be True or False"),
+        ('outputs = "x.json"', r"has outputs = 'x\.json', but it should be a tuple of file names"),
+        ("crop: Missing = 3", r"has an annotation that cannot be resolved: name 'Missing' is not defined; import it"),
+        ("crop = 3", r"count\.py cannot be imported \(PydanticUserError: A non-annotated attribute .*; correct it\.$"),
+    ],
+)
+def test_a_fact_that_cannot_be_is_refused_while_planning(mine: Path, line: str, message: str) -> None:
+    heading = "from __future__ import annotations\n"
+    (mine / "count.py").write_text(heading + KIND.replace("    step", f"    {line}\n    step"))
+    with pytest.raises(BadInput, match=message) as caught:
+        load_task(str(mine / "counted.py"))
+    assert "\n" not in str(caught.value)
+    assert "errors.pydantic.dev" not in str(caught.value)
+
+
+def test_a_function_in_another_module_is_found_without_importing_it(
+    mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guarded = "try:\n    import torch\nexcept ImportError:\n    pass\nelse:\n    def measure(job): ...\n"
+    (mine / "heavy_part.py").write_text("raise RuntimeError('imported')\n" + guarded)
+    monkeypatch.syspath_prepend(str(mine))
+    (mine / "count.py").write_text(KIND.replace("    step", '    run = "heavy_part:measure"\n    step'))
+    assert load_task(str(mine / "counted.py")).run == "heavy_part:measure"
+
+
+def test_a_class_without_the_fields_of_a_task_is_refused(mine: Path) -> None:
+    (mine / "count.py").write_text(KIND.replace("TrunkTask", "Task"))
+    with pytest.raises(BadInput, match=r"has no field 'dataset'; derive it from bench\.config\.tasks\.TrunkTask"):
+        load_task(str(mine / "counted.py"))
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        ("check_recipe(self, recipe): 1 / 0", r"Count\.check_recipe in .*count\.py raised ZeroDivisionError"),
+        ("check_recipe(self, recipe): exit(3)", r"Count\.check_recipe in .*count\.py raised SystemExit: 3; correct it"),
+        ("file_contents(self): open('gone')", r"Count\.file_contents in .*count\.py raised FileNotFoundError"),
+        ("file_contents(self): return {'a': {1}}", r"Count\.file_contents in .*count\.py raised TypeError"),
+    ],
+)
+def test_a_method_that_raises_is_named_while_planning(mine: Path, method: str, message: str) -> None:
+    (mine / "count.py").write_text(KIND.replace("    step", f"    def {method}\n    step"))
+    task = load_task(str(mine / "counted.py"))
+    with pytest.raises(BadInput, match=message):
+        Planner(str).grid([load_recipe("random_init")], [task], [0])
+
+
+@pytest.mark.parametrize("file", ["count.py", "counted.py"])
+def test_a_file_that_ends_the_process_is_refused(mine: Path, file: str) -> None:
+    (mine / file).write_text("exit(3)\n")
+    with pytest.raises(BadInput, match=rf"{file} .*; correct"):
+        load_task(str(mine / "counted.py"))
+
+
+def test_a_kind_may_derive_from_one_of_ours(mine: Path) -> None:
+    (mine / "near.py").write_text(
+        '"""Few neighbours."""\nfrom bench.config.tasks import KnnTask\nclass Near(KnnTask):\n    k: int = 5\n'
+    )
+    (mine / "nearest.py").write_text('kind = "near.py:Near"\ndataset = "imagenet"\n')
+    task = load_task(str(mine / "nearest.py"))
+    assert (task.kind, dict(task)["k"], task.run) == (f"{mine}/near.py:Near", 5, "bench.stages.knn:run")
+    *_, stage = Planner(str).grid([load_recipe("random_init")], [task], [0])
+    assert stage.kind == "near.py:Near"
+
+
+@pytest.mark.parametrize("word", ["kind=knn", "downstream.kind=knn", "kind=other.py:Count"])
+def test_the_kind_of_a_config_cannot_be_set(mine: Path, word: str) -> None:
+    with pytest.raises(BadInput, match=r"--set cannot change the kind of a task, .*; give another config\.$"):
+        plan_grid(Request(["random_init"], [str(mine / "counted.py")], assignments=[word]), act=False)
+    with pytest.raises(BadInput, match="--set cannot change the kind of a task"):
+        resolved(str(mine / "counted.py"), "full", [word])
+
+
+def staged(mine: Path, rendered: Path, tmp_path: Path, edit: Callable[[str], str] = str) -> Path:
+    """Plan a grid, pretend that its trunk is there, and return the folder of the task's stage."""
+    (mine / "count.py").write_text(edit(KIND))
+    words = [f"imagenet={rendered / 'imagenet'}"]
+    request = Request(["random_init"], [str(mine / "counted.py")], data_root=words, work_dir=tmp_path / "runs")
+    grid = plan_grid(request, act=True)
+    *above, folder = [write_stage(stage, grid.work_dir, grid.roots, grid.results_dir, "fail") for stage in grid.stages]
+    for stage, place in zip(grid.stages, above, strict=False):
+        for name in stage.outputs:
+            (place / name).touch()
+        write_done(place, Done(fingerprint=stage.fingerprint, metrics={}, wall_seconds=0, finished="2026"))
+    return folder
+
+
+def test_what_a_kind_declares_it_must_return_and_write(mine: Path, rendered: Path, tmp_path: Path) -> None:
+    for declared, message in {
+        'metrics = {"images": "images", "more": "more"}': r"Count in .*count\.py declares the metric more and did not",
+        'outputs = ("list.txt",)': r"Count in .*count\.py declares the output list\.txt and did not write it into",
+    }.items():
+        folder = staged(
+            mine, rendered, tmp_path, lambda kind, line=declared: kind.replace("    step", f"    {line}\n    step")
+        )
+        with pytest.raises(StageFailed, match=message):
+            run_stage(folder)
+    for body, message in {"None": "returned None, but it should return", "exit(3)": "SystemExit: 3"}.items():
+        folder = staged(
+            mine, rendered, tmp_path, lambda kind, words=body: kind.partition("    from")[0] + f"    return {words}\n"
+        )
+        with pytest.raises(StageFailed, match=message):
+            run_stage(folder)
+    assert not [*(tmp_path / "runs").glob("**/records/*.json")]
+
+
+def test_code_that_changed_since_it_was_planned_does_not_run(mine: Path, rendered: Path, tmp_path: Path) -> None:
+    folder = staged(mine, rendered, tmp_path)
+    (mine / "count.py").write_text(KIND + "# edited\n")
+    with pytest.raises(BadInput, match=r"count\.py changed since it was planned; run bench run again\.$"):
+        run_stage(folder)
+    (mine / "count.py").write_text(KIND)
+    run_stage(folder)
+    assert read_stage(folder).sources.keys() == {str(mine / "count.py")}
+
+
+def test_a_stage_of_before_sources_were_kept_still_runs(mine: Path, rendered: Path, tmp_path: Path) -> None:
+    folder = staged(mine, rendered, tmp_path)
+    values = json.loads((folder / "stage.json").read_text())
+    del values["sources"]
+    (folder / "stage.json").write_text(json.dumps(values))
+    run_stage(folder)
+    assert (folder / "done.json").is_file()
+
+
+def test_the_sources_of_a_stage_are_its_objective_data_sets_and_kind(mine: Path, tmp_path: Path) -> None:
+    assert sources_of(load_recipe("coco"), load_task("imagenet_knn")) == {}
+    page = (ROOT / "docs" / "adding_a_dataset.md").read_text(encoding="utf-8")
+    (mine / "birds.py").write_text(re.findall(r"```python\n(# mine/birds\.py\n.*?)```", page, re.DOTALL)[0])
+    (mine / "pull.py").write_text(
+        "from bench.objectives.base import Objective\nclass Pull(Objective):\n    def __init__(self, encoder): ...\n"
+    )
+    recipe = load_recipe("coco", "full", {"dataset": f"{mine}/birds.py:Birds"})
+    recipe = recipe.model_copy(update={"objective": {"name": f"{mine}/pull.py:Pull"}})
+    task = load_task(str(mine / "counted.py"))
+    assert sources_of(recipe, task).keys() == {str(mine / name) for name in ("birds.py", "pull.py", "count.py")}
+
+
 def test_a_mistyped_setting_names_the_nearest(mine: Path) -> None:
-    with pytest.raises(BadInput, match=r"Unknown key 'stepp' in .*counted\.py; did you mean step"):
+    with pytest.raises(BadInput, match=r"Unknown key 'stepp' in --set for counted; did you mean step"):
         load_task(str(mine / "counted.py"), "full", {"stepp": 3})
 
 

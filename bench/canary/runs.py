@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from bench.canary.cases import CONDITIONS, Canary, Conditions, canaries, canary
-from bench.canary.shapes import render_images
+from bench.canary.image_set import render_images
 from bench.canary.verdict import (
     Expected,
     Measurements,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
 from bench.canary.cases import Canary
-from bench.canary.shapes import COUNTS
+from bench.canary.image_set import COUNTS
 from bench.canary.verdict import Measurements
 from bench.config.recipe import OptimizerSettings
 from bench.data.clips import ClipDataset

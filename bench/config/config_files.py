@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import copy
 import importlib.util
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -73,14 +74,45 @@ def read(file: Path) -> tuple[dict[str, Any], str]:
 
 @cache
 def _read(file: Path, _place: Path, _changed: int) -> tuple[dict[str, Any], str]:
-    from mmengine.config import Config  # 0.2 s, hence not at the top
-
+    config = dialect()
     try:
         docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
-        values = Config.fromfile(str(file), import_custom_modules=False).to_dict()
-    except Exception as error:  # whatever a user's Python raises, the remedy is the same
-        raise BadInput(f"{file} is not a readable config: {one_line(error)}; correct the file.") from error
+        values = config.fromfile(str(file), import_custom_modules=False).to_dict()
+    except BadInput as error:  # of a name in `_base_`
+        raise BadInput(f"{file}: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever a user's Python raises, the remedy is the same
+        reason = f"it calls exit({error})" if isinstance(error, SystemExit) else one_line(error)
+        raise BadInput(f"{file} is not a readable config: {reason}; correct the file.") from error
     return values, docstring
+
+
+@cache
+def dialect() -> Any:
+    """Return mmengine's `Config`, whose `_base_` may also name a config of ours, or one of mmseg's."""
+    from mmengine.config import Config  # 0.2 s, hence not at the top
+
+    by_path = Config._get_cfg_path
+
+    def by_name_or_path(base: str, file: str) -> tuple[str, str | None]:
+        if re.fullmatch(r"[\w.-]+", base) and not base.endswith((".py", ".json", ".yaml", ".yml")):
+            return str(_base(base, Path(file))), None
+        return by_path(base, file)
+
+    Config._get_cfg_path = staticmethod(by_name_or_path)
+    return Config
+
+
+def _base(name: str, file: Path) -> Path:
+    """The file of the config `name` that `file` inherits; one of the same name is the shipped one, not itself."""
+    folders = ("pretrain_configs", "downstream_configs")
+    for folder in folders:
+        for found in (config_files(folder).get(name), shipped(folder) / f"{name}.py"):
+            if found is not None and found.is_file() and found.resolve() != file.resolve():
+                return found
+    if (found := mmseg_config(name)) is not None and found.resolve() != file.resolve():
+        return found
+    known = [known for folder in folders for known in config_files(folder)]
+    raise BadInput(f"_base_ names {name!r}, which is no config{nearest(name, known) or '; bench list shows them.'}")
 
 
 def find(folder: str, name: str) -> Path:

@@ -1,8 +1,14 @@
-"""What a kind of stage says of itself, besides its settings. A kind of task says it on its class in `tasks`."""
+"""What a kind of stage says of itself, besides its settings, and what every kind of task has."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import inspect
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import Field
+
+from bench.config.recipe import Frozen, Profile, Recipe
 
 
 class StageKind:
@@ -11,9 +17,24 @@ class StageKind:
     version: ClassVar[int] = 1  # raised when its code computes something else: its results are then computed anew
     outputs: ClassVar[tuple[str, ...]] = ()  # files that it must leave in its folder, besides `done.json`
     several_gpus: ClassVar[bool] = False  # whether --gpus N starts N processes
+    uses_gpu: ClassVar[bool] = True  # if not, it runs beside those that hold the GPUs
     auto_precision: ClassVar[bool] = True  # whether it computes in its config's precision
     # `module:function`, or a function in the file of the class. It takes a `bench.stages.job.Job`, returns metrics.
     run: ClassVar[str] = "run"
+
+
+class TaskKind(StageKind):
+    """The facts of a kind of task, whose settings are the fields of a pydantic model."""
+
+    reads_training_state: ClassVar[bool] = False  # besides the trunk; then its folder is `job.inputs["pretrain"]`
+    metrics: ClassVar[Mapping[str, str]] = {}  # metric -> header of its column in the tables, in their order
+
+    def __init_subclass__(cls, **more: Any) -> None:
+        """Let a kind that derives from one of ours have a name of its own: `Literal["knn"]` is of that one alone."""
+        super().__init_subclass__(**more)
+        own = inspect.get_annotations(cls)
+        if "kind" not in own:
+            cls.__annotations__ = {**own, "kind": "str"}
 
 
 class Pretrain(StageKind):
@@ -28,8 +49,42 @@ class Convert(StageKind):
     """Turn a training state into a trunk that is proven to load."""
 
     outputs = ("trunk.safetensors", "proof.json")
+    uses_gpu = False
     auto_precision = False  # float32, whatever the recipe says
     run = "bench.stages.convert:run"
 
 
 STEPS: dict[str, type[StageKind]] = {"pretrain": Pretrain, "convert": Convert}  # kinds that are no task
+
+
+class Task(TaskKind, Frozen):
+    """A kind of task: the settings that every kind has, and what a kind says of itself.
+
+    `kind` and `dataset` are fields of the subclasses, with the values that each admits.
+    """
+
+    if TYPE_CHECKING:
+        kind: str
+        dataset: str
+
+    name: str
+    summary: str
+    source: str  # the file it came from
+    profile: Profile
+    workers: int | None = Field(default=None, ge=0)
+
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Raise BadInput for a pretraining whose trunk this task cannot take."""
+
+    def for_arch(self, arch: str) -> Self:
+        """Return the task as it is for a trunk of `arch` (`resnet50`): itself, unless its kind says otherwise."""
+        del arch
+        return self
+
+    def file_contents(self) -> dict[str, Any]:
+        """Return {setting: content} of the settings that name files, as plain JSON-able values.
+
+        A fingerprint hashes the content, and a record has the name without its folder. Raises BadInput for a file that
+        is not there.
+        """
+        return {}

@@ -61,6 +61,11 @@ class Setting:
         return tuple(choice for schema in self.alternatives for choice in _choices(schema))
 
     @property
+    def has_word_none(self) -> bool:
+        """Whether the word `none` is one of its values, and None is not."""
+        return "none" in self.choices and {"type": "null"} not in self.alternatives
+
+    @property
     def type_name(self) -> str:
         """Its type without ranges and choices, as one writes it: `float | None`, `tuple[int, int]`."""
         return " | ".join(map(_type_name, self.alternatives))
@@ -77,11 +82,13 @@ class Setting:
         `key` and ends its subject with `where`: " in FILE", or nothing.
         """
         try:
-            checked = self._adapter.validate_json(json.dumps(value), strict=True)
+            checked = self._adapter.validate_json(json.dumps(value, allow_nan=False), strict=True)
         except TypeError:  # no value of a config
             faults: Sequence[Mapping[str, Any]] = [{"type": "json", "input": value}]
         except ValidationError as error:
             faults = error.errors()
+        except ValueError as error:  # json's
+            raise BadInput(f"{key}{where} is {value}; set it to a finite number.") from error
         else:
             if not self.choices or isinstance(value, (list, tuple)) or type(checked) is type(value):
                 return
@@ -215,18 +222,29 @@ def _imported_type(annotation: Any, names: dict[str, Any]) -> Any:
         return Any
 
 
-def check_arguments(objective: Mapping[str, Any], source: Path) -> dict[str, Any]:
+def check_arguments(
+    objective: Mapping[str, Any], source: Path, given: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Return the objective's settings with its constructor's defaults filled in.
+
+    `source` is the config; `given` says, for messages, what else gave a setting: {setting: "--set for coco"}.
 
     Raises BadInput for an unknown objective, an unknown setting (with the nearest), and a value that its annotation
     does not admit.
     """
-    name = objective.get("name")
+    name, given = objective.get("name"), given or {}
     if not isinstance(name, str):
-        raise BadInput(f"Unknown objective {name!r} in {source}; known: {', '.join(objectives())}.")
-    place, settings = locate(name, source), settings_of(name, source)
-    values = {key: value for key, value in objective.items() if key != "name"}
-    check_values(values, settings, f" in {source}")
+        raise BadInput(f"Unknown objective {name!r} in {given.get('name', source)}; known: {', '.join(objectives())}.")
+    place = locate(name, source, given.get("name"))
+    settings = settings_of(name, source)
+    # On the command line `none` means None, unless the setting has the word.
+    values = {
+        key: "none" if value is None and key in settings and settings[key].has_word_none else value
+        for key, value in objective.items()
+        if key != "name"
+    }
+    for key, value in values.items():
+        check_values({key: value}, settings, f" in {given.get(key, source)}")
     if place.module is None:  # a process in another folder must find it, too
         name = str(place)
     return {"name": name} | {key: setting.default for key, setting in settings.items()} | values

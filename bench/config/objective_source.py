@@ -34,19 +34,20 @@ def objectives() -> dict[str, str]:
     raise AssertionError("bench/objectives/__init__.py has no OBJECTIVES")
 
 
-def locate(objective: str, config: Path | None = None) -> Source:
+def locate(objective: str, config: Path | None = None, giver: str | None = None) -> Source:
     """Return where the objective of that name is, without importing it.
 
     Args:
         objective: a name of ours, of an entry point, `package.module:Class`, or `file.py:Class`.
         config: the file that names it; a relative path is taken from its folder, or else from the working directory.
+        giver: what names it instead of the file, for messages: "--set for coco".
 
     Raises BadInput when there is no such file, module or name.
     """
     if objective in objectives():
         module, _, name = objectives()[objective].partition(":")
         return Source(FOLDER / f"{module.rpartition('.')[2]}.py", name, module)
-    folder, where = (None, "") if config is None else (config.parent, f" in {config}")
+    folder, where = (None, "") if config is None else (config.parent, f" in {giver or config}")
     return plugins.locate(objective, GROUP, folder, what="objective", where=where, known=objectives())
 
 
@@ -64,12 +65,15 @@ def classes_of(objective: str, config: Path | None = None) -> list[tuple[ast.Cla
     return list(_with_bases(classes[name], source.file))
 
 
-def _with_bases(node: ast.ClassDef, file: Path) -> Iterator[tuple[ast.ClassDef, Path]]:
+def _with_bases(
+    node: ast.ClassDef, file: Path, derived: tuple[ast.ClassDef, ...] = ()
+) -> Iterator[tuple[ast.ClassDef, Path]]:
+    """A class and those that it derives from; two files that import each other may go in a circle, which ends it."""
     yield node, file
     for base in node.bases:
-        meaning, place = _meaning(ast.unparse(base), file)
-        if isinstance(meaning, ast.ClassDef):
-            yield from _with_bases(meaning, place)
+        meaning, place = _meaning(ast.unparse(base), file, above=node.lineno)
+        if isinstance(meaning, ast.ClassDef) and meaning not in (*derived, node):
+            yield from _with_bases(meaning, place, (*derived, node))
 
 
 def type_of(annotation: ast.expr | None, file: Path) -> Any:
@@ -93,14 +97,26 @@ def _object(name: str, file: Path) -> Any:
     return type_of(meaning, place) if isinstance(meaning, ast.expr) else meaning
 
 
-def _meaning(name: str, file: Path) -> tuple[Any, Path]:
+def _meaning(
+    name: str, file: Path, above: int | None = None, sought: tuple[tuple[str, Path], ...] = ()
+) -> tuple[Any, Path]:
     """What a name, or `module.name`, stands for at the top of a file, and the file that defines it.
 
     The syntax tree of a class or of what is assigned; an object of _TYPE_MODULES, or one of them; or None.
+
+    Args:
+        name: as it is written there.
+        file: where it is written.
+        above: the line that uses it, of a class's base: what stands above it counts, the nearest first, so that the
+            base of `class A(A)` is the A that was imported.
+        sought: the names and files that led here. Files that import one name from each other end with None.
     """
     name, _, inside = name.partition(".")
     top = _tree(file).body
-    for node in [*top, *(inner for each in top if isinstance(each, ast.If) for inner in each.body)]:
+    nodes = [*top, *(inner for each in top if isinstance(each, ast.If) for inner in each.body)]
+    if above is not None:
+        nodes = sorted((node for node in nodes if node.lineno < above), key=lambda node: -node.lineno)
+    for node in nodes:
         if isinstance(node, ast.ClassDef) and node.name == name:
             return node, file
         if isinstance(node, (ast.Assign, ast.AnnAssign)):
@@ -110,11 +126,13 @@ def _meaning(name: str, file: Path) -> tuple[Any, Path]:
         if isinstance(node, (ast.Import, ast.ImportFrom)):
             imported = next((alias.name for alias in node.names if (alias.asname or alias.name) == name), None)
             if imported is not None:
-                return _imported(node, imported, inside, file)
+                return _imported(node, imported, inside, file, sought)
     return None, file
 
 
-def _imported(node: ast.Import | ast.ImportFrom, name: str, inside: str, file: Path) -> tuple[Any, Path]:
+def _imported(
+    node: ast.Import | ast.ImportFrom, name: str, inside: str, file: Path, sought: tuple[tuple[str, Path], ...]
+) -> tuple[Any, Path]:
     """What a file imports by that name, or what `inside` is in the module of that name."""
     if isinstance(node, ast.Import):
         return (import_module(name) if name in _TYPE_MODULES else None), file
@@ -122,7 +140,9 @@ def _imported(node: ast.Import | ast.ImportFrom, name: str, inside: str, file: P
         return getattr(import_module(node.module), name), file
     module = ".".join(filter(None, (node.module, name if inside else "")))
     origin = _beside(file, node.level, module) if node.level else module_file(module)
-    return (None, file) if origin is None else _meaning(inside or name, origin)
+    if origin is None or (inside or name, origin) in sought:
+        return None, file
+    return _meaning(inside or name, origin, sought=(*sought, (inside or name, origin)))
 
 
 def _beside(file: Path, level: int, module: str) -> Path | None:

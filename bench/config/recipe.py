@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from bench.config.setting_types import Rate
 from bench.data.sets import DATA_SETS, DataSet, full_name, get, known_names
-from bench.errors import nearest
+from bench.errors import BadInput, nearest
 
 Profile = Literal["full", "mini", "smoke"]
 
@@ -27,9 +30,10 @@ def _data_set(fits: Callable[[DataSet], bool], *others: str) -> AfterValidator:
         folder = Path(info.data["source"]).parent if info.data.get("source") else None
         if (":" in name or name in known_names()) and fits(get(name, folder)):
             return full_name(name, folder)
-        known = [one for one in known_names() if one not in DATA_SETS or fits(DATA_SETS[one])] + [*others]
+        sets = [one for one in known_names() if one not in DATA_SETS or fits(DATA_SETS[one])]
+        known = [*sets, *others]
         choices = f"{', '.join(map(repr, known[:-1]))} or {known[-1]!r}"
-        raise PydanticCustomError("data_set", "{choices}", {"choices": choices + nearest(name, known).rstrip("?")})
+        raise PydanticCustomError("data_set", "{choices}", {"choices": choices + nearest(name, sets).rstrip("?")})
 
     return AfterValidator(check)
 
@@ -56,7 +60,42 @@ LATER: dict[str, Any] = {"later": True}
 class Frozen(BaseModel):
     """Immutable, and closed: an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_bool_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse True for a number, which Python takes for 1."""
+        if isinstance(value, bool) and info.field_name is not None:
+            annotation = cls.model_fields[info.field_name].annotation
+            kinds = {annotation, *get_args(annotation)}
+            if kinds & {int, float} and bool not in kinds:
+                raise PydanticCustomError("number", "Input should be a number")
+        return value
+
+
+def in_brackets(values: Mapping[str, Any]) -> str:
+    """Return how values laid over a recipe stand in its name, `[epochs=9,temperature=0.1]`; "" for none.
+
+    Keys may be dotted or nested. Of a dotted key the last part is named, or all of it where two end alike.
+    Raises BadInput for a value that cannot be part of a file's name.
+    """
+    flat = dict(_flat(values))
+    ends, words = Counter(key.rpartition(".")[2] for key in flat), []
+    for key, value in flat.items():
+        end, text = key.rpartition(".")[2], value if isinstance(value, str) else repr(value)
+        if not re.fullmatch(r"[^\s/\\][^/\\]*", text):
+            raise BadInput(f"{key}={text} cannot be part of a name, which is a file's; use --set, or a config.")
+        words.append(f"{end if ends[end] == 1 else key}={text.replace(' ', '')}")
+    return f"[{','.join(words)}]" if words else ""
+
+
+def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from ((f"{key}.{below}", one) for below, one in _flat(value))
+        else:
+            yield key, value
 
 
 class OptimizerSettings(Frozen):
@@ -69,7 +108,7 @@ class OptimizerSettings(Frozen):
     nesterov: bool = False
     weight_decay: float = Field(default=0.0, ge=0)
     trust_coefficient: float = Field(default=0.001, gt=0)  # LARS's eta
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Rate, Rate] = (0.9, 0.999)
     # `all` lets biases and norms decay, too, as MoCo and SimSiam do.
     decay: Literal["weights", "all"] = Field(default="weights", json_schema_extra=LATER)
     clip_norm: float | None = Field(default=None, gt=0, json_schema_extra=LATER)  # of the whole gradient
@@ -96,9 +135,11 @@ class ScheduleSettings(Frozen):
 class Init(Frozen):
     """Where the weights start: another recipe's checkpoint after an epoch (0-based), or a file."""
 
-    recipe: str | None = None
+    recipe: str | None = None  # name or path
     epoch: int | None = Field(default=None, ge=0)
     checkpoint: str | None = None
+    # Laid over that recipe, as --set lays values over one; the recipe that comes of it has them in its fingerprint.
+    settings: dict[str, Any] = Field(default={}, json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _one_source(self) -> Init:
@@ -106,7 +147,14 @@ class Init(Frozen):
             raise ValueError("init needs either recipe (with epoch) or checkpoint, not both")
         if self.recipe is not None and self.epoch is None:
             raise ValueError("init.recipe needs init.epoch, the 0-based epoch whose checkpoint to start from")
+        if self.checkpoint is not None and self.settings:
+            raise ValueError("init.settings are laid over init.recipe, and a checkpoint has none; leave them out")
         return self
+
+
+def epoch_file(epoch: int) -> str:
+    """Return the name of the checkpoint after an epoch (0-based): `epoch_0079.ckpt`."""
+    return f"epoch_{epoch:04d}.ckpt"
 
 
 class CheckpointSettings(Frozen):
@@ -114,7 +162,13 @@ class CheckpointSettings(Frozen):
 
     every_steps: int | None = Field(default=None, gt=0)  # None: at the end of each epoch
     keep_every_epochs: int | None = Field(default=None, gt=0)  # besides the last: kept for ever
+    keep_epochs: tuple[int, ...] = ()  # kept as well (0-based); a plan adds what another pretraining starts from
     background: bool = True  # written by a thread while training goes on
+
+    def keeps(self, epoch: int, epochs: int) -> bool:
+        """Return whether the state after an epoch (0-based) of a run of `epochs` is kept for ever."""
+        every = self.keep_every_epochs
+        return epoch in {epochs - 1, *self.keep_epochs} or (every is not None and (epoch + 1) % every == 0)
 
 
 class DiagnosticsSettings(Frozen):
@@ -173,6 +227,18 @@ class Recipe(Frozen):
     log_every: int = Field(default=10, gt=0)
     diagnostics: DiagnosticsSettings = DiagnosticsSettings()
 
+    @property
+    def parent(self) -> str | None:
+        """The recipe that `init` names, as plans know it: `coco`, `coco[epochs=9]` with what `init.settings` say.
+
+        A path is taken from the folder of this config, or else from the working directory.
+        """
+        if self.init is None or self.init.recipe is None:
+            return None
+        beside = Path(self.source).parent / self.init.recipe
+        name = str(beside.resolve()) if beside.suffix == ".py" and beside.is_file() else self.init.recipe
+        return name + in_brackets(self.init.settings)
+
     @model_validator(mode="after")
     def _whole_batches(self) -> Recipe:
         if self.batch_size % self.accumulate:
@@ -198,4 +264,5 @@ MACHINE_KEYS = frozenset(
         *("pack", "compile_trunk", "reuse_features"),
     }
 )
-NOT_IN_FINGERPRINT = MACHINE_KEYS | {"name", "summary", "source", "profile"}
+# What `follow_depth` chooses, an mmseg config and its iterations, is in the fingerprint in place of the task's own.
+NOT_IN_FINGERPRINT = MACHINE_KEYS | {"name", "summary", "source", "profile", "follow_depth"}

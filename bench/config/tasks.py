@@ -5,73 +5,22 @@ A kind is one class: its settings, and all that the rest asks it for. docs/addin
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 
-from bench.config.config_files import find_mmseg, read
+from bench.config.kind_facts import check_facts
 from bench.config.kinds import STEPS, StageKind
-from bench.config.recipe import (
-    LATER,
-    Frozen,
-    ImageSet,
-    Labelled,
-    PackUsage,
-    Precision,
-    Profile,
-    Recipe,
-    TrunkForm,
-    ViewBackend,
-)
+from bench.config.kinds import Task as Task
+from bench.config.recipe import LATER, ImageSet, Labelled, PackUsage, Precision, TrunkForm, ViewBackend
+from bench.config.segmentation_task import FastStep as FastStep
+from bench.config.segmentation_task import SegmentationTask as SegmentationTask
 from bench.errors import BadInput
 from bench.plugins import load, locate
 
 GROUP = "bench.tasks"  # of the entry points by which an installed package names its kinds of tasks
-
-# What segmentation computes otherwise than mmseg does, to the same result up to the rounding of float32.
-FastStep = Literal[
-    "psp_split",  # PSPNet's pooled maps are convolved before they are upsampled
-    "argmax_accuracy",  # the training accuracy that is logged, without a top-k
-    "fused_sgd",
-    "one_resize",  # scores that have the file's size already are not resized to it
-    "chunked_argmax",  # scores at full resolution exist for a few rows at a time
-    "folded_norms",  # evaluation with batch norms folded into the convolutions
-    "compiled_evaluation",  # on CPUs with AMX, where many images make up for the time it takes
-]
-
-
-class Task(StageKind, Frozen):
-    """A kind of task: the settings that every kind has, and what a kind says of itself.
-
-    `kind` and `dataset` are fields of the subclasses, with the values that each admits.
-    """
-
-    if TYPE_CHECKING:
-        kind: str
-        dataset: str
-
-    reads_training_state: ClassVar[bool] = False  # besides the trunk; then its folder is `job.inputs["pretrain"]`
-    metrics: ClassVar[Mapping[str, str]] = {}  # metric -> header of its column in the tables, in their order
-
-    name: str
-    summary: str
-    source: str  # the file it came from
-    profile: Profile
-    workers: int | None = Field(default=None, ge=0)
-
-    def check_recipe(self, recipe: Recipe) -> None:
-        """Raise BadInput for a pretraining whose trunk this task cannot take."""
-
-    def file_contents(self) -> dict[str, Any]:
-        """Return {setting: content} of the settings that name files, as plain JSON-able values.
-
-        A fingerprint hashes the content, and a record has the name without its folder. Raises BadInput for a file that
-        is not there.
-        """
-        return {}
 
 
 class TrunkTask(Task):
@@ -82,46 +31,11 @@ class TrunkTask(Task):
     dataset: str
 
 
-class SegmentationTask(Task):
-    """Fine-tuning of an mmseg model with the trunk in its backbone. None means: as the mmseg config has it."""
-
-    metrics: ClassVar = {"aacc_percent": "aAcc", "miou_percent": "mIoU", "macc_percent": "mAcc"}
-    several_gpus: ClassVar = True
-    run: ClassVar = "bench.stages.segmentation.finetune:run"
-
-    kind: Literal["segmentation"]
-    dataset: str = "cityscapes"
-    config: str  # name or path of an mmseg config
-    iterations: int | None = Field(default=None, gt=0)
-    batch_size: int | None = Field(default=None, gt=0)  # over all ranks
-    crop: tuple[int, int] | None = None  # (height, width)
-    scale: tuple[int, int] | None = None  # (width, height) that images are resized to, before the random ratio
-    lr: float | None = Field(default=None, gt=0)
-    validate_every: int | None = Field(default=None, gt=0)  # iterations
-    subset: int | None = Field(default=None, gt=0)  # training images
-    precision: Precision = "auto"
-    channels_last: bool = False
-    evaluation_precision: Precision | None = Field(default=None, json_schema_extra=LATER)  # None: that of training
-    fast: tuple[FastStep, ...] = Field(default=get_args(FastStep), json_schema_extra=LATER)  # (): as mmseg computes
-    overrides: dict[str, Any] = {}  # dotted keys into the mmseg config
-
-    def check_recipe(self, recipe: Recipe) -> None:
-        """Raise BadInput for a trunk with another stem than the 7×7 one."""
-        if recipe.stem != "imagenet":
-            raise BadInput(
-                f"{self.name} takes trunks with the stem 'imagenet', which mmseg's ResNet has, but {recipe.name} has "
-                f"{recipe.stem!r}; leave one of the two out."
-            )
-
-    def file_contents(self) -> dict[str, Any]:
-        """Return the mmseg config by content: a name can mean other numbers in another release."""
-        return {"config": read(find_mmseg(self.config))[0]}
-
-
 class LinearTask(TrunkTask):
     """A linear classifier on the frozen encoder; one head per learning rate, trained side by side."""
 
     metrics: ClassVar = {"top1_percent": "top-1"}
+    several_gpus: ClassVar = True
     run: ClassVar = "bench.stages.linear:run"
 
     kind: Literal["linear"]
@@ -252,16 +166,15 @@ def full_kind(kind: str, folder: Path) -> str:
 def task_class(kind: str) -> type[Task]:
     """Return the class of a kind by its full name; one from outside is imported.
 
-    Raises BadInput when it is not there, cannot be imported, or is no kind of task.
+    Raises BadInput when it is not there, cannot be imported, is no kind of task, or has facts that cannot be.
     """
     if kind in KINDS:
         return KINDS[kind]
     source = locate(kind, GROUP, what="kind", known=KINDS)
     loaded = load(source)
     if not (isinstance(loaded, type) and issubclass(loaded, Task)):
-        raise BadInput(f"{source} is no kind of task; derive it from bench.config.tasks.TrunkTask.")
-    if ":" not in loaded.run and not callable(getattr(sys.modules[loaded.__module__], loaded.run, None)):
-        raise BadInput(f"{source.file} has no function {loaded.run}(job), which runs {source.attribute}; add it.")
+        raise BadInput(f"{source} is not a kind of task; derive the class from bench.config.tasks.TrunkTask.")
+    check_facts(loaded, source)
     return loaded
 
 

@@ -7,7 +7,6 @@ can be compared.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from bench.data.images import EvalDataset, ViewDataset, collate
 from bench.data.sets import Index, index, part, splits
 from bench.data.views import SIMCLR_VIEWS, Batch
 from bench.errors import BadInput
+from bench.machine import cores
 from bench.randomness import generator
 
 SEED = 0  # of the choice and of the views, whatever the seed of the run
@@ -76,7 +76,7 @@ def _source(train: Index) -> Index:
     """The validation set, if there is one that can be listed; else the training set."""
     try:
         return index(train.dataset, train.root, "val") if "val" in splits(train.dataset, train.root) else train
-    except BadInput:  # such as ImageNet's validation images without class folders
+    except BadInput:  # such as ImageNet's validation images without class folders and without a list
         return train
 
 
@@ -97,5 +97,5 @@ def _centre(source: Index, size: int) -> Batch:
 
 
 def _read(dataset: Dataset[Any], keys: Sequence[Any]) -> Batch:
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, cores())) as pool:
         return collate(list(pool.map(dataset.__getitem__, keys)))

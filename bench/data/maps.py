@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from bench.data.sets import Index
-from bench.data.sets.coco import annotation_file
+from bench.data.sets.coco import annotation_file, check_objects
 from bench.errors import BadInput
 
 MapKind = Literal["objects", "segments", "saliency"]
@@ -128,12 +128,8 @@ class _Instances:
     @classmethod
     def of(cls, index: Index) -> _Instances:
         """Read the annotations of a split; BadInput where they are missing or are not COCO's."""
+        check_objects(index.dataset, index.root, index.split)
         file = annotation_file(index.root, index.split)
-        if index.dataset != "coco":
-            raise BadInput(
-                f"Maps of objects need COCO's annotations, which {index.dataset} has not; take the data set coco, or "
-                "segments instead of objects."
-            )
         try:
             content = json.loads(file.read_bytes())
             sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
@@ -142,11 +138,6 @@ class _Instances:
             for one in content["annotations"]:
                 if not one.get("iscrowd"):
                     shapes[one["image_id"]].append((one["area"], one["segmentation"]))
-        except FileNotFoundError as error:
-            raise BadInput(
-                f"{file} is missing; unpack COCO's annotations_trainval2017.zip there, or use segments instead of "
-                "objects."
-            ) from error
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadInput(f"{file} cannot be read as COCO's instances ({error!r}); unpack it anew.") from error
         packed = []

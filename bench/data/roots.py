@@ -14,11 +14,11 @@ from pathlib import Path
 
 from platformdirs import user_config_path
 
-from bench.data.sets import DATA_SETS, find, known_names
+from bench.data.sets import DATA_SETS, find, known_names, mistaken
 from bench.errors import BadInput, nearest, one_line
 
 VARIABLE = "BENCH_DATA_ROOT"
-FILE = "bench.toml"
+FILE, TABLE = "bench.toml", "data_roots"
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Roots:
             others = sorted({name for source in self.given for name in source.named} - {*names})
             parents = [str(parent) for source in self.given for parent in source.parents]
             looked = f" (looked into {', '.join(parents)})" if parents else ""
-            looked += f" ({', '.join(others)} was given)" if others and data_set is not None else ""
+            looked += f" (only given: {', '.join(others)})" if others and data_set is not None else ""
             hint = "" if data_set is not None else nearest(dataset, [*names, *others])
             raise BadInput(
                 f"No data root for {dataset}{looked}{hint + ' Give' if hint else '; give'} --data-root {dataset}=DIR, "
@@ -68,12 +68,19 @@ class Roots:
         return place
 
     def sources(self) -> list[tuple[str, Path | None, str]]:
-        """Return (data set, its folder or None, where that came from) of each data set that is known by name."""
+        """Return (data set, its folder or None, where that came from) of each data set that is known or given by
+        name.
+
+        Where a folder was given and is none, or holds another data set or not all of this one, the last says so.
+        """
         rows = []
-        for dataset in known_names():
+        given = sorted({name for source in self.given for name in source.named} - {*known_names()})
+        for dataset in [*known_names(), *given]:
             place, source = self._locate(dataset, DATA_SETS[dataset].serves_from if dataset in DATA_SETS else ())
             if place is not None and not place.is_dir():
                 place, source = None, f"{source}: {place} is no folder"
+            elif place is not None and (doubt := _doubt(dataset, place)):
+                place, source = None, f"{place} {doubt}"
             rows.append((dataset, place, source))
         return rows
 
@@ -127,11 +134,28 @@ def _words(source: str, words: Iterable[str], cwd: Path) -> Source:
     return Source(source, named, tuple(parents))
 
 
+def _doubt(dataset: str, place: Path) -> str:
+    """Why a folder is not the data set that it was given for, after its path; "" where it may be."""
+    data_set = DATA_SETS.get(dataset)
+    if data_set is None:
+        return ""
+    try:
+        other = mistaken(data_set, place)
+        return f"looks like {other}" if other is not None else data_set.lacks(place)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
 def _file(file: Path) -> Source:
     try:
-        table = tomllib.loads(file.read_text(encoding="utf-8")).get("data_roots", {})
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise BadInput(f"{file} is not readable TOML: {one_line(error)}; correct the file.") from error
+    unknown = next((key for key in content if key != TABLE), None)
+    if unknown is not None:
+        what = f"[{unknown}]" if isinstance(content[unknown], dict) else f"{unknown} outside of a table"
+        raise BadInput(f'{file} has {what}, which bench does not read; write lines like coco = "DIR" below [{TABLE}].')
+    table = content.get(TABLE, {})
     if not isinstance(table, dict) or not all(isinstance(value, str) for value in table.values()):
         raise BadInput(f'{file}: [data_roots] takes lines like coco = "DIR" and parent = "DIR"; correct it.')
     folders = {name.lower(): _absolute(value, file.parent) for name, value in table.items()}

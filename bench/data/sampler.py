@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -81,3 +82,18 @@ class DrawSampler:
                 step, images = epoch * self.steps + number, order[number * self.batch_size + places]
                 yield Share(step, images, draws=step * self.batch_size + places, places=places)
             epoch, within = epoch + 1, 0
+
+
+class Turns(DrawSampler):
+    """Whole batches in turns: of the steps from `start_step` on, every `turns`-th, beginning with the `turn`-th.
+
+    Ranks that compute whole batches compute what one process does, to the bit.
+    """
+
+    def __init__(self, length: int, batch_size: int, seed: int, start_step: int, turn: int, turns: int) -> None:
+        super().__init__(length, batch_size, seed, start_step=start_step)
+        self.turn, self.turns = turn, turns
+
+    def shares(self) -> Iterator[Share]:
+        """Yield the batches of this rank's turns in arrays."""
+        yield from islice(super().shares(), self.turn, None, self.turns)

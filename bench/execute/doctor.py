@@ -50,7 +50,8 @@ def diagnose(data_root: Sequence[str] = ()) -> int:
     print(f"disk         {free:.0f} GiB free here; a full grid wants about 1 a run")
     for dataset, place, source in resolve_roots(data_root).sources():
         if place is None:
-            print(f"data         {dataset}: not found; give --data-root {dataset}=DIR (not needed with --smoke)")
+            why = f" ({source})" if source else ""
+            print(f"data         {dataset}: not found{why}; give --data-root {dataset}=DIR (not needed with --smoke)")
         else:
             print(f"data         {dataset}: {place} (from {source})")
     return missing

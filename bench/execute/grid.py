@@ -8,17 +8,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from bench.config.recipe import Recipe
+from bench.config.recipe import Recipe, epoch_file
 from bench.config.tasks import Task
 from bench.data.packs.manifest import PackUse, StoredPack, evaluation_packs, find_packs, training_pack
 from bench.data.roots import Roots, resolve_roots
-from bench.data.sets import check_pretraining, fingerprint
+from bench.data.sets import check_distinct, check_pretraining, fingerprint
+from bench.data.sets.coco import check_objects
 from bench.errors import BadInput
 from bench.execute.request import Request
 from bench.execute.resolve import Resolved, resolve
 from bench.execute.stage_file import make_folder, read_done
 from bench.plan import Planner, Stage
 
+OBJECTS = "objects"  # what a pretraining reads besides images: COCO's annotations
+RENDERED_LATER = (
+    "a smoke run renders its scenes when it starts; the fingerprints at the end of the folders' names then are others"
+)
 State = Literal["recorded", "done", "to do", "not needed"]
 
 
@@ -29,10 +34,11 @@ class Grid:
     stages: list[Stage]
     states: dict[str, State]
     roots: dict[str, str]  # data set -> folder, for those that are there
-    problems: dict[str, BadInput]  # data set -> why it cannot be read
+    problems: dict[str, BadInput]  # data set, or OBJECTS -> why it cannot be read
     work_dir: Path
     results_dir: Path
-    notes: list[str] = field(default_factory=list)  # on packs that lie there and are not used
+    notes: list[str] = field(default_factory=list)  # on packs that lie there and are not used, on what is rendered
+    to_render: frozenset[str] = frozenset()  # data sets that a smoke run makes when it starts
 
     def to_do(self) -> list[Stage]:
         """The stages that must run, in order."""
@@ -43,10 +49,7 @@ class Grid:
         lines: list[str] = []
         for stage in self.stages:
             needs = [f"{role}: {parent.title}" for role, parent in stage.parents.items()]
-            needs += [
-                f"data: {name}" + (" (missing)" if name in self.problems else "") + _packed(stage, name)
-                for name in stage.data
-            ]
+            needs += [f"data: {name}" + self._absent(name) + _packed(stage, name) for name in stage.data]
             made = str(self.work_dir / stage.folder)
             if stage.is_task:
                 made = str(self.results_dir / "records" / stage.record_name)
@@ -62,6 +65,12 @@ class Grid:
         lines.append(f"{len(self.stages)} stages: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
         lines += [f"missing: {problem}" for problem in self.problems.values()]
         return lines + [f"note: {note}" for note in self.notes]
+
+    def _absent(self, name: str) -> str:
+        """What is said of a data set that is not there."""
+        if name in self.to_render:
+            return " (rendered when it starts)"
+        return " (missing)" if name in self.problems else ""
 
 
 def _packed(stage: Stage, dataset: str) -> str:
@@ -82,8 +91,11 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
         make_folder(request.work_dir, "--work-dir")
         if configs.tasks:
             make_folder(records, "--results-dir")
-    data = find_data(_data_sets(configs), _roots(request, act), request.work_dir / "data.json" if act else None)
+    names = _data_sets(configs)
+    check_distinct(names)
+    data = find_data(names, _roots(request, act), request.work_dir / "data.json" if act else None)
     packs = Packs(data.roots, data.fingerprints)
+    to_render = _to_render(request, data) if not act else frozenset()
     planner = Planner(data.fingerprints.__getitem__, configs.by_name, packs)
     stages = planner.grid(configs.recipes, configs.tasks, list(dict.fromkeys(request.seeds)))
     grid = Grid(
@@ -97,8 +109,10 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
         problems=data.problems,
         work_dir=request.work_dir,
         results_dir=request.results,
-        notes=packs.notes,
+        notes=packs.notes + ([RENDERED_LATER] if to_render else []),
+        to_render=to_render,
     )
+    _check_starts(grid)
     _check_data(grid, act)
     return grid
 
@@ -157,13 +171,27 @@ def _data_sets(configs: Resolved) -> list[str]:
         names: dict[str, str] = {}  # recipe -> data set; a circle of inits ends here, and is refused while planning
         while recipe.name not in names:
             names[recipe.name] = recipe.dataset
-            if recipe.init is not None and recipe.init.recipe is not None:
-                recipe = configs.by_name[recipe.init.recipe]
+            if recipe.parent is not None:
+                recipe = configs.by_name[recipe.parent]
         return list(names.values())
 
     first, *others = map(lineage, configs.recipes)
     names = [*first, *(task.dataset for task in configs.tasks), *(name for each in others for name in each)]
     return [name for name in dict.fromkeys(names) if name != "none"]
+
+
+def _check_starts(grid: Grid) -> None:
+    """Refuse a pretraining whose parent is trained and did not keep the checkpoint to start from."""
+    for stage in grid.to_do():
+        parent, init = stage.parents.get("init"), stage.recipe.init
+        if stage.kind != "pretrain" or parent is None or init is None or init.epoch is None:
+            continue
+        folder = grid.work_dir / parent.folder
+        if grid.states[parent.fingerprint] == "done" and not (folder / epoch_file(init.epoch)).is_file():
+            raise BadInput(
+                f"{stage.recipe.name} starts from epoch {init.epoch} of {parent.recipe.name}, which is trained and "
+                f"kept no checkpoint of it; remove {folder}, so that it is trained again and keeps that one."
+            )
 
 
 def _check_data(grid: Grid, act: bool) -> None:
@@ -175,10 +203,21 @@ def _check_data(grid: Grid, act: bool) -> None:
                     check_pretraining(dataset, Path(grid.roots[dataset]))
             except BadInput as problem:
                 grid.problems[dataset] = problem
+        if _reads_objects(stage):
+            root = grid.roots.get(stage.recipe.dataset)
+            try:
+                check_objects(stage.recipe.dataset, Path(root) if root else None, "train")
+            except BadInput as problem:
+                grid.problems[OBJECTS] = problem
     for stage in grid.to_do() if act else ():
-        for dataset in stage.data:
+        for dataset in [*stage.data, *([OBJECTS] if _reads_objects(stage) else [])]:
             if dataset in grid.problems:
                 raise grid.problems[dataset]
+
+
+def _reads_objects(stage: Stage) -> bool:
+    """Whether a stage's objective learns from annotated objects."""
+    return stage.kind == "pretrain" and stage.recipe.objective.get("masks") == "objects"
 
 
 def _roots(request: Request, act: bool) -> Roots:
@@ -192,6 +231,18 @@ def _roots(request: Request, act: bool) -> Roots:
             render(rendered)
         words = [str(rendered)]
     return resolve_roots(words)
+
+
+def _to_render(request: Request, data: Data) -> frozenset[str]:
+    """The data sets that are not there because a smoke run has not rendered them yet; they are no problem any more."""
+    if not request.smoke or request.data_root or not data.problems:
+        return frozenset()
+    from bench.synthetic.render import rendered_names
+
+    found = frozenset(data.problems).intersection(rendered_names())
+    for name in found:
+        del data.problems[name]
+    return found
 
 
 class Packs:

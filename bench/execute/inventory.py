@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.config.config_files import config_files, find, mmseg_config, read
-from bench.config.load import load_recipe, load_task, nest, parse_assignments, route
+from bench.config.load import load_recipe, load_task, nest, parse_assignments, route, with_search
 from bench.config.objective_settings import Setting, settings_of
 from bench.config.objective_source import GROUP, classes_of, objectives
 from bench.config.recipe import Profile
 from bench.errors import BadInput, nearest
+from bench.execute.resolve import PARENT
 from bench.plugins import entries
 
 
@@ -35,14 +36,18 @@ def _objective(name: str) -> str:
 def resolved(name: str, profile: Profile, assignments: Sequence[str]) -> tuple[str, dict[str, Any]]:
     """Return (docstring, values) of a config by name or path, under a profile and --set values."""
     pretrain, downstream = config_files("pretrain_configs"), config_files("downstream_configs")
-    values = parse_assignments(assignments)
+    values = {
+        f"init.settings.{key.removeprefix(PARENT)}" if key.startswith(PARENT) else key: value
+        for key, value in parse_assignments(assignments).items()
+    }
     is_path = Path(name).suffix == ".py" and Path(name).is_file()
     if name in pretrain or (is_path and "objective" in read(Path(name))[0]):
         extra = route(values)[0] if any("pretrain." in key for key in values) else nest(values)
         return read(find("pretrain_configs", name))[1], load_recipe(name, profile, extra).model_dump(mode="json")
     if name in downstream or is_path or mmseg_config(name) is not None:
         extra = route(values)[1] if any("downstream." in key for key in values) else nest(values)
-        return read(find("downstream_configs", name))[1], load_task(name, profile, extra).model_dump(mode="json")
+        task = with_search(load_task(name, profile, extra), values)
+        return read(find("downstream_configs", name))[1], task.model_dump(mode="json")
     known = [*pretrain, *downstream, *objectives(), *entries(GROUP)]
     raise BadInput(f"No config or objective {name!r}{nearest(name, known) or '; bench list shows them.'}")
 

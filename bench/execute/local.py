@@ -45,7 +45,18 @@ def run_grid(
     Raises StageFailed (or BadInput, if only bad input was met) at the end, Interrupted on Ctrl-C or SIGTERM, and
     MoreToDo when the time was over before all was done.
     """
-    started_with(os.environ)  # an allocator that cannot be had is said before anything runs
+    to_do, folders = prepare(grid, unreadable)
+    with _starter(to_do) as start:
+        failed = _walk(to_do, folders, gpus, until, start)
+    report(to_do, failed)
+
+
+def prepare(grid: Grid, unreadable: Literal["fail", "skip"]) -> tuple[list[Stage], dict[str, Path]]:
+    """Say what is recorded, write the files of the stages that are to do, and return these and {fingerprint: folder}.
+
+    Raises BadInput for an allocator that cannot be had, before anything runs.
+    """
+    started_with(os.environ)
     to_do = grid.to_do()
     for stage in grid.stages:
         if grid.states[stage.fingerprint] == "recorded":
@@ -54,8 +65,11 @@ def run_grid(
         stage.fingerprint: write_stage(stage, grid.work_dir, grid.roots, grid.results_dir, unreadable)
         for stage in to_do
     }
-    with _starter(to_do) as start:
-        failed = _walk(to_do, folders, gpus, until, start)
+    return to_do, folders
+
+
+def report(to_do: Sequence[Stage], failed: Mapping[str, int]) -> None:
+    """Raise StageFailed (or BadInput, if only bad input was met) if a stage failed; `failed` has exit codes."""
     if failed:
         names = ", ".join(f"{stage.title}" for stage in to_do if stage.fingerprint in failed)
         message = f"{len(failed)} of {len(to_do)} stages did not finish: {names}."

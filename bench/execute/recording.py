@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import resource
 import shlex
 import sys
@@ -11,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.config.config_files import find
 from bench.config.load import load_recipe, load_task, parse_assignments
 from bench.config.recipe import Recipe
 from bench.config.tasks import KINDS, Task
@@ -35,13 +37,33 @@ def history_of(stage: StageFile, work_dir: Path) -> dict[str, Done]:
     return trained | {"convert": finished(trunk)}
 
 
-def record_of(stage: StageFile, done: Done, history: Mapping[str, Done]) -> Record:
+def earlier_precisions(stage: StageFile, work_dir: Path) -> dict[str, str]:
+    """Return {"pretrain coco-s0": "bf16"} of the pretrainings that the one of a task's trunk continues, if it does.
+
+    Those whose folders have been deleted since, or that kept no precision, are left out.
+    """
+    precisions: dict[str, str] = {}
+    with contextlib.suppress(BadInput):  # of a folder that is no longer there, or not finished
+        trunk = read_stage(work_dir / stage.inputs["convert"])
+        each = read_stage(work_dir / trunk.inputs["pretrain"])
+        while "init" in each.inputs:
+            folder = work_dir / each.inputs["init"]
+            each = read_stage(folder)
+            if (precision := finished(folder).precision) is not None:
+                precisions[each.title] = precision
+    return precisions
+
+
+def record_of(
+    stage: StageFile, done: Done, history: Mapping[str, Done], earlier: Mapping[str, str] | None = None
+) -> Record:
     """Return the record of a task's result, with all that is needed to believe it.
 
     Args:
         stage: of a task.
         done: what it left.
         history: what the stages before it left, by kind (see `history_of`).
+        earlier: in what the pretrainings computed that its own continues (see `earlier_precisions`).
     """
     assert stage.task is not None
     assert stage.protocol is not None
@@ -52,8 +74,9 @@ def record_of(stage: StageFile, done: Done, history: Mapping[str, Done]) -> Reco
     # Paths would be of this machine; the fingerprints know the contents.
     for key in task.file_contents():
         downstream[key] = Path(downstream[key]).name
-    if upstream["init"] is not None and upstream["init"]["checkpoint"] is not None:
-        upstream["init"]["checkpoint"] = Path(upstream["init"]["checkpoint"]).name
+    for key in ("recipe", "checkpoint") if upstream["init"] is not None else ():
+        if upstream["init"][key] is not None:
+            upstream["init"][key] = Path(upstream["init"][key]).name
     return Record(
         pretrain=stage.recipe.name,
         pretrain_set=short_name(stage.recipe.dataset),
@@ -80,7 +103,11 @@ def record_of(stage: StageFile, done: Done, history: Mapping[str, Done]) -> Reco
             for kind, each in stages.items()
             for name, value in each.peak_memory_mib.items()
         },
-        precision={kind: each.precision for kind, each in stages.items() if each.precision is not None},
+        data_wait_share={
+            kind: each.data_wait_share for kind, each in stages.items() if each.data_wait_share is not None
+        },
+        precision={kind: each.precision for kind, each in stages.items() if each.precision is not None}
+        | dict(earlier or {}),
         weights=stage.inputs["convert"] + "/trunk.safetensors",
         command=command_of(stage.recipe, task, stage.seed),
         **environment(_gpus()),
@@ -88,8 +115,12 @@ def record_of(stage: StageFile, done: Done, history: Mapping[str, Done]) -> Reco
 
 
 def command_of(recipe: Recipe, task: Task, seed: int) -> str:
-    """Return the command that gives a result anew: its configs by name, and what was set otherwise than in them."""
-    pretrain, downstream = (Path(config.source).stem for config in (recipe, task))
+    """Return the command that gives a result anew: its configs, and what was set otherwise than in them.
+
+    Configs are given by name, and those that are not found by name by their path from the working directory.
+    """
+    pretrain = _word_of("pretrain_configs", Path(recipe.source))
+    downstream = _word_of("downstream_configs", Path(task.source))
     words = ["bench", "run", "--pretrain", pretrain, "--downstream", downstream, "--seeds", str(seed)]
     words += ["--profile", task.profile]
     changed: list[str] = []
@@ -99,6 +130,16 @@ def command_of(recipe: Recipe, task: Task, seed: int) -> str:
         shipped = recorded_settings(load_task(downstream, task.profile))
         changed += _changed("downstream", recorded_settings(task), shipped)
     return shlex.join([*words, *(["--set", *changed] if changed else [])])
+
+
+def _word_of(folder: str, file: Path) -> str:
+    """What names a config file on the command line."""
+    if not file.is_file():
+        return file.stem
+    with contextlib.suppress(BadInput):
+        if find(folder, file.stem).samefile(file):
+            return file.stem
+    return os.path.relpath(file)
 
 
 def _changed(key: str, value: Any, base: Any) -> list[str]:

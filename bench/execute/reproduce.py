@@ -16,6 +16,7 @@ from bench.execute import local
 from bench.execute.grid import Grid, plan_grid
 from bench.execute.local import LEAST_SECONDS, run_grid
 from bench.execute.request import Request
+from bench.execute.speed import FILE as SPEEDS
 from bench.execute.speed import (
     MOST_SECONDS,
     Speed,
@@ -26,11 +27,11 @@ from bench.execute.speed import (
     steps_of,
     task_seconds,
     time_steps,
+    time_tasks,
 )
+from bench.execute.words import duration
 from bench.plan import Stage
 from bench.train.metrics_log import read_metrics
-
-UNKNOWN = "unknown before the first step"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Options:
     results_dir: Path | None = None
     minutes: float | None = None  # of this sitting
     timing: bool = False  # whether a few steps are timed where nothing is known
+    assignments: Sequence[str] = ()  # as --set of bench run, after the study's own
 
 
 @dataclass
@@ -116,15 +118,16 @@ class StudyPlan:
         """Return the plan for people: each run, what is done of it, how long it takes, and the sum."""
         lines = [f"{self.name}: {self.summary}"]
         width = max(len(run.pretrain.label) for run in self.runs)
-        total, unknown, evaluations = 0.0, 0, 0
+        total, unknown, lost, evaluations = 0.0, 0, 0, 0
         for number, run in enumerate(self.runs, 1):
             left, recipe = run.tasks_left(), run.pretrain.recipe
             words = f"{recipe.epochs} epochs in batches of {recipe.batch_size}"
             seconds = run.seconds()
             if run.trains:
-                words += f": {UNKNOWN}" if seconds is None else f": about {duration(seconds)}"
+                words += f": about {duration(seconds)}" if seconds is not None else ": unknown" if run.speed else ""
                 words += f" ({run.speed})" if run.speed is not None else ""
             unknown += seconds is None
+            lost += run.images_left() is None
             total += seconds or 0.0
             if left:
                 took = task_seconds(run.grid.work_dir, left)
@@ -137,9 +140,14 @@ class StudyPlan:
         parts.append(
             f"about {duration(total)} left" if total else "nothing timed yet" if unknown or evaluations else ""
         )
-        parts.append(f"without {unknown} pretrainings whose time is {UNKNOWN}" if unknown else "")
+        parts.append(f"without {unknown} pretrainings that were not timed yet" if unknown else "")
         parts.append(f"without the evaluations of {evaluations} runs, which were not timed yet" if evaluations else "")
         lines.append("; ".join(part for part in parts if part))
+        if unknown > lost and not self.options.timing:
+            lines.append(
+                f"--time times a few steps of each kind of pretraining, at most {MOST_SECONDS:.0f} s each, and keeps "
+                f"that in {self.options.work_dir / SPEEDS}."
+            )
         problems = dict.fromkeys(str(problem) for grid in self.grids for problem in grid.problems.values())
         return lines + [f"missing: {problem}" for problem in problems]
 
@@ -165,7 +173,7 @@ def plan_study(name: str, options: Options, *, act: bool) -> StudyPlan:
                 seeds=(seed,),
                 profile=options.profile,
                 smoke=options.profile == "smoke",
-                assignments=(*study.set, *part.set) if options.profile == "full" else (),
+                assignments=(*((*study.set, *part.set) if options.profile == "full" else ()), *options.assignments),
                 sweep=part.sweep,
                 data_root=options.data_root,
                 work_dir=options.work_dir,
@@ -177,8 +185,18 @@ def plan_study(name: str, options: Options, *, act: bool) -> StudyPlan:
         run.speed = known(run.pretrain.recipe, options.work_dir, options.gpus)
         if run.speed is None or run.speed.images_per_second is None:
             run.speed = logged(run.folder) or run.speed
+    _share(runs)
     until = None if options.minutes is None else began + 60 * options.minutes
     return StudyPlan(name, study.summary, options, grids, runs, until)
+
+
+def _share(runs: Sequence[Run]) -> None:
+    """Give runs of which nothing is known the rate that another, as fast by its settings, logged."""
+    rates = {key_of(run.pretrain.recipe): run for run in runs if run.speed and run.speed.images_per_second is not None}
+    for run in runs:
+        like = rates.get(key_of(run.pretrain.recipe))
+        if like is not None and like.speed is not None and (run.speed is None or run.speed.images_per_second is None):
+            run.speed = Speed(like.speed.images_per_second, f"as {like.pretrain.label}")
 
 
 def _parts(name: str, study: Study, options: Options) -> list[Part]:
@@ -208,7 +226,7 @@ def run_study(plan: StudyPlan) -> None:
     done, and Interrupted on Ctrl-C.
     """
     if plan.options.timing:
-        _time(plan)
+        time_unknown(plan)
     print("\n".join(plan.lines()), flush=True)
     failures: list[Exception] = []
     for grid in plan.grids:
@@ -227,8 +245,8 @@ def run_study(plan: StudyPlan) -> None:
         raise kind(" ".join(str(error) for error in failures))
 
 
-def _time(plan: StudyPlan) -> None:
-    """Time a few steps of each kind of pretraining that is to be trained and that nothing is known of.
+def time_unknown(plan: StudyPlan) -> None:
+    """Time parts of each kind of pretraining that is to be trained and that nothing is known of, then of evaluations.
 
     Of a sitting, at most a third is spent on it.
     """
@@ -245,16 +263,8 @@ def _time(plan: StudyPlan) -> None:
             print(f"timing {run.pretrain.label}", flush=True)
             timed[key] = time_steps(run.pretrain, run.grid, plan.options.gpus, seconds)
         run.speed = timed[key]
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people say it: `40 s`, `12 min`, `2 h 10 min`, `3 d 4 h`."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {minutes} min"
-    return f"{hours // 24} d {hours % 24} h"
+    tasks = [task for run in plan.runs for task in run.tasks_left()]
+    roots = {name: root for grid in plan.grids for name, root in grid.roots.items()}
+    if tasks and (seconds := min(MOST_SECONDS, stop - local.clock())) >= LEAST_SECONDS:
+        print("timing evaluations", flush=True)
+        time_tasks([task for task in tasks if set(task.data) <= set(roots)], roots, plan.options.work_dir, seconds)

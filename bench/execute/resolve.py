@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import ast
-import re
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -19,8 +17,9 @@ from bench.config.load import (
     route,
     schema_keys,
     task_classes,
+    with_search,
 )
-from bench.config.recipe import Profile, Recipe
+from bench.config.recipe import Profile, Recipe, in_brackets
 from bench.config.tasks import Task
 from bench.errors import BadInput
 from bench.execute.request import Request
@@ -34,6 +33,12 @@ class Resolved(NamedTuple):
     by_name: dict[str, Recipe]  # the recipes, and those that an `init` names
 
 
+NETWORK = frozenset({"arch", "stem"})  # what two recipes have in common of which one continues the other
+# What --set gives to a recipe that is only there for another to start from: its network, and how it is run.
+FOLLOWED = NETWORK | {"workers", "checkpoint"}
+PARENT = "parent."
+
+
 def resolve(request: Request) -> Resolved:
     """Return the recipes and tasks of a request, each once.
 
@@ -45,36 +50,93 @@ def resolve(request: Request) -> Resolved:
         raise BadInput("A seed must be 0 or more; correct --seeds.")
     profile: Profile = "smoke" if request.smoke else request.profile
     names, task_names = dict.fromkeys(request.pretrain), dict.fromkeys(request.downstream)
-    upstream, downstream = route(parse_assignments(request.assignments), task_classes(task_names, profile))
+    assigned = parse_assignments(request.assignments)
+    for_parents = nest({key.removeprefix(PARENT): value for key, value in assigned.items() if key.startswith(PARENT)})
+    own = {key: value for key, value in assigned.items() if not key.startswith(PARENT)}
+    upstream, downstream = route(own, task_classes(task_names, profile))
     cells = combinations(request.sweep)
     _refuse_both(cells, upstream)
-    recipes = []
+    epochs = {name: recipe_values(name, profile).get("epochs") for name in names}
+    recipes, continued = [], False
     for name in names:
-        values = upstream
-        if len(request.pretrain) > 1 and upstream and recipe_values(name, profile).get("epochs") == 0:
-            # One that trains nothing, beside others that do, takes the network's settings alone. Otherwise
-            # `random_init` could not be a control in a grid whose schedule is set for all the others.
-            values = {key: value for key, value in upstream.items() if key in {"arch", "stem"}}
-        recipes += [in_cell(name, profile, values, cell) for cell in cells]
-    tasks = load_tasks(task_names, profile, downstream)
+        values, own_cells = upstream, cells
+        if epochs[name] == 0 and len(names) > 1:
+            # One that trains nothing, beside others that do, takes the network's settings and the precision
+            # alone. Otherwise `random_init` could not be a control in a grid whose schedule is set, or swept, for all.
+            values = {key: value for key, value in upstream.items() if key in NETWORK | {"precision"}}
+            if any(epochs.values()):
+                own_cells = _unique([{key: cell[key] for key in cell if key in NETWORK} for cell in cells])
+        for cell in own_cells:
+            recipe = in_cell(name, profile, values, cell)
+            if recipe.parent is not None:
+                continued = True
+                laid_over = overlay({key: cell[key] for key in cell if key in NETWORK}, for_parents)
+                recipe = _with_parent_settings(recipe, laid_over)
+            recipes.append(recipe)
+    if for_parents and not continued:
+        key = next(key for key in assigned if key.startswith(PARENT))
+        raise BadInput(
+            f"--set {key} is for the recipe that a pretraining starts from, and none of this run starts from another; "
+            f"say pretrain.{key.removeprefix(PARENT)}, or leave it out."
+        )
+    tasks = [with_search(task, assigned) for task in load_tasks(task_names, profile, downstream)]
 
-    def parent(name: str) -> Recipe:
-        """A parent that is itself asked for is that same recipe; --set reaches no other, --sweep no parent at all."""
-        return load_recipe(name, profile, upstream if name in names else None)
+    def parent(name: str, settings: Mapping[str, Any] | None = None) -> Recipe:
+        """One that is itself asked for is that same recipe; of --set any other gets FOLLOWED, of --sweep NETWORK."""
+        reaching = upstream if name in names else {key: upstream[key] for key in upstream if key in FOLLOWED}
+        if not settings:
+            return load_recipe(name, profile, reaching)
+        recipe = load_recipe(name, profile, reaching, settings, f"init.settings (--set {PARENT}KEY)")
+        return recipe.model_copy(update={"name": recipe.name + in_brackets(settings)})
 
-    return Resolved(recipes, tasks, with_parents(recipes, parent))
+    return _keeping(Resolved(recipes, tasks, with_parents(recipes, parent)))
 
 
-def with_parents(recipes: Sequence[Recipe], load: Callable[[str], Recipe]) -> dict[str, Recipe]:
-    """Return recipes by name, with those that their `init` names, and that these name, loaded by `load(name)`."""
+def _unique(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [cell for number, cell in enumerate(cells) if cell not in cells[:number]]
+
+
+def _with_parent_settings(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
+    """The recipe with values laid over those that its `init` has for its parent."""
+    assert recipe.init is not None
+    merged = overlay(recipe.init.settings, settings)
+    return recipe.model_copy(update={"init": recipe.init.model_copy(update={"settings": merged})})
+
+
+def with_parents(recipes: Sequence[Recipe], load: Callable[..., Recipe]) -> dict[str, Recipe]:
+    """Return recipes by name, with those that their `init` names, and that these name.
+
+    They are loaded by `load(name)`, or by `load(name, settings)` where `init.settings` are laid over one.
+    """
     by_name = {recipe.name: recipe for recipe in recipes}
     waiting = list(recipes)
     while waiting:
-        init = waiting.pop().init
-        if init is not None and init.recipe is not None and init.recipe not in by_name:
-            by_name[init.recipe] = load(init.recipe)
-            waiting.append(by_name[init.recipe])
+        recipe = waiting.pop()
+        if recipe.init is not None and recipe.parent is not None and recipe.parent not in by_name:
+            settings = recipe.init.settings
+            name = recipe.parent.removesuffix(in_brackets(settings))
+            by_name[recipe.parent] = load(name, settings) if settings else load(name)
+            waiting.append(by_name[recipe.parent])
     return by_name
+
+
+def _keeping(configs: Resolved) -> Resolved:
+    """The configs with what each parent must keep besides what it says: the epochs that others start from."""
+    wanted: dict[str, set[int]] = {}
+    for recipe in configs.by_name.values():
+        if recipe.init is not None and recipe.parent is not None and recipe.init.epoch is not None:
+            wanted.setdefault(recipe.parent, set()).add(recipe.init.epoch)
+    kept: dict[int, Recipe] = {}
+    for name, epochs in wanted.items():
+        parent = configs.by_name[name]
+        if missing := [each for each in sorted(epochs) if not parent.checkpoint.keeps(each, parent.epochs)]:
+            keeping = parent.checkpoint.model_copy(update={"keep_epochs": (*parent.checkpoint.keep_epochs, *missing)})
+            kept[id(parent)] = parent.model_copy(update={"checkpoint": keeping})
+    return Resolved(
+        [kept.get(id(recipe), recipe) for recipe in configs.recipes],
+        configs.tasks,
+        {name: kept.get(id(recipe), recipe) for name, recipe in configs.by_name.items()},
+    )
 
 
 def combinations(sweeps: Sequence[str]) -> list[dict[str, Any]]:
@@ -131,15 +193,8 @@ def in_cell(name: str, profile: Profile, extra: dict[str, Any], cell: dict[str, 
 
     `imagenet_simclr[temperature=0.07]`: of a dotted key the last part, or all of it where two end alike.
     """
-    recipe = load_recipe(name, profile, overlay(extra, nest(cell)))
-    if not cell:
-        return recipe
-    ends = Counter(key.rpartition(".")[2] for key in cell)
-    words = []
-    for key, value in cell.items():
-        end = key.rpartition(".")[2]
-        text = value if isinstance(value, str) else repr(value)
-        if not re.fullmatch(r"[^\s/\\][^/\\]*", text):
-            raise BadInput(f"--sweep {key}={text} cannot be part of a name, which is a file's; use --set.")
-        words.append(f"{end if ends[end] == 1 else key}={text.replace(' ', '')}")
-    return recipe.model_copy(update={"name": f"{recipe.name}[{','.join(words)}]"})
+    recipe = load_recipe(name, profile, extra, nest(cell))
+    # The word `none`, where that is the value of a setting of the objective.
+    words = {f"objective.{key}": value for key, value in recipe.objective.items() if value == "none"}
+    cell = {key: words.get(key, value) if value is None else value for key, value in cell.items()}
+    return recipe.model_copy(update={"name": recipe.name + in_brackets(cell)}) if cell else recipe

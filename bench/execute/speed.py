@@ -1,34 +1,32 @@
-"""How long a pretraining will take: from a few steps of it, timed on this machine, or not said at all.
+"""How long a pretraining will take: from parts of its steps, timed on this machine, or not said at all.
 
-What was timed is kept in `speeds.json` of the work folder, by machine, so that a second plan needn't time again.
+The timing is that of `bench plan --estimate` (`probe`). What was timed is kept in the work folder, by machine, so that
+a second plan needn't time again: speeds in `speeds.json`, and what `probe` found in a file of its own.
 """
 
 from __future__ import annotations
 
 import json
-import math
-import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from bench.config.recipe import CheckpointSettings, DiagnosticsSettings, Recipe, ScheduleSettings
+from bench.config.recipe import Recipe
 from bench.data.sets import pretraining_index
 from bench.errors import BadInput, Interrupted
-from bench.execute import local
+from bench.execute import likeness
 from bench.execute.grid import Grid
-from bench.execute.local import OVER, run_folder
-from bench.execute.stage_file import write_stage
+from bench.execute.machine import this_machine
+from bench.execute.probe import FILE as TIMED
+from bench.execute.probe import SECONDS, kept, probe
 from bench.files import read_json, write_text
 from bench.plan import Stage, digest, hashed_settings
 from bench.record import environment
 from bench.train.metrics_log import read_metrics
 
 FILE = "speeds.json"  # {machine: {key of a recipe: fields of its Speed}}
-STEPS = 30  # that are timed
-EVERY = 5  # steps a reading
-MOST_SECONDS = 90.0  # for all of it, the start included
+MOST_SECONDS = SECONDS  # for all of it, the start included
 # Settings that hardly change how fast a step is. The objectives of a study differ in a head or two.
 _LEFT_OUT = frozenset({"objective", "epochs", "optimizer", "schedule", "init", "subset"})
 
@@ -60,11 +58,18 @@ def steps_of(recipe: Recipe, length: int) -> int:
     return max(1, length // recipe.batch_size)
 
 
-def machine(gpus: int) -> str:
-    """Return what tells this machine from others that may hold the same work folder."""
+def on_gpu() -> bool:
+    """Return whether stages compute on a GPU here."""
     import torch
 
-    if torch.cuda.is_available():
+    return torch.cuda.is_available()
+
+
+def machine(gpus: int) -> str:
+    """Return what tells this machine from others that may hold the same work folder."""
+    if on_gpu():
+        import torch
+
         return f"{torch.cuda.get_device_name(0)} × {gpus}"
     hardware = environment()["hardware"]
     return f"{hardware.cpu}, {hardware.cores} cores × {gpus}"
@@ -93,58 +98,65 @@ def _rates(folder: Path) -> list[float]:
 
 
 def time_steps(stage: Stage, grid: Grid, gpus: int, most_seconds: float = MOST_SECONDS) -> Speed:
-    """Train STEPS steps of a pretraining in a process of its own, and return how fast they were.
+    """Time the parts of a pretraining's steps, as `bench plan --estimate` does, and return how fast they are.
 
-    They are read, augmented and trained as the run will, in a folder that is removed. Without a number when
-    `most_seconds` do not suffice for two readings, or when it fails; the run itself then says why.
+    Without a number when `most_seconds` do not suffice, or when it fails; the run itself then says why.
     Raises Interrupted on Ctrl-C.
     """
-    recipe, length = stage.recipe, length_of(stage, grid.roots)
-    if length is None:
+    recipe = stage.recipe
+    if length_of(stage, grid.roots) is None:
         return Speed(None, f"the data of {recipe.name} were not found")
-    timed = recipe.model_copy(
-        update={
-            "epochs": math.ceil(STEPS / steps_of(recipe, length)),
-            "subset": min(length, STEPS * recipe.batch_size),
-            "schedule": ScheduleSettings(name="constant"),
-            "init": None,
-            "log_every": EVERY,
-            "diagnostics": DiagnosticsSettings(images=0),
-            "checkpoint": CheckpointSettings(every_steps=10**9),
-        }
-    )
-    label, fingerprint = f"timing-{recipe.name}", digest(["timing", stage.fingerprint])
-    timing = replace(stage, label=label, config=timed, recipe=timed, fingerprint=fingerprint, parents={})
-    place = grid.work_dir / "timing"
-    folder = write_stage(timing, place, grid.roots, grid.results_dir, "fail")
+    here = this_machine()
+    key = likeness.key_of(stage, here)
     try:
-        code = run_folder(folder, gpus, local.clock() + most_seconds)
-        if code == Interrupted.exit_code:
-            raise Interrupted(f"Timing {recipe.name} was interrupted; nothing had begun.")
-        if code not in {0, OVER}:
-            return Speed(None, f"a few steps of {recipe.name} failed here")
-        values = _rates(folder)
-    finally:
-        shutil.rmtree(place, ignore_errors=True)
-    if len(values) < 2:
-        speed = Speed(None, f"{2 * EVERY} steps of {recipe.name} took more than {most_seconds:.0f} s here")
-    else:
-        settled = values[len(values) // 3 or 1 :]  # the first steps compile and warm up
-        steps = len(settled) * EVERY
-        speed = Speed(round(median(settled), 1), f"from {steps} steps of {recipe.name} timed here")
+        found = probe({key: stage}, grid.roots, here, grid.work_dir, most_seconds)[key]
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"Timing {recipe.name} was interrupted; nothing had begun.") from error
+    if isinstance(found, str):
+        return Speed(None, f"{recipe.name} was {found}")
+    steps = found.phases[0]
+    seconds = steps.seconds(here.cores).middle / steps.count / (gpus if here.gpus else 1)
+    speed = Speed(round(recipe.batch_size / seconds, 1), f"from parts of the steps of {recipe.name} timed here")
     stored = read_json(grid.work_dir / FILE)
     stored.setdefault(machine(gpus), {})[key_of(recipe)] = asdict(speed)
     write_text(grid.work_dir / FILE, json.dumps(stored, indent=1) + "\n")
     return speed
 
 
+def time_tasks(stages: Sequence[Stage], roots: Mapping[str, str], work_dir: Path, most_seconds: float) -> None:
+    """Time the parts of evaluations of which nothing is known, for `task_seconds`; their data must be there."""
+    here = this_machine()
+    known = kept(work_dir, here)
+    unknown = {key: stage for stage in reversed(stages) if (key := likeness.key_of(stage, here)) not in known}
+    probe(unknown, roots, here, work_dir, most_seconds)
+
+
 def task_seconds(work_dir: Path, stages: Sequence[Stage]) -> float | None:
-    """Return how long tasks of these names took before in this work folder, in sum; None where one never ran."""
-    total = 0.0
+    """Return how long tasks of these names took before in this work folder, in sum, or will take by what was timed.
+
+    None where neither is known of one.
+    """
+    total, timed = 0.0, _timed(work_dir)
     for stage in stages:
         done = map(read_json, work_dir.glob(f"{stage.kind}/*--{stage.config.name}-s*/done.json"))
         took = [float(one["wall_seconds"]) for one in done if "wall_seconds" in one]
+        if not took and (seconds := timed(stage)) is not None:
+            took.append(seconds)
         if not took:
             return None
         total += median(took)
     return total
+
+
+def _timed(work_dir: Path) -> Callable[[Stage], float | None]:
+    """Return what says how long a stage takes by the parts of it that were timed here before; None if none were."""
+    if not (work_dir / TIMED).is_file():
+        return lambda _stage: None
+    here = this_machine()
+    known = kept(work_dir, here)
+
+    def seconds(stage: Stage) -> float | None:
+        costs = known.get(likeness.key_of(stage, here))
+        return None if costs is None else costs.seconds(here.cores).middle
+
+    return seconds

@@ -13,17 +13,19 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench import allocator
+from bench.config.kind_facts import file_of
 from bench.config.kinds import StageKind
 from bench.config.recipe import Recipe
-from bench.config.tasks import Task
+from bench.config.tasks import KINDS, Task
 from bench.errors import BadInput, Interrupted, StageFailed, one_line
-from bench.execute.recording import history_of, peak_memory_mib, record_of
+from bench.execute.recording import earlier_precisions, history_of, peak_memory_mib, record_of
+from bench.execute.sources import check_unchanged
 from bench.execute.stage_file import (
     Done,
     StageFile,
@@ -36,9 +38,11 @@ from bench.execute.stage_file import (
 )
 from bench.execute.stage_log import logged
 from bench.files import write_text
+from bench.machine import cores
 from bench.record import read_file as read_record
 from bench.record import write as write_record
 from bench.stages.job import Job
+from bench.waiting import total_share
 
 RECORD = "record.json"  # in a stage's folder: a copy of what went to the results
 
@@ -65,6 +69,7 @@ def run_stage(folder: Path, gpus: int = 1, wait: bool = True) -> None:
             return
         with logged(folder, stage.title):
             if gpus > 1 and stage.stage_kind.several_gpus:
+                check_unchanged(stage.sources, stage.recipe, stage.task)
                 settled(stage, folder)
                 _torchrun(folder, stage, gpus)
             else:
@@ -93,6 +98,7 @@ def _recorded(folder: Path, stage: StageFile) -> bool:
 def _run(folder: Path, stage: StageFile) -> None:
     """Run the stage's code; rank 0 marks it as done and writes the record."""
     allocator.check()
+    check_unchanged(stage.sources, stage.recipe, stage.task)
     work_dir = folder.parent.parent
     inputs = {role: work_dir / name for role, name in stage.inputs.items()}
     for place in inputs.values():
@@ -118,16 +124,18 @@ def _run(folder: Path, stage: StageFile) -> None:
         metrics = _function(stage.stage_kind)(job)
         if int(os.environ.get("RANK", "0")) != 0:
             return
+        _check_results(folder, stage, metrics)
         done = Done(
             fingerprint=stage.fingerprint,
             metrics=json.loads(json.dumps(metrics)),  # as the file will give them back: tuples are lists
             precision=_computed_in(stage.stage_kind, config),
             wall_seconds=round(time.monotonic() - started, 3),
             peak_memory_mib=peak_memory_mib(),
+            data_wait_share=total_share(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         if stage.task is not None:
-            record = record_of(stage, done, history_of(stage, work_dir))
+            record = record_of(stage, done, history_of(stage, work_dir), earlier_precisions(stage, work_dir))
     if record is not None:
         write_record(record, Path(stage.results_dir) / "records")
         write_text(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")
@@ -141,10 +149,27 @@ def _reported(folder: Path, stage: StageFile) -> Iterator[None]:
         yield
     except (BadInput, StageFailed, Interrupted, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a stage ends by returning
         report = folder / "error.log"
         write_text(report, traceback.format_exc() + "\n")
         raise StageFailed(f"{stage.title}: {one_line(error, kind=True)} (traceback: {report})") from error
+
+
+def _check_results(folder: Path, stage: StageFile, metrics: object) -> None:
+    """Raise StageFailed where a stage has not left what its kind declares: its files, and a number for each column.
+
+    Some of our own metrics depend on the objective: what a kind takes over from one of ours may be left out.
+    """
+    kind = stage.stage_kind
+    where = f"{stage.title}: {kind.__name__} in {file_of(kind)}"
+    if not isinstance(metrics, Mapping):
+        raise StageFailed(f"{where} returned {metrics!r}, but it should return {{metric: number}}.")
+    if issubclass(kind, Task):
+        optional = {name for ours in KINDS.values() if issubclass(kind, ours) for name in ours.metrics}
+        if lacking := [name for name in kind.metrics if name not in metrics and name not in optional]:
+            raise StageFailed(f"{where} declares the metric {lacking[0]} and did not return it.")
+    if lacking := [name for name in kind.outputs if not (folder / name).is_file()]:
+        raise StageFailed(f"{where} declares the output {lacking[0]} and did not write it into {folder}.")
 
 
 def _function(kind: type[StageKind]) -> Callable[[Job], dict[str, Any]]:
@@ -170,7 +195,7 @@ def _computed_in(kind: type[StageKind], config: Recipe | Task) -> str | None:
 
 
 def _torchrun(folder: Path, stage: StageFile, processes: int) -> None:
-    threads = max(1, (os.cpu_count() or 1) // processes)
+    threads = max(1, cores() // processes)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command += ["-m", "bench", "stage", str(folder)]
     environ = allocator.started_with(os.environ) | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}

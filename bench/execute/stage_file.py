@@ -5,6 +5,7 @@ Both files are written whole or not at all. Paths of parents are relative to the
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,7 @@ from bench.config.recipe import Frozen, Recipe
 from bench.config.tasks import AnyTask, stage_kind
 from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput, writing_to
+from bench.execute.sources import sources_of
 from bench.files import write_text
 from bench.plan import Stage, protocol_hash
 
@@ -44,6 +46,7 @@ class StageFile(Frozen):
     results_dir: str
     unreadable: Literal["fail", "skip"]
     packs: tuple[PackUse, ...] = ()
+    sources: dict[str, str] = {}  # file of code that is not ours -> hash of its content; {} in older stages
 
     @property
     def title(self) -> str:
@@ -64,6 +67,7 @@ class Done(BaseModel):
     wall_seconds: float
     precision: str | None = None  # that it computed in; None: nothing was computed, or it was not kept
     peak_memory_mib: dict[str, float] = {}  # "process", and "gpu" where there is one
+    data_wait_share: float | None = None  # of its loops' time; None where it had none, or it was not kept
     finished: str  # UTC, ISO 8601
 
 
@@ -88,6 +92,7 @@ def write_stage(
         results_dir=str(results_dir.absolute()),
         unreadable=unreadable,
         packs=stage.packs,
+        sources=sources_of(stage.recipe, task),
     )
     folder = work_dir / stage.folder
     make_folder(folder, "--work-dir")
@@ -128,6 +133,22 @@ def finished(folder: Path) -> Done:
 def write_done(folder: Path, done: Done) -> None:
     """Mark a stage as finished; the last thing that it does."""
     write_text(folder / DONE, done.model_dump_json(indent=1) + "\n")
+
+
+def known_memory_mib(work_dir: Path, kind: str, name: str) -> float:
+    """Return the most memory that a process of such a stage held before in this work folder; 0.0 if none is known.
+
+    `name` is that of its config.
+    """
+    most = 0.0
+    place = work_dir / kind.replace(":", ".")
+    for file in place.glob(f"*/{DONE}"):
+        label = file.parent.name.rpartition("-s")[0]
+        if label == name or label.endswith(f"--{name}"):
+            with contextlib.suppress(OSError, ValueError):
+                done = Done.model_validate_json(file.read_text(encoding="utf-8"))
+                most = max(most, done.peak_memory_mib.get("process", 0.0))
+    return most
 
 
 @contextmanager

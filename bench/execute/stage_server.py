@@ -21,7 +21,7 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -56,7 +56,7 @@ class StageServer:
     def __init__(self, modules: Iterable[str], environ: Mapping[str, str]) -> None:
         reading, writing = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.execute.stage_server", str(writing), *modules],
+            [sys.executable, "-m", "bench", "serve-stages", str(writing), *modules],
             stdin=subprocess.PIPE,
             env=environ,
             pass_fds=[writing],
@@ -115,15 +115,16 @@ class StageServer:
         return StageFailed(f"The process that starts stages has ended (exit code {code}); run the command again.")
 
 
-def serve(answers: int, modules: Iterable[str]) -> int:
-    """Import, then fork a process for each line on the standard input. Only forks return, with their exit codes."""
+def serve(answers: int, modules: Iterable[str], run: Callable[[Sequence[str]], int]) -> int:
+    """Import `modules`, then fork a process for each line on the standard input, which runs `bench stage` by `run`.
+
+    Answers go to the file descriptor `answers`. Returns in each fork, with its exit code, and at the end.
+    """
     for module in modules:
         try:
             importlib.import_module(module)
         except Exception:  # the stage itself will meet it, and say so
             continue
-    from bench.cli import run
-
     for line in iter(sys.stdin.buffer.readline, b""):
         request = json.loads(line)
         # What forking calls in the new process swallows exceptions, KeyboardInterrupt too: a Ctrl-C then has to wait.
@@ -150,7 +151,3 @@ def serve(answers: int, modules: Iterable[str]) -> int:
 
 def _say(answers: int, **values: int) -> None:
     os.write(answers, json.dumps(values).encode() + b"\n")
-
-
-if __name__ == "__main__":
-    sys.exit(serve(int(sys.argv[1]), sys.argv[2:]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from bench.config.studies import Table, ValueColumn
 from bench.config.tasks import metrics_of
-from bench.results.frame import WAY, way_suffix
+from bench.results.frame import AND, WAY, way_suffix
 from bench.results.sections import Column
 
 if TYPE_CHECKING:
@@ -129,13 +129,16 @@ def _column(of: ValueColumn, table: Table, *, published: bool = False) -> Column
 
 
 def _with_precision(frame: pd.DataFrame, columns: list[Column], places: dict[Place, int]) -> list[Column]:
-    """Say so in the header of a column whose values were computed in several precisions, which machines chose."""
-    automatic = frame[frame["precision"].notna()]
-    computed: dict[int, set[str]] = {}
-    for *place, precision in automatic[[*WAY, "metric", "precision"]].drop_duplicates().itertuples(index=False):
-        if (number := places.get(tuple(place))) is not None:
-            computed.setdefault(number, set()).add(precision)
-    return [
-        replace(column, header=f"{column.header} (mixed precision)") if len(computed.get(i, ())) > 1 else column
-        for i, column in enumerate(columns)
-    ]
+    """Say so of a column whose values were computed, or pretrained, in several precisions, which machines chose."""
+
+    def mixing(side: str) -> set[int]:
+        precisions: dict[int, set[str]] = {}
+        known = frame.loc[frame[side].notna(), [*WAY, "metric", side]].drop_duplicates()
+        for *place, precision in known.itertuples(index=False):
+            if (number := places.get(tuple(place))) is not None:
+                precisions.setdefault(number, set()).update(precision.split(AND))
+        return {number for number, several in precisions.items() if len(several) > 1}
+
+    words = dict.fromkeys(mixing("pretrained_in"), "mixed precision of pretraining")
+    words |= dict.fromkeys(mixing("computed_in"), "mixed precision")
+    return [replace(column, remark=words.get(i, "")) for i, column in enumerate(columns)]

@@ -51,8 +51,9 @@ class _Format:
 def render(sections: Sequence[Section], format: str, heading: Heading = TRANSFER) -> str:
     """Return sections below a heading as `markdown`, `csv`, `latex` or `html`, ending with a line feed.
 
-    CSV has one line a row over all sections and, for each column, mean, std, n, difference, verdict and protocol (of
-    what a stage took: the value, std and n); it has no heading and no notes. Raises BadInput for another format.
+    CSV has one line a row over all sections and, for each column, mean, std, n, difference, verdict, protocol and
+    precision (of what a stage took: the value, std and n); it has no heading and no notes. Its columns have the same
+    names whatever was measured. Raises BadInput for another format.
     """
     writers = {"markdown": _markdown, "csv": _csv, "latex": _latex, "html": _html}
     if format not in writers:
@@ -90,7 +91,7 @@ def _signed(value: float, digits: int) -> str:
 def _grid(section: Section, format: _Format) -> str:
     from tabulate import tabulate
 
-    head = [format.escape(name) for name in (*section.leading, *(column.header for column in section.columns))]
+    head = [format.escape(name) for name in (*section.leading, *(column.title for column in section.columns))]
     lines = []
     for row in section.rows:
         leading = [format.escape(text) for text in row.leading]
@@ -186,6 +187,7 @@ def _csv_cells(section: Section, row: Row) -> dict[str, str]:
             values[f"{name} difference"] = _plain(cell.difference if cell else None)
             values[f"{name} verdict"] = measured.verdict.word if measured and measured.verdict else ""
             values[f"{name} protocol"] = (column.protocol or measured.protocol) if measured else ""
+            values[f"{name} precision"] = measured.precision if measured else ""
     return values
 
 

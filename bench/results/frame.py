@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from bench.config.tasks import KINDS
 from bench.record import Record
 
 if TYPE_CHECKING:
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
 RECIPE = ["pretrain", "recipe"]  # records that agree in these are seeds of one pretraining
 WAY = ["task", "protocol", "data"]  # … and in these, measured in the same way
+
+AND = " and "  # between several precisions
 
 COLUMNS = (
     "dataset",
@@ -23,7 +26,9 @@ COLUMNS = (
     "kind",
     "protocol",
     "data",  # fingerprint of the data set that was measured on
-    "precision",  # what the measurement was computed in, where its config left that to the machine
+    "precision",  # what the measurement was computed in, as far as that is known
+    "computed_in",  # the same, where its config left that to the machine
+    "pretrained_in",  # what the pretraining was computed in, where its config left that to the machine
     "seed",
     "metric",
     "value",
@@ -36,9 +41,15 @@ def way_of(record: Record) -> tuple[str, str, str]:
 
 
 def precision_of(record: Record, side: Literal["pretrain", "downstream"]) -> str | None:
-    """Return what one side of a record was computed in; None where nothing was trained, or it is not known."""
+    """Return what one side of a record was computed in; None where nothing was trained, or it is not known.
+
+    "bf16 and float32" of a pretraining that continues one in another precision.
+    """
     setting = record.settings.get(side, {}).get("precision")
     kept = record.precision.get("pretrain" if side == "pretrain" else record.kind)
+    if side == "pretrain" and kept is not None:
+        earlier = (precision for stage, precision in record.precision.items() if stage.startswith("pretrain "))
+        kept = AND.join(sorted({kept, *earlier}))
     return kept or (setting if setting != "auto" and (side == "downstream" or record.pretrain_set != "none") else None)
 
 
@@ -62,6 +73,23 @@ def way_suffix(protocol: str, data: str, ways: Sequence[tuple[str, str]]) -> str
     return f" [{protocol}, data {data[:8] or 'unknown'}]" if same_protocol else f" [{protocol}]"
 
 
+def _headers(records: Sequence[Record]) -> dict[str, dict[str, str]]:
+    """Return {kind: {metric: header}} of kinds from outside, the newest record's first.
+
+    Records say it themselves, so that nothing that they name is imported. An edit of the kind may have taken metrics
+    away, or renamed them: what older records measured keeps its column.
+    """
+    headers: dict[str, dict[str, str]] = {}
+    for record in sorted(records, key=lambda one: (one.created, one.fingerprints.stage), reverse=True):
+        if record.kind not in KINDS:
+            percent = {
+                name: name.removesuffix("_percent") for name in sorted(record.metrics) if name.endswith("_percent")
+            }
+            for name, header in (record.columns or percent).items():
+                headers.setdefault(record.kind, {}).setdefault(name, header)
+    return headers
+
+
 def long_frame(records: Sequence[Record], logged: Sequence[str] = ()) -> pd.DataFrame:
     """Return one line per record and scalar metric, with the columns of COLUMNS, sorted by seed.
 
@@ -74,16 +102,18 @@ def long_frame(records: Sequence[Record], logged: Sequence[str] = ()) -> pd.Data
         for record in records:
             row = record.dataset, record.pretrain_set, record.arch, record.pretrain, record.fingerprints.recipe
             task, protocol, data = way_of(record)
-            automatic = record.settings.get("downstream", {}).get("precision") == "auto"
-            precision = precision_of(record, "downstream") if automatic else None
+            measured, trained = precision_of(record, "downstream"), precision_of(record, "pretrain")
+            computed_in = measured if record.settings.get("downstream", {}).get("precision") == "auto" else None
+            trained_in = trained if record.settings.get("pretrain", {}).get("precision") == "auto" else None
+            precisions = measured, computed_in, trained_in
             for name, value in record.metrics.items():
                 if not isinstance(value, dict):
-                    yield (*row, task, record.kind, protocol, data, precision, record.seed, name, float(value))
+                    yield (*row, task, record.kind, protocol, data, *precisions, record.seed, name, float(value))
+            precisions = trained, trained_in, trained_in
             for name in logged:
                 if name in record.pretrain_metrics:
-                    yield (*row, "", "", "", "", None, record.seed, name, record.pretrain_metrics[name])
+                    yield (*row, "", "", "", "", *precisions, record.seed, name, record.pretrain_metrics[name])
 
     frame = pd.DataFrame(lines(), columns=list(COLUMNS)).sort_values("seed", kind="stable", ignore_index=True)
-    # Records of kinds from outside say what their columns are, so that nothing that a record names is imported.
-    frame.attrs["headers"] = {record.kind: record.columns for record in records if record.columns}
+    frame.attrs["headers"] = _headers(records)
     return frame.drop_duplicates(["dataset", *RECIPE, *WAY, "metric", "seed"], keep="last", ignore_index=True)

@@ -46,4 +46,4 @@ def _less(cell: Cell | None, value: float | None) -> Cell | None:
     if cell is None or value is None:
         return None
     values = tuple(one - value for one in cell.values)
-    return Cell(values, summarise(values), protocol=cell.protocol, signed=True)
+    return Cell(values, summarise(values), protocol=cell.protocol, precision=cell.precision, signed=True)

@@ -41,7 +41,8 @@ def section_notes(records: Sequence[Record], rows: Rows, repeats: int = 0) -> tu
                 notes.append(f"Configs: {'; '.join(configs)}.")
         skipped = [f"{r.pretrain} {r.task} seed {r.seed}: {r.images_skipped}" for r in records if r.images_skipped]
         notes += [f"Unreadable images that were skipped: {', '.join(skipped)}."] if skipped else []
-        if any(column.protocol and not column.metric.endswith("_percent") for column in rows.columns):
+        spectra = {record.task for record in records if record.kind == "diagnostics"}
+        if any(column.task in spectra and not column.metric.endswith("_percent") for column in rows.columns):
             notes.append(
                 "Not in percent: RankMe and effective rank, in dimensions; uniformity, a logarithm (lower spreads "
                 "more); tolerance, a cosine. Higher is not better there, and nothing is bold."
@@ -64,7 +65,7 @@ def _decisive(columns: Sequence[Column]) -> dict[int, str]:
     """{place: header} of the columns that pairs of rows are judged by: each mIoU, or else the first."""
     chosen = [i for i, column in enumerate(columns) if column.metric == "miou_percent" and column.protocol]
     chosen = chosen or [i for i, column in enumerate(columns) if column.protocol][:1]
-    return {i: columns[i].header for i in chosen}
+    return {i: columns[i].title for i in chosen}
 
 
 def _by_group(rows: Rows) -> list[str]:
@@ -74,7 +75,7 @@ def _by_group(rows: Rows) -> list[str]:
     for group in groups_of(rows.measured):
         fields = group[0].fields
         where = f" on {fields['dataset']}" + (f", {fields['epochs']} epochs" if "epochs" in fields else "")
-        chosen = {i: c.header + where for i, c in enumerate(rows.columns) if (c.task, c.metric) == first}
+        chosen = {i: c.title + where for i, c in enumerate(rows.columns) if (c.task, c.metric) == first}
         notes += _distinguishable(chosen, [line.row for line in group])
     return notes
 
@@ -130,7 +131,7 @@ def _protocols(records: Sequence[Record], rows: Rows) -> list[str]:
         of_way.setdefault(way_of(record), []).append(record)
     headers: dict[tuple[str, str, str], list[str]] = {}
     for column in rows.columns:
-        headers.setdefault((column.task, column.protocol, column.data), []).append(column.header)
+        headers.setdefault((column.task, column.protocol, column.data), []).append(column.title)
     lines = []
     for way in sorted(of_way) if rows.table.datasets else [way for way in headers if way in of_way]:
         (task, protocol, data), first = way, of_way[way][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def read_published(table: Table, folder: Path) -> list[PublishedRow]:
     values = {}
     for column in table.columns:
         numbers = pd.to_numeric(frame[column.column], errors="coerce")
-        if (wrong := frame.loc[numbers.isna() & (frame[column.column] != ""), column.column]).size:
+        wrong = frame.loc[~numbers.abs().lt(math.inf) & (frame[column.column] != ""), column.column]
+        if wrong.size:
             raise BadInput(f"{file} holds {wrong.iloc[0]!r} where a number belongs; {REMEDY}")
         values[column.key] = numbers * column.factor
     return [

@@ -16,7 +16,7 @@ from bench.config.studies import TRANSFER_FIELDS, RowField, Table
 from bench.record import Record
 from bench.results.columns import Place, columns_of
 from bench.results.differences import base_of, best_marked, compared, to_baseline
-from bench.results.frame import RECIPE, WAY, long_frame
+from bench.results.frame import AND, RECIPE, WAY, long_frame
 from bench.results.published import PublishedRow
 from bench.results.sections import EMPTY, Cell, Column, Line, Row, Section
 from bench.results.statistics import summarise
@@ -93,11 +93,15 @@ def _cells(frame: pd.DataFrame, places: dict[Place, int], table: Table) -> dict[
     if not table.datasets:
         frame["dataset"] = ""
     groups = frame[frame["column"] >= 0].groupby(["dataset", *RECIPE, "column"], sort=False)
-    lists = groups.agg(values=("value", list), protocol=("protocol", "first"))
+    lists = groups.agg(values=("value", list), protocol=("protocol", "first"), precisions=("precision", list))
     return {
-        key: Cell(tuple(values), summarise(values), protocol=protocol)
-        for key, values, protocol in zip(lists.index, lists["values"], lists["protocol"], strict=True)
+        key: Cell(tuple(values), summarise(values), protocol=protocol, precision=_all_of(precisions))
+        for key, values, protocol, precisions in lists.itertuples()
     }
+
+
+def _all_of(precisions: Sequence[str | None]) -> str:
+    return AND.join(sorted({each for one in precisions if isinstance(one, str) for each in one.split(AND)}))
 
 
 def _measured(

@@ -29,6 +29,12 @@ class Column:
     published: bool = False  # whether published values stand here
     compared: bool = True  # whether a difference to the baseline row means something
     against: tuple[str, str] | None = None  # (task, metric) of the baseline row that it is to; None is this one
+    remark: str = ""  # what people must know to read it
+
+    @property
+    def title(self) -> str:
+        """Its header for people, with the remark; programs find it by `header` alone."""
+        return f"{self.header} ({self.remark})" if self.remark else self.header
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,7 @@ class Cell:
     best: bool = False
     difference: float | None = None  # of means, to the baseline
     protocol: str = ""  # hash
+    precision: str = ""  # that it was computed in, as far as that is known: bf16, float32, or "bf16 and float32"
     signed: bool = False  # a difference itself
     verdict: Verdict | None = None
 

@@ -6,11 +6,15 @@ transfer table. Within a section, protocols never mix: see `columns`.
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+import difflib
+import re
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.config.config_files import config_files
 from bench.config.studies import Table, reference_folder, tables_of
+from bench.config.tasks import metrics_of
 from bench.errors import BadInput, nearest, writing_to
 from bench.files import write_text
 from bench.record import Record, read_all
@@ -36,6 +40,8 @@ def build_tables(records: Sequence[Record], reference: Path, baseline: str | Non
     """
     counted = without_repeats(records)
     tables = tables_of(reference)
+    for name, table in tables.items():
+        _check_columns(name, table, records)
     published = {name: read_published(table, reference) for name, table in tables.items()}
     belongs = {id(record): _table_of(record, tables) for record in records}
     joined = [name for name, table in tables.items() if not table.datasets]  # to the transfer table
@@ -65,6 +71,33 @@ def build_tables(records: Sequence[Record], reference: Path, baseline: str | Non
     if baseline is not None and baseline not in known:
         raise BadInput(f"No measured row {baseline!r} to take as baseline{nearest(baseline, known) or '.'}")
     return sections
+
+
+def _check_columns(name: str, table: Table, records: Sequence[Record]) -> None:
+    """Raise BadInput for a column whose task or metric is a slip of the pen: unknown, and all but a known one.
+
+    What is like nothing that is known may be of a task from outside that was not measured yet.
+    """
+    tasks = {*config_files("downstream_configs"), *(record.task for record in records)}
+    for column in table.columns:
+        named = [column.task.replace("{dataset}", dataset) for dataset in table.datasets] or [column.task]
+        if column.task and not tasks.intersection(named) and (meant := _meant(named[0], tasks)):
+            raise BadInput(f"The study's table {name} names the unknown task {column.task!r}; did you mean {meant}?")
+        of_task = [record for record in records if record.task in named]
+        metrics = {metric for record in of_task for metric in (*record.metrics, *metrics_of(record.kind))}
+        if column.metric not in metrics and (meant := _meant(column.metric, metrics)):
+            raise BadInput(
+                f"The study's table {name} names the metric {column.metric!r}, which {column.task} does not have; did "
+                f"you mean {meant}?"
+            )
+
+
+def _meant(word: str, known: Iterable[str]) -> str | None:
+    """The known word that only a slip makes into `word`; another number in it, or a part more, is meant so."""
+    for close in difflib.get_close_matches(word, sorted(known), cutoff=0.9):
+        if abs(len(close) - len(word)) < 2 and re.sub(r"\d", "", close) != re.sub(r"\d", "", word):
+            return close
+    return None
 
 
 def _table_of(record: Record, tables: dict[str, Table]) -> str:

@@ -120,7 +120,7 @@ def _outputs(
     labels: list[Tensor] = []
     skipped = 0
     with (
-        loaded(dataset, keys, task.workers, device) as batches,
+        loaded(dataset, keys, task, device, views * sum(map(len, keys))) as batches,
         Progress(f"{'images' if views == 1 else 'pairs'} {task.name}", len(keys), "batches") as progress,
     ):
         for batch in batches:
@@ -135,7 +135,7 @@ def _outputs(
                     outputs = objective.outputs(images)
                 for name, z in outputs.items():
                     parts.setdefault(name, [[] for _ in range(views)])[view].append(z.float().cpu())
-            progress.update(1)
+            progress.update(1, **batches.waits.shown())
     if not parts or sum(map(len, next(iter(parts.values()))[0])) < 2:
         raise BadInput("Fewer than two validation images can be read; bench data check says why.")
     joined = {name: [torch.cat(rows) for rows in of_views] for name, of_views in parts.items()}

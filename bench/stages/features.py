@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -13,10 +12,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from bench.config.tasks import KnnTask, LinearTask
+from bench.config.tasks import KnnTask, LinearTask, TrunkTask
 from bench.data.images import Batch, EvalDataset, Sample, in_order, loader
 from bench.data.sets import Index, part
 from bench.errors import BadInput
+from bench.machine import loader_workers
+from bench.nn.collectives import gather
 from bench.progress import Progress
 from bench.randomness import generator
 from bench.stages.feature_cache import FeatureCache
@@ -24,6 +25,7 @@ from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.train.distributed import Ranks
 from bench.train.feed import iterating
+from bench.waiting import Waiting
 
 
 def subset(index: Index, count: int | None, seed: int) -> Index:
@@ -33,12 +35,29 @@ def subset(index: Index, count: int | None, seed: int) -> Index:
     return part(index, generator(seed, "subset").permutation(len(index.files))[:count])
 
 
+def workers_of(task: TrunkTask, device: torch.device, images: int, ranks: Ranks | None = None) -> int:
+    """Return how many processes read a task's images for this one, `images` of them in all."""
+    settings = dict(task)
+    return loader_workers(
+        task.workers,
+        device=device.type,
+        images=images,
+        batch_bytes=4 * 3 * settings.get("size", 224) ** 2 * settings.get("batch_size", 256),
+        processes=ranks.local_world if ranks is not None else 1,
+    )
+
+
 def loaded(
-    dataset: Dataset[Sample], sampler: Iterable[list[Any]], workers: int | None, device: torch.device
-) -> AbstractContextManager[Iterator[Batch]]:
-    """Iterate over a sampler's batches; `workers` None: half of the cores, at most 8. No result depends on it."""
-    processes = max(1, min(8, (os.cpu_count() or 1) // 2)) if workers is None else workers
-    return iterating(lambda: loader(dataset, sampler, processes, pin=device.type == "cuda"))
+    dataset: Dataset[Sample],
+    sampler: Iterable[list[Any]],
+    task: TrunkTask,
+    device: torch.device,
+    images: int,
+    ranks: Ranks | None = None,
+) -> AbstractContextManager[Waiting[Batch]]:
+    """Iterate over a sampler's batches, of `images` images in all; no result depends on how many processes read."""
+    workers = workers_of(task, device, images, ranks)
+    return iterating(lambda: loader(dataset, sampler, workers, pin=device.type == "cuda"))
 
 
 class Features(NamedTuple):
@@ -75,6 +94,22 @@ def collect(
     return Features(features[:count], labels[:count], skipped)
 
 
+def gathered(rows: Tensor, ranks: Ranks) -> Tensor:
+    """Return all ranks' rows in the order of the ranks; ranks may have different numbers of them."""
+    return torch.cat(parts(rows, ranks))
+
+
+def parts(rows: Tensor, ranks: Ranks) -> list[Tensor]:
+    """Return each rank's rows."""
+    if ranks.world == 1:
+        return [rows]
+    sizes = gather(torch.tensor([len(rows)], device=rows.device)).tolist()
+    padded = rows.new_zeros(max(sizes), *rows.shape[1:])
+    padded[: len(rows)] = rows
+    whole = gather(padded).split(max(sizes)) if max(sizes) else [rows] * ranks.world
+    return [part[:size] for part, size in zip(whole, sizes, strict=True)]
+
+
 def most_rows(images: Index, task: LinearTask | KnnTask, ranks: Ranks | None) -> int:
     """Return how many images one rank has at most."""
     batches = -(-len(images.files) // (task.batch_size * (ranks.world if ranks else 1)))
@@ -108,7 +143,7 @@ def features_of(
             yield Features(features.to(trunk.device), labels.to(trunk.device), skipped)
             count += len(labels)
     elif first < last:
-        for batch in _computed(job, task, trunk, images, batches[first:last], title):
+        for batch in _computed(job, task, trunk, images, batches[first:last], title, ranks):
             if cache is not None:
                 cache.add(*batch)
             yield batch
@@ -121,17 +156,23 @@ def features_of(
 
 
 def _computed(
-    job: Job, task: LinearTask | KnnTask, trunk: FrozenTrunk, images: Index, batches: list[list[int]], title: str
+    job: Job,
+    task: LinearTask | KnnTask,
+    trunk: FrozenTrunk,
+    images: Index,
+    batches: list[list[int]],
+    title: str,
+    ranks: Ranks,
 ) -> Iterator[Features]:
     pack = job.pack(task.dataset, images.split, "evaluation")
-    dataset = EvalDataset(images, task.size, task.resize, job.unreadable, pack=pack)
+    dataset, count = EvalDataset(images, task.size, task.resize, job.unreadable, pack=pack), sum(map(len, batches))
     with (
-        loaded(dataset, batches, task.workers, trunk.device) as loaded_batches,
-        Progress(f"{title} {task.name}", sum(map(len, batches)), "images") as progress,
+        loaded(dataset, batches, task, trunk.device, count, ranks) as loaded_batches,
+        Progress(f"{title} {task.name}", count, "images") as progress,
     ):
         for batch in loaded_batches:
             yield through(trunk, batch)  # N may be 0
-            progress.update(len(batch) + batch.skipped)
+            progress.update(len(batch) + batch.skipped, **loaded_batches.waits.shown())
 
 
 def through(trunk: FrozenTrunk, batch: Batch) -> Features:

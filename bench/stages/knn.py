@@ -24,7 +24,7 @@ from bench.data.sets import Index, index
 from bench.errors import StageFailed
 from bench.nn.collectives import gather
 from bench.nn.neighbours import Bank, euclidean, over_ranks, search, vote
-from bench.stages.features import Features, collect, most_rows, subset
+from bench.stages.features import Features, collect, gathered, most_rows, subset
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.train.distributed import Ranks, ranks_of
@@ -101,17 +101,6 @@ def mean(rows: Tensor, device: torch.device) -> Tensor:
     sums = torch.cat([rows.sum(0, dtype=torch.float64), rows.new_full((1,), len(rows), dtype=torch.float64)])
     total = gather(sums[None].to(device)).sum(0)
     return (total[:-1] / total[-1].clamp_min(1)).float()
-
-
-def gathered(rows: Tensor, ranks: Ranks) -> Tensor:
-    """Return all ranks' rows in the order of the ranks; ranks may have different numbers of them."""
-    if ranks.world == 1:
-        return rows
-    sizes = gather(torch.tensor([len(rows)], device=rows.device)).tolist()
-    padded = rows.new_zeros(max(sizes), *rows.shape[1:])
-    padded[: len(rows)] = rows
-    parts = gather(padded).split(max(sizes)) if max(sizes) else [rows] * ranks.world
-    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 
 def nearest(queries: Tensor, bank: Tensor, k: int, chunk: int = CHUNK) -> tuple[Tensor, Tensor]:

@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from bench.config.recipe import MACHINE_KEYS, ScheduleSettings
 from bench.config.tasks import LinearTask
 from bench.data.images import ViewDataset
-from bench.data.sampler import DrawSampler, steps_per_epoch
+from bench.data.sampler import DrawSampler, Turns, steps_per_epoch
 from bench.data.sets import Index, index, part
 from bench.data.views import SUPERVISED_VIEW
 from bench.data.views.resident import Resident
@@ -37,13 +36,16 @@ from bench.errors import BadInput, Interrupted, StageFailed
 from bench.files import replacing
 from bench.progress import Progress
 from bench.randomness import derive, generator
-from bench.stages.features import Features, collect, features_of, loaded, subset, through
+from bench.stages.features import Features, features_of, loaded, subset, through
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.learning_rates import LossWatch, at_the_edge
 from bench.stages.linear_heads import AdamHeads, Heads
+from bench.stages.linear_ranks import centre_features, in_turns
+from bench.train.distributed import Ranks, ranks_of
 from bench.train.schedule import factor
 from bench.train.signals import StopRequest
+from bench.waiting import Waits
 
 HEADS = "heads.safetensors"  # written after each epoch; what a resumed stage goes on from
 LOWER = "give lower learning rates (--set learning_rates=...)"
@@ -56,8 +58,6 @@ def run(job: Job) -> dict[str, Any]:
     by learning rate (None for one that diverged), and counts of images. Raises BadInput for missing data or a trunk
     without a proof, StageFailed when every head diverges or the trunk changed.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise BadInput("Linear evaluation runs in one process; --gpus is for pretraining, segmentation and neighbours.")
     task = job.config
     assert isinstance(task, LinearTask)
     root = job.data_root(task.dataset)
@@ -65,21 +65,23 @@ def run(job: Job) -> dict[str, Any]:
     if task.selection_share:
         training, selection = hold_out(training, task.selection_share, job.seed)
     validation = index(task.dataset, root, "val")
-    trunk = FrozenTrunk(job.inputs["convert"], task.precision, form=task.trunk)
     passes = task.epochs if task.features == "augmented" else 1
     forwards = passes * len(training.files) + len(validation.files) + (len(selection.files) if selection else 0)
-    trunk.compile(forwards, task.size, task.batch_size, task.compile_trunk)
-    with trunk.watched():
-        kind = AdamHeads if task.optimizer == "adam" else Heads
-        heads = kind(len(task.learning_rates), len(training.classes), trunk.feature_dim, job.seed, trunk.device)
-        skipped = train(job, task, trunk, heads, training)
-        chosen, selected = 0, None
-        if selection is not None:
-            selected = evaluate(job, task, trunk, heads, selection, "select")
-            chosen = best(selected.top1, task.learning_rates)
-            if note := at_the_edge(task.learning_rates, chosen):
-                print(note, flush=True)
-        result = evaluate(job, task, trunk, heads, validation, "validate")
+    kind = AdamHeads if task.optimizer == "adam" else Heads
+    with ranks_of() as ranks:
+        trunk = FrozenTrunk(job.inputs["convert"], task.precision, ranks.device, task.trunk)
+        # Not those of one rank: features must not depend on the number of ranks, and a compiled trunk rounds otherwise.
+        trunk.compile(forwards, task.size, task.batch_size, task.compile_trunk)
+        with trunk.watched():
+            heads = kind(len(task.learning_rates), len(training.classes), trunk.feature_dim, job.seed, trunk.device)
+            skipped = train(job, task, trunk, heads, training, ranks)
+            chosen, selected = 0, None
+            if selection is not None:
+                selected = evaluate(job, task, trunk, heads, selection, "select", ranks)
+                chosen = best(selected.top1, task.learning_rates)
+                if ranks.first and (note := at_the_edge(task.learning_rates, chosen)):
+                    print(note, flush=True)
+            result = evaluate(job, task, trunk, heads, validation, "validate", ranks)
     top1, top5 = result.top1[chosen], result.top5[chosen]
     if top1 is None or top5 is None:
         raise StageFailed(f"The linear classifier diverged; {LOWER}.")
@@ -124,14 +126,15 @@ def best(scores: list[float | None], rates: tuple[float, ...]) -> int:
     return max(known)[2]
 
 
-def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training: Index) -> int:
+def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training: Index, ranks: Ranks) -> int:
     """Train the heads in place and return how many images were skipped; goes on after the last step that was saved.
 
     The crop and flip of an image depend on (seed, draw) alone, so that a resumed training equals an undisturbed one.
+    Each rank computes the features of whole batches, and takes every step with all of that step's features.
     Raises Interrupted after a signal; the step at hand is finished and saved.
     """
     seed = derive(job.seed, "linear", "data")
-    centre = collect(job, task, trunk, training, "features") if task.features == "centre" else None
+    centre = centre_features(job, task, trunk, training, ranks) if task.features == "centre" else None
     images = len(training.files) if centre is None else len(centre.labels)
     size = min(task.batch_size, images) if task.optimizer == "adam" else task.batch_size
     steps = steps_per_epoch(images, size)
@@ -139,16 +142,17 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
     settings = task.model_dump_json(exclude={"name", "summary", "source"} | MACHINE_KEYS)
     about = {"trunk": trunk.hash, "task": settings, "seed": str(job.seed), "images": str(images)}
     start, skipped = _resume(job.folder / HEADS, heads, about)
+    ranks.sums(0)  # returns when all ranks have read the file, which the first will write
     peak = torch.tensor(task.learning_rates)
     if task.optimizer == "sgd":
         peak *= task.batch_size / 256
     watch = LossWatch(task.learning_rates, len(training.classes))
     with (
         StopRequest() as stop,
-        _batches(job, task, trunk, training, centre, size, seed, start) as batches,
-        Progress(f"train {task.name}", total, "steps", done=start) as progress,
+        _batches(job, task, trunk, training, centre, size, seed, range(start, total), ranks) as (batches, waits),
+        Progress(f"train {task.name}", total, "steps", done=start) if ranks.first else nullcontext() as progress,
     ):
-        stop.announce = progress.say_stopping
+        stop.announce = progress.say_stopping if progress is not None else None
         for step in range(start, total):
             features, labels, missing = next(batches)
             skipped += missing
@@ -158,14 +162,17 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
             read = step % 10 == 0 or done == total
             losses = heads.step(features, labels, rates, task.momentum, task.weight_decay, read)
             shown = {} if losses is None else {"loss": losses.nan_to_num(math.inf).min().item()}
-            progress.update(1, **shown)
-            if shown and (warning := watch.see(shown["loss"], step, done == total)):
-                print(warning, flush=True)
-            if done % steps == 0 or stop.asked:
+            if progress is not None:
+                progress.update(1, **shown, **(waits.shown() if waits is not None else {}))
+                if shown and (warning := watch.see(shown["loss"], step, done == total)):
+                    print(warning, flush=True)
+            (asked,) = ranks.sums(int(stop.asked))  # all ranks stop after the same step
+            if done % steps == 0 or asked:
                 if not any(heads.finite()):
                     raise StageFailed(f"Every linear classifier diverged by step {done}; {LOWER}.")
-                _save(job.folder / HEADS, heads, about | {"steps": str(done), "skipped": str(skipped)})
-            if stop.asked and done < total:
+                if ranks.first:
+                    _save(job.folder / HEADS, heads, about | {"steps": str(done), "skipped": str(skipped)})
+            if asked and done < total:
                 raise Interrupted(f"Stopped after step {done} of {total}; {HEADS} holds it.")
     return skipped + (centre.skipped if centre is not None else 0)
 
@@ -200,26 +207,31 @@ def _batches(
     centre: Features | None,
     size: int,
     seed: int,
-    start: int,
-) -> Iterator[Iterator[Features]]:
-    """Yield the features of each step from `start` on, without an end: parts of `centre`, or of fresh views."""
+    steps: range,
+    ranks: Ranks,
+) -> Iterator[tuple[Iterator[Features], Waits | None]]:
+    """Yield the features of each of the steps: parts of `centre`, or of fresh views, and how long these are waited for.
+
+    There may be more of them than steps.
+    """
     if centre is not None and task.optimizer == "adam":
-        yield _shuffled(centre, size, seed, start)
+        yield _shuffled(centre, size, seed, steps.start), None
         return
-    sampler = DrawSampler(len(training.files) if centre is None else len(centre.labels), size, seed, start_step=start)
     if centre is not None:
-        orders = (torch.tensor([position for position, _ in keys], device=trunk.device) for keys in sampler)
-        yield (Features(centre.features[order], centre.labels[order], 0) for order in orders)
+        whole = DrawSampler(len(centre.labels), size, seed, start_step=steps.start)
+        orders = (torch.tensor([position for position, _ in keys], device=trunk.device) for keys in whole)
+        yield (Features(centre.features[order], centre.labels[order], 0) for order in orders), None
         return
+    sampler = Turns(len(training.files), size, seed, steps.start, ranks.rank, ranks.world)
     pack = job.pack(task.dataset, "train", "training")
     views, backend = (SUPERVISED_VIEW(task.size),), task.view_backend
     if backend == "resident":
         there = Resident(training, views, seed, trunk.device)
-        yield (through(trunk, batch) for batch in there.batches(sampler))
+        yield in_turns((through(trunk, batch) for batch in there.batches(sampler)), steps, ranks, trunk), None
         return
     dataset = ViewDataset(training, views, seed, unreadable=job.unreadable, pack=pack, backend=backend)
-    with loaded(dataset, sampler, task.workers, trunk.device) as batches:
-        yield (through(trunk, batch) for batch in batches)
+    with loaded(dataset, sampler, task, trunk.device, len(steps) * size // ranks.world, ranks) as batches:
+        yield in_turns((through(trunk, batch) for batch in batches), steps, ranks, trunk), batches.waits
 
 
 def _save(file: Path, heads: Heads, about: dict[str, str]) -> None:
@@ -256,17 +268,21 @@ class Scores:
     skipped: int
 
 
-def evaluate(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, images: Index, title: str) -> Scores:
+def evaluate(
+    job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, images: Index, title: str, ranks: Ranks
+) -> Scores:
     """Return top-1 and top-5 of each head over every image once. With fewer than 5 classes top-5 is over them all."""
     most = min(5, len(images.classes))
     right = torch.zeros(2, len(heads.weight), dtype=torch.int64, device=trunk.device)
     count = skipped = 0
-    for features, labels, missing in features_of(job, task, trunk, images, title):
+    for features, labels, missing in features_of(job, task, trunk, images, title, ranks):
         top = heads.logits(features).topk(most, dim=-1).indices  # N×L×most
         hits = top == labels[:, None, None]
         right += torch.stack([hits[..., 0].sum(0), hits.any(-1).sum(0)])
         count += len(labels)
         skipped += missing
     finite = heads.finite()
-    top1, top5 = ([100.0 * n / count if ok else None for n, ok in zip(r, finite, strict=True)] for r in right.tolist())
+    count, skipped, *hits_of_all = ranks.sums(count, skipped, *right.flatten().tolist())
+    each = hits_of_all[: len(finite)], hits_of_all[len(finite) :]
+    top1, top5 = ([100.0 * n / count if ok else None for n, ok in zip(r, finite, strict=True)] for r in each)
     return Scores(top1, top5, count, skipped)

@@ -5,7 +5,6 @@ Writes `last.ckpt` (the whole training state), `epoch_….ckpt` (kept epochs), `
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -27,6 +26,7 @@ from bench.data.sets import Index, get, pretraining_index
 from bench.data.views import Batch, View, small_views
 from bench.data.views.resident import Resident
 from bench.errors import BadInput
+from bench.machine import loader_workers
 from bench.nn.encoder import build_encoder
 from bench.objectives import build
 from bench.objectives.base import Objective
@@ -37,9 +37,6 @@ from bench.train.distributed import Ranks, ranks_of
 from bench.train.feed import Parts, micro_batch
 from bench.train.loop import fit
 from bench.train.state import identity
-
-MOST_WORKERS = 16  # of one process
-SMALL_RUN = 512  # images in all: starting workers would take longer than reading them
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -87,8 +84,8 @@ def starting_file(job: Job) -> Path | None:
     file = job.inputs["init"] / epoch_file(recipe.init.epoch)
     if not file.is_file():
         raise BadInput(
-            f"{file} is missing; set checkpoint.keep_every_epochs in {recipe.init.recipe} to a divisor of "
-            f"{recipe.init.epoch + 1}, remove that folder, and run it again."
+            f"{file} is missing; remove that folder and run the same again: {recipe.init.recipe} is then trained anew, "
+            "and keeps that checkpoint."
         )
     return file
 
@@ -143,12 +140,24 @@ def _words(recipe: Recipe, report: dict[str, Any]) -> str:
     return f"{recipe.name}: weights from {source}; loaded: {', '.join(report['loaded'])}{fresh}"
 
 
+def workers_of(objective: Objective, recipe: Recipe, steps: int, ranks: Ranks) -> int:
+    """Return how many processes read images for this one; `steps` are those of an epoch."""
+    views = views_of(objective, recipe)
+    return loader_workers(
+        recipe.workers,
+        device=ranks.device.type,
+        images=recipe.epochs * steps * recipe.batch_size,
+        batch_bytes=recipe.batch_size // ranks.world // recipe.accumulate * sum(v.count * 3 * v.size**2 for v in views),
+        processes=ranks.local_world,
+    )
+
+
 def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks: Ranks) -> dict[str, Any]:
     micro_batch(recipe.batch_size, ranks.world, recipe.accumulate)
     dataset = _dataset(objective, recipe, job, images, ranks)
     length = len(dataset)
     steps = steps_per_epoch(length, recipe.batch_size)
-    workers = _workers(recipe, steps, ranks)
+    workers = workers_of(objective, recipe, steps, ranks)
 
     def source(step: int) -> Iterable[Batch]:
         batches = DrawSampler(
@@ -213,14 +222,3 @@ def _dataset(
         backend=recipe.view_backend,
         map=objective.map,
     )
-
-
-def _workers(recipe: Recipe, steps: int, ranks: Ranks) -> int:
-    """How many processes read images for this one, where the recipe leaves it open; no result depends on it."""
-    if recipe.workers is not None:
-        return recipe.workers
-    if recipe.epochs * steps * recipe.batch_size < SMALL_RUN:
-        return 0
-    cores = len(os.sched_getaffinity(0)) // ranks.local_world
-    # On a CPU the network wants the cores itself; one worker still hides what is spent waiting for a disk.
-    return max(1, min(cores if ranks.device.type == "cuda" else cores // 2, MOST_WORKERS))

@@ -67,10 +67,7 @@ def render(root: Path, seed: int = 0, progress: Progress | None = None) -> dict[
         if progress is not None:
             progress(next(numbers), total)
 
-    writers: dict[str, Callable[..., None]] = {
-        **{"coco": _coco, "imagenet": _imagenet, "cityscapes": _cityscapes, "clips": _clips},
-        **{name: partial(_small, name) for name in SMALL},
-    }
+    writers = _writers()
     mark = json.dumps({"version": VERSION, "seed": seed})
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -79,6 +76,18 @@ def render(root: Path, seed: int = 0, progress: Progress | None = None) -> dict[
     except OSError as error:
         raise BadInput(f"Cannot render into {root} ({error.strerror}); choose a folder that can be written.") from error
     return {name: root / name for name in writers}
+
+
+def rendered_names() -> tuple[str, ...]:
+    """Return the data sets that `render` makes."""
+    return tuple(_writers())
+
+
+def _writers() -> dict[str, Callable[..., None]]:
+    return {
+        **{"coco": _coco, "imagenet": _imagenet, "cityscapes": _cityscapes, "clips": _clips},
+        **{name: partial(_small, name) for name in SMALL},
+    }
 
 
 def _whole(place: Path, mark: str, write: Callable[[Path], None]) -> None:

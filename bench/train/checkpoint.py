@@ -13,17 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.config.recipe import epoch_file as epoch_file
 from bench.convert.checkpoint_file import read_checkpoint
 from bench.errors import BadInput, StageFailed, one_line
 from bench.files import replacing
 
 FORMAT = 1
 LAST = "last.ckpt"
-
-
-def epoch_file(epoch: int) -> str:
-    """Return the name of the checkpoint after an epoch (0-based): `epoch_0079.ckpt`."""
-    return f"epoch_{epoch:04d}.ckpt"
 
 
 def write(file: Path, content: Mapping[str, Any]) -> None:

@@ -15,6 +15,7 @@ from torch.utils.data import Sampler
 from bench.data.views import Batch
 from bench.errors import BadInput
 from bench.train.signals import shielded
+from bench.waiting import Waiting
 
 T = TypeVar("T")
 
@@ -49,12 +50,12 @@ class Parts(Sampler[list[T]]):
 
 
 @contextmanager
-def iterating(make: Callable[[], Iterable[T]]) -> Iterator[Iterator[T]]:
+def iterating(make: Callable[[], Iterable[T]]) -> Iterator[Waiting[T]]:
     """Iterate over what `make` returns; a loader's workers never get the signals, and end with the block."""
     with shielded():
         batches = iter(make())
     try:
-        yield batches
+        yield Waiting(batches)
     finally:
         # An exception's traceback would keep the loader alive, and at exit Python waits for workers that are alive.
         shut = getattr(batches, "_shutdown_workers", None)

@@ -122,8 +122,7 @@ def _metrics(state: State, recipe: Recipe) -> dict[str, Any]:
 def _keeps(recipe: Recipe, done: int, steps_per_epoch: int) -> bool:
     """Whether `done` steps end an epoch whose checkpoint is kept for ever."""
     epochs, within = divmod(done, steps_per_epoch)
-    every = recipe.checkpoint.keep_every_epochs
-    return within == 0 and (epochs == recipe.epochs or (every is not None and epochs % every == 0))
+    return within == 0 and recipe.checkpoint.keeps(epochs - 1, recipe.epochs)
 
 
 def _shown(loss: float, speed: dict[str, float], skipped: int) -> dict[str, str | float]:

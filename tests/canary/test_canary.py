@@ -11,8 +11,8 @@ from PIL import Image
 
 from bench.canary import runs
 from bench.canary.cases import CONDITIONS, Conditions, canary
+from bench.canary.image_set import render_images
 from bench.canary.mistakes import MISTAKES, applies
-from bench.canary.shapes import render_images
 from bench.canary.training import CLASSES, IMAGES, CanaryEncoder, run, shake
 from bench.canary.verdict import Measurements, complaints, read_expected
 from bench.cli import run as run_command

@@ -76,6 +76,18 @@ def test_label_maps(cityscapes: Path) -> None:
     assert report.unreadable[2][1] == "33 is no train id (0 to 18, or 255)"
 
 
+def test_label_maps_of_ids(cityscapes: Path) -> None:
+    for file in cityscapes.glob("gtFine/*/*/*_labelTrainIds.png"):
+        file.unlink()
+    assert check("cityscapes", cityscapes).ok
+    value = cityscapes / "gtFine/train/bochum/bochum_000001_000019_gtFine_labelIds.png"
+    Image.fromarray(np.full((32, 40), 33, np.uint8)).save(value)  # bicycle, and no train id
+    assert check("cityscapes", cityscapes).ok
+    Image.fromarray(np.full((32, 40), 34, np.uint8)).save(value)
+    (problem,) = check("cityscapes", cityscapes).unreadable
+    assert problem == (f"gtFine/train/bochum/{value.name}", "34 is no label id (0 to 33, or 255)")
+
+
 def test_no_layout_at_all(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="train2017"):
         check("coco", tmp_path)

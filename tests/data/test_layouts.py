@@ -7,12 +7,15 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import bench.data.sets
 from bench.data.sets import index, splits
+from bench.data.sets.cityscapes import CLASSES, LABEL_IDS, LABEL_IDS_END, MASK_END, label_end, to_train_ids
 from bench.data.sets.imagenet import imagenet100_classes
 from bench.errors import BadInput
+from bench.synthetic.render import EVALUATED
 
 Paint = Callable[..., Path]
 
@@ -68,6 +71,37 @@ def test_cityscapes(cityscapes: Path) -> None:
     assert train.labels is None
     assert len(train.classes) == 19
     assert len(index("cityscapes", cityscapes, "val").files) == 2
+
+
+def test_cityscapes_as_it_is_unpacked(cityscapes: Path) -> None:
+    for file in cityscapes.glob("gtFine/val/*/*_labelTrainIds.png"):
+        file.unlink()
+    assert label_end(cityscapes / "gtFine/val") == LABEL_IDS_END
+    assert label_end(cityscapes / "gtFine/train") == label_end(cityscapes / "nowhere") == MASK_END
+    assert (
+        index("cityscapes", cityscapes, "val").masks[1] == "gtFine/val/lindau/lindau_000001_000019_gtFine_labelIds.png"
+    )
+    assert index("cityscapes", cityscapes, "train").masks[0].endswith(MASK_END)  # each split by itself
+    (cityscapes / "gtFine/val/lindau/lindau_000001_000019_gtFine_labelIds.png").unlink()
+    with pytest.raises(BadInput, match=r"labelIds\.png is missing, as are 0 other label maps; unpack gtFine"):
+        index("cityscapes", cityscapes, "val")
+
+
+def test_label_ids_become_the_train_ids_of_the_authors() -> None:
+    authors = {  # (id, train id) of each class that is evaluated, by name, as labels.py of cityscapesScripts has them
+        "road": (7, 0), "sidewalk": (8, 1), "building": (11, 2), "wall": (12, 3), "fence": (13, 4), "pole": (17, 5),
+        "traffic light": (19, 6), "traffic sign": (20, 7), "vegetation": (21, 8), "terrain": (22, 9), "sky": (23, 10),
+        "person": (24, 11), "rider": (25, 12), "car": (26, 13), "truck": (27, 14), "bus": (28, 15), "train": (31, 16),
+        "motorcycle": (32, 17), "bicycle": (33, 18),
+    }  # fmt: skip
+    ids = np.arange(34, dtype=np.uint8).reshape(2, 17)
+    expected = dict.fromkeys(range(34), 255) | dict(authors.values())
+    assert to_train_ids(ids).flatten().tolist() == list(expected.values())
+    assert [*authors] == [*CLASSES]
+    assert to_train_ids(np.full(2, 255, np.uint8)).tolist() == [255, 255]
+    assert LABEL_IDS == EVALUATED  # as scenes are rendered
+    with pytest.raises(ValueError, match=r"34 is no label id \(0 to 33, or 255\)"):
+        to_train_ids(np.array([[7, 34]], np.uint8))
 
 
 def test_imagenet100_is_the_published_list() -> None:
@@ -127,7 +161,7 @@ def test_classes_that_training_has_not(imagenet: Path, paint: Paint) -> None:
 def test_validation_images_without_class_folders(imagenet: Path, paint: Paint) -> None:
     shutil.rmtree(imagenet / "val")
     paint(imagenet / "val" / "ILSVRC2012_val_00000001.JPEG")
-    with pytest.raises(BadInput, match="sort the images into a folder for each class"):
+    with pytest.raises(BadInput, match=r"nothing says their classes; .*or sort the images into a folder for"):
         index("imagenet", imagenet, "val")
 
 

@@ -544,7 +544,7 @@ def test_bad_input_in_one_sentence(
     photos: Path, cityscapes: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = ("--data-root", f"coco={photos}")
-    assert "did you mean coco?" in refused(capsys, "cocoo", *here)
+    assert "did you mean coco, coco_plus?" in refused(capsys, "cocoo", *here)
     assert "full size" in refused(capsys, "cityscapes", "--data-root", f"cityscapes={cityscapes}")
     assert "leave it out" in refused(capsys, "coco", *here, "--format", "uint8", "--quality", 80)
     assert "quality" in refused(capsys, "coco", *here, "--quality", 101)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.data.roots import Roots, resolve_roots
+from bench.data.sets.imagenet import imagenet100_classes
 from bench.errors import BadInput
 
 
@@ -75,11 +76,17 @@ def test_sources_say_where_each_came_from(tmp_path: Path) -> None:
     roots = resolve(tmp_path, "coco=a", "cityscapes=nowhere", BENCH_DATA_ROOT_IMAGENET=str(coco))
     assert roots.sources() == [
         ("coco", coco, "--data-root"),
+        ("coco_plus", None, f"{coco} has no unlabeled2017/"),
         ("imagenet", coco, "BENCH_DATA_ROOT_IMAGENET"),
-        ("imagenet100", coco, "BENCH_DATA_ROOT_IMAGENET"),
+        ("imagenet100", None, f"{coco} has 0 of its 100 classes"),
         ("cityscapes", None, f"--data-root: {tmp_path / 'nowhere'} is no folder"),
         *((name, None, "") for name in ("clips", "cifar10", "cifar100", "stl10")),
     ]
+
+
+def test_sources_have_a_data_set_that_is_given_and_not_ours(tmp_path: Path) -> None:
+    place = folder(tmp_path / "photographs")
+    assert resolve(tmp_path, f"birds={place}").sources()[-1] == ("birds", place, "--data-root")
 
 
 def test_what_is_wrong_is_said_with_the_remedy(tmp_path: Path) -> None:
@@ -89,7 +96,7 @@ def test_what_is_wrong_is_said_with_the_remedy(tmp_path: Path) -> None:
         resolve(tmp_path, "parent").find("coco")
     with pytest.raises(BadInput, match="cocoa; did you mean coco"):
         resolve(tmp_path).find("cocoa")
-    with pytest.raises(BadInput, match=r"coco \(cocco was given\)"):
+    with pytest.raises(BadInput, match=r"coco \(only given: cocco\)"):
         resolve(tmp_path, "cocco=x").find("coco")
     # A folder that was named is not silently replaced by that of a later source.
     folder(tmp_path / "real")
@@ -99,8 +106,32 @@ def test_what_is_wrong_is_said_with_the_remedy(tmp_path: Path) -> None:
         resolve(tmp_path, "coco=")
 
 
+def test_sources_name_what_a_folder_holds(tmp_path: Path) -> None:
+    """ImageNet-100 is where its classes are, COCO+ where its images are, and no data set where another one is."""
+    imagenet, coco = folder(tmp_path / "data" / "imagenet"), folder(tmp_path / "data" / "coco" / "train2017").parent
+    wnids = imagenet100_classes()
+    for wnid in (*wnids[:99], "n00000001"):
+        folder(imagenet / "train" / wnid)
+    rows = {name: (place, why) for name, place, why in resolve(tmp_path, "data", f"cifar10={imagenet}").sources()}
+    assert rows["imagenet"] == (imagenet, "--data-root")
+    assert rows["imagenet100"] == (None, f"{imagenet} has 99 of its 100 classes")
+    assert rows["coco_plus"] == (None, f"{coco} has no unlabeled2017/")
+    assert rows["cifar10"] == (None, f"{imagenet} looks like imagenet")
+    folder(imagenet / "train" / wnids[99])
+    folder(coco / "unlabeled2017")
+    rows = {name: (place, why) for name, place, why in resolve(tmp_path, "data").sources()}
+    assert rows["imagenet100"] == (imagenet, "--data-root")
+    assert rows["coco_plus"] == (coco, "--data-root")
+
+
 @pytest.mark.parametrize(
-    ("text", "match"), [("[data_roots\n", "not readable TOML"), ("[data_roots]\ncoco = 3\n", "takes lines like")]
+    ("text", "match"),
+    [
+        ("[data_roots\n", "not readable TOML"),
+        ("[data_roots]\ncoco = 3\n", "takes lines like"),
+        ('[data_root]\ncoco = "a"\n', r"has \[data_root\], which bench does not read; .* below \[data_roots\]"),
+        ('coco = "a"\n', r"has coco outside of a table, which bench does not read; .* below \[data_roots\]"),
+    ],
 )
 def test_a_config_file_that_is_wrong(tmp_path: Path, text: str, match: str) -> None:
     (tmp_path / "bench.toml").write_text(text)

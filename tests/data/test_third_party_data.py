@@ -94,9 +94,11 @@ def test_it_is_listed_checked_and_fingerprinted_by_any_name(name: str, installed
 
 
 def test_a_pack_is_made_under_a_name_alone_and_where_the_class_allows_it(installed: Path, birds: Path) -> None:
-    with pytest.raises(BadInput, match=r"Packs are found by name, .* is none; name birds by an entry point"):
+    with pytest.raises(BadInput, match=r"Only a data set that has a name can be packed; give birds an entry point\."):
         pack(f"{installed}/birds.py:Birds", birds, "train", Form())
-    with pytest.raises(BadInput, match="birds is read at its full size, which no pack holds; pack coco, imagenet"):
+    with pytest.raises(
+        BadInput, match="birds is read at full size and cannot be packed; packs are made of coco, imagenet"
+    ):
         pack("birds", birds, "train", Form())
 
 
@@ -107,6 +109,30 @@ def test_an_edit_of_its_source_is_another_data_set_and_a_move_is_not(mine: Path,
     assert fingerprint(f"{tmp_path}/moved/birds.py:Birds", birds, cache) == before
     (mine / "birds.py").write_text((mine / "birds.py").read_text() + "# more\n")
     assert fingerprint(f"{mine}/birds.py:Birds", birds, cache) != before
+
+
+COARSE = """
+
+class Coarse(Birds):
+    def index(self, root, split):
+        listed = super().index(root, split)
+        return Index(self.name, root, split, listed.files, tuple(1 - label for label in listed.labels), listed.classes)
+"""
+
+
+def test_two_classes_of_one_name_are_two_data_sets_and_in_no_grid_together(
+    mine: Path, birds: Path, tmp_path: Path
+) -> None:
+    with (mine / "birds.py").open("a") as file:
+        file.write(COARSE)
+    cache = tmp_path / "data.json"
+    prints = {fingerprint(f"{mine}/birds.py:{name}", birds, cache) for name in ("Birds", "Coarse", "Birds")}
+    assert len(prints) == 2
+    task = mine / "coarse_knn.py"
+    task.write_text((mine / "birds_knn.py").read_text().replace("Birds", "Coarse"))
+    request = Request([str(mine / "birds_simclr.py")], [str(task)], data_root=[f"birds={birds}"], work_dir=tmp_path)
+    with pytest.raises(BadInput, match=r"py:Birds and .*py:Coarse both call their data set 'birds'; give one another"):
+        plan_grid(request, act=False)
 
 
 def test_a_plan_does_not_depend_on_where_it_lies(mine: Path, birds: Path, tmp_path: Path) -> None:
@@ -154,6 +180,83 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(mine: Path, old: str, ne
     with pytest.raises(BadInput, match=message) as caught:
         load_recipe(str(mine / "birds_simclr.py"))
     assert "\n" not in str(caught.value)
+
+
+CHANGED = """
+
+class Changed(Birds):
+    name = "changed"
+    %s
+
+    def index(self, root, split):
+        from dataclasses import replace
+        listed = super().index(root, split)
+        return %s
+"""
+
+
+@pytest.mark.parametrize(
+    ("fact", "returned", "message"),
+    [
+        (
+            "",
+            "None",
+            r"Changed\.index in .*birds\.py returned NoneType for train, but it should be an Index; correct it",
+        ),
+        ("", "{}['boo']", r"Changed\.index in .*birds\.py raised KeyError: 'boo'; correct it"),
+        ("", "exit(3)", r"Changed\.index in .*birds\.py raised SystemExit: 3; correct it"),
+        ("", "replace(listed, files=())", r"Changed\.index in .* lists no image of train; correct it"),
+        ("", "replace(listed, files=listed.files[0])", r"Changed\.index in .* has str as files of train; give a tuple"),
+        ("", "replace(listed, labels=None)", r"has no labels for train; add them, or set labelled = False"),
+        ("", "replace(listed, labels=listed.labels[1:])", r"lists 9 labels for 10 files of train; give one for each"),
+        (
+            "",
+            "replace(listed, labels=(9,) * 10)",
+            r"has the label 9 in train, but 2 classes; give positions in classes",
+        ),
+        ("", "replace(listed, labels=(-1,) * 10)", r"has the label -1 in train, but 2 classes"),
+        ("", "replace(listed, labels=(0.5,) * 10)", r"has labels of train that are no whole numbers"),
+        ("", "replace(listed, masks=('a.png',))", r"lists 1 label maps for 10 files of train; give one for each"),
+        (
+            "def splits(self, root): return ('test',)",
+            "listed",
+            r"Changed\.splits in .* returned \('test',\), but it should",
+        ),
+        ("def more_files(self, root): return [][0]", "listed", r"Changed\.more_files in .* raised IndexError"),
+        (
+            "def __init__(self): [][0]",
+            "listed",
+            r"Changed in .*birds\.py cannot be made \(IndexError: .*\); correct it",
+        ),
+        (
+            "unlabelled_split = 'rest'",
+            "listed",
+            r"has an unlabelled_split and no method unlabelled\(root\), which lists it",
+        ),
+    ],
+)
+def test_a_list_that_cannot_be_is_refused_where_it_is_read(
+    mine: Path, birds: Path, fact: str, returned: str, message: str
+) -> None:
+    with (mine / "birds.py").open("a") as file:
+        file.write(CHANGED % (fact, returned))
+    name = f"{mine}/birds.py:Changed"
+    with pytest.raises(BadInput, match=message) as caught:
+        fingerprint(name, birds)
+    assert "\n" not in str(caught.value)
+    if "more_files" in fact:
+        return
+    for ask in (check, pretraining_index, lambda *where: index(*where, "train")):
+        if "splits" not in fact or ask is check:
+            with pytest.raises(BadInput, match=message.replace("index in", "(pretraining_)?index in")):
+                ask(name, birds)
+
+
+def test_the_check_says_which_method_raised(mine: Path, birds: Path) -> None:
+    with (mine / "birds.py").open("a") as file:
+        file.write(CHANGED % ("def contents(self, root, split): return 1 / 0", "listed"))
+    with pytest.raises(BadInput, match=r"Changed\.contents in .*birds\.py raised ZeroDivisionError: division by zero"):
+        check(f"{mine}/birds.py:Changed", birds)
 
 
 def test_what_has_no_classes_is_pretrained_on_and_no_task(mine: Path) -> None:

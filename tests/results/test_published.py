@@ -147,6 +147,9 @@ def test_a_broken_study_file_is_named_with_its_key(tmp_path: Path, old: str, new
             r"flowers\.csv has other columns than bits, hits, how, net, set; correct it",
         ),
         (PUBLISHED.replace("0.25", "a quarter"), r"flowers\.csv holds 'a quarter' where a number belongs"),
+        (PUBLISHED.replace("0.25", "inf"), r"flowers\.csv holds 'inf' where a number belongs"),
+        (PUBLISHED.replace("0.25", "-1e999"), r"flowers\.csv holds '-1e999' where a number belongs"),
+        (PUBLISHED.replace("0.25", "nan"), r"flowers\.csv holds 'nan' where a number belongs"),
         (PUBLISHED + "flowers,plain,vgg,1,2,3\n", r"flowers\.csv is not a readable CSV file .*line 4"),
         ("# Nothing.\n", r"flowers\.csv is not a readable CSV file"),
     ],
@@ -187,3 +190,28 @@ def test_what_only_a_table_with_datasets_has_is_refused(tmp_path: Path) -> None:
 
 def test_shipped_studies_have_their_names(tmp_path: Path) -> None:
     assert list(studies_of(tmp_path)) == ["deck-small", "loss2-short"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        (
+            "cityscapes_pspnet",
+            "cityscapes_pspent",
+            "table roads names the unknown task 'cityscapes_pspent'; did",
+        ),
+        (
+            "miou_percent",
+            "miuo_percent",
+            "table roads names the metric 'miuo_percent', which cityscapes_pspnet does not",
+        ),
+    ],
+)
+def test_a_column_of_a_mistyped_task_or_metric_is_refused(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    record = make("coco", "cityscapes_pspnet", 0, metrics={"miou_percent": 60.0, "aacc_percent": 1.0}, profile="full")
+    table = "weights,iou\ncoco,65\n"
+    build_tables([record], reference(tmp_path, "roads", TRANSFER, table))
+    with pytest.raises(BadInput, match=sentence):
+        build_tables([record], reference(tmp_path, "roads", TRANSFER.replace(old, new), table))
+    # A task of which nothing is known yet may be somebody's own.
+    build_tables([record], reference(tmp_path, "roads", TRANSFER.replace("cityscapes_pspnet", "depth"), table))

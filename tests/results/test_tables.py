@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from example_records import THREE, linear, lines_of, make, pspnet
@@ -74,7 +77,7 @@ def test_notes_say_which_rows_of_a_column_mix_precisions() -> None:
     assert "Mixed precision: pretrained in bf16: coco seed 0; in float32: coco seed 1." in section.notes
 
 
-@pytest.mark.parametrize("format", ["markdown", "csv", "latex", "html"])
+@pytest.mark.parametrize("format", ["markdown", "latex", "html"])
 def test_the_header_of_a_column_says_that_it_mixes_precisions(format: str) -> None:
     mixed = [computed("coco", 0, "bf16", "bf16"), computed("coco", 1, "bf16", "float32")]
     assert "mIoU (mixed precision)" in render(build_tables(mixed, NONE), format)
@@ -83,6 +86,47 @@ def test_the_header_of_a_column_says_that_it_mixes_precisions(format: str) -> No
     settings = {"pretrain": {}, "downstream": {"precision": "bf16"}}
     chosen = [record.model_copy(update={"settings": settings}) for record in mixed]
     assert "(mixed precision)" not in render(build_tables(chosen, NONE), format)
+
+
+def test_the_header_of_a_column_says_that_its_pretrainings_mixed_precisions() -> None:
+    mixed = [computed("coco", 0, "bf16", "bf16"), computed("coco_two_loss", 0, "float32", "bf16")]
+    assert "mIoU (mixed precision of pretraining)" in render(build_tables(mixed, NONE), "markdown")
+    both = [mixed[0], computed("coco_two_loss", 0, "float32", "float32")]
+    assert "mIoU (mixed precision)" in render(build_tables(both, NONE), "markdown")
+    control = [mixed[0], computed("random_init", 0, "", "bf16")]  # in nothing
+    assert "(mixed" not in render(build_tables(control, NONE), "markdown")
+
+
+def test_a_pretraining_that_continues_one_in_another_precision_is_mixed() -> None:
+    record = computed("coco", 0, "bf16", "bf16")
+    same, other = (
+        record.model_copy(update={"precision": record.precision | {"pretrain imagenet_0-s0": precision}})
+        for precision in ("bf16", "float32")
+    )
+    assert "(mixed" not in render(build_tables([same], NONE), "markdown")
+    (section,) = build_tables([other], NONE)
+    assert "mIoU (mixed precision of pretraining)" in render([section], "markdown")
+    assert "Pretrained in bf16 and float32." in section.notes
+
+
+def test_the_columns_of_a_csv_file_are_named_alike_whatever_the_precision() -> None:
+    def lines(*records: Record) -> list[dict[str, str]]:
+        return list(csv.DictReader(io.StringIO(render(build_tables(records, NONE), "csv"))))
+
+    coco = [computed("coco", 0, "bf16", "bf16"), computed("coco", 1, "bf16", "float32")]
+    random = computed("random_init", 0, "", "bf16")
+    (plain, mixed), (alone,) = lines(*coco, random), lines(coco[0])
+    assert [mixed["mIoU precision"], plain["mIoU precision"]] == ["bf16 and float32", "bf16"]
+    assert list(mixed) == list(alone)
+    assert (mixed["mIoU"], alone["mIoU"]) == ("60.5", "60.0")
+
+
+def test_only_diagnostics_have_the_note_on_their_units() -> None:
+    theirs = make("coco", "imagenet_norm", 0, kind="norm.py:Norm", metrics={"norm": 1.0}, columns={"norm": "norm"})
+    ours = make("coco", "diagnostics", 0, kind="diagnostics", metrics={"backbone_rankme": 3.0})
+    for records, said in (([theirs], False), ([theirs, ours], True)):
+        (section,) = build_tables(records, NONE)
+        assert any("RankMe" in note for note in section.notes) == said
 
 
 def test_one_seed_is_never_judged() -> None:
@@ -159,8 +203,9 @@ def test_profiles_have_a_section_each() -> None:
     ]
 
 
-def test_a_seed_counts_once() -> None:
-    again = {"fingerprints": linear("coco", 0, 0.0).fingerprints.model_copy(update={"stage": "f" * 64})}
+@pytest.mark.parametrize("stage", ["f" * 64, "0" * 64])  # which of two is newer is in no fingerprint
+def test_a_seed_counts_once(stage: str) -> None:
+    again = {"fingerprints": linear("coco", 0, 0.0).fingerprints.model_copy(update={"stage": stage})}
     newer = linear("coco", 0, 50.0, **again, created="2025-02-01T00:00:00+00:00")
     (section,) = build_tables([newer, linear("coco", 0, 40.0)], NONE)
     assert cells([section])["coco"]["ImageNet acc"] == "50.00 (1)"
@@ -184,6 +229,24 @@ def test_further_tasks_get_columns_after_the_decks() -> None:
 
 
 # ------------------------------------------------------------------------------------- published rows
+
+
+def test_what_older_records_of_an_edited_kind_measured_keeps_its_column() -> None:
+    def norm(pretrain: str, protocol: str, **changes: Any) -> Record:
+        values = {"kind": "norm.py:Norm", "dataset": "imagenet", "protocol": protocol, **changes}
+        return make(pretrain, "imagenet_norm", 0, **values)
+
+    records = [
+        norm("coco", "old", metrics={"norm": 1.0, "std": 2.0}, columns={"norm": "norm", "std": "spread"}),
+        norm("random_init", "new", metrics={"norm": 3.0}, columns={"norm": "length"}, created="2025-02-01T00:00:00"),
+        norm("coco", "older", metrics={"share_percent": 4.0}, created="2024-02-01T00:00:00"),  # said no columns
+    ]
+    for order in (records, records[::-1]):
+        coco, random = sorted(lines_of(build_tables(order, REFERENCE), "mini"), key=lambda line: line["Pretrain"])
+        cells = {column: text for column, text in coco.items() if column.startswith("imagenet_norm ")}
+        assert len(cells) == 4, cells
+        assert {text.split(" ")[0].strip("*") for text in cells.values()} == {"1.00", "2.00", "4.00", "–"}
+        assert any(text.startswith("3.00") for column, text in random.items() if "length" in column)
 
 
 def test_published_values_are_the_decks() -> None:

@@ -183,9 +183,9 @@ def test_val_never_chooses_the_head(
     seen = []
     real = linear.evaluate
 
-    def evaluate(job: Job, task: LinearTask, trunk: Any, heads: Any, images: Any, title: str) -> Any:
+    def evaluate(job: Job, task: LinearTask, trunk: Any, heads: Any, images: Any, title: str, ranks: Any) -> Any:
         seen.append((title, images.split, len(images.files)))
-        return real(job, task, trunk, heads, images, title)
+        return real(job, task, trunk, heads, images, title, ranks)
 
     monkeypatch.setattr(linear, "evaluate", evaluate)
     chosen = []
@@ -398,14 +398,6 @@ def test_without_a_proof_there_is_no_evaluation(
     (folder / "proof.json").unlink()
     with pytest.raises(BadInput, match="no load proof"):
         run(make_job(tmp_path / "a", folder, imagenet))
-
-
-def test_several_processes_are_refused_with_the_remedy(
-    tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(BadInput, match="runs in one process; --gpus is for"):
-        run(make_job(tmp_path / "a", trunk_folder, imagenet))
 
 
 def test_missing_data_and_an_empty_selection_are_refused(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:

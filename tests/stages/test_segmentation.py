@@ -232,7 +232,7 @@ def test_layers_are_synchronised_over_gpus_only() -> None:
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "deeper": (
         {"config": "pspnet_r101-d8_4xb2-40k_cityscapes-512x1024"},
-        r"ResNet of depth 101, but the trunk is a resnet50; choose a config of depth 50 \(r50",
+        r"ResNet of depth 101, but the trunk is a resnet50; choose pspnet_r50-d8_4xb2-40k_city",
     ),
     "shallower": ({"config": SMALL}, "ResNet of depth 18, but the trunk is a resnet50"),
     "other": ({"config": "segformer_mit-b0_8xb1-160k_cityscapes-1024x1024"}, "has the backbone MixVisionTransformer"),

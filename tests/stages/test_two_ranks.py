@@ -1,4 +1,4 @@
-"""Two gloo processes with a part of the bank each find what one process finds with all of it."""
+"""Two gloo processes find what one process finds: neighbours in a bank in parts, and linear heads, to the bit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def results(
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    return on_ranks(Path(__file__).with_name("two_ranks.py"), trunk_folder, data, port)
+    return on_ranks(Path(__file__).with_name("two_ranks.py"), trunk_folder, data, port, imagenet)
 
 
 @pytest.mark.slow
@@ -50,3 +50,24 @@ def test_the_stage_finds_the_same_on_two_ranks(results: list[dict[str, Any]], ca
         rtol = 1e-5 if "euclidean" in case else 0  # distances are as large as the features are
         torch.testing.assert_close(their_scores, scores, rtol=rtol, atol=0 if "bf16" in case else 1e-6)
         assert torch.equal(their_labels, labels)
+
+
+@pytest.mark.parametrize("case", ["augmented", "resident", "centre", "adam"])
+def test_linear_heads_are_to_the_bit_those_of_one_process(results: list[dict[str, Any]], case: str) -> None:
+    alone, *ranks = results
+    metrics, tensors = alone[f"linear {case}"]
+    assert metrics["images_skipped"] > 0 or case == "resident"
+    assert tensors["weight"].abs().max() > 0.05  # they did learn: N(0, 0.01) is where they start
+    for theirs, their_tensors in (rank[f"linear {case}"] for rank in ranks):
+        assert theirs == metrics
+        assert tensors.keys() == their_tensors.keys()
+        assert all(torch.equal(tensors[name], their_tensors[name]) for name in tensors)
+
+
+def test_linear_heads_stopped_on_one_rank_stop_on_all_and_go_on(results: list[dict[str, Any]]) -> None:
+    alone, *ranks = results
+    for rank in ranks:
+        assert rank["stopped"] == [3]  # the signal came to the second rank alone
+        metrics, tensors = rank["linear resumed"]
+        assert metrics == alone["linear augmented"][0]
+        assert all(torch.equal(tensors[name], value) for name, value in alone["linear augmented"][1].items())

@@ -54,6 +54,8 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
     ]
     assert read(tmp_path / "epoch_0001.ckpt")["step"] == 6
     assert "optimizer" not in read(tmp_path / "epoch_0001.ckpt")
+    train(tmp_path / "asked", recipe(checkpoint={"keep_epochs": [0]}))
+    assert sorted(file.name for file in (tmp_path / "asked").glob("epoch*")) == ["epoch_0000.ckpt", "epoch_0002.ckpt"]
     last = read(tmp_path / LAST)
     assert last["run"] == {
         "recipe": "tiny",

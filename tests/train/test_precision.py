@@ -13,7 +13,10 @@ import torch
 
 from bench.config.load import load_recipe, load_task
 from bench.config.recipe import Recipe
-from bench.config.tasks import KnnTask, LinearTask
+from bench.config.tasks import KnnTask, LinearTask, SegmentationTask
+from bench.execute.stage import settled
+from bench.execute.stage_file import read_stage, write_stage
+from bench.plan import Planner
 from bench.train import precision
 from bench.train.precision import automatic, is_bf16, native_bf16, resolve
 
@@ -72,13 +75,55 @@ def test_ranks_take_what_their_launcher_chose(
     assert resolve(recipe, tmp_path, starting=False).precision == "float32"
 
 
+def test_the_first_rank_that_a_cluster_launched_keeps_its_choice_for_a_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = load_recipe("coco", "smoke")
+    work = tmp_path / "work"
+    [stage, *_] = Planner(lambda name: f"data of {name}").grid([recipe], [], [0])
+    folder = write_stage(stage, work, {}, tmp_path / "results", "fail")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "theirs")
+    on_a_machine(monkeypatch, native=True)
+    monkeypatch.setenv("RANK", "1")
+    assert settled(read_stage(folder), folder).precision == "bf16"
+    assert not (folder / precision.FILE).exists()
+    monkeypatch.setenv("RANK", "0")
+    assert settled(read_stage(folder), folder).precision == "bf16"
+    (folder / "last.ckpt").touch()
+    on_a_machine(monkeypatch, native=False)
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+        assert settled(read_stage(folder), folder).precision == "bf16"
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID")
+    assert settled(read_stage(folder), folder).precision == "bf16"
+
+
+@pytest.mark.parametrize("progress", ["last.ckpt", "heads.safetensors"])
+def test_whatever_a_stage_goes_on_from_keeps_its_precision(
+    recipe: Recipe, progress: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_a_machine(monkeypatch, native=True)
+    resolve(recipe, tmp_path)
+    (tmp_path / progress).touch()
+    on_a_machine(monkeypatch, native=False)
+    assert resolve(recipe, tmp_path).precision == "bf16"
+
+
+def test_the_precision_of_evaluation_follows_the_machine_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_a_machine(monkeypatch, native=True)
+    asked = {"precision": "float32", "evaluation_precision": "auto"}
+    task = resolve(load_task("cityscapes_pspnet", "smoke", asked), tmp_path)
+    assert isinstance(task, SegmentationTask)
+    assert (task.precision, task.evaluation_precision) == ("float32", "bf16")
+
+
 def test_bf16_that_is_set_is_used_with_one_warning_where_it_is_emulated(
     recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = recipe.model_copy(update={"precision": "bf16"})
     on_a_machine(monkeypatch, native=False)
     assert resolve(asked, tmp_path).precision == "bf16"
-    assert capsys.readouterr().out.count("takes 10 times as long as float32; precision=auto takes float32 here") == 1
+    assert capsys.readouterr().out.count("takes many times as long as float32 (14 times was measured") == 1
     assert not (tmp_path / precision.FILE).exists()
     on_a_machine(monkeypatch, native=True)
     assert resolve(asked, tmp_path).precision == "bf16"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -13,6 +12,7 @@ from bench.data.packs.reading import Pack, open_pack
 from bench.data.packs.unfinished import Unreadable, Writer, size_words
 from bench.data.sets import DATA_SETS, fingerprint, get, index
 from bench.errors import BadInput
+from bench.machine import cores
 
 FEW = 1024  # images for which starting processes would take longer than packing
 
@@ -42,10 +42,10 @@ def pack(
     if data_set.one_size:
         raise BadInput(f"{dataset}'s images are small already, and no pack is read for them; train without one.")
     if dataset != data_set.name:  # no plan looks for it
-        raise BadInput(f"Packs are found by name, and {dataset} is none; name {data_set.name} by an entry point.")
+        raise BadInput(f"Only a data set that has a name can be packed; give {data_set.name} an entry point.")
     if not data_set.packable:
         packable = ", ".join(name for name, one in DATA_SETS.items() if one.packable)
-        raise BadInput(f"{dataset} is read at its full size, which no pack holds; pack {packable}.")
+        raise BadInput(f"{dataset} is read at full size and cannot be packed; packs are made of {packable}.")
     place = (to or root / FOLDER).absolute()
     known = place / ".fingerprints.json"
     try:
@@ -69,7 +69,7 @@ def pack(
             except BadInput as error:
                 print(f"{error} Packing again.", flush=True)
         if workers is None:
-            workers = len(os.sched_getaffinity(0)) if len(names) >= FEW else 1
+            workers = cores() if len(names) >= FEW else 1
         with Writer(folder, dataset, split, mark, form, root, names) as writer:
             writer.write(workers, unreadable)
             if fingerprint(dataset, root) != mark:  # of all files, whatever the cache says

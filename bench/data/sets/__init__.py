@@ -6,23 +6,26 @@ A data set that is not ours is named `path/to/file.py:Class`, `package.module:Cl
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
 from bench.data.sets.cifar import Cifar10, Cifar100
 from bench.data.sets.cityscapes import Cityscapes
-from bench.data.sets.coco import Coco
-from bench.data.sets.data_set import SPLITS, DataSet, Index, part, reading, unreadable
+from bench.data.sets.coco import Coco, CocoPlus
+from bench.data.sets.data_set import SPLITS, DataSet, Index, WrongLayout, opened, part, unreadable
 from bench.data.sets.fingerprints import content_hash
 from bench.data.sets.imagenet import ImageNet, ImageNet100
+from bench.data.sets.listing import listed, listed_for_pretraining, listed_without_labels, splits_of
 from bench.data.sets.stl10 import Stl10
 from bench.data.sets.videos import Clips
-from bench.errors import BadInput
-from bench.plugins import entries, load, locate
+from bench.errors import BadInput, one_line
+from bench.plugins import Source, entries, load, locate
 
 GROUP = "bench.datasets"  # of entry points
 
-OURS: tuple[type[DataSet], ...] = (Coco, ImageNet, ImageNet100, Cityscapes, Clips, Cifar10, Cifar100, Stl10)
+OURS: tuple[type[DataSet], ...] = (Coco, CocoPlus, ImageNet, ImageNet100, Cityscapes, Clips, Cifar10, Cifar100, Stl10)
 DATA_SETS: dict[str, DataSet] = {kind.name: kind() for kind in OURS}
 
 
@@ -57,8 +60,15 @@ def get(name: str, folder: Path | None = None) -> DataSet:
         raise BadInput(f"{source.file} calls its data set {kind.name!r}, which is taken; choose another name.")
     try:
         data_set: DataSet = kind()
-    except TypeError as error:  # an abstract method that it lacks, or arguments
-        raise BadInput(f"{source.attribute} in {source.file} cannot be made ({error}); correct it.") from error
+    except (Exception, SystemExit) as error:  # an abstract method that it lacks, arguments, or its own code
+        raise BadInput(
+            f"{source.attribute} in {source.file} cannot be made ({one_line(error, kind=True)}); correct it."
+        ) from error
+    if kind.unlabelled_split is not None and kind.unlabelled is DataSet.unlabelled:
+        raise BadInput(
+            f"{source.attribute} in {source.file} has an unlabelled_split and no method unlabelled(root), which lists "
+            "it; add it."
+        )
     data_set.source = source
     return data_set
 
@@ -83,6 +93,62 @@ def short_name(name: str) -> str:
     return name if data_set is None else data_set.name
 
 
+def mistaken(data_set: DataSet, root: Path) -> str | None:
+    """Return the name of another of our data sets that a folder looks like, where it does not look like this one.
+
+    None, too, for a data set that is not ours, which may be laid out as it likes.
+    """
+    if data_set.source is not None or data_set.looks_like(root):
+        return None
+    return next((name for name, other in DATA_SETS.items() if other.looks_like(root)), None)
+
+
+@contextmanager
+def reading(data_set: DataSet, root: Path) -> Iterator[None]:
+    """Raise BadInput where a folder is missing, is another data set's, or cannot be read while the block runs."""
+    with opened(data_set, root), pointing(data_set, root):
+        refuse_mistaken(data_set, root)
+        yield
+
+
+def refuse_mistaken(data_set: DataSet, root: Path) -> None:
+    """Raise BadInput where a folder is another data set's, as far as `mistaken` can tell."""
+    name, other = data_set.name, mistaken(data_set, root)
+    if other is not None:
+        raise BadInput(
+            f"{root} looks like {other}, and was given for {name}; give --data-root {other}={root}, and for {name} a "
+            f"folder that holds {data_set.layout}."
+        )
+
+
+@contextmanager
+def pointing(data_set: DataSet, root: Path) -> Iterator[None]:
+    """Say, where the layout turns out to be wrong, in which folder nearby the data set seems to lie."""
+    try:
+        yield
+    except WrongLayout as error:
+        place = None
+        with suppress(OSError):  # of a folder that cannot be read
+            near = [*sorted(folder for folder in root.iterdir() if folder.is_dir()), root.absolute().parent]
+            place = next((folder for folder in near if data_set.looks_like(folder)), None)
+        if place is None:
+            raise
+        name = data_set.name
+        raise BadInput(f"{error} {place} looks like {name}; give --data-root {name}={place}.") from error
+
+
+def check_distinct(names: Iterable[str]) -> None:
+    """Raise BadInput where two data sets have one `name`: they would be read from one folder, and recorded as one."""
+    seen: dict[str, Source] = {}
+    for data_set in filter(None, map(find, names)):
+        source = data_set.source
+        if source is None:
+            continue
+        other = seen.setdefault(data_set.name, source)
+        if (other.file, other.attribute) != (source.file, source.attribute):
+            raise BadInput(f"{other} and {source} both call their data set {data_set.name!r}; give one another name.")
+
+
 def index(dataset: str, root: Path, split: str) -> Index:
     """List one split (`train` or `val`) of a data set.
 
@@ -93,7 +159,7 @@ def index(dataset: str, root: Path, split: str) -> Index:
         raise ValueError(f"split is train or val, not {split!r}")
     data_set = get(dataset)
     with reading(data_set, root):
-        return replace(data_set.index(root, split), dataset=dataset)
+        return replace(listed(data_set, root, split), dataset=dataset)
 
 
 def pretraining_index(dataset: str, root: Path) -> Index:
@@ -104,7 +170,7 @@ def pretraining_index(dataset: str, root: Path) -> Index:
     """
     data_set = get(dataset)
     with reading(data_set, root):
-        return replace(data_set.pretraining_index(root), dataset=dataset)
+        return replace(listed_for_pretraining(data_set, root), dataset=dataset)
 
 
 def check_pretraining(dataset: str, root: Path) -> None:
@@ -112,12 +178,12 @@ def check_pretraining(dataset: str, root: Path) -> None:
     data_set = get(dataset)
     if data_set.unlabelled_split is not None:
         with reading(data_set, root):
-            data_set.unlabelled(root)
+            listed_without_labels(data_set, root)
 
 
 def splits(dataset: str, root: Path) -> tuple[str, ...]:
     """Return which of `train` and `val` a folder has, whatever is in them."""
-    return get(dataset).splits(root)
+    return splits_of(get(dataset), root)
 
 
 def fingerprint(dataset: str, root: Path, cache: Path | None = None) -> str:
@@ -139,5 +205,5 @@ def fingerprint(dataset: str, root: Path, cache: Path | None = None) -> str:
             return content_hash(dataset, None, root, cache)
         except OSError as error:
             raise unreadable(error) from error
-    with reading(data_set, root):
-        return content_hash(data_set.name, data_set, root, cache)
+    with opened(data_set, root), pointing(data_set, root):
+        return content_hash(data_set.name, data_set, root, cache, lambda: refuse_mistaken(data_set, root))

@@ -28,6 +28,16 @@ class SmallImages(ClassFolders):
     # The files of `train` and `val`, and of the names of the `classes`.
     binary_files: ClassVar[Mapping[str, tuple[str, ...]]]
 
+    def looks_like(self, root: Path) -> bool:
+        """Whether a folder has the binary layout; folders of classes look alike."""
+        return self.is_binary(root)
+
+    def recognised(self, root: Path) -> list[str]:
+        """Return which of the layouts it is."""
+        if self.is_binary(root):
+            return [f"the authors' binary layout in {self.binary_folder}/"]
+        return [f"{split} is {self.folder(root, split)}/, labels from its folders" for split in self.splits(root)]
+
     @abstractmethod
     def read(self, root: Path, split: str) -> Index:
         """Read a split of the binary layout. Raises BadInput that names a file that is missing or damaged."""

@@ -8,19 +8,16 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from bench.data.decode import Undecodable, read_labels, read_rgb
 from bench.data.packs.manifest import find_packs
 from bench.data.packs.reading import open_pack, verify
-from bench.data.sets import DataSet, get
-from bench.data.sets.data_set import reading
+from bench.data.sets import DataSet, get, reading
 from bench.data.sets.fingerprints import content_hash
+from bench.data.sets.listing import asking, listed, listed_without_labels, splits_of
 from bench.errors import BadInput
 from bench.progress import Progress
 
 CHUNK = 4096  # files that wait for a thread at once
-IGNORED = 255
 
 
 @dataclass(frozen=True)
@@ -35,6 +32,8 @@ class Report:
     unreadable: list[tuple[str, str]] = field(default_factory=list)  # (file below root, why)
     packs: list[str] = field(default_factory=list)  # what they are and where they lie
     damaged: list[str] = field(default_factory=list)  # what is wrong with a pack
+    layout: list[str] = field(default_factory=list)  # which one was recognised, and where labels come from
+    read: tuple[int, int] = (0, 0)  # images and label maps that were decoded
 
     @property
     def ok(self) -> bool:
@@ -44,6 +43,7 @@ class Report:
     def lines(self) -> list[str]:
         """Return the report as lines of text."""
         lines = [f"{self.dataset} at {self.root}"]
+        lines += [f"layout     {what}" for what in self.layout]
         width = max(6, *map(len, self.counts))
         for split, groups in self.counts.items():
             text = f"{split:<{width}} {sum(groups.values())} images"
@@ -56,6 +56,9 @@ class Report:
         lines += [f"unreadable {file}: {why}" for file, why in self.unreadable]
         lines += [f"pack       {what}" for what in self.packs]
         lines += [f"pack       {what}" for what in self.damaged]
+        images, maps = self.read
+        files = f"{images} image files" + (f" and {maps} label maps" if maps else "")
+        lines.append(f"read       {files}, each decoded" if images else "read       the files of all images in one")
         count = len(self.missing) + len(self.unreadable) + len(self.damaged)
         return [*lines, f"{count} problems" if count else "all files can be read"]
 
@@ -71,30 +74,39 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
     images: list[str] = []
     masks: dict[str, str] = {}
     with reading(data_set, root):
-        for split in data_set.splits(root) or ("train",):  # with neither, let the reader say what it looked for
-            contents = data_set.contents(root, split)
+        for split in splits_of(data_set, root) or ("train",):  # with neither, let the reader say what it looked for
+            if data_set.source is not None:
+                listed(data_set, root, split)
+            with asking(data_set, "contents"):
+                contents = data_set.contents(root, split)
             counts[split] = contents.counts
             images += contents.images
             masks |= contents.masks
             missing += contents.missing
         if data_set.has_unlabelled(root):
-            more = data_set.unlabelled(root)
+            more = listed_without_labels(data_set, root)
             counts[more.split] = {"": len(more.files)}
             images += more.files if more.pixels is None else ()
         elif data_set.unlabelled_split is not None:
             missing.append(f"{data_set.unlabelled_split} (images without labels, which pretraining reads)")
-    missing += [f"{split} (the whole split)" for split in data_set.needs if split not in counts]
-    classes = len(data_set.mask_classes)
+    for split in data_set.needs:
+        if split not in counts:
+            packed = data_set.packed(root, f"{split}/")
+            missing.append(f"{split} (the whole split){f'; {packed}' if packed else ''}")
 
     def look(image: str) -> list[tuple[str, str]]:
-        return list(_problems(root, image, masks.get(image), classes))
+        return list(_problems(data_set, root, image, masks.get(image)))
 
     unreadable: list[tuple[str, str]] = []
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool, Progress("check", len(images), "images") as progress:
         for problems in _in_order(pool, look, images):
             unreadable += problems
             progress.update(1, unreadable=str(len(unreadable)))
-    return Report(data_set.name, root, counts, data_set.groups, missing, unreadable, *_packs(data_set, root, workers))
+    packs, damaged = _packs(data_set, root, workers)
+    layout, read = data_set.recognised(root), (len(images), len(masks))
+    return Report(
+        data_set.name, root, counts, data_set.groups, missing, unreadable, packs, damaged, layout=layout, read=read
+    )
 
 
 def _packs(data_set: DataSet, root: Path, workers: int) -> tuple[list[str], list[str]]:
@@ -123,7 +135,7 @@ def _in_order(
         yield from pool.map(look, chunk)
 
 
-def _problems(root: Path, image: str, mask: str | None, classes: int) -> Iterator[tuple[str, str]]:
+def _problems(data_set: DataSet, root: Path, image: str, mask: str | None) -> Iterator[tuple[str, str]]:
     size = None
     try:
         size = read_rgb(root / image).size
@@ -141,6 +153,6 @@ def _problems(root: Path, image: str, mask: str | None, classes: int) -> Iterato
         return
     if size is not None and labels.shape != size[::-1]:
         yield mask, f"{labels.shape[1]}×{labels.shape[0]} pixels, but its image has {size[0]}×{size[1]}"
-    strange = [value for value in np.unique(labels) if value >= classes and value != IGNORED]
-    if strange:
-        yield mask, f"{strange[0]} is no train id (0 to {classes - 1}, or {IGNORED})"
+    strange = data_set.strange_label(mask, labels)
+    if strange is not None:
+        yield mask, strange

@@ -19,6 +19,7 @@ class Cifar10(SmallImages):
     name = "cifar10"
     layout = "cifar-10-batches-py/, or train/<class>/*.png and test/<class>/*.png (or val/)"
     binary_folder = "cifar-10-batches-py"
+    archives = {"train": ("cifar-10-python.tar.gz", "tar -xzf cifar-10-python.tar.gz")}
     binary_files = {
         "train": tuple(f"data_batch_{number}" for number in range(1, 6)),
         "val": ("test_batch",),
@@ -56,6 +57,7 @@ class Cifar100(Cifar10):
     name = "cifar100"
     layout = "cifar-100-python/, or train/<class>/*.png and test/<class>/*.png (or val/)"
     binary_folder = "cifar-100-python"
+    archives = {"train": ("cifar-100-python.tar.gz", "tar -xzf cifar-100-python.tar.gz")}
     binary_files = {"train": ("train",), "val": ("test",), "classes": ("meta",)}
     labels_key = "fine_labels"
     classes_key = "fine_label_names"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -39,19 +40,26 @@ class ClassFolders(DataSet):
         folder = self.folder(root, split)
         classes = self.classes(root, "train")
         chosen = classes if split == "train" else self.classes(root, folder)
-        unknown = sorted(set(chosen) - set(classes))
+        files = {name: [f"{folder}/{name}/{image}" for image in image_names(root / folder / name)] for name in chosen}
+        empty = next((name for name, images in files.items() if not images), None)
+        if empty is not None:
+            raise BadInput(f"The class folder {root / folder / empty} holds no images; fill it or remove it.")
+        return self.labelled_index(root, split, files, classes)
+
+    def labelled_index(
+        self, root: Path, split: str, files: Mapping[str, Sequence[str]], classes: Sequence[str]
+    ) -> Index:
+        """Return the index of the files of each class of a split, relative to the root.
+
+        Raises BadInput for classes that are not among `classes`, those of `train`.
+        """
+        unknown = sorted(set(files) - set(classes))
         if unknown:
             raise BadInput(
-                f"{root / folder} has {len(unknown)} classes that {root / 'train'} has not ({unknown[0]}); "
-                "remove them, or add them to train."
+                f"{root / self.folder(root, split)} has {len(unknown)} classes that {root / 'train'} has not "
+                f"({unknown[0]}); remove them, or add them to train."
             )
-        files: list[str] = []
-        labels: list[int] = []
         number = {name: label for label, name in enumerate(classes)}
-        for name in chosen:
-            images = image_names(root / folder / name)
-            if not images:
-                raise BadInput(f"The class folder {root / folder / name} holds no images; fill it or remove it.")
-            files += [f"{folder}/{name}/{image}" for image in images]
-            labels += [number[name]] * len(images)
-        return Index(self.name, root, split, tuple(files), tuple(labels), tuple(classes))
+        listed = tuple(file for images in files.values() for file in images)
+        labels = tuple(number[name] for name, images in files.items() for _ in images)
+        return Index(self.name, root, split, listed, labels, tuple(classes))

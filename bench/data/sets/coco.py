@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import mmap
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from bench.data.sets.data_set import SPLITS, Contents, DataSet, Index, image_names
 from bench.errors import BadInput
 
+UNLABELLED = "unlabeled2017"
 FILE_NAME = re.compile(rb'"file_name"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
@@ -23,6 +24,24 @@ class Coco(DataSet):
     labelled = False
     packable = True
     needs = ()  # a flat folder has no splits, and nothing needs val2017
+    archives = {
+        folder: (f"{folder}.zip", f"unzip -q {folder}.zip") for folder in ("train2017", "val2017", "unlabeled2017")
+    }
+
+    def looks_like(self, root: Path) -> bool:
+        """Whether a folder has one of COCO's folders."""
+        return any((root / folder).is_dir() for folder in self.archives)
+
+    def recognised(self, root: Path) -> list[str]:
+        """Return which folder each split is read from, and what is there besides."""
+        lines = [
+            f"{split} is {split}2017/" if (root / f"{split}2017").is_dir() else f"{split} is the folder itself"
+            for split in self.splits(root)
+        ]
+        if self.unlabelled_split is None and (root / UNLABELLED).is_dir():
+            lines.append(f"{UNLABELLED}/ is not read; the data set coco_plus pretrains on it besides train2017/")
+        found = [annotation_file(root, split) for split in SPLITS if annotation_file(root, split).is_file()]
+        return [*lines, *(f"objects from annotations/{file.name}" for file in found)]
 
     def splits(self, root: Path) -> tuple[str, ...]:
         """Return the splits; a flat folder of images is `train`."""
@@ -47,9 +66,59 @@ class Coco(DataSet):
         return replace(contents, missing=_only_in_annotations(root, split, contents.images))
 
 
+class CocoPlus(Coco):
+    """COCO 2017 with its images without annotations, as papers that pretrain on "COCO+" have it: 241,690 images."""
+
+    name = "coco_plus"
+    layout = "train2017/*.jpg and unlabeled2017/*.jpg (and val2017/*.jpg)"
+    packable = False
+    serves_from = ("coco",)
+    unlabelled_split = UNLABELLED
+
+    def splits(self, root: Path) -> tuple[str, ...]:
+        """Return the splits that have a folder."""
+        return tuple(split for split in SPLITS if (root / f"{split}2017").is_dir())
+
+    def lacks(self, root: Path) -> str:
+        """Say where there are no images without annotations."""
+        return "" if self.has_unlabelled(root) else f"has no {UNLABELLED}/"
+
+    def recognised(self, root: Path) -> list[str]:
+        """Return which folder each split is read from."""
+        more = [f"pretraining reads train2017/ and {UNLABELLED}/"] if self.has_unlabelled(root) else []
+        return [*super().recognised(root), *more]
+
+    def unlabelled(self, root: Path) -> Index:
+        """List the images without annotations."""
+        folder = root / UNLABELLED
+        if not folder.is_dir():
+            raise self.wrong_layout(root, f"{UNLABELLED}/")
+        names = image_names(folder)
+        if not names:
+            raise BadInput(f"{folder} holds no images, which pretraining on coco_plus sees besides train2017; fill it.")
+        return Index(self.name, root, UNLABELLED, tuple(f"{UNLABELLED}/{name}" for name in names))
+
+    def more_files(self, root: Path) -> Sequence[str]:
+        """Return the images without annotations, where they are there."""
+        return self.unlabelled(root).files if self.has_unlabelled(root) else ()
+
+
 def annotation_file(root: Path, split: str) -> Path:
     """Return COCO's file of the objects in each image of a split."""
     return root / "annotations" / f"instances_{split}2017.json"
+
+
+def check_objects(dataset: str, root: Path | None, split: str) -> None:
+    """Raise BadInput where a split has no annotated objects; without a root, only where its data set never has any."""
+    if dataset != Coco.name:
+        raise BadInput(
+            f"Maps of objects need COCO's annotations, which {dataset} has not; take the data set coco, or "
+            "segments instead of objects."
+        )
+    if root is not None and not (file := annotation_file(root, split)).is_file():
+        raise BadInput(
+            f"{file} is missing; unpack COCO's annotations_trainval2017.zip there, or use segments instead of objects."
+        )
 
 
 def _only_in_annotations(root: Path, split: str, files: Iterable[str]) -> list[str]:

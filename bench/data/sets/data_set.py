@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from bench.errors import BadInput
 from bench.plugins import Source
 
 SPLITS = ("train", "val")
+IGNORED = 255  # in label maps: no class
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
 
 
@@ -55,7 +57,7 @@ Pixels = np.ndarray | Joined
 
 @dataclass(frozen=True)
 class Index:
-    """The files of one split, relative to `root` with forward slashes, sorted.
+    """The files of one split, relative to `root` with forward slashes, sorted (by class first, where there are some).
 
     `labels` are positions in `classes`, one for each file (None where images have no class); `masks` are label maps,
     one for each file (empty where there are none). `pixels` are the images, N×H×W×3 uint8, where many lie in one file,
@@ -94,6 +96,10 @@ class Contents:
     missing: Sequence[str] = ()  # what should be there and is not, and who asks for it
 
 
+class WrongLayout(BadInput):
+    """A folder that is not laid out as the data set that it is given for."""
+
+
 class DataSet(ABC):
     """A data set: everything that `bench` knows of it. A subclass sets `name` and `layout` and defines `index`.
 
@@ -113,6 +119,9 @@ class DataSet(ABC):
     mask_classes: ClassVar[tuple[str, ...]] = ()  # of its label maps, by value; 255 is none
     unlabelled_split: ClassVar[str | None] = None  # images without labels that pretraining reads with `train`
 
+    # What a layout lacks while it is packed, by the first folder of it: (the authors' file, how to unpack it there).
+    archives: ClassVar[Mapping[str, tuple[str, str]]] = {}
+
     source: Source | None = None  # where a data set from outside of this package is defined
 
     @abstractmethod
@@ -122,6 +131,20 @@ class DataSet(ABC):
     def splits(self, root: Path) -> tuple[str, ...]:
         """Return which of `train` and `val` the folder has, complete or not."""
         return tuple(split for split in SPLITS if (root / split).is_dir())
+
+    # What a folder is, cheaply; False, "" and nothing where a data set does not tell.
+
+    def looks_like(self, root: Path) -> bool:  # noqa: ARG002 - of subclasses
+        """Whether a folder has what no other data set has, complete or not."""
+        return False
+
+    def lacks(self, root: Path) -> str:  # noqa: ARG002 - of subclasses
+        """Return why a folder that was given for one of `serves_from` does not hold this data set, after its path."""
+        return ""
+
+    def recognised(self, root: Path) -> list[str]:  # noqa: ARG002 - of subclasses
+        """Return lines that say which layout a folder has, and where labels come from; for `bench data check`."""
+        return []
 
     # What pretraining reads.
 
@@ -158,6 +181,10 @@ class DataSet(ABC):
         """Return files that count besides those of the splits, such as the names of the classes."""
         return ()
 
+    def list_files(self, root: Path) -> Sequence[str]:  # noqa: ARG002 - of subclasses
+        """Return files that decide what an index lists or how it is labelled: all of their content always counts."""
+        return ()
+
     # What its check looks at.
 
     def contents(self, root: Path, split: str) -> Contents:
@@ -171,17 +198,40 @@ class DataSet(ABC):
         missing = [f"{split}/{name} (train has it)" for name in listed.classes if name not in counts]
         return Contents(counts, images, missing=missing)
 
+    def strange_label(self, mask: str, labels: np.ndarray) -> str | None:  # noqa: ARG002 - of subclasses
+        """Return what is wrong with the values of a label map (its file, and H×W as stored), if anything is."""
+        classes = len(self.mask_classes)
+        strange = labels[(labels >= classes) & (labels != IGNORED)]
+        return f"{strange.min()} is no train id (0 to {classes - 1}, or {IGNORED})" if strange.size else None
+
     # What its messages say.
 
     def wrong_layout(self, root: Path, looked_for: str, remedy: str = "it") -> BadInput:
-        """Return the error that a folder is not laid out as this data set."""
-        return BadInput(
+        """Return the error that a folder is not laid out as this data set, or is not unpacked."""
+        packed = self.packed(root, looked_for)
+        if packed:
+            return BadInput(f"{root} has no {looked_for}, but {packed}")
+        return WrongLayout(
             f"{root} is not laid out as {self.name}: there is no {looked_for}; {remedy} should hold {self.layout}."
         )
 
+    def packed(self, root: Path, looked_for: str) -> str:
+        """Return which of the authors' archives in a folder holds what is looked for, and the command; "" if none."""
+        file, command = self.archives.get(looked_for.partition("/")[0], ("", ""))
+        if not file or not (root / file).is_file():
+            return ""
+        return (
+            f"{file}, which is not unpacked; images are not read from archives. Unpack it: {in_folder(root, command)}"
+        )
+
+
+def in_folder(root: Path, command: str) -> str:
+    """Return a line for a shell that runs a command in a folder."""
+    return f"cd {shlex.quote(str(root))} && {command}"
+
 
 @contextmanager
-def reading(data_set: DataSet, root: Path) -> Iterator[None]:
+def opened(data_set: DataSet, root: Path) -> Iterator[None]:
     """Raise BadInput where a data set's folder is missing, or something in it cannot be read while the block runs."""
     if not root.is_dir():
         name, layout = data_set.name, data_set.layout

@@ -7,22 +7,33 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bench.data.sets.data_set import DataSet
+from bench.data.sets.listing import asking, listed, splits_of
 from bench.errors import BadInput
 from bench.files import read_json, write_text
 
 SAMPLED = 1024  # files whose contents a fingerprint reads
 
 
-def content_hash(name: str, data_set: DataSet | None, root: Path, cache: Path | None = None) -> str:
+def content_hash(
+    name: str,
+    data_set: DataSet | None,
+    root: Path,
+    cache: Path | None = None,
+    before: Callable[[], None] = lambda: None,
+) -> str:
     """Return 16 hex digits of a data set's content; see `bench.data.sets.fingerprint`.
+
+    `before` is called before files are looked at, which is not done where the cache knows the result.
 
     Raises BadInput as its reader does, and OSError.
     """
-    head = name if data_set is None or data_set.source is None else f"{name}:{data_set.source.hash}"
+    head = name
+    if data_set is not None and data_set.source is not None:  # one file may define several, and one derive from another
+        head += f":{data_set.source.attribute}:{data_set.source.hash}"
     key = f"{head}:{root.absolute()}"
     known = {} if cache is None else read_json(cache)
     entry = known.get(key)
@@ -31,8 +42,12 @@ def content_hash(name: str, data_set: DataSet | None, root: Path, cache: Path | 
             return entry["fingerprint"]
     except (KeyError, TypeError, AttributeError):
         pass  # written by another version, or by hand
+    before()
     files = _all_files(name, data_set, root)
-    chosen = [files[i * len(files) // SAMPLED] for i in range(SAMPLED)] if len(files) > SAMPLED else files
+    chosen = [files[i * len(files) // SAMPLED] for i in range(SAMPLED)] if len(files) > SAMPLED else [*files]
+    lists = () if data_set is None else data_set.list_files(root)
+    files += lists
+    chosen += lists
     folders = {file.rpartition("/")[0] for file in files}  # first, as there may be a million files
     above = folders | {parent.as_posix() for folder in folders for parent in Path(folder, "file").parents}
     stamps = _stamps(root, [*sorted(above - {""}), *chosen])  # before reading: what changes meanwhile is read again
@@ -57,9 +72,12 @@ def _all_files(name: str, data_set: DataSet | None, root: Path) -> list[str]:
         below = (path for path in sorted(root.rglob("[!.]*")) if path.is_file())
         return [path.relative_to(root).as_posix() for path in below]
     files: list[str] = []
-    for split in data_set.splits(root) or ("train",):  # with neither, let the reader say what it looked for
-        files += data_set.files(data_set.index(root, split))
-    return [*files, *data_set.more_files(root)]
+    for split in splits_of(data_set, root) or ("train",):  # with neither, let the reader say what it looked for
+        index = listed(data_set, root, split)
+        with asking(data_set, "files"):
+            files += data_set.files(index)
+    with asking(data_set, "more_files"):
+        return [*files, *data_set.more_files(root)]
 
 
 def _stamps(root: Path, paths: Iterable[str]) -> dict[str, list[int] | None]:

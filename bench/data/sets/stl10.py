@@ -21,6 +21,7 @@ class Stl10(SmallImages):
     name = "stl10"
     layout = "stl10_binary/, or train/<class>/*.png, test/<class>/*.png (or val/) and unlabeled/*.png"
     binary_folder = "stl10_binary"
+    archives = {"train": ("stl10_binary.tar.gz", "tar -xzf stl10_binary.tar.gz")}
     binary_files = {
         "train": ("train_X.bin", "train_y.bin"),
         "val": ("test_X.bin", "test_y.bin"),

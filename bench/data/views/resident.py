@@ -10,7 +10,6 @@ as with the other back ends.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from bench.data.views.draw import HUE
 from bench.data.views.spec import View
 from bench.data.views.strong import StrongStep, draw_strong, strengthen_batch
 from bench.errors import BadInput
+from bench.machine import cores
 from bench.nn.compiling import compile_fixed
 from bench.progress import Progress
 from bench.randomness import generator
@@ -250,7 +250,7 @@ def load_pixels(index: Index) -> np.ndarray:
 
 def _decoded(index: Index) -> Iterator[list[np.ndarray]]:
     rest = iter(index.files)
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(min(8, cores())) as pool:
         while chunk := list(islice(rest, CHUNK)):
             yield list(pool.map(partial(_read, index.root), chunk))
 

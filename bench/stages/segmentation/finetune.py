@@ -17,6 +17,7 @@ from mmengine.evaluator import Evaluator
 from bench.config.tasks import SegmentationTask
 from bench.convert.proof import load_proven
 from bench.errors import BadInput
+from bench.machine import SMALL_RUN, loader_workers
 from bench.randomness import derive
 from bench.stages.job import Job
 from bench.stages.segmentation.evaluation import EvaluationLoop  # noqa: F401 - registers it
@@ -129,11 +130,9 @@ def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: l
             config.train_dataloader,
             batch_size=plan.batch_size // world,
             ranks=ranks,
-            workers=_workers(task, config.train_dataloader, device_type),
+            workers=_workers(task, ranks, plan.batch_size // world),
         ),
-        val_dataloader=validation_loader(
-            config.val_dataloader, seed=job.seed, workers=_workers(task, config.val_dataloader, device_type)
-        ),
+        val_dataloader=validation_loader(config.val_dataloader, seed=job.seed, workers=_workers(task, ranks, images=1)),
         train_cfg=config.train_cfg,
         val_cfg={
             "type": "EvaluationLoop",
@@ -158,8 +157,16 @@ def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: l
     )
 
 
-def _workers(task: SegmentationTask, settings: Any, device_type: str) -> int:
-    """Loader processes: the task's; else as shipped beside a GPU, and none where training itself fills the cores."""
-    if task.workers is not None:
-        return task.workers
-    return int(settings.get("num_workers", 0)) if device_type == "cuda" else 0
+def _workers(task: SegmentationTask, ranks: Ranks, images: int) -> int:
+    """Loader processes for batches of so many images; none beside a CPU, whose cores training itself fills.
+
+    What a worker holds is taken to be images of 2,048×1,024 pixels in float32, with their labels.
+    """
+    return loader_workers(
+        task.workers,
+        device=ranks.device.type,
+        images=SMALL_RUN,  # at least: one is so large that workers pay at once
+        batch_bytes=4 * 4 * images * 2048 * 1024,
+        processes=ranks.local_world,
+        beside_cpu=0,
+    )

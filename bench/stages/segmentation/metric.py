@@ -29,8 +29,8 @@ class UnroundedIoU(IoUMetric):
         truth = torch.where(label == ignore_index, -1, label.long()).flatten()
         if truth.numel() and int(truth.max()) >= num_classes:
             raise BadInput(
-                f"A mask holds the label {int(truth.max())}, but there are {num_classes} classes; for Cityscapes, make "
-                "the *_gtFine_labelTrainIds.png masks with cityscapesscripts (csCreateTrainIdLabelImgs)."
+                f"A mask holds the label {int(truth.max())}, but there are {num_classes} classes; for Cityscapes, "
+                "remove the *_gtFine_labelTrainIds.png, and labels are read from *_gtFine_labelIds.png."
             )
         # Ignored pixels have a row of their own, the first, which costs less than taking them out.
         cells = torch.add(pred_label.flatten().long() + num_classes, truth, alpha=num_classes)

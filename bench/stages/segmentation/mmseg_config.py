@@ -11,10 +11,11 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 
-from bench.config.config_files import find_mmseg
+from bench.config.config_files import dialect, find_mmseg
+from bench.config.mmseg_networks import check_backbone, check_training
 from bench.config.tasks import SegmentationTask
 from bench.errors import BadInput, one_line
-from bench.stages.segmentation.model import depth_of
+from bench.stages.segmentation.label_ids import read_label_ids
 
 # `_base_ = "mmseg::…"` asks for the distribution by the name that it had upstream.
 MODULE2PACKAGE["mmseg"] = "onedl-mmsegmentation"
@@ -40,17 +41,16 @@ def adapt(task: SegmentationTask, arch: str, root: Path, *, world: int, synchron
     """
     file = find_mmseg(task.config)
     try:
-        config = Config.fromfile(file)
+        config = dialect().fromfile(file)
         config.merge_from_dict(dict(task.overrides))
     except Exception as error:  # whatever a config's Python raises, the remedy is the same
         raise BadInput(
             f"{file} is not a readable mmseg config ({one_line(error)}); correct it, or the overrides."
         ) from error
     name = file.stem
-    for key in ("model", "train_dataloader", "val_dataloader", "train_cfg", "optim_wrapper", "param_scheduler"):
-        if config.get(key) is None:
-            raise BadInput(f"mmseg config {name} has no {key}; give the config of a whole training.")
-    _set_backbone(config.model, arch, name)
+    check_training(config, name)
+    check_backbone(config, name, arch)
+    _set_backbone(config.model)
     if not synchronise:
         for node in _dicts(config.model):
             if node.get("type") == "SyncBN":
@@ -59,36 +59,22 @@ def adapt(task: SegmentationTask, arch: str, root: Path, *, world: int, synchron
         if "data_root" in node:
             node["data_root"] = str(root)
             node["serialize_data"] = False  # a list of file names needs no packing, which takes half a second
+            read_label_ids(node, root)
     if task.crop is not None:
         _set_crop(config, task.crop)
     if task.scale is not None:
         for node in _dicts([config.train_dataloader, config.val_dataloader]):
             if node.get("type") in {"RandomResize", "Resize"} and node.get("scale") is not None:
                 node["scale"] = task.scale
-    iterations = _set_schedule(config, task, name)
+    iterations = _set_schedule(config, task)
     every = task.validate_every or int(config.train_cfg.get("val_interval", iterations))
     config.train_cfg["val_interval"] = every = min(every, iterations)
     return Plan(config, iterations, _batch_size(config, task, name, world), every)
 
 
-def _set_backbone(model: Any, arch: str, name: str) -> None:
-    """Give the model a plain ResNet of the trunk's depth, without weights from elsewhere."""
-    backbone: Any = model.get("backbone") or {}
-    kind = str(backbone.get("type"))
-    if kind not in {"ResNet", "ResNetV1c"}:
-        raise BadInput(
-            f"mmseg config {name} has the backbone {kind}, which takes no ResNet trunk; choose one with ResNet."
-        )
-    if backbone.get("depth") != depth_of(arch):
-        raise BadInput(
-            f"mmseg config {name} has a ResNet of depth {backbone.get('depth')}, but the trunk is a {arch}; "
-            f"choose a config of depth {depth_of(arch)} (r{depth_of(arch)} in its name)."
-        )
-    if backbone.get("style", "pytorch") != "pytorch":
-        raise BadInput(
-            f"mmseg config {name} has its strides in other layers (style={backbone.style!r}), so that the trunk would "
-            "compute something else; choose one with style='pytorch'."
-        )
+def _set_backbone(model: Any) -> None:
+    """Make the model's backbone a plain ResNet, without weights from elsewhere."""
+    backbone: Any = model.backbone
     # ResNetV1c differs by its deep 3×3 stem alone; the trunk has the 7×7 stem.
     backbone["type"] = "ResNet"
     for holder in (model, backbone):
@@ -108,11 +94,9 @@ def _set_crop(config: Any, crop: tuple[int, int]) -> None:
         test["stride"] = tuple(max(1, side * 2 // 3) for side in crop)
 
 
-def _set_schedule(config: Any, task: SegmentationTask, name: str) -> int:
+def _set_schedule(config: Any, task: SegmentationTask) -> int:
     """Scale the schedule to the task's iterations and learning rate; return the iterations."""
-    shipped = config.train_cfg.get("max_iters")
-    if config.train_cfg.get("type") != "IterBasedTrainLoop" or not shipped:
-        raise BadInput(f"mmseg config {name} trains by epochs; choose one with IterBasedTrainLoop.")
+    shipped = config.train_cfg.max_iters
     iterations = task.iterations or int(shipped)
     optimizer = config.optim_wrapper.optimizer
     lr = optimizer.lr if task.lr is None else task.lr
@@ -120,8 +104,6 @@ def _set_schedule(config: Any, task: SegmentationTask, name: str) -> int:
     optimizer["lr"] = lr
     schedulers = config.param_scheduler if isinstance(config.param_scheduler, list) else [config.param_scheduler]
     for scheduler in schedulers:
-        if scheduler.get("by_epoch", True):
-            raise BadInput(f"mmseg config {name} has a schedule by epochs; choose one with by_epoch=False throughout.")
         for key in ("begin", "end", "T_max", "total_iters", "step_size"):
             if isinstance(scheduler.get(key), int):
                 scheduler[key] = round(scheduler[key] * iterations / shipped)

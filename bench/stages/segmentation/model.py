@@ -12,6 +12,7 @@ from mmseg.models.backbones import ResNet
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from bench.config.mmseg_networks import depth_of
 from bench.config.tasks import FastStep
 from bench.nn.norm import convert_sync_batchnorm
 from bench.randomness import reseed
@@ -21,11 +22,6 @@ from bench.stages.segmentation.fast import take_steps
 def build_backbone(arch: str) -> nn.Module:
     """Return mmseg's undilated `ResNet` (7×7 stem, torchvision's key names): image -> (C2, C3, C4, C5)."""
     return ResNet(depth=depth_of(arch), norm_cfg={"type": "BN"})
-
-
-def depth_of(arch: str) -> int:
-    """Return 50 for `resnet50`."""
-    return int(arch.removeprefix("resnet"))
 
 
 def build_model(

@@ -28,6 +28,7 @@ from bench.train.background import Saving
 from bench.train.checkpoint import LAST
 from bench.train.distributed import Ranks
 from bench.train.signals import StopRequest
+from bench.waiting import Waits
 
 CHECKPOINT = LAST
 
@@ -197,30 +198,47 @@ class ReportProgress(Hook):
         self.title, self.stack = title, stack  # the stack ends the progress, whatever happens
         self.stop = stop  # which is announced here
         self.progress: Progress | None = None  # None where another process shows it
+        self.waits = Waits()
         self.scores: dict[str, Any] = {}
         self.scored_at = -1
 
     def before_train(self, runner: Any) -> None:
         """Start the progress where training starts."""
+        self.waits = Waits()
         if runner.rank == 0:
             progress = Progress(self.title, runner.max_iters, "iterations", done=runner.iter)
             self.progress = self.stack.enter_context(progress)
             self.stop.announce = progress.say_stopping
 
+    def before_train_iter(self, _runner: Any, **_: Any) -> None:
+        """Note how long the batch was waited for."""
+        self.waits.until_now(waiting=True)
+
+    def before_val_iter(self, _runner: Any, **_: Any) -> None:
+        """Note how long the batch was waited for."""
+        self.waits.until_now(waiting=True)
+
+    def before_val(self, _runner: Any) -> None:
+        """Do not take what goes before validation for waiting."""
+        self.waits.until_now(waiting=False)
+
     def after_train_iter(self, _runner: Any, batch_idx: int, outputs: Any, **_: Any) -> None:
         """Count one iteration."""
         if self.progress is not None:
             fields = {"loss": outputs["loss"].item()} if batch_idx % 10 == 0 or batch_idx < 10 else {}
-            self.progress.update(1, **fields)
+            self.progress.update(1, **fields, **self.waits.shown())
+        self.waits.until_now(waiting=False)
 
     def after_val_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
         """Show how far validation is, without counting it as training."""
         if self.progress is not None:
-            self.progress.update(0, validating=f"{batch_idx + 1}/{len(runner.val_dataloader)}")
+            self.progress.update(0, validating=f"{batch_idx + 1}/{len(runner.val_dataloader)}", **self.waits.shown())
+        self.waits.until_now(waiting=False)
 
     def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:
         """Keep the scores, and the iteration that they belong to."""
         self.scores, self.scored_at = dict(metrics or {}), runner.iter
+        self.waits.until_now(waiting=False)
         if self.progress is not None:
             self.progress.update(0, validating="done", miou=self.scores["mIoU"])
 
