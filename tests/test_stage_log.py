@@ -73,11 +73,17 @@ def test_what_a_killed_stage_said_last_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_process_that_is_left_behind_does_not_hold_the_stage(tmp_path: Path) -> None:
+    waiting, end = os.pipe()
     with logged(tmp_path, "x"):
-        left = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        if (left := os.fork()) == 0:  # with all open files of this process
+            os.read(waiting, 1)
+            os._exit(0)
         os.write(1, b"done\n")
-    assert left.poll() is None
-    left.communicate(b"\n")
+    assert os.waitpid(left, os.WNOHANG) == (0, 0)
+    os.write(end, b"\n")
+    os.waitpid(left, 0)
+    os.close(waiting)
+    os.close(end)
     assert lines(tmp_path) == ["done"]
 
 
