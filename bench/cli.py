@@ -27,6 +27,7 @@ from bench.cli_options import (
     ResultsDir,
     Seeds,
     Smoke,
+    Version,
     WorkDir,
     takes_request,
 )
@@ -39,6 +40,11 @@ app = App(
 )
 app.add_typer(show_app)
 app.add_typer(data_app)
+
+
+@app.callback()
+def _before_commands(version: Version = False) -> None:
+    """Options of no command."""
 
 
 def main() -> None:

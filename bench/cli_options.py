@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
+from bench import __version__
 from bench.errors import BadInput
 from bench.execute.request import Request
 
@@ -69,6 +70,17 @@ UnreadableOption = Annotated[
 ]
 
 MOST_SEEDS = 1000  # that a range may mean
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"bench {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and stop.")
+]
 
 # The option of each field of a request.
 REQUEST: dict[str, Any] = {

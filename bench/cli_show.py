@@ -41,6 +41,9 @@ def table_command(
             raise StageFailed(f"{len(differences)} tables differ from what the records give; run bench table.")
         print("tables agree with the records")
         return
+    if not any((results_dir / "records").glob("*.json")):
+        print(f"There are no records in {results_dir / 'records'} yet; bench run with --downstream makes them.")
+        return
     transfer, costs = pages_of(results_dir, baseline)
     print((costs if resources else transfer).text(format))
     if baseline is None:
@@ -67,13 +70,18 @@ def list_command(
 
 @app.command("show")
 def show_command(
-    name: Annotated[str, typer.Argument(help="A pretraining or downstream config: name or path.", metavar="NAME")],
+    name: Annotated[str, typer.Argument(help="A config, by name or path, or an objective.", metavar="NAME")],
     profile: ProfileOption = "full",
     assignments: Assignments = [],  # noqa: B006
 ) -> None:
-    """Show a config as it is after inheritance, profile and --set."""
-    from bench.execute.inventory import resolved
+    """Show a config as it is after inheritance, profile and --set; or an objective's settings."""
+    from bench.execute.inventory import described, resolved
 
+    if (lines := described(name)) is not None:
+        if assignments or profile != "full":
+            raise BadInput(f"{name} is an objective; --set and --profile are for configs (bench list shows them).")
+        print("\n".join(lines))
+        return
     docstring, values = resolved(name, profile, assignments)
     print(docstring + "\n")
     print(json.dumps(values, indent=1))

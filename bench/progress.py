@@ -1,15 +1,22 @@
 """What a person sees while a long loop runs: a bar on a terminal, otherwise a plain line now and then.
 
-An update costs microseconds and never waits for a device; hand it numbers that are on the host already.
+An update costs microseconds and never waits for a device; hand it numbers that are on the host already. While a step
+takes long, a thread shows for how long it has been running; it lives as long as the loop.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
+import math
 import os
+import statistics
 import sys
+import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TextIO
 
@@ -19,7 +26,24 @@ from rich.progress import Progress as RichProgress
 
 BAR_SECONDS = 0.2  # between two drawings of the bar
 LINE_SECONDS = 5.0  # between two plain lines
-WINDOW = 30  # drawings that the rate is taken over, so that a slow start is forgotten
+WINDOW = 30  # drawings that the rate is taken over, and steps that the median is of, so that a slow start is forgotten
+LOOK_SECONDS = 1.0  # between two looks of the thread
+BAR_QUIET, LINE_QUIET = 2.0, 60.0  # seconds without news after which a bar, or plain lines, say that a step is running
+ERASE = "\r\x1b[2K"  # a terminal's current line
+
+_screen: TextIO | None = None  # a terminal to draw on, where the standard output is none because it is also kept
+_log: TextIO | None = None  # where plain lines are kept that the terminal does not show
+
+
+@contextmanager
+def shown_on(screen: TextIO, log: TextIO) -> Iterator[None]:
+    """Let progress be drawn on the terminal `screen`, with a plain line now and then in `log`."""
+    global _screen, _log
+    before, (_screen, _log) = (_screen, _log), (screen, log)
+    try:
+        yield
+    finally:
+        _screen, _log = before
 
 
 class Progress:
@@ -46,28 +70,42 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.title, self.total, self.unit, self.done = title, total, unit, done
-        self._stream = stream or sys.stdout
+        on_screen = stream is None and _screen is not None and not os.environ.get("BENCH_PLAIN")
+        self._stream = stream or (_screen if on_screen and _screen is not None else sys.stdout)
+        self._log = _log if on_screen else None
         self._clock = clock
         self._fields: dict[str, str | float] = {}
         self._bar: RichProgress | None = None
-        self._interval = LINE_SECONDS
-        self._shown_at = float("-inf")
+        self._interval, self._quiet = LINE_SECONDS, LINE_QUIET
+        self._shown_at = self._logged_at = self._said_at = float("-inf")
         self._seen: deque[tuple[float, int]] = deque(maxlen=WINDOW)
+        self._news_at = clock()  # when the last update came
+        self._counting = True  # whether that update counted something
+        self._steps: deque[float] = deque(maxlen=WINDOW)  # seconds between updates that counted something
+        self._lock = threading.RLock()  # of what both threads draw
+        self._ended = threading.Event()
+        self._looking = threading.Thread(target=self._look, name="progress", daemon=True)
 
     def __enter__(self) -> Progress:
         if self._stream.isatty() and not os.environ.get("BENCH_PLAIN"):
-            # Without rich's drawing thread: loaders fork, and a lock that a thread holds would be held for ever there.
+            # A stream of its own and no redirection: loaders fork, and a lock that the thread holds would be held for
+            # ever in their processes, which print.
+            self._stream = os.fdopen(os.dup(self._stream.fileno()), "w")
             self._bar = RichProgress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=24),
                 TextColumn("{task.fields[text]}"),
                 console=Console(file=self._stream),
                 auto_refresh=False,
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
             self._bar.add_task(self.title, total=self.total or None, completed=self.done, text="")
             self._bar.start()
-            self._interval = BAR_SECONDS
-        self._show(self._clock())
+            self._interval, self._quiet = BAR_SECONDS, BAR_QUIET
+        self._news_at = self._clock()
+        self._show(self._news_at)
+        self._looking.start()
         return self
 
     def update(self, n: int = 1, **fields: str | float) -> None:
@@ -75,16 +113,51 @@ class Progress:
         self.done += n
         self._fields |= fields
         now = self._clock()
+        if n and self._counting:
+            self._steps.append(now - self._news_at)
+        self._news_at, self._counting = now, bool(n)
         if now - self._shown_at >= self._interval:
             self._show(now)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended.set()
+        self._looking.join()
+        self._logged_at = float("-inf")
         self._show(self._clock())
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+            self._stream.close()
+
+    def say_running(self) -> None:
+        """Show for how long the step at hand has been running, if nothing has been shown for some time."""
+        now = self._clock()
+        with self._lock:
+            if now - max(self._shown_at, self._said_at) < self._quiet:
+                return
+            self._said_at = now
+            if self._bar is not None:
+                self._said_at -= self._quiet - LOOK_SECONDS  # from now on at each look
+                self._bar.update(self._bar.task_ids[0], text=f"{self.line()}, {self._running(now)}")
+                self._bar.refresh()
+                self._keep(now, self._running(now))
+            else:
+                self._write(f"{self.title}: {self._running(now)}\n")
+
+    def say_stopping(self) -> None:
+        """Say that the step at hand is the last, and how long it may take. Another thread than the loop's may call."""
+        unit = self.unit.removesuffix("s") if self._counting else "batch"
+        words = f"Stopping after this {unit}"
+        if self._counting and self._steps:
+            words += f", in at most about {math.ceil(statistics.median(tuple(self._steps)))} s"
+        elif self._counting:
+            words += f"; how long it takes is not known, since no {unit} has ended yet"
+        with self._lock:
+            self._write(f"{ERASE if self._bar is not None else ''}{words}. Ctrl-C again ends at once.\n")
+            if self._log is not None:
+                print(words + ".", file=self._log, flush=True)
 
     def line(self) -> str:
         """Return what is shown, as text: `120/800 steps, 3.2 steps/s, 3:32 left, loss 2.31`."""
@@ -102,13 +175,40 @@ class Progress:
         return ", ".join(parts)
 
     def _show(self, now: float) -> None:
-        self._shown_at = now
-        self._seen.append((now, self.done))
-        if self._bar is not None:
-            self._bar.update(self._bar.task_ids[0], completed=self.done, text=self.line())
-            self._bar.refresh()
-        else:
-            print(f"{self.title}: {self.line()}", file=self._stream, flush=True)
+        with self._lock:
+            self._shown_at = now
+            self._seen.append((now, self.done))
+            if self._bar is not None:
+                self._bar.update(self._bar.task_ids[0], completed=self.done, text=self.line())
+                self._bar.refresh()
+                self._keep(now, self.line())
+            else:
+                print(f"{self.title}: {self.line()}", file=self._stream, flush=True)
+
+    def _keep(self, now: float, words: str) -> None:
+        """Write a plain line to the log, if it is time to."""
+        if self._log is not None and now - self._logged_at >= LINE_QUIET:
+            self._logged_at = now
+            print(f"{self.title}: {words}", file=self._log, flush=True)
+
+    def _running(self, now: float) -> str:
+        seconds = now - self._news_at
+        duration = f"{seconds:.0f} s" if seconds < 120 else _duration(seconds)
+        if self.unit in {"steps", "iterations"} and self._counting and self.done < self.total:
+            return f"{self.unit.removesuffix('s')} {self.done + 1} of {self.total} running for {duration}"
+        return f"{self.done}/{self.total} {self.unit}, the next batch running for {duration}"
+
+    def _look(self) -> None:
+        while not self._ended.wait(LOOK_SECONDS):
+            with contextlib.suppress(OSError, ValueError):  # of a reader who has left: the loop will meet it
+                self.say_running()
+
+    def _write(self, text: str) -> None:
+        """Write without the lock of a buffered stream, which a process that is forked meanwhile would keep for ever."""
+        try:
+            os.write(self._stream.fileno(), text.encode())
+        except io.UnsupportedOperation:
+            self._stream.write(text)
 
 
 def _shown(value: str | float) -> str:

@@ -4,10 +4,12 @@ import contextlib
 import io
 import os
 import pty
+import threading
 
 import pytest
 
-from bench.progress import Progress
+from bench import progress as module
+from bench.progress import Progress, shown_on
 
 
 class Clock:
@@ -92,3 +94,98 @@ def test_an_update_is_cheap() -> None:
         for _ in range(1000):
             progress.update(1, loss=1.0)
     assert len(drawn) == 2
+
+
+def test_a_long_step_says_each_minute_for_how_long_it_has_been_running(clock: Clock) -> None:
+    stream = io.StringIO()
+    with Progress("tiny", 8, stream=stream, clock=clock) as progress:
+        progress.update(2)
+        for _ in range(13):
+            clock.now += 10
+            progress.say_running()
+        progress.update(1)
+        clock.now += 59
+        progress.say_running()
+    assert stream.getvalue().splitlines() == [
+        "tiny: 0/8 steps",
+        "tiny: step 3 of 8 running for 60 s",
+        "tiny: step 3 of 8 running for 2:00",
+        "tiny: 3/8 steps, 43.3 s/step, 3:37 left",
+        "tiny: 3/8 steps, 63 s/step, 5:15 left",
+    ]
+
+
+def test_what_is_no_step_says_so_too(clock: Clock) -> None:
+    """Images come in batches; and validation is no step, nor is the time until the first step after it one."""
+    stream = io.StringIO()
+    with Progress("knn", 90, "images", stream=stream, clock=clock) as images:
+        clock.now += 60
+        images.say_running()
+    assert "knn: 0/90 images, the next batch running for 60 s" in stream.getvalue()
+    with Progress("psp", 4, "iterations", stream=stream, clock=clock) as iterations:
+        iterations.update(1)
+        clock.now += 500
+        iterations.update(0, validating="1/2")
+        clock.now += 61
+        iterations.say_running()
+        iterations.say_stopping()
+    assert "psp: 1/4 iterations, the next batch running for 61 s" in stream.getvalue()
+    assert "Stopping after this batch. Ctrl-C" in stream.getvalue()
+
+
+def test_the_thread_that_watches_a_step_ends_with_the_loop(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = threading.Event()
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.001)
+    before = set(threading.enumerate())
+    with Progress("tiny", 8, stream=io.StringIO(), clock=clock) as progress:
+        progress.say_running = said.set  # type: ignore[method-assign]
+        assert said.wait(60)
+    assert set(threading.enumerate()) == before
+
+
+def test_stopping_says_how_long_a_step_takes(clock: Clock) -> None:
+    stream = io.StringIO()
+    with Progress("tiny", 8, done=3, stream=stream, clock=clock) as progress:
+        progress.say_stopping()
+        for seconds in (300, 41, 38.2, 38.2, 38.2):  # the first compiles
+            clock.now += seconds
+            progress.update(1)
+        progress.say_stopping()
+    first, last = (line for line in stream.getvalue().splitlines() if line.startswith("Stopping"))
+    assert first == (
+        "Stopping after this step; how long it takes is not known, since no step has ended yet. Ctrl-C again ends "
+        "at once."
+    )
+    assert last == "Stopping after this step, in at most about 39 s. Ctrl-C again ends at once."
+
+
+def test_a_bar_says_it_after_two_seconds_and_the_log_has_a_line_a_minute(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BENCH_PLAIN", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "120")
+    leader, follower = pty.openpty()
+    log = io.StringIO()
+    with os.fdopen(follower, "w") as terminal, shown_on(terminal, log), Progress("tiny", 8, clock=clock) as progress:
+        progress.update(1)
+        for _ in range(70):
+            clock.now += 1
+            progress.say_running()
+        progress.say_stopping()
+    text = b""
+    with contextlib.suppress(OSError):
+        while piece := os.read(leader, 100_000):
+            text += piece
+    os.close(leader)
+    assert "step 2 of 8 running for 1 s" not in text.decode()
+    for seconds in (2, 3, 70):
+        assert f"step 2 of 8 running for {seconds} s" in text.decode()
+    assert "Stopping after this step, in at most about 0 s. Ctrl-C" in text.decode()
+    assert log.getvalue().splitlines() == [
+        "tiny: 0/8 steps",
+        "tiny: step 2 of 8 running for 60 s",
+        "Stopping after this step, in at most about 0 s.",
+        "tiny: 1/8 steps, 70 s/step, 8:10 left",
+    ]
+    assert "\x1b" not in log.getvalue()

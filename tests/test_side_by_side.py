@@ -209,14 +209,10 @@ def test_a_failure_leaves_what_does_not_need_it(stages: Stages, capfd: pytest.Ca
     assert str(log) in said
 
 
-def test_bad_input_alone_ends_as_bad_input_and_a_signal_is_named(
-    stages: Stages, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_bad_input_alone_ends_as_bad_input(stages: Stages, capfd: pytest.CaptureFixture[str]) -> None:
     stages.behave({f"pretrain {ONE}-s0": {"code": 2}})
     with pytest.raises(BadInput, match="2 of 2 stages did not finish"):
         schedule.run_side_by_side(stages.grid(ONE), 2, 1)
-    assert schedule._why(-9) == "ended by SIGKILL; memory may be the reason"
-    assert schedule._why(-11) == "ended by SIGSEGV"
 
 
 @pytest.mark.parametrize("number", [2, 15])

@@ -1,4 +1,4 @@
-"""What there is to run: configs and objectives, with their first lines, and one config resolved."""
+"""What there is to run: configs and objectives, with their first lines, one config resolved, and one objective."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.config.config_files import config_files, find, mmseg_config, read
 from bench.config.load import load_recipe, load_task, nest, parse_assignments, route, with_search
+from bench.config.objective_settings import Setting, settings_of
 from bench.config.objective_source import GROUP, classes_of, objectives
 from bench.config.recipe import Profile
 from bench.errors import BadInput, nearest
@@ -47,7 +48,41 @@ def resolved(name: str, profile: Profile, assignments: Sequence[str]) -> tuple[s
         extra = route(values)[1] if any("downstream." in key for key in values) else nest(values)
         task = with_search(load_task(name, profile, extra), values)
         return read(find("downstream_configs", name))[1], task.model_dump(mode="json")
-    raise BadInput(f"No config {name!r}{nearest(name, [*pretrain, *downstream]) or '; bench list shows them.'}")
+    known = [*pretrain, *downstream, *objectives(), *entries(GROUP)]
+    raise BadInput(f"No config or objective {name!r}{nearest(name, known) or '; bench list shows them.'}")
+
+
+def described(name: str) -> list[str] | None:
+    """Return what there is to say of the objective `name`, in lines; None where no objective has that name.
+
+    The first paragraph of its docstring, its settings with defaults, and the pretraining configs that use it. A name
+    that a config has, too, means the config.
+    """
+    configs = config_files("pretrain_configs")
+    is_config = name in configs or name in config_files("downstream_configs")
+    if is_config or not (name in objectives() or name in entries(GROUP)):
+        return None
+    paragraph = (ast.get_docstring(classes_of(name)[0][0]) or "").split("\n\n")[0]
+    rows = [(key, f"{setting.default!r}", _admits(setting)) for key, setting in settings_of(name).items()]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in (0, 1)]
+    lines = [paragraph, "", "Settings of objective=dict(" + f"name={name!r}, …), with their defaults:"]
+    lines += [f"  {key:<{widths[0]}}  {default:<{widths[1]}}  {admits}".rstrip() for key, default, admits in rows]
+    users = [config for config, file in configs.items() if _uses(file, name)]
+    return [*(lines if rows else [paragraph, "", "It has no settings."]), "", f"Configs: {', '.join(users) or 'none'}"]
+
+
+def _admits(setting: Setting) -> str:
+    """Say what a setting may be: its type and range, or its choices."""
+    if setting.choices:
+        return " | ".join(map(repr, setting.choices))
+    return ", ".join(filter(None, (setting.type_name, setting.range.removeprefix("to "))))
+
+
+def _uses(file: Path, objective: str) -> bool:
+    try:
+        return read(file)[0].get("objective", {}).get("name") == objective
+    except BadInput:
+        return False
 
 
 def _first_line(file: Path) -> str:

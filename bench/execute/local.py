@@ -18,7 +18,9 @@ from bench.allocator import started_with
 from bench.config.tasks import stage_kind
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.grid import Grid
+from bench.execute.stage_ending import how_it_ended
 from bench.execute.stage_file import write_stage
+from bench.execute.stage_log import LOG, near
 from bench.execute.stage_server import ForkedStage, StageServer, can_fork
 from bench.plan import Stage
 
@@ -95,6 +97,8 @@ def _walk(
         if code == Interrupted.exit_code:
             raise Interrupted(f"{stage.title} was interrupted; its last checkpoint stays.")
         if code:
+            log = near(folders[stage.fingerprint].absolute() / LOG)
+            print(f"{title}: {how_it_ended(code, stage.config)} (log: {log})", flush=True)
             failed[stage.fingerprint] = code
     return failed
 
@@ -132,10 +136,18 @@ def run_folder(folder: Path, gpus: int, until: float | None = None, start: Start
         process = start(folder, gpus)
         while until is None or clock() < until:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return process.wait(None if until is None else POLL_SECONDS)
+                code = process.wait(None if until is None else POLL_SECONDS)
+                # Python ends by the signal itself where Ctrl-C came while a module was being imported.
+                return Interrupted.exit_code if code == -signal.SIGINT else code
         return OVER if _stop(process) else 0  # it may have ended by itself meanwhile
     except KeyboardInterrupt:
         if process is not None:
+            below = "\n" if sys.stdout.isatty() else ""  # the ^C, and a bar that may stand there
+            print(
+                f"{below}Stopping {folder.name}, in at most {PATIENCE_SECONDS} s; its last checkpoint stays. Ctrl-C "
+                "again ends it at once.",
+                flush=True,
+            )
             _stop(process)
         return Interrupted.exit_code
     finally:
@@ -145,9 +157,11 @@ def run_folder(folder: Path, gpus: int, until: float | None = None, start: Start
 def _stop(process: Process) -> int:
     """Ask a stage to stop, wait for its last checkpoint, and return its exit code."""
     # The stage has a process group of its own, so that Ctrl-C reaches it once, from here.
-    os.killpg(process.pid, signal.SIGINT)
+    with contextlib.suppress(ProcessLookupError):  # it has just ended
+        os.killpg(process.pid, signal.SIGINT)
     try:
         return process.wait(PATIENCE_SECONDS)
     except (subprocess.TimeoutExpired, KeyboardInterrupt):
-        os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         return process.wait()

@@ -27,11 +27,12 @@ from bench.errors import Interrupted
 from bench.execute.devices import VISIBLE, cuda_devices, gpus_of
 from bench.execute.grid import Grid
 from bench.execute.local import PATIENCE_SECONDS, POLL_SECONDS, prepare, report
+from bench.execute.stage_ending import how_it_ended
 from bench.execute.stage_file import known_memory_mib
+from bench.execute.stage_log import LOG
 from bench.machine import SHARED_BY, available_memory, cores
 from bench.plan import Stage
 
-LOG = "log.txt"  # in a stage's folder: all that it prints
 STATUS_SECONDS = 30.0  # between two looks at what the running stages have printed last
 MEMORY_MIB = 4096  # of the host, that a process of a stage is taken to need if nothing is known of it
 
@@ -220,7 +221,10 @@ class Schedule:
             self.interrupted = True
         else:
             self.failed[each.stage.fingerprint] = code
-            print(f"{each.title}: failed ({_why(code)}): {each.last_line()} (log: {each.log})", flush=True)
+            print(
+                f"{each.title}: {how_it_ended(code, each.stage.config)}: {each.last_line()} (log: {each.log})",
+                flush=True,
+            )
 
 
 def start(folder: Path, processes: int, environ: Mapping[str, str], output: int) -> subprocess.Popen[bytes]:
@@ -229,13 +233,6 @@ def start(folder: Path, processes: int, environ: Mapping[str, str], output: int)
     return subprocess.Popen(
         command, start_new_session=True, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
     )
-
-
-def _why(code: int) -> str:
-    if code >= 0:
-        return f"exit code {code}"
-    memory = "; memory may be the reason" if -code == signal.SIGKILL else ""
-    return f"ended by {signal.Signals(-code).name}{memory}"
 
 
 def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:

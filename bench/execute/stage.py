@@ -36,6 +36,7 @@ from bench.execute.stage_file import (
     read_stage,
     write_done,
 )
+from bench.execute.stage_log import logged
 from bench.files import write_text
 from bench.machine import cores
 from bench.record import read_file as read_record
@@ -65,13 +66,15 @@ def run_stage(folder: Path, gpus: int = 1, wait: bool = True) -> None:
     with held(folder, stage, wait):
         if read_done(folder, stage.fingerprint, stage.stage_kind.outputs) is not None and _recorded(folder, stage):
             print(f"{stage.title}: done already", flush=True)
-        elif gpus > 1 and stage.stage_kind.several_gpus:
-            _check_ranks(stage, gpus)
-            check_unchanged(stage.sources, stage.recipe, stage.task)
-            settled(stage, folder)
-            _torchrun(folder, stage, gpus)
-        else:
-            _run(folder, stage)
+            return
+        with logged(folder, stage.title):
+            if gpus > 1 and stage.stage_kind.several_gpus:
+                _check_ranks(stage, gpus)
+                check_unchanged(stage.sources, stage.recipe, stage.task)
+                settled(stage, folder)
+                _torchrun(folder, stage, gpus)
+            else:
+                _run(folder, stage)
 
 
 def _check_ranks(stage: StageFile, gpus: int) -> None:

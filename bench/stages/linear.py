@@ -39,6 +39,7 @@ from bench.randomness import derive, generator
 from bench.stages.features import Features, features_of, loaded, subset, through
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
+from bench.stages.learning_rates import LossWatch, at_the_edge
 from bench.stages.linear_heads import AdamHeads, Heads
 from bench.stages.linear_ranks import centre_features, in_turns
 from bench.train.distributed import Ranks, ranks_of
@@ -79,6 +80,8 @@ def run(job: Job) -> dict[str, Any]:
             if selection is not None:
                 selected = evaluate(job, task, trunk, heads, selection, "select", ranks)
                 chosen = best(selected.top1, task.learning_rates)
+                if ranks.first and (note := at_the_edge(task.learning_rates, chosen)):
+                    print(note, flush=True)
             result = evaluate(job, task, trunk, heads, validation, "validate", ranks)
     top1, top5 = result.top1[chosen], result.top5[chosen]
     if top1 is None or top5 is None:
@@ -144,24 +147,29 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
     peak = torch.tensor(task.learning_rates)
     if task.optimizer == "sgd":
         peak *= task.batch_size / 256
+    watch = LossWatch(task.learning_rates, len(training.classes))
     with (
         StopRequest() as stop,
         _batches(job, task, trunk, training, centre, size, seed, range(start, total), ranks) as (batches, waits),
         Progress(f"train {task.name}", total, "steps", done=start) if ranks.first else nullcontext() as progress,
     ):
         every = Every()
+        stop.announce = progress.say_stopping if progress is not None else None
         for step in range(start, total):
             features, labels, missing = next(batches)
             skipped += missing
             rates = peak * rate_factor(task, step, total)
+            done = step + 1
             # Reading a loss waits for the device, hence once a second.
-            losses = heads.step(features, labels, rates, task.momentum, task.weight_decay, every.due())
+            read = every.due() or done == total
+            losses = heads.step(features, labels, rates, task.momentum, task.weight_decay, read)
             shown = {} if losses is None else {"loss": losses.nan_to_num(math.inf).min().item()}
             if losses is not None:
                 every.restart()
             if progress is not None:
                 progress.update(1, **shown, **(waits.shown() if waits is not None else {}))
-            done = step + 1
+                if shown and (warning := watch.see(shown["loss"], step, done == total)):
+                    print(warning, flush=True)
             (asked,) = ranks.sums(int(stop.asked))  # all ranks stop after the same step
             if done % steps == 0 or asked:
                 if not any(heads.finite()):

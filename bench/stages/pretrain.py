@@ -60,7 +60,7 @@ def run(job: Job) -> dict[str, Any]:
         )
         objective.check(recipe.batch_size // recipe.accumulate, recipe.view_size)
         views_of(objective, recipe)  # refuses what does not fit
-        if ranks.first:
+        if ranks.first and (images is None or not (job.folder / LAST).is_file()):
             print(_words(recipe, report), flush=True)
         if images is None:  # nothing to train on
             if ranks.first:

@@ -68,6 +68,8 @@ def fit(
     watch = Diagnostics(objective, recipe, ranks, total, steps_per_epoch, held_out)
     placed = partial(to_device, device=ranks.device, memory_format=work.memory_format)
     shown: dict[str, str | float] = {}
+    if start and ranks.first:
+        print(f"{title}: going on after step {start} of {total}, with the weights of {LAST}", flush=True)
     if start == total:
         return _metrics(state, recipe)
 
@@ -79,6 +81,7 @@ def fit(
         iterating(partial(source, start)) as batches,
         Progress(title, total, "steps", done=start) if ranks.first else nullcontext() as progress,
     ):
+        stop.announce = progress.say_stopping if progress is not None else None
         watch.resume(folder, start)
         for step in range(start, total):
             reseed(seed, "step", step, ranks.rank)

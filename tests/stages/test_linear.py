@@ -212,7 +212,11 @@ def test_a_resumed_run_equals_an_undisturbed_one_with_any_number_of_workers(
 
 
 def test_with_resident_images_colours_are_recognised_and_a_resumed_run_is_the_same(
-    tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    trunk_folder: Path,
+    imagenet: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     task = make_task(view_backend="resident", epochs=3)
     whole = run(make_job(tmp_path / "whole", trunk_folder, imagenet, task))
@@ -221,9 +225,31 @@ def test_with_resident_images_colours_are_recognised_and_a_resumed_run_is_the_sa
         interrupt_after(4, patch)
         with pytest.raises(Interrupted):
             run(make_job(tmp_path / "parts", trunk_folder, imagenet, task))
+    assert "Stopping after this step, in at most about " in capfd.readouterr().out
     assert run(make_job(tmp_path / "parts", trunk_folder, imagenet, task)) == whole
     heads = [load_file(tmp_path / name / HEADS) for name in ("whole", "parts")]
     assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
+
+
+@pytest.mark.parametrize(("size", "warned"), [(1.0, False), (1e4, True)])
+def test_a_rate_that_does_not_fit_large_features_is_warned_of(
+    size: float,
+    warned: bool,
+    tmp_path: Path,
+    trunk_folder: Path,
+    imagenet: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    through = linear.through
+
+    def scaled(*of: Any) -> linear.Features:
+        got = through(*of)
+        return got._replace(features=got.features / got.features.norm(dim=1, keepdim=True) * size)
+
+    monkeypatch.setattr(linear, "through", scaled)
+    run(make_job(tmp_path, trunk_folder, imagenet, make_task(learning_rates=(1.0,))))
+    assert capsys.readouterr().out.count("does not fit these features") == warned
 
 
 def interrupt_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,7 +147,7 @@ def test_a_run_depends_on_its_seed_and_not_on_workers_or_interruptions(
 
 @pytest.mark.slow
 def test_a_run_with_resident_images_is_the_same_after_an_interruption(
-    roots: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    roots: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """In the middle of an epoch, with two parts to a step."""
     config = recipe(view_backend="resident", accumulate=2)
@@ -164,7 +164,11 @@ def test_a_run_with_resident_images_is_the_same_after_an_interruption(
     monkeypatch.setattr(BYOL, "after_step", stop_in_step_3)
     with pytest.raises(Interrupted, match="after step 3 of 4"):
         run(job(config, tmp_path / "parts", roots))
+    assert "weights from the seed" in capfd.readouterr().out
     run(job(config, tmp_path / "parts", roots))
+    said = capfd.readouterr().out
+    assert "weights from the seed" not in said
+    assert "going on after step 3 of 4, with the weights of last.ckpt" in said
     assert equal(*(objective_of(tmp_path / name / "last.ckpt") for name in ("whole", "parts")))
     assert lines(tmp_path / "whole") == lines(tmp_path / "parts")
     assert any(key.startswith("diagnostics/") for key in lines(tmp_path / "whole")[-1])

@@ -325,7 +325,10 @@ def backbone(folder: Path) -> dict[str, Tensor]:
 
 @pytest.mark.slow
 def test_a_resumed_run_equals_an_undisturbed_one_bit_by_bit(
-    run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     straight = run("straight")
 
@@ -339,6 +342,7 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_by_bit(
         patch.setattr(segmentation, "SeedIterations", Kill)
         with pytest.raises(Interrupted, match=r"Stopped after iteration 2 of 4\. The last checkpoint is .*last\.ckpt"):
             run("broken")
+    assert "Stopping after this iteration, in at most about " in capfd.readouterr().out
     assert state_of(tmp_path / "broken")["iteration"] == 2
     (tmp_path / "broken").rename(tmp_path / "moved")  # nothing in it may say where it lay
     resumed = run("moved", workers=1)  # and results do not depend on the number of workers

@@ -87,6 +87,16 @@ def test_a_run_that_crashed_goes_on_bit_for_bit(
     assert_same_run(straight[variant], tmp_path)
 
 
+def test_a_resumed_run_says_where_it_goes_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Interrupted):
+        train(tmp_path, recipe(), hook=signal_at(4))
+    said = capfd.readouterr().out
+    assert "going on" not in said
+    assert "Stopping after this step, in at most about " in said
+    train(tmp_path, recipe())
+    assert f"going on after step 4 of {STEPS}, with the weights of {LAST}" in capfd.readouterr().out
+
+
 def test_lines_past_the_checkpoint_were_there_and_are_dropped(tmp_path: Path) -> None:
     config = recipe(log_every=1, checkpoint={"every_steps": 4})
     with pytest.raises(Crash):

@@ -64,7 +64,7 @@ def run(job: Job) -> dict[str, Any]:
         skipped = CollectSkipped(ranks)
         file = job.folder / CHECKPOINT
         loading = LoadTrunk(trunk, job.seed, file, skipped)
-        progress = ReportProgress(task.name, stack)
+        progress = ReportProgress(task.name, stack, stop)
         saving = stack.enter_context(SaveCheckpoint(file, plan.validate_every, trunk.hash, ranks, stop, skipped))
         hooks = [loading, skipped, SeedIterations(job.seed, ranks.rank), saving, progress]
         with warnings.catch_warnings():  # about numbers of threads and names that mmengine is about to change

@@ -194,8 +194,9 @@ class ReportProgress(Hook):
 
     priority = "LOWEST"  # after a checkpoint has been restored, so that progress starts there
 
-    def __init__(self, title: str, stack: ExitStack) -> None:
+    def __init__(self, title: str, stack: ExitStack, stop: StopRequest) -> None:
         self.title, self.stack = title, stack  # the stack ends the progress, whatever happens
+        self.stop = stop  # which is announced here
         self.progress: Progress | None = None  # None where another process shows it
         self.waits = Waits()
         self.scores: dict[str, Any] = {}
@@ -207,6 +208,7 @@ class ReportProgress(Hook):
         if runner.rank == 0:
             progress = Progress(self.title, runner.max_iters, "iterations", done=runner.iter)
             self.progress = self.stack.enter_context(progress)
+            self.stop.announce = progress.say_stopping
 
     def before_train_iter(self, _runner: Any, **_: Any) -> None:
         """Note how long the batch was waited for."""

@@ -1,0 +1,31 @@
+"""How a stage's process ended, in words."""
+
+from __future__ import annotations
+
+import signal
+
+from pydantic import BaseModel
+
+# Settings that decide how much memory a stage takes, with what to do about them.
+_MEMORY = {"batch_size": "lower", "workers": "lower", "accumulate": "raise"}
+
+
+def how_it_ended(code: int, config: BaseModel) -> str:
+    """Say what an exit code of a stage with that config means: "failed (exit code 1)", or which signal ended it.
+
+    A code below zero is that of a signal, as in `subprocess`. Of SIGKILL, which a system sends when memory is short, it
+    names the settings that take less.
+    """
+    if code >= 0:
+        return f"failed (exit code {code})"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    words = f"ended by {name}"
+    if -code == signal.SIGKILL:
+        words += "; the machine may have run out of memory"
+        known = type(config).model_fields
+        if advice := [f"{verb} {setting}" for setting, verb in _MEMORY.items() if setting in known]:
+            words += f": {', or '.join(advice)} (--set)"
+    return words
