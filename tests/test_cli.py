@@ -93,6 +93,7 @@ def test_the_installed_package_works_outside_the_checkout(tmp_path: Path) -> Non
     assert "cityscapes_pspnet" in names["downstream"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "parts"),
     [
@@ -209,6 +210,7 @@ def test_folders_that_cannot_be_written(bench: Run, tmp_path: Path, rendered: Pa
     refused(bench(*words, "--work-dir", tmp_path / "file" / "runs"), "Cannot write", "--work-dir")
 
 
+@pytest.mark.slow
 def test_dry_run_and_plan_write_nothing(bench: Run, tmp_path: Path, rendered: Path) -> None:
     words = (
         "--pretrain",

@@ -386,6 +386,7 @@ def test_the_command_prints_the_estimate(
     assert json.loads(capsys.readouterr().out)["total"]["seconds"]["about"] == 8
 
 
+@pytest.mark.slow
 def test_a_smoke_run_is_estimated_on_rendered_scenes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):

@@ -90,6 +90,7 @@ def test_a_file_that_is_no_whole_training_is_refused_when_planned(tmp_path: Path
         measured(load_task(str(file)))
 
 
+@pytest.mark.slow
 def test_planning_segmentation_leaves_torch_and_mmseg_alone(tmp_path: Path) -> None:
     code = (
         "import sys; from bench.cli import run\n"

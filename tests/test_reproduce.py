@@ -140,6 +140,7 @@ def test_only_and_profiles(tmp_path: Path) -> None:
         plan_study("deck-small", replace(options, minutes=-1), act=False)
 
 
+@pytest.mark.slow
 def test_sittings_go_on_from_one_another(study: str, options: Options, pretended: Pretended) -> None:
     pretended.ends = [0, 0, OVER]  # the time is over while the linear head is trained
     with pytest.raises(MoreToDo, match=r"linear cifar10_byol_loss1.* goes on .* 2 of 2 runs are left"):
@@ -153,6 +154,7 @@ def test_sittings_go_on_from_one_another(study: str, options: Options, pretended
     assert len(pretended.ran) == len(WHOLE) + 1
 
 
+@pytest.mark.slow
 def test_no_stage_starts_when_the_time_is_over(study: str, options: Options, pretended: Pretended) -> None:
     plan = plan_study(study, replace(options, minutes=0.001), act=True)
     with pytest.raises(MoreToDo, match=r"over before pretrain cifar10_byol_loss1-s0"):
@@ -160,12 +162,14 @@ def test_no_stage_starts_when_the_time_is_over(study: str, options: Options, pre
     assert pretended.ran == []
 
 
+@pytest.mark.slow
 def test_a_failure_is_reported_at_the_end_of_a_sitting(study: str, options: Options, pretended: Pretended) -> None:
     pretended.ends = [1, OVER]
     with pytest.raises(MoreToDo, match=r"The time is over; .* 4 of 4 stages did not finish"):
         run_study(plan_study(study, options, act=True))
 
 
+@pytest.mark.slow
 def test_a_failed_stage_does_not_stop_the_others(study: str, options: Options, pretended: Pretended) -> None:
     pretended.ends = [1]
     with pytest.raises(StageFailed, match=r"4 of 4 stages did not finish: pretrain cifar10_byol_loss1"):
@@ -180,6 +184,7 @@ def line(plan: StudyPlan, number: int) -> str:
     return plan.lines()[number]
 
 
+@pytest.mark.slow
 def test_the_plan_says_what_it_knows_of_the_time(
     study: str, options: Options, pretended: Pretended, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,6 +361,7 @@ def test_a_dry_run_prints_the_plan_and_makes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_sitting_that_leaves_something_ends_with_75(
     study: str,
     options: Options,

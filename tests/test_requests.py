@@ -27,6 +27,7 @@ def grid(tmp_path: Path, *pretrain: str, act: bool = False, **more: Any) -> Grid
 # ------------------------------------------------------------------------------------ annotated objects
 
 
+@pytest.mark.slow
 def test_objects_without_annotations_are_refused_when_planned(tmp_path: Path, rendered: Path) -> None:
     wanted: dict[str, Any] = {"profile": "smoke", "assignments": ["objective.masks=objects"]}
     shutil.copytree(rendered / "coco", tmp_path / "coco")

@@ -57,6 +57,7 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "key", "setting"), CHOICES, ids=[f"{n}.{key}" for n, key, _ in CHOICES])
 def test_nonsense_for_a_choice_is_refused_while_planning(
     name: str, key: str, setting: Setting, plan: Any, capsys: pytest.CaptureFixture[str]

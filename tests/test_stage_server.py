@@ -36,6 +36,7 @@ def waiting(tmp_path: Path) -> Iterator[Path]:
         yield folder
 
 
+@pytest.mark.slow
 def test_each_stage_has_its_exit_code(server: StageServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for name in ("a", "b"):
         stage = server.start(tmp_path / name, 1)
@@ -44,6 +45,7 @@ def test_each_stage_has_its_exit_code(server: StageServer, tmp_path: Path, capfd
 
 
 # Python ends by the signal itself where Ctrl-C came while it ran code that a string holds, as dataclasses do.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "codes"), [(signal.SIGINT, {130, -signal.SIGINT}), (signal.SIGKILL, {-signal.SIGKILL})]
 )

@@ -117,6 +117,7 @@ def test_a_sweep_that_cannot_be_meant_is_refused(sweep, more, message) -> None:
         planned(*sweep, **more)
 
 
+@pytest.mark.slow
 def test_the_command_line_sweeps_and_names_each_cells_files(bench) -> None:
     words = ("--smoke", "--sweep", "objective.temperature=0.1,0.7", "epochs=1,2", "--downstream", "imagenet_knn")
     for command in (("plan",), ("run", "--dry-run")):

@@ -63,6 +63,7 @@ def named(folder: Path, kind: str) -> str:
     return str(file)
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_give_a_column(bench: Run, tmp_path: Path) -> None:
     text = PAGE.read_text(encoding="utf-8")
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
@@ -91,6 +92,7 @@ def test_the_commands_of_the_page_give_a_column(bench: Run, tmp_path: Path) -> N
     assert "done already" in again.stdout, again.stderr
 
 
+@pytest.mark.slow
 def test_an_entry_point_names_a_kind(bench: Run, mine: Path, tmp_path: Path) -> None:
     (mine / "count.py").rename(mine / "count_plugin.py")
     installed = mine / "count_plugin-1.0.dist-info"
@@ -264,6 +266,7 @@ def staged(mine: Path, rendered: Path, tmp_path: Path, edit: Callable[[str], str
     return folder
 
 
+@pytest.mark.slow
 def test_what_a_kind_declares_it_must_return_and_write(mine: Path, rendered: Path, tmp_path: Path) -> None:
     for declared, message in {
         'metrics = {"images": "images", "more": "more"}': r"Count in .*count\.py declares the metric more and did not",

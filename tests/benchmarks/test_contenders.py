@@ -24,6 +24,7 @@ def prepared(tmp_path_factory):
         yield reading.prepare(True, None, place)
 
 
+@pytest.mark.slow
 def test_rendered_files_are_like_imagenets_and_the_same_each_time(prepared):
     files = photographs.listed(prepared[0]["folder"])
     shapes = [cv2.imread(str(file)).shape for file in files]
@@ -56,6 +57,7 @@ def test_images_and_features_are_the_same_in_every_process():
     assert not torch.equal(labels, features.drawn(5, 2, 16)[1])
 
 
+@pytest.mark.slow
 def test_views_and_packs(prepared):
     values, notes = prepared
     folder, pack = values["folder"], values["uint8"]
@@ -71,6 +73,7 @@ def test_views_and_packs(prepared):
         assert reading.read(2, place, how)() == 16
 
 
+@pytest.mark.slow
 def test_steps(prepared):
     assert steps.step(2, 32)() == 2
     assert steps.step(2, 32, copied=True)() == 2

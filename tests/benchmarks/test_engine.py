@@ -69,6 +69,7 @@ def test_a_failure_in_a_later_round_leaves_whole_rounds(tmp_path):
     assert left_out["frail"].fault
 
 
+@pytest.mark.slow
 def test_a_contender_that_is_too_slow_is_ended_and_left_out(tmp_path):
     contenders = [Contender("slow", "trivial:slow", {"seconds": 600}), worker(tmp_path / "taken", "a")]
     measured, left_out = measure(contenders, 2, deadline=time.monotonic() + 10)
@@ -86,6 +87,7 @@ def test_no_round_begins_that_would_end_after_the_deadline(tmp_path, monkeypatch
     assert not left_out
 
 
+@pytest.mark.slow
 def test_what_a_contender_starts_ends_with_it(tmp_path, monkeypatch):
     monkeypatch.setattr(engine, "CLOSING_SECONDS", 0.5)
     file = tmp_path / "pid"
@@ -105,6 +107,7 @@ def test_two_contenders_of_one_name_are_an_error():
         measure([Contender("a", "trivial:dies"), Contender("a", "trivial:breaks")], 1)
 
 
+@pytest.mark.slow
 def test_peers_can_import_what_holds_their_contenders():
     # Their environment has torch, numpy and Pillow, and neither this project nor what it depends on.
     words = (

@@ -19,6 +19,8 @@ from bench.cli import run as run_command
 from bench.errors import BadInput
 from bench.objectives import build
 
+pytestmark = pytest.mark.slow
+
 # A mistake, and an objective that shows it in the first eighth of its run.
 PLANTED = [
     ("loss_halved", "vicreg"),

@@ -222,6 +222,7 @@ def test_a_program_is_refused(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------------- exports
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_exports_load_strictly_and_compute_the_same() -> None:
     torch.manual_seed(1)

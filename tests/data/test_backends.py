@@ -280,6 +280,7 @@ def train(coco: Path) -> Index:
 VIEWS = (*BYOL_VIEWS(16), View(size=8, count=6))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["fast", "device"])
 def test_a_batch_does_not_depend_on_workers(train: Index, backend: Any) -> None:
     dataset = ViewDataset(train, VIEWS, seed=0, backend=backend)

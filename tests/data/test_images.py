@@ -115,6 +115,7 @@ def test_labels_are_none_without_classes(train: Index) -> None:
     assert batch.labels is None
 
 
+@pytest.mark.slow
 def test_workers_and_resuming_change_nothing(train: Index) -> None:
     dataset = ViewDataset(train, VIEWS, seed=0)
 
@@ -189,6 +190,7 @@ def test_fail_names_the_file_in_one_sentence(train: Index, workers: int) -> None
     )
 
 
+@pytest.mark.slow
 def test_skip_takes_the_next_and_counts(train: Index) -> None:
     spoil(train, 2, 3, 9)
     dataset = ViewDataset(train, VIEWS, seed=0, unreadable="skip")

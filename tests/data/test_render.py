@@ -97,6 +97,7 @@ def test_the_modules_do_without_torch() -> None:
 # ------------------------------------------------------------------------------------- once, and the same
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few")
 def test_equal_for_equal_seeds(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []

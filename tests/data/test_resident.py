@@ -181,6 +181,7 @@ def differing(view: View, other: View, width: int, height: int) -> list[str]:
     return odd
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAWS)
 def test_views_are_drawn_as_the_reference_draws_them(name: str) -> None:
     view, width, height = LAWS[name]
@@ -201,6 +202,7 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHANGES)
 def test_another_distribution_would_be_noticed(name: str) -> None:
     view = replace(BYOL_VIEWS(SIDE)[1], **({"blur": 0.9} if name == "sigma" else {}))

@@ -285,6 +285,7 @@ def test_a_cached_fingerprint_sees_a_change_and_is_not_taken_twice(
 # ------------------------------------------------------------------------------------------- data sets of views
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["reference", "fast", "device"])
 @pytest.mark.parametrize("dataset", ["cifar10", "stl10"])
 def test_views_of_both_layouts_are_equal(dataset: str, backend: str, both: Both) -> None:

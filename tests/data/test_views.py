@@ -52,6 +52,7 @@ class TorchsNumbers:
         return int(torch.randint(0, high, (1,)).item())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 def test_crops_are_torchvisions(size: tuple[int, int]) -> None:
     width, height = size

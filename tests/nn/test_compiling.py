@@ -25,6 +25,7 @@ def test_each_kind_of_processor_has_its_key(monkeypatch: pytest.MonkeyPatch) -> 
         assert len({here, simulated, tag()}) == 3
 
 
+@pytest.mark.slow
 def test_the_key_of_a_cached_program_has_it() -> None:
     """Otherwise a new torch could leave the tag out, and nobody would notice."""
     from torch._inductor.codecache import compiled_fx_graph_hash

@@ -32,6 +32,7 @@ def test_cuda_gets_torchs_own():
     assert list(net.state_dict()) == list(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4)).state_dict())
 
 
+@pytest.mark.slow
 def test_over_two_ranks_it_is_compiled_whole():
     """Unlike torch.nn.SyncBatchNorm, at which a program breaks off. The ranks are made up: nothing is communicated."""
     from torch.testing._internal.distributed.fake_pg import FakeStore

@@ -22,6 +22,7 @@ def test_they_are_different_permutations_the_same_each_time():
     assert torch.equal(far_permutations(40), orders[:40])
 
 
+@pytest.mark.slow
 def test_the_first_nine_share_no_place_and_a_thousand_differ_in_five_or_more():
     assert set(distances(far_permutations(9))) == {9}
     orders = far_permutations(1000)

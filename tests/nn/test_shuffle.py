@@ -9,6 +9,8 @@ from torch import nn
 from bench.errors import BadInput
 from bench.nn.shuffle import check_parts, in_parts, shuffled
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def both(ranks):

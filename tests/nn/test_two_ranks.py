@@ -17,6 +17,7 @@ def test_gradients_and_statistics_equal_those_of_one_process(ranks, case):
         torch.testing.assert_close(rank[case], alone[case], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", WRONG)
 def test_the_comparison_can_fail(ranks, case):
     alone, first, _ = ranks

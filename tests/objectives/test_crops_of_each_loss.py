@@ -210,6 +210,7 @@ NAIVE = {
 VARIANTS = {"pixpro": "loss", "detcon": "variant"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crops", [0, 1, 3])
 @pytest.mark.parametrize(("name", "variant"), NAIVE)
 def test_every_anchor_and_full_view_count_alike_in_value_and_gradient(name, variant, crops):

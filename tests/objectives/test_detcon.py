@@ -101,6 +101,7 @@ def test_views_maps_and_defaults(make):
     assert make("byol").map is None
 
 
+@pytest.mark.slow
 def test_guards(make):
     with pytest.raises(BadInput, match="view_size 32 leaves a map of one position; set view_size"):
         make("detcon").check(4, 32)

@@ -106,6 +106,7 @@ def test_running_statistics_are_those_of_whole_images():
             assert not torch.allclose(patchwise.encoder.get_buffer(name), buffer), name
 
 
+@pytest.mark.slow
 def test_the_papers_puzzle_is_the_default_and_a_classifier_that_knows_nothing_has_ln_k():
     model = build({"name": "jigsaw"}, NarrowEncoder())
     assert (len(model.orders), model.grid, model.standardise) == (1000, Grid(3, 64, 11, 5), True)

@@ -86,6 +86,7 @@ def test_a_view_is_never_its_own_key(batch):
     assert abs(objective(data)["loss"] - wrong) > 1e-4
 
 
+@pytest.mark.slow
 def test_a_high_temperature_leaves_the_difference_of_cosines(batch):
     """Without the factor 2τ the gradient would vanish like 1/τ: 2τ·ctr − 2τ·ln N → 2·(mean of all cosines − own)."""
     data, grads = batch(32, 32), []

@@ -10,6 +10,7 @@ from torch import nn
 CASES = load()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_outputs_are_a_row_an_image_and_looking_moves_nothing(case: Case):
     objective = case.make().eval()

@@ -75,6 +75,7 @@ def test_every_choice_that_a_plan_admits_can_be_built(name):
             make(name, **{key: value}, **TOGETHER.get(choice, {}))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Initializing zero-element")
 @pytest.mark.parametrize("name", TRAINED)
 def test_what_the_constructor_refuses_of_a_number_alone_a_plan_refuses(name):

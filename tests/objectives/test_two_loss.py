@@ -130,6 +130,7 @@ def test_dense_slot(make, batch):
     assert objective(data)["loss2"] != pytest.approx(expected.item())  # the flip counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss2", [*SLOT, "dense_byol"])
 def test_weight_0_leaves_the_second_loss_alone(loss2, make, batch):
     grads = []

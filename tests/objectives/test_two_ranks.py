@@ -8,6 +8,8 @@ import pytest
 import torch
 from cases import load
 
+pytestmark = pytest.mark.slow
+
 CASES = [name for name, case in load().items() if case.ranks]
 BROKEN = (
     "two_loss logistic",

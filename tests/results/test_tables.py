@@ -366,6 +366,7 @@ def test_no_records_is_no_error(tmp_path: Path) -> None:
         assert pages_of(tmp_path)[0].text(format).endswith("\n")
 
 
+@pytest.mark.slow
 def test_tables_do_without_torch(results: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from bench.results.tables import write_tables;"

@@ -204,6 +204,7 @@ def test_a_max_pool_too_many_fails_the_stage(tmp_path: Path, monkeypatch: pytest
         convert.run(job(tmp_path, stem="cifar"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("had", "wanted", "message"),
     [

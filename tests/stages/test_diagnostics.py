@@ -116,6 +116,7 @@ def test_the_stage_equals_a_loop_over_files(tmp_path: Path, byol: dict[str, Path
     assert again["projector_rankme"] == pytest.approx(metrics["projector_rankme"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_images_without_classes_have_no_tolerance_and_no_neighbours(
     tmp_path: Path, byol: dict[str, Path], imagenet: Path
 ) -> None:

@@ -26,6 +26,7 @@ class Asked(BaseException):
     """Ends a stage as soon as it asks for a pack."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stage", "config", "dataset", "purpose"),
     [

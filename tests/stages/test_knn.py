@@ -136,6 +136,7 @@ def features(trunk: Path, folder: Path) -> tuple[Tensor, Tensor]:
     return F.normalize(torch.stack(rows), dim=1), torch.tensor(labels)
 
 
+@pytest.mark.slow
 def test_the_stage_equals_a_naive_loop_over_files(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
     metrics = run(make_job(tmp_path / "a", trunk_folder, imagenet, temperature=0.5))
     bank, labels = features(trunk_folder, imagenet / "train")
@@ -149,6 +150,7 @@ def test_the_stage_equals_a_naive_loop_over_files(tmp_path: Path, trunk_folder: 
     assert metrics["images_skipped"] == 0
 
 
+@pytest.mark.slow
 def test_k_is_capped_to_the_bank_and_said_so(
     tmp_path: Path, trunk_folder: Path, imagenet: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -161,6 +163,7 @@ def test_a_subset_of_the_bank_is_drawn_by_the_seed(tmp_path: Path, trunk_folder:
     assert run(make_job(tmp_path / "a", trunk_folder, imagenet, subset=7))["bank_images"] == 7
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_batches_and_workers(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
     one = run(make_job(tmp_path / "a", trunk_folder, imagenet))
     assert run(make_job(tmp_path / "b", trunk_folder, imagenet, batch_size=7, workers=1)) == one
@@ -198,6 +201,7 @@ def test_an_unreadable_image_is_named_or_skipped_and_counted(
         run(make_job(tmp_path / "c", trunk_folder, data, unreadable="skip"))
 
 
+@pytest.mark.slow
 def test_the_shipped_config(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
     full = load_task("imagenet_knn")
     assert isinstance(full, KnnTask)
@@ -257,6 +261,7 @@ def test_of_classes_with_as_many_votes_the_lowest_label_wins() -> None:
     assert vote(scores, torch.tensor([[4, 2, 2, 4, 1]]), 6, None).tolist() == [[2, 4, 1, -1, -1, -1]]
 
 
+@pytest.mark.slow
 def test_the_stage_by_majority_and_distance(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
     job = make_job(tmp_path / "a", trunk_folder, imagenet, vote="majority", metric="euclidean")
     task, result = job.config, run(job)

@@ -131,6 +131,7 @@ def test_the_best_head_is_a_known_one_and_of_equal_ones_the_slowest() -> None:
 # ------------------------------------------------------------------------------------------ the stage
 
 
+@pytest.mark.slow
 def test_classes_of_different_colours_are_recognised(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
     metrics = run(make_job(tmp_path / "a", trunk_folder, imagenet, make_task(epochs=6)))
     assert metrics["top1_percent"] > 60
@@ -159,6 +160,7 @@ def naive_top1(trunk: Path, data: Path, heads: Path) -> float:
     return 100 * sum(right) / len(right)
 
 
+@pytest.mark.slow
 def test_top1_is_that_of_a_naive_loop(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
     metrics = run(make_job(tmp_path / "a", trunk_folder, imagenet))
     expected = naive_top1(trunk_folder, imagenet, tmp_path / "a" / HEADS)
@@ -211,6 +213,7 @@ def test_a_resumed_run_equals_an_undisturbed_one_with_any_number_of_workers(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.slow
 def test_with_resident_images_colours_are_recognised_and_a_resumed_run_is_the_same(
     tmp_path: Path,
     trunk_folder: Path,
@@ -231,6 +234,7 @@ def test_with_resident_images_colours_are_recognised_and_a_resumed_run_is_the_sa
     assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "warned"), [(1.0, False), (1e4, True)])
 def test_a_rate_that_does_not_fit_large_features_is_warned_of(
     size: float,
@@ -267,6 +271,7 @@ def interrupt_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Heads, "step", step)
 
 
+@pytest.mark.slow
 def test_a_crash_loses_at_most_an_epoch(
     tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -320,6 +325,7 @@ def record_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]
     return taken
 
 
+@pytest.mark.slow
 def test_seeds_differ_in_start_and_data(
     tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -330,6 +336,7 @@ def test_seeds_differ_in_start_and_data(
     assert not torch.equal(Heads(1, 3, 8, seed=0).weight, Heads(1, 3, 8, seed=1).weight)
 
 
+@pytest.mark.slow
 def test_the_schedule_is_mocos(
     tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -364,6 +371,7 @@ def test_a_trunk_that_changes_is_found(
         run(make_job(tmp_path / "a", trunk_folder, imagenet))
 
 
+@pytest.mark.slow
 def test_a_single_altered_bit_and_train_mode_are_found(trunk_folder: Path) -> None:
     trunk = FrozenTrunk(trunk_folder, "float32")
     trunk.check()
@@ -378,6 +386,7 @@ def test_a_single_altered_bit_and_train_mode_are_found(trunk_folder: Path) -> No
         trunk.check()
 
 
+@pytest.mark.slow
 def test_features_are_the_encoders_and_carry_no_gradient(trunk_folder: Path) -> None:
     images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     full, half = FrozenTrunk(trunk_folder, "float32"), FrozenTrunk(trunk_folder, "bf16")
@@ -437,6 +446,7 @@ def test_full_configs_are_mocos_protocol(name: str) -> None:
     assert 30.0 in task.learning_rates
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["imagenet_linear", "imagenet_linear_sweep", "imagenet_linear_cached", "imagenet100_linear"]
 )

@@ -174,6 +174,7 @@ def test_a_run_with_resident_images_is_the_same_after_an_interruption(
     assert any(key.startswith("diagnostics/") for key in lines(tmp_path / "whole")[-1])
 
 
+@pytest.mark.slow
 def test_images_that_only_workers_can_prepare_are_refused_for_resident(roots: dict[str, Path], tmp_path: Path) -> None:
     for number, folder in enumerate(sorted((roots["imagenet"] / "train").iterdir())):
         shutil.copytree(folder, tmp_path / "clips" / "train" / f"clip{number}")
@@ -185,6 +186,7 @@ def test_images_that_only_workers_can_prepare_are_refused_for_resident(roots: di
             run(job(config, tmp_path / config.objective["name"], roots | {"clips": tmp_path / "clips"}))
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_run(parent: Path, roots: dict[str, Path], tmp_path: Path) -> None:
     run(job(recipe(), tmp_path, roots, seed=1))
     assert lines(parent)[0]["loss"] != lines(tmp_path)[0]["loss"]
@@ -269,6 +271,7 @@ def child(objective: str = "patch_byol", epoch: int = 0, **values: Any) -> Recip
     return recipe(objective, init={"recipe": "byol", "epoch": epoch}, **values)
 
 
+@pytest.mark.slow
 def test_continuation_takes_all_modules_of_the_parents_epoch(parent: Path, tmp_path: Path) -> None:
     config = child(epoch=0)
     file = starting_file(job(config, tmp_path, inputs={"init": parent}))
@@ -284,6 +287,7 @@ def test_continuation_takes_all_modules_of_the_parents_epoch(parent: Path, tmp_p
     }
 
 
+@pytest.mark.slow
 def test_continuation_is_reported(parent: Path, roots: dict[str, Path], tmp_path: Path, capsys: Any) -> None:
     metrics = run(job(child("supervised", epoch=1), tmp_path, roots, inputs={"init": parent}))
     assert metrics["init"] == {
@@ -318,6 +322,7 @@ def test_a_target_that_the_checkpoint_lacks_copies_the_loaded_encoder(parent: Pa
         assert equal(trunk, network.state_dict())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prefix", ["", "module.encoder_q.", "backbone.", "encoder.", "somebody.elses."])
 def test_any_prefix_of_a_whole_trunk_is_found(tmp_path: Path, prefix: str) -> None:
     state = torchvision.models.resnet18(weights=None).state_dict()
@@ -331,6 +336,7 @@ def test_any_prefix_of_a_whole_trunk_is_found(tmp_path: Path, prefix: str) -> No
     assert equal(state, objective.encoder.state_dict())
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_is_refused_with_counts(parent: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"\d+ of 318 tensors matched.*; set arch='resnet18'"):
         start(child(arch="resnet50"), 0, parent / "last.ckpt")

@@ -393,6 +393,7 @@ def test_a_run_that_dies_while_a_slow_disk_takes_its_checkpoint_goes_on_from_the
     assert ours["optimizer"]["param_groups"] == theirs["optimizer"]["param_groups"]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_written_fails_the_stage(
     run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -438,6 +439,7 @@ def test_scores_leave_the_network_in_float32(data: Path) -> None:
     assert model.backbone.layer3[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.slow
 def test_what_the_stage_writes_lies_in_its_folder_and_the_screen_stays_quiet(
     run: Callable[..., dict[str, Any]],
     tmp_path: Path,
@@ -476,6 +478,7 @@ def test_a_subset_is_drawn_by_the_seed(run: Callable[..., dict[str, Any]], monke
         run("z", subset=6)
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_not_finite_leaves_no_checkpoint(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     with pytest.raises(StageFailed, match=r"The loss became (nan|inf) at iteration \d; lower lr\. No checkpoint"):
         run("x", lr=1e18)
@@ -528,6 +531,7 @@ def test_data_that_is_not_there(run: Callable[..., dict[str, Any]], tmp_path: Pa
         run("x", root=tmp_path / "empty")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 1])
 def test_an_unreadable_image_fails_by_name(workers: int, run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     root = write_data(tmp_path / "data")

@@ -183,6 +183,7 @@ def losses(model: Any, autocast: bool = False) -> tuple[dict[str, Tensor], dict[
     return logged, {name: p.grad for name, p in model.named_parameters()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", HEADS)
 def test_losses_and_gradients_are_those_of_mmseg(head: str) -> None:
     shipped, ours = build(head, ()), build(head, ALL)
@@ -234,6 +235,7 @@ def predictions(model: Any, data: dict[str, Any]) -> list[Tensor]:
     return [output.pred_sem_seg.data for output in outputs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("original", [None, (50, 70)])
 @pytest.mark.parametrize("mode", ["whole", "slide"])
 def test_predictions_are_those_of_mmseg(original: tuple[int, int] | None, mode: str) -> None:
@@ -287,6 +289,7 @@ def trained(head: str = "psp", fast: tuple[FastStep, ...] = ALL) -> Any:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("head", HEADS)
 def test_the_folded_copy_computes_the_same_scores(head: str) -> None:
     model = trained(head).train()
@@ -384,6 +387,7 @@ class Batches(list[Any]):
     dataset = range(4)
 
 
+@pytest.mark.slow
 def test_compiling_waits_until_it_pays_and_its_failure_is_survived(monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[Any] = []
 

@@ -60,6 +60,7 @@ def test_the_small_view_is_that_of_the_code_base() -> None:
     assert (view.blur, view.solarize, view.strong, view.overlap, view.salient) == (0.0, 0.0, 0, 0.0, 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count"), [("byol", 2), ("two_loss", 2), ("simsiam", 2), ("instance_discrimination", 1)]
 )
@@ -82,6 +83,7 @@ SPECIAL = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SPECIAL))
 def test_special_views_are_refused(name: str) -> None:
     with pytest.raises(BadInput, match=rf"The objective {name} needs views of its own kind.*augmentation='own'"):
@@ -112,6 +114,7 @@ def batch(size: int) -> Batch:
     return Batch([torch.randn(n, 3, size, size) for _ in range(2)], [whole, whole], None, torch.arange(n))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stem", ["cifar", "stl"])
 @pytest.mark.parametrize("name", SMALL)
 def test_objectives_train_behind_another_stem(name: str, stem: str) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 STAGES = [f"stage {precision} {batch}" for precision in ("bf16", "float32", "euclidean") for batch in (4, 16)]
 
 

@@ -83,6 +83,7 @@ def spoil(training: State) -> None:
 # ------------------------------------------------------------------------------------------ what is written
 
 
+@pytest.mark.slow
 def test_what_changes_after_save_returned_is_not_in_the_file(tmp_path: Path, gate: Gate) -> None:
     training = state(tmp_path)
     training.logged = {"loss": 1.5}
@@ -169,6 +170,7 @@ def test_the_next_save_waits_for_the_one_before(tmp_path: Path, gate: Gate) -> N
     assert read(tmp_path / LAST)["step"] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leaves", [None, KeyboardInterrupt, Crash])
 def test_every_way_to_end_waits(tmp_path: Path, gate: Gate, leaves: type[BaseException] | None) -> None:
     training = state(tmp_path)

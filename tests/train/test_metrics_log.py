@@ -30,6 +30,7 @@ def test_the_same_goes_to_the_file_and_to_tensorboard(tmp_path: Path) -> None:
     assert [event.value for event in events] == pytest.approx([0.1, 0.3])
 
 
+@pytest.mark.slow
 def test_a_resumed_log_has_no_step_twice(tmp_path: Path) -> None:
     with MetricsLog(tmp_path, 0) as log:
         for step in (10, 20, 30):

@@ -176,6 +176,7 @@ def test_which_gpus_multiply_bf16(capability: tuple[int, int], expected: bool, m
     assert native_bf16(torch.device("cuda", 0)) is expected
 
 
+@pytest.mark.slow
 def test_a_processor_restricted_to_avx2_has_no_bf16() -> None:
     words = "import torch; from bench.train.precision import automatic; print(automatic(torch.device('cpu')))"
     environ = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}

@@ -60,6 +60,7 @@ def straight(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", range(1, STEPS))
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(
@@ -74,6 +75,7 @@ def test_a_run_stopped_by_a_signal_goes_on_bit_for_bit(
     assert_same_run(straight[variant], tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", range(1, STEPS + 1))
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_a_run_that_crashed_goes_on_bit_for_bit(
@@ -107,6 +109,7 @@ def test_lines_past_the_checkpoint_were_there_and_are_dropped(tmp_path: Path) ->
     assert [line["step"] for line in lines(tmp_path)] == list(range(1, STEPS + 1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("step", [3, 5])  # the end of an epoch, and the middle of one
 def test_resuming_is_exact_with_any_number_of_workers(

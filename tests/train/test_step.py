@@ -128,6 +128,7 @@ def _raises_at(step: int) -> Any:
     return hook
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("switches", [{}, {"checkpoint_activations": True}, {"lars": "timm"}])
 def test_a_real_step_never_waits_for_the_device(switches: dict[str, Any]) -> None:
     with Waits() as waits:
@@ -152,6 +153,7 @@ def test_compiled_networks_give_the_same_loss_curve(tmp_path: Path) -> None:
     assert list(states[0]) == list(states[1])
 
 
+@pytest.mark.slow
 def test_cuda_graphs_say_that_there_is_no_gpu(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,6 +165,7 @@ def test_cuda_graphs_say_that_there_is_no_gpu(
         Step(objective, recipe(compile=True), Ranks())
 
 
+@pytest.mark.slow
 def test_parts_of_a_step_with_cuda_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a stand-in for the graphs: a mark takes over the memory of the gradients that the part before returned."""
     ends = []
