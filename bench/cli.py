@@ -82,6 +82,8 @@ def run(arguments: Sequence[str]) -> int:
         ):  # words of the parser's checks
             message = message.replace(theirs, ours)
         return _complain(f"{message}; bench COMMAND --help shows what there is.", BadInput.exit_code)
+    if result == Interrupted.exit_code and arguments[:1] != ["serve-stages"]:  # what typer makes of Ctrl-C
+        return _complain(f"Interrupted; what was finished stays. {go_on}", Interrupted.exit_code)
     return result if isinstance(result, int) else 0
 
 

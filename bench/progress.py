@@ -183,7 +183,8 @@ class Progress:
                 self._bar.refresh()
                 self._keep(now, self.line())
             else:
-                print(f"{self.title}: {self.line()}", file=self._stream, flush=True)
+                with contextlib.suppress(OSError):  # nobody reads it any more, or the disk is full: training goes on
+                    print(f"{self.title}: {self.line()}", file=self._stream, flush=True)
 
     def _keep(self, now: float, words: str) -> None:
         """Write a plain line to the log, if it is time to."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -283,6 +284,34 @@ def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(
     (checkpoint,) = tmp_path.glob("runs/pretrain/*/last.ckpt")
     state = torch.load(checkpoint, weights_only=True)
     assert state["step"] > 0
+
+
+def working_on(folder: Path) -> list[int]:
+    """The processes that run a stage: its launcher, torchrun and ranks."""
+    pids = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if f"stage\0{folder}".encode() in place.read_bytes():
+                pids.append(int(place.parent.name))
+    return pids
+
+
+@pytest.mark.slow
+def test_ranks_end_with_the_process_that_holds_the_stage(tmp_path: Path, rendered: Path) -> None:
+    """Otherwise they would train on in the folder where the next run begins."""
+    words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, "pretrain.epochs=2000", "log_every=1")
+    process = start(*words, "--gpus", 2, "--data-root", rendered, cwd=tmp_path)
+    wait_for(lambda: any(tmp_path.glob("runs/pretrain/*/metrics.jsonl")), process)
+    (folder,) = tmp_path.glob("runs/pretrain/*")
+    holder = int((folder / "holder").read_text().split()[1])
+    assert len(working_on(folder)) >= 3  # torchrun and two ranks
+    os.kill(holder, signal.SIGKILL)
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 1, err
+    end = time.monotonic() + 100
+    while working_on(folder):
+        assert time.monotonic() < end, working_on(folder)
+        time.sleep(0.1)
 
 
 @pytest.mark.slow

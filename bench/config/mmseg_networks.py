@@ -28,7 +28,19 @@ def settings_of(file: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
     except Exception as error:  # whatever mmengine makes of a key that leads nowhere
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise BadInput(f"{file} does not take the overrides ({reason}); correct them.") from error
-    return config.to_dict()
+    values = config.to_dict()
+    for key in ("model", "model.backbone", "train_cfg", "optim_wrapper"):
+        node: Any = values
+        for part in key.split("."):
+            node = node.get(part, {})
+            if not isinstance(node, Mapping):
+                raise BadInput(
+                    f"overrides make {part!r} of {file} {node!r}, but it must be a dictionary; correct them."
+                )
+    schedulers = values.get("param_scheduler", [])
+    if not all(isinstance(one, Mapping) for one in (schedulers if isinstance(schedulers, list) else [schedulers])):
+        raise BadInput(f"overrides make 'param_scheduler' of {file} no list of dictionaries; correct them.")
+    return values
 
 
 def check_training(settings: Mapping[str, Any], name: str) -> None:

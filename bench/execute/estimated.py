@@ -84,9 +84,11 @@ class GridEstimate:
         lines += ["  ".join([*map(str.ljust, row[:5], widths), row[5]]).rstrip() for row in rows]
         time, interval = _time(self.seconds)
         unknown = len(self.unknown)
-        parts = [f"all {sum(one.to_do for one in self.stages)} stages to do: {time} {interval}"]
+        parts = [f"all {sum(one.to_do for one in self.stages)} stages to do, one after another: {time} {interval}"]
         if unknown:
-            parts[0] = f"{sum(one.to_do for one in self.stages) - unknown} stages to do: {time} {interval}"
+            parts[0] = (
+                f"{sum(one.to_do for one in self.stages) - unknown} stages to do, one after another: {time} {interval}"
+            )
             parts.append(f"without {unknown} whose time is not known")
         parts += [f"at most {_memory(self.memory_mib)} of memory"] if self.memory_mib else []
         parts.append(f"{size(self.disk_bytes)} of disk")

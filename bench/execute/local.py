@@ -16,15 +16,14 @@ from typing import Literal, NoReturn
 
 from bench.allocator import started_with
 from bench.config.tasks import stage_kind
-from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
+from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed, writing_to
 from bench.execute.grid import Grid
 from bench.execute.stage_ending import how_it_ended
 from bench.execute.stage_file import write_stage
 from bench.execute.stage_log import LOG, near
-from bench.execute.stage_server import ForkedStage, StageServer, can_fork
+from bench.execute.stage_server import PATIENCE_SECONDS, ForkedStage, StageServer, can_fork
 from bench.plan import Stage
 
-PATIENCE_SECONDS = 120  # for a stage to write its last checkpoint after Ctrl-C
 OVER = MoreToDo.exit_code
 LEAST_SECONDS = 5.0  # that must be left for another stage to start
 POLL_SECONDS = 0.1  # between two looks at the clock
@@ -61,10 +60,11 @@ def prepare(grid: Grid, unreadable: Literal["fail", "skip"]) -> tuple[list[Stage
     for stage in grid.stages:
         if grid.states[stage.fingerprint] == "recorded":
             print(f"skipped  {stage.title}: recorded already", flush=True)
-    folders = {
-        stage.fingerprint: write_stage(stage, grid.work_dir, grid.roots, grid.results_dir, unreadable)
-        for stage in to_do
-    }
+    with writing_to(grid.work_dir, "--work-dir"):
+        folders = {
+            stage.fingerprint: write_stage(stage, grid.work_dir, grid.roots, grid.results_dir, unreadable)
+            for stage in to_do
+        }
     return to_do, folders
 
 
@@ -141,13 +141,14 @@ def run_folder(folder: Path, gpus: int, until: float | None = None, start: Start
                 return Interrupted.exit_code if code == -signal.SIGINT else code
         return OVER if _stop(process) else 0  # it may have ended by itself meanwhile
     except KeyboardInterrupt:
-        if process is not None:
+        with contextlib.suppress(OSError):  # of the terminal
             below = "\n" if sys.stdout.isatty() else ""  # the ^C, and a bar that may stand there
             print(
                 f"{below}Stopping {folder.name}, in at most {PATIENCE_SECONDS} s; its last checkpoint stays. Ctrl-C "
                 "again ends it at once.",
                 flush=True,
             )
+        if process is not None:
             _stop(process)
         return Interrupted.exit_code
     finally:

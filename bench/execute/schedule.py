@@ -60,6 +60,12 @@ class Running:
         return ""
 
 
+def say(words: str) -> None:
+    """Print a line. That nobody reads any more, or that the disk is full, must not end what trains."""
+    with contextlib.suppress(OSError):
+        print(words, flush=True)
+
+
 def ordered(stages: Sequence[Stage]) -> list[Stage]:
     """Return stages (parents first) by what unblocks most: longest chain of dependants, then their number."""
     below: dict[str, set[str]] = {stage.fingerprint: set() for stage in stages}
@@ -83,7 +89,7 @@ def run_side_by_side(grid: Grid, gpus: int, per_stage: int, unreadable: Literal[
     if not to_do:
         return
     schedule = Schedule(grid, to_do, folders, gpus, per_stage)
-    print(f"{len(to_do)} stages, at most {schedule.width} side by side", flush=True)
+    say(f"{len(to_do)} stages, at most {schedule.width} side by side")
     with _signals() as signals:
         try:
             while schedule.left:
@@ -91,8 +97,11 @@ def run_side_by_side(grid: Grid, gpus: int, per_stage: int, unreadable: Literal[
                     schedule.stop(signals)
                 schedule.look()
                 time.sleep(POLL_SECONDS)
-        finally:
-            schedule.kill()
+        except Interrupted:
+            raise
+        except BaseException:  # ours or the machine's: no training is lost for it
+            schedule.end()
+            raise
     report(to_do, schedule.failed)
 
 
@@ -115,6 +124,7 @@ class Schedule:
         self.width = max(1, min(gpus // per_stage, len(to_do)))
         memory = available_memory()
         self.memory_mib = float("inf") if memory is None else memory / 2**20
+        self.known_mib: dict[tuple[str, str], float] = {}  # (kind, name of the config) -> of a process, as recorded
         self.looked_at = clock()
 
     @property
@@ -136,7 +146,7 @@ class Schedule:
                 line = each.last_line()
                 if line and line != each.shown:
                     each.shown = line
-                    print(f"{each.title}: {line}", flush=True)
+                    say(f"{each.title}: {line}")
 
     def stop(self, signals: Sequence[int]) -> None:
         """Let each running stage finish its step and write its last checkpoint, at most PATIENCE_SECONDS long.
@@ -147,22 +157,22 @@ class Schedule:
         names = ", ".join(each.stage.title for each in self.running)
         if self.running:
             what = "1 stage" if len(self.running) == 1 else f"{len(self.running)} stages"
-            print(
+            say(
                 f"Stopping {what} after the step at hand, in at most {PATIENCE_SECONDS} s (Ctrl-C again: at once): "
-                f"{names}",
-                flush=True,
+                f"{names}"
             )
+        self.end(signals)
+        raise Interrupted(f"Interrupted: {names or 'nothing was running'}; what was finished stays.")
+
+    def end(self, signals: Sequence[int] = ()) -> None:
+        """Have what runs write its last checkpoint and end, at most PATIENCE_SECONDS long, or until another signal."""
+        self.interrupted = True
         for each in self.running:
             _signal(each.process, signal.SIGINT)
         before, until = len(signals), clock() + PATIENCE_SECONDS
         while self.running and clock() < until and len(signals) == before:
             self.look()
             time.sleep(POLL_SECONDS)
-        self.kill()
-        raise Interrupted(f"Interrupted: {names or 'nothing was running'}; what was finished stays.")
-
-    def kill(self) -> None:
-        """End at once whatever still runs."""
         for each in self.running:
             _signal(each.process, signal.SIGKILL)
             each.process.wait()
@@ -174,7 +184,7 @@ class Schedule:
         for stage in list(self.waiting):
             broken = next((parent for parent in stage.parents.values() if parent.fingerprint in self.failed), None)
             if broken is not None:
-                print(f"{self.numbers[stage.fingerprint]}: not run, {broken.title} failed", flush=True)
+                say(f"{self.numbers[stage.fingerprint]}: not run, {broken.title} failed")
                 self.failed[stage.fingerprint] = self.failed[broken.fingerprint]
                 self.waiting.remove(stage)
                 held.discard(stage.fingerprint)
@@ -184,7 +194,7 @@ class Schedule:
             gpus = gpus_of(stage, self.per_stage)
             beside = sum(not each.devices for each in self.running)
             fits = not full and gpus <= len(self.free) if gpus else beside < self.width
-            needed = max(1, gpus) * max(MEMORY_MIB, known_memory_mib(self.grid.work_dir, stage.kind, stage.config.name))
+            needed = self._needed(stage, max(1, gpus)) if fits else 0.0
             taken = sum(each.memory_mib for each in self.running)
             if fits and (not self.running or taken + needed <= self.memory_mib):
                 self._start(stage, gpus, needed)
@@ -192,12 +202,19 @@ class Schedule:
             elif gpus:
                 full = True
 
+    def _needed(self, stage: Stage, processes: int) -> float:
+        """The memory of the host that a stage is taken to need, in MiB; looked up once, as that reads many files."""
+        key = (stage.kind, stage.config.name)
+        if key not in self.known_mib:
+            self.known_mib[key] = known_memory_mib(self.grid.work_dir, *key)
+        return processes * max(MEMORY_MIB, self.known_mib[key])
+
     def _start(self, stage: Stage, gpus: int, needed: float) -> None:
         devices, self.free = tuple(self.free[:gpus]), self.free[gpus:]
         title, folder = self.numbers[stage.fingerprint], self.folders[stage.fingerprint]
         log = folder / LOG
         place = f" on {'GPU' if self.cuda else 'process'} {', '.join(devices)}" if devices else ""
-        print(f"{title}: started{place}, log: {log}", flush=True)
+        say(f"{title}: started{place}, log: {log}")
         processes = max(1, gpus)
         with log.open("ab") as file:
             process = start(folder, processes, self._environ(devices, processes), file.fileno())
@@ -215,16 +232,13 @@ class Schedule:
         self.running.remove(each)
         self.free = sorted([*self.free, *each.devices], key=self.all.index)
         if code == 0:
-            print(f"{each.title}: done", flush=True)
-        elif code == Interrupted.exit_code:
-            print(f"{each.title}: stopped; its last checkpoint stays", flush=True)
+            say(f"{each.title}: done")
+        elif code in {Interrupted.exit_code, -signal.SIGINT}:  # the latter where it was still importing
+            say(f"{each.title}: stopped; its last checkpoint stays")
             self.interrupted = True
         else:
             self.failed[each.stage.fingerprint] = code
-            print(
-                f"{each.title}: {how_it_ended(code, each.stage.config)}: {each.last_line()} (log: {each.log})",
-                flush=True,
-            )
+            say(f"{each.title}: {how_it_ended(code, each.stage.config)}: {each.last_line()} (log: {each.log})")
 
 
 def start(folder: Path, processes: int, environ: Mapping[str, str], output: int) -> subprocess.Popen[bytes]:

@@ -9,14 +9,18 @@ import datetime
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 from bench import allocator
 from bench.config.kind_facts import file_of
@@ -24,6 +28,7 @@ from bench.config.kinds import StageKind
 from bench.config.recipe import Recipe
 from bench.config.tasks import KINDS, Task
 from bench.errors import BadInput, Interrupted, StageFailed, one_line
+from bench.execute.parent import end_with_parent
 from bench.execute.recording import earlier_precisions, history_of, peak_memory_mib, record_of
 from bench.execute.sources import check_unchanged
 from bench.execute.stage_file import (
@@ -61,7 +66,11 @@ def run_stage(folder: Path, gpus: int = 1, wait: bool = True) -> None:
     folder = folder.absolute()
     stage = read_stage(folder)
     if under_torchrun():
-        _run(folder, stage)
+        # torchrun gives ranks sessions of their own: what kills it, or the launcher that holds the lock, misses them.
+        end_with_parent(signal.SIGKILL)
+        first = os.environ.get("RANK", "0") == "0"
+        with FileLock(folder / "ranks.lock") if first else nullcontext():
+            _run(folder, stage)
         return
     with held(folder, stage, wait):
         if read_done(folder, stage.fingerprint, stage.stage_kind.outputs) is not None and _recorded(folder, stage):
@@ -218,7 +227,8 @@ def _torchrun(folder: Path, stage: StageFile, processes: int) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     command += ["-m", "bench", "stage", str(folder)]
     environ = allocator.started_with(os.environ) | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
-    with subprocess.Popen(command, env=environ) as process:
+    told = partial(end_with_parent, signal.SIGTERM)  # which it passes on: ranks write their last checkpoint
+    with subprocess.Popen(command, env=environ, preexec_fn=told) as process:  # no thread runs yet
         try:
             code = process.wait()
         except KeyboardInterrupt:  # the ranks get it too, and write their last checkpoint

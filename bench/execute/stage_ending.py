@@ -7,7 +7,7 @@ import signal
 from pydantic import BaseModel
 
 # Settings that decide how much memory a stage takes, with what to do about them.
-_MEMORY = {"batch_size": "lower", "workers": "lower", "accumulate": "raise"}
+_MEMORY = {"workers": "lower", "accumulate": "raise", "batch_size": "lower"}
 
 
 def how_it_ended(code: int, config: BaseModel) -> str:
@@ -27,5 +27,5 @@ def how_it_ended(code: int, config: BaseModel) -> str:
         words += "; the machine may have run out of memory"
         known = type(config).model_fields
         if advice := [f"{verb} {setting}" for setting, verb in _MEMORY.items() if setting in known]:
-            words += f": {', or '.join(advice)} (--set)"
+            words += f": {', or '.join(advice)} (--set; all but workers make it another run)"
     return words

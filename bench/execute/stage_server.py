@@ -28,6 +28,7 @@ from typing import Self
 from bench.errors import Interrupted, StageFailed
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia")
+PATIENCE_SECONDS = 120  # for a stage to write its last checkpoint after Ctrl-C
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # that ask a stage to stop
 
 
@@ -72,11 +73,18 @@ class StageServer:
 
     def __exit__(self, *_: object) -> None:
         # A stage still runs if Ctrl-C came while it was being started.
-        with contextlib.suppress(StageFailed):
+        stage = None
+        with contextlib.suppress(StageFailed, ProcessLookupError):
             while self._running:
+                if not select.select([self._answers], [], [], PATIENCE_SECONDS)[0]:
+                    self._process.kill()
+                    if stage is not None:
+                        os.killpg(stage, signal.SIGKILL)
+                    break
                 kind, value = self._next()
                 if kind == "pid":
-                    os.killpg(value, signal.SIGINT)
+                    stage = value
+                    os.killpg(stage, signal.SIGINT)
         self._answers.close()
         with contextlib.suppress(BrokenPipeError):
             self._process.communicate()  # closes its input, at which it ends
