@@ -381,7 +381,7 @@ def test_the_command_prints_the_estimate(
     assert cli.run(words) == 0
     out = capsys.readouterr().out
     assert "command   bench stage" in out  # the plan itself
-    assert "all 4 stages to do: 8 s (7 s – 9 s); at most 100 MiB of memory; 4 MiB of disk" in out
+    assert "all 4 stages to do, one after another: 8 s (7 s – 9 s); at most 100 MiB of memory; 4 MiB of disk" in out
     assert cli.run([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["total"]["seconds"]["about"] == 8
 

@@ -98,3 +98,18 @@ def test_planning_segmentation_leaves_torch_and_mmseg_alone(tmp_path: Path) -> N
         "assert run(words) == 0; heavy = {'torch', 'mmseg', 'mmcv'} & set(sys.modules); assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({"model.backbone": 5}, "overrides make 'backbone' of"),
+        ({"model": 3}, "overrides make 'model' of"),
+        ({"train_cfg": 5}, "overrides make 'train_cfg' of"),
+        ({"param_scheduler": [3]}, "overrides make 'param_scheduler' of"),
+    ],
+)
+def test_overrides_that_leave_no_network_are_refused(overrides: dict[str, Any], words: str) -> None:
+    task = load_task("cityscapes_pspnet", "full", {"overrides": overrides})
+    with pytest.raises(BadInput, match=words):
+        task.for_arch("resnet50")

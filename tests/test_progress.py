@@ -189,3 +189,13 @@ def test_a_bar_says_it_after_two_seconds_and_the_log_has_a_line_a_minute(
         "tiny: 1/8 steps, 70 s/step, 8:10 left",
     ]
     assert "\x1b" not in log.getvalue()
+
+
+def test_a_stream_that_nobody_reads_ends_nothing(clock: Clock) -> None:
+    class Gone(io.StringIO):
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+    with Progress("tiny", 2, stream=Gone(), clock=clock) as progress:
+        progress.update()
+    assert progress.done == 1

@@ -317,3 +317,15 @@ def test_side_by_side_gives_the_bits_of_one_after_the_other(bench: Run, tmp_path
     assert len([name for name in serial if name.endswith(".json")]) == 4
     assert len(serial) > 600  # tensors of two PSPNets and two linear stages among them
     assert beside == serial
+
+
+def test_a_line_that_nobody_reads_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def write(self, _text: str) -> int:
+            raise BrokenPipeError
+
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Gone())
+    schedule.say("started")

@@ -141,7 +141,7 @@ def grid(tmp_path: Path) -> Grid:
 @pytest.mark.parametrize(
     ("code", "words"),
     [
-        (-signal.SIGKILL, "ended by SIGKILL; the machine may have run out of memory: lower batch_size, or lower "),
+        (-signal.SIGKILL, "ended by SIGKILL; the machine may have run out of memory: lower workers, or "),
         (-signal.SIGSEGV, "ended by SIGSEGV (log: "),
         (1, "failed (exit code 1) (log: "),
     ],
@@ -160,8 +160,10 @@ def test_a_failed_stage_says_how_it_ended_and_where_its_log_is(
 
 def test_what_takes_memory_is_named_where_the_kind_has_it() -> None:
     of_recipe, of_task = (how_it_ended(-9, kind.model_construct()) for kind in (Recipe, KnnTask))
-    assert of_recipe.endswith("memory: lower batch_size, or lower workers, or raise accumulate (--set)")
-    assert of_task.endswith("memory: lower batch_size, or lower workers (--set)")
+    assert of_recipe.endswith(
+        "memory: lower workers, or raise accumulate, or lower batch_size (--set; all but workers make it another run)"
+    )
+    assert of_task.endswith("memory: lower workers, or lower batch_size (--set; all but workers make it another run)")
     assert how_it_ended(-64, KnnTask.model_construct()) == "ended by SIGRTMAX"
     assert how_it_ended(-99, KnnTask.model_construct()) == "ended by signal 99"
 
