@@ -232,8 +232,8 @@ def test_ctrl_c_stops_all_and_is_acknowledged_once(
 
 
 def test_a_second_ctrl_c_ends_all_at_once(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
-    deaf = "signal.signal(signal.SIGINT, lambda *_: os.kill(os.getppid(), signal.SIGINT))"
-    monkeypatch.setitem(globals(), "STAGE", STAGE.replace("signal.signal(signal.SIGINT, stop)", deaf))
+    unresponsive = "signal.signal(signal.SIGINT, lambda *_: os.kill(os.getppid(), signal.SIGINT))"
+    monkeypatch.setitem(globals(), "STAGE", STAGE.replace("signal.signal(signal.SIGINT, stop)", unresponsive))
     stages.behave({f"pretrain {ONE}-s0": {"signal": [2]}})
     with pytest.raises(Interrupted):
         schedule.run_side_by_side(stages.grid(ONE), 2, 1)

@@ -21,7 +21,7 @@ class StopRequest:
     """Catches the signals while a loop runs. `asked` turns true with the first; a second Ctrl-C ends it at once.
 
     Python calls a handler only between two of its own instructions, and a long operation of torch is one. A thread
-    therefore hears of the signals as they come: with the first it calls `announce`, and it ends the process when a
+    therefore learns of the signals as they come: with the first it calls `announce`, and it ends the process when a
     second Ctrl-C has not ended the loop. It ends with the block.
 
     Only a program's main thread can catch signals; in any other, nothing is caught.

@@ -1,4 +1,4 @@
-"""A request to stop is heard while torch computes, and a second Ctrl-C ends what does not listen."""
+"""A request to stop is noticed while torch computes, and a second Ctrl-C ends what does not answer."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ import pytest
 from bench.train.signals import StopRequest
 
 # A lock that is waited for in C stands for a long operation: no handler of Python's runs meanwhile.
-DEAF = """
+BLOCKED = """
 import ctypes, os, signal, threading
 from bench.train import signals
 
 pthread, lock = ctypes.CDLL(None), ctypes.create_string_buffer(64)
 pthread.pthread_mutex_lock(lock)
-deaf = lambda: pthread.pthread_mutex_lock(lock)
+block = lambda: pthread.pthread_mutex_lock(lock)
 ask = lambda: os.kill(os.getpid(), signal.SIGINT)
 """
 
 
 def python(program: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", DEAF + program], capture_output=True, text=True, timeout=120)
+    return subprocess.run([sys.executable, "-c", BLOCKED + program], capture_output=True, text=True, timeout=120)
 
 
 def test_it_is_announced_at_once_and_the_operation_goes_on() -> None:
@@ -33,7 +33,7 @@ def test_it_is_announced_at_once_and_the_operation_goes_on() -> None:
         "with signals.StopRequest() as stop:\n"
         "    stop.announce = lambda: (print('stopping', flush=True), pthread.pthread_mutex_unlock(lock))\n"
         "    threading.Thread(target=ask).start()\n"
-        "    deaf()\n"  # until it is announced
+        "    block()\n"  # until it is announced
         "    while not stop.asked: pass\n"
         "print('left')"
     )
@@ -46,7 +46,7 @@ def test_a_second_ctrl_c_ends_an_operation_that_cannot_be_interrupted() -> None:
         "with signals.StopRequest() as stop:\n"
         "    stop.announce = lambda: threading.Thread(target=ask).start()\n"
         "    threading.Thread(target=ask).start()\n"
-        "    deaf(); print('not here')"
+        "    block(); print('not here')"
     )
     assert (done.returncode, done.stdout) == (130, ""), done.stderr
 
@@ -67,12 +67,12 @@ def test_it_is_announced_once_and_nothing_stays(number: signal.Signals) -> None:
 
 def test_other_signals_are_no_request() -> None:
     """A loader watches its workers by SIGCHLD."""
-    heard, announced = [], []
-    before = signal.signal(signal.SIGUSR1, lambda *_: heard.append(1))
+    others, announced = [], []
+    before = signal.signal(signal.SIGUSR1, lambda *_: others.append(1))
     try:
         with StopRequest() as stop:
             stop.announce = lambda: announced.append(1)
             os.kill(os.getpid(), signal.SIGUSR1)
     finally:
         signal.signal(signal.SIGUSR1, before)
-    assert (heard, announced, stop.asked) == ([1], [], False)
+    assert (others, announced, stop.asked) == ([1], [], False)
