@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.errors import BadInput, StageFailed
+from bench.execute.parent import end_with_parent
 from bench.execute.recording import peak_memory_mib
 from bench.execute.stage_file import StageFile, read_stage
 from bench.files import write_text
@@ -29,6 +30,7 @@ POLL = 0.02  # s
 
 def main(arguments: Sequence[str]) -> int:
     """Time the stages in these folders."""
+    end_with_parent(signal.SIGKILL)  # what it times for has gone
     started, until, folders = float(arguments[0]), float(arguments[1]), [Path(word) for word in arguments[2:]]
     # What every stage imports, and no more: a process's memory would count it.
     import torch  # noqa: F401
@@ -52,6 +54,7 @@ def _apart(folder: Path, stage: StageFile, imported: float, seconds: float) -> N
     end, libraries = time.monotonic() + seconds, _file_mib()
     child = os.fork()
     if child == 0:
+        end_with_parent(signal.SIGKILL)
         code = 1
         try:
             _time(folder, stage, imported, seconds - MARGIN, libraries)
