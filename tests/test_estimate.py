@@ -397,7 +397,7 @@ def test_a_smoke_run_is_estimated_on_rendered_scenes(
         estimating, "probe", lambda stages, roots, **more: asked.extend(roots) or dict.fromkeys(stages, costing(2.0))
     )
     assert cli.run(["plan", "--estimate", "--smoke", "--pretrain", "coco", "--downstream", "imagenet_knn"]) == 0
-    assert "all 3 stages to do: 6 s" in capsys.readouterr().out
+    assert "all 3 stages to do, one after another: 6 s" in capsys.readouterr().out
     assert set(asked) == {"coco", "imagenet"}
 
 

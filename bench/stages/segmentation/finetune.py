@@ -152,7 +152,8 @@ def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: l
         visualizer=visualizer,
         default_scope="mmseg",
         randomness={"seed": derive(job.seed, "segmentation") % 2**31},
-        experiment_name=task.name,
+        # mmengine shares the logger of equal names, to which it adds the second of the start.
+        experiment_name=f"{task.name} in {job.folder}",
         cfg=Config({"model_wrapper_cfg": wrapper, **looked_up}),
     )
 
