@@ -26,6 +26,8 @@ from bench.plan import Planner, Stage
 from bench.stages.features import features_of
 from bench.stages.job import Job
 
+pytestmark = pytest.mark.slow
+
 JPEG, RAW = Form(short_side=64), Form(format="uint8", short_side=64, quality=None)
 
 

@@ -15,6 +15,8 @@ import steps
 import torch
 import views
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):

@@ -27,6 +27,8 @@ from bench.data.views.resident import Resident
 from bench.errors import BadInput
 from bench.randomness import generator
 
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 SIDE = 32
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+pytestmark = pytest.mark.slow
+
 RIGHT = ("gather", "norm of vectors", "norm of maps", "norm with cumulative statistics")
 WRONG = ("gather without gradient", "norm not converted", "norm with a raw all_reduce")
 

@@ -14,6 +14,8 @@ from bench.losses.uniformity import align_uniform
 from bench.nn.heads import per_position
 from bench.objectives.two_loss import dense_regression, least_squares, logistic, variance_covariance
 
+pytestmark = pytest.mark.slow
+
 
 def outputs(objective, data):
     """Projections, predictions and targets of both views, by the modules themselves."""

@@ -34,6 +34,8 @@ from bench.stages.segmentation.model import build_model
 from bench.stages.segmentation.prediction import LabelPredictor, argmax, resized_argmax
 from bench.stages.segmentation.psp_head import SplitPSPHead, split_psp
 
+pytestmark = pytest.mark.slow
+
 ALL: tuple[FastStep, ...] = get_args(FastStep)
 NORM = {"type": "BN"}
 

@@ -17,6 +17,8 @@ from bench.errors import BadInput
 from bench.stages import knn, linear, pretrain
 from bench.stages.job import Job
 
+pytestmark = pytest.mark.slow
+
 COMMON: dict[str, Any] = {"name": "small", "summary": "", "source": "here", "profile": "smoke", "precision": "float32"}
 TASK: dict[str, Any] = COMMON | {"size": 32, "resize": 32, "batch_size": 8, "workers": 1}
 ROOTS: dict[str, Callable[[str, Path], Any]] = {"binary": write_binary, "png": write_png}

@@ -26,6 +26,8 @@ from bench.stages.linear import rate_factor
 from bench.stages.pretrain import views_of
 from bench.train.schedule import learning_rate, peak_rate
 
+pytestmark = pytest.mark.slow
+
 SMALL: dict[str, dict[str, Any]] = {
     "byol": {"hidden_dim": 16, "projection_dim": 8},
     "two_loss": {"hidden_dim": 16, "projection_dim": 8},
