@@ -13,7 +13,7 @@ from narrow import NarrowEncoder
 
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, MOCO_V2_VIEWS, View
 from bench.losses.regression import multi_crop_regression, symmetric_regression
-from bench.nn.multi_crop import by_resolution
+from bench.nn.multi_crop import by_resolution, project_together
 from bench.objectives import build
 
 HEADS = {"byol": {"hidden_dim": 12, "projection_dim": 6}, "simsiam": {"hidden_dim": 5, "projection_dim": 10}}
@@ -121,3 +121,21 @@ def test_views_with_crops():
     assert small("byol", **settings).views(224) == (*BYOL_VIEWS(224), *crops)
     like = replace(MOCO_V2_VIEWS(224)[0], size=64, scale=(0.05, 0.2), count=4)
     assert small("simsiam", **settings).views(224) == (*MOCO_V2_VIEWS(224), like)
+
+
+def test_a_head_sees_all_views_of_one_part_of_the_images_together():
+    """Parts stand for processes: each has the trunk's statistics by resolution, and the head's over all of its views."""
+    views = [normal(6, 3, size, size, seed=s) for s, size in enumerate((8, 8, 4))]
+
+    def centred(x):
+        return x - x.mean(0)
+
+    def trunk(images):
+        return centred(images.mean((2, 3)) * images.shape[-1])
+
+    ours = project_together(trunk, lambda f: centred(f.exp()), views, parts=2)
+    for part in (slice(0, 3), slice(3, 6)):
+        full = trunk(torch.cat([v[part] for v in views[:2]]))
+        expected = centred(torch.cat([full, trunk(views[2][part])]).exp())
+        torch.testing.assert_close(torch.cat([each[part] for each in ours]), expected)
+    assert not torch.allclose(ours[0], project_together(trunk, lambda f: centred(f.exp()), views)[0])
