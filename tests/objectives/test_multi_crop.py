@@ -124,7 +124,7 @@ def test_views_with_crops():
 
 
 def test_a_head_sees_all_views_of_one_part_of_the_images_together():
-    """Parts stand for processes: each has the trunk's statistics by resolution, and the head's over all of its views."""
+    """A part stands for a process: its trunk has statistics of each resolution, its head of all views together."""
     views = [normal(6, 3, size, size, seed=s) for s, size in enumerate((8, 8, 4))]
 
     def centred(x):
