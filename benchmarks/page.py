@@ -1,4 +1,4 @@
-"""Derive docs/performance.md from results/benchmarks/*.json. It is never edited.
+"""Derive docs/performance.md from results/benchmarks/*/*.json. It is never edited.
 
     python benchmarks/page.py            # write it
     python benchmarks/page.py --check    # say whether the committed one is what the results give
@@ -35,7 +35,7 @@ MINUTES = {name: round(sum(one.seconds for one in part) / 60) for name, part in 
 
 INTRO = f"""# Performance
 
-Derived from `results/benchmarks/*.json` by `benchmarks/page.py`; never edited.
+Derived from `results/benchmarks/*/*.json` by `benchmarks/page.py`; never edited.
 
     make bench                                       # all on the CPU, and this page; {MINUTES["cpu"]} minutes at most
     make bench ARGS="--only views knn"               # some areas or comparisons
@@ -118,8 +118,8 @@ def provenance(measurement: Measurement) -> str:
     """Say when, where and with what something was measured."""
     taken = measurement.taken
     machine = f"{taken.hardware.cpu}, {taken.hardware.cores} cores, {taken.hardware.memory_gib:.0f} GiB"
-    if taken.hardware.bf16:
-        machine += f" ({taken.hardware.bf16})"
+    if taken.hardware.features:
+        machine += f" ({taken.hardware.features})"
     commit = "no commit" if taken.git.commit is None else f"commit {taken.git.commit[:12]}"
     parts = [f"Measured {taken.date[:10]} at {commit}{' with changes' if taken.git.dirty else ''} on {machine}"]
     parts += ["; ".join(f"{key} {value}" for key, value in measurement.device.items() if value is not None)]
@@ -267,7 +267,10 @@ def short(measurements: Sequence[Measurement]) -> list[str]:
 
 def render(results: Path) -> str:
     """Return the page that a folder of results gives. Raises BadInput for a file that is broken."""
-    files = sorted(results.glob("*.json"), key=lambda file: (PLACES.get(file.stem, len(PLACES)), file.stem))
+    files = sorted(
+        [*results.glob("*.json"), *results.glob("*/*.json")],
+        key=lambda file: (PLACES.get(file.stem, len(PLACES)), file.stem),
+    )
     all_of = [read(file) for file in files]
     gpu = [one for one in all_of if one.benchmark.startswith("gpu_")]
     once = [one for one in all_of if one not in gpu and one.benchmark not in (*PLACES, *OF_THEIR_OWN)]
@@ -280,7 +283,7 @@ def render(results: Path) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit code: 0, 1 when the page differs, 2 for a result that cannot be read."""
-    parser = argparse.ArgumentParser(description="Derive docs/performance.md from results/benchmarks/*.json.")
+    parser = argparse.ArgumentParser(description="Derive docs/performance.md from results/benchmarks/*/*.json.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if the page differs")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR")
     parser.add_argument("--docs", type=Path, default=DOCS, metavar="DIR")

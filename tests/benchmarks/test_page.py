@@ -10,7 +10,7 @@ import page
 import pandas as pd
 import pytest
 from made_up import comparison, contender, curve
-from measurements import Compared, exponent, read, save
+from measurements import Compared, Measurement, exponent, read, save
 
 from bench.errors import BadInput
 
@@ -21,7 +21,9 @@ def rendered(tmp_path):
 
     def render(*contents):
         for content in contents:
-            (tmp_path / f"{content['benchmark']}.json").write_text(json.dumps(content))
+            file = tmp_path / Measurement.model_validate(content).machine.name / f"{content['benchmark']}.json"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(json.dumps(content))
         return page.render(tmp_path)
 
     return render
@@ -147,11 +149,11 @@ def test_any_subset_of_files_will_do(rendered, tmp_path):
     empty = page.render(tmp_path / "none")
     assert page.NOTHING in empty
     assert page.NO_GPU in empty
-    text = rendered(comparison("gpu_step", device={"name": "A GPU", "driver": 550}))
+    text = rendered(comparison("gpu_step", device={"device": "A GPU", "driver": 550}))
     assert page.NO_GPU not in text
     assert page.NOTHING in text
     assert text.index("## On a GPU") < text.index("### Title of gpu_step")
-    assert "name A GPU; driver 550" in text
+    assert "device A GPU; driver 550" in text
 
 
 def change(content, *path, to):
@@ -185,17 +187,30 @@ def change(content, *path, to):
     ],
 )
 def test_a_broken_file_gives_one_sentence(tmp_path, content, reason, capsys):
-    (tmp_path / "views.json").write_text(json.dumps(content))
+    file = tmp_path / "avx2" / "views.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps(content))
     with pytest.raises(BadInput, match=r"; measure it anew, or delete it\.$") as error:
         page.render(tmp_path)
     assert reason in str(error.value)
-    assert str(tmp_path / "views.json") in str(error.value)
+    assert str(file) in str(error.value)
     assert page.main(["--results", str(tmp_path), "--docs", str(tmp_path / "docs")]) == 2
     assert capsys.readouterr().err == f"{error.value}\n"
 
 
+def test_a_file_of_another_class_is_refused(tmp_path):
+    for folder in ("avx512", "."):
+        file = tmp_path / folder / "views.json"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(comparison()))
+        with pytest.raises(BadInput, match=r"on a machine of the class avx2; move it to a folder avx2\.$"):
+            page.render(tmp_path)
+        file.unlink()
+
+
 def test_a_file_that_is_no_json(tmp_path):
-    (tmp_path / "views.json").write_text('{"benchmark": ')
+    (tmp_path / "avx2").mkdir()
+    (tmp_path / "avx2" / "views.json").write_text('{"benchmark": ')
     with pytest.raises(BadInput, match="not a benchmark that this version reads"):
         page.render(tmp_path)
 
@@ -204,7 +219,7 @@ def test_what_is_saved_is_read_again(tmp_path):
     compared = Compared.model_validate(comparison())
     file = save(compared, tmp_path)
     assert read(file) == compared
-    assert [file.name for file in tmp_path.iterdir()] == ["views.json"]
+    assert [*tmp_path.glob("**/*.json*")] == [tmp_path / "avx2" / "views.json"]
 
 
 def test_check_says_what_differs(rendered, tmp_path, capsys):
@@ -214,7 +229,7 @@ def test_check_says_what_differs(rendered, tmp_path, capsys):
     assert page.main(words) == 0
     assert page.main([*words, "--check"]) == 0
     capsys.readouterr()
-    (tmp_path / "pack_growth.json").unlink()
+    (tmp_path / "avx2" / "pack_growth.json").unlink()
     assert page.main([*words, "--check"]) == 1
     assert "performance.md is not what the results give; run make performance" in capsys.readouterr().err
 
