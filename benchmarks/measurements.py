@@ -121,11 +121,15 @@ class Measurement(_Open):
     checks: list[Check] = []
 
     @property
+    def gpu(self) -> str | None:
+        """The name of the GPU that did the work."""
+        name = self.device.get("device")
+        return None if name in (None, "cpu") else str(name)
+
+    @property
     def machine(self) -> MachineClass:
-        """The class of machine that it speaks of: a GPU's where one did the work, else the processor's."""
-        gpu = self.device.get("device")
-        here = self.taken.hardware
-        return machine_class(here.features.split(), here.limits, None if gpu in (None, "cpu") else str(gpu))
+        """The class of machine that it speaks of."""
+        return machine_class(self.taken.hardware.features.split(), self.taken.hardware.limits, self.gpu)
 
 
 class Compared(Measurement):

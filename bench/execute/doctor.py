@@ -37,7 +37,7 @@ def diagnose(data_root: Sequence[str] = ()) -> int:
     device = this_device()
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
     machine = machine_class(features(), limits(), gpu)
-    print(f"class        {machine.name} ({machine.words}): its column in docs/performance.md says how fast")
+    print(f"class        {machine.name} ({machine.words}): docs/performance.md says how fast that is")
     processor = "the GPU" if device.type == "cuda" else "this processor"
     if native_bf16(device):
         print(f"precision    auto is bf16 here, which {processor} multiplies natively")
