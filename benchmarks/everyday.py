@@ -47,8 +47,8 @@ NOT_ON_GPUS = ("step_from_files", "small_step", "frozen_linear")
 INTRO = """
 `bench doctor` names the class of your machine. Times are for one epoch, or for the work that is named, at the rate of
 the machine that is named below the heading. More cores take less; where others used the machine, too, times are longer
-than they need be, while ratios hold, since they were taken in turn. In brackets are the lowest and the highest ratio of
-all rounds; "–" was not measured. Other settings, and other peers, some of which are faster than the one here, are
+than they need be, and ratios, which were taken in turn, suffer less. In brackets are the lowest and the highest ratio
+of all rounds; "–" was not measured. Other settings, and other peers, some of which are faster than the one here, are
 [further down](#in-short).""".lstrip()
 
 SIMULATED = """

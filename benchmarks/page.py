@@ -102,8 +102,9 @@ def provenance(measurement: Measurement) -> str:
     """Say when, where and with what something was measured."""
     taken = measurement.taken
     machine = f"{taken.hardware.cpu}, {taken.hardware.cores} cores, {taken.hardware.memory_gib:.0f} GiB"
+    limits = [f"{name}={value}" for name, value in taken.hardware.limits.items()]
     if taken.hardware.features:
-        machine += f" ({taken.hardware.features})"
+        machine += f" ({', '.join([taken.hardware.features, *limits])})"
     commit = "no commit" if taken.git.commit is None else f"commit {taken.git.commit[:12]}"
     parts = [f"Measured {taken.date[:10]} at {commit}{' with changes' if taken.git.dirty else ''} on {machine}"]
     parts += ["; ".join(f"{key} {value}" for key, value in measurement.device.items() if value is not None)]

@@ -194,6 +194,8 @@ def test_each_class_of_machine_has_its_column(rendered):
     start = text.index("### `avx2-on-avx512`: AVX2 kernels on a processor of the class avx512, by ATEN_CPU_CAPABILITY=")
     assert text.index("Simulated: ") > start
     assert text.count("Simulated: ") == 1
+    said = "A CPU, 2 cores, 8 GiB (avx2 avx512f, ATEN_CPU_CAPABILITY=avx2, ONEDNN_MAX_CPU_ISA=AVX2)"
+    assert text.count(said) == text.count("ONEDNN_MAX_CPU_ISA=AVX2)") == 1
 
 
 def test_the_first_screen_says_how_long_work_takes(rendered):

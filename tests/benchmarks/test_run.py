@@ -20,7 +20,7 @@ HERE = machine_class(features(), limits()).name  # of the machine that these tes
 
 
 def made_up(name: str, *contenders: Contender, **more: Any) -> Comparison:
-    fields = {"question": f"Title of {name}", "sample": "a line", "unit": "images", "seconds": 30, "rounds": 2, **more}
+    fields = {"question": f"Title of {name}", "sample": "a line", "unit": "images", "seconds": 300, "rounds": 2, **more}
     return Comparison(name, "all", contenders=contenders, **fields)
 
 
@@ -41,7 +41,7 @@ def table(tmp_path, monkeypatch, no_peers):
         made_up("bad", frail),
         made_up("good", work, good, frail, Contender("lightly", "trivial:dies", peer=True), goals=goals),
         made_up("unprepared", work, prepare="trivial:nothing"),
-        made_up("late", work, seconds=-300),
+        made_up("late", work, seconds=-3000),
         made_up("for_a_gpu", Contender("on", "trivial:on", quick=True), device="cuda"),
     ]
 
