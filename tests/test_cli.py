@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -247,6 +248,7 @@ def test_doctor_names_what_is_missing(bench: Run, rendered: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"coco: {rendered / 'coco'}" in done.stdout
     assert "cityscapes: not found; give --data-root cityscapes=DIR" in done.stdout
+    assert re.search(r"^class        [a-z0-9-]+ \(.+\): docs/performance.md says", done.stdout, re.MULTILINE)
     assert f"imagenet: {rendered / 'imagenet'}" in done.stdout
     assert f"imagenet100: not found ({rendered / 'imagenet'} has 6 of its 100 classes); give" in done.stdout
     assert f"torch {torch.__version__.split('+')[0]}" in done.stdout
