@@ -282,6 +282,7 @@ def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(
     out, err = process.communicate(timeout=100)
     assert process.returncode == 130, out + err
     assert "Traceback" not in err
+    assert err.count("Go on with: ") == 1
     assert "Go on with: bench run --pretrain coco" in err
     (checkpoint,) = tmp_path.glob("runs/pretrain/*/last.ckpt")
     state = torch.load(checkpoint, weights_only=True)

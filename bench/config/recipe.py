@@ -239,6 +239,14 @@ class Recipe(Frozen):
         name = str(beside.resolve()) if beside.suffix == ".py" and beside.is_file() else self.init.recipe
         return name + in_brackets(self.init.settings)
 
+    @property
+    def initial_checkpoint(self) -> Path | None:
+        """The file that `init.checkpoint` names, in the folder of this config, or else from the working directory."""
+        if self.init is None or self.init.checkpoint is None:
+            return None
+        beside = (Path(self.source).parent / self.init.checkpoint).absolute()
+        return beside if beside.is_file() else Path(self.init.checkpoint)
+
     @model_validator(mode="after")
     def _whole_batches(self) -> Recipe:
         if self.batch_size % self.accumulate:

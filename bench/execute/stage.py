@@ -47,6 +47,7 @@ from bench.machine import cores
 from bench.record import read_file as read_record
 from bench.record import write as write_record
 from bench.stages.job import Job
+from bench.timing_gaps import forget_gaps, noted_gaps
 from bench.waiting import total_share
 
 RECORD = "record.json"  # in a stage's folder: a copy of what went to the results
@@ -134,18 +135,8 @@ def _run(folder: Path, stage: StageFile) -> None:
 
     check_built_for_gpus()
     config = settled(stage, folder)
-    job = Job(
-        config=config,
-        seed=stage.seed,
-        folder=folder,
-        inputs=inputs,
-        data_roots={name: Path(root) for name, root in stage.data_roots.items()},
-        unreadable=stage.unreadable,
-        packs=stage.packs,
-        data=stage.data,
-        features=work_dir / "features",
-        recipe=stage.recipe,
-    )
+    job = job_of(stage, config, folder, inputs)
+    forget_gaps()
     started = time.monotonic()
     record = None
     with _reported(folder, stage):
@@ -160,6 +151,7 @@ def _run(folder: Path, stage: StageFile) -> None:
             wall_seconds=round(time.monotonic() - started, 3),
             peak_memory_mib=peak_memory_mib(),
             data_wait_share=total_share(),
+            untimed=noted_gaps(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         if stage.task is not None:
@@ -168,6 +160,22 @@ def _run(folder: Path, stage: StageFile) -> None:
         write_record(record, Path(stage.results_dir) / "records")
         write_text(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")
     write_done(folder, done)
+
+
+def job_of(stage: StageFile, config: Recipe | Task, folder: Path, inputs: Mapping[str, Path]) -> Job:
+    """Return what a stage in `folder` is given, with its config as settled here and its parents' folders."""
+    return Job(
+        config=config,
+        seed=stage.seed,
+        folder=folder,
+        inputs=inputs,
+        data_roots={name: Path(root) for name, root in stage.data_roots.items()},
+        unreadable=stage.unreadable,
+        packs=stage.packs,
+        data=stage.data,
+        features=folder.parent.parent / "features",
+        recipe=stage.recipe,
+    )
 
 
 @contextmanager

@@ -79,7 +79,7 @@ def starting_file(job: Job) -> Path | None:
     if recipe.init is None:
         return None
     if recipe.init.checkpoint is not None:
-        return Path(recipe.init.checkpoint)
+        return recipe.initial_checkpoint
     assert recipe.init.epoch is not None
     file = job.inputs["init"] / epoch_file(recipe.init.epoch)
     if not file.is_file():
