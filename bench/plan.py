@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from bench.config.kind_facts import asking
 from bench.config.kinds import Convert, Pretrain, StageKind
 from bench.config.objective_settings import portable, without_later
+from bench.config.objective_source import definition_of
 from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Recipe
 from bench.config.tasks import Task, portable_kind, stage_kind
 from bench.data.packs.manifest import PackUse
@@ -103,9 +104,12 @@ def recorded_settings(config: Recipe | Task) -> dict[str, Any]:
 def hashed_settings(config: Recipe | Task) -> dict[str, Any]:
     """Return what a fingerprint hashes of `recorded_settings`: a switch that came later counts only where it is used.
 
-    Its default means what was done before it existed, so that results from then stay valid.
+    Its default means what was done before it existed, so that results from then stay valid. The definition of an
+    objective counts from the second on.
     """
     values = _without_later(config, recorded_settings(config))
+    if isinstance(config, Recipe) and (definition := definition_of(str(config.objective["name"]))) > 1:
+        values["objective"]["class definition"] = definition  # the space: no setting has this name
     if values.get("view_backend") in VIEW_VERSIONS:
         values["view_backend"] = [values["view_backend"], VIEW_VERSIONS[values["view_backend"]]]
     return values

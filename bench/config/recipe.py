@@ -205,6 +205,8 @@ class Recipe(Frozen):
     objective: dict[str, Any]
     arch: Literal["resnet18", "resnet50"] = "resnet50"
     stem: Stem = Field(default="imagenet", json_schema_extra=LATER)
+    # Whether the last norm of each residual block starts with the weight 0 instead of 1, by torchvision's name.
+    zero_init_residual: bool = Field(default=False, json_schema_extra=LATER)
     view_size: int = Field(default=224, ge=32)
     augmentation: Augmentation = Field(default="own", json_schema_extra=LATER)
     view_backend: ViewBackend = Field(default="reference", json_schema_extra=LATER)

@@ -30,7 +30,7 @@ from bench.config.tasks import KINDS, Task
 from bench.errors import BadInput, Interrupted, StageFailed, one_line
 from bench.execute.parent import end_with_parent
 from bench.execute.recording import earlier_precisions, history_of, peak_memory_mib, record_of
-from bench.execute.sources import check_unchanged
+from bench.execute.sources import check_definition, check_unchanged
 from bench.execute.stage_file import (
     Done,
     StageFile,
@@ -80,7 +80,7 @@ def run_stage(folder: Path, gpus: int = 1, wait: bool = True) -> None:
         with logged(folder, stage.title):
             if gpus > 1 and stage.stage_kind.several_gpus:
                 _check_ranks(stage, gpus)
-                check_unchanged(stage.sources, stage.recipe, stage.task)
+                _check_code(stage)
                 settled(stage, folder)
                 _torchrun(folder, stage, gpus)
             else:
@@ -100,6 +100,13 @@ def _check_ranks(stage: StageFile, gpus: int) -> None:
         from bench.train.step import check_compiling
 
         check_compiling(stage.recipe.sync_bn, gpus, this_device())
+
+
+def _check_code(stage: StageFile) -> None:
+    """Raise BadInput where the code is another than the stage was planned with."""
+    check_unchanged(stage.sources, stage.recipe, stage.task)
+    if stage.kind == "pretrain":  # what comes after it only reads its weights
+        check_definition(stage.definitions, stage.recipe)
 
 
 def _recorded(folder: Path, stage: StageFile) -> bool:
@@ -124,7 +131,7 @@ def _recorded(folder: Path, stage: StageFile) -> bool:
 def _run(folder: Path, stage: StageFile) -> None:
     """Run the stage's code; rank 0 marks it as done and writes the record."""
     allocator.check()
-    check_unchanged(stage.sources, stage.recipe, stage.task)
+    _check_code(stage)
     work_dir = folder.parent.parent
     inputs = {role: work_dir / name for role, name in stage.inputs.items()}
     for place in inputs.values():

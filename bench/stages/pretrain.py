@@ -100,7 +100,7 @@ def start(
 
     Raises BadInput for a checkpoint of another architecture or prefix, saying how many tensors of how many matched.
     """
-    encoder = build_encoder(recipe.arch, seed, recipe.stem)
+    encoder = build_encoder(recipe.arch, seed, recipe.stem, recipe.zero_init_residual)
     if checkpoint is not None:
         trunk = load_strictly(
             encoder, load_trunk(checkpoint, recipe.arch, recipe.stem), f"the {recipe.arch} of {recipe.name}"
