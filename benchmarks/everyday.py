@@ -36,8 +36,8 @@ WORK = (
          "float32 as usually written"),
     Work("Nearest neighbours", "knn", ("ours",), (("10,000 queries against {bank:,} features", 10_000.0),)),
     # A step has two images.
-    Work("PSPNet, ResNet-50, 512×1024: training", "segmentation_training", ("ours, as shipped", "ours, bf16", "ours, float32"),
-         (("Cityscapes' 2,975 images", 2975 / 2),)),
+    Work("PSPNet, ResNet-50, 512×1024: training", "segmentation_training",
+         ("ours, as shipped", "ours, bf16", "ours, float32"), (("Cityscapes' 2,975 images", 2975 / 2),)),
     Work("Its evaluation at 1024×2048", "segmentation_evaluation", ("ours, bf16", "ours, float32"),
          (("Cityscapes' 500 for validation", 500.0),)),
 )  # fmt: skip
