@@ -2,7 +2,8 @@
 
 Source:   Zbontar et al., "Barlow Twins" (ICML 2021) and its reference implementation: LARS 0.2 x batch / 256 for
           weights and 0.0048 x batch / 256 for biases and norms, weight decay 1.5e-6 (the paper's, from memory), batch
-          2048, warm-up of 10 epochs, cosine to a thousandth, SyncBN. The code on the README's 16 GPUs:
+          2048, warm-up of 10 epochs, cosine to a thousandth, SyncBN; the last norm of each residual block starts at 0
+          (main.py:191). The code on the README's 16 GPUs:
           --set optimizer.weight_decay=1e-6 objective.bias_rate=0.0015 (for the latter see the objective).
 Command:  bench run --pretrain imagenet_barlow_twins --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 51 GFLOP.
@@ -12,6 +13,7 @@ Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 
 _base_ = "./_base_/imagenet_joint_embedding.py"
 
+zero_init_residual = True
 epochs = 1000
 batch_size = 2048
 objective = dict(name="barlow_twins")

@@ -2,7 +2,8 @@
 
 Source:   Jing et al., "Understanding Dimensional Collapse" (ICLR 2022), and the command of its reference
           implementation's README: LARS 4.8 at batch 4096, weight decay 1e-6, warm-up of 10 epochs, cosine to a
-          thousandth, SyncBN; biases and norms neither decay nor adapt.
+          thousandth, SyncBN; biases and norms neither decay nor adapt; the last norm of each residual block starts at 0
+          (directclr/main.py:150).
 Command:  bench run --pretrain imagenet_direct_clr --downstream imagenet_linear imagenet_knn --data-root DIR
           The paper's other projectors, with the same views and loss, are one command:
           bench run --pretrain imagenet_direct_clr --sweep objective.projector=subvector,none,linear,mlp \
@@ -15,5 +16,6 @@ Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 
 _base_ = "./_base_/imagenet_simclr.py"
 
+zero_init_residual = True
 objective = dict(name="direct_clr")
 schedule = dict(final_ratio=0.001)

@@ -2,7 +2,8 @@
 
 Source:   Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations" (ICML 2020), and the
           command for ImageNet in the README of google-research/simclr: weight decay 1e-4, run.py's three layers in the
-          head, the sum of both views' losses. The paper's recipe is `imagenet_simclr_1000`.
+          head, the sum of both views' losses. The last norm of each residual block starts at 0 (resnet.py:395 and 480).
+          The paper's recipe is `imagenet_simclr_1000`.
 Command:  bench run --pretrain imagenet_simclr --downstream imagenet_linear imagenet_knn --data-root DIR
           The study of temperatures is one command, a row for each value:
           bench run --pretrain imagenet_simclr --set pretrain.dataset=imagenet100 pretrain.batch_size=512 \
@@ -17,5 +18,6 @@ Reading:  gradients scale with 1/temperature, so that a study at one learning ra
 
 _base_ = "./_base_/imagenet_simclr.py"
 
+zero_init_residual = True
 optimizer = dict(weight_decay=1e-4)
 objective = dict(name="simclr", projector_layers=3, reduction="sum")

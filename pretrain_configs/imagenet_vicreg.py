@@ -1,7 +1,8 @@
 """VICReg on ImageNet, 1000 epochs.
 
 Source:   Bardes et al., "VICReg" (ICLR 2022) and the command for 1000 epochs in its reference implementation's README:
-          LARS 0.2 x batch / 256, weight decay 1e-6, batch 2048, warm-up of 10 epochs, cosine to a thousandth, SyncBN.
+          LARS 0.2 x batch / 256, weight decay 1e-6, batch 2048, warm-up of 10 epochs, cosine to a thousandth, SyncBN;
+          the last norm of each residual block starts at 0 (main_vicreg.py:189-190).
           Its command for 100 epochs: --set pretrain.epochs=100 pretrain.batch_size=512 optimizer.lr=0.3
           (no number stands beside it).
 Command:  bench run --pretrain imagenet_vicreg --downstream cityscapes_pspnet imagenet_linear --data-root DIR
@@ -12,6 +13,7 @@ Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 
 _base_ = "./_base_/imagenet_joint_embedding.py"
 
+zero_init_residual = True
 epochs = 1000
 batch_size = 2048
 objective = dict(name="vicreg")

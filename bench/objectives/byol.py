@@ -11,9 +11,10 @@ Equation:  loss = ‖n(p₁) − n(z′₂)‖² + ‖n(p₂) − n(z′₁)‖�
 Reference: google-deepmind/deepmind-research, byol/: byol_experiment.py, configs/byol.py, utils/.
 Departs from it: the target starts as a copy of the online network (there: drawn separately); layers start as torch's
            and torchvision's do (there: truncated normal, by fan-in); brightness is a factor (there: a sum); a crop that
-           does not fit is drawn anew (there: cut off); no linear classifier is trained alongside. Last norms of
-           residual branches start at 1, as in the paper (the published code's start at 0, says its README). The paper
-           has no small crops; they are SwAV's (Caron et al., NeurIPS 2020).
+           does not fit is drawn anew (there: cut off); no linear classifier is trained alongside. The paper has no
+           small crops; they are SwAV's (Caron et al., NeurIPS 2020).
+           Where paper and code differ: the last norm of each residual block starts at 1 in the paper and at 0 in the
+           published code, says its README; the configs have the code's (zero_init_residual).
 """
 
 from __future__ import annotations

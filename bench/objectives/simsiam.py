@@ -7,10 +7,9 @@ Equation:  loss = ½·D(p₁, sg z₂) + ½·D(p₂, sg z₁), D(p, z) = −cos(
            With small crops: the mean of D(p, sg z) over all pairs of a prediction and a full view's z, but that of the
            prediction's own view.
 Reference: facebookresearch/simsiam: main_simsiam.py, simsiam/builder.py.
-Departs from it: the encoder's residual branches do not start at zero (there: zero-initialised last norms); the rate
-           falls at every step (there: epoch); the projector's hidden layers have `projection_dim` units (there: as many
-           as the encoder has features, equal for a ResNet-50); `std`, which tells a collapse, is a term of every step.
-           The paper has no small crops.
+Departs from it: the rate falls at every step (there: epoch); the projector's hidden layers have `projection_dim` units
+           (there: as many as the encoder has features, equal for a ResNet-50); `std`, which tells a collapse, is a term
+           of every step. The paper has no small crops.
 """
 
 from __future__ import annotations
