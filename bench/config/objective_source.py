@@ -76,6 +76,18 @@ def _with_bases(
             yield from _with_bases(meaning, place, (*derived, node))
 
 
+def class_fact(objective: str, name: str) -> Any:
+    """Return what an objective's class, or else the next that it derives from, gives an attribute: a literal, or None.
+
+    Read from the source, where it is annotated: `name: ClassVar[bool] = True`.
+    """
+    for node, _ in classes_of(objective):
+        for each in node.body:
+            if isinstance(each, ast.AnnAssign) and each.value is not None and ast.unparse(each.target) == name:
+                return ast.literal_eval(each.value)
+    return None
+
+
 def type_of(annotation: ast.expr | None, file: Path) -> Any:
     """Return what an annotation in a file means; Any where it cannot be read."""
     try:
