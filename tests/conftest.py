@@ -43,9 +43,7 @@ def on_ranks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dic
     FOLDER/world_WORLD_rank_RANK.pt.
     """
 
-    def run(
-        script: Path, *words: object, timeout: int = 120, worlds: Sequence[int] = (1, 2)
-    ) -> list[dict[str, Any]]:
+    def run(script: Path, *words: object, timeout: int = 120, worlds: Sequence[int] = (1, 2)) -> list[dict[str, Any]]:
         import torch
 
         folder, jobs = tmp_path_factory.mktemp("ranks"), [(rank, world) for world in worlds for rank in range(world)]
