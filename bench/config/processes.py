@@ -88,10 +88,11 @@ def check_groups(recipe: Recipe, *, grouped: bool, shuffles: bool) -> None:
             f"{', '.join(able)}."
         )
     if shuffles and (size is None or size == batch):
+        alone = " on one process" if size is None else ""
         raise BadInput(
             f"{about} shuffles its keys between groups of images that are normalised apart, but norm_images is {size}, "
-            f"which normalises all {batch} images of a batch{_of_part(recipe)} together; set norm_images to half of "
-            "them or less (the authors have 32), and sync_bn to False."
+            f"so that all {batch} images of a batch{_of_part(recipe)} are normalised together{alone}; set norm_images "
+            "to half of them or less (the authors have 32), and sync_bn to False."
         )
 
 
