@@ -109,7 +109,7 @@ def test_groups_of_the_recipes_whose_authors_have_them() -> None:
         (
             "coco_densecl",
             {"norm_images": None},
-            r"coco_densecl: the objective densecl shuffles its keys .* norm_images is None, so that all 256 images of a "
+            r"the objective densecl shuffles its keys .* norm_images is None, so that all 256 images of a "
             r"batch are normalised together on one process; set norm_images to half of them .*, and sync_bn to False\.",
         ),
         ("coco_cast", {"norm_images": 256}, r"is 256, so that all 256 images of a batch are normalised together; set"),
