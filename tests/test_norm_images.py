@@ -10,7 +10,7 @@ import pytest
 from bench.cli import run
 from bench.config.config_files import config_files
 from bench.config.load import load_recipe
-from bench.config.objective_source import class_fact, objectives
+from bench.config.objective_source import class_says, objectives
 from bench.config.processes import NormGroups, norm_groups
 from bench.config.recipe import Recipe
 from bench.errors import BadInput
@@ -69,7 +69,7 @@ def test_without_a_number_norms_are_over_all_images_or_over_those_of_a_process()
 
 @pytest.mark.parametrize("profile", ["full", "mini", "smoke"])
 def test_no_shipped_config_normalises_queries_among_their_keys(profile: Any) -> None:
-    assert {name for name in objectives() if class_fact(name, "shuffles_keys")} == SHUFFLING
+    assert {name for name in objectives() if class_says(name, "shuffles_keys")} == SHUFFLING
     found = set()
     for name in config_files("pretrain_configs"):
         values = load_recipe(name, profile)

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from bench.config.objective_source import GROUP, class_fact, classes_of, locate, objectives, type_of
+from bench.config.objective_source import GROUP, class_attribute, classes_of, locate, objectives, type_of
 from bench.errors import BadInput, nearest_or_all
 from bench.plugins import entries
 
@@ -274,7 +274,8 @@ def portable(objective: Mapping[str, Any]) -> dict[str, Any]:
 @cache
 def later(objective: str) -> tuple[str, ...]:
     """Return the settings that its class says were added later: at their defaults they are in no fingerprint."""
-    return tuple(class_fact(objective, "later") or ())
+    value = class_attribute(objective, "later")
+    return () if value is None else tuple(ast.literal_eval(value[0]))
 
 
 def without_later(objective: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.config.objective_source import class_fact, objectives
+from bench.config.objective_source import class_says, objectives
 from bench.errors import BadInput
 
 if TYPE_CHECKING:
@@ -68,8 +68,7 @@ def norm_groups(recipe: Recipe, world: int) -> NormGroups:
 def check_norm_images(recipe: Recipe) -> None:
     """Refuse norm groups that a recipe's objective cannot have, or lacks; read from its class, without torch."""
     name = str(recipe.objective["name"])
-    grouped, shuffles = (bool(class_fact(name, fact)) for fact in ("norm_groups", "shuffles_keys"))
-    check_groups(recipe, grouped=grouped, shuffles=shuffles)
+    check_groups(recipe, grouped=class_says(name, "norm_groups"), shuffles=class_says(name, "shuffles_keys"))
 
 
 def check_groups(recipe: Recipe, *, grouped: bool, shuffles: bool) -> None:
@@ -82,7 +81,7 @@ def check_groups(recipe: Recipe, *, grouped: bool, shuffles: bool) -> None:
     size, batch = recipe.norm_images, recipe.batch_size // recipe.accumulate
     about = f"{recipe.name}: the objective {recipe.objective['name']}"
     if size is not None and not grouped:
-        able = [each for each in objectives() if class_fact(each, "norm_groups")]
+        able = [each for each in objectives() if class_says(each, "norm_groups")]
         raise BadInput(
             f"{about} has no norms over groups of images, and norm_images is {size}; set it to None, or take one of "
             f"{', '.join(able)}."

@@ -9,12 +9,12 @@ import torch
 from cases import load
 from two_ranks import UNGROUPED
 
-from bench.config.objective_source import class_fact
+from bench.config.objective_source import class_says
 
 pytestmark = pytest.mark.slow
 
 CASES = [name for name, case in load().items() if case.ranks]
-GROUPED = [name for name in CASES if class_fact(load()[name].settings["name"], "norm_groups")]
+GROUPED = [name for name in CASES if class_says(load()[name].settings["name"], "norm_groups")]
 BROKEN = (
     "two_loss logistic",
     "two_loss align_uniform",

@@ -18,7 +18,7 @@ from cases import Case, load, rows
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from bench.config.objective_source import class_fact
+from bench.config.objective_source import class_says
 from bench.nn.collectives import gather, rank_rows
 from bench.nn.norm import average_statistics, convert_norms
 
@@ -140,7 +140,7 @@ def main() -> None:
     cases = {name: case for name, case in load().items() if case.ranks}
     results = {name: step(case, rank_images) for name, case in cases.items()}
     for name, case in cases.items():
-        if class_fact(case.settings["name"], "norm_groups") or name in UNGROUPED:
+        if class_says(case.settings["name"], "norm_groups") or name in UNGROUPED:
             results[f"{name}, halves"] = step(case, rank_images, halves=True)
     if world > 1:
         for name, parts in BROKEN.items():
