@@ -10,6 +10,8 @@ Departs from it: a ResNet-50 with one linear layer on its pooled feature, as in 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,8 @@ from bench.objectives.one_crop import OneCrop
 
 class Rotation(OneCrop):
     """Rotation prediction: all four rotations of each image in one batch, and a 4-way classifier."""
+
+    norm_groups: ClassVar[bool] = True
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__(encoder)
