@@ -6,17 +6,15 @@ section 3: gaps, jitter and dropped colours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.errors import BadInput
 from bench.nn import draws
+from bench.nn.image_statistics import running_statistics_of
 
 
 @dataclass(frozen=True)
@@ -95,23 +93,6 @@ def with_one_colour(patches: Tensor) -> Tensor:
     return torch.where(keep, patches, 0.01 * spread * noise)
 
 
-@contextmanager
-def unmoved_statistics(module: nn.Module) -> Iterator[None]:
-    """Inside the block, batch norms in train mode normalise by their batches, but their running statistics stay.
-
-    Those are for whole images, which is what a downstream task shows the network.
-    """
-    norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
-    before = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, before, strict=True):
-            norm.momentum = momentum
-
-
 def features_of(encoder: nn.Module, patches: Tensor, images: Tensor | None) -> Tensor:
     """Return the encoder's features of all patches, in one forward: N×P×3×s×s -> N×P×F.
 
@@ -122,11 +103,5 @@ def features_of(encoder: nn.Module, patches: Tensor, images: Tensor | None) -> T
             patches, with zeros padded all around, serve a frozen trunk badly. None takes those of patches.
     """
     n, count = patches.shape[:2]
-    flat = patches.flatten(0, 1)  # NP×3×s×s
-    if images is None:
-        return encoder(flat).view(n, count, -1)
-    with unmoved_statistics(encoder):
-        features = encoder(flat).view(n, count, -1)
-    with torch.no_grad():
-        encoder(images)
-    return features
+    with running_statistics_of(images, encoder):
+        return encoder(patches.flatten(0, 1)).view(n, count, -1)

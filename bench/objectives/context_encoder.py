@@ -32,6 +32,7 @@ from bench.losses.float32 import at_least_float32
 from bench.nn.decoder import doublings, map_decoder, small_rgb
 from bench.nn.discriminator import discriminator_tower, frozen_call
 from bench.nn.encoder import Encoder
+from bench.nn.image_statistics import running_statistics_of
 from bench.nn.seeding import seeded
 from bench.objectives.base import ParamGroup, groups_apart
 from bench.objectives.one_crop import OneCrop
@@ -99,8 +100,10 @@ class ContextEncoder(OneCrop):
         generator_rate: Positive = 10.0,
         image_size: Annotated[int, Field(ge=8)] = 64,
         width: Count = 64,
+        image_statistics: bool = True,
     ) -> None:
         super().__init__(encoder)
+        self.image_statistics = image_statistics
         if 2 * overlap >= image_size:
             raise BadInput(
                 f"objective.overlap {overlap} leaves no hole in objective.image_size {image_size}; set overlap below "
@@ -134,7 +137,8 @@ class ContextEncoder(OneCrop):
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_reconstruction, loss_generator (both before λ), loss_discriminator (ln 2 at chance)."""
         (v,) = batch.views  # N×3×S×S
-        fake = self.decoder(self.encoder.last_map(self.with_hole(v)))  # N×3×s×s in [−1, 1]
+        with running_statistics_of(v if self.image_statistics else None, self.encoder):
+            fake = self.decoder(self.encoder.last_map(self.with_hole(v)))  # N×3×s×s in [−1, 1]
         side = v.shape[-1] // 4
         centre = v[..., side : 3 * side, side : 3 * side]  # N×3×S/2×S/2
         real = 2.0 * small_rgb(centre, self.image_size) - 1.0  # N×3×s×s

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from bench.errors import BadInput
-from bench.nn.patches import Grid, unmoved_statistics, with_one_colour
+from bench.nn.image_statistics import unmoved_statistics
+from bench.nn.patches import Grid, with_one_colour
 from bench.objectives.jigsaw import in_order, sometimes_grey, standardised
 
 
