@@ -12,12 +12,12 @@ Reference: richzhang/colorization, models/colorization_train_val_v2.prototxt and
            weight (NonGrayMaskLayer).
 Departs from it: a ResNet-50 and a decoder from C5 to every fourth pixel (there: a VGG-like network at stride 4). The
            trunk gets L as three equal channels, the grey image, normalised as any other, so that it transfers to RGB
-           with its first convolution as it is. A crop of 8 to 100 % of the image (there: 176 of 256 pixels,
-           unscaled). The prior p̃ is the running distribution of the data trained on, from uniform at the start: it
-           fits any data set and needs no file (there: of ImageNet, once). The loss is a mean over pixels (there: a
-           sum). Running statistics of batch norms are those of the images in colour, which a downstream task
-           shows (an extra forward without gradient); without `image_statistics` they are those of grey images, for
-           evaluation on grey.
+           with its first convolution as it is. A square of 176/256 of the image's shorter side is scaled to the view
+           (there: 176 pixels as they are, of images of 256, to judge by its test crops). The prior p̃ is the running
+           distribution of the data trained on, from uniform at the start: it fits any data set and needs no file
+           (there: of ImageNet, once). The loss is a mean over pixels (there: a sum). Running statistics of batch norms
+           are those of the images in colour, which a downstream task shows (an extra forward without gradient);
+           without `image_statistics` they are those of grey images, for evaluation on grey.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from bench.config.setting_types import Count, Rate
-from bench.data.views import Batch
+from bench.config.setting_types import Count, Portion, Rate
+from bench.data.views import SQUARE_VIEW, Batch, View
 from bench.losses.soft_bins import soft_cross_entropy
 from bench.nn.collectives import sum_over_ranks, world
 from bench.nn.colour import lab, lightness_alone
@@ -37,7 +37,7 @@ from bench.nn.decoder import decoder_to_stride4
 from bench.nn.encoder import Encoder, check_stride
 from bench.nn.image_statistics import running_statistics_of
 from bench.nn.seeding import seeded
-from bench.objectives.one_crop import OneCrop
+from bench.objectives.base import Objective
 
 UNIFORM_SHARE = 0.5  # λ: how much of the uniform distribution is mixed into the prior
 STRIDE = 4  # pixels between those whose colour is predicted
@@ -64,7 +64,7 @@ def rarity_weights(prior: Tensor) -> Tensor:
     return weights / (prior * weights).sum()
 
 
-class Colorization(OneCrop):
+class Colorization(Objective):
     """Colorization: a distribution over bins of the ab plane for every fourth pixel of a grey image."""
 
     # 313 bins, ten neighbours, sampled colours, grey images without weight, running statistics of images.
@@ -78,12 +78,14 @@ class Colorization(OneCrop):
         self,
         encoder: Encoder,
         *,
+        crop: Portion = 0.6875,  # side of the square, as a share of the image's shorter one: 176 of 256 pixels
         hidden_dim: Count = 256,
         rebalance: bool = True,
         prior_momentum: Rate = 0.99,
         image_statistics: bool = True,
     ) -> None:
         super().__init__(encoder)
+        self.crop = crop
         self.rebalance, self.prior_momentum = rebalance, prior_momentum
         self.image_statistics = image_statistics
         bins = gamut_bins()  # Q×2
@@ -91,6 +93,10 @@ class Colorization(OneCrop):
         self.register_buffer("prior", torch.full((len(bins),), 1 / len(bins)))
         with seeded(encoder.seed, "colour decoder"):
             self.decoder = decoder_to_stride4(encoder.feature_dim, hidden_dim, len(bins))
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """A square in its true colours, sometimes mirrored."""
+        return (SQUARE_VIEW(size, self.crop),)
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose quarter the decoder does not meet."""
