@@ -32,9 +32,9 @@ from bench.nn.decoder import decoder_to_stride4
 from bench.nn.encoder import Encoder, check_stride
 from bench.nn.image_statistics import running_statistics_of
 from bench.nn.seeding import seeded
-from bench.objectives.colorization import STRIDE
 from bench.objectives.one_crop import OneCrop
 
+STRIDE = 4  # pixels between those that are predicted
 LIGHTNESS_BINS = 100  # one unit of L each
 
 
