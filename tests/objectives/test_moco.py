@@ -281,6 +281,8 @@ def test_defaults_heads_and_views_are_the_papers():
     assert [tuple(p.shape) for p in v1.projector.parameters()] == [(128, 24), (128,)]
     assert [tuple(p.shape) for p in v2.projector.parameters()] == [(24, 24), (24,), (128, 24), (128,)]
     assert (v1.views(160), v2.views(160)) == (MOCO_VIEWS(160), MOCO_V2_VIEWS(160))
+    # main_moco.py:240-241 and 226-230 of facebookresearch/moco.
+    assert [view.grey_first for view in (*v1.views(160), *v2.views(160))] == [True, True, False, False]
     for name, pair in (("moco", MOCO_VIEWS(160)), ("moco_v2", MOCO_V2_VIEWS(160))):
         crops = LOCAL_CROPS(pair[0], 4, 96, (0.05, 0.14))
         assert make(name, crops=4).views(160) == (*pair, *crops)
