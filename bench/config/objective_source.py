@@ -65,15 +65,6 @@ def classes_of(objective: str, config: Path | None = None) -> list[tuple[ast.Cla
     return list(_with_bases(classes[name], source.file))
 
 
-def literal_of(objective: str, attribute: str, default: Any) -> Any:
-    """Return a class attribute of an objective that is annotated and a literal, a base class's where it has none."""
-    for node, _ in classes_of(objective):
-        for each in node.body:
-            if isinstance(each, ast.AnnAssign) and each.value is not None and ast.unparse(each.target) == attribute:
-                return ast.literal_eval(each.value)
-    return default
-
-
 def _with_bases(
     node: ast.ClassDef, file: Path, derived: tuple[ast.ClassDef, ...] = ()
 ) -> Iterator[tuple[ast.ClassDef, Path]]:

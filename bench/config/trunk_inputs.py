@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from typing import Literal
 
-from bench.config.objective_source import literal_of
+from bench.config.objective_source import class_attribute
 from bench.config.recipe import Recipe
 from bench.errors import BadInput
 
@@ -19,7 +20,7 @@ def check_inputs(task: str, inputs: TrunkInputs, recipe: Recipe) -> None:
     if inputs == "rgb":
         return
     name = str(recipe.objective["name"])
-    if inputs not in literal_of(name, "inputs", ()):
+    if inputs not in _learnt_from(name):
         raise BadInput(
             f"{task} shows trunks {WORDS[inputs]} (inputs={inputs!r}), which {recipe.name}, whose objective is {name}, "
             "has not learnt from; leave one of the two out, or set inputs='rgb'."
@@ -29,3 +30,17 @@ def check_inputs(task: str, inputs: TrunkInputs, recipe: Recipe) -> None:
             f"{task} shows trunks {WORDS[inputs]} (inputs={inputs!r}), but the norms of {recipe.name} keep the "
             "statistics of images in colour; give --set objective.image_statistics=False, which is another pretraining."
         )
+
+
+def _learnt_from(objective: str) -> tuple[str, ...]:
+    """What an objective's class says in `inputs`, read from its source."""
+    found = class_attribute(objective, "inputs")
+    if found is None:
+        return ()
+    value, node = found
+    try:
+        return tuple(ast.literal_eval(value))
+    except (ValueError, TypeError) as error:
+        raise BadInput(
+            f"{node.name}.inputs is {ast.unparse(value)}; write its words out there, as in ('grey',)."
+        ) from error

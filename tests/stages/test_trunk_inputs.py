@@ -158,6 +158,20 @@ def test_trunks_that_learnt_from_them_and_random_weights_are_accepted() -> None:
         task_with(inputs).check_recipe(load_recipe("random_init"))
 
 
+def test_an_objective_from_outside_says_what_it_learns_from(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    recipe = load_recipe("imagenet_colorization", "full", {"objective": {"image_statistics": False}})
+    recipe = recipe.model_copy(update={"objective": {"name": f"{file}:Mine"}})
+    text = "from bench.objectives.base import Objective\n\nclass Mine(Objective):\n    inputs = {}\n"
+    file.write_text(text.format("('grey',)"))
+    task_with("grey").check_recipe(recipe)
+    with pytest.raises(BadInput, match="has not learnt from"):
+        task_with("halves").check_recipe(recipe)
+    file.write_text(text.format("some_function()"))
+    with pytest.raises(BadInput, match=r"Mine\.inputs is some_function\(\); write its words out there, as in"):
+        task_with("grey").check_recipe(recipe)
+
+
 def test_shipped_tasks_differ_from_the_linear_one_in_what_is_shown_alone() -> None:
     plain = load_task("imagenet_linear")
     assert isinstance(plain, LinearTask)
