@@ -9,7 +9,8 @@ Equation:  min_{G,E} max_D E_x[log D(x, E(x))] + E_z[log(1 − D(G(z), z))], by 
 Reference: jeffdonahue/bigan, train_gan.py and train_imagenet_highres_encoder.sh: squares of 112 of 128 pixels for E, of
            which D sees 64, never mirrored; both sides move in one step, on gradients at the same weights (527-533).
 Departs from it: E is the ResNet with a linear layer on its pooled feature, and D sees area averages of the view; G
-           upsamples where DCGAN has transposed convolutions.
+           upsamples where DCGAN has transposed convolutions; G sees the code once and D after its convolutions (there
+           every layer of both has it as a bias: net.py, apply_cond). Weights start as torch's do (there: normal).
 """
 
 from __future__ import annotations
