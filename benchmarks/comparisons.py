@@ -87,9 +87,9 @@ def peer(name: str, target: str, about: str = "", **values: Any) -> Contender:
 # fmt: off
 CPU = (
     Comparison(
-        "views", "views", unit="images", seconds=240, rounds=9, threads=1, prepare="reading:prepare",
+        "views", "views", unit="images", seconds=240, rounds=11, threads=1, prepare="reading:prepare",
         question="Two BYOL views at {size} of each image, one core",
-        sample="{count} images, from the file to what a training step takes",
+        sample="batches of {count} images, several where they are fast, from the file to what a training step takes",
         common={"count": 32, "size": 224, "folder": "{folder}"}, quick={"count": 4},
         contenders=(
             peer("lightly 1.6, as shipped", "peers:views", "BYOLTransform, Pillow"),
@@ -99,13 +99,13 @@ CPU = (
                  "float32 tensors, image by image; its crop is resized without antialiasing", by="kornia"),
             peer("Albumentations 2.0", "view_peers:views",
                  "OpenCV; the resize is by area where it shrinks, and cubic where it enlarges",
-                 by="albumentations"),
+                 by="albumentations", batches=3),
             peer("DALI 2.4 on the CPU", "view_peers:dali",
                  "batches, one thread; jitter is one linear map of colours in a fixed order"),
             one("reference, raw JPEG", "views:by_worker", "Pillow", backend="reference"),
-            one("fast, raw JPEG", "views:by_worker", "OpenCV and torch's resampling", backend="fast", goal=4),
-            one("fast, JPEG pack", "views:by_worker", "quality 90", backend="fast", pack="{jpeg}", goal=9),
-            one("fast, uint8 pack", "views:by_worker", "mapped", backend="fast", pack="{uint8}", goal=13),
+            one("fast, raw JPEG", "views:by_worker", "OpenCV and torch's resampling", backend="fast", goal=4, batches=5),
+            one("fast, JPEG pack", "views:by_worker", "quality 90", backend="fast", pack="{jpeg}", goal=9, batches=8),
+            one("fast, uint8 pack", "views:by_worker", "mapped", backend="fast", pack="{uint8}", goal=13, batches=12),
             one("device on a CPU, uint8 pack", "views:on_device", "whole batches in torch", pack="{uint8}"),
         ),
         notes=(

@@ -107,8 +107,8 @@ READERS: dict[Callable[..., Any], Callable[[Path], Any]] = {
 }
 
 
-def views(count: int, size: int, folder: str, by: str) -> Sample:
-    """Two views of `count` images, one after another, stacked: what a worker of a DataLoader does.
+def views(count: int, size: int, folder: str, by: str, batches: int = 1) -> Sample:
+    """Two views of `batches` times `count` images, one after another, stacked: what a worker of a DataLoader does.
 
     `by` is a function of this module that makes one view.
     """
@@ -122,10 +122,11 @@ def views(count: int, size: int, folder: str, by: str) -> Sample:
     positions = itertools.cycle(range(len(files)))
 
     def sample() -> float:
-        images = [read(files[next(positions)]) for _ in range(count)]
-        for transform in transforms:
-            torch.stack([transform(image) for image in images])
-        return count
+        for _ in range(batches):
+            images = [read(files[next(positions)]) for _ in range(count)]
+            for transform in transforms:
+                torch.stack([transform(image) for image in images])
+        return batches * count
 
     return sample
 
