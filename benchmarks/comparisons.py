@@ -103,7 +103,7 @@ CPU = (
             peer("DALI 2.4 on the CPU", "view_peers:dali",
                  "batches, one thread; jitter is one linear map of colours in a fixed order"),
             one("reference, raw JPEG", "views:by_worker", "Pillow", backend="reference"),
-            one("fast, raw JPEG", "views:by_worker", "OpenCV and torch's resampling", backend="fast", goal=4, batches=5),
+            one("fast, raw JPEG", "views:by_worker", "OpenCV, torch's resampling", backend="fast", goal=4, batches=5),
             one("fast, JPEG pack", "views:by_worker", "quality 90", backend="fast", pack="{jpeg}", goal=9, batches=8),
             one("fast, uint8 pack", "views:by_worker", "mapped", backend="fast", pack="{uint8}", goal=13, batches=12),
             one("device on a CPU, uint8 pack", "views:on_device", "whole batches in torch", pack="{uint8}"),
@@ -116,10 +116,11 @@ CPU = (
     Comparison(
         "view_stages", "views", unit="images", seconds=150, rounds=9, threads=1, prepare="reading:prepare",
         question="The stages of two BYOL views at {size} of each image, one core",
-        sample="{count} images",
+        sample="{count} images, in batches of 32",
         common={"count": 256, "size": 224, "folder": "{folder}"}, quick={"count": 4},
         contenders=(
-            *(one(f"all of {name}", "views:by_worker", backend="fast", **pack) for name, pack in SOURCES.items()),
+            *(one(f"all of {name}", "views:by_worker", backend="fast", count=32, batches=8, **pack)
+              for name, pack in SOURCES.items()),
             *(one(f"decode {name}", "view_stages:stage", what="read", **pack) for name, pack in SOURCES.items()),
             *(one(f"crop and resize {name}", "view_stages:stage", what="crop_and_resize", **SOURCES[name])
               for name in ("raw JPEG", "uint8 pack")),
