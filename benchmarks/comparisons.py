@@ -110,7 +110,7 @@ CPU = (
         ),
         notes=(
             "Peers end in normalised float32, this project's in uint8 (normalised on the device).",
-            "FFCV 1.0.2 has no wheel, and building it needs the headers of OpenCV and libjpeg-turbo.",
+            "FFCV 1.0.2 is not here: it has no wheel, and its build stops where OpenCV for C++ is not installed.",
         ),
     ),
     Comparison(
