@@ -238,6 +238,8 @@ def described(recipe: Recipe) -> str:
         words.append(f"{own.name} lr {own.lr:g}{per}, {momentum}, weight decay {own.weight_decay:g}{decays}")
         if own.clip_norm is not None:
             words.append(f"gradients clipped at {own.clip_norm:g}")
+        if own.clip_each is not None:
+            words.append(f"each parameter's gradient clipped at {own.clip_each:g}")
         plan = recipe.schedule
         milestones = f" ×{plan.gamma:g} at {', '.join(f'{m:.3g}' for m in plan.milestones)} of the run"
         words.append(plan.name + (milestones if plan.name == "step" else ""))

@@ -112,6 +112,13 @@ class OptimizerSettings(Frozen):
     # `all` lets biases and norms decay, too, as MoCo and SimSiam do.
     decay: Literal["weights", "all"] = Field(default="weights", json_schema_extra=LATER)
     clip_norm: float | None = Field(default=None, gt=0, json_schema_extra=LATER)  # of the whole gradient
+    clip_each: float | None = Field(default=None, gt=0, json_schema_extra=LATER)  # of each parameter's, as DINO has it
+
+    @model_validator(mode="after")
+    def _one_norm(self) -> OptimizerSettings:
+        if self.clip_norm is not None and self.clip_each is not None:
+            raise ValueError("optimizer has both clip_norm and clip_each; set one of them")
+        return self
 
 
 class ScheduleSettings(Frozen):
