@@ -278,6 +278,18 @@ def test_a_stem_and_its_views_leave_earlier_fingerprints_as_they_were() -> None:
         assert not set(changed.values()) & set(prints(planned([recipe()], [task()])).values())
 
 
+def test_the_export_of_the_target_trains_nothing_anew_and_has_a_row_of_its_own() -> None:
+    online, target = (planned([recipe(export=export)], [task()]) for export in ("online", "target"))
+    assert prints(online) == prints(planned([recipe()], [task()]))  # as before there was a choice
+    same = [a.fingerprint == b.fingerprint for a, b in zip(online, target, strict=True)]
+    assert dict(zip((stage.kind for stage in online), same, strict=True)) == {
+        "pretrain": True,
+        "convert": False,
+        "knn": False,
+    }
+    assert online[-1].recipe_fingerprint != target[-1].recipe_fingerprint
+
+
 def test_segmentation_behind_a_stem_that_mmseg_lacks_is_refused_when_planned() -> None:
     with pytest.raises(BadInput, match=r"cityscapes_pspnet takes trunks with the stem 'imagenet'.* coco has 'cifar'"):
         planned([recipe(stem="cifar")], [task("cityscapes_pspnet")])

@@ -48,6 +48,7 @@ PackUsage = Literal["auto", "off"]  # whether a pack that is there is read (benc
 TrunkForm = Literal["autocast", "folded"]
 # What stands before the first block: 7×7 of stride 2 and a max-pool; or 3×3 of stride 1, with (`stl`) and without it.
 Stem = Literal["imagenet", "cifar", "stl"]
+Export = Literal["online", "target"]  # the encoder that is trained, or the moving average that follows it
 Augmentation = Literal["own", "small"]  # the objective's own views, or those of runs on small images in their place
 # What makes views: Pillow, OpenCV, or the training device, of images that workers send or that lie there (`resident`).
 ViewBackend = Literal["reference", "fast", "device", "resident"]
@@ -230,6 +231,9 @@ class Recipe(Frozen):
     optimizer: OptimizerSettings | None = None  # None only where nothing is trained
     schedule: ScheduleSettings = ScheduleSettings()
     init: Init | None = None
+    # Which encoder is evaluated: the one that is trained (student, query), or the copy that follows it (teacher, key).
+    # The pretraining is the same either way.
+    export: Export = Field(default="online", json_schema_extra=LATER)
     checkpoint: CheckpointSettings = CheckpointSettings()
     workers: int | None = Field(default=None, ge=0)  # None: chosen by the machine. Results do not depend on it
     pack: PackUsage = "auto"
