@@ -185,8 +185,8 @@ class Planner:
             parent = self._parent(recipe, recipe.parent, recipe.init.epoch)
             parents["init"] = self.pretrain(parent, seed, (*lineage, recipe.name))
             init = {"epoch": recipe.init.epoch, "of": parents["init"].fingerprint}
-        elif recipe.init is not None and recipe.init.checkpoint is not None:
-            init = {"checkpoint": _file_hash(recipe.init.checkpoint, recipe.source)}
+        elif recipe.initial_checkpoint is not None:
+            init = {"checkpoint": _file_hash(recipe.initial_checkpoint, recipe.source)}
         named = _by_short_name(data)
         # Without the seed: what the rows of a table share.
         shared = digest([Pretrain.version, values, parents["init"].recipe_fingerprint if parents else init, named])
@@ -290,9 +290,8 @@ def _by_short_name(data: Mapping[str, str]) -> dict[str, str]:
     return {short_name(name): value for name, value in data.items()}
 
 
-def _file_hash(path: str, source: str) -> str:
-    file = Path(path)
+def _file_hash(file: Path, source: str) -> str:
     if not file.is_file():
-        raise BadInput(f"init.checkpoint in {source} names {path}, which is no file; give the path of a checkpoint.")
+        raise BadInput(f"init.checkpoint in {source} names {file}, which is no file; give the path of a checkpoint.")
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -87,6 +87,8 @@ class Record(Frozen, populate_by_name=True):
     versions: dict[str, str | None] = {}
     hardware: Hardware | None = None
     wall_seconds: dict[str, float] = {}  # stage -> seconds
+    # stage -> what that time does not hold, since an earlier process did it: "120 of 400 steps", "500 features of val"
+    untimed: dict[str, list[str]] = Field(default={}, exclude_if=lambda untimed: not untimed)
     # stage -> the most memory that its first process held, without the loader's workers; "<stage> gpu": the most that
     # torch had allocated on its device
     peak_memory_mib: dict[str, float] = {}

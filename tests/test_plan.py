@@ -159,6 +159,20 @@ def test_a_checkpoint_is_known_by_its_content(tmp_path: Path) -> None:
     assert one != prints(planned([start], []))
 
 
+def test_a_checkpoint_is_looked_for_beside_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "mine" / "start.py"
+    config.parent.mkdir()
+    config.write_text('_base_ = "coco"\ninit = dict(checkpoint="weights.pth")\n')
+    (tmp_path / "weights.pth").write_bytes(b"of the working directory")
+    monkeypatch.chdir(tmp_path)
+    start = load_recipe(str(config), "smoke")
+    assert start.initial_checkpoint == Path("weights.pth")
+    elsewhere = prints(planned([start], []))
+    (config.parent / "weights.pth").write_bytes(b"beside")
+    assert start.initial_checkpoint == config.parent / "weights.pth"
+    assert elsewhere != prints(planned([start], []))
+
+
 def test_protocol_hash_depends_on_what_is_measured_and_how() -> None:
     assert protocol_hash(task()) == protocol_hash(task(workers=5))
     assert protocol_hash(task()) != protocol_hash(task(k=3))

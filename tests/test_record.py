@@ -298,6 +298,7 @@ def test_records_know_the_precision_of_the_pretrainings_that_theirs_continues(tm
             metrics={"top1_percent": 1.0},
             precision=precision,
             wall_seconds=1.0,
+            untimed=["2 of 8 steps"] if stage.kind == "pretrain" else [],
             finished="2025-01-01T00:00:00",
         )
         write_done(folder, done)
@@ -307,5 +308,7 @@ def test_records_know_the_precision_of_the_pretrainings_that_theirs_continues(tm
     assert earlier == {"pretrain imagenet_0-s0": "float32"}
     record = record_of(knn, done, history_of(knn, work), earlier)
     assert record.precision == {"pretrain": "bf16", "knn": "bf16", **earlier}
+    assert record.untimed == {"pretrain": ["2 of 8 steps"]}
+    assert "untimed" not in make().model_dump()  # as in older records
     shutil.rmtree(work / stages[0].folder)
     assert earlier_precisions(knn, work) == {}

@@ -99,6 +99,7 @@ def record_of(
         definitions=stage.definitions,
         settings={"pretrain": upstream, "downstream": downstream},
         wall_seconds={kind: each.wall_seconds for kind, each in stages.items()},
+        untimed={kind: each.untimed for kind, each in stages.items() if each.untimed},
         peak_memory_mib={
             kind if name == "process" else f"{kind} {name}": value
             for kind, each in stages.items()

@@ -72,6 +72,8 @@ class Done(BaseModel):
     precision: str | None = None  # that it computed in; None: nothing was computed, or it was not kept
     peak_memory_mib: dict[str, float] = {}  # "process", and "gpu" where there is one
     data_wait_share: float | None = None  # of its loops' time; None where it had none, or it was not kept
+    # what `wall_seconds` does not hold, since an earlier process did it: "120 of 400 steps". Not there in older files
+    untimed: list[str] = []
     finished: str  # UTC, ISO 8601
 
 
