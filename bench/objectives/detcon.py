@@ -143,6 +143,7 @@ class DetCon(MovingCopies):
     """DetCon: contrast between regions of images, from annotated masks or segments of similar colour."""
 
     crops_apart = True
+    norm_groups: ClassVar[bool] = False  # norms in heads see positions
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
     # 2: variant b has BYOL's views.
     definition: ClassVar[int] = 2

@@ -8,8 +8,8 @@ Equation:  loss = mean over full views t and views v ≠ t of −Σ softmax((z�
            from 0.04 to 0.07 at the start of the run.
 Reference: facebookresearch/dino: main_dino.py, utils.py, vision_transformer.py.
 Departs from it: the temperature rises at every step (there: epoch); shares of the run are counted in steps. With
-           `norm_in_head`, linear layers before a norm have no bias (there they do; the norm takes it out). What is
-           exported is the student; the reference evaluates the teacher (eval_linear.py, checkpoint_key).
+           `norm_in_head`, linear layers before a norm have no bias (there they do; the norm takes it out). The
+           reference evaluates the teacher, as the configs do (export="target").
 """
 
 from __future__ import annotations

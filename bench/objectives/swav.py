@@ -12,7 +12,8 @@ Departs from it: Sinkhorn is done on logarithms and by every rank for all images
            the run on (there: filled from that epoch on, and used once it is full). LARS divides by ‖g + λw‖ (there,
            apex's LARC: by ‖g‖ + λ‖w‖). Linear layers before a norm have no bias (there they do; the norm takes it out).
            Images are divided by ImageNet's deviation of red, .229 (there: .228). Shares of the run are counted in
-           steps.
+           steps. Norms are over groups of `norm_images` (there: main_swav.py:159-163, 8 processes with 64 images each),
+           whose running statistics are means over the groups (there: those of the first).
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class SwAV(SmallCrops):
     needs_several_for = "images that share the prototypes"
     # 2: one forward of the head for all resolutions; LARS adapts biases and norms, too.
     definition: ClassVar[int] = 2
+    norm_groups: ClassVar[bool] = True
 
     queue_on: Tensor
     queued: Tensor

@@ -189,6 +189,7 @@ def test_the_recipe_of_the_released_network():
     assert (recipe.epochs, recipe.batch_size, recipe.schedule.warmup_epochs) == (800, 51 * 80, 10)
     optimizer = recipe.optimizer
     assert (optimizer.name, optimizer.lr, optimizer.lr_batch, optimizer.weight_decay) == ("lars", 0.3, 256, 1e-6)
+    assert (optimizer.clip_each, optimizer.clip_norm) == (None, None)
     assert peak_rate(optimizer, 4080) * recipe.schedule.final_ratio == pytest.approx(0.0048)
 
 
@@ -205,6 +206,8 @@ def test_the_recipe_of_the_readmes_command():
     assert recipe.objective["freeze_share"] * recipe.epochs == pytest.approx(1)
     optimizer = recipe.optimizer
     assert (optimizer.name, optimizer.lr, optimizer.weight_decay, optimizer.decay) == ("sgd", 0.03, 1e-4, "weights")
+    assert (optimizer.clip_each, optimizer.clip_norm) == (3.0, None)
+    assert recipe.export == load_recipe("imagenet_dino").export == "target"
     assert peak_rate(optimizer, 512) * recipe.schedule.final_ratio == pytest.approx(1e-6)
 
 

@@ -123,8 +123,7 @@ def test_views_with_crops():
     assert small("simsiam", **settings).views(224) == (*MOCO_V2_VIEWS(224), like)
 
 
-def test_a_head_sees_all_views_of_one_part_of_the_images_together():
-    """A part stands for a process: its trunk has statistics of each resolution, its head of all views together."""
+def test_a_head_sees_all_views_together_and_the_trunk_each_resolution_by_itself():
     views = [normal(6, 3, size, size, seed=s) for s, size in enumerate((8, 8, 4))]
 
     def centred(x):
@@ -133,9 +132,9 @@ def test_a_head_sees_all_views_of_one_part_of_the_images_together():
     def trunk(images):
         return centred(images.mean((2, 3)) * images.shape[-1])
 
-    ours = project_together(trunk, lambda f: centred(f.exp()), views, parts=2)
-    for part in (slice(0, 3), slice(3, 6)):
-        full = trunk(torch.cat([v[part] for v in views[:2]]))
-        expected = centred(torch.cat([full, trunk(views[2][part])]).exp())
-        torch.testing.assert_close(torch.cat([each[part] for each in ours]), expected)
-    assert not torch.allclose(ours[0], project_together(trunk, lambda f: centred(f.exp()), views)[0])
+    full, small = trunk(torch.cat(views[:2])), trunk(views[2])
+    expected = centred(torch.cat([full, small]).exp())
+    outputs = project_together(trunk, lambda f: centred(f.exp()), views)
+    assert [each.shape for each in outputs] == [(6, 3)] * 3
+    torch.testing.assert_close(torch.cat(outputs), expected)
+    assert not torch.allclose(outputs[2], centred(small.exp()))
