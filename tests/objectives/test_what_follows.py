@@ -33,7 +33,7 @@ class Following:
 
 
 # 1 − (1 − τ₀)·(cos(πk/K) + 1)/2 (BYOL, section 3.3) is τ₀, then half way from τ₀ to 1, then 1.
-# byol: 0.99 is the rate for 100 epochs in deepmind-research/byol/configs/byol.py:23. two_loss and patch_byol build on it.
+# byol: 0.99 is the rate for 100 epochs in deepmind-research/byol/configs/byol.py:23. two_loss, patch_byol build on it.
 # moco, moco_v2: main_moco.py. moco_v3: main_moco.py:99-101, with --moco-m-cos as in its commands.
 # clsa: model/CLSA.py:12. densecl: configs/selfsup/densecl/densecl_coco_800ep.py:8. cast: main_cast.py:151.
 # dino: main_dino.py:61,250. pixpro: contrast/option.py:78. detcon: detcon_b_config.py:76, utils/schedules.py:22-25.
