@@ -20,12 +20,18 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from bench.config.objective_source import GROUP, classes_of, locate, objectives, type_of
+from bench.config.objective_source import GROUP, class_attribute, classes_of, locate, objectives, type_of
 from bench.errors import BadInput, nearest_or_all
 from bench.plugins import entries
 
 # Arguments that every objective gets from the recipe, not from its settings.
 GIVEN = frozenset({"self", "encoder", "num_classes", "num_images"})
+
+# Settings that there were, and what took their place.
+GONE = {
+    "bn_splits": "the recipe's norm_images says how many images share a norm's statistics, on any number of processes; "
+    "set norm_images to what batch_size / processes / bn_splits was, and sync_bn=False"
+}
 
 _TYPE_NAMES = {"integer": "int", "number": "float", "boolean": "bool", "string": "str", "null": "None"}
 
@@ -137,6 +143,8 @@ def _range(schema: Schema) -> str:
 def check_values(values: Mapping[str, Any], settings: Mapping[str, Setting], where: str = "") -> None:
     """Refuse unknown settings and values that theirs do not admit. Raises BadInput, with the nearest name."""
     for key, value in values.items():
+        if key not in settings and key in GONE:
+            raise BadInput(f"objective.{key}{where} is no setting any more: {GONE[key]}.")
         if key not in settings:
             raise BadInput(f"Unknown key 'objective.{key}'{where}{nearest_or_all(key, settings)}")
         settings[key].check(f"objective.{key}", value, where)
@@ -266,11 +274,8 @@ def portable(objective: Mapping[str, Any]) -> dict[str, Any]:
 @cache
 def later(objective: str) -> tuple[str, ...]:
     """Return the settings that its class says were added later: at their defaults they are in no fingerprint."""
-    for node, _ in classes_of(objective):
-        for each in node.body:
-            if isinstance(each, ast.AnnAssign) and each.value is not None and ast.unparse(each.target) == "later":
-                return tuple(ast.literal_eval(each.value))
-    return ()
+    value = class_attribute(objective, "later")
+    return () if value is None else tuple(ast.literal_eval(value[0]))
 
 
 def without_later(objective: Mapping[str, Any]) -> dict[str, Any]:

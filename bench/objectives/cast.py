@@ -14,9 +14,10 @@ Equation:  loss = β/(α + β)·L_moco + α/(α + β)·(1 − cos(G, M)), α = 3
 Reference: salesforce/CAST, main_cast.py and grad_cam.py.
 Departs from it: saliency is Achanta's, computed here, in the place of DeepUSPS's maps; crops are drawn uniformly (there
            around the salient region's centre), and the best of ten is taken. MoCo v2's head, τ and views (its command
-           has those of MoCo v1). The batch is that of all ranks, in the cosine as in the norms. M is an average over
-           cells (there: bilinear). The key networks move once a step, after it (there: before each of two forwards).
-           It has no small crops: each crop has to cover a share of what is salient, which a small one rarely can.
+           has those of MoCo v1). The batch of the cosine is that of all ranks; norms are over groups as in `moco`, and
+           keys shuffled as there (moco/builder.py:140). M is an average over cells (there: bilinear). The key networks
+           move once a step, after it (there: before each of two forwards). It has no small crops: each crop has to
+           cover a share of what is salient, which a small one rarely can.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from bench.errors import BadInput
 from bench.losses.contrastive import info_nce
 from bench.nn.collectives import sum_over_ranks
 from bench.nn.encoder import Encoder, check_positions
+from bench.nn.shuffle import shuffled
 from bench.objectives.momentum_contrast import MomentumContrast
 
 
@@ -76,7 +78,9 @@ class CAST(MomentumContrast):
         (v_q, v_k), (m_q, m_k) = batch.views, ((mask >= SALIENT)[:, None] for mask in batch.masks)  # N×3×H×W, N×1×H×W
         c5 = self.encoder.last_map(v_q)  # N×C×h×w
         with torch.no_grad():
-            k, k_masked = (self.key_projector(self.key_encoder(v)) for v in (v_k, v_k * m_k))  # N×D
+            k, k_masked = (
+                self.key_projector(shuffled(self.key_encoder, v)) for v in (v_k, v_k * m_k)
+            )  # N×D; each in an order of its own, as there
         # In full precision, since its gradient is differentiated, and layer by layer, since a compiled network has no
         # second derivative.
         with torch.autocast(v_q.device.type, enabled=False):

@@ -10,9 +10,9 @@ Equation:  loss = L_C + β·L_D, β = 1. Candidates k are the keys of all images
            Means over images. After the loss keys take the place of the oldest. θ_k ← m·θ_k + (1 − m)·θ_q, m constant.
 Reference: maple-research-lab/CLSA: there, too, all keys of the batch are candidates, N + K of them.
 Departs from it: log-softmax instead of the logarithm of a softmax, which underflows. The key's networks move after the
-           optimizer's step, not before the next forward: the same keys at every step. On one process `bn_splits`
-           parts of the batch stand for the reference's 8 processes, each through the network by itself. It has no
-           `crops`: the strong views are its smaller crops (`strong_crops`).
+           optimizer's step, not before the next forward: the same keys at every step. Norms are over groups as in
+           `moco`, on any number of processes. It has no `crops`: the strong views are its smaller crops
+           (`strong_crops`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from bench.losses.contrastive import diagonal_nce
 from bench.losses.float32 import at_least_float32
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
-from bench.nn.shuffle import check_parts, in_parts, shuffled
+from bench.nn.shuffle import shuffled
 from bench.objectives.momentum_contrast import MomentumContrast
 
 # Sides of strong crops, as shares of the view's, and the least share of the area.
@@ -70,10 +70,9 @@ class CLSA(MomentumContrast):
         momentum: Share = 0.999,
         dim: Count = 128,
         mlp: bool = True,
-        bn_splits: Count = 1,
     ) -> None:
         super().__init__(encoder, (encoder.feature_dim, dim) if mlp else (dim,), queue_size, temperature, momentum)
-        self.beta, self.strong_crops, self.strong_steps, self.bn_splits = beta, strong_crops, strong_steps, bn_splits
+        self.beta, self.strong_crops, self.strong_steps = beta, strong_crops, strong_steps
 
     def views(self, size: int) -> tuple[View, ...]:
         """Weak query, key, and strong queries: only these have the strong steps, after all others."""
@@ -84,21 +83,16 @@ class CLSA(MomentumContrast):
         ]
         return query, key, *strong
 
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a queue that is no multiple of the batch, and parts that do not divide it."""
-        check_parts(batch_size, self.bn_splits)
-        super().check(batch_size, view_size)
-
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_c, loss_d (before its weight)."""
         v1, v2, *strong = batch.views  # N×3×H×W, N×3×H×W, N×3×h×w each
         query = nn.Sequential(self.encoder, self.projector)
         key = nn.Sequential(self.key_encoder, self.key_projector)
         queue = self.queue.keys.clone()  # K×D, as they were before this batch
-        k = F.normalize(shuffled(key, v2, self.bn_splits).to(queue.dtype), dim=1)  # N×D, no gradient
+        k = F.normalize(shuffled(key, v2).to(queue.dtype), dim=1)  # N×D, no gradient
         keys = gather(k)  # all ranks' images × D
         weak, *others = (
-            candidate_logits(in_parts(query, v, self.bn_splits), keys, queue, self.temperature) for v in (v1, *strong)
+            candidate_logits(query(v), keys, queue, self.temperature) for v in (v1, *strong)
         )  # N×(all ranks' images + K)
         loss_c = diagonal_nce(weak, rank() * len(k))
         loss_d = torch.stack([distributional(weak, one) for one in others]).sum()

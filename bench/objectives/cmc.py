@@ -18,6 +18,7 @@ Departs from it: two whole ResNet-50 with three input channels, not two of half 
 from __future__ import annotations
 
 import copy
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -38,6 +39,8 @@ AB_CENTRE, AB_HALF = (6.025, -6.6895), (92.208, 101.1675)
 
 class CMC(Objective):
     """CMC: an image's lightness must identify its colours among those of many images, and the reverse."""
+
+    norm_groups: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -16,6 +16,8 @@ Departs from it: h is that of the reference, with a constant Z for each term, fi
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
@@ -57,6 +59,8 @@ def patches(images: Tensor, size: int) -> Tensor:
 
 class PIRL(Objective):
     """PIRL: an image and its shuffled patches must both match the image's vector in a memory bank."""
+
+    norm_groups: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -100,8 +104,8 @@ class PIRL(Objective):
         v, puzzle = batch.views  # N×3×H×W, N×3×P×P
         n, i, bank = len(v), batch.indices, self.bank
         f = self.projector(self.encoder(v))  # N×D
-        t = patches(puzzle, self.patch_size)  # N×9×3×p×p
-        each = self.patch_projector(self.encoder(t.flatten(0, 1))).unflatten(0, (n, PATCHES))  # N×9×D
+        t = patches(puzzle, self.patch_size).transpose(0, 1)  # 9×N×3×p×p, as norm groups want them
+        each = self.patch_projector(self.encoder(t.flatten(0, 1))).unflatten(0, (PATCHES, n)).transpose(0, 1)  # N×9×D
         order = draws.permutations(n, PATCHES, device=v.device)[:, :, None].expand_as(each)
         g = self.puzzle_projector(each.gather(1, order).flatten(1))  # N×D
         rows = bank.rows(bank.draw_candidates(i, self.negatives))  # N×(1+K)×D, m_i first

@@ -73,6 +73,7 @@ class PixPro(MovingCopies):
     full_views = staticmethod(BYOL_VIEWS)
     crops_like = View()
     crops_apart = True
+    norm_groups: ClassVar[bool] = False  # norms in heads see positions
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
 
     def __init__(

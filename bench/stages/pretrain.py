@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.config.processes import micro_batch
 from bench.config.recipe import Recipe
 from bench.convert.checkpoint_file import read_checkpoint
 from bench.convert.dialects import load_trunk
@@ -34,7 +35,7 @@ from bench.randomness import reseed
 from bench.stages.job import Job
 from bench.train.checkpoint import LAST, epoch_file, is_ours, write
 from bench.train.distributed import Ranks, ranks_of
-from bench.train.feed import Parts, micro_batch
+from bench.train.feed import Parts
 from bench.train.loop import fit
 from bench.train.state import identity
 
@@ -79,7 +80,7 @@ def starting_file(job: Job) -> Path | None:
     if recipe.init is None:
         return None
     if recipe.init.checkpoint is not None:
-        return Path(recipe.init.checkpoint)
+        return recipe.initial_checkpoint
     assert recipe.init.epoch is not None
     file = job.inputs["init"] / epoch_file(recipe.init.epoch)
     if not file.is_file():
@@ -100,7 +101,7 @@ def start(
 
     Raises BadInput for a checkpoint of another architecture or prefix, saying how many tensors of how many matched.
     """
-    encoder = build_encoder(recipe.arch, seed, recipe.stem)
+    encoder = build_encoder(recipe.arch, seed, recipe.stem, recipe.zero_init_residual)
     if checkpoint is not None:
         trunk = load_strictly(
             encoder, load_trunk(checkpoint, recipe.arch, recipe.stem), f"the {recipe.arch} of {recipe.name}"

@@ -15,7 +15,7 @@ from torchvision import transforms
 
 from bench.data.views import BYOL_VIEWS, MEAN, STD, SUPERVISED_VIEW, Batch, View
 from bench.data.views.batch import normalised, stack
-from bench.data.views.draw import BoxRow, Drawn, draw, draw_all, draw_crop
+from bench.data.views.draw import BoxRow, Drawn, draw, draw_all, draw_crop, overlap
 from bench.data.views.pillow import apply, make_test_view
 from bench.randomness import generator
 
@@ -80,6 +80,31 @@ def test_crops_have_torchvisions_distribution(size: tuple[int, int]) -> None:
     for name, (mine, other) in columns.items():
         result: Any = ks_2samp([crop[mine] for crop in ours], [crop[other] for crop in theirs])
         assert result.pvalue > 1e-3, name
+
+
+@pytest.mark.parametrize("size", SIZES[:3])
+def test_squares_have_their_share_of_the_shorter_side_and_lie_anywhere(size: tuple[int, int]) -> None:
+    """As torchvision's Resize of the shorter side to 100 and RandomCrop of 80, in pixels of the image."""
+    width, height = size
+    view, side = View(size=32, square=0.8), round(0.8 * min(size))
+    crops = [draw(view, width, height, rng(number)).crop for number in range(2000)]
+    assert {(w, h) for _, _, w, h in crops} == {(side, side)}
+    for place, room in ((0, width - side), (1, height - side)):
+        drawn = [crop[place] for crop in crops]
+        assert (min(drawn), max(drawn)) == (0, room) or room > 200
+        assert np.mean(drawn) == pytest.approx(room / 2, abs=4 * room / np.sqrt(12 * 2000) + 1e-9)
+        assert max(drawn) <= room
+
+
+def test_a_square_that_is_bound_to_another_crop_is_drawn_anew_like_any_other() -> None:
+    first = draw(View(size=32, square=0.5), 200, 100, rng(1))
+    view = View(size=32, square=0.4, overlap=0.5)
+    shares = []
+    for number in range(50):
+        crop = draw(view, 200, 100, rng(number), first.crop).crop
+        assert crop[2:] == (40, 40)
+        shares.append(overlap(crop, first.crop))
+    assert np.mean(shares) > np.mean([overlap(draw(view, 200, 100, rng(n)).crop, first.crop) for n in range(50)])
 
 
 def test_crops_stay_inside() -> None:
@@ -209,6 +234,22 @@ def test_each_step_does_what_it_says() -> None:
     assert not np.array_equal(done(jitter=((0, 0.6), (1, 1.4))), done(jitter=((1, 1.4), (0, 0.6))))
     theirs = transforms.functional.adjust_hue(transforms.functional.adjust_saturation(image, 0.8), 0.1)
     assert np.array_equal(done(jitter=((2, 0.8), (3, 0.1))), np.asarray(theirs))
+
+
+def test_the_order_of_grey_and_jitter_is_declared_and_not_drawn() -> None:
+    """Against torchvision's transforms in the order of MoCo v1 (main_moco.py:240-241) and in that of SimCLR."""
+    image = noise(24, 24)
+    grey, saturate = transforms.Grayscale(3), lambda x: transforms.functional.adjust_saturation(x, 0.3)
+    contrast = lambda x: transforms.functional.adjust_contrast(x, 1.4)  # noqa: E731
+    drawn = Drawn((0, 0, 24, 24), flip=False, jitter=((2, 0.3), (1, 1.4)), grey=True, blur=None, solarize=False)
+    first, last = replace(PLAIN, grey_first=True), PLAIN
+    theirs = contrast(saturate(grey(image))), grey(contrast(saturate(image)))
+    for view, expected in zip((first, last), theirs, strict=True):
+        assert np.array_equal(np.asarray(apply(image, view, drawn)), np.asarray(expected))
+    assert not np.array_equal(np.asarray(theirs[0]), np.asarray(theirs[1]))
+    for seed in range(20):
+        pair = (draw(replace(view, jitter=(0.4,) * 4, grey=0.5), 40, 30, generator(0, seed)) for view in (first, last))
+        assert len(set(pair)) == 1
 
 
 def test_only_the_generator_decides() -> None:

@@ -250,6 +250,7 @@ def test_defaults_and_views_are_the_papers():
     }
     assert all((one.temperature, one.loss) == (0.07, "nce") for one in built.values())
     assert built["instance_discrimination"].views(96) == MOCO_VIEWS(96)[:1]
+    assert built["instance_discrimination"].views(96)[0].grey_first  # main.py:119-120 of lemniscate.pytorch
     (crop,) = built["cmc"].views(96)
     assert (crop.scale, crop.jitter, crop.grey, crop.blur) == ((0.2, 1.0), None, 0.0, 0.0)
     image, puzzle = built["pirl"].views(224)

@@ -26,7 +26,7 @@ from bench.data.views.strong import strengthen_pixels
 
 cv2.setNumThreads(0)  # DataLoader's workers are the parallelism
 
-GREY = (4, 0.0)  # a step after them, without a factor
+GREY = (4, 0.0)  # a step before or after them, without a factor
 NEGLIGIBLE = 1e-3  # weight at a kernel's ends: a quarter of a grey level at most
 
 
@@ -42,7 +42,8 @@ def apply(image: np.ndarray, view: View, drawn: Drawn) -> np.ndarray:
     if drawn.flip:
         pixels = cv2.flip(pixels, 1)
     if drawn.jitter or drawn.grey:
-        pixels = recolour(pixels, (*drawn.jitter, GREY) if drawn.grey else drawn.jitter)
+        grey = (GREY,) if drawn.grey else ()
+        pixels = recolour(pixels, (*grey, *drawn.jitter) if view.grey_first else (*drawn.jitter, *grey))
     if drawn.blur is not None:
         pixels = blur(pixels, drawn.blur)
     if drawn.solarize:

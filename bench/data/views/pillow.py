@@ -21,15 +21,21 @@ def apply(image: Image.Image, view: View, drawn: Drawn) -> Image.Image:
     image = image.resize((view.size, view.size), RESAMPLING[view.interpolation])
     if drawn.flip:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if drawn.grey and view.grey_first:
+        image = _grey(image)
     for step, factor in drawn.jitter:
         image = JITTERS[step](image, factor)
-    if drawn.grey:
-        image = image.convert("L").convert("RGB")
+    if drawn.grey and not view.grey_first:
+        image = _grey(image)
     if drawn.blur is not None:
         image = image.filter(ImageFilter.GaussianBlur(drawn.blur))
     if drawn.solarize:
         image = ImageOps.solarize(image, 128)
     return strengthen(image, drawn.strong)
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    return image.convert("L").convert("RGB")
 
 
 def make_test_view(image: Image.Image, size: int, resize: int) -> tuple[np.ndarray, BoxRow]:

@@ -19,12 +19,15 @@ class View:
         size: side of the square view in pixels.
         scale: range of the crop's share of the image's area.
         ratio: range of the crop's width / height, drawn uniformly in its logarithm.
+        square: in place of `scale` and `ratio`: the crop is a square anywhere in the image, and its side is this share
+            of the image's shorter one. Resizing the shorter side to 292 pixels and cutting 255 has 255 / 292.
         interpolation: of the resize to `size`.
         flip: probability of a mirror image.
         jitter: strengths of brightness, contrast, saturation (factors in 1 ± strength) and hue (a shift in ± strength
             of the circle), done in random order; None for never.
         jitter_p: probability of the jitter.
         grey: probability of greyscale.
+        grey_first: whether it comes before the jitter instead of after it. Which of them are done is drawn alike.
         blur: probability of a Gaussian blur.
         blur_sigma: range of its standard deviation in pixels of the view.
         solarize: probability that values from 128 on are inverted.
@@ -39,11 +42,13 @@ class View:
     size: int = 224
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    square: float | None = None
     interpolation: Interpolation = "bicubic"
     flip: float = 0.5
     jitter: tuple[float, float, float, float] | None = (0.4, 0.4, 0.2, 0.1)
     jitter_p: float = 0.8
     grey: float = 0.2
+    grey_first: bool = False
     blur: float = 0.5
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     solarize: float = 0.0
@@ -65,9 +70,18 @@ def SIMCLR_VIEWS(size: int, strength: float = 1.0) -> tuple[View, View]:
 
 
 def MOCO_VIEWS(size: int) -> tuple[View, View]:
-    """Two views of MoCo v1 (He et al. 2020): from a fifth of the area on, jitter always, no blur."""
+    """Two views of MoCo v1 (He et al. 2020): from a fifth of the area on, grey and then jitter (always), no blur.
+
+    Source: main_moco.py:239-242 of facebookresearch/moco at 78b69ca; the flip, which comes last there, may come first.
+    """
     view = View(
-        size=size, scale=(0.2, 1.0), interpolation="bilinear", jitter=(0.4, 0.4, 0.4, 0.4), jitter_p=1.0, blur=0.0
+        size=size,
+        scale=(0.2, 1.0),
+        interpolation="bilinear",
+        jitter=(0.4, 0.4, 0.4, 0.4),
+        jitter_p=1.0,
+        grey_first=True,
+        blur=0.0,
     )
     return view, view
 
@@ -117,7 +131,7 @@ def small_views(views: Sequence[View], size: int, name: str) -> tuple[View, ...]
     """
     small, replaced = SMALL_VIEW(size), []
     for view in views:
-        plain = view.jitter is not None and not (view.strong or view.overlap or view.salient)
+        plain = view.jitter is not None and not (view.strong or view.overlap or view.salient or view.square)
         whole = view.size == size and view.scale[0] < 0.5 and view.ratio[0] < view.ratio[1]
         crop = view.size < size and view.scale[1] < 1.0
         if not (plain and (whole or crop)):
@@ -136,3 +150,8 @@ def small_views(views: Sequence[View], size: int, name: str) -> tuple[View, ...]
 def PATCH_VIEW(size: int, grey: float = 0.0) -> View:
     """What patches are cut from: a square of at least half of the image, unstretched, sometimes mirrored or grey."""
     return replace(SUPERVISED_VIEW(size), scale=(0.5, 1.0), ratio=(1.0, 1.0), grey=grey)
+
+
+def SQUARE_VIEW(size: int, square: float, grey: float = 0.0, flip: float = 0.5) -> View:
+    """A square anywhere in the image, its side this share of the shorter one: neither stretched nor zoomed."""
+    return replace(SUPERVISED_VIEW(size), square=square, grey=grey, flip=flip)
