@@ -47,7 +47,7 @@ class Sample:
     skipped: int = 0  # 1 when another image had to take its place, or when it is left out
     shown: bool = True  # whether it is in the batch
     drawing: Drawing | None = None  # what the views are made of later, where `views` is empty
-    flows: list[np.ndarray] = field(default_factory=list)  # of each view of a clip, (T−1)×2×h×w
+    flows: list[np.ndarray] = field(default_factory=list)  # of views of a clip, as Clip.flow says, (T−1)×2×h×w
     masks: list[np.ndarray] = field(default_factory=list)  # h×w uint8, one for each view if there are maps
 
 
