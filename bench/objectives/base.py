@@ -62,6 +62,10 @@ class Objective(nn.Module, ABC):
     shuffles_keys: ClassVar[bool] = False
     map: MapKind | None = None  # what `Batch.masks` has of each view; a setting may choose it
 
+    # What it learns from besides images in colour, and a frozen trunk of it can be shown (bench.config.trunk_inputs).
+    # Read from the source as a literal. With `image_statistics` on, its norms are not for that.
+    inputs: ClassVar[tuple[str, ...]] = ()
+
     # Settings that were added after results had been recorded, as literals: at its default, which means what was done
     # before, such a setting is in no fingerprint. Read from the source, a base class's where a class has none.
     later: ClassVar[tuple[str, ...]] = ()
