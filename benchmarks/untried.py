@@ -37,11 +37,7 @@ UNTRIED = (
     Untried("train/distributed", "ranks_of", "NCCL, and the device of a rank", ""),
     Untried("train/background", "HostCopy", "copies of a state in pinned memory, and the wait for them", ""),
     Untried("train/monitor", "undisturbed", "the random state of the device kept", ""),
-<<<<<<< HEAD
-    Untried("nn/norm", "convert_sync_batchnorm", "torch.nn.SyncBatchNorm, of all or a group; that it is taken is held",
-=======
     Untried("nn/norm", "convert_sync_batchnorm", "torch.nn.SyncBatchNorm, of all or of a group; its choice is tested",
->>>>>>> main
             "nn/test_norm.py::test_cuda_gets_torchs_own"),
     Untried("nn/norm", "PartBatchNorm", "cuDNN's norms of parts of a batch, in channels_last",
             "nn/test_norm.py::test_each_part_is_normalised_by_itself_and_running_statistics_are_means_over_them"),
