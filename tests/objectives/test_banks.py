@@ -251,7 +251,9 @@ def test_defaults_and_views_are_the_papers():
     assert all((one.temperature, one.loss) == (0.07, "nce") for one in built.values())
     assert built["instance_discrimination"].views(96) == MOCO_VIEWS(96)[:1]
     (crop,) = built["cmc"].views(96)
-    assert (crop.scale, crop.jitter, crop.grey, crop.blur) == ((0.2, 1.0), None, 0.0, 0.0)
+    # HobbitLong/CMC, train_CMC.py:97: crop_low is 0.08 for all but AlexNet on ImageNet.
+    assert (crop.scale, crop.jitter, crop.grey, crop.blur) == ((0.08, 1.0), None, 0.0, 0.0)
+    assert (crop.size, crop.flip, crop.interpolation) == (96, 0.5, "bilinear")
     image, puzzle = built["pirl"].views(224)
     assert (image.size, image.scale, puzzle.size, puzzle.scale) == (224, (0.08, 1.0), 255, (0.6, 1.0))
     assert puzzle.jitter == (0.4, 0.4, 0.4, 0.2)

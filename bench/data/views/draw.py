@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def draw(
     """
     crop = draw_crop(width, height, view.scale, view.ratio, rng)
     if view.overlap > 0 or view.salient > 0:
-        crop = _best_crop(crop, view, width, height, rng, first, saliency)
+        crop = _constrained_crop(crop, view, width, height, rng, first, saliency)
     flip = rng.random() < view.flip
     jitter: tuple[tuple[int, float], ...] = ()
     if view.jitter is not None and rng.random() < view.jitter_p:
@@ -59,7 +59,7 @@ def draw(
     return Drawn(crop, bool(flip), jitter, bool(grey), blur, bool(solarize), strong)
 
 
-def _best_crop(
+def _constrained_crop(
     crop: Crop,
     view: View,
     width: int,
@@ -68,9 +68,10 @@ def _best_crop(
     first: Crop | None,
     saliency: np.ndarray | None,
 ) -> Crop:
-    """Return the first of up to ten crops (`crop`, and what is drawn after it) that is as the view asks, or the best.
+    """Return the first of up to ten crops (`crop`, and what is drawn after it) that is as the view asks.
 
-    How good one is: what it has of what is asked for, at most 1, where two things are asked for the lesser of both.
+    Where none is: the best of them for a view with `salient`, else one more crop, whatever it shows. How good one is:
+    what it has of what is asked for, at most 1, where two things are asked for the lesser of both.
     """
 
     def quality(candidate: Crop) -> float:
@@ -90,7 +91,9 @@ def _best_crop(
         other = draw_crop(width, height, view.scale, view.ratio, rng)
         if (reached := quality(other)) > highest:
             best, highest = other, reached
-    return best
+    if highest >= 1.0 or view.salient > 0:
+        return best
+    return draw_crop(width, height, view.scale, view.ratio, rng)
 
 
 def overlap(crop: Crop, other: Crop) -> float:
@@ -138,7 +141,10 @@ def draw_all(
     for view in views:
         for _ in range(view.count):
             first = drawn[0][1].crop if drawn else None
-            drawn.append((view, draw(view, width, height, rng, first, saliency)))
+            one = draw(view, width, height, rng, first, saliency)
+            if view.flip_as_first and drawn:
+                one = replace(one, flip=drawn[0][1].flip)
+            drawn.append((view, one))
     return drawn, [box(one.crop, one.flip, width, height) for _, one in drawn]
 
 

@@ -26,7 +26,7 @@ from bench.data.sampler import DrawSampler, chosen
 from bench.data.sets import Index, part
 from bench.data.sets.data_set import Pixels
 from bench.data.views.batch import Batch, normalised
-from bench.data.views.batch_draw import draw_batch, numbers, split
+from bench.data.views.batch_draw import Draws, draw_batch, numbers, split
 from bench.data.views.device import make, precision
 from bench.data.views.draw import HUE
 from bench.data.views.spec import View
@@ -142,10 +142,12 @@ class Resident:
         images = pixels[places].to(precision(pixels.device))
         views: list[Tensor] = []
         boxes: list[Tensor] = []
-        first: Tensor | None = None
+        first: Draws | None = None
         for view, rows in zip(self.views, split(uniform, self.views), strict=True):
-            drawn = draw_batch(view, rows, width, height, first)
-            first = drawn.crop if first is None else first
+            drawn = draw_batch(view, rows, width, height, None if first is None else first.crop)
+            if view.flip_as_first and first is not None:
+                drawn.flip = first.flip
+            first = drawn if first is None else first
             turns = view.jitter is not None and view.jitter[HUE] > 0
             views.append(make(images, view, drawn.parameters(turns)))
             boxes.append(drawn.boxes(width, height))

@@ -31,9 +31,11 @@ class View:
         strong: how many steps are drawn from the pool of bench/data/views/strong.py, each done half of the time.
         count: how many such views of each image.
         overlap: least share of this crop's area that lies in the first view's crop (Van Gansbeke et al., "Revisiting
-            Contrastive Methods", 2021). One that has less is drawn anew, up to ten times, then the best of them is it.
-        salient: least share of the image's salient region that this crop covers (Selvaraju et al., "CAST", 2021);
-            drawn anew likewise.
+            Contrastive Methods", 2021). One that has less is drawn anew; after ten of them, one is drawn that may lie
+            anywhere (their utils/constrained_cropping.py:196).
+        salient: least share of the image's salient region that this crop covers (Selvaraju et al., "CAST", 2021). One
+            that has less is drawn anew; of ten of them, the best is taken.
+        flip_as_first: whether it is flipped exactly where the first view is, instead of by a draw of its own.
     """
 
     size: int = 224
@@ -51,6 +53,7 @@ class View:
     count: int = 1
     overlap: float = 0.0
     salient: float = 0.0
+    flip_as_first: bool = False
 
 
 def BYOL_VIEWS(size: int) -> tuple[View, View]:
@@ -126,7 +129,7 @@ def small_views(views: Sequence[View], size: int, name: str) -> tuple[View, ...]
                 "augmentation='own'."
             )
         replaced.append(
-            replace(small, count=view.count)
+            replace(small, count=view.count, flip_as_first=view.flip_as_first)
             if whole
             else replace(small, size=view.size, scale=view.scale, ratio=view.ratio, count=view.count)
         )
