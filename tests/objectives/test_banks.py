@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from cases import assert_same_gradients, images_batch
 from narrow import NarrowEncoder
 
-from bench.data.views import MOCO_VIEWS
 from bench.errors import BadInput
 from bench.nn.colour import lab, unnormalised
+from bench.nn.memory_bank import MemoryBank
 from bench.objectives import build
 from bench.objectives.cmc import split
 from bench.objectives.pirl import patches
@@ -25,7 +25,7 @@ M, K, TAU = 12, 5, 0.07
 
 def make(name, **settings):
     puzzle = {"puzzle_size": 99, "patch_size": 32} if name == "pirl" else {}
-    all_settings = {"name": name, "negatives": K, "dim": 6, **puzzle, **settings}
+    all_settings = {"name": name, "negatives": K, "dim": 6, "bank_momentum": 0.7, **puzzle, **settings}
     return build(all_settings, NarrowEncoder(), num_images=M).double()
 
 
@@ -139,7 +139,7 @@ def test_the_loss_sees_the_bank_as_it_was(name):
 
 
 @ALL
-def test_only_the_rows_of_the_batch_move_halfway_to_their_embeddings(name):
+def test_only_the_rows_of_the_batch_move_and_keep_the_share_that_is_set_of_themselves(name):
     objective, batch = make(name), data(name)
     reference = copy.deepcopy(objective)
     run(objective, batch)
@@ -153,7 +153,7 @@ def test_only_the_rows_of_the_batch_move_halfway_to_their_embeddings(name):
         embeddings = {"bank.vectors": reference.projector(reference.encoder(batch.views[0]))}
     for key, z in embeddings.items():
         before, after = reference.get_buffer(key), objective.get_buffer(key)
-        expected = F.normalize(0.5 * before[batch.indices] + 0.5 * F.normalize(z, dim=1), dim=1)
+        expected = F.normalize(0.7 * before[batch.indices] + 0.3 * F.normalize(z, dim=1), dim=1)
         torch.testing.assert_close(after[batch.indices], expected.detach())
         still = [row for row in range(M) if row not in batch.indices.tolist()]
         assert torch.equal(after[still], before[still])
@@ -249,7 +249,11 @@ def test_defaults_and_views_are_the_papers():
         "pirl": 32000,
     }
     assert all((one.temperature, one.loss) == (0.07, "nce") for one in built.values())
-    assert built["instance_discrimination"].views(96) == MOCO_VIEWS(96)[:1]
+    assert {bank.momentum for one in built.values() for bank in one.modules() if isinstance(bank, MemoryBank)} == {0.5}
+    (view,) = built["instance_discrimination"].views(96)  # zhirongw/lemniscate.pytorch, main.py:117-125
+    assert (view.size, view.scale, view.interpolation, view.flip) == (96, (0.2, 1.0), "bilinear", 0.5)
+    assert (view.jitter, view.jitter_p, view.grey) == ((0.4, 0.4, 0.4, 0.4), 1.0, 0.2)
+    assert (view.blur, view.solarize, view.count) == (0.0, 0.0, 1)
     (crop,) = built["cmc"].views(96)
     # HobbitLong/CMC, train_CMC.py:97: crop_low is 0.08 for all but AlexNet on ImageNet.
     assert (crop.scale, crop.jitter, crop.grey, crop.blur) == ((0.08, 1.0), None, 0.0, 0.0)
