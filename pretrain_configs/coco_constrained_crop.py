@@ -2,8 +2,8 @@
 
 Source:   Van Gansbeke et al., "Revisiting Contrastive Methods for Unsupervised Learning of Visual Representations"
           (NeurIPS 2021) and its reference implementation (scripts/ours_coco_200ep.sh): two views of 160 pixels and four
-          crops of 96, a tenth of each of which lies in the key's view; learning rate 0.3 at batch 256, τ = .2, m = .995.
-          Its README trains on 2 GPUs, whose norms are over 128 images.
+          crops of 96, a tenth of each of which lies in the key's view; learning rate 0.3 at batch 256, τ = .2, m =
+          .995. Its README trains on 2 GPUs, whose norms are over 128 images.
 Command:  bench run --pretrain coco_constrained_crop --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 35 GFLOP.
 Expected: no number is known without AutoAugment and the auxiliary loss on nearest neighbours, which are not here. With

@@ -1,7 +1,8 @@
 """Instance discrimination on ImageNet, 200 epochs: each image a class of its own, its weight in a memory bank.
 
 Source:   Wu et al., "Instance Discrimination" (CVPR 2018), and its code: 4,096 negatives, temperature 0.07, SGD 0.03 at
-          batch 256, x0.1 at 120 and 160, weight decay 1e-4 on all parameters. The bank is 1.28 million x 128 numbers, 0.66 GB.
+          batch 256, x0.1 at 120 and 160, weight decay 1e-4 on all parameters. The bank is 1.28 million x 128 numbers,
+          0.66 GB.
 Command:  bench run --pretrain imagenet_instance_discrimination --downstream imagenet_linear --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 25 GFLOP.
 Expected: ImageNet linear top-1 56.5, a run of this recipe by HobbitLong/CMC (README.md:131); 54.0 in the paper (from

@@ -9,11 +9,11 @@ Equation:  loss = L(1→5) + L(1→7) + L(5→5), each a mean of both directions
            plus 0.05·mean r² of each. The source of 5→5 is one location of each image, drawn at random.
 Reference: Philip-Bachman/amdim-public: costs.py; model.py:373-412 (embeddings); datasets.py:144-182 (ImageNet's views).
 Departs from it: the trunk is a ResNet-50, so that it converts as any other: 1 is its pooled feature, 5 the locations of
-           C5, 7 those of C4 (there: a network without padding, maps of 5×5 and 7×7; here 4×4 and 8×8 at 128 pixels,
-           and padding lets a location see beyond its patch). Its trunk has no norms before the last layer; a ResNet has.
-           1 has an embedding, too (there: the trunk's last block). The embeddings' shortcuts have no bias, which the
-           norm after them would take away (there: one that has no effect). No classifier is trained alongside. It has
-           no small crops: its losses are between maps of fixed sizes, which a small crop has not.
+           C5, 7 those of C4 (there: a network without padding, maps of 5×5 and 7×7; here 4×4 and 8×8 at 128 pixels, and
+           padding lets a location see beyond its patch). Its trunk has no norms before the last layer; a ResNet has. 1
+           has an embedding, too (there: the trunk's last block). The embeddings' shortcuts have no bias, which the norm
+           after them would take away (there: one that has no effect). No classifier is trained alongside. It has no
+           small crops: its losses are between maps of fixed sizes, which a small crop has not.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def location_nce(scores: Tensor, clip: float, first: int = 0) -> Tensor:
 class ResidualHead(nn.Module):
     """N×in_dim -> N×out_dim: BN(W₂·ReLU(W₁x) + Wₛx), a hidden layer beside a linear one, no other norm.
 
-    W₂ starts at 0, so that at first the embedding is linear; Wₛ starts as the identity, with noise of ±0.01 elsewhere, if
-    out_dim ≥ in_dim.
+    W₂ starts at 0, so that at first the embedding is linear; Wₛ starts as the identity, with noise of ±0.01 elsewhere,
+    if out_dim ≥ in_dim.
 
     Source: Bachman et al. 2019, the reference implementation's embedding into its RKHS (model.py, FakeRKHSConvNet).
     """

@@ -11,9 +11,9 @@ Equation:  loss = β/(α + β)·L_moco + α/(α + β)·(1 − cos(G, M)), α = 3
            key of an image whose pixels outside the salient region are 0. M is the salient region of the query at C5's
            resolution. Both are flattened over the whole batch, as in the reference, unless `per_image` says so.
            After each optimizer step the key networks move: θ′ ← m·θ′ + (1 − m)·θ, m constant.
-           Paper and code differ in G. In the paper negative values are 0 before it is brought to [0, 1]: `cam="positive"`.
-           In the code (grad_cam.py:60-74) the scaling happens in place, before the ReLU, which then finds nothing below
-           0: `cam="signed"`, the default.
+           Paper and code differ in G. In the paper negative values are 0 before it is brought to [0, 1]:
+           `cam="positive"`. In the code (grad_cam.py:62-74) the scaling happens in place, before the ReLU, which then
+           finds nothing below 0: `cam="signed"`, the default.
            Head, τ and views are those of its README's command: MoCo v1's, with colour jitter half of the time.
 Reference: salesforce/CAST, main_cast.py, grad_cam.py and moco/datasets.py.
 Departs from it: saliency is Achanta's, computed here, in the place of DeepUSPS's maps; crops are drawn uniformly (there
@@ -21,9 +21,10 @@ Departs from it: saliency is Achanta's, computed here, in the place of DeepUSPS'
            the best is taken (there: one around the whole region). An image with nothing salient stays (there: another
            one takes its place). Colour jitter is torchvision's (there: one of its own on OpenCV's hue and saturation,
            which adds 153 to 357 of 255 to the saturation and up to 102 of 180 to the hue). The query goes through the
-           network once (there: twice, so that its running statistics move twice). The batch is that of all ranks, in the cosine as in the norms. M is an average over
-           cells (there: bilinear). The key networks move once a step, after it (there: before each of two forwards).
-           It has no small crops: each crop has to cover a share of what is salient, which a small one rarely can.
+           network once (there: twice, so that its running statistics move twice). The batch is that of all ranks, in
+           the cosine as in the norms. M is an average over cells (there: bilinear). The key networks move once a step,
+           after it (there: before each of two forwards). It has no small crops: each crop has to cover a share of what
+           is salient, which a small one rarely can.
 """
 
 from __future__ import annotations

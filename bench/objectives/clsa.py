@@ -1,7 +1,7 @@
 """CLSA: MoCo, plus a strongly augmented view whose similarities must match those of a weakly augmented one.
 
-Claim:     69.4 % ImageNet linear top-1 with ResNet-50 (200 epochs, one weak query and one strong view), 73.3 % with five
-           of each; 72.2 % and 76.2 % after 800 epochs.
+Claim:     69.4 % ImageNet linear top-1 with ResNet-50 (200 epochs, one weak query and one strong view), 73.3 % with
+           five of each; 72.2 % and 76.2 % after 800 epochs.
 Paper:     Wang and Qi, "Contrastive Learning with Stronger Augmentations" (2021).
 Equation:  loss = L_C + β·L_D, β = 1. Candidates k are the keys of all images of the batch, and the K of the queue as it
            was before: p(k|z) = softmax_k(k·n(z)/τ), τ = 0.2.
@@ -9,14 +9,14 @@ Equation:  loss = L_C + β·L_D, β = 1. Candidates k are the keys of all images
            L_D = −Σ_k p(k|z′)·log p(k|z″), without gradient through z′, z″ from a strong view; a sum over all pairs of
            a weak query and a strong view: 1 and 1 terms with one of each, 5 and 25 with five.
            Means over images. After the loss keys take the place of the oldest. θ_k ← m·θ_k + (1 − m)·θ_q, m constant.
-           There are five sizes of crops, from 224 pixels and 20 to 100 % of the area to 96 pixels and 8.6 to 42.9 %. One
-           weak query is the largest and one strong view the smallest; five are all of them. The key's is the largest.
+           There are five sizes of crops, from 224 pixels and 20 to 100 % of the area to 96 pixels and 8.6 to 42.9 %. A
+           single weak query is the largest, a single strong view the smallest; five are all. The key's is the largest.
 Reference: maple-research-lab/CLSA, model/CLSA.py:282-342 and the commands of its README: there, too, all keys of the
            batch are candidates, N + K of them.
 Departs from it: log-softmax instead of the logarithm of a softmax, which underflows. The key's networks move after the
-           optimizer's step, not before the next forward: the same keys at every step. On one process `bn_splits`
-           parts of the batch stand for the reference's 8 processes, each through the network by itself. Its symmetric
-           form, which its README calls not verified, is left out. It has no `crops`: its small crops are its own
+           optimizer's step, not before the next forward: the same keys at every step. On one process `bn_splits` parts
+           of the batch stand for the reference's 8 processes, each through the network by itself. Its symmetric form,
+           which its README calls not verified, is left out. It has no `crops`: its small crops are its own
            (`weak_crops`, `strong_crops`).
 """
 

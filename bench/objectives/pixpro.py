@@ -15,7 +15,8 @@ Equation:  loss = −2·mean cos(y_i, z′_j) over positions i of view 1 and j o
            plus the same with view 2. No crop goes through the target; one that shares no spot with a view adds 0.
 Reference: zdaxie/PixPro, contrast/models/PixPro.py; PixContrast is not in it.
 Departs from it: the target moves after the step, by the rate of that step; a layer before a norm has no bias; there is
-           no instance branch. Places are shares of the image's width and height (there: of these less a pixel). The paper has no small crops; they are SwAV's (Caron et al., NeurIPS 2020).
+           no instance branch. Places are shares of the image's width and height (there: of these less a pixel). The
+           paper has no small crops; they are SwAV's (Caron et al., NeurIPS 2020).
 """
 
 from __future__ import annotations

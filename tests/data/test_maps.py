@@ -226,7 +226,8 @@ def test_a_view_that_is_flipped_as_the_first_is_flipped_where_that_is_and_nowher
     assert (flips[:, 1] == flips[:, 0]).all()
     assert (flips[:, 2] != flips[:, 0]).any()
     plain = [draw_all((free, free, free), 320, 240, generator(0, number))[0] for number in range(60)]
-    assert all(replace(a, flip=b.flip) == b for x, y in zip(views, plain, strict=True) for (_, a), (_, b) in zip(x, y))
+    for one, other in zip(views, plain, strict=True):
+        assert all(replace(a, flip=b.flip) == b for (_, a), (_, b) in zip(one, other, strict=True))
 
 
 def test_a_constraint_that_is_met_draws_nothing_more():

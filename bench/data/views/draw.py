@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bench.data.maps import Crop, covered
+from bench.data.views.photometric import Photometric, draw_photometric
 from bench.data.views.spec import View
 from bench.data.views.strong import StrongStep, draw_strong
 
@@ -28,6 +29,17 @@ class Drawn:
     blur: float | None  # standard deviation in pixels
     solarize: bool
     strong: tuple[StrongStep, ...] = ()  # in the order in which they are done
+    photometric: Photometric | None = None
+    patch: tuple[int, int, int] | None = None  # left, top, and the side of the resized crop that it is cut out of
+
+    def part(self, size: int) -> tuple[float, float, float, float]:
+        """Return what a view of that size shows: left, top, width and height in pixels of the image."""
+        left, top, width, height = self.crop
+        if self.patch is None:
+            return left, top, width, height
+        across, down, side = self.patch
+        x, y = width / side, height / side
+        return left + across * x, top + down * y, size * x, size * y
 
 
 def draw(
@@ -56,7 +68,8 @@ def draw(
     blur = float(rng.uniform(*view.blur_sigma)) if rng.random() < view.blur else None
     solarize = rng.random() < view.solarize
     strong = draw_strong(view.strong, rng)  # last: a view without has the numbers that it always had
-    return Drawn(crop, bool(flip), jitter, bool(grey), blur, bool(solarize), strong)
+    photometric = draw_photometric(rng) if view.photometric > 0 and rng.random() < view.photometric else None
+    return Drawn(crop, bool(flip), jitter, bool(grey), blur, bool(solarize), strong, photometric)
 
 
 def _constrained_crop(
@@ -139,16 +152,31 @@ def draw_all(
     """
     drawn: list[tuple[View, Drawn]] = []
     for view in views:
-        for _ in range(view.count):
+        for number in range(view.count):
             first = drawn[0][1].crop if drawn else None
             one = draw(view, width, height, rng, first, saliency)
             if view.flip_as_first and drawn:
                 one = replace(one, flip=drawn[0][1].flip)
+            if view.cells is not None:
+                common = one.crop if number == 0 else drawn[-1][1].crop
+                one = replace(one, crop=common, patch=draw_patch(view, number, rng))
             drawn.append((view, one))
-    return drawn, [box(one.crop, one.flip, width, height) for _, one in drawn]
+    return drawn, [box(one.part(view.size), one.flip, width, height) for view, one in drawn]
 
 
-def box(crop: tuple[int, int, int, int], flip: bool, width: int, height: int) -> BoxRow:
+def draw_patch(view: View, number: int, rng: np.random.Generator) -> tuple[int, int, int]:
+    """Draw where a patch lies in its cell, of those numbered row by row: left, top, side of the whole (`View.cells`).
+
+    As in VISSL (img_patches_tensor.py), the last place in a cell, at its very end, is never drawn.
+    """
+    assert view.cells is not None
+    cells, side = view.cells
+    cell = side // cells
+    down, across = rng.integers(max(1, cell - view.size), size=2)
+    return number % cells * cell + int(across), number // cells * cell + int(down), side
+
+
+def box(crop: tuple[float, float, float, float], flip: bool, width: int, height: int) -> BoxRow:
     """Return a crop in shares of the image's width and height, with 1 for flipped."""
     left, top, w, h = crop
     return left / width, top / height, (left + w) / width, (top + h) / height, float(flip)

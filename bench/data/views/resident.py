@@ -27,7 +27,7 @@ from bench.data.sets import Index, part
 from bench.data.sets.data_set import Pixels
 from bench.data.views.batch import Batch, normalised
 from bench.data.views.batch_draw import Draws, draw_batch, numbers, split
-from bench.data.views.device import make, precision
+from bench.data.views.device import check_steps, make, precision
 from bench.data.views.draw import HUE
 from bench.data.views.spec import View
 from bench.data.views.strong import StrongStep, draw_strong, strengthen_batch
@@ -55,7 +55,7 @@ class Resident:
         sharing: processes that each keep the images in the memory of this one.
 
     Raises BadInput when images differ in size or cannot be read, when they would take more than half of the free
-    memory, and for views that need a map of their image.
+    memory, and for views that need a map of their image, or steps that the device does not make.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Resident:
                 "Views that cover what is salient need a map of each image, which the loader's workers make; set "
                 "view_backend to 'fast' or 'reference'."
             )
+        check_steps(self.views)
         self.seed, self.device = seed, device
         self.positions = chosen(len(index.files), subset, seed)
         some = index if len(self.positions) == len(index.files) else part(index, self.positions)

@@ -36,6 +36,10 @@ class View:
         salient: least share of the image's salient region that this crop covers (Selvaraju et al., "CAST", 2021). One
             that has less is drawn anew; of ten of them, the best is taken.
         flip_as_first: whether it is flipped exactly where the first view is, instead of by a draw of its own.
+        photometric: probability of the four steps of bench/data/views/photometric.py, between jitter and grey.
+        cells: (n, side): the crop, resized to side×side pixels, is cut into n×n cells, and the views are patches out of
+            them, row by row, each at a random place in its cell; `count` is n². One crop is common to all of them, what
+            follows is drawn for each. None: the crop is the view.
     """
 
     size: int = 224
@@ -54,6 +58,8 @@ class View:
     overlap: float = 0.0
     salient: float = 0.0
     flip_as_first: bool = False
+    photometric: float = 0.0
+    cells: tuple[int, int] | None = None
 
 
 def BYOL_VIEWS(size: int) -> tuple[View, View]:
@@ -120,7 +126,7 @@ def small_views(views: Sequence[View], size: int, name: str) -> tuple[View, ...]
     """
     small, replaced = SMALL_VIEW(size), []
     for view in views:
-        plain = view.jitter is not None and not (view.strong or view.overlap or view.salient)
+        plain = view.jitter is not None and not (view.strong or view.overlap or view.salient or view.cells)
         whole = view.size == size and view.scale[0] < 0.5 and view.ratio[0] < view.ratio[1]
         crop = view.size < size and view.scale[1] < 1.0
         if not (plain and (whole or crop)):

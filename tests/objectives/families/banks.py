@@ -50,7 +50,7 @@ CASES = {
     ),
     "pirl": Case(
         {"name": "pirl", "puzzle_size": 99, "patch_size": 32, **BANK},
-        (32, 99),
+        (32,) * 10,
         frozenset({"loss", "loss_image", "loss_patches"}),
         bf16=0.1,
     ),
