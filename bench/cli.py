@@ -34,6 +34,7 @@ from bench.cli_options import (
 from bench.cli_show import app as show_app
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.request import Request
+from bench.machine import WITHIN_GRID
 
 app = App(
     "bench", "Pretrain, convert, transfer, compare: which pretraining transfers best, and can the number be believed?"
@@ -57,15 +58,17 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
-    go_on = f"Go on with: {shlex.join(['bench', *arguments])}"
+    # A stage that a grid started is no command to go on with: the grid's own is, which its process says.
+    within = arguments[:1] == ["stage"] and os.environ.get(WITHIN_GRID)
+    go_on = "" if within else f" Go on with: {shlex.join(['bench', *arguments])}"
     try:
         result = app(args=list(arguments), standalone_mode=False, prog_name="bench")
     except (BadInput, StageFailed) as error:
         return _complain(str(error), error.exit_code)
     except (MoreToDo, Interrupted) as error:
-        return _complain(f"{error} {go_on}", error.exit_code)
+        return _complain(f"{error}{go_on}", error.exit_code)
     except KeyboardInterrupt:
-        return _complain(f"Interrupted; what was finished stays. {go_on}", Interrupted.exit_code)
+        return _complain(f"Interrupted; what was finished stays.{go_on}", Interrupted.exit_code)
     except typer.Exit as error:
         return int(error.exit_code)
     except BrokenPipeError:  # the reader of a pipe left: `bench list | head`
@@ -83,7 +86,7 @@ def run(arguments: Sequence[str]) -> int:
             message = message.replace(theirs, ours)
         return _complain(f"{message}; bench COMMAND --help shows what there is.", BadInput.exit_code)
     if result == Interrupted.exit_code and arguments[:1] != ["serve-stages"]:  # what typer makes of Ctrl-C
-        return _complain(f"Interrupted; what was finished stays. {go_on}", Interrupted.exit_code)
+        return _complain(f"Interrupted; what was finished stays.{go_on}", Interrupted.exit_code)
     return result if isinstance(result, int) else 0
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 SHARED_BY = "BENCH_SHARED_BY"  # the environment variable: stages that share cores and memory
+WITHIN_GRID = "BENCH_WITHIN_GRID"  # set where a grid started a stage's process
 
 SMALL_RUN = 512  # images in all: starting workers would take longer than reading them
 MOST_WORKERS = 32  # of one process

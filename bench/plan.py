@@ -20,6 +20,7 @@ from pydantic import BaseModel
 from bench.config.kind_facts import asking
 from bench.config.kinds import Convert, Pretrain, StageKind
 from bench.config.objective_settings import portable, without_later
+from bench.config.objective_source import definition_of
 from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Recipe
 from bench.config.tasks import Task, portable_kind, stage_kind
 from bench.data.packs.manifest import PackUse
@@ -103,9 +104,12 @@ def recorded_settings(config: Recipe | Task) -> dict[str, Any]:
 def hashed_settings(config: Recipe | Task) -> dict[str, Any]:
     """Return what a fingerprint hashes of `recorded_settings`: a switch that came later counts only where it is used.
 
-    Its default means what was done before it existed, so that results from then stay valid.
+    Its default means what was done before it existed, so that results from then stay valid. The definition of an
+    objective counts from the second on.
     """
     values = _without_later(config, recorded_settings(config))
+    if isinstance(config, Recipe) and (definition := definition_of(str(config.objective["name"]))) > 1:
+        values["objective"]["class definition"] = definition  # the space: no setting has this name
     if values.get("view_backend") in VIEW_VERSIONS:
         values["view_backend"] = [values["view_backend"], VIEW_VERSIONS[values["view_backend"]]]
     return values
@@ -180,8 +184,8 @@ class Planner:
             parent = self._parent(recipe, recipe.parent, recipe.init.epoch)
             parents["init"] = self.pretrain(parent, seed, (*lineage, recipe.name))
             init = {"epoch": recipe.init.epoch, "of": parents["init"].fingerprint}
-        elif recipe.init is not None and recipe.init.checkpoint is not None:
-            init = {"checkpoint": _file_hash(recipe.init.checkpoint, recipe.source)}
+        elif recipe.initial_checkpoint is not None:
+            init = {"checkpoint": _file_hash(recipe.initial_checkpoint, recipe.source)}
         named = _by_short_name(data)
         # Without the seed: what the rows of a table share.
         shared = digest([Pretrain.version, values, parents["init"].recipe_fingerprint if parents else init, named])
@@ -283,9 +287,8 @@ def _by_short_name(data: Mapping[str, str]) -> dict[str, str]:
     return {short_name(name): value for name, value in data.items()}
 
 
-def _file_hash(path: str, source: str) -> str:
-    file = Path(path)
+def _file_hash(file: Path, source: str) -> str:
     if not file.is_file():
-        raise BadInput(f"init.checkpoint in {source} names {path}, which is no file; give the path of a checkpoint.")
+        raise BadInput(f"init.checkpoint in {source} names {file}, which is no file; give the path of a checkpoint.")
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -87,6 +87,8 @@ class Record(Frozen, populate_by_name=True):
     versions: dict[str, str | None] = {}
     hardware: Hardware | None = None
     wall_seconds: dict[str, float] = {}  # stage -> seconds
+    # stage -> what that time does not hold, since an earlier process did it: "120 of 400 steps", "500 features of val"
+    untimed: dict[str, list[str]] = Field(default={}, exclude_if=lambda untimed: not untimed)
     # stage -> the most memory that its first process held, without the loader's workers; "<stage> gpu": the most that
     # torch had allocated on its device
     peak_memory_mib: dict[str, float] = {}
@@ -95,6 +97,9 @@ class Record(Frozen, populate_by_name=True):
     # stage -> what it computed in: `float32` or `bf16`. Not there in older records, whose settings say it. The
     # pretrainings that this one continues are there by their titles, `pretrain coco-s0`
     precision: dict[str, str] = {}
+    # objective -> its definition, of the pretraining and of those that it continues. Not there in older records, whose
+    # objectives had their first
+    definitions: dict[str, int] = Field(default={}, exclude_if=lambda definitions: not definitions)
     # metric -> header of its column, where the kind of task is not ours and may not be installed where tables are made
     columns: dict[str, str] = Field(default={}, exclude_if=lambda columns: not columns)
     weights: str | None = None  # of the trunk, relative to the work folder

@@ -30,6 +30,8 @@ from bench.allocator import started_with
 
 CLOSING_SECONDS = 10  # for a process to end by itself
 
+Aim = float | Mapping[str, float]  # a goal of all classes of machine, or of each; of those left out there is none
+
 
 @dataclass(frozen=True)
 class Contender:
@@ -46,8 +48,8 @@ class Contender:
     peer: bool = False  # whether the peers' environment runs it
     threads: int | None = None  # of OpenMP and torch; None takes the comparison's number
     warmup: int | None = None  # samples that are thrown away; None takes the comparison's number
-    goal: float | None = None  # the ratio to the baseline that is aimed at
-    goal_best_peer: float | None = None  # the ratio to the fastest peer that is aimed at
+    goal: Aim | None = None  # the ratio to the baseline that is aimed at
+    goal_best_peer: Aim | None = None  # the ratio to the fastest peer that is aimed at
     quick: bool = True  # whether `--quick` tries it, too
 
 

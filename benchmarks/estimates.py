@@ -2,9 +2,9 @@
 
     python benchmarks/estimates.py --data-root DIR        # real images; without it rendered ones
 
-It writes results/benchmarks/estimates.json, for docs/performance.md (`make performance`). No record is looked at. The
-estimate is the mean of that before and that after the run, so that a machine whose speed drifts affects both alike; a
-user has the first alone. A stage is timed from the start of its process to its end.
+It writes results/benchmarks/CLASS/estimates.json, for docs/performance.md (`make performance`). No record is looked
+at. The estimate is the mean of that before and that after the run, so that a machine whose speed drifts affects both
+alike; a user has the first alone. A stage is timed from the start of its process to its end.
 """
 
 from __future__ import annotations

@@ -198,7 +198,8 @@ def knn(
         temperature: of their votes.
         device: cpu or cuda.
         dim: of a row.
-        search: bf16 (coarse, then float32), float32, or loop (one query after another, eight a sample).
+        search: bf16 (coarse, then float32), float32, loop (one query after another, eight a sample), or product (of
+            queries and bank in float32, and nothing else: what a search in float32 cannot do without).
     """
     rows, labels = drawn(bank, 0, dim, device)
     asked, _ = drawn(queries, 1, dim, device)
@@ -213,6 +214,14 @@ def knn(
             return 8
 
         return loop
+    if search == "product":
+
+        def product() -> float:
+            for part in rows.split(16384):
+                torch.mm(asked, part.T)
+            return queries
+
+        return product
     searched: Any = Bank(rows) if search == "bf16" else rows
 
     def sample() -> float:

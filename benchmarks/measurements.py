@@ -1,4 +1,4 @@
-"""What a measurement leaves behind: one JSON file in results/benchmarks/ with all raw samples.
+"""What a measurement leaves behind: one JSON file with all raw samples, in results/benchmarks/ by class of machine.
 
 Three kinds: a comparison (contenders with their samples), a growth curve (samples at several sizes) and figures that
 are no speeds. Of the last two there are results, and no comparison makes more of them.
@@ -20,6 +20,7 @@ import pandas as pd
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.errors import BadInput
+from bench.processor import MachineClass, features, limits, machine_class
 from bench.record import environment
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -80,7 +81,9 @@ class Hardware(_Open):
     cpu: str
     cores: int
     memory_gib: float
-    bf16: str = ""
+    # Of the processor; older files call it bf16. And the environment variables that leave some of them unused.
+    features: str = Field(default="", validation_alias=AliasChoices("features", "bf16"))
+    limits: dict[str, str] = {}
 
 
 class Taken(_Open):
@@ -116,6 +119,17 @@ class Measurement(_Open):
     taken: Taken
     device: dict[str, str | int | float | None] = {}  # of a GPU
     checks: list[Check] = []
+
+    @property
+    def gpu(self) -> str | None:
+        """The name of the GPU that did the work."""
+        name = self.device.get("device")
+        return None if name in (None, "cpu") else str(name)
+
+    @property
+    def machine(self) -> MachineClass:
+        """The class of machine that it speaks of."""
+        return machine_class(self.taken.hardware.features.split(), self.taken.hardware.limits, self.gpu)
 
 
 class Compared(Measurement):
@@ -200,8 +214,11 @@ def read(file: Path) -> Measurement:
     except (OSError, ValueError) as error:
         reason = str(error)
     else:
-        if measurement.benchmark == file.stem:
+        machine = measurement.machine.name
+        if measurement.benchmark == file.stem and machine == file.parent.name:
             return measurement
+        if measurement.benchmark == file.stem:
+            raise BadInput(f"{file} was measured on a machine of the class {machine}; move it to a folder {machine}.")
         reason = f"it holds the benchmark {measurement.benchmark!r}"
     raise BadInput(f"{file} is not a benchmark that this version reads ({reason}); measure it anew, or delete it.")
 
@@ -243,16 +260,10 @@ def taken() -> dict[str, Any]:
     if PEERS.exists():
         done = subprocess.run([str(PEERS), "-c", PEER_VERSIONS], capture_output=True, text=True, check=True)
         peers = json.loads(done.stdout)
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    except OSError:
-        flags = set()
-    # What decides how fast bf16 runs on this CPU.
-    bf16 = " ".join(name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags)
     return {
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "git": here["git"].model_dump(),
-        "hardware": here["hardware"].model_dump() | {"bf16": bf16},
+        "hardware": here["hardware"].model_dump() | {"features": " ".join(features()), "limits": limits()},
         "versions": here["versions"],
         "peer_versions": peers,
     }
@@ -271,7 +282,8 @@ def without_machine(value: Any) -> Any:
 
 
 def save(measurement: Measurement, folder: Path) -> Path:
-    """Write one file whole."""
+    """Write one file whole, below `folder` where the class of its machine has its files."""
+    folder = folder / measurement.machine.name
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f"{measurement.benchmark}.json"
     partial = file.with_name(f".{file.name}.partial")

@@ -1,4 +1,4 @@
-"""Derive docs/performance.md from results/benchmarks/*.json. It is never edited.
+"""Derive docs/performance.md from results/benchmarks/*/*.json. It is never edited.
 
     python benchmarks/page.py            # write it
     python benchmarks/page.py --check    # say whether the committed one is what the results give
@@ -9,21 +9,24 @@ The same results give the same bytes.
 from __future__ import annotations
 
 import argparse
-import statistics
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 from comparisons import COMPARISONS, CPU, GPU
+from everyday import everyday
 from measurements import ROOT, Compared, Curve, Figures, Measurement, exponent, read
 from untried import untried
+from writing import escaped, number, spread, table, times
 
 from bench.errors import BadInput
+from bench.processor import CLASSES, MachineClass
 
 DOCS, RESULTS = ROOT / "docs", ROOT / "results" / "benchmarks"
 PAGE = "performance.md"
 PLACES = {comparison.name: place for place, comparison in enumerate(COMPARISONS)}
+Classes = Mapping[MachineClass, Sequence[Measurement]]
 PLAIN = "harness_"  # what has no peers: goals are seconds
 # What is timed there runs in processes that the contender starts, of which its own peak memory says nothing.
 STARTS_OTHERS = ("ranks", "harness_commands", "harness_starts")
@@ -33,9 +36,11 @@ ONCE = "5830159"
 
 MINUTES = {name: round(sum(one.seconds for one in part) / 60) for name, part in (("cpu", CPU), ("cuda", GPU))}
 
-INTRO = f"""# Performance
+INTRO = """# Performance
 
-Derived from `results/benchmarks/*.json` by `benchmarks/page.py`; never edited.
+Derived from `results/benchmarks/*/*.json` by `benchmarks/page.py`; never edited."""
+
+MEASURE = f"""## Measuring
 
     make bench                                       # all on the CPU, and this page; {MINUTES["cpu"]} minutes at most
     make bench ARGS="--only views knn"               # some areas or comparisons
@@ -45,7 +50,11 @@ Derived from `results/benchmarks/*.json` by `benchmarks/page.py`; never edited.
 `make peers`, which `make bench` runs first, installs the peers into an environment of their own (`.venv-peers`, pinned
 and hashed in `benchmarks/peers.lock`). What is compared is a table: `benchmarks/comparisons.py`.
 
-## What the figures mean
+Results go into the folder of the machine's class, and leave those of other classes as they are. A class is decided by
+the best instructions that a processor reports, or by the name of a GPU. Where environment variables such as
+`ATEN_CPU_CAPABILITY` leave some unused, it is a class of its own, never that of a processor without them."""
+
+MEANING = """## What the figures mean
 
 - **Interleaved ratios.** Each contender of a comparison is a process of its own. All are alive together, where memory
   allows it, and take one sample each in turn while the others wait, beginning with another one each round. A ratio
@@ -53,7 +62,8 @@ and hashed in `benchmarks/peers.lock`). What is compared is a table: `benchmarks
   and the highest). A machine whose speed drifts, or that is shared, affects all alike: ratios hold there, rates don't.
 - **Baseline and best peer.** The baseline is the peer as shipped, or, where there is none, what this project did
   before. The best peer is the fastest one at any of its settings that were tried.
-- **Goals** were set before the work. One is met when the median ratio reaches it, else it is shown as missed.
+- **Goals** were set before the work, some for one class of machine alone. One is met when the median ratio reaches it,
+  else it is shown as missed.
 - **bf16** is measured where the processor multiplies it natively. Elsewhere it is emulated, and every contender in bf16
   is measured in float32 instead (see `benchmarks/emulation.py`); a note below the comparison says so.
 - **Memory** is the most that the contender's process held (resident, with its libraries) from its start to its end, in
@@ -78,48 +88,23 @@ NO_GPU = (
 )
 VERDICTS = {None: "–", True: "met", False: "**missed**"}
 REPEATED_NO_MORE = f"The scripts of these are not kept; they are in the repository's history, at commit {ONCE}."
+IN_SHORT = """
+A column for each class of machine: how many times as fast as the baseline (in brackets the lowest and the highest of
+all rounds) and as the best peer, the memory against the baseline's, and the goal for that class. "–" was not measured
+there.""".lstrip()
 NOTHING = "Nothing has been measured yet: `make bench` does it."
 
 
 # ------------------------------------------------------------------------------------------------- text
 
 
-def number(value: float) -> str:
-    """Write a figure with three digits, without powers of ten where that reads well."""
-    if value >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.2e}" if value < 0.001 else f"{value:.3g}"
-
-
-def times(value: float) -> str:
-    """Write a ratio."""
-    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
-
-
-def spread(values: Iterable[float], write: Callable[[float], str]) -> str:
-    """Write a median with the lowest and the highest value."""
-    figures = list(values)
-    middle = write(statistics.median(figures))
-    return middle if len(figures) == 1 else f"{middle} ({write(min(figures))} to {write(max(figures))})"
-
-
-def escaped(text: str) -> str:
-    """Return text without meaning in Markdown."""
-    return "".join(f"\\{letter}" if letter in "\\`*|<[" else letter for letter in text)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
-    """Write a Markdown table whose first `left` columns are text."""
-    rules = [":---"] * left + ["---:"] * (len(head) - left)
-    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rules, *rows))
-
-
 def provenance(measurement: Measurement) -> str:
     """Say when, where and with what something was measured."""
     taken = measurement.taken
     machine = f"{taken.hardware.cpu}, {taken.hardware.cores} cores, {taken.hardware.memory_gib:.0f} GiB"
-    if taken.hardware.bf16:
-        machine += f" ({taken.hardware.bf16})"
+    limits = [f"{name}={value}" for name, value in taken.hardware.limits.items()]
+    if taken.hardware.features:
+        machine += f" ({', '.join([taken.hardware.features, *limits])})"
     commit = "no commit" if taken.git.commit is None else f"commit {taken.git.commit[:12]}"
     parts = [f"Measured {taken.date[:10]} at {commit}{' with changes' if taken.git.dirty else ''} on {machine}"]
     parts += ["; ".join(f"{key} {value}" for key, value in measurement.device.items() if value is not None)]
@@ -239,48 +224,94 @@ def text(measurement: Measurement) -> str:
     return curve(measurement) if isinstance(measurement, Curve) else figures(measurement)
 
 
-def short(measurements: Sequence[Measurement]) -> list[str]:
-    """Write the two tables at the top: of all comparisons, and of the goals that are no ratios."""
+def in_float32(name: str) -> str:
+    """Return the name that a contender has on a machine that emulates bf16, see emulation.py."""
+    return name.replace("bf16", "float32")
+
+
+def cell(comparison: Compared | None, name: str) -> str:
+    """Say of a contender of ours what a class of machine gave: ratios, and what became of its goals."""
+    if comparison is None:
+        return "–"
+    lines = [Line(comparison, own) for own in comparison.contenders if in_float32(own) == name]
+    if not lines:
+        return "–"
+    line = ours(lines)[0]
+    parts = [spread(line.to_base, times) + (" (one round)" if len(line.rate) == 1 else "")]
+    parts += [] if line.to_peer is None else [f"best peer {times(line.to_peer.median())}"]
+    parts += [f"memory {times(line.memory)}"] if memory_is_known(comparison) else []
+    return ", ".join(parts) + ("" if line.met is None else f"; {line.aims}: {VERDICTS[line.met]}")
+
+
+def short(classes: Classes) -> list[str]:
+    """Write the two tables at the top, a column for each class: comparisons, and the goals that are no ratios."""
+    named = {
+        machine: {one.benchmark: one for one in measurements if isinstance(one, Compared)}
+        for machine, measurements in classes.items()
+    }
+    order = sorted({name for of in named.values() for name in of if not name.startswith(PLAIN)}, key=place)
     rows = []
-    for comparison in measurements:
-        if isinstance(comparison, Compared) and not comparison.benchmark.startswith(PLAIN):
-            for line in ours([Line(comparison, name) for name in comparison.contenders]):
-                ratios = [line.to_base.median(), None if line.to_peer is None else line.to_peer.median()]
-                ratios += [line.memory if memory_is_known(comparison) else None]
-                words = ["–" if ratio is None else times(ratio) for ratio in ratios]
-                rows.append([escaped(comparison.title), escaped(line.name), *words, line.aims, VERDICTS[line.met]])
-    checks = [
-        [
-            escaped(check.what),
-            f"{number(check.value)} {check.unit}".rstrip(),
-            f"{'≤' if check.at_most else '≥'} {number(check.goal)}",
-            VERDICTS[check.met],
-        ]
-        for measurement in measurements
-        for check in measurement.checks
-    ]
-    head = ["comparison", "ours", "× baseline", "× best peer", "memory × baseline", "goal", ""]
-    parts = [table(head, rows, left=2)] if rows else []
-    parts += [table(["other goals", "measured", "goal", ""], checks)] if checks else []
-    return parts or [NOTHING]
+    for benchmark in order:
+        found = [of[benchmark] for of in named.values() if benchmark in of]
+        lines = [line for one in found for line in ours([Line(one, name) for name in one.contenders])]
+        for name in dict.fromkeys(in_float32(line.name) for line in lines):
+            title = next(line.name for line in lines if in_float32(line.name) == name)
+            cells = [cell(of.get(benchmark), name) for of in named.values()]
+            rows.append([escaped(found[0].title), escaped(title), *cells])
+    checks: dict[str, dict[MachineClass, str]] = {}
+    for machine, measurements in classes.items():
+        for check in (check for one in measurements for check in one.checks):
+            bound = f"{'≤' if check.at_most else '≥'} {number(check.goal)}"
+            value = f"{number(check.value)} {check.unit}".rstrip()
+            checks.setdefault(check.what, {})[machine] = f"{value}; {bound}: {VERDICTS[check.met]}"
+    head = [f"`{machine.name}`" for machine in classes]
+    parts = [table(["comparison", "ours", *head], rows, left=2)] if rows else []
+    others = [[escaped(what), *(cells.get(machine, "–") for machine in classes)] for what, cells in checks.items()]
+    return [*parts, *([table(["other goals", *head], others)] if others else [])]
+
+
+def place(benchmark: str) -> tuple[int, str]:
+    """Return where a benchmark stands on the page: as in the table of comparisons, others behind."""
+    return PLACES.get(benchmark, len(PLACES)), benchmark
+
+
+def by_class(results: Path) -> Classes:
+    """Read all results: processors by their instructions, then simulated ones, then GPUs. Raises BadInput."""
+    classes: dict[MachineClass, list[Measurement]] = {}
+    for file in sorted([*results.glob("*.json"), *results.glob("*/*.json")], key=lambda file: place(file.stem)):
+        one = read(file)
+        classes.setdefault(one.machine, []).append(one)
+    known = [name for name, *_ in CLASSES]
+
+    def order(machine: MachineClass) -> tuple[bool, bool, int, str]:
+        rank = known.index(machine.name) if machine.name in known else len(known)
+        return any(one.gpu for one in classes[machine]), machine.simulated, rank, machine.name
+
+    return {machine: classes[machine] for machine in sorted(classes, key=order)}
+
+
+def details(machine: MachineClass, measurements: Sequence[Measurement]) -> list[str]:
+    """Write all that was measured on a class of machine."""
+    once = [one for one in measurements if one.benchmark not in (*PLACES, *OF_THEIR_OWN)]
+    parts = [f"## Measured on `{machine.name}`", *(text(one) for one in measurements if one not in once)]
+    return parts + ([f"## Measured once on `{machine.name}`", REPEATED_NO_MORE, *map(text, once)] if once else [])
 
 
 def render(results: Path) -> str:
     """Return the page that a folder of results gives. Raises BadInput for a file that is broken."""
-    files = sorted(results.glob("*.json"), key=lambda file: (PLACES.get(file.stem, len(PLACES)), file.stem))
-    all_of = [read(file) for file in files]
-    gpu = [one for one in all_of if one.benchmark.startswith("gpu_")]
-    once = [one for one in all_of if one not in gpu and one.benchmark not in (*PLACES, *OF_THEIR_OWN)]
-    here = [one for one in all_of if one not in gpu]
-    parts = [INTRO, "## In short", *short(here), "## Comparisons", *(text(one) for one in here if one not in once)]
-    parts += ["## Measured once", REPEATED_NO_MORE, *map(text, once)] if once else []
-    parts += ["## On a GPU", *(map(text, gpu) if gpu else [NO_GPU]), untried(), SOLO_LEARN]
-    return "\n\n".join(parts) + "\n"
+    classes = by_class(results)
+    parts = [INTRO, "## On your kind of machine", *(everyday(classes) if classes else [NOTHING])]
+    parts += ["## In short", IN_SHORT, *short(classes)] if classes else []
+    parts += [MEANING, MEASURE]
+    for machine, measurements in classes.items():
+        parts += details(machine, measurements)
+    gpu = any(one.gpu for measurements in classes.values() for one in measurements)
+    return "\n\n".join([*parts, "## On a GPU", *([] if gpu else [NO_GPU]), untried(), SOLO_LEARN]) + "\n"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Return the exit code: 0, 1 when the page differs, 2 for a result that cannot be read."""
-    parser = argparse.ArgumentParser(description="Derive docs/performance.md from results/benchmarks/*.json.")
+    parser = argparse.ArgumentParser(description="Derive docs/performance.md from results/benchmarks/*/*.json.")
     parser.add_argument("--check", action="store_true", help="change nothing; exit with 1 if the page differs")
     parser.add_argument("--results", type=Path, default=RESULTS, metavar="DIR")
     parser.add_argument("--docs", type=Path, default=DOCS, metavar="DIR")

@@ -6,7 +6,8 @@
 
 Each area ends within its time, whatever the machine: what did not fit is left out, and said so here and on the page.
 A contender that fails is told of at the end (exit code 1), and the others still run. The figures of `--quick` mean
-nothing and stay in runs/benchmarks/quick.
+nothing and stay in runs/benchmarks/quick. What is written goes to the folder of this machine's class (`bench doctor`
+names it); results of other classes stay as they are.
 
 For a GPU on a machine without network: install the wheels of requirements.lock and of lightly with its dependencies by
 `pip install --no-index --no-deps --find-links DIR`; BENCHMARKS_PEERS names the environment that has lightly.
@@ -33,7 +34,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import page
-from comparisons import COMPARISONS, Comparison
+from comparisons import COMPARISONS, Comparison, aimed
 from emulation import emulates_bf16, without_bf16
 from engine import Contender, measure
 from measurements import ROOT, Check, Compared, Measured, save, taken
@@ -123,20 +124,25 @@ def summary(
         device=about(device) if comparison.device == "cuda" else {},
         unit=comparison.unit,
         baseline=baseline,
-        goals={one.name: one.goal for one in aims if one.goal and same},
-        goals_best_peer={one.name: one.goal_best_peer for one in aims if one.goal_best_peer},
         contenders=measured,
     )
+    machine = compared.machine
+    goals = {one.name: aimed(one.goal, machine) for one in aims if same}
+    goals_best_peer = {one.name: aimed(one.goal_best_peer, machine) for one in aims}
+    compared.goals = {name: goal for name, goal in goals.items() if goal}
+    compared.goals_best_peer = {name: goal for name, goal in goals_best_peer.items() if goal}
     rates = compared.rates()
     print(f"\n{compared.title}")
     for name in rates:
         ratio = (rates[name] / rates[compared.baseline]).median()
         print(f"  {name:<44} {rates[name].median():10.4g} {compared.unit}/s  x{ratio:.2f}")
     for goal in () if quick else comparison.goals:
+        if (wanted := aimed(goal.goal, machine)) is None:
+            continue
         with contextlib.suppress(KeyError):  # a contender of it was left out
             value = statistics.median(goal.value(row) for row in rates.to_dict("records"))
             # Noise may leave less than nothing of a small difference.
-            about_goal = {"what": goal.what, "goal": goal.goal, "unit": goal.unit, "at_most": goal.at_most}
+            about_goal = {"what": goal.what, "goal": wanted, "unit": goal.unit, "at_most": goal.at_most}
             compared.checks.append(Check(value=max(0.0, value), **about_goal))
     return compared
 

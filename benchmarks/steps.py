@@ -89,10 +89,13 @@ def step(batch: int, size: int, device: str = "cpu", copied: bool = False, **set
     return sample
 
 
-def from_files(batch: int, size: int, folder: str, device: str = "cpu", **settings: Any) -> Sample:
-    """One step a sample, from JPEG files through the data set and the loader, which reads in this process."""
+def from_files(
+    batch: int, size: int, folder: str, device: str = "cpu", backend: str = "reference", pack: str | None = None,
+    **settings: Any,
+) -> Sample:  # fmt: skip
+    """One step a sample, from JPEG files or a pack of them through the data set and the loader, in this process."""
     work = byol(batch, device, **settings)
-    images = dataset(size, "reference", folder, None)
+    images = dataset(size, backend, folder, pack)
     feed = iter(loader(images, DrawSampler(len(images), batch, 0), 0))
 
     def sample() -> float:

@@ -247,6 +247,8 @@ def described(recipe: Recipe) -> str:
             words.append(f"warm-up {plan.warmup_steps} steps")
     if recipe.stem != "imagenet":
         words.append(f"{recipe.arch} with the stem {recipe.stem}")
+    if recipe.zero_init_residual:
+        words.append("the last norm of each residual block starts at 0")
     if recipe.augmentation != "own":
         words.append(f"views of augmentation={recipe.augmentation}")
     if recipe.init is not None:

@@ -2,7 +2,8 @@
 
 Source:   Chen et al., "An Empirical Study of Training Self-Supervised Vision Transformers" (2021), and its code's
           ResNet-50: LARS 0.6 x batch / 256, weight decay 1e-6, warm-up of 10 epochs, cosine, momentum 0.99 -> 1,
-          temperature 1, norms over all processes. 300 epochs: --set optimizer.lr=0.3; 1000 epochs, too, with
+          temperature 1, norms over all processes, the last of each residual block starting at 0 (main_moco.py:186).
+          300 epochs: --set optimizer.lr=0.3; 1000 epochs, too, with
           --set optimizer.weight_decay=1.5e-6 objective.momentum=0.996.
 Command:  bench run --pretrain imagenet_moco_v3 --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 66 GFLOP.
@@ -12,6 +13,7 @@ Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 
 dataset = "imagenet"
 arch = "resnet50"
+zero_init_residual = True
 view_size = 224
 epochs = 100
 batch_size = 4096

@@ -1,6 +1,7 @@
 """SimCLR on ImageNet, 100 epochs at batch 4096.
 
-Source:   Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations" (ICML 2020).
+Source:   Chen et al., "A Simple Framework for Contrastive Learning of Visual Representations" (ICML 2020);
+          the last norm of each residual block starts at 0 (resnet.py:395 and 480 of its reference implementation).
 Command:  bench run --pretrain imagenet_simclr --downstream imagenet_linear imagenet_knn --data-root DIR
           The study of temperatures is one command, a row for each value:
           bench run --pretrain imagenet_simclr --set pretrain.dataset=imagenet100 pretrain.batch_size=512 \
@@ -15,4 +16,5 @@ Reading:  gradients scale with 1/temperature, so that a study at one learning ra
 
 _base_ = "./_base_/imagenet_simclr.py"
 
+zero_init_residual = True
 objective = dict(name="simclr")

@@ -1,7 +1,7 @@
 """Control: ResNet-50 trained on ImageNet's labels, 90 epochs, by the same loop.
 
 Source:   Goyal et al., "Accurate, Large Minibatch SGD" (2017): SGD 0.1 x batch / 256, weight decay 1e-4, steps at
-          30, 60 and 80 of 90 epochs, 5 epochs of warm-up. Here without its zero-initialised last BN, and with
+          30, 60 and 80 of 90 epochs, 5 epochs of warm-up, the last norm of each residual block starting at 0. Here with
           torchvision's crop and flip only.
 Command:  bench run --pretrain imagenet_supervised --downstream cityscapes_pspnet imagenet_linear --data-root DIR
           (ImageNet-100: --set pretrain.dataset=imagenet100)
@@ -12,6 +12,7 @@ Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 
 dataset = "imagenet"
 arch = "resnet50"
+zero_init_residual = True
 view_size = 224
 epochs = 90
 batch_size = 256

@@ -1,7 +1,8 @@
 """VICReg on ImageNet, 1000 epochs.
 
 Source:   Bardes et al., "VICReg" (ICLR 2022) and its reference implementation: LARS 0.2 x batch / 256, weight decay
-          1e-6, batch 2048, warm-up of 10 epochs, cosine to a thousandth (to about that, from memory), SyncBN.
+          1e-6, batch 2048, warm-up of 10 epochs, cosine to a thousandth (to about that, from memory), SyncBN; the
+          last norm of each residual block starts at 0 (main_vicreg.py:189-190).
 Command:  bench run --pretrain imagenet_vicreg --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 51 GFLOP.
 Expected: ImageNet linear 73.2 after 1000 epochs.
@@ -10,6 +11,7 @@ Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 
 _base_ = "./_base_/imagenet_joint_embedding.py"
 
+zero_init_residual = True
 epochs = 1000
 batch_size = 2048
 objective = dict(name="vicreg")

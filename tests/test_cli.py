@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -247,6 +248,7 @@ def test_doctor_names_what_is_missing(bench: Run, rendered: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"coco: {rendered / 'coco'}" in done.stdout
     assert "cityscapes: not found; give --data-root cityscapes=DIR" in done.stdout
+    assert re.search(r"^class        [a-z0-9-]+ \(.+\): docs/performance.md says", done.stdout, re.MULTILINE)
     assert f"imagenet: {rendered / 'imagenet'}" in done.stdout
     assert f"imagenet100: not found ({rendered / 'imagenet'} has 6 of its 100 classes); give" in done.stdout
     assert f"torch {torch.__version__.split('+')[0]}" in done.stdout
@@ -280,6 +282,7 @@ def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(
     out, err = process.communicate(timeout=100)
     assert process.returncode == 130, out + err
     assert "Traceback" not in err
+    assert err.count("Go on with: ") == 1
     assert "Go on with: bench run --pretrain coco" in err
     (checkpoint,) = tmp_path.glob("runs/pretrain/*/last.ckpt")
     state = torch.load(checkpoint, weights_only=True)

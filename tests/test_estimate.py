@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -276,6 +277,12 @@ def test_records_of_another_view_backend_or_size_are_not_used(grid: Grid):
         assert by_kind(found)["pretrain"] == 1, key
 
 
+def test_a_stage_that_was_resumed_says_nothing_of_how_long_it_takes(grid: Grid):
+    record = record_of(knn_of(grid), grid, untimed={"pretrain": ["120 of 400 steps"], "knn": ["500 features of val"]})
+    found = by_kind(estimate(grid, 1, HERE, [record], {}, Timing()))
+    assert (found["pretrain"], found["convert"], found["knn"]) == (1, 5, 1)
+
+
 def test_a_pretraining_on_a_gpu_says_nothing_of_a_machine_without_one(grid: Grid):
     memory = {"pretrain": 3000.0, "pretrain gpu": 9000.0, "knn": 1500.0}
     found = estimate(grid, 1, HERE, [record_of(knn_of(grid), grid, peak_memory_mib=memory)], {}, Timing())
@@ -327,6 +334,15 @@ def test_timing_needs_nothing_of_what_came_before(grid: Grid):
     alone = probing._alone(knn_of(grid))
     assert alone.parents["convert"].parents["pretrain"].parents == {}
     assert probing.probe({}, {}, HERE, grid.work_dir) == {}
+
+
+def test_what_killed_timing_left_is_removed_once_it_is_old(tmp_path: Path):
+    left, new = tmp_path / "timing-a", tmp_path / "timing-b"
+    for folder in (left, new):
+        (folder / "convert").mkdir(parents=True)
+    os.utime(left, (0, 0))
+    probing._remove_left(tmp_path)
+    assert [folder.name for folder in tmp_path.iterdir()] == ["timing-b"]
 
 
 @pytest.mark.slow

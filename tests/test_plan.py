@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import Field
 
+from bench import plan
 from bench.config.load import load_recipe, load_task
 from bench.config.objective_settings import later, settings_of
 from bench.config.objective_source import objectives
@@ -158,6 +159,20 @@ def test_a_checkpoint_is_known_by_its_content(tmp_path: Path) -> None:
     assert one != prints(planned([start], []))
 
 
+def test_a_checkpoint_is_looked_for_beside_its_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "mine" / "start.py"
+    config.parent.mkdir()
+    config.write_text('_base_ = "coco"\ninit = dict(checkpoint="weights.pth")\n')
+    (tmp_path / "weights.pth").write_bytes(b"of the working directory")
+    monkeypatch.chdir(tmp_path)
+    start = load_recipe(str(config), "smoke")
+    assert start.initial_checkpoint == Path("weights.pth")
+    elsewhere = prints(planned([start], []))
+    (config.parent / "weights.pth").write_bytes(b"beside")
+    assert start.initial_checkpoint == config.parent / "weights.pth"
+    assert elsewhere != prints(planned([start], []))
+
+
 def test_protocol_hash_depends_on_what_is_measured_and_how() -> None:
     assert protocol_hash(task()) == protocol_hash(task(workers=5))
     assert protocol_hash(task()) != protocol_hash(task(k=3))
@@ -228,7 +243,7 @@ BEFORE_CROPS = {
 
 @pytest.mark.parametrize("name", BEFORE_CROPS)
 def test_an_objectives_later_setting_leaves_earlier_fingerprints_as_they_were(name: str) -> None:
-    recipe = load_recipe(name, extra={"precision": "bf16"})  # the default of then
+    recipe = load_recipe(name, extra={"precision": "bf16", "zero_init_residual": False})  # the defaults of then
     (stage, _) = Planner(lambda data: f"data of {data}").grid([recipe], [], [0])
     assert stage.fingerprint == BEFORE_CROPS[name]
 
@@ -250,6 +265,22 @@ def test_an_objectives_later_setting_counts_where_it_is_used() -> None:
 def test_every_later_setting_is_a_setting_of_its_objective() -> None:
     for name in objectives():
         assert set(later(name)) <= set(settings_of(name)), name
+
+
+def test_another_definition_of_an_objective_trains_anew_and_the_first_is_in_no_fingerprint(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recipes = [recipe("coco"), recipe("coco_4_1finetune_79_4p"), recipe("random_init")]
+    definitions = {"byol": 1, "patch_byol": 1, "random_init": 1}
+    monkeypatch.setattr(plan, "definition_of", definitions.__getitem__)
+    assert "class definition" not in hashed_settings(recipes[0])["objective"]
+    first = planned(recipes, [task()])
+    definitions["byol"] = 3
+    third = planned(recipes, [task()])
+    moved = {new.title for old, new in zip(first, third, strict=True) if old.fingerprint != new.fingerprint}
+    assert moved == {stage.title for stage in first if "coco" in stage.title}  # with what continues it
+    rows = [old.recipe_fingerprint == new.recipe_fingerprint for old, new in zip(first, third, strict=True)]
+    assert rows == [stage.title not in moved for stage in first]
 
 
 def test_a_stem_and_its_views_leave_earlier_fingerprints_as_they_were() -> None:

@@ -81,6 +81,23 @@ def test_the_decks_recipes_have_its_settings() -> None:
     assert load_recipe("imagenet_0", "full", {"dataset": "imagenet"}).dataset == "imagenet"
 
 
+def test_the_last_norms_start_at_0_where_the_authors_have_it() -> None:
+    """In main_moco.py:186 of moco-v3, main.py:191 of barlowtwins, main_vicreg.py:189-190, main_vicregl.py:269-270,
+    simsiam/builder.py:24, resnet.py:395 and 480 of simclr, directclr/main.py:150, contrast/resnet.py:160-169 of PixPro,
+    the blocks of dm-haiku (haiku/_src/nets/resnet.py:104), of which BYOL's and DetCon's networks are made, and Goyal et
+    al. (2017). Not in the code of MoCo, SwAV, DINO, DenseCL, CLSA, CMC, instance discrimination and ORL.
+    """
+    zeroed = {name for name in config_files("pretrain_configs") if load_recipe(name).zero_init_residual}
+    byol = {"imagenet_0", "imagenet_1", "imagenet_4_1finetune_79_sys4_T5_lr"}
+    assert zeroed == byol | {
+        *("imagenet_moco_v3", "imagenet_barlow_twins", "imagenet_vicreg", "imagenet_vicregl", "imagenet_simsiam"),
+        *("imagenet_simclr", "imagenet_direct_clr", "imagenet_pixpro", "imagenet_detcon", "coco_detcon"),
+        "imagenet_supervised",
+    }
+    for name in zeroed:
+        assert load_recipe(name, "smoke").zero_init_residual, name
+
+
 def test_a_file_in_the_working_directory_wins_over_the_shipped_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

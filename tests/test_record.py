@@ -20,8 +20,10 @@ from bench import plan
 from bench import record as module
 from bench.config.load import load_recipe, load_task, parse_assignments, route
 from bench.errors import BadInput
+from bench.execute import sources, stage_file
 from bench.execute.recording import command_of, earlier_precisions, history_of, record_of
 from bench.execute.resolve import with_parents
+from bench.execute.stage import run_stage
 from bench.execute.stage_file import Done, read_stage, write_done, write_stage
 from bench.record import Record, environment, read_all, write
 
@@ -247,6 +249,39 @@ def test_a_records_command_gives_a_config_by_path_where_its_name_finds_another_o
         assert "--set" not in words
 
 
+def test_a_record_keeps_the_definitions_of_its_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also those of its parents; an edit of the code between the training and the measurement changes nothing."""
+    for each in (plan, stage_file):
+        monkeypatch.setattr(each, "definition_of", {"patch_byol": 1, "byol": 4}.__getitem__)
+    child = load_recipe("imagenet_4_1finetune_79_sys4_T5_lr", "smoke")
+    recipes = with_parents([child], lambda name: load_recipe(name, "smoke"))
+    planner = plan.Planner(lambda name: f"data of {name}", recipes)
+    *_, knn = planner.grid([child], [load_task("imagenet_knn", "smoke")], [0])
+    stage = read_stage(write_stage(knn, tmp_path / "work", {}, tmp_path / "results", "fail"))
+    monkeypatch.setattr(stage_file, "definition_of", lambda name: 9)
+    done = Done(fingerprint="", metrics={"top1_percent": 1.0}, wall_seconds=1.0, finished="2025-01-01T00:00:00")
+    record = record_of(stage, done, {"convert": done})
+    assert record.definitions == {"patch_byol": 1, "byol": 4}
+    assert read_all(write(record, tmp_path / "records").parent) == [record]
+    assert "definitions" not in make().model_dump(by_alias=True)  # older records stay as they are
+
+
+def test_a_pretraining_that_was_planned_with_another_definition_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage_file, "definition_of", lambda name: 3)
+    pretrain, convert = plan.Planner(str).grid([load_recipe("random_init", "smoke")], [], [0])
+    folder, after = (write_stage(one, tmp_path / "work", {}, tmp_path, "fail") for one in (pretrain, convert))
+    monkeypatch.setattr(sources, "definition_of", lambda name: 2)
+    for known, planned in (({"random_init": 3}, 3), ({}, 1)):  # of a stage from before there was a number
+        content = json.loads((folder / "stage.json").read_text()) | {"definitions": known}
+        (folder / "stage.json").write_text(json.dumps(content))
+        with pytest.raises(BadInput, match=f"definition 2, and this was planned with definition {planned}; run bench"):
+            run_stage(folder)
+    with pytest.raises(BadInput, match="is not finished"):  # a conversion computes nothing of it: only that stops it
+        run_stage(after)
+
+
 def test_records_know_the_precision_of_the_pretrainings_that_theirs_continues(tmp_path: Path) -> None:
     child = load_recipe("imagenet_4_1finetune_79_sys4_T5_lr", "smoke")
     recipes = with_parents([child], lambda name: load_recipe(name, "smoke"))
@@ -263,6 +298,7 @@ def test_records_know_the_precision_of_the_pretrainings_that_theirs_continues(tm
             metrics={"top1_percent": 1.0},
             precision=precision,
             wall_seconds=1.0,
+            untimed=["2 of 8 steps"] if stage.kind == "pretrain" else [],
             finished="2025-01-01T00:00:00",
         )
         write_done(folder, done)
@@ -272,5 +308,7 @@ def test_records_know_the_precision_of_the_pretrainings_that_theirs_continues(tm
     assert earlier == {"pretrain imagenet_0-s0": "float32"}
     record = record_of(knn, done, history_of(knn, work), earlier)
     assert record.precision == {"pretrain": "bf16", "knn": "bf16", **earlier}
+    assert record.untimed == {"pretrain": ["2 of 8 steps"]}
+    assert "untimed" not in make().model_dump()  # as in older records
     shutil.rmtree(work / stages[0].folder)
     assert earlier_precisions(knn, work) == {}

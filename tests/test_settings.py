@@ -13,7 +13,7 @@ from pydantic import Field
 
 from bench.cli import run
 from bench.config.objective_settings import Setting, check_arguments, settings_of
-from bench.config.objective_source import objectives
+from bench.config.objective_source import definition_of, objectives
 from bench.config.setting_types import AreaRange, Count, Portion, Positive, Rate, Share
 from bench.errors import BadInput
 
@@ -213,6 +213,42 @@ def test_annotations_of_a_file_that_is_not_ours_are_read_as_ours_are(theirs: str
     for bad in ({"x": 0}, {"r": 2.5}, {"n": 1.5}, {"n": True}, {"a": "tow"}, {"q": "dclw"}, {"w": "z"}, {"odd": {}}):
         with pytest.raises(BadInput):
             check_arguments({"name": name, **bad}, HERE)
+
+
+DEFINED = """
+from bench.objectives.base import Objective
+from bench.objectives.one_crop import OneCrop
+from typing import ClassVar
+
+class First(Objective):
+    definition: ClassVar[int] = 2
+
+class Plain(OneCrop): ...
+class Second(First): ...
+class Third(Second):
+    definition = 5
+class Both(Plain, Second): ...  # both derive from Objective, where Python looks last
+
+class Word(Objective):
+    definition = "two"
+class Sum(Objective):
+    definition = 1 + 1
+class Yes(Objective):
+    definition = True
+class Nought(Objective):
+    definition = 0
+class Alone: ...
+"""
+
+
+def test_a_definition_is_that_of_the_nearest_class_that_sets_it(tmp_path: Path) -> None:
+    file = tmp_path / "defined.py"
+    file.write_text(DEFINED, encoding="utf-8")
+    read = {name: definition_of(f"{file}:{name}") for name in ("Alone", "Plain", "First", "Second", "Third", "Both")}
+    assert read == {"Alone": 1, "Plain": 1, "First": 2, "Second": 2, "Third": 5, "Both": 2}
+    for name, value in (("Word", "'two'"), ("Sum", r"1 \+ 1"), ("Yes", "True"), ("Nought", "0")):
+        with pytest.raises(BadInput, match=rf"^{name}\.definition is {value}; write a whole number there, 1 or more"):
+            definition_of(f"{file}:{name}")
 
 
 def test_classes_whose_names_go_in_a_circle_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

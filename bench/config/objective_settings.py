@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from bench.config.objective_source import GROUP, classes_of, locate, objectives, type_of
+from bench.config.objective_source import GROUP, class_attribute, classes_of, locate, objectives, type_of
 from bench.errors import BadInput, nearest_or_all
 from bench.plugins import entries
 
@@ -266,11 +266,8 @@ def portable(objective: Mapping[str, Any]) -> dict[str, Any]:
 @cache
 def later(objective: str) -> tuple[str, ...]:
     """Return the settings that its class says were added later: at their defaults they are in no fingerprint."""
-    for node, _ in classes_of(objective):
-        for each in node.body:
-            if isinstance(each, ast.AnnAssign) and each.value is not None and ast.unparse(each.target) == "later":
-                return tuple(ast.literal_eval(each.value))
-    return ()
+    value = class_attribute(objective, "later")
+    return () if value is None else tuple(ast.literal_eval(value[0]))
 
 
 def without_later(objective: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,6 +76,39 @@ def _with_bases(
             yield from _with_bases(meaning, place, (*derived, node))
 
 
+def class_attribute(objective: str, name: str) -> tuple[ast.expr, ast.ClassDef] | None:
+    """Return what an attribute of an objective's class is assigned, and the class that does so; None if none does.
+
+    Of several classes that assign it the one counts that Python takes.
+    """
+    # Python looks into a class only after all that derive from it, so that the last place of each counts.
+    places = {(node.name, file): node for node, file in reversed(classes_of(objective))}
+    for node in reversed(places.values()):
+        for each in node.body:
+            if isinstance(each, (ast.Assign, ast.AnnAssign)) and each.value is not None:
+                targets = each.targets if isinstance(each, ast.Assign) else [each.target]
+                if name in map(ast.unparse, targets):
+                    return each.value, node
+    return None
+
+
+def definition_of(objective: str) -> int:
+    """Return which definition of an objective this code has: a number that grows when its class computes otherwise.
+
+    It is the class attribute `definition`, read from the source: 1 where no class sets it.
+
+    Raises BadInput for an unknown objective, and where it is no whole number from 1 on, written out.
+    """
+    found = class_attribute(objective, "definition")
+    if found is None:
+        return 1
+    value, node = found
+    number = value.value if isinstance(value, ast.Constant) else None
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise BadInput(f"{node.name}.definition is {ast.unparse(value)}; write a whole number there, 1 or more.")
+    return number
+
+
 def type_of(annotation: ast.expr | None, file: Path) -> Any:
     """Return what an annotation in a file means; Any where it cannot be read."""
     try:

@@ -205,6 +205,8 @@ class Recipe(Frozen):
     objective: dict[str, Any]
     arch: Literal["resnet18", "resnet50"] = "resnet50"
     stem: Stem = Field(default="imagenet", json_schema_extra=LATER)
+    # Whether the last norm of each residual block starts with the weight 0 instead of 1, by torchvision's name.
+    zero_init_residual: bool = Field(default=False, json_schema_extra=LATER)
     view_size: int = Field(default=224, ge=32)
     augmentation: Augmentation = Field(default="own", json_schema_extra=LATER)
     view_backend: ViewBackend = Field(default="reference", json_schema_extra=LATER)
@@ -238,6 +240,14 @@ class Recipe(Frozen):
         beside = Path(self.source).parent / self.init.recipe
         name = str(beside.resolve()) if beside.suffix == ".py" and beside.is_file() else self.init.recipe
         return name + in_brackets(self.init.settings)
+
+    @property
+    def initial_checkpoint(self) -> Path | None:
+        """The file that `init.checkpoint` names, in the folder of this config, or else from the working directory."""
+        if self.init is None or self.init.checkpoint is None:
+            return None
+        beside = (Path(self.source).parent / self.init.checkpoint).absolute()
+        return beside if beside.is_file() else Path(self.init.checkpoint)
 
     @model_validator(mode="after")
     def _whole_batches(self) -> Recipe:

@@ -12,6 +12,7 @@ from pathlib import Path
 from bench import allocator
 from bench.data.roots import resolve_roots
 from bench.errors import BadInput
+from bench.processor import features, limits, machine_class
 from bench.record import PACKAGES as RECORDED
 
 PACKAGES = (*(name for name in RECORDED.values() if name != "bench"), "safetensors", "tensorboard")
@@ -31,8 +32,12 @@ def diagnose(data_root: Sequence[str] = ()) -> int:
 
     from bench.train.precision import native_bf16, this_device
 
-    print(f"cpu          {os.cpu_count()} cores, {torch.get_num_threads()} threads, {_cpu_features()}")
+    has = " ".join(features()) or "no vector features reported"
+    print(f"cpu          {os.cpu_count()} cores, {torch.get_num_threads()} threads, {has}")
     device = this_device()
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else None
+    machine = machine_class(features(), limits(), gpu)
+    print(f"class        {machine.name} ({machine.words}): docs/performance.md says how fast that is")
     processor = "the GPU" if device.type == "cuda" else "this processor"
     if native_bf16(device):
         print(f"precision    auto is bf16 here, which {processor} multiplies natively")
@@ -76,13 +81,3 @@ def _allocator() -> str:
         f"glibc, keeping freed memory in stages that bench run starts; for bench stage by itself, set {by_hand}; "
         f"{allocator.VARIABLE}=default leaves it as it is"
     )
-
-
-def _cpu_features() -> str:
-    """What decides how fast bf16 runs on a CPU."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    except OSError:
-        return "features unknown"
-    features = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
-    return " ".join(features) or "no vector features reported"

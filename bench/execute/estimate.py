@@ -65,7 +65,7 @@ class Recorded:
                 # A record knows the machine of its own task alone. Whether what came before had a GPU, memory says.
                 if kind in UPSTREAM and memory and (f"{kind} gpu" in memory) != bool(machine.gpus):
                     continue
-                if kind in record.wall_seconds:
+                if kind in record.wall_seconds and kind not in record.untimed:  # else it took longer than that
                     held = {"process": memory.get(kind), "gpu": memory.get(f"{kind} gpu")}
                     known = {name: value for name, value in held.items() if value is not None}
                     self._rows[key].append((record.wall_seconds[kind], known))

@@ -22,6 +22,7 @@ from bench.execute.stage_ending import how_it_ended
 from bench.execute.stage_file import write_stage
 from bench.execute.stage_log import LOG, near
 from bench.execute.stage_server import PATIENCE_SECONDS, ForkedStage, StageServer, can_fork
+from bench.machine import WITHIN_GRID
 from bench.plan import Stage
 
 OVER = MoreToDo.exit_code
@@ -103,10 +104,15 @@ def _walk(
     return failed
 
 
+def _environ() -> dict[str, str]:
+    """What a stage's process is started with."""
+    return started_with(os.environ) | {WITHIN_GRID: "1"}
+
+
 def start_fresh(folder: Path, gpus: int) -> subprocess.Popen[bytes]:
     """Start `bench stage` as a fresh process, in a session of its own."""
     command = [sys.executable, "-m", "bench", "stage", str(folder), "--gpus", str(gpus)]
-    return subprocess.Popen(command, start_new_session=True, env=started_with(os.environ))
+    return subprocess.Popen(command, start_new_session=True, env=_environ())
 
 
 @contextmanager
@@ -117,7 +123,7 @@ def _starter(stages: Sequence[Stage]) -> Iterator[Start]:
         return
     kinds = {stage_kind(stage.kind, stage.config).run.partition(":") for stage in stages}
     modules = sorted(module for module, colon, _ in kinds if colon and module.startswith("bench."))
-    with StageServer(modules, started_with(os.environ)) as server:
+    with StageServer(modules, _environ()) as server:
         yield server.start
 
 

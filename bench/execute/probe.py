@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -32,6 +33,7 @@ from bench.stages.costs import Costs
 FILE = "estimates.json"  # {machine: {key: Costs}}
 VERSION = 1  # raised when timing finds other numbers: what was kept before is then forgotten
 SECONDS = 60.0  # for all stages together
+STALE_SECONDS = 3600.0  # old enough to be certain that nothing is timed in a folder any more
 NO_TIME = f"not timed: the {SECONDS:.0f} s were used up; the next call goes on from here"
 FIRST = ("convert", "knn", "linear", "diagnostics", "pretrain", "segmentation")  # the order; segmentation takes longest
 
@@ -51,13 +53,23 @@ def probe(
         return {}
     order = _order(stages, machine)
     until = time.time() + seconds
-    with tempfile.TemporaryDirectory(prefix="timing-", dir=work_dir if work_dir.is_dir() else None) as place:
+    _remove_left(work_dir)
+    beside = work_dir if work_dir.is_dir() else None
+    with tempfile.TemporaryDirectory(prefix="timing-", dir=beside) as place:
         folders = _folders([stages[key] for key in order], roots, Path(place))
         _start([str(folder) for folder in folders.values()], until, Path(place) / "log")
         found: dict[str, Costs | str] = {key: _found(Path(place) / _alone(stages[key]).folder) for key in order}
     timed = {key: costs for key, costs in found.items() if isinstance(costs, Costs)}
     keep(work_dir, machine, timed)
     return found
+
+
+def _remove_left(work_dir: Path) -> None:
+    """Remove what timing left that was killed."""
+    for folder in work_dir.glob("timing-*"):
+        with contextlib.suppress(OSError):  # it has just gone
+            if time.time() - folder.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def kept(work_dir: Path, machine: Machine) -> dict[str, Costs]:

@@ -103,10 +103,9 @@ def _memory(libraries: float) -> dict[str, float]:
 
 
 def _time(folder: Path, stage: StageFile, imported: float, seconds: float, libraries: float) -> None:
-    from bench.execute.stage import settled
+    from bench.execute.stage import job_of, settled
     from bench.stages import timing
     from bench.stages.costs import Amount
-    from bench.stages.job import Job
     from bench.stages.stopwatch import Stopwatch
     from bench.train.precision import this_device
 
@@ -118,18 +117,7 @@ def _time(folder: Path, stage: StageFile, imported: float, seconds: float, libra
     elif "convert" in inputs:
         inputs["convert"] = folder / "trunk"
         timing.prepare_trunk(stage.recipe, inputs["convert"])
-    job = Job(
-        config=settled(stage, folder),
-        seed=stage.seed,
-        folder=folder,
-        inputs=inputs,
-        data_roots={name: Path(root) for name, root in stage.data_roots.items()},
-        unreadable=stage.unreadable,
-        packs=stage.packs,
-        data=stage.data,
-        features=work_dir / "features",
-        recipe=stage.recipe,
-    )
+    job = job_of(stage, settled(stage, folder), folder, inputs)
     found = timing.costs(stage.kind, job, watch)
     start = Amount(*(value + imported for value in found.start))
     write_text(folder / COSTS, found.model_copy(update={"start": start}).model_dump_json(indent=1))

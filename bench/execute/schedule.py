@@ -30,7 +30,7 @@ from bench.execute.local import PATIENCE_SECONDS, POLL_SECONDS, prepare, report
 from bench.execute.stage_ending import how_it_ended
 from bench.execute.stage_file import known_memory_mib
 from bench.execute.stage_log import LOG
-from bench.machine import SHARED_BY, available_memory, cores
+from bench.machine import SHARED_BY, WITHIN_GRID, available_memory, cores
 from bench.plan import Stage
 
 STATUS_SECONDS = 30.0  # between two looks at what the running stages have printed last
@@ -222,7 +222,7 @@ class Schedule:
 
     def _environ(self, devices: Sequence[str], processes: int) -> dict[str, str]:
         """What a stage's process is told: its GPUs, its share of the machine."""
-        environ = started_with(os.environ) | {SHARED_BY: str(self.width), "BENCH_PLAIN": "1"}
+        environ = started_with(os.environ) | {WITHIN_GRID: "1", SHARED_BY: str(self.width), "BENCH_PLAIN": "1"}
         if not self.cuda:
             return environ
         threads = max(1, cores() // (self.width * processes))

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 
+from bench.config.objective_settings import portable
 from bench.config.objective_source import GROUP as OBJECTIVES
-from bench.config.objective_source import objectives
+from bench.config.objective_source import definition_of, objectives
 from bench.config.recipe import Recipe
 from bench.config.tasks import GROUP as KINDS_GROUP
 from bench.config.tasks import KINDS, Task
@@ -36,6 +37,19 @@ def check_unchanged(sources: Mapping[str, str], recipe: Recipe, task: Task | Non
     for file, planned in sources.items():
         if now.get(file) != planned:
             raise BadInput(f"{file} changed since it was planned; run bench run again.")
+
+
+def check_definition(definitions: Mapping[str, int], recipe: Recipe) -> None:
+    """Raise BadInput where the recipe's objective has another definition than `definitions`, of the plan, says.
+
+    An objective that the plan does not name, as older ones don't, had its first.
+    """
+    planned = definitions.get(str(portable(recipe.objective)["name"]), 1)
+    if (now := definition_of(str(recipe.objective["name"]))) != planned:
+        raise BadInput(
+            f"The objective of {recipe.name} has definition {now}, and this was planned with definition {planned}; "
+            "run bench run again."
+        )
 
 
 def _source(name: str, group: str) -> Source | None:

@@ -139,7 +139,7 @@ def task_seconds(work_dir: Path, stages: Sequence[Stage]) -> float | None:
     total, timed = 0.0, _timed(work_dir)
     for stage in stages:
         done = map(read_json, work_dir.glob(f"{stage.kind}/*--{stage.config.name}-s*/done.json"))
-        took = [float(one["wall_seconds"]) for one in done if "wall_seconds" in one]
+        took = [float(one["wall_seconds"]) for one in done if "wall_seconds" in one and not one.get("untimed")]
         if not took and (seconds := timed(stage)) is not None:
             took.append(seconds)
         if not took:

@@ -30,7 +30,7 @@ from bench.config.tasks import KINDS, Task
 from bench.errors import BadInput, Interrupted, StageFailed, one_line
 from bench.execute.parent import end_with_parent
 from bench.execute.recording import earlier_precisions, history_of, peak_memory_mib, record_of
-from bench.execute.sources import check_unchanged
+from bench.execute.sources import check_definition, check_unchanged
 from bench.execute.stage_file import (
     Done,
     StageFile,
@@ -47,6 +47,7 @@ from bench.machine import cores
 from bench.record import read_file as read_record
 from bench.record import write as write_record
 from bench.stages.job import Job
+from bench.timing_gaps import forget_gaps, noted_gaps
 from bench.waiting import total_share
 
 RECORD = "record.json"  # in a stage's folder: a copy of what went to the results
@@ -79,7 +80,7 @@ def run_stage(folder: Path, gpus: int = 1, wait: bool = True) -> None:
         with logged(folder, stage.title):
             if gpus > 1 and stage.stage_kind.several_gpus:
                 _check_ranks(stage, gpus)
-                check_unchanged(stage.sources, stage.recipe, stage.task)
+                _check_code(stage)
                 settled(stage, folder)
                 _torchrun(folder, stage, gpus)
             else:
@@ -99,6 +100,13 @@ def _check_ranks(stage: StageFile, gpus: int) -> None:
         from bench.train.step import check_compiling
 
         check_compiling(stage.recipe.sync_bn, gpus, this_device())
+
+
+def _check_code(stage: StageFile) -> None:
+    """Raise BadInput where the code is another than the stage was planned with."""
+    check_unchanged(stage.sources, stage.recipe, stage.task)
+    if stage.kind == "pretrain":  # what comes after it only reads its weights
+        check_definition(stage.definitions, stage.recipe)
 
 
 def _recorded(folder: Path, stage: StageFile) -> bool:
@@ -123,7 +131,7 @@ def _recorded(folder: Path, stage: StageFile) -> bool:
 def _run(folder: Path, stage: StageFile) -> None:
     """Run the stage's code; rank 0 marks it as done and writes the record."""
     allocator.check()
-    check_unchanged(stage.sources, stage.recipe, stage.task)
+    _check_code(stage)
     work_dir = folder.parent.parent
     inputs = {role: work_dir / name for role, name in stage.inputs.items()}
     for place in inputs.values():
@@ -134,18 +142,8 @@ def _run(folder: Path, stage: StageFile) -> None:
 
     check_built_for_gpus()
     config = settled(stage, folder)
-    job = Job(
-        config=config,
-        seed=stage.seed,
-        folder=folder,
-        inputs=inputs,
-        data_roots={name: Path(root) for name, root in stage.data_roots.items()},
-        unreadable=stage.unreadable,
-        packs=stage.packs,
-        data=stage.data,
-        features=work_dir / "features",
-        recipe=stage.recipe,
-    )
+    job = job_of(stage, config, folder, inputs)
+    forget_gaps()
     started = time.monotonic()
     record = None
     with _reported(folder, stage):
@@ -160,6 +158,7 @@ def _run(folder: Path, stage: StageFile) -> None:
             wall_seconds=round(time.monotonic() - started, 3),
             peak_memory_mib=peak_memory_mib(),
             data_wait_share=total_share(),
+            untimed=noted_gaps(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
         if stage.task is not None:
@@ -168,6 +167,22 @@ def _run(folder: Path, stage: StageFile) -> None:
         write_record(record, Path(stage.results_dir) / "records")
         write_text(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")
     write_done(folder, done)
+
+
+def job_of(stage: StageFile, config: Recipe | Task, folder: Path, inputs: Mapping[str, Path]) -> Job:
+    """Return what a stage in `folder` is given, with its config as settled here and its parents' folders."""
+    return Job(
+        config=config,
+        seed=stage.seed,
+        folder=folder,
+        inputs=inputs,
+        data_roots={name: Path(root) for name, root in stage.data_roots.items()},
+        unreadable=stage.unreadable,
+        packs=stage.packs,
+        data=stage.data,
+        features=folder.parent.parent / "features",
+        recipe=stage.recipe,
+    )
 
 
 @contextmanager

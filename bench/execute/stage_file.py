@@ -17,6 +17,8 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
 from bench.config.kinds import StageKind
+from bench.config.objective_settings import portable
+from bench.config.objective_source import definition_of
 from bench.config.recipe import Frozen, Recipe
 from bench.config.tasks import AnyTask, stage_kind
 from bench.data.packs.manifest import PackUse
@@ -46,6 +48,8 @@ class StageFile(Frozen):
     results_dir: str
     unreadable: Literal["fail", "skip"]
     packs: tuple[PackUse, ...] = ()
+    # objective -> its definition when this was planned, of this pretraining and those before it; {} in older stages
+    definitions: dict[str, int] = {}
     sources: dict[str, str] = {}  # file of code that is not ours -> hash of its content; {} in older stages
 
     @property
@@ -68,6 +72,8 @@ class Done(BaseModel):
     precision: str | None = None  # that it computed in; None: nothing was computed, or it was not kept
     peak_memory_mib: dict[str, float] = {}  # "process", and "gpu" where there is one
     data_wait_share: float | None = None  # of its loops' time; None where it had none, or it was not kept
+    # what `wall_seconds` does not hold, since an earlier process did it: "120 of 400 steps". Not there in older files
+    untimed: list[str] = []
     finished: str  # UTC, ISO 8601
 
 
@@ -92,6 +98,7 @@ def write_stage(
         results_dir=str(results_dir.absolute()),
         unreadable=unreadable,
         packs=stage.packs,
+        definitions=definitions_of(stage),
         sources=sources_of(stage.recipe, task),
     )
     folder = work_dir / stage.folder
@@ -180,6 +187,15 @@ def make_folder(folder: Path, option: str) -> None:
         probe = folder / f".writable-{os.getpid()}"
         probe.touch()
         probe.unlink()
+
+
+def definitions_of(stage: Stage) -> dict[str, int]:
+    """Return {objective: its definition} of the pretraining that a stage belongs to, and of those that it continues."""
+    objective = stage.recipe.objective
+    definitions = {str(portable(objective)["name"]): definition_of(str(objective["name"]))}
+    for parent in stage.parents.values():
+        definitions |= definitions_of(parent)
+    return definitions
 
 
 def _lineage_data(stage: Stage) -> dict[str, str]:

@@ -1,7 +1,9 @@
 """The backbone: torchvision's ResNet without its classifier, under torchvision's key names.
 
 Source: He et al., "Deep Residual Learning for Image Recognition" (2016), in torchvision's form: 7×7 stem, stride in the
-3×3 convolution of a bottleneck, fan-out initialisation (He et al. 2015), no zero-initialised last BN.
+3×3 convolution of a bottleneck, fan-out initialisation (He et al. 2015). The last norm of each residual block starts
+with the weight 1 or, as Goyal et al., "Accurate, Large Minibatch SGD" (2017), have it, with 0, so that a block starts
+as its shortcut.
 
 For small images the stem is another (Ermolov et al., "Whitening for Self-Supervised Representation Learning", ICML
 2021, and their code, htdt/self-supervised): a 3×3 convolution of stride 1, and for images of 32 pixels no max-pool.
@@ -37,19 +39,23 @@ class Encoder(ResNet):
         arch: `resnet18` or `resnet50`.
         seed: of the initial weights. All but those of the first convolution are the same for every stem.
         stem: `imagenet` (7×7 of stride 2, max-pool), `stl` (3×3 of stride 1, max-pool) or `cifar` (3×3 of stride 1).
+        zero_init_residual: whether the last norm of each residual block starts with the weight 0. All other weights are
+            the same.
 
     Raises BadInput for another architecture or stem.
     """
 
     stem: str = "imagenet"
 
-    def __init__(self, arch: str = "resnet50", seed: int = 0, stem: str = "imagenet") -> None:
+    def __init__(
+        self, arch: str = "resnet50", seed: int = 0, stem: str = "imagenet", zero_init_residual: bool = False
+    ) -> None:
         check_stem(stem)
         if arch not in ARCHITECTURES:
             raise BadInput(f"Unknown architecture {arch!r}{nearest_or_all(arch, ARCHITECTURES)}")
         block, layers = ARCHITECTURES[arch]
         with seeded(seed, "encoder"):
-            super().__init__(block, list(layers))
+            super().__init__(block, list(layers), zero_init_residual=zero_init_residual)
         self.arch = arch
         self.seed = seed
         self.stem = stem
@@ -91,9 +97,9 @@ class Encoder(ResNet):
         return torch.flatten(self.avgpool(c5), 1)
 
 
-def build_encoder(arch: str, seed: int, stem: str = "imagenet") -> Encoder:
-    """Return an encoder whose weights depend on (arch, seed, stem) alone; BadInput for an unknown arch or stem."""
-    return Encoder(arch, seed, stem)
+def build_encoder(arch: str, seed: int, stem: str = "imagenet", zero_init_residual: bool = False) -> Encoder:
+    """Return an encoder whose weights depend on these arguments alone; BadInput for an unknown arch or stem."""
+    return Encoder(arch, seed, stem, zero_init_residual)
 
 
 def check_stride(encoder: Encoder, name: str, view_size: int) -> None:

@@ -53,7 +53,7 @@ class AlignUniform(TwoViewContrast):
 
     def views(self, size: int) -> tuple[View, ...]:
         """The two views of the paper's STL-10 runs: jitter always, no blur; then the small crops, drawn alike."""
-        view = replace(MOCO_VIEWS(size)[0], scale=(0.08, 1.0))
+        view = replace(MOCO_VIEWS(size)[0], scale=(0.08, 1.0), grey_first=False)  # examples/stl10/main.py:61-62
         return (view, view, *self.small_crops(view))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

@@ -61,6 +61,10 @@ class Objective(nn.Module, ABC):
     # before, such a setting is in no fingerprint. Read from the source, a base class's where a class has none.
     later: ClassVar[tuple[str, ...]] = ()
 
+    # Raised by one when the class computes something else under the same settings, so that it trains anew and tables
+    # mark what was recorded before. Read from the source; a class that does not set it has that of its base.
+    definition: ClassVar[int] = 1
+
     def __new__(cls, *_arguments: Any, **settings: Any) -> Self:
         """Raises BadInput for an unknown setting, and for a value that its annotation does not admit."""
         values = {key: value for key, value in settings.items() if key not in GIVEN}

@@ -19,7 +19,7 @@ Departs from it: the bank starts with unit vectors (there: of about unit length)
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -36,6 +36,8 @@ from bench.objectives.small_crops import SmallCrops
 
 class InstanceDiscrimination(SmallCrops):
     """Instance discrimination: each image is its own class, with its vector in a memory bank as the class's weight."""
+
+    definition: ClassVar[int] = 2  # 1: views were jittered first, then grey
 
     def __init__(
         self,
@@ -57,7 +59,7 @@ class InstanceDiscrimination(SmallCrops):
         self.negatives, self.temperature, self.loss = negatives, temperature, loss
 
     def views(self, size: int) -> tuple[View, ...]:
-        """One view, as MoCo v1 has them, then the small crops, drawn alike."""
+        """One view, as MoCo v1 has them (main.py:117-122 of the reference), then the small crops, drawn alike."""
         view = MOCO_VIEWS(size)[0]
         return (view, *self.small_crops(view))
 

@@ -21,7 +21,7 @@ Departs from it: the key's networks move after the optimizer's step, not before 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,7 @@ class MoCo(MomentumContrast):
     """MoCo: tell the other view's key from a long queue of past keys, which a slowly moving encoder made."""
 
     full_views = staticmethod(MOCO_VIEWS)
+    definition: ClassVar[int] = 2  # 1: views were jittered first, then grey
 
     def __init__(
         self,

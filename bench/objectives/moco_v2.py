@@ -11,7 +11,7 @@ Departs from it: as in `moco`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from bench.config.setting_types import Positive
 from bench.data.views import MOCO_V2_VIEWS
@@ -23,6 +23,7 @@ class MoCoV2(MoCo):
     """MoCo v2: MoCo with SimCLR's head and augmentations, on a common batch size."""
 
     full_views = staticmethod(MOCO_V2_VIEWS)
+    definition: ClassVar[int] = 1  # its views are jittered first, then grey, as they were when MoCo's were
 
     def __init__(self, encoder: Encoder, *, temperature: Positive = 0.2, mlp: bool = True, **settings: Any) -> None:
         super().__init__(encoder, temperature=temperature, mlp=mlp, **settings)

@@ -32,6 +32,8 @@ def to_baseline(lines: Sequence[Line], columns: Sequence[Column], table: Table) 
         bases = groups.get((*line.alike, table.baseline), [])
         if len(bases) > 1:  # by all that the objective is not
             bases = [base for base in bases if base.others == line.others]
+        if len(bases) > 1:  # of the definitions of its objective today's
+            bases = [base for base in bases if not base.row.older]
         result.append(replace(line, row=compared(line.row, bases[0].row, columns)) if len(bases) == 1 else line)
     return result
 

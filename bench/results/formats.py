@@ -97,6 +97,8 @@ def _grid(section: Section, format: _Format) -> str:
         leading = [format.escape(text) for text in row.leading]
         if row.published:
             leading[section.named] += format.escape(" †")
+        if row.older:
+            leading[section.named] += format.escape(" ‡")
         pairs = zip(row.cells, section.columns, strict=True)
         lines.append([*leading, *(cell_text(cell, column, format.bold, format.escape) for cell, column in pairs)])
     align = ["left"] * len(section.leading) + ["right"] * len(section.columns)
@@ -113,7 +115,14 @@ def escape_latex(text: str) -> str:
     """Escape LaTeX's special characters and write the table's signs in mathematics."""
     signs = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "\n": " "}
     signs |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
-    signs |= {"≈": r"$\approx$", "±": r"$\pm$", "†": r"$\dagger$", "↑": r"$\uparrow$", "↓": r"$\downarrow$"}
+    signs |= {
+        "≈": r"$\approx$",
+        "±": r"$\pm$",
+        "†": r"$\dagger$",
+        "‡": r"$\ddagger$",
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+    }
     signs |= {"−": "$-$", "–": "--", "<": "$<$", ">": "$>$", "×": r"$\times$", "…": r"\dots{}", "τ": r"$\tau$"}
     return "".join(signs.get(sign, sign) for sign in text)
 
@@ -168,8 +177,9 @@ def _csv(sections: Sequence[Section], _heading: Heading) -> str:
     for section in sections:
         for row in section.rows:
             line = {"section": section.key, "published": "yes" if row.published else "no"}
+            line["older definition"] = row.older
             lines.append(line | dict(zip(section.leading, row.leading, strict=True)) | _csv_cells(section, row))
-    fields = dict.fromkeys(["section", "published", *(name for line in lines for name in line)])
+    fields = dict.fromkeys(["section", "published", "older definition", *(name for line in lines for name in line)])
     return pd.DataFrame(lines, columns=list(fields)).to_csv(index=False, lineterminator="\n")
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bench.config.studies import RowField, Table
+from bench.results.definitions import definition_notes
 from bench.results.published import PublishedRow
 from bench.results.rows import Rows
-from bench.results.sections import Cell, Row, Section
+from bench.results.sections import Cell, Section
 from bench.results.statistics import summarise
 
 
@@ -23,7 +25,7 @@ def build_gap(rows: Rows, name: str, table: Table, published: Sequence[Published
     candidates: dict[tuple[str, ...], list[PublishedRow]] = {}
     for row in published:
         candidates.setdefault(tuple(row.texts[field] for field in matched), []).append(row)
-    less = []
+    less, lines = [], []
     for line in sorted(rows.measured, key=rows.order) if rows.table.datasets else rows.measured:
         others = candidates.get(tuple(line.fields[field] for field in matched), [])
         if not others:
@@ -37,9 +39,11 @@ def build_gap(rows: Rows, name: str, table: Table, published: Sequence[Published
             same = field in matched or text.partition(" (")[0] == other
             leading.append(text if same else f"{text} less {other}")
         if any(cell is not None for cell in cells):
-            less.append(Row(tuple(leading), cells, name=line.row.name, label=line.row.label))
+            less.append(replace(line.row, leading=tuple(leading), cells=cells))
+            lines.append(line)
     title = f"{table.title or name}: measured less published"
-    return rows.section(title, f"{name}_gap", less, table.gap_notes) if less else None
+    notes = (*definition_notes(lines), *table.gap_notes)
+    return rows.section(title, f"{name}_gap", less, notes) if less else None
 
 
 def _less(cell: Cell | None, value: float | None) -> Cell | None:

@@ -7,6 +7,7 @@ from itertools import combinations
 from typing import Any, Literal
 
 from bench.record import Record
+from bench.results.definitions import definition_notes
 from bench.results.differences import groups_of
 from bench.results.frame import precision_of, way_of
 from bench.results.rows import Rows
@@ -31,6 +32,7 @@ def section_notes(records: Sequence[Record], rows: Rows, repeats: int = 0) -> tu
             some, last = ", ".join(logged[:-1]), logged[-1]
             listed = f"{some} and {last} are means" if some else f"{last} is a mean"
             notes.append(f"{listed} over the last logged steps of the pretraining.")
+        notes += definition_notes(rows.measured)
         notes += _protocols(records, rows)
         if pretrained := _precision(records, "pretrain").strip():
             notes.append(pretrained)

@@ -55,7 +55,8 @@ def _lines(records: Sequence[Record]) -> Iterator[tuple[str | int | float, ...]]
         for stage in (*UPSTREAM, record.kind):
             way = way_of(record) if stage == record.kind else (stage, "", "")
             memory = record.peak_memory_mib
-            amounts = record.wall_seconds.get(stage), memory.get(stage), memory.get(f"{stage} gpu")
+            seconds = None if stage in record.untimed else record.wall_seconds.get(stage)  # a part would mislead
+            amounts = seconds, memory.get(stage), memory.get(f"{stage} gpu")
             for unit, value in zip(UNITS, amounts, strict=True):
                 if value is not None:
                     yield (*row, *way, unit, record.seed, value)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from bench.config.studies import TRANSFER_FIELDS, RowField, Table
 from bench.record import Record
 from bench.results.columns import Place, columns_of
+from bench.results.definitions import older_definition
 from bench.results.differences import base_of, best_marked, compared, to_baseline
 from bench.results.frame import AND, RECIPE, WAY, long_frame
 from bench.results.published import PublishedRow
@@ -125,7 +126,13 @@ def _measured(
         label += f" @{key[2][:8]}" if same[names[key]] > 1 else ""
         shown = texts[key] | {"method": label, "pretrain": label}
         leading = tuple(shown[field] for field in fields)
-        row = Row(leading, tuple(cells.get((*key, i)) for i in range(columns)), name=record.pretrain, label=label)
+        row = Row(
+            leading,
+            tuple(cells.get((*key, i)) for i in range(columns)),
+            name=record.pretrain,
+            label=label,
+            older=older_definition(record),
+        )
         lines.append(Line(row, {field: texts[key][field] for field in fields}, record))
     return lines
 

@@ -61,6 +61,7 @@ class Row:
     published: bool = False
     name: str = ""  # the pretraining by which a baseline is chosen
     label: str = ""  # the same, with a suffix of its fingerprint where the name alone is ambiguous
+    older: str = ""  # what older definitions of objectives it was pretrained by, in words
 
 
 @dataclass(frozen=True)

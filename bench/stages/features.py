@@ -23,6 +23,7 @@ from bench.randomness import generator
 from bench.stages.feature_cache import FeatureCache
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
+from bench.timing_gaps import note_gap
 from bench.train.distributed import Ranks
 from bench.train.feed import iterating
 from bench.waiting import Waiting
@@ -138,6 +139,7 @@ def features_of(
     entry = cache.read() if cache is not None else None
     count = 0
     if entry is not None:
+        note_gap(f"{len(entry.labels)} features of {images.split}")
         print(f"{title} {task.name}: {len(entry.labels)} features read from {entry.folder.name}", flush=True)
         for features, labels, skipped in entry.batches(task.batch_size):
             yield Features(features.to(trunk.device), labels.to(trunk.device), skipped)

@@ -42,6 +42,7 @@ from bench.stages.job import Job
 from bench.stages.learning_rates import LossWatch, at_the_edge
 from bench.stages.linear_heads import AdamHeads, Heads
 from bench.stages.linear_ranks import centre_features, in_turns
+from bench.timing_gaps import note_gap
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.readings import Every
 from bench.train.schedule import factor
@@ -259,6 +260,7 @@ def _resume(file: Path, heads: Heads, about: dict[str, str]) -> tuple[int, int]:
         return 0, 0
     for name, tensor in heads.tensors().items():
         tensor.copy_(tensors[name])
+    note_gap(f"{metadata['steps']} steps")
     return int(metadata["steps"]), int(metadata["skipped"])
 
 

@@ -79,7 +79,7 @@ def starting_file(job: Job) -> Path | None:
     if recipe.init is None:
         return None
     if recipe.init.checkpoint is not None:
-        return Path(recipe.init.checkpoint)
+        return recipe.initial_checkpoint
     assert recipe.init.epoch is not None
     file = job.inputs["init"] / epoch_file(recipe.init.epoch)
     if not file.is_file():
@@ -100,7 +100,7 @@ def start(
 
     Raises BadInput for a checkpoint of another architecture or prefix, saying how many tensors of how many matched.
     """
-    encoder = build_encoder(recipe.arch, seed, recipe.stem)
+    encoder = build_encoder(recipe.arch, seed, recipe.stem, recipe.zero_init_residual)
     if checkpoint is not None:
         trunk = load_strictly(
             encoder, load_trunk(checkpoint, recipe.arch, recipe.stem), f"the {recipe.arch} of {recipe.name}"

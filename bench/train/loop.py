@@ -16,6 +16,7 @@ from bench.config.recipe import Recipe
 from bench.errors import Interrupted
 from bench.progress import Progress
 from bench.randomness import reseed
+from bench.timing_gaps import note_gap
 from bench.train.checkpoint import LAST
 from bench.train.distributed import Ranks
 from bench.train.feed import Source, iterating, micro_batch, to_device
@@ -68,6 +69,8 @@ def fit(
     watch = Diagnostics(objective, recipe, ranks, total, steps_per_epoch, held_out)
     placed = partial(to_device, device=ranks.device, memory_format=work.memory_format)
     shown: dict[str, str | float] = {}
+    if start:
+        note_gap(f"{start} of {total} steps")
     if start and ranks.first:
         print(f"{title}: going on after step {start} of {total}, with the weights of {LAST}", flush=True)
     if start == total:

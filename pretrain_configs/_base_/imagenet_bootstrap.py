@@ -3,13 +3,15 @@
 Source: Grill et al., "Bootstrap Your Own Latent" (NeurIPS 2020) and its reference implementation: LARS with
 learning rate 0.45 x batch / 256, weight decay 1e-6, warm-up of 10 epochs, cosine, target rate 0.99 -> 1. Biases and
 norms neither decay nor adapt. ImageNet-100 has 126,689 images, so that the reference's batch of 4,096 would
-leave 30 steps an epoch; 512 is our choice.
+leave 30 steps an epoch; 512 is our choice. The last norm of each residual block starts at 0, as in the reference's
+network (haiku/_src/nets/resnet.py:104 of dm-haiku).
 
 `dataset="imagenet100"` (the class list of CMC) or `dataset="imagenet"` (all classes): one setting.
 """
 
 dataset = "imagenet100"
 arch = "resnet50"
+zero_init_residual = True
 view_size = 224
 epochs = 80
 batch_size = 512

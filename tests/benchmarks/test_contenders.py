@@ -86,5 +86,5 @@ def test_steps(prepared):
 def test_evaluation_of_frozen_trunks():
     assert evaluation.step("plain", "", 2, 32, classes=3)() == 2
     assert evaluation.step("kept", "", 4, 32, rates=3, classes=3)() == 4
-    for search, queries in (("loop", 8), ("float32", 5), ("bf16", 5)):
+    for search, queries in (("loop", 8), ("float32", 5), ("bf16", 5), ("product", 5)):
         assert evaluation.knn(300, queries, 20, 0.07, dim=16, search=search)() == queries

@@ -59,8 +59,8 @@ def test_defaults_of_contenders_are_no_bf16_that_nobody_sees():
 
 def test_neighbours_and_frozen_trunks_keep_their_goals():
     knn = without_bf16(NAMED["knn"])
-    assert [one.name for one in knn.contenders] == ["lightly knn_predict", "row by row", "ours"]
-    ours = knn.contenders[-1]
+    assert [one.name for one in knn.contenders] == ["lightly knn_predict", "row by row", "ours", "the product alone"]
+    ours = knn.contenders[2]
     assert (ours.arguments, ours.about, ours.goal) == ({"search": "float32"}, "chunks, running top-k", 3)
     assert knn.goals[0].value({"ours": 6.0, "row by row": 2.0}) == 3
     frozen = without_bf16(NAMED["frozen"])

@@ -78,16 +78,19 @@ CASES: dict[str, Callable[[Any], Drawn]] = {
     "grey": lambda rng: replace(NOTHING, grey=True),
     "blur": lambda rng: replace(NOTHING, blur=float(rng.uniform(0.1, 2.0))),
     "solarize": lambda rng: replace(NOTHING, solarize=True),
+    "grey first": lambda rng: replace(
+        draw(replace(ALL, jitter_p=1.0, grey=1.0), 160, 120, rng), crop=NOTHING.crop, blur=None
+    ),
     "chain": lambda rng: draw(replace(ALL, jitter_p=1.0, blur=1.0, solarize=0.2), 160, 120, rng),
 }
 
 # (mean absolute difference, its 99th percentile) in grey levels; bench/data/views/__init__.py states the same.
 EXACT = (0.02, 1.0)
 SAME = (0.0, 0.0)
-COLOURS = {"hue": (1.5, 8.0), "chain": (1.5, 8.0)}
+COLOURS = {"hue": (1.5, 8.0), "chain": (1.5, 8.0)}  # a grey pixel has no hue that could differ
 LIMITS: dict[str, dict[str, tuple[float, float]]] = {
     "fast": dict.fromkeys(CASES, EXACT)
-    | dict.fromkeys(["brightness", "contrast", "saturation", "hue", "grey"], SAME)
+    | dict.fromkeys(["brightness", "contrast", "saturation", "hue", "grey", "grey first"], SAME)
     | {"blur": (0.45, 3.0), "chain": (0.45, 3.0)},
     "device": dict.fromkeys(CASES, EXACT) | {"blur": (0.4, 2.0)} | COLOURS,
 }
@@ -100,7 +103,7 @@ LIMITS: dict[str, dict[str, tuple[float, float]]] = {
 )
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_each_step_is_the_references(backend: str, case: str, kind: str, interpolation: Any) -> None:
-    view = replace(ALL, interpolation=interpolation)
+    view = replace(ALL, interpolation=interpolation, grey_first=case == "grey first")
     pictures = [picture(kind, seed) for seed in range(12)]
     drawn = [CASES[case](generator(7, case, number)) for number in range(12)]
     truth = np.stack([np.asarray(apply(p, view, d)) for p, d in zip(pictures, drawn, strict=True)]).astype(int)
@@ -135,6 +138,21 @@ def test_the_order_of_jitter_is_kept(backend: str) -> None:
     assert (distances.diagonal() - nearest).max() < 0.5
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_grey_comes_before_the_jitter_where_a_view_says_so(backend: str) -> None:
+    """With a saturation between them, one order gives a grey picture twice, and they differ by levels."""
+    first, last = (replace(ALL, grey_first=first) for first in (True, False))
+    pictures = [picture("smooth", seed) for seed in range(4)]
+    drawn = [replace(NOTHING, jitter=((2, 3.0), (0, 1.3), (1, 0.7)), grey=grey) for grey in (True, True, True, False)]
+    made = [BACKENDS[backend](pictures, view, drawn).astype(int) for view in (first, last)]
+    for view, views in zip((first, last), made, strict=True):
+        truth = np.stack([np.asarray(apply(p, view, d)) for p, d in zip(pictures, drawn, strict=True)]).astype(int)
+        assert np.abs(views - truth).max() <= (0 if backend == "fast" else 1)
+        assert (views[:3] == views[:3, ..., :1]).all()
+    assert (np.abs(made[0] - made[1])[:3].mean((1, 2, 3)) > 3).all()
+    assert np.array_equal(made[0][3], made[1][3])  # without grey there is no order
+
+
 def test_every_hue_is_pillows() -> None:
     """All pairs of what a colour's hue depends on, in all six parts of the circle, and all saturations."""
     high, middle = np.meshgrid(np.arange(256, dtype=np.uint8), np.arange(256, dtype=np.uint8), indexing="ij")
@@ -157,6 +175,10 @@ def test_a_chain_of_colours_is_pillows_to_the_last_bit() -> None:
         for step, factor in steps:
             truth = JITTERS[step](truth, factor)
         assert np.array_equal(fast_views.recolour(np.asarray(shown), steps), np.asarray(truth)), order
+        truth = shown.convert("L").convert("RGB")
+        for step, factor in steps:
+            truth = JITTERS[step](truth, factor)
+        assert np.array_equal(fast_views.recolour(np.asarray(shown), (fast_views.GREY, *steps)), np.asarray(truth))
 
 
 ALONE = """

@@ -109,6 +109,13 @@ def test_imagenet100_takes_its_classes_out(flat: Path, paint: Paint) -> None:
         index("imagenet100", flat, "val")
 
 
+def test_a_list_of_numbers_does_not_hide_one_of_wnids(flat: Path, sorted_root: Path) -> None:
+    (flat / "val.txt").write_text(lines("{name} 65"))
+    (flat / "val" / "val_labels.txt").write_text(lines("{wnid}"))
+    assert label_files(flat) == ("val/val_labels.txt",)
+    assert index("imagenet", flat, "val").labels == index("imagenet", sorted_root, "val").labels
+
+
 WRONG = {
     "": (r"nothing says their classes; put the devkit .*val\.txt, val_labels\.txt", None),
     "numbers": (r"val\.txt names classes by numbers \(65\)", f"{name(1)} 65\n"),

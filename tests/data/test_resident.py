@@ -81,6 +81,7 @@ VIEWS = {
     "no hue": View(size=40, jitter=(0.8, 0.8, 0.8, 0.0), jitter_p=0.9, interpolation="bilinear"),
     "no contrast": View(size=SIDE, jitter=(0.4, 0.0, 0.4, 0.1), jitter_p=1.0),
     "plain": SUPERVISED_VIEW(SIDE),
+    "grey first": replace(MOCO_VIEWS(SIDE)[0], grey=0.5),
 }
 
 

@@ -211,6 +211,22 @@ def test_each_step_does_what_it_says() -> None:
     assert np.array_equal(done(jitter=((2, 0.8), (3, 0.1))), np.asarray(theirs))
 
 
+def test_the_order_of_grey_and_jitter_is_declared_and_not_drawn() -> None:
+    """Against torchvision's transforms in the order of MoCo v1 (main_moco.py:240-241) and in that of SimCLR."""
+    image = noise(24, 24)
+    grey, saturate = transforms.Grayscale(3), lambda x: transforms.functional.adjust_saturation(x, 0.3)
+    contrast = lambda x: transforms.functional.adjust_contrast(x, 1.4)  # noqa: E731
+    drawn = Drawn((0, 0, 24, 24), flip=False, jitter=((2, 0.3), (1, 1.4)), grey=True, blur=None, solarize=False)
+    first, last = replace(PLAIN, grey_first=True), PLAIN
+    theirs = contrast(saturate(grey(image))), grey(contrast(saturate(image)))
+    for view, expected in zip((first, last), theirs, strict=True):
+        assert np.array_equal(np.asarray(apply(image, view, drawn)), np.asarray(expected))
+    assert not np.array_equal(np.asarray(theirs[0]), np.asarray(theirs[1]))
+    for seed in range(20):
+        pair = (draw(replace(view, jitter=(0.4,) * 4, grey=0.5), 40, 30, generator(0, seed)) for view in (first, last))
+        assert len(set(pair)) == 1
+
+
 def test_only_the_generator_decides() -> None:
     image, views = noise(), (*BYOL_VIEWS(24), View(size=16, count=2))
     first, boxes = make_views(image, views, rng(1))

@@ -104,6 +104,21 @@ def test_a_small_stem_changes_its_convolution_alone(stem):
     assert torch.equal(first, build_encoder("resnet18", seed=3, stem=stem).state_dict()["conv1.weight"])
 
 
+@pytest.mark.parametrize(("arch", "last"), [("resnet18", "bn2"), ("resnet50", "bn3")])
+def test_zeroed_last_norms_make_each_block_its_shortcut_and_change_no_other_weight(arch, last):
+    encoder, usual = build_encoder(arch, seed=3, zero_init_residual=True), build_encoder(arch, seed=3).state_dict()
+    blocks = [block for layer in (encoder.layer1, encoder.layer2, encoder.layer3, encoder.layer4) for block in layer]
+    names = [name for name, value in encoder.state_dict().items() if not torch.equal(value, usual[name])]
+    assert [name.rpartition("layer")[2][2:].partition(".")[2] for name in names] == [f"{last}.weight"] * len(blocks)
+    assert not any(getattr(block, last).weight.any() for block in blocks)
+    x = torch.randn(2, 64, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for block in blocks:
+            through = block(x)
+            assert torch.equal(through, torch.relu(x if block.downsample is None else block.downsample(x)))
+            x = through
+
+
 def test_the_first_stem_draws_what_it_always_drew():
     """So that no result from before there were others changes."""
     with seeded(3, "encoder"):

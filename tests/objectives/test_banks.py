@@ -239,6 +239,7 @@ def test_defaults_and_views_are_the_papers():
     assert (view.size, view.scale, view.interpolation, view.flip) == (96, (0.2, 1.0), "bilinear", 0.5)
     assert (view.jitter, view.jitter_p, view.grey) == ((0.4, 0.4, 0.4, 0.4), 1.0, 0.2)
     assert (view.blur, view.solarize, view.count) == (0.0, 0.0, 1)
+    assert view.grey_first
     (crop,) = built["cmc"].views(96)
     # HobbitLong/CMC, train_CMC.py:97: crop_low is 0.08 for all but AlexNet on ImageNet.
     assert (crop.scale, crop.jitter, crop.grey, crop.blur) == ((0.08, 1.0), None, 0.0, 0.0)

@@ -10,7 +10,7 @@ import pytest
 from cases import load
 
 from bench.config.objective_settings import settings_of, settings_of_class
-from bench.config.objective_source import objectives
+from bench.config.objective_source import definition_of, objectives
 from bench.errors import BadInput
 from bench.nn.encoder import Encoder, build_encoder
 from bench.objectives import OBJECTIVES, build
@@ -32,6 +32,7 @@ def test_settings_read_from_the_source_are_those_of_the_constructor(name):
     )
     assert read == taken
     assert objectives() == OBJECTIVES
+    assert definition_of(name) == kind(name).definition
     keywords = [p for key, p in inspect.signature(kind(name)).parameters.items() if key in settings_of(name)]
     assert all(p.kind is p.KEYWORD_ONLY for p in keywords)
 

@@ -287,6 +287,8 @@ def test_defaults_heads_and_views_are_the_papers():
             assert (view.size, view.scale, view.interpolation, view.flip) == (160, (0.2, 1.0), "bilinear", 0.5)
             assert (view.jitter, view.jitter_p, view.grey) == ((0.4, 0.4, 0.4, hue), jitter_p, 0.2)
             assert (view.blur, view.blur_sigma, view.solarize, view.count) == (blur, (0.1, 2.0), 0.0, 1)
+    # main_moco.py:240-241 and 226-230 of facebookresearch/moco.
+    assert [view.grey_first for view in (*v1.views(160), *v2.views(160))] == [True, True, False, False]
     for name, pair in (("moco", MOCO_VIEWS(160)), ("moco_v2", MOCO_V2_VIEWS(160))):
         crops = LOCAL_CROPS(pair[0], 4, 96, (0.05, 0.14))
         assert make(name, crops=4).views(160) == (*pair, *crops)

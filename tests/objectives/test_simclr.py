@@ -171,6 +171,7 @@ def test_views_are_simclrs_and_small_crops_are_drawn_alike():
     assert (small.size, small.scale, small.count, small.jitter) == (96, (0.05, 0.14), 4, view.jitter)
     first = make("align_uniform").views(224)[0]
     assert (first.scale, first.jitter, first.jitter_p, first.blur) == ((0.08, 1.0), (0.4, 0.4, 0.4, 0.4), 1.0, 0.0)
+    assert not first.grey_first  # examples/stl10/main.py:61-62 of ssnl/align_uniform
 
 
 def test_with_small_crops_every_anchor_counts_alike():

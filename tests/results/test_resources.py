@@ -39,6 +39,13 @@ TWO_SEEDS = [
 ]
 
 
+def test_a_time_that_holds_a_part_of_the_work_is_left_out() -> None:
+    seconds, memory = {"pretrain": 40.0, "convert": 5.0, "knn": 20.0}, {"pretrain": 900.0}
+    (row,) = rows([took("a_knn", 0, seconds, memory, untimed={"pretrain": ["120 of 400 steps"]})])
+    assert "pretrain, s" not in row
+    assert (row["convert, s"], row["a_knn, s"], row["pretrain, MiB"]) == ("5.0 (1)", "20.0 (1)", "900 (1)")
+
+
 def test_a_row_by_hand() -> None:
     # Seconds: (100 + 104) / 2, deviation √(2² + 2²) = 2.8; (20 + 26) / 2, √(3² + 3²) = 4.2. Memory: the highest.
     assert rows(TWO_SEEDS) == [

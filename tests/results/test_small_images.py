@@ -12,6 +12,7 @@ import pytest
 from example_records import lines_of
 
 from bench.record import Record, write
+from bench.results import definitions
 from bench.results.formats import render
 from bench.results.sections import Section
 from bench.results.tables import build_tables, check_tables, write_tables
@@ -246,3 +247,28 @@ def test_what_is_worse_than_random_weights_is_not_bold() -> None:
     rows = table(build_tables([*cell(LOSS1, 0, 50.0, 40.0, {}), *cell(TWO, 0, 55.0, 30.0, {}), *control], NONE))
     bold = {(row["Method"], column) for row in rows.values() for column in ("acc", "acc kNN") if "**" in row[column]}
     assert bold == {("random_init", "acc"), ("byol+loss1", "acc kNN")}
+
+
+def test_differences_are_to_the_baseline_of_todays_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(definitions, "definition_of", {"byol": 2, "two_loss": 1}.__getitem__)
+    older, two = cell(LOSS1, 0, 80.0, 70.0, {}), cell(TWO, 0, 91.0, 88.0, {})
+    assert table(build_tables([*older, *two], NONE))["cifar10", "byol+two-loss", "1000"]["acc"].endswith("(+11.00 ?)")
+    recipe = {"recipe": example_records.digest("today")}
+    today = [
+        record.model_copy(
+            update={
+                "definitions": {"byol": 2},
+                "metrics": {"top1_percent": 90.0},
+                "fingerprints": record.fingerprints.model_copy(update=recipe),
+            }
+        )
+        for record in older
+    ]
+    sections = build_tables([*older, *today, *two], REFERENCE)
+    rows = table(sections)
+    assert rows["cifar10", "byol+two-loss", "1000"]["acc"] == "**91.00** (1) (+1.00 ?)"
+    (marked,) = [method for _, method, _ in rows if method.endswith("‡")]
+    assert rows["cifar10", marked, "1000"]["acc"].startswith("80.00 (1)")
+    said = f"‡ Pretrained by an older definition of the objective: cifar10 {marked[:-2]} (byol: as of definition 1, "
+    assert all(section.notes[0 if "gap" in section.key else 3].startswith(said) for section in sections[1:])
+    assert "‡" in " ".join(method for _, method, _ in table(sections, "small_images_gap"))

@@ -15,6 +15,7 @@ from example_records import THREE, linear, lines_of, make, pspnet
 from bench.config.studies import tables_of
 from bench.errors import BadInput
 from bench.record import Record, write
+from bench.results import definitions
 from bench.results.formats import SUFFIXES, render
 from bench.results.published import read_published
 from bench.results.sections import Section
@@ -75,6 +76,44 @@ def test_notes_say_which_rows_of_a_column_mix_precisions() -> None:
     (protocol,) = [note for note in section.notes if "protocol" in note]
     assert "Mixed precision: computed in bf16: coco seed 0; in float32: coco seed 1, random_init seed 0." in protocol
     assert "Mixed precision: pretrained in bf16: coco seed 0; in float32: coco seed 1." in section.notes
+
+
+def defined(definitions: dict[str, int], **changes: Any) -> list[Record]:
+    """Two seeds of a row whose pretraining had these definitions."""
+    settings = {"pretrain": {"objective": {"name": "densecl"}}, "downstream": {"summary": "About."}}
+    changes = {"settings": settings, "recipe": repr(definitions), "definitions": definitions} | changes
+    return [pspnet("coco_densecl", seed, 60.0 + seed, **changes) for seed in (0, 1)]
+
+
+def test_rows_of_an_older_definition_are_marked_and_stay_in_their_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(definitions, "definition_of", {"densecl": 3, "byol": 2, "moco": 1}.__getitem__)
+    old, now = defined({}), defined({"densecl": 3, "moco": 1, "mine.py:Mine": 4})
+    continued = defined({"densecl": 3, "byol": 1})
+    (section,) = build_tables([*old, *now, *continued, pspnet("random_init", 0, 60.0)], NONE)
+    table = cells([section])
+    marked = {name for name in table if name.endswith(" ‡")}
+    of = {
+        name: next(row for row in table if row.startswith(f"coco_densecl @{one[0].fingerprints.recipe[:8]}"))
+        for name, one in (("old", old), ("now", now), ("continued", continued))
+    }
+    assert marked == {of["old"], of["continued"]}
+    assert [column for column in table[of["old"]] if "mIoU" in column] == ["mIoU"]  # one column, as before
+    (note,) = [note for note in section.notes if note.startswith("‡")]
+    labels = {name: word.removesuffix(" ‡") for name, word in of.items()}
+    assert f"{labels['old']} (densecl: as of definition 1, today's is 3)" in note
+    assert f"{labels['continued']} (byol: as of definition 1, today's is 2)" in note
+    assert labels["now"] not in note
+
+
+def test_every_format_marks_an_older_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(definitions, "definition_of", lambda name: 2)
+    sections = build_tables(defined({}), NONE)
+    assert "| coco_densecl ‡ |" in render(sections, "markdown")
+    assert r"coco\_densecl $\ddagger$" in render(sections, "latex")
+    assert "coco_densecl ‡<" in render(sections, "html")
+    for records, word in ((defined({}), "densecl: as of definition 1, today's is 2"), (defined({"densecl": 2}), "")):
+        (line,) = csv.DictReader(io.StringIO(render(build_tables(records, NONE), "csv")))
+        assert line["older definition"] == word
 
 
 @pytest.mark.parametrize("format", ["markdown", "latex", "html"])

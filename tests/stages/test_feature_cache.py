@@ -20,6 +20,7 @@ from bench.stages import knn, linear
 from bench.stages.feature_cache import ABOUT, FEATURES, FeatureCache, clean
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
+from bench.timing_gaps import forget_gaps, noted_gaps
 
 COMMON: dict[str, Any] = {"name": "t", "summary": "", "source": "", "profile": "smoke", "dataset": "imagenet"}
 COMMON |= {"batch_size": 4, "size": 32, "resize": 36, "precision": "float32", "workers": 0}
@@ -74,9 +75,12 @@ def test_a_second_stage_reads_what_the_first_one_left(
 ) -> None:
     without = stage(neighbours(reuse_features=False))
     assert not (tmp_path / "features").exists()
+    forget_gaps()
     first = stage(neighbours())
     assert sum(forwards) == 2 * 27
+    assert noted_gaps() == []
     assert stage(neighbours()) == first == without
+    assert [words.split()[:2] for words in noted_gaps()] == [["18", "features"], ["9", "features"]]
     assert stage(neighbours(k=3, temperature=0.5))["k"] == 3
     assert sum(forwards) == 2 * 27
     # The validation images of a linear evaluation are the queries; with centre features, training images the bank.

@@ -22,6 +22,7 @@ from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.linear import HEADS, best, run
 from bench.stages.linear_heads import Heads
+from bench.timing_gaps import forget_gaps, noted_gaps
 
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 100.0)
 
@@ -208,7 +209,9 @@ def test_a_resumed_run_equals_an_undisturbed_one_with_any_number_of_workers(
     with pytest.raises(Interrupted, match=f"step {stop} of 6; heads.safetensors holds it"):
         run(job)
     monkeypatch.undo()
+    forget_gaps()
     assert run(job) == straight
+    assert noted_gaps() == [f"{stop} steps"]
     ours, theirs = load_file(job.folder / HEADS), load_file(tmp_path / "straight" / HEADS)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 

@@ -218,6 +218,18 @@ def test_random_init_is_the_seeds_encoder(tmp_path: Path) -> None:
     assert not equal(expected, load_trunk(tmp_path / "other" / "last.ckpt", "resnet18"))
 
 
+def test_zeroed_last_norms_are_in_a_recipe_and_in_the_targets_copy() -> None:
+    zeroed, usual = (start(recipe(zero_init_residual=zero), 5, None)[0].state_dict() for zero in (True, False))
+    last = {
+        f"{network}.layer{i}.{j}.bn2.weight"
+        for network in ("encoder", "target_encoder")
+        for i in (1, 2, 3, 4)
+        for j in (0, 1)
+    }
+    assert {name for name, value in zeroed.items() if not torch.equal(value, usual[name])} == last
+    assert not any(zeroed[name].any() for name in last)
+
+
 def test_heads_come_from_the_seed_alone() -> None:
     torch.manual_seed(1)
     a, _ = start(recipe(), 5, None)

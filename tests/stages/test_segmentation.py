@@ -35,6 +35,7 @@ from bench.stages.segmentation.mmseg_config import adapt
 from bench.stages.segmentation.model import build_backbone, build_model
 from bench.stages.segmentation.runner import CHECKPOINT, SaveCheckpoint, SeedIterations
 from bench.stages.segmentation.samples import DrawSampler, _start_worker
+from bench.timing_gaps import forget_gaps, noted_gaps
 from bench.train import background
 from bench.train.checkpoint import write
 
@@ -345,7 +346,9 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_by_bit(
     assert "Stopping after this iteration, in at most about " in capfd.readouterr().out
     assert state_of(tmp_path / "broken")["iteration"] == 2
     (tmp_path / "broken").rename(tmp_path / "moved")  # nothing in it may say where it lay
+    forget_gaps()
     resumed = run("moved", workers=1)  # and results do not depend on the number of workers
+    assert noted_gaps() == ["2 of 4 iterations"]
 
     assert resumed == straight
     ours, theirs = state_of(tmp_path / "moved"), state_of(tmp_path / "straight")

@@ -14,6 +14,7 @@ import torch
 from stand_in import assert_same_run, lines, recipe, train
 
 from bench.errors import BadInput, Interrupted
+from bench.timing_gaps import forget_gaps, noted_gaps
 from bench.train.checkpoint import LAST, read, write
 
 STEPS = 9
@@ -90,13 +91,16 @@ def test_a_run_that_crashed_goes_on_bit_for_bit(
 
 
 def test_a_resumed_run_says_where_it_goes_on(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    forget_gaps()
     with pytest.raises(Interrupted):
         train(tmp_path, recipe(), hook=signal_at(4))
     said = capfd.readouterr().out
     assert "going on" not in said
+    assert noted_gaps() == []
     assert "Stopping after this step, in at most about " in said
     train(tmp_path, recipe())
     assert f"going on after step 4 of {STEPS}, with the weights of {LAST}" in capfd.readouterr().out
+    assert noted_gaps() == [f"4 of {STEPS} steps"]
 
 
 def test_lines_past_the_checkpoint_were_there_and_are_dropped(tmp_path: Path) -> None:

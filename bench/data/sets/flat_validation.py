@@ -25,12 +25,24 @@ def is_flat(root: Path) -> bool:
 
 
 def label_files(root: Path) -> Sequence[str]:
-    """Return the files that the labels are read from, relative to the root: the devkit's two, or a list; or none."""
-    for names in ((GROUND_TRUTH, META), *((name,) for name in LISTS)):
-        for place in PLACES:
-            if (root / place / names[0]).is_file():
-                return tuple(place + name for name in names)
-    return ()
+    """Return the files that the labels are read from, relative to the root: the devkit's two, or a list; or none.
+
+    A list that names classes by numbers counts only where there is no other.
+    """
+    found = [
+        tuple(place + name for name in names)
+        for names in ((GROUND_TRUTH, META), *((name,) for name in LISTS))
+        for place in PLACES
+        if (root / place / names[0]).is_file()
+    ]
+    return next((files for files in found if len(files) == 2 or not _numbered(root / files[0])), (found or [()])[0])
+
+
+def _numbered(file: Path) -> bool:
+    """Whether a list names the class of its first image by a number."""
+    with file.open(encoding="utf-8-sig", errors="replace") as stream:
+        words = next((line.replace(",", " ").split() for line in stream if line.strip()), [])
+    return bool(words) and words[min(1, len(words) - 1)].isdigit()
 
 
 def images_by_class(root: Path) -> dict[str, list[str]]:

@@ -138,7 +138,7 @@ def recolour(pixels: Any, planes: Any, steps: Any, factors: Any, out: Any) -> No
         red[i] = pixels[3 * i]
         green[i] = pixels[3 * i + 1]
         blue[i] = pixels[3 * i + 2]
-    grey = False
+    grey = False  # whether only the first plane counts
     for number in range(steps.size):
         step, factor = steps[number], float32(factors[number])
         if step == BRIGHTNESS:
@@ -150,9 +150,13 @@ def recolour(pixels: Any, planes: Any, steps: Any, factors: Any, out: Any) -> No
         elif step == HUE:
             _turn(planes, factor)
         else:
-            grey = True
             for i in range(red.size):
                 red[i] = uint8(int32(_luma(float32(red[i]), float32(green[i]), float32(blue[i]))))
+            grey = number == steps.size - 1
+            if not grey:
+                for i in range(red.size):
+                    green[i] = red[i]
+                    blue[i] = red[i]
     if grey:
         green, blue = red, red
     for i in range(red.size):

@@ -147,13 +147,15 @@ def make(images: Tensor, view: View, parameters: Tensor) -> Tensor:
     across = torch.where(parameters[:, FLIP, None, None] > 0, across.flip(1), across)
     down = weights(top, height, images.shape[2], view.size, view.interpolation)
     pixels = resample(images, across, down)
+    if view.grey > 0 and view.grey_first:
+        pixels = _grey(pixels, parameters[:, GREY])
     if view.jitter is not None and view.jitter_p > 0:
         pixels = _maps(pixels, parameters[:, BEFORE:SHIFT])
         if view.jitter[HUE] > 0:  # without it, all maps stand before it
             pixels = turn_hue(pixels, parameters[:, SHIFT], parameters[:, TURNED])
             pixels = _maps(pixels, parameters[:, AFTER:GREY])
-    if view.grey > 0:
-        pixels = torch.where(_each(parameters[:, GREY]) > 0, luma(pixels), pixels)
+    if view.grey > 0 and not view.grey_first:
+        pixels = _grey(pixels, parameters[:, GREY])
     if view.blur > 0:
         kernel = blur_matrix(parameters[:, RADIUS], view.size)
         pixels = resample(pixels, kernel, kernel)
@@ -207,6 +209,11 @@ def luma(pixels: Tensor) -> Tensor:
     """Return the grey N×1×h×w of colours N×3×h×w, rounded."""
     red, green, blue = pixels.split(1, dim=1)
     return (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue).round_()
+
+
+def _grey(pixels: Tensor, chosen: Tensor) -> Tensor:
+    """Grey instead of colours N×3×h×w where `chosen`, N, is not 0."""
+    return torch.where(_each(chosen) > 0, luma(pixels), pixels)
 
 
 def turn_hue(pixels: Tensor, shift: Tensor, turned: Tensor) -> Tensor:

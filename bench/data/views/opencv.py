@@ -29,7 +29,7 @@ from bench.data.views.strong import strengthen_pixels
 
 cv2.setNumThreads(0)  # DataLoader's workers are the parallelism
 
-GREY = (4, 0.0)  # a step after them, without a factor
+GREY = (4, 0.0)  # a step before or after them, without a factor
 NEGLIGIBLE = 1e-3  # weight at a kernel's ends: a quarter of a grey level at most
 
 
@@ -48,12 +48,14 @@ def apply(image: np.ndarray, view: View, drawn: Drawn) -> np.ndarray:
         pixels = np.asarray(resized(Image.fromarray(crop), view, drawn))
     if drawn.flip:
         pixels = cv2.flip(pixels, 1)
-    jitter = drawn.jitter
-    if drawn.photometric is not None:
-        pixels = recolour(pixels, jitter) if jitter else pixels
-        pixels, jitter = np.asarray(change(Image.fromarray(pixels), drawn.photometric)), ()
-    if jitter or drawn.grey:
-        pixels = recolour(pixels, (*jitter, GREY) if drawn.grey else jitter)
+    grey = (GREY,) if drawn.grey else ()
+    steps = (*grey, *drawn.jitter) if view.grey_first else (*drawn.jitter, *grey)
+    if drawn.photometric is not None:  # after the jitter: what comes before it is done now
+        first, steps = (steps, ()) if view.grey_first else (drawn.jitter, grey)
+        pixels = recolour(pixels, first) if first else pixels
+        pixels = np.asarray(change(Image.fromarray(pixels), drawn.photometric))
+    if steps:
+        pixels = recolour(pixels, steps)
     if drawn.blur is not None:
         pixels = blur(pixels, drawn.blur)
     if drawn.solarize:

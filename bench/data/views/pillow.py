@@ -22,12 +22,14 @@ def apply(image: Image.Image, view: View, drawn: Drawn) -> Image.Image:
     image = resized(image, view, drawn)
     if drawn.flip:
         image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if drawn.grey and view.grey_first:
+        image = _grey(image)
     for step, factor in drawn.jitter:
         image = JITTERS[step](image, factor)
     if drawn.photometric is not None:
         image = change(image, drawn.photometric)
-    if drawn.grey:
-        image = image.convert("L").convert("RGB")
+    if drawn.grey and not view.grey_first:
+        image = _grey(image)
     if drawn.blur is not None:
         image = image.filter(ImageFilter.GaussianBlur(drawn.blur))
     if drawn.solarize:
@@ -46,6 +48,10 @@ def resized(crop: Image.Image, view: View, drawn: Drawn) -> Image.Image:
         left, top = left - drawn.crop[0], top - drawn.crop[1]
         place = left, top, min(left + width, crop.width), min(top + height, crop.height)  # the last bit of a sum
     return crop.resize((view.size, view.size), RESAMPLING[view.interpolation], box=place)
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    return image.convert("L").convert("RGB")
 
 
 def make_test_view(image: Image.Image, size: int, resize: int) -> tuple[np.ndarray, BoxRow]:

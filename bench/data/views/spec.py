@@ -25,6 +25,7 @@ class View:
             of the circle), done in random order; None for never.
         jitter_p: probability of the jitter.
         grey: probability of greyscale.
+        grey_first: whether it comes before the jitter instead of after it. Which of them are done is drawn alike.
         blur: probability of a Gaussian blur.
         blur_sigma: range of its standard deviation in pixels of the view.
         solarize: probability that values from 128 on are inverted.
@@ -50,6 +51,7 @@ class View:
     jitter: tuple[float, float, float, float] | None = (0.4, 0.4, 0.2, 0.1)
     jitter_p: float = 0.8
     grey: float = 0.2
+    grey_first: bool = False
     blur: float = 0.5
     blur_sigma: tuple[float, float] = (0.1, 2.0)
     solarize: float = 0.0
@@ -74,9 +76,18 @@ def SIMCLR_VIEWS(size: int, strength: float = 1.0) -> tuple[View, View]:
 
 
 def MOCO_VIEWS(size: int) -> tuple[View, View]:
-    """Two views of MoCo v1 (He et al. 2020): from a fifth of the area on, jitter always, no blur."""
+    """Two views of MoCo v1 (He et al. 2020): from a fifth of the area on, grey and then jitter (always), no blur.
+
+    Source: main_moco.py:239-242 of facebookresearch/moco at 78b69ca; the flip, which comes last there, may come first.
+    """
     view = View(
-        size=size, scale=(0.2, 1.0), interpolation="bilinear", jitter=(0.4, 0.4, 0.4, 0.4), jitter_p=1.0, blur=0.0
+        size=size,
+        scale=(0.2, 1.0),
+        interpolation="bilinear",
+        jitter=(0.4, 0.4, 0.4, 0.4),
+        jitter_p=1.0,
+        grey_first=True,
+        blur=0.0,
     )
     return view, view
 

@@ -24,6 +24,7 @@ from bench.convert.trunk import Trunk
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.progress import Progress
 from bench.randomness import reseed
+from bench.timing_gaps import note_gap
 from bench.train.background import Saving
 from bench.train.checkpoint import LAST
 from bench.train.distributed import Ranks
@@ -88,6 +89,7 @@ class LoadTrunk(Hook):
             scheduler.load_state_dict(state)
         self.skipped.names.update(content["skipped"])
         runner.train_loop._iter = content["iteration"]
+        note_gap(f"{content['iteration']} of {runner.max_iters} iterations")
         runner.optim_wrapper.initialize_count_status(runner.model, runner.iter, runner.max_iters)
 
 
