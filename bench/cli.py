@@ -112,11 +112,11 @@ def run_command(
 
     check_gpus(gpus, per_stage)
     if dry_run:
-        print("\n".join(plan_grid(request, act=False).lines(per_stage or gpus)))
+        print("\n".join(plan_grid(request, act=False, gpus=per_stage or gpus).lines(per_stage or gpus)))
         return
     if allocator is not None:
         os.environ["BENCH_ALLOCATOR"] = allocator  # stages inherit it
-    grid = plan_grid(request, act=True)
+    grid = plan_grid(request, act=True, gpus=per_stage or gpus)
     for note in grid.notes:
         print(f"note: {note}", flush=True)
     if per_stage is None:
@@ -159,7 +159,7 @@ def plan_command(
         return
     if as_json:
         raise BadInput("--json prints an estimate; give --estimate with it, or leave it out.")
-    print("\n".join(plan_grid(request, act=False).lines(gpus)))
+    print("\n".join(plan_grid(request, act=False, gpus=gpus).lines(gpus)))
 
 
 @app.command("stage")

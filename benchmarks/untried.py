@@ -37,8 +37,11 @@ UNTRIED = (
     Untried("train/distributed", "ranks_of", "NCCL, and the device of a rank", ""),
     Untried("train/background", "HostCopy", "copies of a state in pinned memory, and the wait for them", ""),
     Untried("train/monitor", "undisturbed", "the random state of the device kept", ""),
-    Untried("nn/norm", "convert_sync_batchnorm", "torch.nn.SyncBatchNorm; that its layers are taken is tested",
+    Untried("nn/norm", "convert_sync_batchnorm", "torch.nn.SyncBatchNorm, of all or of a group; that it is taken is tested",
             "nn/test_norm.py::test_cuda_gets_torchs_own"),
+    Untried("nn/norm", "PartBatchNorm", "cuDNN's norms of parts of a batch, in channels_last",
+            "nn/test_norm.py::test_each_part_is_normalised_by_itself_and_running_statistics_are_means_over_them"),
+    Untried("nn/collectives", "group_of", "process groups of NCCL", ""),
     Untried("nn/neighbours", "Bank", "a coarse search in float16 with float32 sums", ""),
     Untried("nn/neighbours", "dots", "the candidates of it, in float64", ""),
     Untried("data/images", "loader", "pinned batches", ""),
@@ -76,7 +79,8 @@ DECIDED = """Decided by reading torch 2.15:
   and so do mmseg's configs. Frozen trunks do not: a feature that is kept must be the one that any process computes.
 - Float32 convolutions use TF32 on GPUs of compute capability 8.0 or above, which is torch's default. Checks of folded
   norms and of compiled trunks run without it; the load proof and the check of a folded trunk run on the CPU.
-- `compile=True` with `sync_bn=True` on several GPUs is refused: torch.nn.SyncBatchNorm breaks the program at each norm.
+- `compile=True` is refused where norms are over the images of several GPUs: torch.nn.SyncBatchNorm breaks the program
+  at each norm.
 - A GPU below 8.0 emulates bf16, and `precision=auto` is float32 there. One that this torch has no programs for is
   refused."""
 

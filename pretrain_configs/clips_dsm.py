@@ -6,9 +6,9 @@ Command:  bench run --pretrain clips_dsm --downstream imagenet_knn --data-root D
           (DIR holds clips/train/<clip>/*.jpg or clips/train/*.mp4)
           --set objective.negative=shift for the clip some frames later instead of its flow scaled;
           --set objective.gate=consistent (or inconsistent) for the gate of frame differences.
-Hours:    not measured; `bench plan --estimate` says it for your machine. 24 frames a clip go through the trunk, 12
-          times what an image costs in BYOL.
-Expected: nothing is published for a ResNet-50 on frames.
+Hours:    not measured; `bench plan --estimate` says it for your machine. 24 frames a clip go through the trunk.
+Expected: nothing is published for a ResNet-50 on frames. The authors' README, for these triplets and an I3D that is
+          pretrained on UCF-101 and fine-tuned: 70.7 on UCF-101, 48.5 on HMDB-51.
 Smoke:    --smoke, two steps on rendered clips.
 """
 

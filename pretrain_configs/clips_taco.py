@@ -4,8 +4,8 @@ Source:   Bai et al., "Can Temporal Information Help with Contrastive Self-Super
           Optimizer and length are our choice.
 Command:  bench run --pretrain clips_taco --downstream imagenet_knn --data-root DIR
           (DIR holds clips/train/<clip>/*.jpg or clips/train/*.mp4)
-Hours:    not measured; `bench plan --estimate` says it for your machine. 20 frames a clip go through the trunk, 10
-          times what an image costs in BYOL.
+Hours:    not measured; `bench plan --estimate` says it for your machine. 12 frames a clip go through the trunk, each
+          once for all transformations that show it.
 Expected: the paper: 85.1 on UCF-101 with a 3D network; nothing is published for a ResNet-50 on frames.
 Smoke:    --smoke, two steps on rendered clips.
 """

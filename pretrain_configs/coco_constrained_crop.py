@@ -18,6 +18,7 @@ _base_ = "./_base_/coco_moco.py"
 
 view_size = 160
 epochs = 200
+norm_images = 128
 checkpoint = dict(keep_every_epochs=50)
 
 objective = dict(name="densecl", dense_weight=0.0, momentum=0.995, crops=4, overlap=0.1)

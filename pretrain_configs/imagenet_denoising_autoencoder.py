@@ -4,7 +4,7 @@ Source:   Vincent et al. (ICML 2008) for the corruption and the loss; the schedu
 Command:  bench run --pretrain imagenet_denoising_autoencoder --downstream cityscapes_pspnet imagenet_linear \\
           --data-root DIR
           (another noise: --set objective.noise=gaussian objective.amount=0.1)
-Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 35 GFLOP.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 42 GFLOP.
 Expected: no published number for ResNet-50.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """

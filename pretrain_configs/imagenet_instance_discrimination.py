@@ -5,13 +5,14 @@ Source:   Wu et al., "Instance Discrimination" (CVPR 2018), and its code: 4,096 
           0.66 GB.
 Command:  bench run --pretrain imagenet_instance_discrimination --downstream imagenet_linear --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 25 GFLOP.
-Expected: ImageNet linear top-1 56.5, a run of this recipe by HobbitLong/CMC (README.md:131); 54.0 in the paper (from
-          memory). With --set objective.loss=softmax 57.1 there.
+Expected: ImageNet linear top-1 56.5, a run of this recipe by HobbitLong/CMC (README.md:131) on 4 GPUs, hence norms over
+          64 images; 54.0 in the paper (from memory). With --set objective.loss=softmax 57.1 there.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """
 
 _base_ = "./_base_/imagenet_contrast.py"
 
+norm_images = 64
 objective = dict(name="instance_discrimination")
 
 profiles = dict(mini=dict(objective=dict(negatives=256)), smoke=dict(objective=dict(negatives=16)))

@@ -1,9 +1,8 @@
 """MoCo v1 on ImageNet, 200 epochs: 65,536 past keys from a slowly moving encoder.
 
 Source:   He et al., "Momentum Contrast" (CVPR 2020), and its code: temperature 0.07, momentum 0.999, SGD 0.03 at batch
-          256 with steps at 120 and 160, weight decay 1e-4 on all parameters; 8 processes with 32 images each, whose
-          norms are their own. On fewer processes `bn_splits` keeps the norms over 32 images:
-          --set objective.bn_splits=8 on one, 4 on two.
+          256 with steps at 120 and 160, weight decay 1e-4 on all parameters; norms over 32 images, as there on each
+          of 8 processes.
 Command:  bench run --pretrain imagenet_moco --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 33 GFLOP.
 Expected: ImageNet linear top-1 60.6.

@@ -1,7 +1,7 @@
 """PixelCNN on ImageNet: 32x32 pixels of 8 bits, given the trunk's feature of another view.
 
 Source:   van den Oord et al. (ICML 2016) for the network, about 15 blocks of width 128; that paper's model has no
-          encoder: the condition, the batch and the schedule are ours.
+          encoder: the condition, the batch, the optimizer (there RMSProp, from memory) and the schedule are ours.
 Command:  bench run --pretrain imagenet_pixel_cnn --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 46 GFLOP.
 Expected: no published number for ResNet-50. bits_per_dim starts at about 8.

@@ -2,8 +2,8 @@
 
 Source:   Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments" (NeurIPS 2020)
           and its reference implementation: LARS 4.8 at batch 4096, weight decay 1e-6, warm-up of 10 epochs from 0.3,
-          cosine to 0.0048, SyncBN, prototypes held for one epoch, no queue. Here biases and norms do not adapt to
-          LARS.
+          cosine to 0.0048, norms over 512 images (there SyncBN in groups of 8 processes with 64 images each),
+          prototypes held for one epoch, no queue. Here biases and norms do not adapt to LARS.
 Command:  bench run --pretrain imagenet_swav --downstream cityscapes_pspnet imagenet_linear --data-root DIR
           (200 epochs: --set pretrain.epochs=200 objective.freeze_share=0.005)
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 76 GFLOP.
@@ -16,11 +16,13 @@ _base_ = "./_base_/imagenet_joint_embedding.py"
 
 epochs = 800
 batch_size = 4096
+sync_bn = False
+norm_images = 512
 objective = dict(name="swav", freeze_share=1 / 800)
 optimizer = dict(name="lars", lr=4.8, lr_batch=4096, momentum=0.9, weight_decay=1e-6, decay="all")
 schedule = dict(name="cosine", warmup_epochs=10, warmup_ratio=0.3 / 4.8, final_ratio=0.001)
 
 profiles = dict(
-    mini=dict(objective=dict(prototypes=30, crops=2, crop_size=64)),
-    smoke=dict(objective=dict(prototypes=10, crops=2, crop_size=32)),
+    mini=dict(norm_images=8, objective=dict(prototypes=30, crops=2, crop_size=64)),
+    smoke=dict(norm_images=2, objective=dict(prototypes=10, crops=2, crop_size=32)),
 )

@@ -11,7 +11,8 @@ Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 _base_ = "./_base_/imagenet_contrast.py"
 
 sync_bn = True  # both views pass one network, with gradient: there is no key to be given away
+norm_images = None
 objective = dict(name="triplet")
 schedule = dict(_delete_=True, name="cosine", warmup_epochs=0)
 
-profiles = dict(mini=dict(), smoke=dict())
+profiles = dict(mini=dict(norm_images=None), smoke=dict(norm_images=None))

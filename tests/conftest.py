@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,13 +39,14 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def on_ranks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict[str, Any]]]:
     """Return on_ranks(script, *words): what it saved as (world 1), (world 2, rank 0) and (world 2, rank 1).
 
-    Runs `script RANK WORLD FOLDER WORDS` as three processes side by side; each saves FOLDER/world_WORLD_rank_RANK.pt.
+    Runs `script RANK WORLD FOLDER WORDS` as three processes side by side, or those of other `worlds`; each saves
+    FOLDER/world_WORLD_rank_RANK.pt.
     """
 
-    def run(script: Path, *words: object, timeout: int = 120) -> list[dict[str, Any]]:
+    def run(script: Path, *words: object, timeout: int = 120, worlds: Sequence[int] = (1, 2)) -> list[dict[str, Any]]:
         import torch
 
-        folder, jobs = tmp_path_factory.mktemp("ranks"), [(0, 1), (0, 2), (1, 2)]
+        folder, jobs = tmp_path_factory.mktemp("ranks"), [(rank, world) for world in worlds for rank in range(world)]
         commands = [[sys.executable, script, *map(str, (rank, world, folder, *words))] for rank, world in jobs]
         processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
         try:
@@ -53,7 +54,7 @@ def on_ranks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dic
         finally:
             for process in processes:
                 process.kill()
-        assert [process.returncode for process in processes] == [0, 0, 0], errors
+        assert not any(process.returncode for process in processes), errors
         return [torch.load(folder / f"world_{world}_rank_{rank}.pt", weights_only=False) for rank, world in jobs]
 
     return run

@@ -48,6 +48,7 @@ class Canary:
         batch_size: images per step.
         view_size: side of the global views in pixels.
         lr: Adam's learning rate after warm-up.
+        norm_images: that share a batch norm's statistics; None: all of a step.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Canary:
     batch_size: int = 48
     view_size: int = 64
     lr: float = 2e-3
+    norm_images: int | None = None
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,10 @@ PARTICULAR: dict[str, dict[str, Any]] = {
     "two_loss": LONG,
     "patch_byol": {"settings": {"patches": 4, "sampling": "grid"}, **LONG},
     "direct_clr": {"lr": 5e-4},  # at a higher rate three runs differ by more than a wrong temperature makes
-    "moco": LONG,
-    "moco_v2": LONG,
+    "moco": {"norm_images": 8, **LONG},
+    "moco_v2": {"norm_images": 8, **LONG},
+    "clsa": {"norm_images": 8},
+    "densecl": {"norm_images": 8},
     "moco_v3": LONG,
     "swav": {"settings": {"crops": 2, "prototypes": 32, "freeze_share": 0.02}},
     "dino": {"settings": {"crops": 2, "outputs_dim": 64, "tau0": 0.95, "freeze_share": 0.02}, "lr": 5e-4},
@@ -114,7 +118,7 @@ PARTICULAR: dict[str, dict[str, Any]] = {
     "pirl": {"settings": {"puzzle_size": 120, "patch_size": 32, "loss": "softmax"}, "batch_size": 16},
     "cpc": {"settings": {"directions": 1}, "batch_size": 6, "view_size": 256, "steps": 24},
     "instance_discrimination": {"settings": {"loss": "softmax"}},
-    "cast": {"batch_size": 16, "steps": 48},
+    "cast": {"norm_images": 4, "batch_size": 16, "steps": 48},
     "detcon": {"batch_size": 12, "steps": 32},
     "pixel_cnn": {"settings": {"image_size": 16}, "batch_size": 32},
     "pixel_rnn": {"settings": {"image_size": 8}, "batch_size": 32},

@@ -20,6 +20,7 @@ from bench.data.sampler import DrawSampler
 from bench.data.sets import Index, index
 from bench.data.views import View
 from bench.nn.encoder import Encoder
+from bench.nn.norm import convert_norms
 from bench.nn.representation import centred, deviation, effective_rank, singular_values
 from bench.nn.seeding import seeded
 from bench.objectives import build
@@ -77,6 +78,8 @@ def run(
     train, val = (index("imagenet", root / "images", split) for split in ("train", "val"))
     objective = build({"name": case.name, **case.settings}, CanaryEncoder(seed), len(train.classes), len(train.files))
     objective.check(case.batch_size, case.view_size)
+    if case.norm_images is not None:
+        convert_norms(objective, "cpu", parts=case.batch_size // case.norm_images)
     dataset = _dataset(objective, train, root, case, seed)
     for change in changes:
         change(objective)

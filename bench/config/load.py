@@ -14,6 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from bench.config.config_files import find, read, shipped
 from bench.config.objective_settings import check_arguments
+from bench.config.processes import check_norm_images
 from bench.config.recipe import Profile, Recipe
 from bench.config.tasks import KINDS, KnnTask, Task, full_kind, task_class
 from bench.errors import BadInput, nearest, nearest_or_all
@@ -131,7 +132,9 @@ def load_recipe(
     recipe = _validate(Recipe, values, *laid_over)
     given = {key: _giver(["objective", key], values, laid_over) for key in recipe.objective}
     objective = check_arguments(recipe.objective, Path(recipe.source), {k: v for k, v in given.items() if v})
-    return recipe.model_copy(update={"objective": objective})
+    recipe = recipe.model_copy(update={"objective": objective})
+    check_norm_images(recipe)
+    return recipe
 
 
 def recipe_values(name: str, profile: Profile) -> dict[str, Any]:

@@ -27,6 +27,12 @@ from bench.plugins import entries
 # Arguments that every objective gets from the recipe, not from its settings.
 GIVEN = frozenset({"self", "encoder", "num_classes", "num_images"})
 
+# Settings that there were, and what took their place.
+GONE = {
+    "bn_splits": "the recipe's norm_images says how many images share a norm's statistics, on any number of processes; "
+    "set norm_images to what batch_size / processes / bn_splits was, and sync_bn=False"
+}
+
 _TYPE_NAMES = {"integer": "int", "number": "float", "boolean": "bool", "string": "str", "null": "None"}
 
 Schema = dict[str, Any]  # a JSON schema
@@ -137,6 +143,8 @@ def _range(schema: Schema) -> str:
 def check_values(values: Mapping[str, Any], settings: Mapping[str, Setting], where: str = "") -> None:
     """Refuse unknown settings and values that theirs do not admit. Raises BadInput, with the nearest name."""
     for key, value in values.items():
+        if key not in settings and key in GONE:
+            raise BadInput(f"objective.{key}{where} is no setting any more: {GONE[key]}.")
         if key not in settings:
             raise BadInput(f"Unknown key 'objective.{key}'{where}{nearest_or_all(key, settings)}")
         settings[key].check(f"objective.{key}", value, where)

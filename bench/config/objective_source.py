@@ -109,6 +109,12 @@ def definition_of(objective: str) -> int:
     return number
 
 
+def class_says(objective: str, name: str) -> bool:
+    """Return whether an attribute of an objective's class is True: False where no class sets it."""
+    found = class_attribute(objective, name)
+    return found is not None and isinstance(found[0], ast.Constant) and found[0].value is True
+
+
 def type_of(annotation: ast.expr | None, file: Path) -> Any:
     """Return what an annotation in a file means; Any where it cannot be read."""
     try:

@@ -215,7 +215,10 @@ class Recipe(Frozen):
     accumulate: int = Field(default=1, gt=0)
     precision: Precision = "auto"
     channels_last: bool = True
+    # Which images share a batch norm's statistics: `norm_images` of them (bench/config/processes.py), or, where that
+    # is None, those of all processes (`sync_bn`), or of each process, so that their number changes the result.
     sync_bn: bool = True
+    norm_images: int | None = Field(default=None, ge=2, json_schema_extra=LATER)
     compile: bool = Field(default=False, json_schema_extra=LATER)  # the networks, by torch.compile
     cuda_graphs: bool = Field(default=False, json_schema_extra=LATER)  # with compile; of no effect on a CPU
     checkpoint_activations: bool = False  # less memory, a third more computing; equal results
@@ -253,6 +256,8 @@ class Recipe(Frozen):
     def _whole_batches(self) -> Recipe:
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
+        if self.norm_images is not None:
+            self._whole_groups(self.norm_images)
         if (self.dataset == "none") != (self.epochs == 0):
             raise ValueError("dataset 'none' and epochs 0 go together: set both, or neither")
         if self.augmentation != "own" and self.dataset != "none" and get(self.dataset).video:
@@ -264,6 +269,20 @@ class Recipe(Frozen):
         if self.optimizer is None and self.epochs > 0:
             raise ValueError("a recipe that trains needs an optimizer; add optimizer=dict(name=..., lr=...)")
         return self
+
+    def _whole_groups(self, size: int) -> None:
+        """Refuse groups of norms that are none, or do not divide a batch."""
+        if self.sync_bn:
+            raise ValueError(
+                f"norm_images {size} and sync_bn exclude each other; set sync_bn=False, or norm_images=None"
+            )
+        batch = self.batch_size // self.accumulate
+        if batch % size:
+            divisors = [each for each in range(2, batch + 1) if batch % each == 0]
+            near = min(divisors, key=lambda each: abs(each - size), default=None)
+            part = " / accumulate" if self.accumulate > 1 else ""
+            remedy = f"set norm_images to a divisor, such as {near}, or change" if near else "change"
+            raise ValueError(f"norm_images {size} does not divide batch_size{part}, {batch}; {remedy} batch_size")
 
 
 # Keys that say how a machine runs the job and cannot change its result: no fingerprint has them. (`pack` can change it

@@ -14,9 +14,10 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, model_validator
 from bench.config.kind_facts import check_facts
 from bench.config.kinds import STEPS, StageKind
 from bench.config.kinds import Task as Task
-from bench.config.recipe import LATER, ImageSet, Labelled, PackUsage, Precision, TrunkForm, ViewBackend
+from bench.config.recipe import LATER, ImageSet, Labelled, PackUsage, Precision, Recipe, TrunkForm, ViewBackend
 from bench.config.segmentation_task import FastStep as FastStep
 from bench.config.segmentation_task import SegmentationTask as SegmentationTask
+from bench.config.trunk_inputs import TrunkInputs, check_inputs
 from bench.errors import BadInput
 from bench.plugins import load, locate
 
@@ -57,6 +58,7 @@ class LinearTask(TrunkTask):
     resize: int = Field(default=256, ge=32)
     view_backend: ViewBackend = Field(default="reference", json_schema_extra=LATER)  # of the training views
     subset: int | None = Field(default=None, gt=0)
+    inputs: TrunkInputs = Field(default="rgb", json_schema_extra=LATER)  # what the trunk is shown of each image
     precision: Precision = "auto"
     # `folded`: batch norms folded into the convolutions, weights of that precision, pooled in float32; bf16 features
     # differ from `autocast`'s by rounding. `compile_trunk` (None: where there are enough images) is for it alone.
@@ -75,6 +77,10 @@ class LinearTask(TrunkTask):
         if self.optimizer == "adam" and self.features != "centre":
             raise ValueError("optimizer 'adam' trains on features that are taken once; set features='centre' with it")
         return self
+
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Raise BadInput for a trunk that has not learnt from `inputs`."""
+        check_inputs(self.name, self.inputs, recipe)
 
 
 class KnnTask(TrunkTask):
@@ -96,6 +102,7 @@ class KnnTask(TrunkTask):
     size: int = Field(default=224, ge=32)
     resize: int = Field(default=256, ge=32)
     subset: int | None = Field(default=None, gt=0)
+    inputs: TrunkInputs = Field(default="rgb", json_schema_extra=LATER)  # as in LinearTask
     precision: Precision = "auto"
     trunk: TrunkForm = Field(default="autocast", json_schema_extra=LATER)  # as in LinearTask, with the next two
     compile_trunk: bool | None = None
@@ -108,6 +115,10 @@ class KnnTask(TrunkTask):
         if self.vote == "weighted" and self.metric != "cosine":
             raise ValueError("a weighted vote weighs cosines; set metric='cosine', or vote='majority'")
         return self
+
+    def check_recipe(self, recipe: Recipe) -> None:
+        """Raise BadInput for a trunk that has not learnt from `inputs`."""
+        check_inputs(self.name, self.inputs, recipe)
 
 
 class DiagnosticsTask(TrunkTask):

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from bench.data.decode import Undecodable, read_array, reason
-from bench.data.images import Backend, Sample, Unreadable, UnreadableImage, ViewDataset
+from bench.data.images import Backend, EvalDataset, Files, Sample, Unreadable, UnreadableImage, ViewDataset
 from bench.data.sets import Index
 from bench.data.sets.data_set import image_names
 from bench.data.views import View
@@ -73,6 +73,14 @@ def _decoded(path: Path) -> Iterator[Any]:
         raise Undecodable(reason(error)) from error
 
 
+class TooShort(Undecodable):
+    """The clip has fewer frames than are asked for."""
+
+
+def _unreadable(clip: Path, error: Undecodable) -> UnreadableImage:
+    return UnreadableImage(f"Cannot read the clip {clip} ({error}); correct or remove it, or give --unreadable skip.")
+
+
 class ClipDataset(ViewDataset):
     """Views of clips, indexed by (index, draw); what is random is a function of (seed, draw) alone.
 
@@ -81,10 +89,11 @@ class ClipDataset(ViewDataset):
 
     `clip` says how many frames, how far apart, and whether with optical flow; the rest is as for ViewDataset.
 
-    Raises BadInput for the back end `device`, and (when it is read) for a clip with too few frames.
+    A clip with too few frames counts as one that cannot be read. Raises BadInput for the back end `device`.
     """
 
-    kind, advice = "clip", "look at the first of them"
+    kind = "clip"
+    advice = "look at the first of them; if clips are too short, lower objective.frames or objective.stride"
 
     def __init__(
         self,
@@ -102,20 +111,19 @@ class ClipDataset(ViewDataset):
         self.still, self.clip = clip is None, clip or Clip(1)
 
     def refusal(self, position: int, error: Undecodable) -> UnreadableImage:
-        """Return the error that a clip cannot be read."""
-        return UnreadableImage(
-            f"Cannot read the clip {self.files.path(position)} ({error}); correct or remove it, or give "
-            "--unreadable skip."
-        )
+        """Return the error that a clip cannot be read, or that it is too short."""
+        if isinstance(error, TooShort):
+            return UnreadableImage(
+                f"The clip {self.files.path(position)} {error}; remove it, give --unreadable skip, or lower "
+                "objective.frames or objective.stride."
+            )
+        return _unreadable(self.files.path(position), error)
 
     def _sample(self, position: int, number: int) -> Sample:
         path, rng = self.files.path(position), generator(self.seed, "view", number)
         count, span = count_frames(path), self.clip.span
         if count < span:
-            raise UnreadableImage(
-                f"The clip {path} has {count} frames, but {self.clip.frames} that are {self.clip.stride} apart take "
-                f"{span}; remove it, or lower objective.frames or objective.stride."
-            )
+            raise TooShort(f"has {count} frames, but {self.clip.frames} that are {self.clip.stride} apart take {span}")
         first = int(rng.integers(count - span + 1))
         frames = read_frames(path, range(first, first + span, self.clip.stride))
         height, width = frames[0].shape[:2]
@@ -126,7 +134,7 @@ class ClipDataset(ViewDataset):
                 made = np.stack([self._apply(frame, view, drawn) for frame in frames])
                 pixels.append(made[0] if self.still else made)
                 boxes.append(box(drawn.crop, drawn.flip, width, height))
-                if self.clip.flow:
+                if self.clip.flows(len(boxes) - 1):
                     flows.append(optical_flow(made))
         return Sample(pixels, boxes, self.files.label(position), position, flows=flows)
 
@@ -134,6 +142,27 @@ class ClipDataset(ViewDataset):
         if self.backend == "fast":
             return fast_views.apply(frame, view, drawn)
         return np.asarray(apply(Image.fromarray(frame), view, drawn))
+
+
+class _MiddleFrames(Files):
+    """A split's clips as images: the frame in the middle of each."""
+
+    def decoded(self, index: int) -> np.ndarray:
+        """Return it, H×W×3 uint8. Raises Undecodable."""
+        count = count_frames(path := self.path(index))
+        if not count:
+            raise TooShort("it has no frames")
+        return read_frames(path, [count // 2])[0]
+
+    def unreadable(self, index: int, error: Undecodable) -> UnreadableImage:
+        """Return the error that a clip cannot be read."""
+        return _unreadable(self.path(index), error)
+
+
+class ClipEvalDataset(EvalDataset):
+    """The centre of the frame in the middle of each clip of a split; else as EvalDataset."""
+
+    files_of = _MiddleFrames.of
 
 
 def optical_flow(frames: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 the training set.
 
 Which images, and how their views are drawn, depends on the data set alone, so that runs of any seed and any objective
-can be compared.
+can be compared. Of clips, images are single frames: the centre is that of the frame in the middle, and both views are
+of a frame that is drawn.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import numpy as np
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from bench.data.clips import ClipDataset, ClipEvalDataset
 from bench.data.images import EvalDataset, ViewDataset, collate
-from bench.data.sets import Index, index, part, splits
+from bench.data.sets import Index, get, index, part, splits
 from bench.data.views import SIMCLR_VIEWS, Batch
 from bench.errors import BadInput
 from bench.machine import cores
@@ -52,7 +54,8 @@ def held_out(train: Index, size: int, images: int, classes: int, bank: int) -> H
     chosen = _chosen(source := _source(train), images, classes)
     shown = part(source, chosen)
     centre = _centre(shown, size)
-    pair = ViewDataset(shown, SIMCLR_VIEWS(size, 0.5), SEED, unreadable="skip")
+    views = SIMCLR_VIEWS(size, 0.5)
+    pair = ClipDataset(shown, views, SEED, None, "skip") if _video(train) else ViewDataset(shown, views, SEED, "skip")
     v1, v2 = _read(pair, [(i, i) for i in range(len(chosen))]).views
     held = HeldOut(centre.views[0], (v1, v2), centre.labels)
     if shown.labels is None or not bank:
@@ -70,6 +73,10 @@ def held_out(train: Index, size: int, images: int, classes: int, bank: int) -> H
     others = part(train, [rest[i] for i in some])
     batch = _centre(others, size)
     return replace(held, bank=batch.views[0], bank_labels=batch.labels)
+
+
+def _video(index: Index) -> bool:
+    return get(index.dataset).video
 
 
 def _source(train: Index) -> Index:
@@ -92,7 +99,8 @@ def _chosen(source: Index, count: int, classes: int) -> list[int]:
 
 
 def _centre(source: Index, size: int) -> Batch:
-    dataset = EvalDataset(source, size, round(size * 256 / 224), unreadable="skip")
+    kind = ClipEvalDataset if _video(source) else EvalDataset
+    dataset = kind(source, size, round(size * 256 / 224), unreadable="skip")
     return _read(dataset, range(len(source.files)))
 
 

@@ -52,7 +52,7 @@ class Sample:
 
 
 @dataclass
-class _Files:
+class Files:
     """A split's files without a Python object for each.
 
     Forked workers would copy, page by page, what they count references to: with a million images, gigabytes.
@@ -66,7 +66,8 @@ class _Files:
     pixels: Pixels | None = field(default=None, repr=False)  # of all images, where they are no files
 
     @classmethod
-    def of(cls, index: Index, pack: Pack | None = None) -> _Files:
+    def of(cls, index: Index, pack: Pack | None = None) -> Files:
+        """Return those that an index lists."""
         labels = None if index.labels is None else np.asarray(index.labels, dtype=np.int64)
         names = np.asarray([os.fsencode(file) for file in index.files])
         places = None if pack is None else pack.positions(names)
@@ -89,12 +90,15 @@ class _Files:
         return read_array(self.path(index)) if decoded is None else decoded
 
     def path(self, index: int) -> Path:
+        """Return where a file lies."""
         return Path(self.root, os.fsdecode(bytes(self.names[index])))
 
     def label(self, index: int) -> int | None:
+        """Return a file's label, None where there are none."""
         return None if self.labels is None else int(self.labels[index])
 
     def unreadable(self, index: int, error: Undecodable) -> UnreadableImage:
+        """Return the error that a file cannot be read."""
         return UnreadableImage(
             f"Cannot read {self.path(index)} ({error}); correct or remove it (bench data check lists all such files), "
             "or give --unreadable skip."
@@ -137,7 +141,7 @@ class ViewDataset(Dataset[Sample]):
         if backend == "device":
             check_steps(views)
         self.maps = None if map is None else Maps(map, index)
-        self.files, self.views, self.seed, self.unreadable = _Files.of(index, pack), tuple(views), seed, unreadable
+        self.files, self.views, self.seed, self.unreadable = Files.of(index, pack), tuple(views), seed, unreadable
         self.backend = backend
         if backend == "fast":
             fast_views.ready()
@@ -199,6 +203,8 @@ class EvalDataset(Dataset[Sample]):
     Raises BadInput when `size` is larger than `resize`.
     """
 
+    files_of = Files.of
+
     def __init__(
         self,
         index: Index,
@@ -210,7 +216,7 @@ class EvalDataset(Dataset[Sample]):
     ) -> None:
         if size > resize:
             raise BadInput(f"size {size} cannot be cut out of images resized to {resize}; raise resize or lower size.")
-        self.files, self.size, self.resize, self.unreadable = _Files.of(index, pack), size, resize, unreadable
+        self.files, self.size, self.resize, self.unreadable = self.files_of(index, pack), size, resize, unreadable
         self.backend = backend
 
     def __len__(self) -> int:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from bench.config.processes import check_compiled_norms, micro_batch, norm_groups
 from bench.errors import BadInput
 from bench.plan import Stage
 
@@ -39,6 +40,18 @@ def check_gpus(gpus: int, per_stage: int | None = None) -> None:
         raise BadInput(
             f"--gpus {gpus} is more than the {len(devices)} GPU{plural}{seen} here; give --gpus {len(devices)}."
         )
+
+
+def check_processes(stages: Iterable[Stage], gpus: int) -> None:
+    """Raise BadInput for a pretraining that so many processes cannot share: its batch, its norms, what it compiles."""
+    for stage in stages:
+        recipe = stage.recipe
+        if stage.kind != "pretrain" or recipe.epochs == 0:
+            continue
+        micro_batch(recipe.batch_size, gpus, recipe.accumulate)
+        norm_groups(recipe, gpus)
+        if recipe.compile and gpus > 1 and cuda_devices():
+            check_compiled_norms(recipe, gpus)
 
 
 def gpus_of(stage: Stage, per_stage: int) -> int:

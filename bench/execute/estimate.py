@@ -37,7 +37,7 @@ def estimate_grid(request: Request, gpus: int) -> tuple[Grid, GridEstimate]:
         from bench.synthetic.render import render
 
         render(request.work_dir / "rendered")
-    grid = plan_grid(request, act=False)
+    grid = plan_grid(request, act=False, gpus=gpus)
     return grid, estimate_here(grid, gpus)
 
 

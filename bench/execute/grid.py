@@ -15,6 +15,7 @@ from bench.data.roots import Roots, resolve_roots
 from bench.data.sets import check_distinct, check_pretraining, fingerprint
 from bench.data.sets.coco import check_objects
 from bench.errors import BadInput
+from bench.execute.devices import check_processes
 from bench.execute.request import Request
 from bench.execute.resolve import Resolved, resolve
 from bench.execute.stage_file import make_folder, read_done
@@ -80,8 +81,10 @@ def _packed(stage: Stage, dataset: str) -> str:
     return f" ({'; '.join(f'{heads[purpose]}: {form}' for purpose, form in words.items())})" if words else ""
 
 
-def plan_grid(request: Request, *, act: bool) -> Grid:
+def plan_grid(request: Request, *, act: bool, gpus: int = 1) -> Grid:
     """Plan a request. With `act`, scenes are rendered for a smoke run and missing data is an error.
+
+    `gpus` are those of one stage, among which a pretraining's batch is shared.
 
     Raises BadInput for whatever is wrong with the request, before anything runs.
     """
@@ -112,6 +115,7 @@ def plan_grid(request: Request, *, act: bool) -> Grid:
         notes=packs.notes + ([RENDERED_LATER] if to_render else []),
         to_render=to_render,
     )
+    check_processes(grid.to_do(), gpus)
     _check_starts(grid)
     _check_data(grid, act)
     return grid

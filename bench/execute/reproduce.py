@@ -179,7 +179,7 @@ def plan_study(name: str, options: Options, *, act: bool) -> StudyPlan:
                 work_dir=options.work_dir,
                 results_dir=options.results_dir,
             )
-            grids.append(plan_grid(request, act=act))
+            grids.append(plan_grid(request, act=act, gpus=options.gpus))
     runs = [run for grid in grids for run in _runs(grid)]
     for run in runs:
         run.speed = known(run.pretrain.recipe, options.work_dir, options.gpus)

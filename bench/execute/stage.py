@@ -25,6 +25,7 @@ from filelock import FileLock
 from bench import allocator
 from bench.config.kind_facts import file_of
 from bench.config.kinds import StageKind
+from bench.config.processes import micro_batch, norm_groups
 from bench.config.recipe import Recipe
 from bench.config.tasks import KINDS, Task
 from bench.errors import BadInput, Interrupted, StageFailed, one_line
@@ -90,16 +91,20 @@ def run_stage(folder: Path, gpus: int = 1, wait: bool = True) -> None:
 def _check_ranks(stage: StageFile, gpus: int) -> None:
     """Raise BadInput here for what would end each of several processes, of which a launcher says only that they failed.
 
-    Those are GPUs that torch was not built for, and a pretraining that is to be compiled where it cannot be.
+    Those are GPUs that torch was not built for, and a pretraining that they cannot share, or not compile.
     """
     from bench.train.gpus import check_built_for_gpus
     from bench.train.precision import this_device
 
     check_built_for_gpus(gpus)
-    if stage.task is None and stage.recipe.compile:
+    if stage.kind != "pretrain" or stage.recipe.epochs == 0:
+        return
+    micro_batch(stage.recipe.batch_size, gpus, stage.recipe.accumulate)
+    norm_groups(stage.recipe, gpus)
+    if stage.recipe.compile:
         from bench.train.step import check_compiling
 
-        check_compiling(stage.recipe.sync_bn, gpus, this_device())
+        check_compiling(stage.recipe, gpus, this_device())
 
 
 def _check_code(stage: StageFile) -> None:

@@ -47,16 +47,17 @@ class _Gather(torch.autograd.Function):
 
 class _Sum(torch.autograd.Function):
     @staticmethod
-    def forward(_ctx: Any, x: Tensor) -> Tensor:
+    def forward(ctx: Any, x: Tensor, group: Any) -> Tensor:
+        ctx.group = group
         total = x.clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
+        dist.all_reduce(total, group=group)
         return total
 
     @staticmethod
-    def backward(_ctx: Any, *grads: Tensor) -> Tensor:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         total = grads[0].clone(memory_format=torch.contiguous_format)
-        dist.all_reduce(total)
-        return total
+        dist.all_reduce(total, group=ctx.group)
+        return total, None
 
 
 def gather(x: Tensor) -> Tensor:
@@ -71,6 +72,29 @@ def gather(x: Tensor) -> Tensor:
     return _Gather.apply(wide.contiguous())
 
 
-def sum_over_ranks(x: Tensor) -> Tensor:
-    """Return the sum of x over the ranks, of the same shape; x itself in a single process."""
-    return x if world() == 1 else _Sum.apply(x)
+def in_batch_order(rows: Tensor) -> Tensor:
+    """Return the rows that `gather` returned, in the order of the batch: there rank r of w has r, r + w, …."""
+    return rows.unflatten(0, (world(), -1)).transpose(0, 1).flatten(0, 1)
+
+
+def from_first(x: Tensor) -> Tensor:
+    """Return the first rank's x on all ranks, in place; x itself in a single process."""
+    if world() > 1:
+        dist.broadcast(x, src=0)
+    return x
+
+
+def sum_over_ranks(x: Tensor, group: Any = None) -> Tensor:
+    """Return the sum of x over the ranks (of a process group), of the same shape; x itself in a single process."""
+    return x if world() == 1 else _Sum.apply(x, group)
+
+
+def group_of(processes: int) -> Any:
+    """Return the process group of this rank r and those `world/processes` apart from it; None where these are all.
+
+    Every rank must call it, as often and with the same number.
+    """
+    apart = world() // processes
+    if apart == 1:
+        return None
+    return [dist.new_group(list(range(first, world(), apart))) for first in range(apart)][rank() % apart]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+MIDDLE = 50.0  # the lightness of an image that shows a and b alone
+
 MEAN = (0.485, 0.456, 0.406)  # of ImageNet's pixels in [0, 1], by channel, as every torchvision model has it
 STD = (0.229, 0.224, 0.225)
 # Linear sRGB -> X/Xn, Y/Yn, Z/Zn under D65.
@@ -61,3 +63,22 @@ def from_lab(lab: Tensor) -> Tensor:
         curve = 1.055 * linear.clamp(min=1e-8) ** (1 / 2.4) - 0.055
         rgb = torch.where(linear > 0.0031308, curve, 12.92 * linear)
         return normalised_rgb(rgb)
+
+
+@torch.no_grad()
+def lightness_alone(images: Tensor) -> Tensor:
+    """Return normalised images as grey ones of the same L, normalised as any other: N×3×H×W, three equal channels."""
+    lightness, ab = lab(images).split((1, 2), dim=1)
+    return from_lab(torch.cat([lightness, torch.zeros_like(ab)], dim=1))
+
+
+@torch.no_grad()
+def colour_alone(images: Tensor) -> Tensor:
+    """Return normalised images with their a and b at lightness 50, clipped to what sRGB can show: N×3×H×W."""
+    lightness, ab = lab(images).split((1, 2), dim=1)
+    return from_lab(torch.cat([torch.full_like(lightness, MIDDLE), ab], dim=1))
+
+
+def halves(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Return what shows L alone, and what shows a and b alone, of normalised images: N×3×H×W, twice."""
+    return lightness_alone(images), colour_alone(images)

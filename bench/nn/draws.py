@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from bench.nn.collectives import from_first
+
 
 def uniform(n: int, *shape: int, like: Tensor) -> Tensor:
     """Return n×shape numbers in [0, 1), of the type and on the device of `like`; row i is image i's."""
@@ -29,3 +31,8 @@ def integers(n: int, *shape: int, high: int, device: torch.device | str) -> Tens
 def permutations(n: int, k: int, *, device: torch.device | str) -> Tensor:
     """Return n random orders of 0 … k−1, n×k int64; row i is image i's."""
     return torch.rand(n, k, device=device).argsort(dim=1)
+
+
+def shared_order(n: int, *, device: torch.device | str) -> Tensor:
+    """Return a random order of 0 … n − 1, int64, the same on all ranks: what the first draws, and a process alone."""
+    return from_first(torch.rand(n, device=device)).argsort(stable=True)

@@ -13,16 +13,14 @@ import torch
 from torch import Tensor
 
 
-def by_resolution(network: Callable[[Tensor], Tensor], views: Sequence[Tensor], parts: int = 1) -> list[Tensor]:
+def by_resolution(network: Callable[[Tensor], Tensor], views: Sequence[Tensor]) -> list[Tensor]:
     """Return the network's output N×… for each view N×3×h×w, by one forward for each run of views of one size.
 
     A batch norm's statistics differ between resolutions: it takes them over all views of one run, and not over two
-    sizes. With several parts, equal shares of the images go through one after another, each with its statistics, as on
-    several processes.
+    sizes.
     """
     outputs: list[Tensor] = []
     for _, run in groupby(views, key=lambda view: view.shape[-2:]):
-        same = [view.chunk(parts) for view in run]
-        by_part = [network(torch.cat(part)).chunk(len(same)) for part in zip(*same, strict=True)]
-        outputs += [torch.cat(of_view) for of_view in zip(*by_part, strict=True)]
+        same = list(run)
+        outputs += network(torch.cat(same)).chunk(len(same))
     return outputs

@@ -1,22 +1,21 @@
 """Square patches of a batch of images, cut on their device so that no low-level trace tells where a patch lay.
 
 Source: Doersch, Gupta and Efros, "Unsupervised Visual Representation Learning by Context Prediction" (ICCV 2015),
-section 3: gaps, jitter and dropped colours.
+section 3: gaps, jitter and dropped colours; and its code, cdoersch/deepcontext, train.py:89-111 (prep_image): fewer
+pixels, mean and contrast taken away.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.errors import BadInput
 from bench.nn import draws
+from bench.nn.image_statistics import running_statistics_of
 
 
 @dataclass(frozen=True)
@@ -95,21 +94,54 @@ def with_one_colour(patches: Tensor) -> Tensor:
     return torch.where(keep, patches, 0.01 * spread * noise)
 
 
-@contextmanager
-def unmoved_statistics(module: nn.Module) -> Iterator[None]:
-    """Inside the block, batch norms in train mode normalise by their batches, but their running statistics stay.
+LOWEST = 10  # pixels of the side to which a patch is reduced at most
 
-    Those are for whole images, which is what a downstream task shows the network.
+
+def reductions(size: int) -> Tensor:
+    """Return matrices R_k, (size−10)×size×size: Rᵀ·X·R is X resampled to r×r pixels and back, r = 10 … size−1.
+
+    Bilinear both times, without a filter before. Raises ValueError for patches of 10 pixels or fewer.
     """
-    norms = [norm for norm in module.modules() if isinstance(norm, _BatchNorm)]
-    before = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    try:
-        yield
-    finally:
-        for norm, momentum in zip(norms, before, strict=True):
-            norm.momentum = momentum
+    if size <= LOWEST:
+        raise ValueError(f"patches of {size} pixels cannot be reduced to {LOWEST}")
+    unit = torch.eye(size, dtype=torch.float64)[None]  # 1×size×size: each row one pixel
+    fewer = [F.interpolate(unit, size=side, mode="linear") for side in range(LOWEST, size)]
+    return torch.cat([F.interpolate(each, size=size, mode="linear") for each in fewer]).float()
+
+
+def sometimes_reduced(patches: Tensor, matrices: Tensor, probability: float) -> Tensor:
+    """Resample each patch with that probability to fewer pixels and back, each by its own draws.
+
+    The number of pixels is uniform from 10² to (s − 1)²: how sharp a patch is says less about where it lies.
+
+    Args:
+        patches: N×P×3×s×s.
+        matrices: `reductions(s)`.
+        probability: 0 returns the patches themselves.
+    """
+    if probability == 0.0:
+        return patches
+    n, count, _, size, _ = patches.shape
+    pixels = LOWEST**2 + ((size - 1) ** 2 - LOWEST**2) * draws.uniform(n, count, like=patches)
+    side = pixels.sqrt().floor().long().clamp(LOWEST, size - 1)  # N×P
+    chosen = draws.uniform(n, count, like=patches) < probability
+    matrix = matrices[side - LOWEST].to(patches.dtype)[:, :, None]  # N×P×1×s×s
+    with torch.autocast(patches.device.type, enabled=False):
+        reduced = matrix.transpose(-1, -2) @ patches @ matrix
+    return torch.where(chosen[..., None, None, None], reduced, patches)
+
+
+def evened(patches: Tensor) -> Tensor:
+    """Give each channel of a patch mean 0, and the patch a mean square of 1 over all its values; a flat one becomes 0.
+
+    Against gradients of brightness across an image. Channels keep their relative contrast.
+
+    Args:
+        patches: N×P×3×s×s.
+    """
+    centred = patches - patches.mean(dim=(3, 4), keepdim=True)
+    size = centred.square().mean(dim=(2, 3, 4), keepdim=True).sqrt()
+    return torch.where(size > 1e-4, centred / size.clamp(min=1e-4), 0.0)
 
 
 def features_of(encoder: nn.Module, patches: Tensor, images: Tensor | None) -> Tensor:
@@ -122,11 +154,5 @@ def features_of(encoder: nn.Module, patches: Tensor, images: Tensor | None) -> T
             patches, with zeros padded all around, serve a frozen trunk badly. None takes those of patches.
     """
     n, count = patches.shape[:2]
-    flat = patches.flatten(0, 1)  # NP×3×s×s
-    if images is None:
-        return encoder(flat).view(n, count, -1)
-    with unmoved_statistics(encoder):
-        features = encoder(flat).view(n, count, -1)
-    with torch.no_grad():
-        encoder(images)
-    return features
+    with running_statistics_of(images, encoder):
+        return encoder(patches.flatten(0, 1)).view(n, count, -1)

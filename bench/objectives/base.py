@@ -55,7 +55,16 @@ class Objective(nn.Module, ABC):
 
     encoder: Encoder  # what is converted and evaluated
     needs_several_for: ClassVar[str] = ""  # what a batch of one image does not give, in words; "" if it does
+    # Whether its batch norms may be over groups of images (`norm_images` of a recipe): the rows that a network is given
+    # are images, or views of all of them one after another. Read from the source, as the next one.
+    norm_groups: ClassVar[bool] = False
+    # Whether keys are normalised among other images than their queries, which takes two groups or more.
+    shuffles_keys: ClassVar[bool] = False
     map: MapKind | None = None  # what `Batch.masks` has of each view; a setting may choose it
+
+    # What it learns from besides images in colour, and a frozen trunk of it can be shown (bench.config.trunk_inputs).
+    # Read from the source as a literal. With `image_statistics` on, its norms are not for that.
+    inputs: ClassVar[tuple[str, ...]] = ()
 
     # Settings that were added after results had been recorded, as literals: at its default, which means what was done
     # before, such a setting is in no fingerprint. Read from the source, a base class's where a class has none.

@@ -6,19 +6,22 @@ Equation:  min_{G,E} max_D E_x[log D(x, E(x))] + E_z[log(1 − D(G(z), z))], by 
            L_D  = ½·(−log D(x, E(x)) − log(1 − D(G(z), z)))   to D alone, pairs held fixed; ln 2 at chance
            L_GE = ½·(−log(1 − D(x, E(x))) − log D(G(z), z))   to G and E alone, D's weights held fixed; not saturating
            z uniform in [−1, 1], one code drawn for each image.
-Reference: jeffdonahue/bigan.
-Departs from it: E is the ResNet with a linear layer on its pooled feature, and sees the whole view, of which D sees
-           area averages at image_size pixels; G upsamples where DCGAN has transposed convolutions; both sides move in
-           one step, on gradients at the same weights.
+Reference: jeffdonahue/bigan, train_gan.py and train_imagenet_highres_encoder.sh: squares of 112 of 128 pixels for E, of
+           which D sees 64, never mirrored; both sides move in one step, on gradients at the same weights (527-533).
+Departs from it: E is the ResNet with a linear layer on its pooled feature, and D sees area averages of the view; G
+           upsamples where DCGAN has transposed convolutions; G sees the code once and D after its convolutions (there
+           every layer of both has it as a bias: net.py, apply_cond). Weights start as torch's do (there: normal).
 """
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 
-from bench.config.setting_types import Count
-from bench.data.views import Batch
+from bench.config.setting_types import Count, Portion
+from bench.data.views import SQUARE_VIEW, Batch, View
 from bench.errors import BadInput
 from bench.losses.adversarial import discrimination
 from bench.nn import draws
@@ -26,7 +29,7 @@ from bench.nn.decoder import small_rgb, vector_decoder
 from bench.nn.discriminator import discriminator_tower, frozen_call
 from bench.nn.encoder import Encoder
 from bench.nn.seeding import seeded
-from bench.objectives.one_crop import OneCrop
+from bench.objectives.base import Objective
 
 
 class JointDiscriminator(nn.Module):
@@ -45,24 +48,32 @@ class JointDiscriminator(nn.Module):
         return self.score(torch.cat([self.tower(x).flatten(1), self.code(z)], dim=1)).flatten()
 
 
-class BiGAN(OneCrop):
+class BiGAN(Objective):
     """BiGAN: a generator and an encoder against a discriminator of pairs of an image and a code."""
+
+    definition: ClassVar[int] = 2  # another crop, no mirror images
 
     def __init__(
         self,
         encoder: Encoder,
         *,
+        crop: Portion = 0.875,  # side of the square, as a share of the image's shorter one: 112 of 128 pixels
         latent_dim: Count = 200,
         image_size: Count = 64,
         width: Count = 64,
         hidden_dim: Count = 1024,
     ) -> None:
         super().__init__(encoder)
+        self.crop = crop
         self.latent_dim, self.image_size = latent_dim, image_size
         with seeded(encoder.seed, "code, generator, discriminator"):
             self.projector = nn.Linear(encoder.feature_dim, latent_dim)
             self.generator = nn.Sequential(*vector_decoder(latent_dim, image_size, width), nn.Tanh())
             self.discriminator = JointDiscriminator(image_size, width, latent_dim, hidden_dim)
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """A square in its true colours, never mirrored."""
+        return (SQUARE_VIEW(size, self.crop, flip=0.0),)
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views that are smaller than what is generated."""

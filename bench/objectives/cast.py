@@ -21,10 +21,11 @@ Departs from it: saliency is Achanta's, computed here, in the place of DeepUSPS'
            the best is taken (there: one around the whole region). An image with nothing salient stays (there: another
            one takes its place). Colour jitter is torchvision's (there: one of its own on OpenCV's hue and saturation,
            which adds 153 to 357 of 255 to the saturation and up to 102 of 180 to the hue). The query goes through the
-           network once (there: twice, so that its running statistics move twice). The batch is that of all ranks, in
-           the cosine as in the norms. M is an average over cells (there: bilinear). The key networks move once a step,
-           after it (there: before each of two forwards). It has no small crops: each crop has to cover a share of what
-           is salient, which a small one rarely can.
+           network once (there: twice, so that its running statistics move twice). The batch of the cosine is that of
+           all ranks (there: of a process); norms are over groups as in `moco`, and keys shuffled as there
+           (moco/builder.py:140). M is an average over cells (there: bilinear). The key networks move once a step, after
+           it (there: before each of two forwards). It has no small crops: each crop has to cover a share of what is
+           salient, which a small one rarely can.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ from bench.errors import BadInput
 from bench.losses.contrastive import info_nce
 from bench.nn.collectives import sum_over_ranks
 from bench.nn.encoder import Encoder, check_positions
+from bench.nn.shuffle import shuffled
 from bench.objectives.momentum_contrast import MomentumContrast
 
 
@@ -91,7 +93,9 @@ class CAST(MomentumContrast):
         (v_q, v_k), (m_q, m_k) = batch.views, ((mask >= SALIENT)[:, None] for mask in batch.masks)  # N×3×H×W, N×1×H×W
         c5 = self.encoder.last_map(v_q)  # N×C×h×w
         with torch.no_grad():
-            k, k_masked = (self.key_projector(self.key_encoder(v)) for v in (v_k, v_k * m_k))  # N×D
+            k, k_masked = (
+                self.key_projector(shuffled(self.key_encoder, v)) for v in (v_k, v_k * m_k)
+            )  # N×D; each in an order of its own, as there
         # In full precision, since its gradient is differentiated, and layer by layer, since a compiled network has no
         # second derivative.
         with torch.autocast(v_q.device.type, enabled=False):

@@ -14,10 +14,9 @@ Equation:  loss = L_C + β·L_D, β = 1. Candidates k are the keys of all images
 Reference: maple-research-lab/CLSA, model/CLSA.py:282-342 and the commands of its README: there, too, all keys of the
            batch are candidates, N + K of them.
 Departs from it: log-softmax instead of the logarithm of a softmax, which underflows. The key's networks move after the
-           optimizer's step, not before the next forward: the same keys at every step. On one process `bn_splits` parts
-           of the batch stand for the reference's 8 processes, each through the network by itself. Its symmetric form,
-           which its README calls not verified, is left out. It has no `crops`: its small crops are its own
-           (`weak_crops`, `strong_crops`).
+           optimizer's step, not before the next forward: the same keys at every step. Norms are over groups as in
+           `moco`, on any number of processes. Its symmetric form, which its README calls not verified, is left out. It
+           has no `crops`: its small crops are its own (`weak_crops`, `strong_crops`).
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ from bench.losses.contrastive import diagonal_nce
 from bench.losses.float32 import at_least_float32
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
-from bench.nn.shuffle import check_parts, in_parts, shuffled
+from bench.nn.shuffle import shuffled
 from bench.objectives.momentum_contrast import MomentumContrast
 
 # Sides of crops, as shares of the view's, and the range of their share of the area (ops/argparser.py:77-81).
@@ -83,10 +82,9 @@ class CLSA(MomentumContrast):
         momentum: Share = 0.999,
         dim: Count = 128,
         mlp: bool = True,
-        bn_splits: Count = 1,
     ) -> None:
         super().__init__(encoder, (encoder.feature_dim, dim) if mlp else (dim,), queue_size, temperature, momentum)
-        self.beta, self.strong_steps, self.bn_splits = beta, strong_steps, bn_splits
+        self.beta, self.strong_steps = beta, strong_steps
         self.weak_crops, self.strong_crops = weak_crops, strong_crops
 
     def views(self, size: int) -> tuple[View, ...]:
@@ -96,22 +94,16 @@ class CLSA(MomentumContrast):
         strong = [replace(crop, strong=self.strong_steps) for crop in crops]
         return key, *crops[: self.weak_crops], *strong[-self.strong_crops :]
 
-    def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a queue that is no multiple of the batch, and parts that do not divide it."""
-        check_parts(batch_size, self.bn_splits)
-        super().check(batch_size, view_size)
-
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_c, loss_d (before its weight)."""
         v_k, *queries = batch.views  # N×3×H×W, N×3×h×w each
         query = nn.Sequential(self.encoder, self.projector)
         key = nn.Sequential(self.key_encoder, self.key_projector)
         queue = self.queue.keys.clone()  # K×D, as they were before this batch
-        k = F.normalize(shuffled(key, v_k, self.bn_splits).to(queue.dtype), dim=1)  # N×D, no gradient
+        k = F.normalize(shuffled(key, v_k).to(queue.dtype), dim=1)  # N×D, no gradient
         keys = gather(k)  # all ranks' images × D
-        logits = [
-            candidate_logits(in_parts(query, v, self.bn_splits), keys, queue, self.temperature) for v in queries
-        ]  # N×(all ranks' images + K) each
+        # N×(all ranks' images + K) each
+        logits = [candidate_logits(query(v), keys, queue, self.temperature) for v in queries]
         weak, strong = logits[: self.weak_crops], logits[self.weak_crops :]
         loss_c = torch.stack([diagonal_nce(one, rank() * len(k)) for one in weak]).sum()
         loss_d = torch.stack([distributional(one, other) for one in weak for other in strong]).sum()

@@ -43,6 +43,7 @@ class CMC(Objective):
     """CMC: an image's lightness must identify its colours among those of many images, and the reverse."""
 
     definition: ClassVar[int] = 2  # crops from 8 % of the area on, not 20 %
+    norm_groups: ClassVar[bool] = True
 
     def __init__(
         self,

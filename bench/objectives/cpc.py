@@ -35,7 +35,8 @@ from bench.errors import BadInput
 from bench.losses.float32 import at_least_float32
 from bench.nn.collectives import gather, rank
 from bench.nn.encoder import Encoder
-from bench.nn.patches import Grid, unmoved_statistics, with_one_colour
+from bench.nn.image_statistics import unmoved_statistics
+from bench.nn.patches import Grid, with_one_colour
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 

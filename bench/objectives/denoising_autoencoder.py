@@ -10,12 +10,14 @@ Equation:  loss = ‖x − g(f(x̃))‖², or the cross entropy −Σ x·log y +
              gaussian     x + ν·ε, ε standard normal
 Reference: none.
 Departs from it: one convolutional autoencoder, trained at once, in the place of a stack of layers trained one by one;
-           weights are not tied; the loss may be taken at a lower resolution (`stride`), of area averages.
+           weights are not tied; the loss may be taken at a lower resolution (`stride`), of area averages. Running
+           statistics of batch norms are those of clean images, which a downstream task shows (an extra forward without
+           gradient), unless `image_statistics` is off.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -28,12 +30,15 @@ from bench.nn import draws
 from bench.nn.colour import normalised_rgb, unnormalised
 from bench.nn.decoder import doublings, map_decoder, small_rgb
 from bench.nn.encoder import Encoder, check_stride
+from bench.nn.image_statistics import running_statistics_of
 from bench.nn.seeding import seeded
 from bench.objectives.one_crop import OneCrop
 
 
 class DenoisingAutoencoder(OneCrop):
     """Denoising autoencoder: restore an image from a damaged copy of it."""
+
+    definition: ClassVar[int] = 2  # running statistics of clean images
 
     def __init__(
         self,
@@ -44,8 +49,10 @@ class DenoisingAutoencoder(OneCrop):
         reconstruction: Literal["cross_entropy", "squared"] = "cross_entropy",
         stride: Literal[1, 2, 4, 8, 16] = 1,
         width: Count = 32,
+        image_statistics: bool = True,
     ) -> None:
         super().__init__(encoder)
+        self.image_statistics = image_statistics
         self.noise, self.amount, self.reconstruction, self.stride = noise, amount, reconstruction, stride
         with seeded(encoder.seed, "decoder"):
             self.decoder = map_decoder(encoder.feature_dim, doublings(stride, 32), width)
@@ -58,7 +65,8 @@ class DenoisingAutoencoder(OneCrop):
         """Terms: loss, squared_error (per value)."""
         (v,) = batch.views  # N×3×H×W
         damaged = normalised_rgb(self.corrupt(unnormalised(v))) if self.training else v
-        logits = self.decoder(self.encoder.last_map(damaged))  # N×3×h×h, h = H / stride
+        with running_statistics_of(v if self.image_statistics else None, self.encoder):
+            logits = self.decoder(self.encoder.last_map(damaged))  # N×3×h×h, h = H / stride
         x = small_rgb(v, logits.shape[-1])  # N×3×h×h, clean
         y = logits.sigmoid()
         loss = squared_error(y, x) if self.reconstruction == "squared" else bernoulli_nll(logits, x)

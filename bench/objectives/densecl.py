@@ -13,10 +13,11 @@ Equation:  loss = (1 − λ)·L_q + λ·L_r, λ = dense_weight.
            ten draws had less, the next one lies anywhere.
 Reference: WXinlong/DenseCL; for the crops wvangansbeke/Revisiting-Contrastive-SSL.
 Departs from it: the key networks move after the step, not before the next forward: the same, as they start as a copy.
-           Norms are over all ranks' batches, where the reference shuffles images between the ranks' norms. With
-           dense_weight 0 there is no dense head: MoCo v2. Linear layers start as torch's do (there the two of the
-           global head are Kaiming-normal with biases of 0). Of the paper with the crops, neither AutoAugment (there
-           half of the time, on all but the key) nor the auxiliary loss on nearest neighbours is taken over.
+           Norms are over groups as in `moco`, on any number of processes; keys are shuffled as there
+           (models/densecl.py:170, builder_ours.py:210-219). With dense_weight 0 there is no dense head: MoCo v2. Linear
+           layers start as torch's do (there the two of the global head are Kaiming-normal with biases of 0). Of the
+           paper with the crops, neither AutoAugment (there half of the time, on all but the key) nor the auxiliary loss
+           on nearest neighbours is taken over.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from bench.nn.encoder import Encoder
 from bench.nn.heads import per_position, projection_mlp
 from bench.nn.queue import Queue
 from bench.nn.seeding import seeded
+from bench.nn.shuffle import shuffled
 from bench.objectives.momentum_contrast import MomentumContrast
 
 
@@ -100,7 +102,7 @@ class DenseCL(MomentumContrast):
         if crops:
             q += self.projector(self.encoder(torch.cat(crops))).chunk(len(crops))
         with torch.no_grad():
-            f_k = self.key_encoder.last_map(v_k)  # N×C×h×w
+            f_k = shuffled(self.key_encoder.last_map, v_k)  # N×C×h×w; the heads have no norms
             k = self.key_projector(self.key_encoder.pool(f_k))  # N×D
         loss_global = info_nce(torch.cat(q), k.repeat(len(q), 1), self.queue.keys.clone(), self.temperature)
         self.queue.push(_unit(k))

@@ -138,6 +138,7 @@ class DetCon(MovingCopies):
 
     full_views = staticmethod(SIMCLR_VIEWS)
     crops_apart = True
+    norm_groups: ClassVar[bool] = False  # norms in heads see positions
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
 
     def __init__(

@@ -13,8 +13,9 @@ Equation:  loss = −log [exp(q·k⁺/τ) / (exp(q·k⁺/τ) + Σ_i exp(q·k_i/�
 Reference: facebookresearch/moco.
 Departs from it: the key's networks move after the optimizer's step, not before the next forward: the same keys at every
            step (at the first the copies are equal), also where gradients are accumulated.
-           On a single process, which has no others to shuffle with, `bn_splits` parts of the batch stand for the
-           reference's 8 processes, as in the authors' notebook, each through the network by itself.
+           Norms are over groups of the recipe's `norm_images`, and keys over others than their queries, on any number
+           of processes (there: 8 with 32 images each, and none but several, main_moco.py:284-288). Running statistics
+           are means over the groups (there: those of the first process).
            MoCo has no small crops; they are SwAV's (Caron et al., NeurIPS 2020). They are queries only: no crop becomes
            a key or enters the queue.
 """
@@ -32,7 +33,7 @@ from bench.data.views import MOCO_VIEWS, Batch
 from bench.losses.contrast_by_name import Contrast, QueueLoss
 from bench.nn.encoder import Encoder
 from bench.nn.multi_crop import by_resolution
-from bench.nn.shuffle import check_parts, in_parts, shuffled
+from bench.nn.shuffle import shuffled
 from bench.objectives.momentum_contrast import MomentumContrast
 
 
@@ -52,7 +53,6 @@ class MoCo(MomentumContrast):
         dim: Count = 128,
         mlp: bool = False,
         symmetric: bool = False,
-        bn_splits: Count = 1,
         loss: QueueLoss = "nt_xent",
         negative_weight: Weight = 1.0,
         hard_share: Portion = 0.1,
@@ -61,11 +61,10 @@ class MoCo(MomentumContrast):
         dims = (encoder.feature_dim, dim) if mlp else (dim,)
         super().__init__(encoder, dims, queue_size, temperature, momentum, **small_crops)
         self.contrast = Contrast(loss, temperature, negative_weight=negative_weight, hard_share=hard_share)
-        self.symmetric, self.bn_splits = symmetric, bn_splits
+        self.symmetric = symmetric
 
     def check(self, batch_size: int, view_size: int) -> None:
-        """Refuse a queue that is no multiple of the batch, and parts that do not divide it."""
-        check_parts(batch_size, self.bn_splits)
+        """Refuse a queue that is no multiple of the keys of a batch."""
         self.queue.check(batch_size, per_image=1 + self.symmetric)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -74,11 +73,11 @@ class MoCo(MomentumContrast):
         query = nn.Sequential(self.encoder, self.projector)
         key = nn.Sequential(self.key_encoder, self.key_projector)
         negatives = self.queue.keys.clone()  # K×D, as they were before this batch
-        small = by_resolution(query, crops, self.bn_splits)  # C of N×D, in one forward
+        small = by_resolution(query, crops)  # C of N×D, in one forward
         losses, keys = [], []
         for x, y in [(v1, v2), (v2, v1)] if self.symmetric else [(v1, v2)]:
-            q = in_parts(query, x, self.bn_splits)  # N×D
-            k = F.normalize(shuffled(key, y, self.bn_splits).to(negatives.dtype), dim=1)  # N×D, no gradient
+            q = query(x)  # N×D
+            k = F.normalize(shuffled(key, y).to(negatives.dtype), dim=1)  # N×D, no gradient
             losses.append(torch.stack([self.contrast.queue(each, k, negatives) for each in (q, *small)]).mean())
             keys.append(k)
         self.queue.push(torch.cat(keys))

@@ -5,7 +5,7 @@ Source: He et al., "Momentum Contrast for Unsupervised Visual Representation Lea
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from bench.nn.ema import target_of
 from bench.nn.encoder import Encoder
@@ -26,8 +26,12 @@ class MomentumContrast(MovingCopies):
         momentum: share of itself that a key's network keeps at a step.
         small_crops: their settings.
 
-    The names of the networks are the same everywhere, so that a checkpoint of one objective can start another.
+    The names of the networks are the same everywhere, so that a checkpoint of one objective can start another. Keys are
+    made by `bench.nn.shuffle.shuffled`.
     """
+
+    norm_groups: ClassVar[bool] = True
+    shuffles_keys: ClassVar[bool] = True
 
     def __init__(
         self,

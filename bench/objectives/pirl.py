@@ -45,6 +45,7 @@ class PIRL(Objective):
     """PIRL: an image and its shuffled patches must both match the image's vector in a memory bank."""
 
     definition: ClassVar[int] = 2  # photometric steps; patches with colours of their own; one Z
+    norm_groups: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -88,8 +89,8 @@ class PIRL(Objective):
         v, *patches = batch.views  # N×3×H×W, nine N×3×p×p
         n, i, bank = len(v), batch.indices, self.bank
         f = self.projector(self.encoder(v))  # N×D
-        t = torch.stack(patches, dim=1)  # N×9×3×p×p
-        each = self.patch_projector(self.encoder(t.flatten(0, 1))).unflatten(0, (n, PATCHES))  # N×9×D
+        t = torch.cat(patches)  # 9N×3×p×p, view by view, as norm groups want them
+        each = self.patch_projector(self.encoder(t)).unflatten(0, (PATCHES, n)).transpose(0, 1)  # N×9×D
         order = draws.permutations(n, PATCHES, device=v.device)[:, :, None].expand_as(each)
         g = self.puzzle_projector(each.gather(1, order).flatten(1))  # N×D
         rows = bank.rows(bank.draw_candidates(i, self.negatives))  # N×(1+K)×D, m_i first

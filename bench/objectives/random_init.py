@@ -9,6 +9,8 @@ Departs from it: nothing.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from bench.data.views import Batch, View
@@ -18,6 +20,8 @@ from bench.objectives.base import Objective
 
 class RandomInit(Objective):
     """No pretraining: the encoder as its seed initialises it."""
+
+    inputs: ClassVar[tuple[str, ...]] = ("grey", "halves")  # a control for what is shown these
 
     def views(self, size: int) -> tuple[View, ...]:
         """None: no image is read."""

@@ -18,6 +18,7 @@ from bench.objectives.base import Objective
 class SmallCrops(Objective):
     """An objective that takes small crops of an image beside its full views; by default there are none."""
 
+    norm_groups: ClassVar[bool] = True
     crops_apart: ClassVar[bool] = False  # whether crops must be smaller than the full views
     crops_like: ClassVar[View | None] = None  # a view that small crops are drawn like; None: the first full one
 

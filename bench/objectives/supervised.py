@@ -9,6 +9,8 @@ Departs from it: nothing in the loss; the classifier is beside the encoder, not 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from bench.data.views import Batch
@@ -21,6 +23,8 @@ from bench.objectives.one_crop import OneCrop
 
 class Supervised(OneCrop):
     """Supervised classification: the control that has seen labels."""
+
+    norm_groups: ClassVar[bool] = True
 
     def __init__(self, encoder: Encoder, num_classes: int = 0) -> None:
         super().__init__(encoder)

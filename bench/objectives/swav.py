@@ -10,13 +10,15 @@ Reference: facebookresearch/swav.
 Departs from it: Sinkhorn is done on logarithms and by every rank for all images, instead of sums over ranks: equal
            codes. The queue is one for all ranks, is filled from the first step on, and assigns from `queue_start` of
            the run on (there: filled from that epoch on, and used once it is full). Biases and norms do not adapt to
-           LARS (there: they do). Shares of the run are counted in steps.
+           LARS (there: they do). Shares of the run are counted in steps. Norms are over groups of `norm_images` (there:
+           main_swav.py:159-163, 8 processes with 64 images each), whose running statistics are means over the groups
+           (there: those of the first).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +62,7 @@ class SwAV(SmallCrops):
     """SwAV: predict another view's assignment to prototypes, which all images of a batch share equally."""
 
     needs_several_for = "images that share the prototypes"
+    norm_groups: ClassVar[bool] = True
 
     queue_on: Tensor
     queued: Tensor

@@ -9,13 +9,16 @@ Equation:  loss = loss_contrast + task_weight·loss_task.
            T: speed (every second frame of twice as long), reverse, shuffle (any order but these two).
 Reference: none is public; written from the paper.
 Departs from it: the encoder is a ResNet of frames, so that it transfers as any other, and heads see the order of
-           frames; negatives are the batch's (all ranks') instead of a queue's.
+           frames; negatives are the batch's (all ranks') instead of a queue's. Each frame passes the trunk once, for
+           all the T_k that show it, and clips of all kinds pass the task's head together: were a batch norm given one
+           kind at a time, as by a forward for each, its statistics would tell the kind, and the task be solved in
+           training alone.
 """
 
 from __future__ import annotations
 
 from itertools import permutations
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -24,7 +27,7 @@ from torch import Tensor, nn
 from bench.config.setting_types import Count, Positive
 from bench.data.views import MOCO_V2_VIEWS, Batch, View
 from bench.errors import BadInput
-from bench.losses.classification import cross_entropy
+from bench.losses.classification import cross_entropy, top1_percent
 from bench.losses.contrastive import cross_view_nce
 from bench.nn import draws
 from bench.nn.clip import Clip
@@ -41,6 +44,7 @@ class TaCo(Objective):
     """TaCo: contrast between temporally transformed clips, and a prediction of the transformation."""
 
     needs_several_for = "other clips as negatives"
+    definition: ClassVar[int] = 2  # since kinds share their forward: 1 had norms of one kind each
 
     def __init__(
         self,
@@ -77,23 +81,27 @@ class TaCo(Objective):
         return MOCO_V2_VIEWS(size)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Terms: loss, loss_contrast, loss_task."""
+        """Terms: loss, loss_contrast, loss_task, top1_percent (of the task)."""
+        t = self.frames
         v1, v2 = batch.views  # N×2T×3×h×w
-        x1 = self._features(v1[:, : self.frames])  # N×T·F
-        contrast, logits = [], []
-        for kind, head in self.clip_heads.items():
-            x2 = self._features(self._transformed(v2, kind))  # N×T·F
-            contrast.append(self._contrast(head(x1), head(x2)))
-            logits.append(self.task_head(x2))  # N×(K+1)
-        loss_contrast = torch.stack(contrast).sum()
-        scores = torch.stack(logits, dim=1)  # N×(K+1)×(K+1)
-        which = torch.arange(scores.shape[1], device=scores.device).expand(len(scores), -1)
-        loss_task = cross_entropy(scores.flatten(0, 1), which.flatten())
-        loss = loss_contrast + self.task_weight * loss_task
-        return {"loss": loss, "loss_contrast": loss_contrast.detach(), "loss_task": loss_task.detach()}
+        window = v2 if "speed" in self.clip_heads else v2[:, :t]
+        f1, f2 = self._features(torch.cat([v1[:, :t], window], dim=1)).split([t, window.shape[1]], dim=1)  # N×t×F
+        x1 = f1.flatten(1)  # N×T·F
+        x2 = [self._transformed(f2, kind).flatten(1) for kind in self.clip_heads]  # each N×T·F
+        pairs = zip(self.clip_heads.values(), x2, strict=True)
+        loss_contrast = torch.stack([self._contrast(head(x1), head(x)) for head, x in pairs]).sum()
+        scores = self.task_head(torch.cat(x2))  # (K+1)·N×(K+1), one kind after another
+        which = torch.arange(len(x2), device=scores.device).repeat_interleave(len(x1))
+        loss_task = cross_entropy(scores, which)
+        return {
+            "loss": loss_contrast + self.task_weight * loss_task,
+            "loss_contrast": loss_contrast.detach(),
+            "loss_task": loss_task.detach(),
+            "top1_percent": top1_percent(scores, which),
+        }
 
     def _transformed(self, window: Tensor, kind: str) -> Tensor:
-        """N×2T×3×h×w -> N×T×3×h×w."""
+        """Frames of N×2T×… (N×T×… where no kind is `speed`) -> N×T×…."""
         t = self.frames
         if kind == "speed":
             return window[:, ::2]
@@ -102,12 +110,13 @@ class TaCo(Objective):
         if kind == "shuffle":
             orders: Tensor = self.get_buffer("orders")
             chosen = orders[draws.integers(len(window), high=len(orders), device=window.device)]  # N×T
-            return window.gather(1, chosen[:, :, None, None, None].expand(-1, -1, *window.shape[2:]))
+            rows = torch.arange(len(window), device=window.device)[:, None]
+            return window[rows, chosen]
         return window[:, :t]
 
-    def _features(self, clips: Tensor) -> Tensor:
-        """N×T×3×h×w -> N×T·F, frame after frame."""
-        return self.encoder(clips.flatten(0, 1)).view(len(clips), -1)
+    def _features(self, frames: Tensor) -> Tensor:
+        """N×W×3×h×w -> N×W×F, all in one forward."""
+        return self.encoder(frames.flatten(0, 1)).unflatten(0, frames.shape[:2])
 
     def _contrast(self, a: Tensor, b: Tensor) -> Tensor:
         first = rank() * len(a)

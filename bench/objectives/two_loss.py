@@ -137,6 +137,7 @@ PAIRWISE = {"logistic": logistic, "logistic_centred": logistic, "least_squares":
 class TwoLoss(BYOL):
     """Two losses at once: BYOL's regression, and a second term from a slot (logistic by default)."""
 
+    norm_groups: ClassVar[bool] = False  # norms in heads of dense terms see positions
     later: ClassVar[tuple[str, ...]] = ("loss2_weight", "crops", "crop_size", "crop_scale")
 
     def __init__(

@@ -81,6 +81,7 @@ class VICRegL(SmallCrops):
     needs_several_for = "variances over the images of a batch"
     full_views = staticmethod(BYOL_VIEWS)
     crops_like = View()
+    norm_groups: ClassVar[bool] = False  # norms in heads see positions
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
 
     def __init__(

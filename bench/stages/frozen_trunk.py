@@ -22,10 +22,12 @@ import torch
 from torch import Tensor
 
 from bench.config.recipe import Precision, TrunkForm
+from bench.config.trunk_inputs import TrunkInputs
 from bench.convert.matching import trunk_hash
 from bench.convert.proof import fixed_image, load_proven, load_strictly
 from bench.data.views import normalised
 from bench.errors import StageFailed
+from bench.nn.colour import halves, lightness_alone
 from bench.nn.encoder import Encoder, build_encoder
 from bench.stages.compiled_trunk import amx, compile_frozen, pays
 from bench.stages.folded_trunk import FoldedEncoder, fold
@@ -33,6 +35,10 @@ from bench.train.precision import is_bf16, without_tf32
 
 FOLDED = 1e-4  # largest difference of the folded copy's maps in float32, relative to the largest value
 COMPILED = {torch.float32: 1e-3, torch.bfloat16: 3e-2}  # of the compiled program's features to the copy's, in norm
+FORMS: dict[str, Callable[[Tensor], tuple[Tensor, ...]]] = {  # of normalised images, whose features are joined
+    "grey": lambda images: (lightness_alone(images),),
+    "halves": halves,
+}
 PIECE = 16  # images that a CPU runs through a folded trunk at once: their maps stay in its cache
 
 
@@ -45,6 +51,8 @@ class FrozenTrunk:
         device: where it runs; None takes the GPU if there is one.
         form: `autocast` runs the trunk as it is, `folded` a copy with folded batch norms and weights of that precision,
             whose pooled feature is a mean taken in float32.
+        inputs: what it is shown of each image: `rgb` the image, `grey` its lightness, `halves` its lightness and its
+            colours, whose features are joined.
 
     Raises BadInput when the trunk or its proof is missing or does not hold, StageFailed when the folded copy does not
     compute the trunk's maps.
@@ -56,15 +64,17 @@ class FrozenTrunk:
         precision: Precision = "float32",
         device: torch.device | None = None,
         form: TrunkForm = "autocast",
+        inputs: TrunkInputs = "rgb",
     ) -> None:
         trunk = load_proven(folder)
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.precision, self.bf16, self.form, self.hash = precision, is_bf16(precision), form, trunk.hash
+        self.inputs = inputs
         self.dtype = torch.bfloat16 if self.bf16 else torch.float32  # of a folded trunk's weights and maps
         encoder = build_encoder(trunk.arch, seed=0, stem=trunk.stem)
         load_strictly(encoder, trunk.state, "the encoder")
         encoder.requires_grad_(False).eval()
-        self.feature_dim = encoder.feature_dim  # D
+        self.feature_dim = encoder.feature_dim * (2 if inputs == "halves" else 1)  # D
         self.folded: FoldedEncoder | None = None
         self.compiled: Callable[[Tensor], Tensor] | None = None
         self.piece: int | None = None  # images at once; None: all that are given
@@ -80,7 +90,9 @@ class FrozenTrunk:
     def words(self) -> dict[str, str]:
         """What decides a feature's bits besides the trunk's weights and the image."""
         kernels = f"cpu {torch.backends.cpu.get_cpu_capability()}{' amx' if amx() else ''}"
+        shown = {} if self.inputs == "rgb" else {"inputs": self.inputs}  # features that are kept already have none
         return {
+            **shown,
             "precision": self.precision,
             "form": self.form,
             "compiled": str(self.compiled is not None),
@@ -119,6 +131,12 @@ class FrozenTrunk:
 
         Images in uint8 are normalised first.
         """
+        if self.inputs == "rgb":
+            return self._of(images)
+        images = normalised(images.to(self.device, non_blocking=True))
+        return torch.cat([self._of(form) for form in FORMS[self.inputs](images)], dim=1)
+
+    def _of(self, images: Tensor) -> Tensor:
         if self.folded is not None:
             return self._folded_features(images)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
@@ -129,7 +147,7 @@ class FrozenTrunk:
     def _folded_features(self, images: Tensor) -> Tensor:
         assert self.folded is not None
         network = self.folded if self.compiled is None else self.compiled
-        features = torch.empty(len(images), self.feature_dim, device=self.device)  # no inference tensor
+        features = torch.empty(len(images), self.encoder.feature_dim, device=self.device)  # no inference tensor
         with torch.inference_mode():
             piece = self.piece or max(1, len(images))
             for start in range(0, len(images), piece):

@@ -45,7 +45,7 @@ def run(job: Job) -> dict[str, Any]:
     training = subset(index(task.dataset, root, "train"), task.subset, job.seed)
     validation = index(task.dataset, root, "val")
     with ranks_of() as ranks:
-        trunk = FrozenTrunk(job.inputs["convert"], task.precision, ranks.device, task.trunk)
+        trunk = FrozenTrunk(job.inputs["convert"], task.precision, ranks.device, task.trunk, task.inputs)
         forwards = (len(training.files) + len(validation.files)) // ranks.world
         trunk.compile(forwards, task.size, task.batch_size, task.compile_trunk)
         with trunk.watched():

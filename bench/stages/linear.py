@@ -71,7 +71,7 @@ def run(job: Job) -> dict[str, Any]:
     forwards = passes * len(training.files) + len(validation.files) + (len(selection.files) if selection else 0)
     kind = AdamHeads if task.optimizer == "adam" else Heads
     with ranks_of() as ranks:
-        trunk = FrozenTrunk(job.inputs["convert"], task.precision, ranks.device, task.trunk)
+        trunk = FrozenTrunk(job.inputs["convert"], task.precision, ranks.device, task.trunk, task.inputs)
         # Not those of one rank: features must not depend on the number of ranks, and a compiled trunk rounds otherwise.
         trunk.compile(forwards, task.size, task.batch_size, task.compile_trunk)
         with trunk.watched():

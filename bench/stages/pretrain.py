@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.config.processes import micro_batch
 from bench.config.recipe import Recipe
 from bench.convert.checkpoint_file import read_checkpoint
 from bench.convert.dialects import load_trunk
@@ -34,7 +35,7 @@ from bench.randomness import reseed
 from bench.stages.job import Job
 from bench.train.checkpoint import LAST, epoch_file, is_ours, write
 from bench.train.distributed import Ranks, ranks_of
-from bench.train.feed import Parts, micro_batch
+from bench.train.feed import Parts
 from bench.train.loop import fit
 from bench.train.state import identity
 

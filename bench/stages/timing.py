@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from bench.config.processes import micro_batch
 from bench.config.recipe import Recipe
 from bench.convert.proof import load_strictly, prove, write_proof
 from bench.convert.trunk import TRUNK, read_trunk, save_trunk
@@ -27,6 +28,7 @@ from bench.data.sets import Index, pretraining_index
 from bench.data.views import Batch, normalised
 from bench.data.views.resident import Resident
 from bench.nn.encoder import build_encoder
+from bench.nn.norm import set_parts
 from bench.objectives.base import Objective
 from bench.stages import pretrain
 from bench.stages.costs import NOTHING, Amount, Costs, Phase, halves
@@ -34,7 +36,7 @@ from bench.stages.job import Job
 from bench.stages.stopwatch import Stopwatch, clock
 from bench.train.checkpoint import LAST, write
 from bench.train.distributed import Ranks, ranks_of
-from bench.train.feed import micro_batch, to_device
+from bench.train.feed import to_device
 from bench.train.metrics_log import MetricsLog
 from bench.train.monitor import FORWARDS, interval, measures, undisturbed
 from bench.train.precision import is_bf16
@@ -134,6 +136,12 @@ def _steps(
     load, some = (NOTHING, []) if resident else reading(dataset, draws(length, size, job.seed), watch)
     placed = partial(to_device, device=ranks.device, memory_format=work.memory_format)
 
+    def groups_of(count: int) -> None:
+        """Let norms have as many images as they will, or all of fewer."""
+        if recipe.norm_images is not None:
+            most = max(1, count // recipe.norm_images)
+            set_parts(work.objective, max(n for n in range(1, most + 1) if count % n == 0))
+
     def unit(count: int) -> Callable[[], object]:
         """Gradients of a micro-batch whose data were read, and the update by them."""
         made = (
@@ -144,6 +152,7 @@ def _steps(
         batches = iter(made)
 
         def step() -> None:
+            groups_of(count)
             work.backward(placed(next(batches)))
             work.update(1e-6, 0.0)
 
@@ -151,6 +160,7 @@ def _steps(
 
     def update() -> float:
         """The seconds of an update alone; without gradients it would do nothing."""
+        groups_of(sized.sizes[0])
         work.backward(placed(next(iter(first))))
         return watch.once(partial(work.update, 1e-6, 0.0))
 

@@ -39,7 +39,7 @@ class _Passes:
     def __init__(self, job: Job, task: LinearTask | KnnTask, images: Index, watch: Stopwatch, ranks: Ranks) -> None:
         began = clock()
         self.job, self.task, self.watch, self.device = job, task, watch, ranks.device
-        self.trunk = FrozenTrunk(job.inputs["convert"], task.precision, ranks.device, task.trunk)
+        self.trunk = FrozenTrunk(job.inputs["convert"], task.precision, ranks.device, task.trunk, task.inputs)
         with self.trunk.watched():
             self.start = clock() - began
         pack = job.pack(task.dataset, images.split, "evaluation")
@@ -94,7 +94,8 @@ class _Passes:
         if self.job.features is None or not task.reuse_features:
             return {}
         about = (
-            f"{task.dataset} {words} {task.size} of {task.resize} by {task.batch_size}, {task.trunk} {task.precision}"
+            f"{task.dataset} {words} {task.size} of {task.resize} by {task.batch_size}, {task.trunk} {task.precision} "
+            f"{task.inputs}"
         )
         return {about: images * (4 * self.trunk.feature_dim + 8)}
 

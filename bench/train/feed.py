@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from bench.data.views import Batch
-from bench.errors import BadInput
 from bench.train.signals import shielded
 from bench.waiting import Waiting
 
@@ -22,18 +21,6 @@ T = TypeVar("T")
 # Given an optimizer step to start from, yields the micro-batches of that step and all later ones, without an end
 # or at least to the run's last step.
 Source = Callable[[int], Iterable[Batch]]
-
-
-def micro_batch(batch_size: int, world: int, accumulate: int) -> int:
-    """Return the images in one micro-batch; BadInput when the batch does not divide evenly."""
-    parts = world * accumulate
-    if batch_size % parts:
-        nearest = max(parts, round(batch_size / parts) * parts)
-        raise BadInput(
-            f"batch_size {batch_size} does not divide evenly over {world} processes × accumulate {accumulate}; "
-            f"set batch_size to a multiple of {parts}, such as {nearest}."
-        )
-    return batch_size // parts
 
 
 class Parts(Sampler[list[T]]):

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.config.processes import micro_batch
 from bench.config.recipe import Recipe
 from bench.errors import Interrupted
 from bench.progress import Progress
@@ -19,7 +20,7 @@ from bench.randomness import reseed
 from bench.timing_gaps import note_gap
 from bench.train.checkpoint import LAST
 from bench.train.distributed import Ranks
-from bench.train.feed import Source, iterating, micro_batch, to_device
+from bench.train.feed import Source, iterating, to_device
 from bench.train.metrics_log import MetricsLog
 from bench.train.monitor import Diagnostics
 from bench.train.readings import Line, Readings

@@ -19,12 +19,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from bench.config.processes import check_compiled_norms, check_groups, norm_groups
 from bench.config.recipe import Recipe
 from bench.data.views import Batch
 from bench.errors import BadInput
 from bench.nn.compiling import compile_fixed, keep_processors_apart
 from bench.nn.encoder import Encoder
-from bench.nn.norm import convert_sync_batchnorm
+from bench.nn.norm import average_statistics, convert_norms
 from bench.train.distributed import Ranks
 from bench.train.optim import build_optimizer, check_coverage, set_rates
 from bench.train.precision import is_bf16
@@ -47,6 +48,7 @@ class Step:
     def __init__(self, objective: Objective, recipe: Recipe, ranks: Ranks) -> None:
         assert recipe.optimizer is not None
         self.objective, self.recipe, self.ranks = objective, recipe, ranks
+        check_groups(recipe, grouped=_says(objective, "norm_groups"), shuffles=_says(objective, "shuffles_keys"))
         self.model = _on_device(objective, recipe, ranks)
         self.memory_format = torch.channels_last if recipe.channels_last else None
         groups = objective.param_groups()
@@ -54,6 +56,8 @@ class Step:
         self.optimizer = build_optimizer(groups, recipe.optimizer, recipe.batch_size, recipe.lars)
         self._peak, self._clip = peak_rate(recipe.optimizer, recipe.batch_size), recipe.optimizer.clip_norm
         self._part = 0  # micro-batches since the last update
+        # Else buffers agree, or (norms of each process) the first rank's count.
+        self._averages = recipe.norm_images is not None and ranks.world > 1
         self._graphs = recipe.compile and recipe.cuda_graphs and ranks.device.type == "cuda"
 
     def backward(self, batch: Batch) -> dict[str, Tensor]:
@@ -87,6 +91,8 @@ class Step:
             nn.utils.clip_grad_norm_(parameters, self._clip, foreach=True)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
+        if self._averages:
+            average_statistics(self.objective, self.ranks.mean_)
         self.objective.after_step(progress)
         self._part = 0
 
@@ -94,9 +100,9 @@ class Step:
 def _on_device(objective: Objective, recipe: Recipe, ranks: Ranks) -> nn.Module:
     """Move the objective to its device in place; return it, or the shell that synchronises its gradients."""
     if recipe.compile:
-        check_compiling(recipe.sync_bn, ranks.world, ranks.device)
-    if ranks.world > 1 and recipe.sync_bn:
-        convert_sync_batchnorm(objective, ranks.device.type)
+        check_compiling(recipe, ranks.world, ranks.device)
+    groups = norm_groups(recipe, ranks.world)
+    convert_norms(objective, ranks.device.type, groups.parts, groups.processes)
     objective.to(ranks.device)
     if recipe.channels_last:
         objective.to(memory_format=torch.channels_last)
@@ -112,26 +118,22 @@ def _on_device(objective: Objective, recipe: Recipe, ranks: Ranks) -> nn.Module:
         compile_networks(objective, ranks.device.type, graphs)
     if ranks.world == 1:
         return objective
-    # Buffers: synchronised norms agree anyway, and rank 0's are the ones that are saved.
+    # Buffers: synchronised norms agree anyway, those of groups are averaged, and rank 0's are the ones that are saved.
     return DistributedDataParallel(objective, broadcast_buffers=False, gradient_as_bucket_view=True)
 
 
-def check_compiling(sync_bn: bool, world: int, device: torch.device) -> None:
-    """Refuse what torch.compile cannot do on these devices.
+def _says(objective: nn.Module, fact: str) -> bool:
+    return bool(getattr(objective, fact, False))
 
-    On CUDA, torch.nn.SyncBatchNorm leaves ranks without images out by a mask (`count_all[mask]` in
-    torch/nn/modules/_functions.py), whose result has no fixed shape: the program breaks at every norm, and nothing of
-    it is left to fuse or to record. On a CPU, `GlobalBatchNorm` is compiled whole.
+
+def check_compiling(recipe: Recipe, world: int, device: torch.device) -> None:
+    """Refuse what torch.compile cannot do on these devices.
 
     Raises BadInput: for synchronised norms over several GPUs; and for a GPU that Triton has no programs for.
     """
     if device.type != "cuda":
         return
-    if sync_bn and world > 1:
-        raise BadInput(
-            f"compile=True and sync_bn=True do not go together on {world} GPUs: torch.compile breaks off at every "
-            "synchronised norm. Set compile=False, or run it on one GPU (sync_bn=False gives another result)."
-        )
+    check_compiled_norms(recipe, world)
     capability = torch.cuda.get_device_capability(device)
     if capability < TRITON:
         raise BadInput(

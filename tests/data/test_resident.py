@@ -134,6 +134,7 @@ LAWS: dict[str, tuple[View, int, int]] = {
     "byol": (BYOL_VIEWS(SIDE)[1], SIDE, SIDE),
     "all jittered": (replace(MOCO_VIEWS(SIDE)[0], solarize=0.3, blur=0.7, blur_sigma=(0.5, 1.5)), 48, 40),
     "seldom fits": (View(size=SIDE, scale=(0.7, 1.0), ratio=(0.5, 2.0), flip=0.2), 64, 24),
+    "square": (View(size=SIDE, square=0.6, flip=0.2, jitter=None), 64, 40),
     "never fits": (View(size=SIDE, scale=(0.9, 1.0), ratio=(0.75, 4 / 3)), 100, 20),
 }
 

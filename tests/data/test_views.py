@@ -15,7 +15,7 @@ from torchvision import transforms
 
 from bench.data.views import BYOL_VIEWS, MEAN, STD, SUPERVISED_VIEW, Batch, View
 from bench.data.views.batch import normalised, stack
-from bench.data.views.draw import BoxRow, Drawn, draw, draw_all, draw_crop
+from bench.data.views.draw import BoxRow, Drawn, draw, draw_all, draw_crop, overlap
 from bench.data.views.pillow import apply, make_test_view
 from bench.randomness import generator
 
@@ -80,6 +80,31 @@ def test_crops_have_torchvisions_distribution(size: tuple[int, int]) -> None:
     for name, (mine, other) in columns.items():
         result: Any = ks_2samp([crop[mine] for crop in ours], [crop[other] for crop in theirs])
         assert result.pvalue > 1e-3, name
+
+
+@pytest.mark.parametrize("size", SIZES[:3])
+def test_squares_have_their_share_of_the_shorter_side_and_lie_anywhere(size: tuple[int, int]) -> None:
+    """As torchvision's Resize of the shorter side to 100 and RandomCrop of 80, in pixels of the image."""
+    width, height = size
+    view, side = View(size=32, square=0.8), round(0.8 * min(size))
+    crops = [draw(view, width, height, rng(number)).crop for number in range(2000)]
+    assert {(w, h) for _, _, w, h in crops} == {(side, side)}
+    for place, room in ((0, width - side), (1, height - side)):
+        drawn = [crop[place] for crop in crops]
+        assert (min(drawn), max(drawn)) == (0, room) or room > 200
+        assert np.mean(drawn) == pytest.approx(room / 2, abs=4 * room / np.sqrt(12 * 2000) + 1e-9)
+        assert max(drawn) <= room
+
+
+def test_a_square_that_is_bound_to_another_crop_is_drawn_anew_like_any_other() -> None:
+    first = draw(View(size=32, square=0.5), 200, 100, rng(1))
+    view = View(size=32, square=0.4, overlap=0.5)
+    shares = []
+    for number in range(50):
+        crop = draw(view, 200, 100, rng(number), first.crop).crop
+        assert crop[2:] == (40, 40)
+        shares.append(overlap(crop, first.crop))
+    assert np.mean(shares) > np.mean([overlap(draw(view, 200, 100, rng(n)).crop, first.crop) for n in range(50)])
 
 
 def test_crops_stay_inside() -> None:

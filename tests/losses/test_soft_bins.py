@@ -52,3 +52,12 @@ def test_half_precision_logits_are_widened_first(draw):
         loss = soft_cross_entropy(logits, classes, shares.float())
     assert loss.dtype == torch.float32
     torch.testing.assert_close(loss, soft_cross_entropy(logits.float(), classes, shares.float()))
+
+
+def test_images_that_do_not_count_weigh_nothing_and_stay_in_the_mean(draw):
+    classes, shares = labels()
+    logits, weights = draw(2, 9, 3, 4), torch.rand(9, dtype=torch.float64)
+    loss = soft_cross_entropy(logits, classes, shares, weights, torch.tensor([True, False]))
+    of_the_first = soft_cross_entropy(logits[:1], classes[:1], shares[:1], weights)
+    torch.testing.assert_close(loss, of_the_first / 2)
+    assert soft_cross_entropy(logits, classes, shares, None, torch.tensor([False, False])) == 0

@@ -33,14 +33,23 @@ def test_a_warp_in_the_middle_of_its_range_does_nothing_and_is_the_same_for_all_
     assert not torch.allclose(warped[0, 0] - still[0, 0], warped[1, 0] - still[1, 0])
 
 
-def test_scaled_flow_moves_the_frame_before_along_phi_times_v_and_leaves_the_first():
+def test_a_warp_goes_as_far_as_it_is_strong():
+    """All knots at one end: everything looks that share of the side away, to the right and down."""
+    clips = draw(2, 3, 3, 20, 40)
+    ends = torch.ones(2, 2, 5, 5, dtype=torch.float64)
+    warped = spatial_warp(clips, ends, strength=0.1)
+    torch.testing.assert_close(warped[..., :-2, :-4], clips[..., 2:, 4:])
+    torch.testing.assert_close(spatial_warp(clips, 0 * ends, strength=0.1)[..., 2:, 4:], clips[..., :-2, :-4])
+
+
+def test_scaled_flow_moves_the_frame_before_along_phi_times_v():
     clips = draw(1, 3, 3, 8, 8)
     flows = torch.zeros(1, 2, 2, 8, 8, dtype=torch.float64)
     flows[0, 0, 0] = 1.0  # everything goes one pixel to the right between frames 0 and 1
     moved = scaled_flow(clips, flows, torch.tensor([[3.0, 3.0]], dtype=torch.float64))
-    torch.testing.assert_close(moved[:, 0], clips[:, 0])
-    torch.testing.assert_close(moved[0, 1, :, :, 3:], clips[0, 0, :, :, :-3])  # three to the right
-    torch.testing.assert_close(moved[0, 2], clips[0, 1])  # no flow: the frame before
+    assert moved.shape == (1, 2, 3, 8, 8)  # frames 1 and 2; the first, from which nothing moved, is not among them
+    torch.testing.assert_close(moved[0, 0, :, :, 3:], clips[0, 0, :, :, :-3])  # three to the right
+    torch.testing.assert_close(moved[0, 1], clips[0, 1])  # no flow: the frame before
 
 
 def test_the_gate_is_one_without_change_and_reversed_for_large_changes():

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import ConvexHull
 from skimage.color import lab2rgb, rgb2lab
 
 from bench.nn.colour import MEAN, STD, from_lab, lab
@@ -37,29 +38,53 @@ def test_lightness_alone_gives_three_equal_channels_of_that_lightness():
     torch.testing.assert_close(lab(normal(image))[:, :1], levels, atol=0.05, rtol=0)
 
 
-def test_bins_are_the_multiples_of_ten_that_some_srgb_colour_is_nearest_to():
-    bins = gamut_bins()
-    assert bins.shape == (261, 2)
-    assert torch.equal(bins % 10, torch.zeros_like(bins))
-    level = np.linspace(0, 1, 33)  # of the whole cube, inside too, by another implementation
+def test_bins_are_the_multiples_of_ten_less_than_ten_away_from_the_hull_of_srgb():
+    """By other implementations: the hull of the colours, each moved by (±10, ±10), is all that is within 10 of it."""
+    level = np.linspace(0, 1, 33)
     cube = np.stack(np.meshgrid(level, level, level, indexing="ij"), axis=-1).reshape(1, -1, 3)
-    cells = {tuple(cell) for cell in np.unique((rgb2lab(cube)[0, :, 1:] / 10).round(), axis=0) * 10}
-    have = {tuple(cell) for cell in bins.tolist()}
-    assert cells <= have
-    assert len(have - cells) <= 3  # corners that a coarser cube misses
+    ab = rgb2lab(cube)[0, :, 1:]
+    moved = np.concatenate([ab + np.array([a, b]) for a in (-10, 10) for b in (-10, 10)])
+    sides = ConvexHull(moved).equations  # outward normal, offset: below 0 is inside
+    grid = np.array([(a, b) for a in range(-130, 131, 10) for b in range(-130, 131, 10)], dtype=float)
+    inside = grid[(grid @ sides[:, :2].T + sides[:, 2] < 0).all(1)]
+    assert len(inside) == 313  # as many as the paper has
+    np.testing.assert_array_equal(gamut_bins().numpy(), inside)
 
 
-def test_soft_labels_are_gaussian_over_the_five_nearest_bins():
+def test_every_colour_has_a_bin_within_half_a_step():
+    colours = torch.rand(1, 3, 40, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    ab = lab(normal(colours))[0, 1:].flatten(1).T
+    assert (ab[:, None] - gamut_bins().double()).abs().amax(2).amin(1).max() <= 5
+
+
+def test_soft_labels_are_gaussian_over_the_ten_nearest_bins():
     bins = gamut_bins()
     ab = torch.tensor([[3.0, -4.0], [41.0, 17.5]]).T.view(1, 2, 1, 2)
     nearest, shares = soft_labels(ab, bins)
     for pixel, color in enumerate(((3.0, -4.0), (41.0, 17.5))):
         distance = [math.dist(color, center) for center in bins.tolist()]
-        order = sorted(range(len(bins)), key=lambda q: distance[q])[:5]
+        order = sorted(range(len(bins)), key=lambda q: distance[q])[:10]
         weight = [math.exp(-(distance[q] ** 2) / 50) for q in order]
         assert nearest[0, :, 0, pixel].tolist() == order
         expected = torch.tensor(weight) / sum(weight)
         torch.testing.assert_close(shares[0, :, 0, pixel], expected, atol=1e-5, rtol=0)
+
+
+def test_soft_labels_do_not_hold_the_distances_of_all_pixels_at_once(monkeypatch):
+    bins, held, whole = gamut_bins(), [], torch.cdist
+    ab = torch.rand(3, 2, 5, 7, generator=torch.Generator().manual_seed(0)) * 80 - 40
+    at_once = soft_labels(ab, bins)
+
+    def counting(pixels, centres, **more):
+        held.append(len(pixels))
+        return whole(pixels, centres, **more)
+
+    monkeypatch.setattr(torch, "cdist", counting)
+    monkeypatch.setattr("bench.nn.colour_bins.PIXELS", 32)
+    in_parts = soft_labels(ab, bins)
+    assert held == [32, 32, 32, 9]
+    assert torch.equal(at_once[0], in_parts[0])
+    torch.testing.assert_close(at_once[1], in_parts[1])
 
 
 def test_a_histogram_is_the_mean_soft_label_in_any_order():

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bench.nn.encoder import build_encoder
-from bench.nn.norm import GlobalBatchNorm, convert_sync_batchnorm
+from bench.nn.norm import GlobalBatchNorm, PartBatchNorm, convert_norms, convert_sync_batchnorm, set_parts
 
 
 def test_every_norm_is_converted_and_keys_and_tensors_stay():
@@ -78,6 +78,85 @@ def test_one_process_is_plain_batch_norm(training):
     assert torch.equal(ours.running_var, plain.running_var)
 
 
+@pytest.mark.parametrize("shape", [(12, 5), (12, 5, 7), (12, 5, 3, 4)])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("affine", [True, False])
+def test_each_part_is_normalised_by_itself_and_running_statistics_are_means_over_them(shape, memory_format, affine):
+    torch.manual_seed(0)
+    plain = (nn.BatchNorm1d if len(shape) < 4 else nn.BatchNorm2d)(5, momentum=0.3, affine=affine).double()
+    if affine:
+        nn.init.normal_(plain.weight)
+        nn.init.normal_(plain.bias)
+    norm = convert_norms(copy.deepcopy(plain), "cpu", parts=3)
+    assert isinstance(norm, PartBatchNorm)
+    norms = [copy.deepcopy(plain) for _ in range(3)]
+    x = 3 + torch.randn(shape, dtype=torch.float64)
+    x = (x.to(memory_format=memory_format) if len(shape) == 4 else x).requires_grad_()
+    y, weights = norm(x), torch.randn(shape, dtype=torch.float64)
+    expected = torch.empty_like(x)
+    for i, each in enumerate(norms):
+        expected[i::3] = each(x[i::3])
+    torch.testing.assert_close(y, expected)
+    assert len(shape) < 4 or y.is_contiguous(memory_format=memory_format)
+    for buffer in ("running_mean", "running_var"):
+        mean = torch.stack([getattr(each, buffer) for each in norms]).mean(0)
+        torch.testing.assert_close(getattr(norm, buffer), mean)
+    assert norm.num_batches_tracked == 1
+    (ours,) = torch.autograd.grad((y * weights).sum(), x, retain_graph=True)
+    (theirs,) = torch.autograd.grad((expected * weights).sum(), x)
+    torch.testing.assert_close(ours, theirs)
+    if affine:
+        (y * weights).sum().backward()
+        torch.testing.assert_close(norm.bias.grad, weights.transpose(0, 1).flatten(1).sum(1))
+    plain.load_state_dict(norm.state_dict())
+    assert torch.equal(norm.eval()(x), plain.eval()(x))
+
+
+def test_views_one_after_another_put_the_same_images_of_each_into_a_part():
+    x, y = torch.randn(2, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    norm = convert_norms(nn.BatchNorm1d(3).double(), "cpu", parts=2)
+    both = norm(torch.cat([x, y]))
+    expected = nn.BatchNorm1d(3).double()(torch.cat([x[1::2], y[1::2]]))  # images 1 and 3
+    torch.testing.assert_close(torch.cat([both[1:4:2], both[5:8:2]]), expected)
+
+
+def test_parts_of_norms_without_statistics_in_bf16_and_of_a_running_mean():
+    norm = convert_norms(nn.BatchNorm2d(3, track_running_stats=False), "cpu", parts=2)
+    assert norm(torch.randn(4, 3, 2, 2, dtype=torch.bfloat16)).dtype == torch.bfloat16
+    assert norm.running_mean is None
+    norm = convert_norms(nn.BatchNorm1d(1, momentum=None), "cpu", parts=2)
+    norm(torch.tensor([[0.0], [2.0], [4.0], [8.0]]))  # means 2 and 5
+    norm(torch.tensor([[1.0], [1.0], [1.0], [1.0]]))
+    assert norm.running_mean.item() == pytest.approx((3.5 + 1) / 2)
+
+
+def test_parts_keep_keys_tensors_and_modes_and_can_be_set_anew():
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4).eval(), nn.BatchNorm2d(4))
+    before = net.state_dict(keep_vars=True)
+    assert convert_norms(net, "cpu") is net
+    assert type(net[2]) is nn.BatchNorm2d
+    converted = convert_norms(net, "cuda", parts=2)  # on every device
+    assert converted is net
+    assert [(type(m), m.training, m.parts) for m in net[1:]] == [(PartBatchNorm, False, 2), (PartBatchNorm, True, 2)]
+    after = net.state_dict(keep_vars=True)
+    assert list(after) == list(before)
+    assert all(after[name] is before[name] for name in after)
+    set_parts(net, 1)
+    x = torch.randn(3, 3, 2, 2)
+    torch.testing.assert_close(net(x), nn.Sequential(net[0], net[1], nn.BatchNorm2d(4))(x))
+
+
+@pytest.mark.slow
+def test_parts_are_compiled_whole():
+    net = convert_norms(nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU()), "cpu", parts=2)
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        x = torch.randn(4, 3, 4, 4).to(memory_format=memory_format)
+        program = torch.compile(copy.deepcopy(net), backend="aot_eager", fullgraph=True)
+        torch.testing.assert_close(program(x), copy.deepcopy(net)(x))
+
+
 def test_guard():
+    with pytest.raises(ValueError, match="5 rows do not fall into 2 parts"):
+        convert_norms(nn.BatchNorm1d(3), "cpu", parts=2)(torch.zeros(5, 3))
     with pytest.raises(ValueError, match="expected a tensor N×C×…, got one of 1 dimension"):
         GlobalBatchNorm(3)(torch.zeros(3))

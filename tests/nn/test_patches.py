@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from bench.errors import BadInput
-from bench.nn.patches import Grid, unmoved_statistics, with_one_colour
-from bench.objectives.jigsaw import in_order, sometimes_grey, standardised
+from bench.nn.image_statistics import unmoved_statistics
+from bench.nn.patches import Grid, evened, reductions, sometimes_reduced, with_one_colour
+from bench.objectives.jigsaw import in_order, standardised
 
 
 def places(n, size):
@@ -89,20 +91,49 @@ def test_one_colour_is_kept_as_it_is_and_the_others_become_faint_noise():
     assert noise.std().item() == pytest.approx(0.01 * 3.0, rel=0.02)
 
 
-def test_grey_patches_have_one_brightness_in_all_channels_and_others_are_left_alone():
+def test_reduced_patches_are_resampled_to_the_drawn_number_of_pixels_and_back(monkeypatch):
+    """By torch's own interpolation, patch after patch; the others stay as they are, to the bit."""
     torch.manual_seed(0)
-    mean, std = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
-    pixels = torch.rand(50, 9, 3, 4, 4)
-    patches = (pixels - mean) / std
-    greyed = sometimes_grey(patches, 0.66)
-    grey = ~(greyed == patches).flatten(2).all(2)  # N×P
-    assert grey.double().mean().item() == pytest.approx(0.66, abs=0.06)
-    assert 0 < grey[0].sum() < 9 or 0 < grey[1].sum() < 9  # by patch, not by image
-    r, g, b = (greyed * std + mean)[grey].unbind(1)
-    expected = (0.299 * pixels[:, :, 0] + 0.587 * pixels[:, :, 1] + 0.114 * pixels[:, :, 2])[grey]
-    for channel in (r, g, b):
-        torch.testing.assert_close(channel, expected, atol=1e-5, rtol=0)
-    assert sometimes_grey(patches, 0.0) is patches
+    patches = torch.randn(3, 9, 3, 32, 32, dtype=torch.float64)
+    pixels, chosen = torch.rand(3, 9, dtype=torch.float64), torch.rand(3, 9, dtype=torch.float64)
+    pixels[0, 0], pixels[0, 1] = 0.0, 1 - 1e-9  # the ends of the range
+    chosen[0, :2] = 0.1
+    numbers = iter([pixels, chosen])
+    monkeypatch.setattr("bench.nn.draws.uniform", lambda *_, **__: next(numbers))
+    reduced, sides = sometimes_reduced(patches, reductions(32).double(), 0.33), set()
+    for i in range(3):
+        for j in range(9):
+            if chosen[i, j] >= 0.33:
+                assert torch.equal(reduced[i, j], patches[i, j])
+                continue
+            side = int((100 + pixels[i, j].item() * (31 * 31 - 100)) ** 0.5)
+            sides.add(side)
+            fewer = F.interpolate(patches[i, j][None], size=(side, side), mode="bilinear")
+            expected = F.interpolate(fewer, size=(32, 32), mode="bilinear")[0]
+            torch.testing.assert_close(reduced[i, j], expected, atol=1e-5, rtol=0)
+            assert not torch.equal(reduced[i, j], patches[i, j])
+    assert {10, 30} <= sides
+    assert len(sides) > 3
+
+
+def test_about_the_share_that_is_asked_for_is_reduced_and_none_at_0():
+    torch.manual_seed(0)
+    patches = torch.randn(60, 9, 3, 32, 32)
+    changed = (sometimes_reduced(patches, reductions(32), 0.33) != patches).flatten(2).any(2)
+    assert changed.double().mean().item() == pytest.approx(0.33, abs=0.06)
+    assert sometimes_reduced(patches, reductions(32), 0.0) is patches
+
+
+def test_evened_patches_show_neither_their_mean_colour_nor_their_contrast():
+    torch.manual_seed(0)
+    patches = torch.randn(2, 9, 3, 8, 8, dtype=torch.float64) * torch.tensor([1.0, 2.0, 3.0]).view(3, 1, 1)
+    even = evened(patches)
+    for patch, one in zip(even.flatten(0, 1), patches.flatten(0, 1), strict=True):
+        centred = torch.stack([c - c.mean() for c in one])
+        torch.testing.assert_close(patch, centred / (sum(c.square().sum() for c in centred) / (3 * 64)).sqrt())
+    torch.testing.assert_close(evened(1.7 * patches + torch.randn(2, 9, 3, 1, 1)), even)
+    assert even.std((3, 4))[:, :, 2].mean() > 2 * even.std((3, 4))[:, :, 0].mean()  # by patch, not by channel
+    assert not evened(torch.full((1, 1, 3, 8, 8), 0.3)).any()
 
 
 def test_standardised_patches_show_neither_brightness_nor_contrast_nor_colour_cast():

@@ -78,7 +78,7 @@ def normalising(
     )
 
 
-def raw_sum(x: Tensor) -> Tensor:
+def raw_sum(x: Tensor, group: Any = None) -> Tensor:
     """An all_reduce that autograd does not see."""
     total = x.detach().clone()
     dist.all_reduce(total)

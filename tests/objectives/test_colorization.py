@@ -10,7 +10,7 @@ from narrow import NarrowEncoder
 from skimage.color import rgb2lab
 
 from bench.errors import BadInput
-from bench.nn.colour import MEAN, STD, from_lab, lab
+from bench.nn.colour import MEAN, STD, from_lab, halves, lab, normalised_rgb
 from bench.nn.colour_bins import gamut_bins
 from bench.objectives import build
 from bench.objectives.colorization import rarity_weights
@@ -30,42 +30,45 @@ def photographs(n=2, size=32):
     return pixels, batch
 
 
-def naive_colour_loss(logits, ab, weights):
-    """Of one position after another, over dense soft labels."""
+def naive_colour_loss(logits, ab, weights, grey=()):
+    """Of one position after another, over dense soft labels; images of the numbers `grey` weigh nothing."""
     bins, total = gamut_bins().double(), 0.0
     n, _, h, w = logits.shape
-    for i in range(n):
+    for i in set(range(n)) - set(grey):
         for y in range(h):
             for x in range(w):
                 squared = (bins - ab[i, :, y, x]).square().sum(1)
-                five = squared.argsort()[:5]
-                z = torch.exp(-squared[five] / 50)
+                ten = squared.argsort()[:10]
+                z = torch.exp(-squared[ten] / 50)
                 z = z / z.sum()
                 log_p = F.log_softmax(logits[i, :, y, x], dim=0)
-                total = total - weights[five[0]] * sum(z[k] * log_p[five[k]] for k in range(5))
+                total = total - weights[ten[0]] * sum(z[k] * log_p[ten[k]] for k in range(10))
     return total / (n * h * w)
 
 
 def quarter_lab(pixels):
-    """L, a and b by scikit-image, in squares of 4×4."""
+    """L, a and b by scikit-image, of every fourth pixel of every fourth row from the first on."""
     values = torch.stack([torch.from_numpy(rgb2lab(p.movedim(0, -1).numpy())).movedim(-1, 0) for p in pixels])
-    n, c, h, w = values.shape
-    return values.view(n, c, h // 4, 4, w // 4, 4).mean((3, 5))
+    rows = torch.arange(0, values.shape[2], 4)
+    return values[:, :, rows][:, :, :, rows]
 
 
 @pytest.mark.parametrize("rebalance", [True, False])
 def test_the_loss_and_its_gradient_are_the_papers_sum_over_pixels_and_bins(rebalance):
     ours, theirs = (objective(rebalance=rebalance) for _ in range(2))
     pixels, batch = photographs()
-    prior = torch.rand(261, dtype=torch.float64).softmax(0)
+    pixels[1] = 0.02 * (pixels[1] - 0.5) + 0.4  # as good as grey: |a| and |b| below 5
+    batch.views = [normalised_rgb(pixels)]
+    prior = torch.rand(313, dtype=torch.float64).softmax(0)
     ours.prior.copy_(prior)
     returned = ours(batch)["loss"]
     returned.backward()
     ab = quarter_lab(pixels)[:, 1:]
     grey = lab(batch.views[0])[:, :1]
     x = from_lab(torch.cat([grey, 0 * grey, 0 * grey], dim=1))
-    weights = rarity_weights(prior) if rebalance else torch.ones(261)
-    loss = naive_colour_loss(theirs.decoder(theirs.encoder.last_map(x)), ab, weights)
+    weights = rarity_weights(prior) if rebalance else torch.ones(313)
+    assert 0.5 < ab[1].abs().max() < 5 < ab[0].abs().max()
+    loss = naive_colour_loss(theirs.decoder(theirs.encoder.last_map(x)), ab, weights, grey=[1])
     loss.backward()
     torch.testing.assert_close(returned, loss, rtol=1e-5, atol=0)
     for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -77,6 +80,7 @@ def test_the_trunk_sees_lightness_alone_as_three_equal_channels():
     model.encoder.conv1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     _, batch = photographs()
     model(batch)
+    assert torch.equal(seen[1], batch.views[0])  # for running statistics alone
     assert model.encoder.conv1.in_channels == 3  # transfers to RGB as it is
     mean, std = (torch.tensor(v, dtype=torch.float64).view(3, 1, 1) for v in (MEAN, STD))
     rgb = seen[0] * std + mean
@@ -86,14 +90,14 @@ def test_the_trunk_sees_lightness_alone_as_three_equal_channels():
 
 def test_there_is_a_distribution_for_every_fourth_pixel():
     model = objective()
-    assert model.decoder(model.encoder.last_map(images_batch(2, (64,)).views[0])).shape == (2, 261, 16, 16)
+    assert model.decoder(model.encoder.last_map(images_batch(2, (64,)).views[0])).shape == (2, 313, 16, 16)
 
 
 def test_the_prior_starts_uniform_and_follows_the_datas_colours():
     model = objective(prior_momentum=0.5)
     _, batch = photographs()
     start = model.prior.clone()
-    torch.testing.assert_close(start, torch.full_like(start, 1 / 261))
+    torch.testing.assert_close(start, torch.full_like(start, 1 / 313))
     model(batch)
     moved = model.prior.clone()
     assert moved.sum().item() == pytest.approx(1.0)
@@ -126,10 +130,9 @@ def test_both_sides_of_the_split_are_predicted_from_the_other_alone():
     full = lab(batch.views[0])
     grey = from_lab(torch.cat([full[:, :1], 0 * full[:, 1:]], dim=1))
     coloured = from_lab(torch.cat([0 * full[:, :1] + 50, full[:, 1:]], dim=1))
-    colour = naive_colour_loss(
-        theirs.colour_decoder(theirs.encoder.last_map(grey)), values[:, 1:], torch.ones(261, dtype=torch.float64)
-    )
-    logits = theirs.lightness_decoder(theirs.encoder.last_map(coloured))
+    maps = theirs.encoder.last_map(torch.cat([grey, coloured]))
+    colour = naive_colour_loss(theirs.colour_decoder(maps[:2]), values[:, 1:], torch.ones(313, dtype=torch.float64))
+    logits = theirs.lightness_decoder(maps[2:])
     level = values[:, 0].floor().long()
     lightness = -sum(
         F.log_softmax(logits[i, :, y, x], dim=0)[level[i, y, x]] for i in range(2) for y in range(8) for x in range(8)
@@ -144,30 +147,35 @@ def test_both_sides_of_the_split_are_predicted_from_the_other_alone():
 
 
 def test_neither_half_shows_anything_of_the_other():
-    model = objective("split_brain")
     values = torch.rand(2, 3, 8, 8, dtype=torch.float64)
     mild = torch.cat([40 + 20 * values[:, :1], 20 * values[:, 1:] - 10], dim=1)  # well inside the gamut
     brighter = mild + torch.tensor([15.0, 0.0, 0.0]).view(3, 1, 1)
     redder = mild + torch.tensor([0.0, 12.0, -5.0]).view(3, 1, 1)
-    grey, coloured = model.halves(from_lab(mild))
-    assert (model.halves(from_lab(redder))[0] - grey).abs().max() < 1e-3
-    assert (model.halves(from_lab(brighter))[1] - coloured).abs().max() < 1e-3
-    assert (model.halves(from_lab(brighter))[0] - grey).abs().max() > 0.1
-    assert (model.halves(from_lab(redder))[1] - coloured).abs().max() > 0.1
+    grey, coloured = halves(from_lab(mild))
+    assert (halves(from_lab(redder))[0] - grey).abs().max() < 1e-3
+    assert (halves(from_lab(brighter))[1] - coloured).abs().max() < 1e-3
+    assert (halves(from_lab(brighter))[0] - grey).abs().max() > 0.1
+    assert (halves(from_lab(redder))[1] - coloured).abs().max() > 0.1
 
 
-def test_each_half_has_batch_statistics_of_its_own():
-    model, calls = objective("split_brain"), []
-    model.encoder.conv1.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
-    model(photographs()[1])
-    assert calls == [2, 2]
+def test_both_halves_share_the_norms_statistics():
+    """Two batches would be normalised apart in training, and by one mixture when the trunk is frozen."""
+    model, seen = objective("split_brain", image_statistics=False), []
+    model.encoder.conv1.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    _, batch = photographs()
+    model(batch)
+    (together,) = seen
+    assert torch.equal(together, torch.cat(halves(batch.views[0])))
+    alone = NarrowEncoder().double()
+    alone(together)
+    torch.testing.assert_close(model.encoder.bn1.running_var, alone.bn1.running_var)
 
 
 def test_split_brain_features_are_those_of_both_halves_joined():
     model = objective("split_brain").eval()
     _, batch = photographs()
     returned = model.outputs(batch.views[0])
-    one, other = (model.encoder(half) for half in model.halves(batch.views[0]))
+    one, other = (model.encoder(half) for half in halves(batch.views[0]))
     torch.testing.assert_close(returned["halves"], torch.cat([one, other], dim=1))
     torch.testing.assert_close(returned["backbone"], model.encoder(batch.views[0]))
 

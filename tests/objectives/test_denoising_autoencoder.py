@@ -69,6 +69,21 @@ def test_masking_sets_exactly_that_share_of_each_images_values_to_zero():
     assert (kept[0] != kept[1]).any()
 
 
+@pytest.mark.parametrize("noise", ["masking", "salt_pepper", "gaussian"])
+def test_values_are_damaged_one_by_one_and_not_whole_pixels(noise):
+    """A colour that stays beside one that is hit is what a pixel's noise would take away."""
+    torch.manual_seed(0)
+    x = torch.full((2, 3, 64, 64), 0.6, dtype=torch.float64)
+    damaged = make(noise=noise, amount=0.3).corrupt(x) - x
+    if noise == "gaussian":
+        correlation = torch.corrcoef(damaged.movedim(1, 0).flatten(1))
+        assert (correlation - torch.eye(3)).abs().max() < 0.05
+    else:
+        hit = (damaged != 0).sum(1)  # values of each pixel
+        shares = [(hit == count).double().mean().item() for count in range(4)]
+        assert shares == pytest.approx([0.343, 0.441, 0.189, 0.027], abs=0.02)  # 3 coins of 0.3
+
+
 def test_salt_and_pepper_are_about_as_frequent():
     x = torch.full((2, 3, 32, 32), 0.5, dtype=torch.float64)
     damaged = make(noise="salt_pepper", amount=0.5).corrupt(x)

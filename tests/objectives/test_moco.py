@@ -15,6 +15,8 @@ from torch import nn
 from bench.data.views import LOCAL_CROPS, MOCO_V2_VIEWS, MOCO_VIEWS
 from bench.errors import BadInput
 from bench.losses.contrastive import info_nce
+from bench.nn.norm import convert_norms
+from bench.nn.shuffle import shuffled
 from bench.objectives import build
 
 
@@ -113,10 +115,13 @@ def test_by_default_the_loss_is_info_nce_bit_for_bit(symmetric, name, batch):
     query, key = networks(reference)
     v1, v2 = data.views
     losses = []
+    torch.manual_seed(0)
     for x, y in [(v1, v2), (v2, v1)] if symmetric else [(v1, v2)]:
-        q, k = query(x), F.normalize(key(y).detach(), dim=1)
+        q, k = query(x), F.normalize(shuffled(key, y), dim=1)
         losses.append(info_nce(q, k, reference.queue.keys, reference.temperature))
-    expected, value = torch.stack(losses).sum(), objective(data)["loss"]
+    expected = torch.stack(losses).sum()
+    torch.manual_seed(0)
+    value = objective(data)["loss"]
     assert torch.equal(value, expected)
     value.backward()
     expected.backward()
@@ -153,32 +158,33 @@ def test_no_small_crop_becomes_a_key(symmetric, name, batch):
     for which, sizes in seen.items():
         network = getattr(with_crops, which)
         network.register_forward_hook(lambda module, inputs, output, sizes=sizes: sizes.append(tuple(inputs[0].shape)))
+    torch.manual_seed(0)
     with_crops(data)
     full = [(4, 3, 64, 64)] * (1 + symmetric)
     assert seen == {"encoder": [(8, 3, 32, 32), *full], "key_encoder": full}
     data.views = data.views[:2]
+    torch.manual_seed(0)
     without(data)
     assert torch.equal(with_crops.queue.keys, without.queue.keys)
     assert torch.equal(with_crops.queue.position, without.queue.position)
 
 
-def test_small_crops_of_a_part_of_the_batch_are_normalised_by_themselves(name, batch):
-    objective, data = apart(make(name, bn_splits=2, crops=2, crop_size=32)), batch(64, 64, 32, 32)
-    seen = []
-    objective.encoder.register_forward_pre_hook(lambda _module, inputs: seen.append(inputs[0]))
-    objective(data)
-    a, b = data.views[2:]
-    for seen_batch, expected in zip(seen, (torch.cat([a[:2], b[:2]]), torch.cat([a[2:], b[2:]])), strict=False):
-        assert torch.equal(seen_batch, expected)
+def in_halves(objective):
+    """With norms over the even images and over the odd ones, apart."""
+    return convert_norms(objective, "cpu", parts=2)
+
+
+def test_small_crops_of_a_group_are_normalised_with_each_other_and_apart_from_other_images(name, batch):
+    objective, data = in_halves(apart(make(name, crops=2, crop_size=32))), batch(64, 64, 32, 32)
     query, _ = networks(apart(make(name)))
-    small = [query(torch.cat([a[rows], b[rows]])).chunk(2) for rows in (slice(2), slice(2, 4))]
-    q = [torch.cat([query(data.views[0][:2]), query(data.views[0][2:])])]
-    q += [torch.cat([part[crop] for part in small]) for crop in (0, 1)]
-    other = apart(make(name, bn_splits=2, crops=2, crop_size=32))
-    queue = other.queue.keys.clone()
-    torch.manual_seed(0)
-    value = other(data)["loss"]
-    expected = sum(naive(each, other.queue.keys[:4], queue, other.temperature) for each in q) / 3
+    v, _, a, b = data.views
+    q = [torch.empty(4, 6, dtype=torch.float64) for _ in range(3)]
+    for group in ([0, 2], [1, 3]):
+        q[0][group] = query(v[group])
+        q[1][group], q[2][group] = query(torch.cat([a[group], b[group]])).chunk(2)
+    queue = objective.queue.keys.clone()
+    value = objective(data)["loss"]
+    expected = sum(naive(each, objective.queue.keys[:4], queue, objective.temperature) for each in q) / 3
     torch.testing.assert_close(value, expected)
 
 
@@ -242,19 +248,26 @@ def test_keys_are_normalised_by_batches_of_their_own_in_train_mode(name, batch):
     assert not torch.allclose(objective.key_encoder.bn1.running_mean, objective.encoder.bn1.running_mean)
 
 
-def test_parts_of_the_batch_are_normalised_by_themselves_and_keys_among_other_images(name, batch):
-    objective, data = apart(make(name, bn_splits=2)), batch(32, 32)
-    query, key = networks(copy.deepcopy(objective))
-    torch.manual_seed(0)
-    order = torch.rand(4, dtype=torch.float64).argsort()
-    assert {*order[:2].tolist()} != {0, 1}  # else this draw would not tell
+@BOTH
+def test_a_key_is_normalised_in_another_group_than_its_query(name, batch):
+    objective, data = in_halves(apart(make(name))), batch(32, 32)
+    query, key = networks(apart(make(name)))
+    torch.manual_seed(2)
+    order = torch.rand(4).argsort().tolist()
+    key_groups = [order[0::2], order[1::2]]  # which images' keys are normalised together
+    assert sorted(map(sorted, key_groups)) != [[0, 2], [1, 3]]  # else this draw would not tell
     v1, v2 = data.views
-    q = torch.cat([query(v1[:2]), query(v1[2:])])
-    k = torch.empty_like(q)
-    k[order] = torch.cat([key(v2[order[:2]]), key(v2[order[2:]])]).detach()
-    queue = objective.queue.keys.clone()
-    torch.manual_seed(0)
-    torch.testing.assert_close(objective(data)["loss"], naive(q, k, queue, objective.temperature))
+    q, k = (torch.empty(4, 6, dtype=torch.float64) for _ in range(2))
+    for group in ([0, 2], [1, 3]):
+        q[group] = query(v1[group])
+    for group in key_groups:
+        k[group] = key(v2[group]).detach()
+    queue, tau = objective.queue.keys.clone(), objective.temperature
+    torch.manual_seed(2)
+    loss = objective(data)["loss"]
+    torch.testing.assert_close(loss, naive(q, k, queue, tau))
+    leaking = torch.cat([key(v2[0::2]), key(v2[1::2])]).detach()[[0, 2, 1, 3]]  # keys among their queries' images
+    assert abs(loss - naive(q, leaking, queue, tau)) > 1e-3
 
 
 def test_before_anything_is_learnt_the_loss_is_ln_of_all_candidates_at_a_high_temperature(name, batch):
@@ -275,7 +288,7 @@ def test_defaults_heads_and_views_are_the_papers():
     v1, v2 = (build({"name": name}, NarrowEncoder()) for name in ("moco", "moco_v2"))
     for objective in (v1, v2):
         assert objective.queue.keys.shape == (65536, 128)
-        assert (objective.momentum, objective.symmetric, objective.bn_splits) == (0.999, False, 1)
+        assert (objective.momentum, objective.symmetric) == (0.999, False)
         assert not any(isinstance(module, nn.BatchNorm1d) for module in objective.modules())
     assert (v1.temperature, v2.temperature) == (0.07, 0.2)
     assert [tuple(p.shape) for p in v1.projector.parameters()] == [(128, 24), (128,)]
@@ -305,8 +318,8 @@ def test_guards(name):
         BadInput, match=r"objective.queue_size is 8, no multiple of the 16 keys of a batch; set it to 16"
     ):
         make(name, symmetric=True).check(8, 32)
-    with pytest.raises(BadInput, match=r"objective.bn_splits is 3, but the 4 images"):
-        make(name, bn_splits=3).check(4, 32)
+    with pytest.raises(BadInput, match=r"objective.bn_splits is no setting any more: .*; set norm_images to"):
+        make(name, bn_splits=3)
     for settings, message in (
         ({"loss": "dclw"}, "Unknown objective.loss 'dclw'; did you mean dcl"),  # it has no form with a queue
     ):

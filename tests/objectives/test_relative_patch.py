@@ -9,10 +9,11 @@ from narrow import NarrowEncoder
 
 from bench.data.views import View
 from bench.errors import BadInput
-from bench.nn.patches import Grid
+from bench.nn.patches import Grid, evened, sometimes_reduced, with_one_colour
 from bench.objectives import build
 
 SMALL = {"name": "relative_patch", "patch_size": 32, "gap": 8, "jitter": 3, "hidden_dim": 12}
+PLAIN = {"downsample": 0.0, "drop_colours": False, "standardise": False}
 VIEW = 118
 
 
@@ -22,7 +23,7 @@ def objective(**more):
 
 @pytest.mark.parametrize("image_statistics", [True, False])
 def test_the_loss_and_its_gradient_are_those_of_eight_classified_pairs_for_each_image(image_statistics):
-    ours, theirs = (objective(drop_colours=False, image_statistics=image_statistics) for _ in range(2))
+    ours, theirs = (objective(**PLAIN, image_statistics=image_statistics) for _ in range(2))
     batch = images_batch(3, (VIEW,))
     torch.manual_seed(1)
     loss_of_ours = ours(batch)["loss"]
@@ -51,7 +52,52 @@ def test_the_loss_and_its_gradient_are_those_of_eight_classified_pairs_for_each_
 def test_the_papers_geometry_and_dropped_colours_are_the_defaults():
     model = build({"name": "relative_patch"}, NarrowEncoder())
     assert (model.grid, model.drop_colours) == (Grid(3, 96, 48, 7), True)
+    assert (model.downsample, model.standardise, model.grey, model.dropout) == (0.33, True, 0.0, 0.0)
     assert model.classifier[0].out_features == 4096
+
+
+def seen_by(model, batch):
+    seen = []
+    model.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    torch.manual_seed(2)
+    model(batch)
+    return seen[0].unflatten(0, (len(batch), 9))
+
+
+def test_patches_lose_pixels_then_colours_then_mean_and_contrast():
+    batch = images_batch(2, (VIEW,))
+    model = objective()
+    returned = seen_by(model, batch)
+    torch.manual_seed(2)
+    cut = Grid(3, 32, 8, 3).cut(batch.views[0])
+    expected = evened(with_one_colour(sometimes_reduced(cut, model.reductions, 0.33)))
+    assert torch.equal(returned, expected)
+    assert (returned.mean((3, 4)).abs().max(), returned.square().mean()) == (
+        pytest.approx(0, abs=1e-12),
+        pytest.approx(1),
+    )
+
+
+def test_without_defences_patches_are_the_images_own_pixels():
+    batch = images_batch(2, (VIEW,))
+    returned = seen_by(objective(**PLAIN), batch)
+    torch.manual_seed(2)
+    assert torch.equal(returned, Grid(3, 32, 8, 3).cut(batch.views[0]))
+
+
+def test_dropout_is_before_the_last_layer_in_training_alone():
+    model, batch, last = objective(**PLAIN, dropout=0.3), images_batch(8, (VIEW,)), []
+    model.classifier[-1].register_forward_pre_hook(lambda _, inputs: last.append(inputs[0]))
+    model.classifier[-2].register_forward_hook(lambda *event: last.append(event[2]))
+    model(batch)
+    before, after = last
+    kept = after != 0
+    torch.testing.assert_close(after[kept], before[kept] / 0.7)
+    alive = before != 0
+    assert (kept & alive).sum().item() / alive.sum().item() == pytest.approx(0.7, abs=0.07)
+    last.clear()
+    model.eval()(batch)
+    assert torch.equal(*last)
 
 
 def test_the_encoder_sees_patches_with_one_colour_each_unless_that_is_off():
@@ -85,11 +131,12 @@ def test_a_classifier_that_knows_nothing_has_ln_8():
     torch.testing.assert_close(model(images_batch(2, (VIEW,)))["loss"].item(), math.log(8))
 
 
-def test_patches_are_cut_from_an_unstretched_square():
-    view = objective(grey=0.66).views(255)[0]
+def test_patches_are_cut_from_an_unstretched_square_that_is_never_mirrored():
+    view = objective(grey=0.66, crop=0.9).views(255)[0]
     assert view == View(
-        size=255, scale=(0.5, 1.0), ratio=(1.0, 1.0), interpolation="bilinear", jitter=None, grey=0.66, blur=0.0
+        size=255, square=0.9, interpolation="bilinear", flip=0.0, jitter=None, grey=0.66, blur=0.0, solarize=0.0
     )
+    assert objective().views(255)[0].square == pytest.approx(255 / 292, abs=1e-4)
 
 
 @pytest.mark.parametrize(

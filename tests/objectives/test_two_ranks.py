@@ -7,10 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from cases import load
+from two_ranks import UNGROUPED
+
+from bench.config.objective_source import class_says
 
 pytestmark = pytest.mark.slow
 
 CASES = [name for name, case in load().items() if case.ranks]
+GROUPED = [name for name in CASES if class_says(load()[name].settings["name"], "norm_groups")]
 BROKEN = (
     "two_loss logistic",
     "two_loss align_uniform",
@@ -46,6 +50,22 @@ def test_gradients_terms_and_statistics_equal_those_of_one_process(results, case
     for rank in ranks:
         for kind in ("grad", "term", "buffer"):
             assert distance(rank[case], alone[case], kind) < 1e-9, kind
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", GROUPED)
+def test_norms_over_halves_of_one_process_equal_those_of_two(results, case):
+    """What `norm_groups` promises of an objective."""
+    alone, *ranks = (one[f"{case}, halves"] for one in results)
+    for rank in ranks:
+        for kind in ("grad", "term", "buffer"):
+            assert distance(rank, alone, kind) < 1e-9, kind
+
+
+@pytest.mark.parametrize("case", UNGROUPED)
+def test_an_objective_that_promises_no_norm_groups_has_none(results, case):
+    alone, first, _ = (one[f"{case}, halves"] for one in results)
+    assert distance(first, alone, "grad") > 1e-3
 
 
 @pytest.mark.parametrize("case", BROKEN)

@@ -18,8 +18,9 @@ from cases import Case, load, rows
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
+from bench.config.objective_source import class_says
 from bench.nn.collectives import gather, rank_rows
-from bench.nn.norm import convert_sync_batchnorm
+from bench.nn.norm import average_statistics, convert_norms
 
 
 def gather_without_gradient(x: Tensor) -> Tensor:
@@ -40,6 +41,9 @@ BROKEN = {
     "moco_v3 crops": {"gather": lambda x: x, "rank": lambda: 0},
     "barlow_twins crops": {"gather": lambda x: x},
 }
+
+# Whose norms see positions or tiles of one image after another: halves of the rows are not halves of the images.
+UNGROUPED = ("vicregl", "relative_patch")
 
 
 class Numbered:
@@ -81,16 +85,30 @@ def in_any_order(name: str, buffer: Tensor) -> Tensor:
     return buffer[buffer.double().sum(1).argsort()] if name.endswith(".keys") else buffer
 
 
-def step(case: Case, rank_images: slice) -> dict[str, Tensor]:
-    """One forward, backward and what follows a step: gradients, terms (means over ranks), and buffers."""
+def mean_(tensor: Tensor) -> Tensor:
+    """A tensor's mean over the ranks, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(tensor)
+        tensor /= dist.get_world_size()
+    return tensor
+
+
+def step(case: Case, rank_images: slice, halves: bool = False) -> dict[str, Tensor]:
+    """One forward, backward and what follows a step: gradients, terms (means over ranks), and buffers.
+
+    Norms are over the whole batch, or over each half of it: parts of one process, or the two processes.
+    """
     objective = case.make()
     with torch.no_grad():  # else a target would be the online network, as at the very start
         for parameter in objective.parameters():
             if not parameter.requires_grad:
                 parameter *= 1.1
+    ranks = dist.get_world_size() if dist.is_initialized() else 1
+    convert_norms(objective, "cpu", parts=2 // ranks if halves else 1, processes=1 if halves else ranks)
     model: torch.nn.Module = objective
-    if dist.is_initialized():
-        model = DistributedDataParallel(convert_sync_batchnorm(objective, "cpu"), broadcast_buffers=False)
+    if ranks > 1:
+        model = DistributedDataParallel(objective, broadcast_buffers=False)
+    torch.manual_seed(0)  # for what the first rank draws for all
     draws = Numbered(case.n, rank_images)
     names = ("uniform", "normal", "integers", "permutations")
     with mock.patch.multiple("bench.nn.draws", **{name: getattr(draws, name) for name in names}):
@@ -98,11 +116,7 @@ def step(case: Case, rank_images: slice) -> dict[str, Tensor]:
         terms["loss"].backward()
     results: dict[str, Tensor] = {}
     for name, term in terms.items():
-        value = term.detach().clone().double()
-        if dist.is_initialized():
-            dist.all_reduce(value)
-            value /= dist.get_world_size()
-        results[f"term {name}"] = value
+        results[f"term {name}"] = mean_(term.detach().clone().double())
     for name, parameter in objective.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None, name  # DistributedDataParallel would wait for it for ever
@@ -110,6 +124,8 @@ def step(case: Case, rank_images: slice) -> dict[str, Tensor]:
         else:
             assert parameter.grad is None, name
     objective.before_step(0.5)
+    if halves:
+        average_statistics(objective, mean_)
     objective.after_step(0.5)
     buffers = {name: sample(in_any_order(name, buffer)) for name, buffer in objective.named_buffers()}
     return results | {f"buffer {name}": buffer for name, buffer in buffers.items()}
@@ -123,6 +139,9 @@ def main() -> None:
     rank_images = slice(rank, None, world)  # rows go round the ranks in turn, as the sampler deals them
     cases = {name: case for name, case in load().items() if case.ranks}
     results = {name: step(case, rank_images) for name, case in cases.items()}
+    for name, case in cases.items():
+        if class_says(case.settings["name"], "norm_groups") or name in UNGROUPED:
+            results[f"{name}, halves"] = step(case, rank_images, halves=True)
     if world > 1:
         for name, parts in BROKEN.items():
             with mock.patch.multiple(type(cases[name].make()).forward.__module__, **parts):

@@ -16,11 +16,12 @@ import torch
 from stand_in import StandIn, Waits, lines, recipe, source, train
 from torch import Tensor
 
+from bench.config.processes import micro_batch
 from bench.config.recipe import Recipe
 from bench.errors import BadInput, StageFailed
 from bench.train.checkpoint import LAST, read
 from bench.train.distributed import Ranks, ranks_of
-from bench.train.feed import Parts, micro_batch
+from bench.train.feed import Parts
 from bench.train.loop import fit
 from bench.train.step import Step
 

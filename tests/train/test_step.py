@@ -53,21 +53,25 @@ LARS = {"name": "lars", "lr": 0.2, "weight_decay": 1e-4}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_recomputed_blocks_and_either_lars_give_the_same_run_bit_for_bit(precision: str) -> None:
-    losses, state = curve(recipe(precision=precision, optimizer=LARS))
+@pytest.mark.parametrize(
+    ("precision", "norms"),
+    [("float32", {}), ("bf16", {}), ("bf16", {"sync_bn": False, "norm_images": 2})],
+)
+def test_recomputed_blocks_and_either_lars_give_the_same_run_bit_for_bit(precision: str, norms: dict[str, Any]) -> None:
+    losses, state = curve(recipe(precision=precision, optimizer=LARS, **norms))
     assert len(set(losses)) == 4
     for switch in ({"checkpoint_activations": True}, {"lars": "timm"}):
-        again, after = curve(recipe(precision=precision, optimizer=LARS, **switch))
+        again, after = curve(recipe(precision=precision, optimizer=LARS, **norms, **switch))
         assert losses == again
         assert all(torch.equal(state[name], after[name]) for name in state)
 
 
 @pytest.mark.slow
-def test_channels_last_gives_the_same_loss_curve() -> None:
+@pytest.mark.parametrize("norms", [{}, {"sync_bn": False, "norm_images": 2}])
+def test_channels_last_gives_the_same_loss_curve(norms: dict[str, Any]) -> None:
     """In float64: a BYOL run from random weights multiplies differences by ten or more a step."""
-    first, _ = curve(recipe(precision="float32", channels_last=False), double=True)
-    other, _ = curve(recipe(precision="float32", channels_last=True), double=True)
+    first, _ = curve(recipe(precision="float32", channels_last=False, **norms), double=True)
+    other, _ = curve(recipe(precision="float32", channels_last=True, **norms), double=True)
     assert first == pytest.approx(other, rel=1e-8)
 
 
@@ -200,14 +204,19 @@ def test_parts_of_a_step_with_cuda_graphs(monkeypatch: pytest.MonkeyPatch) -> No
 def test_compiling_is_refused_where_it_cannot_work(monkeypatch: pytest.MonkeyPatch) -> None:
     gpu = torch.device("cuda", 0)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (7, 0))
-    check_compiling(True, 1, gpu)
-    check_compiling(False, 2, gpu)
-    check_compiling(True, 2, torch.device("cpu"))
-    with pytest.raises(BadInput, match=r"do not go together on 2 GPUs.*Set compile=False"):
-        check_compiling(True, 2, gpu)
+    compiled = recipe(compile=True, batch_size=8)
+    check_compiling(compiled, 1, gpu)
+    check_compiling(recipe(compile=True, sync_bn=False), 2, gpu)
+    check_compiling(compiled, 2, torch.device("cpu"))
+    with pytest.raises(BadInput, match=r"do not go together on 2 GPUs.*Set compile=False.*sync_bn=False gives another"):
+        check_compiling(compiled, 2, gpu)
+    groups = recipe(compile=True, batch_size=8, sync_bn=False, norm_images=4)
+    check_compiling(groups, 2, gpu)
+    with pytest.raises(BadInput, match=r"on 4 GPUs.*run it on one GPU \(the result is the same\)"):
+        check_compiling(groups, 4, gpu)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (6, 1))
     with pytest.raises(BadInput, match=r"capability 7\.0 or above, and this one has 6\.1; set compile=False"):
-        check_compiling(True, 1, gpu)
+        check_compiling(compiled, 1, gpu)
     with pytest.raises(BadInput, match="set compile=False"):
         Step(nn.Linear(2, 2), recipe(compile=True), Ranks(device=gpu))  # type: ignore[arg-type]
 

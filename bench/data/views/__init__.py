@@ -37,6 +37,7 @@ from bench.data.views.spec import (
     PATCH_VIEW,
     SIMCLR_VIEWS,
     SMALL_VIEW,
+    SQUARE_VIEW,
     SUPERVISED_VIEW,
     Interpolation,
     View,

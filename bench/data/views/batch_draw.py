@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.data.views.draw import ATTEMPTS, HUE
+from bench.data.views.draw import ATTEMPTS, HUE, square_side
 from bench.data.views.spec import View
 
 # Numbers for a crop: area and aspect of each attempt, top, left.
@@ -111,7 +111,11 @@ def draw_batch(view: View, uniform: Tensor, width: int, height: int, first: Tens
 
 
 def draw_crops(uniform: Tensor, view: View, width: int, height: int) -> Tensor:
-    """Return crops N×4 (left, top, width, height) from uniform numbers N×22, as `draw.draw_crop` does."""
+    """Return crops N×4 (left, top, width, height) from uniform numbers N×22, as `draw` draws them."""
+    if view.square is not None:
+        side = torch.full_like(uniform[:, 0], square_side(width, height, view.square))
+        left, top = _whole(uniform[:, -1], width - side), _whole(uniform[:, -2], height - side)
+        return torch.stack([left, top, side, side], 1)
     area = width * height * _between(uniform[:, :ATTEMPTS], *view.scale)
     low, high = view.ratio
     aspect = _between(uniform[:, ATTEMPTS : 2 * ATTEMPTS], math.log(low), math.log(high)).exp()

@@ -55,7 +55,7 @@ def draw(
     `first` is the first view's crop, for a view with `overlap`; without it that asks for nothing. `saliency` is the
     image's map (see bench.data.maps), for a view with `salient`.
     """
-    crop = draw_crop(width, height, view.scale, view.ratio, rng)
+    crop = _crop(view, width, height, rng)
     if view.overlap > 0 or view.salient > 0:
         crop = _constrained_crop(crop, view, width, height, rng, first, saliency)
     flip = rng.random() < view.flip
@@ -101,7 +101,7 @@ def _constrained_crop(
     for _ in range(ATTEMPTS - 1):
         if highest >= 1.0:
             break
-        other = draw_crop(width, height, view.scale, view.ratio, rng)
+        other = _crop(view, width, height, rng)
         if (reached := quality(other)) > highest:
             best, highest = other, reached
     if highest >= 1.0 or view.salient > 0:
@@ -115,6 +115,24 @@ def overlap(crop: Crop, other: Crop) -> float:
     across = min(left + w, left2 + w2) - max(left, left2)
     down = min(top + h, top2 + h2) - max(top, top2)
     return max(0, across) * max(0, down) / (w * h)
+
+
+def _crop(view: View, width: int, height: int, rng: np.random.Generator) -> Crop:
+    if view.square is not None:
+        return draw_square(width, height, view.square, rng)
+    return draw_crop(width, height, view.scale, view.ratio, rng)
+
+
+def square_side(width: int, height: int, share: float) -> int:
+    """Return the side of a square that is this share of the shorter side, in whole pixels."""
+    return max(1, round(share * min(width, height)))
+
+
+def draw_square(width: int, height: int, share: float, rng: np.random.Generator) -> Crop:
+    """Draw (left, top, side, side): a square anywhere in the image, its side that share of the shorter one."""
+    side = square_side(width, height, share)
+    top = int(rng.integers(height - side + 1))
+    return int(rng.integers(width - side + 1)), top, side, side
 
 
 def draw_crop(

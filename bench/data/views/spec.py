@@ -19,6 +19,8 @@ class View:
         size: side of the square view in pixels.
         scale: range of the crop's share of the image's area.
         ratio: range of the crop's width / height, drawn uniformly in its logarithm.
+        square: in place of `scale` and `ratio`: the crop is a square anywhere in the image, and its side is this share
+            of the image's shorter one. Resizing the shorter side to 292 pixels and cutting 255 has 255 / 292.
         interpolation: of the resize to `size`.
         flip: probability of a mirror image.
         jitter: strengths of brightness, contrast, saturation (factors in 1 ± strength) and hue (a shift in ± strength
@@ -46,6 +48,7 @@ class View:
     size: int = 224
     scale: tuple[float, float] = (0.08, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    square: float | None = None
     interpolation: Interpolation = "bicubic"
     flip: float = 0.5
     jitter: tuple[float, float, float, float] | None = (0.4, 0.4, 0.2, 0.1)
@@ -137,7 +140,8 @@ def small_views(views: Sequence[View], size: int, name: str) -> tuple[View, ...]
     """
     small, replaced = SMALL_VIEW(size), []
     for view in views:
-        plain = view.jitter is not None and not (view.strong or view.overlap or view.salient or view.cells)
+        special = view.strong or view.overlap or view.salient or view.square or view.cells
+        plain = view.jitter is not None and not special
         whole = view.size == size and view.scale[0] < 0.5 and view.ratio[0] < view.ratio[1]
         crop = view.size < size and view.scale[1] < 1.0
         if not (plain and (whole or crop)):
@@ -156,3 +160,8 @@ def small_views(views: Sequence[View], size: int, name: str) -> tuple[View, ...]
 def PATCH_VIEW(size: int, grey: float = 0.0) -> View:
     """What patches are cut from: a square of at least half of the image, unstretched, sometimes mirrored or grey."""
     return replace(SUPERVISED_VIEW(size), scale=(0.5, 1.0), ratio=(1.0, 1.0), grey=grey)
+
+
+def SQUARE_VIEW(size: int, square: float, grey: float = 0.0, flip: float = 0.5) -> View:
+    """A square anywhere in the image, its side this share of the shorter one: neither stretched nor zoomed."""
+    return replace(SUPERVISED_VIEW(size), square=square, grey=grey, flip=flip)

@@ -30,10 +30,6 @@ CASES = {
         {"name": "moco_v2", "crops": 2, "crop_size": 32, **QUEUE}, (64, 64, 32, 32), frozen=KEYS, bf16=0.1
     ),
     "moco_v2": Case({"name": "moco_v2", **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1),
-    # Parts of the batch have statistics of their own, so that it matters which images they hold.
-    "moco parts": Case(
-        {"name": "moco", "bn_splits": 2, **QUEUE}, (32, 32), frozen=KEYS, bf16=0.1, order=False, ranks=False
-    ),
     "moco_v3": Case({"name": "moco_v3", "hidden_dim": 12, "dim": 6}, (32, 32), frozen=KEYS, symmetric=True),
     "moco_v3 crops": Case(
         {"name": "moco_v3", "hidden_dim": 12, "dim": 6, "crops": 2, "crop_size": 32},
