@@ -29,6 +29,7 @@ from measurements import PEERS, ROOT, Measured, Sample, without_machine
 from bench.allocator import started_with
 
 CLOSING_SECONDS = 10  # for a process to end by itself
+IN_STAGES = ("steps:", "views:", "view_stages:")  # contenders that do what a pretraining stage does
 
 Aim = float | Mapping[str, float]  # a goal of all classes of machine, or of each; of those left out there is none
 
@@ -73,7 +74,7 @@ class Worker:
         environ = {"OMP_WAIT_POLICY": "PASSIVE"} | os.environ | {"PYTHONPATH": path.rstrip(os.pathsep)}
         if contender.threads is not None:
             environ["OMP_NUM_THREADS"] = str(contender.threads)
-        if contender.target.startswith("steps:"):  # trains, as a stage does: with a stage's allocator
+        if contender.target.startswith(IN_STAGES):  # with a stage's allocator, which its loader's workers inherit
             environ = started_with(environ)
         order = {"target": contender.target, "arguments": dict(contender.arguments), "threads": contender.threads}
         self.process = subprocess.Popen(

@@ -30,7 +30,8 @@ PEERS = Path(os.environ.get("BENCHMARKS_PEERS") or ROOT / ".venv-peers") / "bin"
 PEER_NAMES = ("lightly", "solo-learn", "mmseg", "torchvision")
 PEER_VERSIONS = (
     "import importlib.metadata as m, json, sys\n"
-    "names = {'lightly', 'solo-learn', 'torch', 'torchvision', 'pytorch-lightning', 'pillow', 'numpy'}\n"
+    "names = {'lightly', 'solo-learn', 'torch', 'torchvision', 'pytorch-lightning', 'pillow', 'numpy',\n"
+    "         'albumentations', 'kornia', 'nvidia-dali-cuda130', 'opencv-python-headless'}\n"
     "installed = m.distributions(path=[*sys.path, sys.prefix + '/sololearn'])\n"
     "print(json.dumps(dict(sorted((d.name.lower(), d.version) for d in installed if d.name.lower() in names))))"
 )

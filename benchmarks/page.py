@@ -28,6 +28,7 @@ PAGE = "performance.md"
 PLACES = {comparison.name: place for place, comparison in enumerate(COMPARISONS)}
 Classes = Mapping[MachineClass, Sequence[Measurement]]
 PLAIN = "harness_"  # what has no peers: goals are seconds
+PARTS = ("view_stages",)  # contenders there are parts of one whole, of which the fastest says nothing
 # What is timed there runs in processes that the contender starts, of which its own peak memory says nothing.
 STARTS_OTHERS = ("ranks", "harness_commands", "harness_starts")
 OF_THEIR_OWN = ("estimates",)  # measured by a script of that name, not by run.py
@@ -249,7 +250,7 @@ def short(classes: Classes) -> list[str]:
         machine: {one.benchmark: one for one in measurements if isinstance(one, Compared)}
         for machine, measurements in classes.items()
     }
-    order = sorted({name for of in named.values() for name in of if not name.startswith(PLAIN)}, key=place)
+    order = sorted({name for of in named.values() for name in of if not name.startswith((PLAIN, *PARTS))}, key=place)
     rows = []
     for benchmark in order:
         found = [of[benchmark] for of in named.values() if benchmark in of]

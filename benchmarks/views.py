@@ -35,14 +35,19 @@ def dataset(size: int, backend: Any, folder: str | None, pack: str | None) -> Vi
     return ViewDataset(index(folder), BYOL_VIEWS(size), seed=0, backend=backend, pack=opened)
 
 
-def by_worker(count: int, size: int, backend: str, folder: str | None = None, pack: str | None = None) -> Sample:
+def by_worker(
+    count: int, size: int, backend: str, folder: str | None = None, pack: str | None = None, batches: int = 1
+) -> Sample:
     """What a DataLoader's worker does: read, draw, make, collate; views of 32 pixels are normalised, too."""
     images = dataset(size, backend, folder, pack)
     positions, draws = itertools.cycle(range(len(images))), itertools.count()
 
     def sample() -> float:
-        batch = collate([images[next(positions), next(draws)] for _ in range(count)])
-        return len(batch.to("cpu").views[0] if size == 32 else batch)
+        made = 0
+        for _ in range(batches):
+            batch = collate([images[next(positions), next(draws)] for _ in range(count)])
+            made += len(batch.to("cpu").views[0] if size == 32 else batch)
+        return made
 
     return sample
 

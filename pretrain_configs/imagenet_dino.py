@@ -12,6 +12,7 @@ Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 
 _base_ = "./_base_/imagenet_joint_embedding.py"
 
+export = "target"  # the teacher, as the default of eval_linear.py:264 and eval_knn.py:203
 epochs = 800
 batch_size = 4096
 objective = dict(name="dino", freeze_share=1 / 800, temperature_warmup=50 / 800)

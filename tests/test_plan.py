@@ -243,7 +243,8 @@ BEFORE_CROPS = {
 
 @pytest.mark.parametrize("name", BEFORE_CROPS)
 def test_an_objectives_later_setting_leaves_earlier_fingerprints_as_they_were(name: str) -> None:
-    recipe = load_recipe(name, extra={"precision": "bf16", "zero_init_residual": False})  # the defaults of then
+    values: dict[str, Any] = {"precision": "bf16", "zero_init_residual": False}  # as it was then
+    recipe = load_recipe(name, extra=values | ({"optimizer": {"decay": "weights"}} if name.startswith("coco") else {}))
     (stage, _) = Planner(lambda data: f"data of {data}").grid([recipe], [], [0])
     assert stage.fingerprint == BEFORE_CROPS[name]
 
@@ -289,6 +290,18 @@ def test_a_stem_and_its_views_leave_earlier_fingerprints_as_they_were() -> None:
     for extra in ({"stem": "cifar"}, {"augmentation": "small"}, {"schedule": {"warmup_steps": 3}}):
         changed = prints(planned([recipe(**extra)], [task()]))
         assert not set(changed.values()) & set(prints(planned([recipe()], [task()])).values())
+
+
+def test_the_export_of_the_target_trains_nothing_anew_and_has_a_row_of_its_own() -> None:
+    online, target = (planned([recipe(export=export)], [task()]) for export in ("online", "target"))
+    assert prints(online) == prints(planned([recipe()], [task()]))  # as before there was a choice
+    same = [a.fingerprint == b.fingerprint for a, b in zip(online, target, strict=True)]
+    assert dict(zip((stage.kind for stage in online), same, strict=True)) == {
+        "pretrain": True,
+        "convert": False,
+        "knn": False,
+    }
+    assert online[-1].recipe_fingerprint != target[-1].recipe_fingerprint
 
 
 def test_segmentation_behind_a_stem_that_mmseg_lacks_is_refused_when_planned() -> None:

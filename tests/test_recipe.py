@@ -155,6 +155,7 @@ def test_unknown_config_names_the_nearest() -> None:
             r"Key 'optimizer\.lr' in .* is inf, but should be a finite number",
         ),
         ("optimizer=dict(lr=0.1, weight_decay=float('nan'))\n", r"Key 'optimizer\.weight_decay' .* be a finite number"),
+        ("optimizer=dict(lr=0.1, clip_norm=1.0, clip_each=3.0)\n", r"both clip_norm and clip_each; set one of them"),
         (
             "optimizer=dict(lr=0.1, betas=(-1, 0.9))\n",
             r"Key 'optimizer\.betas\.0' in .* is -1, but should be greater than",

@@ -13,7 +13,9 @@ import pytest
 import reading
 import steps
 import torch
+import view_stages
 import views
+from comparisons import COMPARISONS, beyond_stages
 
 pytestmark = pytest.mark.slow
 
@@ -73,6 +75,39 @@ def test_views_and_packs(prepared):
     assert resident() == resident() == 4
     for how, place in (("pillow", folder), ("opencv", folder), ("pack", values["jpeg"])):
         assert reading.read(2, place, how)() == 16
+
+
+@pytest.mark.slow
+def test_stages_of_views(prepared):
+    folder, pack = prepared[0]["folder"], prepared[0]["jpeg"]
+    (comparison,) = (one for one in COMPARISONS if one.name == "view_stages")
+    named = {one.arguments["what"] for one in comparison.contenders if "what" in one.arguments}
+    assert named == set(view_stages.STAGES)
+    for what in sorted(named):
+        assert view_stages.stage(3, 224, folder, what, pack)() == 3
+        assert view_stages.stage(3, 224, folder, what)() == 3
+
+
+def test_stages_do_what_chance_has_drawn(prepared, monkeypatch):
+    """Of two views as often as the whole does it: every first view is blurred and a tenth of the second ones."""
+    done = []
+    for name in ("blur", "recolour"):
+        monkeypatch.setattr(view_stages.fast, name, lambda *arguments, name=name: done.append(name))
+    monkeypatch.setattr(view_stages.cv2, "min", lambda *arguments: done.append("solarize"))
+    for what in ("blur", "colours", "flip_and_solarize"):
+        view_stages.stage(view_stages.DRAWS, 32, prepared[0]["folder"], what)()
+    rates = {name: done.count(name) / view_stages.DRAWS for name in ("blur", "recolour", "solarize")}
+    assert rates == pytest.approx({"blur": 1.1, "recolour": 2 * 0.84, "solarize": 0.2}, abs=0.1)
+
+
+def test_the_whole_against_the_sum_of_its_stages():
+    (comparison,) = (one for one in COMPARISONS if one.name == "view_stages")
+    rates = {one.name: 7.0 for one in comparison.contenders} | {"all of JPEG pack": 0.5}
+    assert beyond_stages("JPEG pack", rates) == pytest.approx(2.0)
+    rates["decode raw JPEG"] = 1e-9  # another source's
+    assert beyond_stages("JPEG pack", rates) == pytest.approx(2.0)
+    rates["decode JPEG pack"] = 1 / 3
+    assert beyond_stages("JPEG pack", rates) == pytest.approx(2 / (6 / 7 + 3))
 
 
 @pytest.mark.slow

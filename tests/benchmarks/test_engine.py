@@ -112,7 +112,7 @@ def test_peers_can_import_what_holds_their_contenders():
     # Their environment has torch, numpy and Pillow, and neither this project nor what it depends on.
     words = (
         "import sys; sys.modules.update(dict.fromkeys(['bench', 'cv2', 'pydantic', 'pandas'])); "
-        "import peers, sololearn, features"
+        "import peers, view_peers, sololearn, features"
     )
     subprocess.run([sys.executable, "-c", words], env=os.environ | {"PYTHONPATH": str(ROOT / "benchmarks")}, check=True)
 

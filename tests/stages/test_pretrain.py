@@ -230,6 +230,14 @@ def test_zeroed_last_norms_are_in_a_recipe_and_in_the_targets_copy() -> None:
     assert not any(zeroed[name].any() for name in last)
 
 
+def test_the_export_of_a_copy_that_an_objective_lacks_is_refused_before_anything_is_trained() -> None:
+    asking = recipe(export="target")
+    for name in ("byol", "moco"):
+        start(asking.model_copy(update={"objective": {"name": name}}), 5, None)
+    with pytest.raises(BadInput, match="byol has export='target', but its objective keeps no copy of the encoder; set"):
+        start(asking.model_copy(update={"objective": {"name": "simsiam"}}), 5, None)
+
+
 def test_heads_come_from_the_seed_alone() -> None:
     torch.manual_seed(1)
     a, _ = start(recipe(), 5, None)

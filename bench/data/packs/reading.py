@@ -92,8 +92,9 @@ class Pack:
             return record.reshape(int(row["height"]), int(row["width"]), 3)
         import cv2
 
-        pixels = cv2.imdecode(record, cv2.IMREAD_COLOR)
-        return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB, dst=pixels)
+        pixels = cv2.imdecode(record, cv2.IMREAD_COLOR_RGB)
+        assert pixels is not None  # by its checksum it is what was encoded
+        return pixels
 
     def record(self, row: np.void) -> np.ndarray:
         """Return the stored bytes of a row of the index, as they are mapped."""

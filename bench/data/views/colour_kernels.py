@@ -20,14 +20,14 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import float32, int32, uint8
+from numba import float32, int32, uint8, uint32
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE, GREY = range(5)  # the first four as in bench.data.views.draw
 
 TO_SIXTH, TO_STEPS = float32(0.6621727347373962), float32(64.18264770507812)
 ZERO, HALF, ONE, FULL = float32(0), float32(0.5), float32(1), float32(255)
-RED, GREEN, BLUE = float32(19595), float32(38470), float32(7471)  # Pillow's weights of "L" in 1/65536 (ITU-R 601-2)
-OF_LUMA, OF_PRODUCT = float32(1 / 65536), float32(1 / 65025)
+RED, GREEN, BLUE = uint32(19595), uint32(38470), uint32(7471)  # Pillow's weights of "L" in 1/65536 (ITU-R 601-2)
+OF_PRODUCT = float32(1 / 65025)
 
 
 def compiled(*signatures: str) -> Callable[[Callable[..., Any]], Any]:
@@ -53,10 +53,12 @@ def _within(value: Any) -> Any:
     return value if value < FULL else FULL
 
 
-@compiled("float32(float32, float32, float32)")
+@compiled("int32(uint8, uint8, uint8)")
 def _luma(red: Any, green: Any, blue: Any) -> Any:
-    """Return the grey of a colour, rounded. Whole numbers below 2^24, which float32 holds."""
-    return np.trunc((RED * red + GREEN * green + BLUE * blue + float32(32768)) * OF_LUMA)
+    """Return the grey of a colour, rounded. Sums are below 2^24; without the casts numba would add in 64 bits."""
+    weighted = uint32(uint32(RED * uint32(red)) + uint32(GREEN * uint32(green)))
+    weighted = uint32(weighted + uint32(uint32(BLUE * uint32(blue)) + uint32(32768)))
+    return int32(weighted >> uint32(16))
 
 
 @compiled("void(uint8[:,::1], float32, float32)")
@@ -74,7 +76,7 @@ def _saturate(planes: Any, factor: Any) -> None:
     red, green, blue = planes[0], planes[1], planes[2]
     for i in range(red.size):
         r, g, b = float32(red[i]), float32(green[i]), float32(blue[i])
-        grey = _luma(r, g, b)
+        grey = float32(_luma(red[i], green[i], blue[i]))
         red[i] = uint8(int32(_within(grey + factor * (r - grey))))
         green[i] = uint8(int32(_within(grey + factor * (g - grey))))
         blue[i] = uint8(int32(_within(grey + factor * (b - grey))))
@@ -86,7 +88,7 @@ def _mean_grey(planes: Any) -> Any:
     red, green, blue = planes[0], planes[1], planes[2]
     total = 0
     for i in range(red.size):
-        total += int32(_luma(float32(red[i]), float32(green[i]), float32(blue[i])))
+        total += _luma(red[i], green[i], blue[i])
     return float32(int(total / red.size + 0.5))
 
 
@@ -151,7 +153,7 @@ def recolour(pixels: Any, planes: Any, steps: Any, factors: Any, out: Any) -> No
             _turn(planes, factor)
         else:
             for i in range(red.size):
-                red[i] = uint8(int32(_luma(float32(red[i]), float32(green[i]), float32(blue[i]))))
+                red[i] = uint8(_luma(red[i], green[i], blue[i]))
             grey = number == steps.size - 1
             if not grey:
                 for i in range(red.size):
