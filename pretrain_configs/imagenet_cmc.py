@@ -2,7 +2,8 @@
 
 Source:   Tian et al., "Contrastive Multiview Coding" (ECCV 2020), and its code's command for ResNets: batch 128, SGD
           0.03, 16,384 negatives, temperature 0.07, x0.1 at 120, 160 and 200 of 240 epochs, weight decay 1e-4 on all
-          parameters. Half precision cost 0.5 to 1 points there: float32.
+          parameters, norms over 32 images, as there on each of 4 GPUs. Half precision cost 0.5 to 1 points there:
+          float32.
 Command:  bench run --pretrain imagenet_cmc --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 49 GFLOP.
 Expected: nothing is known of this recipe with one whole trunk. A pair of half the width has 58.6 ImageNet linear top-1

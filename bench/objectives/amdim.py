@@ -12,8 +12,9 @@ Departs from it: the trunk is a ResNet-50, so that it converts as any other: 1 i
            C5, 7 those of C4 (there: a network without padding, maps of 5×5 and 7×7; here 4×4 and 8×8 at 128 pixels, and
            padding lets a location see beyond its patch). Its trunk has no norms before the last layer; a ResNet has. 1
            has an embedding, too (there: the trunk's last block). The embeddings' shortcuts have no bias, which the norm
-           after them would take away (there: one that has no effect). No classifier is trained alongside. It has no
-           small crops: its losses are between maps of fixed sizes, which a small crop has not.
+           after them would take away (there: one that has no effect). Norms are over the whole batch (there: of each of
+           4 GPUs). No classifier is trained alongside. It has no small crops: its losses are between maps of fixed
+           sizes, which a small crop has not.
 """
 
 from __future__ import annotations
