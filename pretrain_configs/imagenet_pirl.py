@@ -6,7 +6,7 @@ Source:   Misra and van der Maaten, "Pretext-Invariant Representations" (CVPR 20
           there of 32 processes. The rows that a step compares with are 16 GB at that batch: hence accumulate=4. Views
           need view_backend "reference" or "fast".
 Command:  bench run --pretrain imagenet_pirl --downstream cityscapes_pspnet imagenet_linear --data-root DIR
-Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 43 GFLOP.
+Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 42 GFLOP.
 Expected: ImageNet linear top-1 64.3 in VISSL (200 epochs: 62.6).
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """
