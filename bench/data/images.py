@@ -22,7 +22,7 @@ from bench.data.sets.data_set import Pixels
 from bench.data.views import Batch, View
 from bench.data.views import opencv as fast_views
 from bench.data.views.batch import stack
-from bench.data.views.device import Drawing, collate_drawings
+from bench.data.views.device import Drawing, check_steps, collate_drawings
 from bench.data.views.draw import BoxRow, draw_all
 from bench.data.views.pillow import apply, make_test_view
 from bench.errors import BadInput
@@ -117,7 +117,8 @@ class ViewDataset(Dataset[Sample]):
         backend: what makes the views (see bench.data.views): Pillow, OpenCV, or the device that the batch is moved to.
         map: what `Batch.masks` has of each view (see bench.data.maps); None for nothing.
 
-    Raises BadInput for a map with the backend `device`, and for a map that the data set has not.
+    Raises BadInput for a map, photometric steps or patches with the backend `device`, and for a map that the data set
+    has not.
     """
 
     kind, advice = "image", "bench data check says why"  # for messages
@@ -137,6 +138,8 @@ class ViewDataset(Dataset[Sample]):
             raise BadInput(
                 f"Maps of {map} are made by the loader's workers only; set view_backend to 'fast' or 'reference'."
             )
+        if backend == "device":
+            check_steps(views)
         self.maps = None if map is None else Maps(map, index)
         self.files, self.views, self.seed, self.unreadable = Files.of(index, pack), tuple(views), seed, unreadable
         self.backend = backend
