@@ -1,9 +1,9 @@
 """What all COCO runs share: ORL's stage-1 recipe (BYOL on COCO), 80 epochs instead of its 800.
 
 Source: Xie et al., "Unsupervised Object-Level Representation Learning from Scene Images" (NeurIPS 2021), whose
-first stage is BYOL on COCO train2017: SGD, learning rate 0.4 at batch 512, weight decay 1e-4 on all parameters
-(configs/selfsup/orl/coco/stage1/r50_bs512_ep800.py:93 of its code names no exceptions), warm-up of 4 epochs, cosine,
-SyncBN, target rate 0.99 -> 1.
+first stage is BYOL on COCO train2017 (Jiahao000/ORL, configs/selfsup/orl/coco/stage1/r50_bs512_ep800.py:93-105): SGD,
+learning rate 0.4 at batch 512, weight decay 1e-4 on all parameters, biases and norms as well, warm-up of 4 epochs,
+cosine, SyncBN, target rate 0.99 -> 1. Its views are resized bilinearly, ours bicubically, as in BYOL.
 """
 
 dataset = "coco"

@@ -132,6 +132,7 @@ def test_views_are_the_authors():
     assert CASES["dsm"].make().views(64) == (view, view, view)
 
 
+@pytest.mark.slow
 def test_colours_do_not_find_the_positive(tmp_path):
     """Mean and standard deviation of each channel, of 24 clips: were clips drawn together, they would find each."""
     generator = torch.Generator().manual_seed(0)
