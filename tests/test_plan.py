@@ -308,3 +308,28 @@ def test_a_start_from_another_stem_is_refused_when_planned() -> None:
     child = recipe("coco_4_1finetune_79_4p", stem="stl", init={"epoch": 0})
     with pytest.raises(BadInput, match=r"has the stem 'stl' and starts from \w+, which has 'imagenet'"):
         planned([child], [])
+
+
+def test_the_conversion_of_each_export_has_the_name_of_its_recipe() -> None:
+    recipes = [recipe("imagenet_dino", export=export) for export in ("online", "target")]
+    named = [one.model_copy(update={"name": f"dino[export={one.export}]"}) for one in recipes]
+    stages = planned(named, [task()])
+    assert [stage.label for stage in stages if stage.kind == "convert"] == [
+        "dino[export=online]-s0",
+        "dino[export=target]-s0",
+    ]
+    assert sum(stage.kind == "pretrain" for stage in stages) == 1
+
+
+@pytest.mark.parametrize("name", ["imagenet_simclr", "imagenet_swav", "random_init"])
+def test_the_export_of_a_copy_that_an_objective_lacks_is_refused_when_planned(name: str) -> None:
+    with pytest.raises(
+        BadInput, match=r"has export='target', but its objective, \w+, keeps no copy of the encoder; set"
+    ):
+        recipe(name, export="target")
+
+
+def test_the_export_of_a_copy_is_not_refused_of_an_objective_from_outside(tmp_path: Path) -> None:
+    file = tmp_path / "own.py"
+    file.write_text("class Own:\n    def __init__(self, encoder, *, width: int = 1): pass\n")
+    assert recipe(export="target", objective={"_delete_": True, "name": f"{file}:Own"}).export == "target"
