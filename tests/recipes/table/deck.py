@@ -127,8 +127,11 @@ RECIPES = {
         "objective": "patch_byol",
         "length": ("coco at 224 px, 40 epochs of 512, from coco after epoch 79", CONTINUED),
         "views": (
-            [*byol_pair(), "8 x 96 px of 0.05 to 0.25, bicubic, flip 0.5, jitter 0.4 0.4 0.2 0.1 at 0.8, grey 0.2, "
-             "blur 0.1 to 2 at 0.5"],
+            [
+                *byol_pair(),
+                "8 x 96 px of 0.05 to 0.25, bicubic, flip 0.5, jitter 0.4 0.4 0.2 0.1 at 0.8, grey 0.2, "
+                "blur 0.1 to 2 at 0.5",
+            ],
             "own choice: eight patches that are cropped anew",
         ),
         "settings": ({"patches": 8, "sampling": "random", **PATCHES}, "own choice"),
