@@ -197,7 +197,7 @@ VIDEO = {
     "optimizer": ("sgd 0.03 at 256, momentum 0.9, decay 0.0001 of weights", CLIPS),
     "schedule": ("cosine, warm-up of 5 epochs", CLIPS),
 }
-ANCHOR = "224 px of 0.57 to 0.77, ratio 1 to 1, bilinear, jitter 0.5 0.5 0.25 0.5 at 1"
+ANCHOR = "224 px of a square of 0.875, bilinear, jitter 0.5 0.5 0.25 0.5 at 1"
 
 RECIPES = {
     "imagenet_rotation": ROTATION,
