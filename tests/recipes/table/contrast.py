@@ -130,7 +130,8 @@ PIRL = {
             crop(PIRL_STEPS, resize="bilinear"),
             "9 x " + crop(PIRL_STEPS, "0.6 to 1", 64, "bilinear") + ", out of 3 x 3 cells of 255 px",
         ],
-        ":17-31; p of photometric: img_pil_random_photometric.py:60; each patch by itself: ssl_transforms_wrapper.py",
+        ":17-31; p of photometric: img_pil_random_photometric.py:60; "
+        "each patch by itself: ssl_transforms_wrapper.py:215-216",
     ),
     "heads": ("projector: 128; patch_projector: 128; puzzle_projector: 128", ":54-65"),
     "settings": (

@@ -40,7 +40,7 @@ SIMCLR_100 = {
             **OTHER_LOSSES,
             "reduction": "sum",
         },
-        "README.md:102; run.py:206-208, 239-241; objective.py (the sum of both views' losses)",
+        "README.md:102; run.py:206-208, 239-241; objective.py:82-86 (the sum of both views' losses)",
     ),
 }
 SIMCLR_1000 = {
