@@ -51,7 +51,10 @@ CLSA = {
     "code": "maple-research-lab/CLSA@37df76c",
     "objective": "clsa",
     "length": ("imagenet at 224 px, 200 epochs of 256", "README.md:74"),
-    "network": ("resnet50, norms over 32 images", "training/main_worker.py:93; own choice: 8 processes, as MoCo (their number is not said)"),
+    "network": (
+        "resnet50, norms over 32 images",
+        "training/main_worker.py:93; own choice: 8 processes (there not said)",
+    ),
     "optimizer": (SGD, "README.md:74, ops/argparser.py:25, training/main_worker.py:114-116"),
     "schedule": ("cosine", "ops/argparser.py:64, there once an epoch"),
     "views": (
