@@ -69,7 +69,7 @@ COLORIZATION = {
     "schedule": (VISSL[1], "own choice: as jigsaw's"),
     "views": (
         ["224 px of a square of 0.6875, bilinear, flip 0.5"],
-        "richzhang/colorization, train/: 176 of 256 pixels, from memory; own choice: 224",
+        "richzhang/colorization, models/colorization_train_val_v2.prototxt:8-11: 176 (of 256); own choice: 224",
     ),
     "heads": (f"decoder: {DECODER}313", "own choice; 313 colours: Zhang et al. (ECCV 2016)"),
     "settings": (
@@ -111,7 +111,7 @@ CONTEXT_ENCODER = {
     "code": "pathak22/context-encoder@68abd11, train.lua",
     "objective": "context_encoder",
     "length": ("imagenet at 128 px, 100 epochs of 64", ":7, 9; own choice: epochs"),
-    "optimizer": ("adam 0.0002, betas 0.5 and 0.999; encoder, decoder at 10 of the rate", ":19-20, 282-285"),
+    "optimizer": ("adam 0.0002, betas 0.5 and 0.999; encoder, decoder at 10 of the rate", ":19-20, 214-221"),
     "schedule": ("constant", ":19"),
     "views": (
         ["128 px of a square of 0.3657143, bilinear, flip 0.5"],
@@ -166,7 +166,7 @@ VIDEO = {
     "optimizer": ("sgd 0.03 at 256, momentum 0.9, decay 0.0001 of weights", CLIPS),
     "schedule": ("cosine, warm-up of 5 epochs", CLIPS),
 }
-ANCHOR = "224 px of 0.57 to 0.77, ratio 1 to 1, bilinear, jitter 0.5 0.5 0.25 0.5 at 1"
+ANCHOR = "224 px of a square of 0.875, bilinear, jitter 0.5 0.5 0.25 0.5 at 1"
 
 RECIPES = {
     "imagenet_rotation": ROTATION,
