@@ -90,7 +90,7 @@ COLORIZATION = {
     "schedule": (VISSL[1], "own choice: as jigsaw's"),
     "views": (
         ["224 px of a square of 0.6875, bilinear, flip 0.5"],
-        "richzhang/colorization, train/: 176 of 256 pixels, from memory; own choice: 224",
+        "richzhang/colorization, models/colorization_train_val_v2.prototxt:8-11: 176 (of 256); own choice: 224",
     ),
     "heads": (f"decoder: {DECODER}313", "own choice; 313 colours: Zhang et al. (ECCV 2016)"),
     "settings": (
@@ -135,7 +135,7 @@ CONTEXT_ENCODER = {
     "code": "pathak22/context-encoder@68abd11, train.lua",
     "objective": "context_encoder",
     "length": ("imagenet at 128 px, 100 epochs of 64", ":7, 9; own choice: epochs"),
-    "optimizer": ("adam 0.0002, betas 0.5 and 0.999; encoder, decoder at 10 of the rate", ":19-20, 282-285"),
+    "optimizer": ("adam 0.0002, betas 0.5 and 0.999; encoder, decoder at 10 of the rate", ":19-20, 214-221"),
     "schedule": ("constant", ":19"),
     "views": (
         ["128 px of a square of 0.3657143, bilinear, flip 0.5"],
