@@ -89,11 +89,11 @@ def test_the_last_norms_start_at_0_where_the_authors_have_it() -> None:
     al. (2017). Not in the code of MoCo, SwAV, DINO, DenseCL, CLSA, CMC, instance discrimination and ORL.
     """
     zeroed = {name for name in config_files("pretrain_configs") if load_recipe(name).zero_init_residual}
-    byol = {"imagenet_0", "imagenet_1", "imagenet_4_1finetune_79_sys4_T5_lr"}
+    byol = {"imagenet_0", "imagenet_1", "imagenet_4_1finetune_79_sys4_T5_lr", "imagenet_byol", "imagenet_byol_300"}
     assert zeroed == byol | {
         *("imagenet_moco_v3", "imagenet_barlow_twins", "imagenet_vicreg", "imagenet_vicregl", "imagenet_simsiam"),
         *("imagenet_simclr", "imagenet_direct_clr", "imagenet_pixpro", "imagenet_detcon", "coco_detcon"),
-        "imagenet_supervised",
+        *("imagenet_simclr_1000", "imagenet_supervised"),
     }
     for name in zeroed:
         assert load_recipe(name, "smoke").zero_init_residual, name

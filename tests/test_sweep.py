@@ -130,7 +130,7 @@ def test_the_command_line_sweeps_and_names_each_cells_files(bench) -> None:
 # Trunks and results of nearest neighbours as bf16 was the default, on data of a made-up fingerprint.
 BEFORE_AUTO = {
     "random_init": ("4be90ae45119231e", "e15881e7251785f9"),
-    "imagenet_simclr": ("c1ce51b003392d1a", "dd744efdec292064"),
+    "imagenet_dcl": ("a8b84d1e844abbda", "d054ff18f0b3c003"),
 }
 
 

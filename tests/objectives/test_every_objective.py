@@ -237,7 +237,8 @@ def test_norms_and_biases_neither_decay_nor_adapt(case: Case):
     assert sorted(id(p) for group in groups for p in group["params"]) == trained
     spared = {names[id(p)] for group in groups if not group["decay"] for p in group["params"]}
     assert {"encoder.layer2.0.downsample.1.weight", "encoder.layer2.0.downsample.1.bias"} <= spared
-    assert all(group["decay"] == group["adapt"] for group in groups)
+    adapts_all = case.settings["name"] == "swav"  # its LARC has one group (swav/main_swav.py:171-177)
+    assert [group["adapt"] for group in groups] == [adapts_all or group["decay"] for group in groups]
     assert spared == {
         f"{prefix}.{name}"
         for prefix, module in objective.named_modules()
