@@ -55,8 +55,8 @@ CLSA = {
     "heads": (MLP_128, "model/CLSA.py:25-31, ops/argparser.py:62"),
     "settings": (
         {
-            "queue_size": 65536, "temperature": 0.2, "momentum": 0.999, "dim": 128, "mlp": True, "beta": 1.0, "weak_crops": 1,
-            "strong_crops": 1, "strong_steps": 5,
+            "queue_size": 65536, "temperature": 0.2, "momentum": 0.999, "dim": 128, "mlp": True, "beta": 1.0,
+            "weak_crops": 1, "strong_crops": 1, "strong_steps": 5,
         },
         "README.md:74",
     ),
@@ -78,7 +78,7 @@ INSTANCE_DISCRIMINATION = {
     "length": ("imagenet at 224 px, 200 epochs of 256", ":41, 45"),
     "network": (
         "resnet50, norms over 64 images",
-        "HobbitLong/CMC@7b227be, README.md:127 (4 GPUs), whose 56.5 is what is expected; the authors name no number",
+        "HobbitLong/CMC@7b227be, README.md:127 (4 GPUs); the authors name no number of GPUs",
     ),
     "optimizer": (SGD, ":47-51, 155-157"),
     "schedule": (STEPS, "HobbitLong/CMC@7b227be, README.md:127"),
@@ -164,7 +164,7 @@ AMDIM = {
     ),
     "settings": ({"rkhs_dim": 1536, "clip": 20.0}, "README.md:53-55"),
 }
-CPC_CONTEXT = "norms (5 x (ln)), before (5 x (conv 1x1 256, conv 1x3 256)), down (5 x (conv 2x1 256)), "
+CPC_CONTEXT = "before (5 x (conv 1x1 256, relu, conv 1x3 256)), down (5 x (conv 2x1 256)), "
 CPC = {
     "code": "none is official: van den Oord et al. (2018) and Hénaff et al. (2020), from memory",
     "objective": "cpc",
@@ -175,14 +175,16 @@ CPC = {
     "views": (["256 px of 0.5 to 1, ratio 1 to 1, bilinear, flip 0.5"], "own choice"),
     "heads": (
         f"target: 64; contexts: 4 x ({CPC_CONTEXT}after (5 x (conv 1x1 F))); w: 4 x (4 x (64 no bias))",
-        "Hénaff et al., appendix, from memory",
+        "Hénaff et al., appendix, in Lightning-Universe/lightning-bolts, models/vision/pixel_cnn.py:45-56; own choice: "
+        "no bias",
     ),
     "settings": (
         {
             "patch_size": 64, "first_offset": 2, "last_offset": 5, "directions": 4, "target_dim": 64,
-            "context_dim": 256, "context_blocks": 5, "drop_colours": True,
+            "context_dim": 256, "context_blocks": 5, "drop_colours": True, "prediction_scale": 0.1,
         },
-        "64 pixels, 7x7: v1; five rows: v1; offset 2 on, four directions, colours: v2; from memory",
+        "64 pixels, 7x7: v1; five rows: v1; offset 2 on, four directions, colours: v2; from memory; scale: "
+        "lightning-bolts, losses/self_supervised_learning.py:33, 51",
     ),
 }
 
