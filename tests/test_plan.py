@@ -299,6 +299,12 @@ def test_the_export_of_the_target_trains_nothing_anew_and_has_a_row_of_its_own()
     assert online[-1].recipe_fingerprint != target[-1].recipe_fingerprint
 
 
+def test_a_conversion_of_the_copy_is_labelled_by_its_own_recipe_where_the_pretraining_is_anothers() -> None:
+    both = [recipe("imagenet_moco").model_copy(update={"export": e, "name": e}) for e in ("online", "target")]
+    labels = [(stage.kind, stage.label) for stage in planned(both, [])]
+    assert labels == [("pretrain", "online-s0"), ("convert", "online-s0"), ("convert", "target-s0")]
+
+
 def test_segmentation_behind_a_stem_that_mmseg_lacks_is_refused_when_planned() -> None:
     with pytest.raises(BadInput, match=r"cityscapes_pspnet takes trunks with the stem 'imagenet'.* coco has 'cifar'"):
         planned([recipe(stem="cifar")], [task("cityscapes_pspnet")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,33 @@ def test_the_last_norms_start_at_0_where_the_authors_have_it() -> None:
     }
     for name in zeroed:
         assert load_recipe(name, "smoke").zero_init_residual, name
+
+
+KEEP_A_COPY = {
+    *("byol", "two_loss", "patch_byol", "moco", "moco_v2", "moco_v3", "clsa", "densecl", "cast", "dino", "detcon"),
+    "pixpro",
+}
+
+
+def test_a_copy_that_an_objective_does_not_keep_is_refused_when_the_recipe_is_read(tmp_path: Path) -> None:
+    kept, refused = set(), {}
+    for name in config_files("pretrain_configs"):
+        objective = load_recipe(name).objective["name"]
+        try:
+            assert load_recipe(name, "full", {"export": "target"}).export == "target"
+            kept.add(objective)
+        except BadInput as error:
+            refused[objective] = str(error)
+    assert kept == KEEP_A_COPY
+    assert {"simclr", "swav", "amdim", "supervised", "random_init"} <= refused.keys()
+    for objective, message in refused.items():
+        assert f"has export='target', but its objective {objective} keeps no copy of the encoder; set 'on" in message
+        assert re.search(r"; set 'online', or take one of .*byol.*\.$", message)
+    (tmp_path / "outside.py").write_text(
+        "class Mine:\n    def __init__(self, encoder):\n        pass\n", encoding="utf-8"
+    )
+    config = write(tmp_path, GOOD.replace("byol", "outside.py:Mine") + 'export="target"\n')
+    assert load_recipe(config).export == "target"  # what it keeps is seen when it is built
 
 
 def test_a_file_in_the_working_directory_wins_over_the_shipped_one(

@@ -94,7 +94,7 @@ INSTANCE_DISCRIMINATION = {
     "length": ("imagenet at 224 px, 200 epochs of 256", ":41, 45"),
     "network": (
         "resnet50, norms over 64 images",
-        "HobbitLong/CMC@7b227be, README.md:127 (4 GPUs), whose 56.5 is what is expected; the authors name no number",
+        "HobbitLong/CMC@7b227be, README.md:127 (4 GPUs); the authors name no number of GPUs",
     ),
     "optimizer": (SGD, ":47-51, 155-157"),
     "schedule": (STEPS, "HobbitLong/CMC@7b227be, README.md:127"),
