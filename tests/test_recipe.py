@@ -126,6 +126,14 @@ def test_a_copy_that_an_objective_does_not_keep_is_refused_when_the_recipe_is_re
     assert load_recipe(config).export == "target"  # what it keeps is seen when it is built
 
 
+@pytest.mark.parametrize("name", ["imagenet_pirl", "coco_cast", "coco_detcon", "clips_dsm", "clips_taco"])
+def test_a_back_end_that_cannot_make_the_views_is_refused(name: str) -> None:
+    assert load_recipe(name, "smoke", {"view_backend": "fast"}).view_backend == "fast"
+    for backend in ("device", "resident"):
+        with pytest.raises(BadInput, match=rf"{name} has view_backend='{backend}'.*set it to 'reference' or 'fast'\."):
+            load_recipe(name, "smoke", {"view_backend": backend})
+
+
 def test_a_file_in_the_working_directory_wins_over_the_shipped_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

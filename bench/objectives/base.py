@@ -62,6 +62,8 @@ class Objective(nn.Module, ABC):
     shuffles_keys: ClassVar[bool] = False
     # Whether it keeps a copy of the encoder that follows it, called `target_encoder` or `key_encoder`.
     keeps_copy: ClassVar[bool] = False
+    # Back ends that can make its views, where not all can: workers alone cut maps and patches, and do photometric steps.
+    view_backends: ClassVar[tuple[str, ...]]
     map: MapKind | None = None  # what `Batch.masks` has of each view; a setting may choose it
 
     # What it learns from besides images in colour, and a frozen trunk of it can be shown (bench.config.trunk_inputs).
