@@ -62,7 +62,7 @@ class Objective(nn.Module, ABC):
     shuffles_keys: ClassVar[bool] = False
     # Whether it keeps a copy of the encoder that follows it, called `target_encoder` or `key_encoder`.
     keeps_copy: ClassVar[bool] = False
-    # Back ends that can make its views, where not all can: workers alone cut maps and patches, and do photometric steps.
+    # Back ends that can make its views, where not all can: maps, patches and photometric steps are the workers'.
     view_backends: ClassVar[tuple[str, ...]]
     map: MapKind | None = None  # what `Batch.masks` has of each view; a setting may choose it
 
