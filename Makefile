@@ -62,6 +62,7 @@ check-performance: install
 
 check-docs: install
 	$(BIN)/python docs/objectives.py --check
+	$(BIN)/python docs/recipes.py --check
 
 check: lint types contracts check-tables check-performance check-docs test
 
@@ -86,9 +87,11 @@ bench: install peers
 performance: install
 	$(BIN)/python benchmarks/page.py
 
-# docs/objectives.md, from docstrings, constructors, configs and the names of tests.
+# docs/objectives.md, from docstrings, constructors, configs and the names of tests, and docs/recipes.md, from the table in
+# tests/recipes.
 docs: install
 	$(BIN)/python docs/objectives.py
+	$(BIN)/python docs/recipes.py
 
 # Pins and hashes, no URLs and no hosts: the machine that installs decides where packages come from.
 lock:

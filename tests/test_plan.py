@@ -299,6 +299,12 @@ def test_the_export_of_the_target_trains_nothing_anew_and_has_a_row_of_its_own()
     assert online[-1].recipe_fingerprint != target[-1].recipe_fingerprint
 
 
+def test_a_conversion_of_the_copy_is_labelled_by_its_own_recipe_where_the_pretraining_is_anothers() -> None:
+    both = [recipe("imagenet_moco").model_copy(update={"export": e, "name": e}) for e in ("online", "target")]
+    labels = [(stage.kind, stage.label) for stage in planned(both, [])]
+    assert labels == [("pretrain", "online-s0"), ("convert", "online-s0"), ("convert", "target-s0")]
+
+
 def test_segmentation_behind_a_stem_that_mmseg_lacks_is_refused_when_planned() -> None:
     with pytest.raises(BadInput, match=r"cityscapes_pspnet takes trunks with the stem 'imagenet'.* coco has 'cifar'"):
         planned([recipe(stem="cifar")], [task("cityscapes_pspnet")])
@@ -319,17 +325,3 @@ def test_the_conversion_of_each_export_has_the_name_of_its_recipe() -> None:
         "dino[export=target]-s0",
     ]
     assert sum(stage.kind == "pretrain" for stage in stages) == 1
-
-
-@pytest.mark.parametrize("name", ["imagenet_simclr", "imagenet_swav", "random_init"])
-def test_the_export_of_a_copy_that_an_objective_lacks_is_refused_when_planned(name: str) -> None:
-    with pytest.raises(
-        BadInput, match=r"has export='target', but its objective, \w+, keeps no copy of the encoder; set"
-    ):
-        recipe(name, export="target")
-
-
-def test_the_export_of_a_copy_is_not_refused_of_an_objective_from_outside(tmp_path: Path) -> None:
-    file = tmp_path / "own.py"
-    file.write_text("class Own:\n    def __init__(self, encoder, *, width: int = 1): pass\n")
-    assert recipe(export="target", objective={"_delete_": True, "name": f"{file}:Own"}).export == "target"

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from bench.config.back_ends import check_view_backend
 from bench.config.config_files import find, read, shipped
 from bench.config.exported import check_export
 from bench.config.objective_settings import check_arguments
@@ -136,6 +137,7 @@ def load_recipe(
     recipe = recipe.model_copy(update={"objective": objective})
     check_norm_images(recipe)
     check_export(recipe)
+    check_view_backend(recipe)
     return recipe
 
 

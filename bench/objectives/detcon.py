@@ -146,6 +146,7 @@ class DetCon(MovingCopies):
     crops_apart = True
     norm_groups: ClassVar[bool] = False  # norms in heads see positions
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
+    view_backends: ClassVar[tuple[str, ...]] = ("reference", "fast")
     # 2: variant b has BYOL's views.
     definition: ClassVar[int] = 2
 

@@ -16,6 +16,7 @@ class MovingCopies(SmallCrops):
     """An objective in which each network called `target_…` or `key_…` is a copy that follows the one so called."""
 
     keeps_copy: ClassVar[bool] = True
+
     tau0: float  # τ at the first step
 
     def kept_share(self, progress: float) -> float:
