@@ -314,3 +314,14 @@ def test_a_start_from_another_stem_is_refused_when_planned() -> None:
     child = recipe("coco_4_1finetune_79_4p", stem="stl", init={"epoch": 0})
     with pytest.raises(BadInput, match=r"has the stem 'stl' and starts from \w+, which has 'imagenet'"):
         planned([child], [])
+
+
+def test_the_conversion_of_each_export_has_the_name_of_its_recipe() -> None:
+    recipes = [recipe("imagenet_dino", export=export) for export in ("online", "target")]
+    named = [one.model_copy(update={"name": f"dino[export={one.export}]"}) for one in recipes]
+    stages = planned(named, [task()])
+    assert [stage.label for stage in stages if stage.kind == "convert"] == [
+        "dino[export=online]-s0",
+        "dino[export=target]-s0",
+    ]
+    assert sum(stage.kind == "pretrain" for stage in stages) == 1
