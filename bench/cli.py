@@ -271,12 +271,15 @@ def canary_command(
     mistakes: Annotated[bool, typer.Option("--mistakes", help="Plant mistakes and say which are noticed.")] = False,
     work_dir: WorkDir = Path("runs"),
 ) -> None:
-    """Train each objective for seconds on a small fixed set, and say which train otherwise than recorded."""
+    """Train each objective for 24 to 96 steps on a small fixed set, and say which train otherwise than recorded."""
     from bench.canary import runs
     from bench.canary.image_set import VERSION
 
     def report(name: str, run: Any, complaints: list[str]) -> None:
         accuracy = f"kNN {run.knn_random_percent:.0f} -> {run.knn_percent:.0f} %"
+        accuracy += (
+            "" if run.told != run.told else f", own task {run.told_random_percent:.0f} -> {run.told_percent:.0f} %"
+        )
         words = "; ".join(complaints) or ("recorded" if record else "as recorded")
         print(
             f"{name:<24} loss {run.losses[0]:8.4g} -> {run.losses[-1]:8.4g}  {accuracy}  "

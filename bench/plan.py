@@ -179,6 +179,7 @@ class Planner:
             raise BadInput(f"init goes in a circle: {' -> '.join([*lineage, recipe.name])}; break it in one of them.")
         values, parents = hashed_settings(recipe), {}
         init = values.pop("init")
+        values.pop("export", None)  # which of its encoders is evaluated is the conversion's matter
         data, packs = self._data(recipe)
         if recipe.init is not None and recipe.parent is not None and recipe.init.epoch is not None:
             parent = self._parent(recipe, recipe.parent, recipe.init.epoch)
@@ -207,6 +208,8 @@ class Planner:
     def convert(self, recipe: Recipe, seed: int) -> Stage:
         """Return the stage that turns the pretrained state into a proven trunk."""
         parent = self.pretrain(recipe, seed)
+        export = [] if recipe.export == "online" else [recipe.export]
+        row = digest([parent.recipe_fingerprint, *export]) if export else parent.recipe_fingerprint
         return self._add(
             Stage(
                 kind="convert",
@@ -214,8 +217,8 @@ class Planner:
                 seed=seed,
                 config=recipe,
                 recipe=recipe,
-                recipe_fingerprint=parent.recipe_fingerprint,
-                fingerprint=digest(["convert", Convert.version, parent.fingerprint]),
+                recipe_fingerprint=row,
+                fingerprint=digest(["convert", Convert.version, parent.fingerprint, *export]),
                 parents={"pretrain": parent},
             )
         )

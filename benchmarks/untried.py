@@ -28,6 +28,8 @@ UNTRIED = (
             "train/test_step.py::test_compiling_is_refused_where_it_cannot_work"),
     Untried("train/optim", "Lars._scale", "LARS's ratios in foreach's fast way",
             "train/test_step.py::test_foreach_lars_equals_timms"),
+    Untried("train/clipping", "clip_each", "norms and products in foreach, a kernel for each parameter",
+            "train/test_loop.py::test_each_gradient_is_cut_to_its_own_norm"),
     Untried("train/precision", "native_bf16", "by compute capability",
             "train/test_precision.py::test_which_gpus_multiply_bf16"),
     Untried("train/precision", "without_tf32", "the settings have an effect on a GPU alone",

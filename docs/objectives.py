@@ -238,6 +238,8 @@ def described(recipe: Recipe) -> str:
         words.append(f"{own.name} lr {own.lr:g}{per}, {momentum}, weight decay {own.weight_decay:g}{decays}")
         if own.clip_norm is not None:
             words.append(f"gradients clipped at {own.clip_norm:g}")
+        if own.clip_each is not None:
+            words.append(f"each parameter's gradient clipped at {own.clip_each:g}")
         plan = recipe.schedule
         milestones = f" ×{plan.gamma:g} at {', '.join(f'{m:.3g}' for m in plan.milestones)} of the run"
         words.append(plan.name + (milestones if plan.name == "step" else ""))
@@ -249,6 +251,8 @@ def described(recipe: Recipe) -> str:
         words.append(f"{recipe.arch} with the stem {recipe.stem}")
     if recipe.zero_init_residual:
         words.append("the last norm of each residual block starts at 0")
+    if recipe.export != "online":
+        words.append("evaluated is the copy that follows the encoder")
     if recipe.augmentation != "own":
         words.append(f"views of augmentation={recipe.augmentation}")
     if recipe.init is not None:

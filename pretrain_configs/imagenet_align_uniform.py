@@ -1,7 +1,7 @@
 """Alignment and uniformity on ImageNet-100, 200 epochs.
 
-Source:   Wang and Isola (ICML 2020): SGD 0.12 x batch / 256, batch 768, weight decay 1e-4, steps at 155, 170 and 185 of
-          200 epochs: the reference implementation's recipe for STL-10.
+Source:   Wang and Isola (ICML 2020): SGD 0.12 x batch / 256, batch 768, weight decay 1e-4 on all parameters, steps at
+          155, 170 and 185 of 200 epochs: the reference implementation's recipe for STL-10 (examples/stl10/main.py).
 Command:  bench run --pretrain imagenet_align_uniform --downstream imagenet100_linear --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 50 GFLOP.
 Expected: no number for this network and data is known to us.

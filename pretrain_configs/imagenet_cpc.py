@@ -4,8 +4,8 @@ Source:   van den Oord et al. (2018) and Hénaff et al. (ICML 2020) for the obje
           Adam with 2e-4 as in v1; batch and epochs are our choice.
 Command:  bench run --pretrain imagenet_cpc --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 119 GFLOP.
-Expected: CPC v2 has about 63.8 ImageNet linear top-1 with ResNet-50 (from memory of the paper); its layer norm,
-          augmentation and recipe are not this one's.
+Expected: no number is known of this recipe. CPC v2 has about 63.8 ImageNet linear top-1 with ResNet-50 (from memory of
+          the paper); its layer norm, augmentation and recipe are not this one's.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """
 

@@ -1,8 +1,8 @@
 """SimSiam on ImageNet, 100 epochs.
 
-Source:   Chen and He, "Exploring Simple Siamese Representation Learning" (CVPR 2021), and its reference
-          implementation: SGD 0.05 x batch / 256 at batch 512, weight decay 1e-4 on all parameters, cosine without
-          warm-up, the predictor's rate constant, SyncBN; the last norm of each residual block starts at 0
+Source:   Chen and He, "Exploring Simple Siamese Representation Learning" (CVPR 2021), and the command of its reference
+          implementation's README: SGD 0.05 x batch / 256 at batch 512, weight decay 1e-4 on all parameters, cosine
+          without warm-up, the predictor's rate constant, SyncBN; the last norm of each residual block starts at 0
           (simsiam/builder.py:24).
 Command:  bench run --pretrain imagenet_simsiam --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 49 GFLOP.

@@ -1,11 +1,13 @@
 """VICReg on ImageNet, 1000 epochs.
 
-Source:   Bardes et al., "VICReg" (ICLR 2022) and its reference implementation: LARS 0.2 x batch / 256, weight decay
-          1e-6, batch 2048, warm-up of 10 epochs, cosine to a thousandth (to about that, from memory), SyncBN; the
-          last norm of each residual block starts at 0 (main_vicreg.py:189-190).
+Source:   Bardes et al., "VICReg" (ICLR 2022) and the command for 1000 epochs in its reference implementation's README:
+          LARS 0.2 x batch / 256, weight decay 1e-6, batch 2048, warm-up of 10 epochs, cosine to a thousandth, SyncBN;
+          the last norm of each residual block starts at 0 (main_vicreg.py:189-190).
+          Its command for 100 epochs: --set pretrain.epochs=100 pretrain.batch_size=512 optimizer.lr=0.3
+          (no number stands beside it).
 Command:  bench run --pretrain imagenet_vicreg --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 51 GFLOP.
-Expected: ImageNet linear 73.2 after 1000 epochs.
+Expected: ImageNet linear 73.2 after 1000 epochs (the reference's README).
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """
 

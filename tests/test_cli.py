@@ -53,7 +53,8 @@ def test_help_is_quick_because_it_imports_nothing_heavy() -> None:
 def test_options_take_several_values(seeds: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Request] = []
 
-    def plan(request: Request, *, act: bool) -> Grid:
+    def plan(request: Request, *, act: bool, gpus: int) -> Grid:
+        assert gpus == 2
         asked.append(request)
         return Grid([], {}, {}, {}, request.work_dir, request.results)
 

@@ -232,18 +232,15 @@ BEFORE_CROPS = {
     "imagenet_0": "58832048d40ed27325bc72cfc865caedca91327cf410dc898ca816a956c5ca3c",
     "coco_two_loss": "9563aaccdd1b54586831e34c93209263c8571e6626d4ce51b899e2812d5ddfff",
     "imagenet_align_uniform": "ed3b78de3c7b56bfdd130b781d58583422c33fecbc1e58e9677f88a5259225ff",
-    "imagenet_direct_clr": "32b68444e8083471afa5e3e5c41f439a65b1fda042ced57917b3a43bede73cb1",
     "imagenet_contrastive_2006": "f7cf35f9a87be703138b5b98a1060aa003363f6ef67111023f5913602b2b6dcd",
     "imagenet_pixpro": "700d7e71faf3950a4d3c4ebb6c28a08fb5e65d33ad06238bf5831a768a3e9aed",
-    "coco_detcon": "6ace8f3e903d341853498210dec5093caf89ebc1bd1d9e9df0b1d83f6ac72eea",
-    "imagenet_detcon": "67cb099c6c5b35c2e74745c7d795ac015a2ccab870424fc0fa8222574921d3a9",
-    "imagenet_vicregl": "df0472992d2c642908f48464a3b4e67023c448e6f0c2b4af01882a9827e2a09e",
 }
 
 
 @pytest.mark.parametrize("name", BEFORE_CROPS)
 def test_an_objectives_later_setting_leaves_earlier_fingerprints_as_they_were(name: str) -> None:
-    recipe = load_recipe(name, extra={"precision": "bf16", "zero_init_residual": False})  # the defaults of then
+    values: dict[str, Any] = {"precision": "bf16", "zero_init_residual": False}  # as it was then
+    recipe = load_recipe(name, extra=values | ({"optimizer": {"decay": "weights"}} if name.startswith("coco") else {}))
     (stage, _) = Planner(lambda data: f"data of {data}").grid([recipe], [], [0])
     assert stage.fingerprint == BEFORE_CROPS[name]
 
@@ -289,6 +286,18 @@ def test_a_stem_and_its_views_leave_earlier_fingerprints_as_they_were() -> None:
     for extra in ({"stem": "cifar"}, {"augmentation": "small"}, {"schedule": {"warmup_steps": 3}}):
         changed = prints(planned([recipe(**extra)], [task()]))
         assert not set(changed.values()) & set(prints(planned([recipe()], [task()])).values())
+
+
+def test_the_export_of_the_target_trains_nothing_anew_and_has_a_row_of_its_own() -> None:
+    online, target = (planned([recipe(export=export)], [task()]) for export in ("online", "target"))
+    assert prints(online) == prints(planned([recipe()], [task()]))  # as before there was a choice
+    same = [a.fingerprint == b.fingerprint for a, b in zip(online, target, strict=True)]
+    assert dict(zip((stage.kind for stage in online), same, strict=True)) == {
+        "pretrain": True,
+        "convert": False,
+        "knn": False,
+    }
+    assert online[-1].recipe_fingerprint != target[-1].recipe_fingerprint
 
 
 def test_segmentation_behind_a_stem_that_mmseg_lacks_is_refused_when_planned() -> None:

@@ -88,11 +88,11 @@ def test_the_last_norms_start_at_0_where_the_authors_have_it() -> None:
     al. (2017). Not in the code of MoCo, SwAV, DINO, DenseCL, CLSA, CMC, instance discrimination and ORL.
     """
     zeroed = {name for name in config_files("pretrain_configs") if load_recipe(name).zero_init_residual}
-    byol = {"imagenet_0", "imagenet_1", "imagenet_4_1finetune_79_sys4_T5_lr"}
+    byol = {"imagenet_0", "imagenet_1", "imagenet_4_1finetune_79_sys4_T5_lr", "imagenet_byol", "imagenet_byol_300"}
     assert zeroed == byol | {
         *("imagenet_moco_v3", "imagenet_barlow_twins", "imagenet_vicreg", "imagenet_vicregl", "imagenet_simsiam"),
         *("imagenet_simclr", "imagenet_direct_clr", "imagenet_pixpro", "imagenet_detcon", "coco_detcon"),
-        "imagenet_supervised",
+        *("imagenet_simclr_1000", "imagenet_supervised"),
     }
     for name in zeroed:
         assert load_recipe(name, "smoke").zero_init_residual, name
@@ -155,6 +155,7 @@ def test_unknown_config_names_the_nearest() -> None:
             r"Key 'optimizer\.lr' in .* is inf, but should be a finite number",
         ),
         ("optimizer=dict(lr=0.1, weight_decay=float('nan'))\n", r"Key 'optimizer\.weight_decay' .* be a finite number"),
+        ("optimizer=dict(lr=0.1, clip_norm=1.0, clip_each=3.0)\n", r"both clip_norm and clip_each; set one of them"),
         (
             "optimizer=dict(lr=0.1, betas=(-1, 0.9))\n",
             r"Key 'optimizer\.betas\.0' in .* is -1, but should be greater than",

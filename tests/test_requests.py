@@ -274,7 +274,7 @@ def test_a_smoke_plan_does_not_miss_what_the_run_renders(
 def test_ranges_of_seeds(words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: list[Request] = []
 
-    def plan(request: Request, *, act: bool) -> Grid:
+    def plan(request: Request, *, act: bool, gpus: int) -> Grid:
         asked.append(request)
         return Grid([], {}, {}, {}, request.work_dir, request.results)
 

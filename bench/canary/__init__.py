@@ -1,1 +1,1 @@
-"""The canary: each objective trained for seconds on a small fixed set, and held against how that went before."""
+"""The canary: trains each objective for some dozen steps on a small fixed set, and compares how that went before."""

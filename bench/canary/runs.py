@@ -1,10 +1,15 @@
-"""Runs many canaries in several processes: to check them, to record them, or with mistakes planted."""
+"""Runs many canaries in several processes: to check them, to record them, or with mistakes planted.
+
+What is being done is printed from the start on: a line when a run starts, and one now and then while none ends.
+"""
 
 from __future__ import annotations
 
 import os
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -22,6 +27,7 @@ from bench.canary.verdict import (
 from bench.errors import BadInput, Interrupted, nearest, one_line
 
 Report = Callable[[str, Measurements, list[str]], None]
+QUIET_SECONDS = 30.0  # after which a line says what is still running
 
 
 def check(names: Sequence[str], root: Path, jobs: int, report: Report) -> list[str]:
@@ -32,7 +38,7 @@ def check(names: Sequence[str], root: Path, jobs: int, report: Report) -> list[s
     cases = _cases(names)
     expected = _recorded(cases)
     failed = []
-    for case, _, measured in _each([(case, "") for case in cases.values()], render_images(root), jobs, Conditions()):
+    for case, _, measured in _each([(case, "") for case in cases.values()], _images(root), jobs, Conditions()):
         wrong = complaints(measured, expected[case.name])
         failed += [case.name] if wrong else []
         report(case.name, measured, wrong)
@@ -43,8 +49,9 @@ def record(names: Sequence[str], root: Path, jobs: int, report: Report) -> None:
     """Run canaries under each of CONDITIONS and replace their expected ranges; report as `check` does."""
     cases = _cases(names)
     measurements: dict[str, list[Measurements]] = {name: [] for name in cases}
-    for conditions in CONDITIONS:
-        for case, _, measured in _each([(case, "") for case in cases.values()], render_images(root), jobs, conditions):
+    for number, conditions in enumerate(CONDITIONS, start=1):
+        _say(f"conditions {number} of {len(CONDITIONS)}")
+        for case, _, measured in _each([(case, "") for case in cases.values()], _images(root), jobs, conditions):
             measurements[case.name].append(measured)
             report(case.name, measured, [])
             if conditions is CONDITIONS[-1]:
@@ -62,10 +69,11 @@ def plant(names: Sequence[str], root: Path, jobs: int, report: Callable[[str, st
 
     cases, wanted, missed = _cases(names), [], []
     expected = _recorded(cases)
+    _say("looking up which mistakes can be made in which objective")
     for name, case in cases.items():
         objective = build({"name": name, **case.settings}, CanaryEncoder(0), CLASSES, IMAGES)
         wanted += [(case, mistake) for mistake in MISTAKES if applies(objective, mistake)]
-    for case, mistake, measured in _each(wanted, render_images(root), jobs, Conditions()):
+    for case, mistake, measured in _each(wanted, _images(root), jobs, Conditions()):
         wrong = complaints(measured, expected[case.name])
         report(case.name, mistake, wrong)
         missed += [] if wrong else [f"{mistake} in {case.name}"]
@@ -91,25 +99,52 @@ def _recorded(cases: Mapping[str, Canary]) -> dict[str, Expected]:
     return expected
 
 
+def _say(words: str) -> None:
+    print(f"canary: {words}", flush=True)
+
+
+def _images(root: Path) -> Path:
+    """Return the folder of the images, which are painted where it is missing."""
+    if not root.is_dir():
+        _say(f"painting its images and clips below {root}, once")
+    return render_images(root)
+
+
 def _each(
     wanted: Sequence[tuple[Canary, str]], root: Path, jobs: int, conditions: Conditions
 ) -> Iterator[tuple[Canary, str, Measurements]]:
     """Yield (case, mistake or "", measurements) as the runs end, in processes started under these conditions."""
     processes = min(max(1, jobs // conditions.threads), len(wanted))
+    waiting, running = deque(wanted), dict[Future[Measurements], tuple[Canary, str, float]]()
+    _say(f"{len(wanted)} to train, {processes} at a time")
     with ProcessPoolExecutor(
         processes, get_context("spawn"), initializer=_set_environment, initargs=(conditions,)
     ) as pool:
-        running: dict[Future[Measurements], tuple[Canary, str]] = {
-            pool.submit(_run, case, root, conditions, mistake): (case, mistake) for case, mistake in wanted
-        }
         try:
-            for future in as_completed(running):
-                yield (*running[future], future.result())
+            while waiting or running:
+                while waiting and len(running) < processes:
+                    case, mistake = waiting.popleft()
+                    _say(f"{len(wanted) - len(waiting)} of {len(wanted)}, {_called(case, mistake)}: {case.steps} steps")
+                    running[pool.submit(_run, case, root, conditions, mistake)] = case, mistake, time.monotonic()
+                ended, _ = wait(running, QUIET_SECONDS, FIRST_COMPLETED)
+                for future in ended:
+                    case, mistake, _ = running.pop(future)
+                    yield case, mistake, future.result()
+                if not ended:
+                    now = time.monotonic()
+                    some = (
+                        f"{_called(case, mistake)} for {now - since:.0f} s" for case, mistake, since in running.values()
+                    )
+                    _say(f"still training {', '.join(some)}")
         except BaseException as error:
             pool.shutdown(wait=False, cancel_futures=True)  # or leaving would wait for all that are still to come
             if isinstance(error, KeyboardInterrupt):  # which the parser would turn into an exit without a word
                 raise Interrupted("Interrupted; what was reported or recorded until now stays.") from error
             raise
+
+
+def _called(case: Canary, mistake: str) -> str:
+    return f"{case.name} with {mistake}" if mistake else case.name
 
 
 def _set_environment(conditions: Conditions) -> None:

@@ -1,7 +1,8 @@
-"""Trains one objective for seconds on a small fixed set, and measures the result."""
+"""Trains one objective for some dozen steps on a small fixed set, and measures the result."""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock
 
-from bench.canary.cases import Canary
+from bench.canary.cases import TOLD, Canary
 from bench.canary.image_set import COUNTS
 from bench.canary.verdict import Measurements
 from bench.config.recipe import OptimizerSettings
@@ -32,6 +33,7 @@ from bench.train.optim import build_optimizer, set_rates
 WINDOWS = 8  # parts of the run that the loss is averaged over
 WARMUP = 8  # steps
 K = 5  # neighbours
+DRAWS = 4  # of each held-out clip
 COMPARED_OUTPUTS = ("backbone", "projector")
 CLASSES, IMAGES = len(OBJECTS), len(OBJECTS) * COUNTS["train"]  # of the training set
 
@@ -87,6 +89,7 @@ def run(
         losses = _losses(objective.train(), dataset, case, seed, case.steps * parts // WINDOWS)
         return Measurements(_means(losses, parts))
     bank, queries = _features(objective, train, case.view_size), _changed(objective, val, case.view_size)
+    told = _told(objective, root, case)
     before, weights = _accuracy(bank, queries), {name: p.detach().clone() for name, p in objective.named_parameters()}
     losses = _losses(objective.train(), dataset, case, seed, case.steps)
     bank, queries = _features(objective, train, case.view_size), _changed(objective, val, case.view_size)
@@ -97,6 +100,8 @@ def run(
         std=min(float(deviation(bank[name])) * bank[name].shape[1] ** 0.5 for name in COMPARED_OUTPUTS if name in bank),
         rank=float(effective_rank(singular_values(centred(bank["backbone"])))),
         moved=_moved(objective, weights),
+        told_percent=_told(objective, root, case),
+        told_random_percent=told,
         seconds=time.perf_counter() - start,
         capability=torch.backends.cpu.get_cpu_capability(),
     )
@@ -172,6 +177,25 @@ def _changed(objective: Objective, images: Index, size: int) -> dict[str, Tensor
     view = View(size=size, scale=(0.35, 1.0), jitter=(0.4, 0.4, 0.4, 0.2), jitter_p=1.0, grey=0.3, blur=0.0)
     data = ViewDataset(images, (view,), seed=0, backend="fast")
     return _outputs(objective, [[data[i, i] for i in some] for some in in_order(len(data), 96)])
+
+
+@torch.no_grad()
+def _told(objective: Objective, root: Path, case: Canary) -> float:
+    """Return the `top1_percent` of held-out clips, each drawn four times, in eval mode; nan where there is none."""
+    clip = objective.video()
+    if case.name not in TOLD or clip is None:
+        return math.nan
+    objective.eval()
+    clips = index("clips", root / "clips", "val")
+    data = ClipDataset(clips, objective.views(case.view_size), 0, clip, backend="fast")
+    parts = len(data) // case.batch_size  # each of clips that are far apart in the list, so of all kinds
+    percent = 0.0
+    for number in range(DRAWS):
+        for some in range(parts):
+            reseed(0, "told", number, some)
+            samples = [data[i, number * len(data) + i] for i in range(some, len(data), parts)]
+            percent += objective(collate(samples).to("cpu"))["top1_percent"].item()
+    return percent / (DRAWS * parts)
 
 
 @torch.no_grad()

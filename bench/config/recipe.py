@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from bench.config.recipe_names import in_brackets
 from bench.config.setting_types import Rate
 from bench.data.sets import DATA_SETS, DataSet, full_name, get, known_names
-from bench.errors import BadInput, nearest
+from bench.errors import nearest
 
 Profile = Literal["full", "mini", "smoke"]
 
@@ -48,6 +47,7 @@ PackUsage = Literal["auto", "off"]  # whether a pack that is there is read (benc
 TrunkForm = Literal["autocast", "folded"]
 # What stands before the first block: 7×7 of stride 2 and a max-pool; or 3×3 of stride 1, with (`stl`) and without it.
 Stem = Literal["imagenet", "cifar", "stl"]
+Export = Literal["online", "target"]  # the encoder that is trained, or the moving average that follows it
 Augmentation = Literal["own", "small"]  # the objective's own views, or those of runs on small images in their place
 # What makes views: Pillow, OpenCV, or the training device, of images that workers send or that lie there (`resident`).
 ViewBackend = Literal["reference", "fast", "device", "resident"]
@@ -74,30 +74,6 @@ class Frozen(BaseModel):
         return value
 
 
-def in_brackets(values: Mapping[str, Any]) -> str:
-    """Return how values laid over a recipe stand in its name, `[epochs=9,temperature=0.1]`; "" for none.
-
-    Keys may be dotted or nested. Of a dotted key the last part is named, or all of it where two end alike.
-    Raises BadInput for a value that cannot be part of a file's name.
-    """
-    flat = dict(_flat(values))
-    ends, words = Counter(key.rpartition(".")[2] for key in flat), []
-    for key, value in flat.items():
-        end, text = key.rpartition(".")[2], value if isinstance(value, str) else repr(value)
-        if not re.fullmatch(r"[^\s/\\][^/\\]*", text):
-            raise BadInput(f"{key}={text} cannot be part of a name, which is a file's; use --set, or a config.")
-        words.append(f"{end if ends[end] == 1 else key}={text.replace(' ', '')}")
-    return f"[{','.join(words)}]" if words else ""
-
-
-def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from ((f"{key}.{below}", one) for below, one in _flat(value))
-        else:
-            yield key, value
-
-
 class OptimizerSettings(Frozen):
     """`lr` is multiplied by batch_size / lr_batch (the linear scaling rule) unless `lr_batch` is None."""
 
@@ -112,6 +88,13 @@ class OptimizerSettings(Frozen):
     # `all` lets biases and norms decay, too, as MoCo and SimSiam do.
     decay: Literal["weights", "all"] = Field(default="weights", json_schema_extra=LATER)
     clip_norm: float | None = Field(default=None, gt=0, json_schema_extra=LATER)  # of the whole gradient
+    clip_each: float | None = Field(default=None, gt=0, json_schema_extra=LATER)  # of each parameter's, as DINO has it
+
+    @model_validator(mode="after")
+    def _one_norm(self) -> OptimizerSettings:
+        if self.clip_norm is not None and self.clip_each is not None:
+            raise ValueError("optimizer has both clip_norm and clip_each; set one of them")
+        return self
 
 
 class ScheduleSettings(Frozen):
@@ -226,6 +209,9 @@ class Recipe(Frozen):
     optimizer: OptimizerSettings | None = None  # None only where nothing is trained
     schedule: ScheduleSettings = ScheduleSettings()
     init: Init | None = None
+    # Which encoder is evaluated: the one that is trained (student, query), or the copy that follows it (teacher, key).
+    # The pretraining is the same either way.
+    export: Export = Field(default="online", json_schema_extra=LATER)
     checkpoint: CheckpointSettings = CheckpointSettings()
     workers: int | None = Field(default=None, ge=0)  # None: chosen by the machine. Results do not depend on it
     pack: PackUsage = "auto"

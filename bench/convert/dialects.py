@@ -57,8 +57,10 @@ def trunk_shapes(arch: str, stem: str = "imagenet") -> dict[str, tuple[int, ...]
     return shapes
 
 
-def load_trunk(path: Path, arch: str, stem: str = "imagenet") -> dict[str, Tensor]:
+def load_trunk(path: Path, arch: str, stem: str = "imagenet", prefix: str | None = None) -> dict[str, Tensor]:
     """Read the trunk of an `arch` with a stem from a checkpoint in any dialect, whatever its prefix.
+
+    Where `prefix` is given, the names must have that one, as `target_encoder.`.
 
     Returns {torchvision's key name: tensor}, float32 (int64 for the batch norms' counters), in torchvision's order.
 
@@ -68,21 +70,22 @@ def load_trunk(path: Path, arch: str, stem: str = "imagenet") -> dict[str, Tenso
     wanted = trunk_shapes(arch, stem)
     content = read_checkpoint(Path(path))
     candidates = [
-        (where, prefix, _below(tensors, prefix))
+        (where, found, _below(tensors, found))
         for where, tensors in _dictionaries(content)
-        for prefix in _prefixes(tensors)
+        for found in _prefixes(tensors)
+        if prefix in {None, found}
     ]
     whole = [(where, prefix, tensors) for where, prefix, tensors in candidates if _fit(wanted, tensors).complete]
     if not whole:
         raise BadInput(_refusal(path, arch, stem, content, [tensors for _, _, tensors in candidates]))
-    _, prefix, tensors = _preferred(path, whole)
+    _, chosen, tensors = _preferred(path, whole)
     state = {}
     for name, shape in wanted.items():
         kind = torch.int64 if name.endswith(COUNTER) else torch.float32
         tensor = tensors[name].detach() if name in tensors else torch.zeros(shape)
         state[name] = tensor.to(kind, copy=True).contiguous()  # what was read is a view of the file
         if not torch.isfinite(state[name]).all():
-            raise BadInput(f"{path}: {prefix}{name} holds nan or inf; take an earlier checkpoint of that run.")
+            raise BadInput(f"{path}: {chosen}{name} holds nan or inf; take an earlier checkpoint of that run.")
     return state
 
 

@@ -87,7 +87,7 @@ class ClipDataset(ViewDataset):
     Each view is drawn once for a clip: all its frames are cropped, flipped and coloured alike. A sample's views are
     T×h×w×3 uint8; of `clip` None one frame is drawn, h×w×3, so that an objective of images can learn from videos.
 
-    `clip` says how many frames, how far apart, and whether with optical flow; the rest is as for ViewDataset.
+    `clip` says how many frames, how far apart, and of which views with optical flow; the rest is as for ViewDataset.
 
     A clip with too few frames counts as one that cannot be read. Raises BadInput for the back end `device`.
     """

@@ -22,7 +22,7 @@ from bench.data.sets.data_set import Pixels
 from bench.data.views import Batch, View
 from bench.data.views import opencv as fast_views
 from bench.data.views.batch import stack
-from bench.data.views.device import Drawing, collate_drawings
+from bench.data.views.device import Drawing, check_steps, collate_drawings
 from bench.data.views.draw import BoxRow, draw_all
 from bench.data.views.pillow import apply, make_test_view
 from bench.errors import BadInput
@@ -47,7 +47,7 @@ class Sample:
     skipped: int = 0  # 1 when another image had to take its place, or when it is left out
     shown: bool = True  # whether it is in the batch
     drawing: Drawing | None = None  # what the views are made of later, where `views` is empty
-    flows: list[np.ndarray] = field(default_factory=list)  # of each view of a clip, (T−1)×2×h×w
+    flows: list[np.ndarray] = field(default_factory=list)  # of views of a clip, as Clip.flow says, (T−1)×2×h×w
     masks: list[np.ndarray] = field(default_factory=list)  # h×w uint8, one for each view if there are maps
 
 
@@ -117,7 +117,8 @@ class ViewDataset(Dataset[Sample]):
         backend: what makes the views (see bench.data.views): Pillow, OpenCV, or the device that the batch is moved to.
         map: what `Batch.masks` has of each view (see bench.data.maps); None for nothing.
 
-    Raises BadInput for a map with the backend `device`, and for a map that the data set has not.
+    Raises BadInput for a map, photometric steps or patches with the backend `device`, and for a map that the data set
+    has not.
     """
 
     kind, advice = "image", "bench data check says why"  # for messages
@@ -137,6 +138,8 @@ class ViewDataset(Dataset[Sample]):
             raise BadInput(
                 f"Maps of {map} are made by the loader's workers only; set view_backend to 'fast' or 'reference'."
             )
+        if backend == "device":
+            check_steps(views)
         self.maps = None if map is None else Maps(map, index)
         self.files, self.views, self.seed, self.unreadable = Files.of(index, pack), tuple(views), seed, unreadable
         self.backend = backend

@@ -74,16 +74,8 @@ def _key(kind: str, recipe: Recipe, task: Task | None, data: Mapping[str, str], 
 
 def _settings(config: BaseModel) -> dict[str, Any]:
     values = config.model_dump(mode="json", exclude=set(NAMES))
-    left = {
-        "precision",
-        "evaluation_precision",
-        "search",
-        "schedule",
-        "log_every",
-        "init",
-        "zero_init_residual",
-        "dataset",
-    }
+    left = {"precision", "evaluation_precision", "search", "schedule", "log_every", "init", "dataset"}
+    left |= {"zero_init_residual", "export"}
     values = {name: value for name, value in values.items() if name not in left}
     if isinstance(config, Recipe) and config.optimizer is not None:
         values["optimizer"] = config.optimizer.name

@@ -19,7 +19,8 @@ from bench.config.load import (
     task_classes,
     with_search,
 )
-from bench.config.recipe import Profile, Recipe, in_brackets
+from bench.config.recipe import Profile, Recipe
+from bench.config.recipe_names import in_brackets
 from bench.config.tasks import Task
 from bench.errors import BadInput
 from bench.execute.request import Request

@@ -28,7 +28,7 @@ from bench.train.metrics_log import read_metrics
 FILE = "speeds.json"  # {machine: {key of a recipe: fields of its Speed}}
 MOST_SECONDS = SECONDS  # for all of it, the start included
 # Settings that hardly change how fast a step is. The objectives of a study differ in a head or two.
-_LEFT_OUT = frozenset({"objective", "epochs", "optimizer", "schedule", "init", "subset"})
+_LEFT_OUT = frozenset({"objective", "epochs", "optimizer", "schedule", "init", "subset", "export"})
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def gamut_bins() -> Tensor:
 
     Multiples of 10 less than 10 away, in the maximum norm, from the convex hull of the colours of sRGB in the ab plane.
     The paper gives no rule; these are the points of the reference implementation (resources/pts_in_hull.npy), in their
-    order. The nearest cases are 9.73 away (in) and 10.04 (out).
+    order. The nearest cases are 9.73 away (in) and 10.07 (out).
     """
     return _gamut().float()
 

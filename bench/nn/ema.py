@@ -8,12 +8,30 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from bench.errors import BadInput
+
 M = TypeVar("M", bound=nn.Module)
+
+
+def copy_of_encoder(networks: Iterable[str], wanted: str) -> str:
+    """Return which of an objective's networks is the copy that follows its encoder: `target_encoder`, `key_encoder`.
+
+    Args:
+        networks: their names.
+        wanted: what asks for it, for messages.
+
+    Raises BadInput where there is none.
+    """
+    found = [name for name in networks if name in {"target_encoder", "key_encoder"}]
+    if not found:
+        raise BadInput(f"{wanted} has export='target', but its objective keeps no copy of the encoder; set 'online'.")
+    return found[0]
 
 
 def target_of(online: M) -> M:

@@ -101,8 +101,27 @@ class FixedLowRank(nn.Module):
         return x @ self.weight
 
 
+class Subvector(nn.Module):
+    """The first dimensions of a vector: N×D -> N×d."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x[:, :d]."""
+        return x[:, : self.dim]
+
+
 def simclr_projector(
-    encoder: Encoder, kind: Projector, *, layers: int, hidden_dim: int, projection_dim: int, rank: int
+    encoder: Encoder,
+    kind: Projector,
+    *,
+    layers: int,
+    hidden_dim: int,
+    projection_dim: int,
+    rank: int,
+    last_shift: bool = False,
 ) -> nn.Module:
     """Return the projector between an encoder's features and a contrastive loss, N×F -> N×D, from the encoder's seed.
 
@@ -115,6 +134,7 @@ def simclr_projector(
         layers, hidden_dim: of `mlp`.
         projection_dim: D of `mlp` and `linear`.
         rank: of `low_rank`.
+        last_shift: whether the last norm of `mlp` has a shift, as DirectCLR's code has it.
 
     Raises BadInput for a rank that the features do not have.
     """
@@ -124,7 +144,7 @@ def simclr_projector(
     with seeded(encoder.seed, "heads"):
         if kind == "mlp":
             dims = [features, *[hidden_dim] * (layers - 1), projection_dim]
-            return projection_mlp(dims, last_norm=True, last_shift=False)
+            return projection_mlp(dims, last_norm=True, last_shift=last_shift)
         if kind == "linear":
             return nn.Linear(features, projection_dim, bias=False)
         if kind == "diagonal":

@@ -24,3 +24,15 @@ def by_resolution(network: Callable[[Tensor], Tensor], views: Sequence[Tensor]) 
         same = list(run)
         outputs += network(torch.cat(same)).chunk(len(same))
     return outputs
+
+
+def project_together(
+    encoder: Callable[[Tensor], Tensor], head: Callable[[Tensor], Tensor], views: Sequence[Tensor]
+) -> list[Tensor]:
+    """Return head(encoder(v)) N×D for each view v N×3×h×w, with one forward of the head for all of them.
+
+    The encoder has a forward for each resolution (`by_resolution`), the head one for the features of all views, so that
+    a batch norm in it has the statistics of full views and small crops together (swav/src/resnet50.py:308-323,
+    dino/utils.py:610-629).
+    """
+    return list(head(torch.cat(by_resolution(encoder, views))).chunk(len(views)))

@@ -7,6 +7,7 @@ pixels, mean and contrast taken away.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -144,6 +145,16 @@ def evened(patches: Tensor) -> Tensor:
     return torch.where(size > 1e-4, centred / size.clamp(min=1e-4), 0.0)
 
 
+def each_patch(function: Callable[[Tensor], Tensor], patches: Tensor) -> Tensor:
+    """Return what a function of rows returns of all patches, in one call: N×P×… -> N×P×….
+
+    Rows are the first patch of every image, then the second …: norms over groups of images, which take rows i, i + G,
+    …, have all patches of their images.
+    """
+    n, count = patches.shape[:2]
+    return function(patches.transpose(0, 1).flatten(0, 1)).unflatten(0, (count, n)).transpose(0, 1)
+
+
 def features_of(encoder: nn.Module, patches: Tensor, images: Tensor | None) -> Tensor:
     """Return the encoder's features of all patches, in one forward: N×P×3×s×s -> N×P×F.
 
@@ -153,6 +164,5 @@ def features_of(encoder: nn.Module, patches: Tensor, images: Tensor | None) -> T
         images: N×3×H×H, from which its running statistics are taken, in a second forward without gradient: those of
             patches, with zeros padded all around, serve a frozen trunk badly. None takes those of patches.
     """
-    n, count = patches.shape[:2]
     with running_statistics_of(images, encoder):
-        return encoder(patches.flatten(0, 1)).view(n, count, -1)
+        return each_patch(encoder, patches)

@@ -1,24 +1,28 @@
 """AMDIM: the summary of one view against the locations of another, at several scales.
 
-Claim:     68.1 % ImageNet linear top-1 with its own wide network (ndf 320, rkhs 2560); none with ResNet-50.
+Claim:     68.1 % ImageNet linear top-1 with its own wide network (ndf 320, rkhs 2560) and Fast AutoAugment; none with
+           ResNet-50.
 Paper:     Bachman, Hjelm and Buchwalter, "Learning Representations by Maximizing Mutual Information Across Views"
            (NeurIPS 2019), section 3.
 Equation:  loss = L(1→5) + L(1→7) + L(5→5), each a mean of both directions between the views and over images i and
            locations l of −log [e^{s_iil}/(e^{s_iil} + Σ_{j≠i,m} e^{s_ijm})], s = c·tanh(r/c), r = φ(x)ᵀφ(y)/√D, c = 20;
            plus 0.05·mean r² of each. The source of 5→5 is one location of each image, drawn at random.
-Reference: Philip-Bachman/amdim-public, costs.py and model.py.
+Reference: Philip-Bachman/amdim-public: costs.py; model.py:373-412 (embeddings); datasets.py:144-182 (ImageNet's views).
 Departs from it: the trunk is a ResNet-50, so that it converts as any other: 1 is its pooled feature, 5 the locations of
-           C5, 7 those of C4 (there: a network without padding, maps of 5×5 and 7×7; here 4×4 and 8×8 at 128 pixels,
-           and padding lets a location see beyond its patch). The embeddings' shortcuts do not start as identities;
-           1 has an embedding, too (there: the trunk's last block). Each view is flipped by itself (there: both or
-           neither). No classifier is trained alongside. It has no small crops: its losses are
-           between maps of fixed sizes, which a small crop has not.
+           C5, 7 those of C4 (there: a network without padding, maps of 5×5 and 7×7; here 4×4 and 8×8 at 128 pixels, and
+           padding lets a location see beyond its patch). Its trunk has no norms before the last layer; a ResNet has. 1
+           has an embedding, too (there: the trunk's last block). The embeddings' shortcuts have no bias, which the norm
+           after them would take away (there: one that has no effect). Norms are over the whole batch (there: of each of
+           4 GPUs). No classifier is trained alongside. It has no small crops: its losses are between maps of fixed
+           sizes, which a small crop has not.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import permutations
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -67,7 +71,10 @@ def location_nce(scores: Tensor, clip: float, first: int = 0) -> Tensor:
 class ResidualHead(nn.Module):
     """N×in_dim -> N×out_dim: BN(W₂·ReLU(W₁x) + Wₛx), a hidden layer beside a linear one, no other norm.
 
-    Source: Bachman et al. 2019, the reference implementation's embedding into its RKHS.
+    W₂ starts at 0, so that at first the embedding is linear; Wₛ starts as the identity, with noise of ±0.01 elsewhere,
+    if out_dim ≥ in_dim.
+
+    Source: Bachman et al. 2019, the reference implementation's embedding into its RKHS (model.py, FakeRKHSConvNet).
     """
 
     def __init__(self, in_dim: int, out_dim: int) -> None:
@@ -76,6 +83,11 @@ class ResidualHead(nn.Module):
         self.out = nn.Linear(out_dim, out_dim, bias=False)
         self.straight = nn.Linear(in_dim, out_dim, bias=False)
         self.out_norm = nn.BatchNorm1d(out_dim)
+        nn.init.zeros_(self.out.weight)
+        if out_dim >= in_dim:
+            nn.init.uniform_(self.straight.weight, -0.01, 0.01)
+            with torch.no_grad():
+                self.straight.weight.fill_diagonal_(1.0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the embeddings of features N×in_dim."""
@@ -86,6 +98,7 @@ class AMDIM(Objective):
     """AMDIM on ResNet-50: the pooled feature and positions of C5 against positions of C5 and C4 of the other view."""
 
     needs_several_for = "negatives, which are other images"
+    definition: ClassVar[int] = 2  # the authors' colours and common flip; embeddings that start linear
 
     def __init__(self, encoder: Encoder, *, rkhs_dim: Count = 2560, clip: Positive = 20.0) -> None:
         super().__init__(encoder)
@@ -97,9 +110,12 @@ class AMDIM(Objective):
             self.head7 = ResidualHead(c4, rkhs_dim)
 
     def views(self, size: int) -> tuple[View, ...]:
-        """Two views, from three tenths of the area on, with jitter and grey but no blur."""
-        view = View(size=size, scale=(0.3, 1.0), ratio=(0.7, 1.4), jitter=(0.4, 0.4, 0.4, 0.2), grey=0.2, blur=0.0)
-        return view, view
+        """Two views, from three tenths of the area on, with jitter and grey but no blur; both are flipped or neither.
+
+        Those of ImageNet; for CIFAR and STL-10 the reference has a hue of 0.2.
+        """
+        view = View(size=size, scale=(0.3, 1.0), ratio=(0.7, 1.4), jitter=(0.4, 0.4, 0.4, 0.1), grey=0.25, blur=0.0)
+        return view, replace(view, flip_as_first=True)
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse a single image, which has no negatives, and views whose C5 is a single location."""

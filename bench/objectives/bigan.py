@@ -5,12 +5,15 @@ Paper:     Donahue et al., "Adversarial Feature Learning" (ICLR 2017), eq. 2 and
 Equation:  min_{G,E} max_D E_x[log D(x, E(x))] + E_z[log(1 − D(G(z), z))], by loss = L_D + L_GE with
            L_D  = ½·(−log D(x, E(x)) − log(1 − D(G(z), z)))   to D alone, pairs held fixed; ln 2 at chance
            L_GE = ½·(−log(1 − D(x, E(x))) − log D(G(z), z))   to G and E alone, D's weights held fixed; not saturating
-           z uniform in [−1, 1], one code drawn for each image.
+           z uniform in [−1, 1], one code drawn for each image; E(x) = 2·σ(W·f(x)) − 1 lies there, too.
 Reference: jeffdonahue/bigan, train_gan.py and train_imagenet_highres_encoder.sh: squares of 112 of 128 pixels for E, of
-           which D sees 64, never mirrored; both sides move in one step, on gradients at the same weights (527-533).
-Departs from it: E is the ResNet with a linear layer on its pooled feature, and D sees area averages of the view; G
-           upsamples where DCGAN has transposed convolutions; G sees the code once and D after its convolutions (there
-           every layer of both has it as a bias: net.py, apply_cond). Weights start as torch's do (there: normal).
+           which D sees 64, never mirrored; both sides move in one step, on gradients at the same weights (527-533). The
+           code of an image is brought into the range of z (train_gan.py:405-410; dist.py:121-125): by a code outside
+           of it D would tell every real pair.
+Departs from it: E is the ResNet with a linear layer on its pooled feature, with a bias (there: none), and D sees area
+           averages of the view; G upsamples where DCGAN has transposed convolutions; G sees the code once and D after
+           its convolutions (there every layer of both has it as a bias: net.py, apply_cond). Weights start as torch's
+           do (there: normal).
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ class JointDiscriminator(nn.Module):
 class BiGAN(Objective):
     """BiGAN: a generator and an encoder against a discriminator of pairs of an image and a code."""
 
-    definition: ClassVar[int] = 2  # another crop, no mirror images
+    definition: ClassVar[int] = 2  # another crop, no mirror images, codes in the range of z
 
     def __init__(
         self,
@@ -85,7 +88,7 @@ class BiGAN(Objective):
         (v,) = batch.views  # N×3×H×W
         d = self.discriminator
         x = 2.0 * small_rgb(v, self.image_size) - 1.0  # N×3×s×s
-        e_x = self.projector(self.encoder(v))  # N×Z
+        e_x = self.code(self.encoder(v))  # N×Z
         z = 2.0 * draws.uniform(len(v), self.latent_dim, like=v) - 1.0  # N×Z
         g_z = self.generator(z)  # N×3×s×s
         loss_d = discrimination(real=d(x, e_x.detach()), fake=d(g_z.detach(), z))
@@ -95,3 +98,16 @@ class BiGAN(Objective):
             "loss_generator": loss_ge.detach(),
             "loss_discriminator": loss_d.detach(),
         }
+
+    def code(self, features: Tensor) -> Tensor:
+        """Return E(x) in [−1, 1], in float32 or more, of pooled features: N×F -> N×Z.
+
+        2·σ(y) − 1 = tanh(y/2), which in bf16 would be a grid that z is not on.
+        """
+        y = self.projector(features)
+        return (0.5 * (y if y.dtype == torch.float64 else y.float())).tanh()
+
+    def outputs(self, images: Tensor) -> dict[str, Tensor]:
+        """The pooled feature, and its code."""
+        features = self.encoder(images)
+        return {"backbone": features, "projector": self.code(features)}

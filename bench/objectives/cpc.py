@@ -6,19 +6,22 @@ Paper:     van den Oord, Li and Vinyals (2018), eq. 3 and 4; Hénaff et al., "Da
            Contrastive Predictive Coding" (ICML 2020).
 Equation:  loss = mean over directions, offsets k and positions of −log [exp(z_{r+k,j}ᵀ W_k c_{r,j}) /
            Σ_l exp(z_lᵀ W_k c_{r,j})], l over all positions of all images of all ranks; z is a linear map of f(patch),
-           c the context net's sum of rows 0 … r. 256 pixels have 7×7 patches of 64 pixels that overlap by half.
-Reference: none that is official.
+           c the context net's sum of rows 0 … r, times 0.1 (`prediction_scale`). 256 pixels have 7×7 patches of 64
+           pixels that overlap by half.
+Reference: none that is official. The context net and the scale are those of the listing in Hénaff's appendix, checked
+           in two public transcriptions of it (lightning-bolts' CPCTask among them), not in the paper itself.
 Departs from it: the trunk is a ResNet-50 with batch norm, so that it converts as any other (there: none, or layer
            norm): norms over all patches would carry the answer from one patch of an image to another, so each of
            the grid's positions passes by itself and is normalised over images alone, which lets none through. Running
            statistics are those of whole images (an extra forward without gradient). z is the pooled C5, mapped to
-           `target_dim`. Offset 1, whose patches overlap, is left out, as in v2; 5 rows at the most, as in v1. Of v2's
+           `target_dim`. Offset 1, whose patches overlap, is left out, as in v2; 5 rows at the most, as in v1; a mean
+           over offsets (there: a sum). W_k has no bias, as in the papers' equations (in the listing: one). Of v2's
            patch augmentation only dropped colours.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +29,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from bench.config.setting_types import Count
+from bench.config.setting_types import Count, Positive
 from bench.data.views import PATCH_VIEW, Batch, View
 from bench.errors import BadInput
 from bench.losses.float32 import at_least_float32
@@ -53,15 +56,17 @@ def position_nce(predictions: Tensor, targets: Tensor, positives: Tensor) -> Ten
 class RowContext(nn.Module):
     """Residual blocks N×C×h×w -> N×C×h×w; row r of the result depends on rows 0 … r, on all of their columns.
 
-    In a block: layer norm over the channels of each position (a norm over positions would see below), ReLU, 1×1, 1×3,
-    the row itself and the one above (2×1, padded above), ReLU, 1×1.
+    In a block: 1×1, ReLU, 1×3, the row itself and the one above (2×1, padded above), ReLU, 1×1. After all, a ReLU.
+
+    Source: Hénaff et al. 2020, appendix.
     """
 
     def __init__(self, dim: int, hidden_dim: int, blocks: int) -> None:
         super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in range(blocks))
         self.before = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(dim, hidden_dim, 1), nn.Conv2d(hidden_dim, hidden_dim, (1, 3), padding=(0, 1)))
+            nn.Sequential(
+                nn.Conv2d(dim, hidden_dim, 1), nn.ReLU(), nn.Conv2d(hidden_dim, hidden_dim, (1, 3), padding=(0, 1))
+            )
             for _ in range(blocks)
         )
         self.down = nn.ModuleList(nn.Conv2d(hidden_dim, hidden_dim, (2, 1)) for _ in range(blocks))
@@ -70,17 +75,17 @@ class RowContext(nn.Module):
     def forward(self, z: Tensor) -> Tensor:
         """Return the context of every position: N×C×h×w -> N×C×h×w."""
         c = z
-        for norm, before, down, after in zip(self.norms, self.before, self.down, self.after, strict=True):
-            x = F.relu(norm(c.movedim(1, -1)).movedim(-1, 1))
-            x = down(F.pad(before(x), (0, 0, 1, 0)))  # a row of zeros above
+        for before, down, after in zip(self.before, self.down, self.after, strict=True):
+            x = down(F.pad(before(c), (0, 0, 1, 0)))  # a row of zeros above
             c = c + after(F.relu(x))
-        return c
+        return F.relu(c)
 
 
 class CPC(Objective):
     """Contrastive predictive coding on ResNet-50: rows of overlapping patches, up to four directions."""
 
     needs_several_for = "negatives, which are other images"
+    definition: ClassVar[int] = 2  # the context net of the paper's listing, and predictions times 0.1
 
     def __init__(
         self,
@@ -94,6 +99,7 @@ class CPC(Objective):
         context_dim: Count = 256,
         context_blocks: Count = 5,
         drop_colours: bool = True,
+        prediction_scale: Positive = 0.1,
     ) -> None:
         super().__init__(encoder)
         if first_offset > last_offset:
@@ -102,7 +108,7 @@ class CPC(Objective):
                 "less than the first."
             )
         self.patch_size, self.offsets = patch_size, range(first_offset, last_offset + 1)
-        self.drop_colours = drop_colours
+        self.drop_colours, self.prediction_scale = drop_colours, prediction_scale
         width = encoder.feature_dim
         with seeded(encoder.seed, "cpc heads"):
             self.target = nn.Linear(width, target_dim)
@@ -147,7 +153,7 @@ class CPC(Objective):
             for k, w in zip(self.offsets, maps.children(), strict=True):
                 row, column = torch.arange(k, g, device=v.device), torch.arange(g, device=v.device)
                 positives = (images[:, None, None] * g + row[:, None]) * g + column  # N×(g−k)×g
-                predictions = w(c[:, : g - k]).flatten(0, 2)  # (N·(g−k)·g)×D
+                predictions = self.prediction_scale * w(c[:, : g - k]).flatten(0, 2)  # (N·(g−k)·g)×D
                 # Computed again for the gradient: all these scores at once would be gigabytes.
                 losses.append(checkpoint(position_nce, predictions, targets, positives.flatten(), use_reentrant=False))
         return {"loss": torch.stack(losses).mean()}

@@ -9,15 +9,20 @@ Equation:  loss = (1 − λ)·L_q + λ·L_r, λ = dense_weight.
            a second queue; F, F′ are the backbone's maps of the two views, r = h(F) and t = h′(F′) dense projections.
            The second queue holds the mean of an image's t over positions: one key for each image.
            After each optimizer step the key networks move: θ′ ← m·θ′ + (1 − m)·θ, m constant.
-           `crops` small crops are further queries of L_q; at least `overlap` of each lies in the key's view.
+           `crops` small crops are further queries of L_q; at least `overlap` of each lies in the key's view, or, where
+           ten draws had less, the next one lies anywhere.
 Reference: WXinlong/DenseCL; for the crops wvangansbeke/Revisiting-Contrastive-SSL.
 Departs from it: the key networks move after the step, not before the next forward: the same, as they start as a copy.
            Norms are over groups as in `moco`, on any number of processes; keys are shuffled as there
-           (models/densecl.py:170, builder_ours.py:210-219). With dense_weight 0 there is no dense head: MoCo v2. Of the
-           paper with the crops, neither AutoAugment nor the auxiliary loss on nearest neighbours is taken over.
+           (models/densecl.py:170, builder_ours.py:210-219). With dense_weight 0 there is no dense head: MoCo v2. Linear
+           layers start as torch's do (there the two of the global head are Kaiming-normal with biases of 0). Of the
+           paper with the crops, neither AutoAugment (there half of the time, on all but the key) nor the auxiliary loss
+           on nearest neighbours is taken over.
 """
 
 from __future__ import annotations
+
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -49,6 +54,8 @@ def most_similar(x: Tensor, y: Tensor) -> Tensor:
 
 class DenseCL(MomentumContrast):
     """DenseCL: MoCo v2, and the same contrast once more between positions of the feature maps."""
+
+    definition: ClassVar[int] = 2  # a small crop that does not overlap after ten draws lies anywhere
 
     def __init__(
         self,

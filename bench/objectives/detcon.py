@@ -1,6 +1,7 @@
 """DetCon: contrast the regions of an image, by annotated masks or by segments computed from colours.
 
-Claim:     about 77.0 Cityscapes mIoU (DetConB, 300 epochs on ImageNet; from memory of the paper).
+Claim:     about 77.0 Cityscapes mIoU (DetConB, 300 epochs on ImageNet; from memory of the paper). No number is known
+           for the published code, whose preset is 100 epochs and whose checkpoints are of 1,000 (its issue 4).
 Paper:     Hénaff et al., "Efficient Visual Pretraining with Contrastive Detection" (ICCV 2021), eq. 1 to 3.
 Equation:  of each view 16 regions are sampled; h_r = the mean of C5 over the positions of region r.
            loss = the mean over images and regions of view 1 of −log softmax of cos(p_r, z_s)/τ, τ = .1, s the same
@@ -13,8 +14,13 @@ Equation:  of each view 16 regions are sampled; h_r = the mean of C5 over the po
            With C small crops: (loss + Σ_c ℓ_c) / (1 + C); ℓ_c has a crop's regions as r, s in view 1, among all regions
            of both views but those of its own number in its image's view 2; plus the same with the views exchanged. No
            crop goes through the target, and no region of one is a candidate.
-Reference: deepmind/detcon.
-Departs from it: the target starts as a copy of the online network; `objects` has all that is no object as one region.
+Views:     variant b: BYOL's; variant s: SimCLR's.
+Reference: google-deepmind/detcon: detcon_b.py, utils/losses.py, utils/augmentations.py. It has variant b alone.
+Departs from it: the target starts as a copy of the online network (there: drawn separately); layers start as
+           torch's and torchvision's do; brightness is a factor (there: a sum), and a crop that does not fit is drawn
+           anew (there: cut off). Segments are computed on at most 160 pixels a side, their scale and least size in
+           proportion to the area (there: 1,000 at the image's own size), and numbers above 255 are one (there: taken
+           modulo 256). No linear classifier is trained alongside. `objects` has all that is no object as one region.
            The paper has no small crops; they are SwAV's (Caron et al., NeurIPS 2020).
 """
 
@@ -28,7 +34,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bench.config.setting_types import Count, Positive, Share
-from bench.data.views import SIMCLR_VIEWS, Batch
+from bench.data.views import BYOL_VIEWS, SIMCLR_VIEWS, Batch, View
 from bench.losses.float32 import at_least_float32
 from bench.losses.mean_over_crops import with_crops
 from bench.nn import draws
@@ -136,10 +142,11 @@ def _direction(
 class DetCon(MovingCopies):
     """DetCon: contrast between regions of images, from annotated masks or segments of similar colour."""
 
-    full_views = staticmethod(SIMCLR_VIEWS)
     crops_apart = True
     norm_groups: ClassVar[bool] = False  # norms in heads see positions
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
+    # 2: variant b has BYOL's views.
+    definition: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -163,6 +170,13 @@ class DetCon(MovingCopies):
                 self.projector = mlp(encoder.feature_dim, hidden_dim, projection_dim)
         self.map = masks
         self.variant, self.regions, self.temperature, self.tau0 = variant, regions, temperature, tau0
+
+    def views(self, size: int) -> tuple[View, ...]:
+        """The two views, of BYOL (variant b) or SimCLR (s), then the small crops."""
+        if self.variant == "b":
+            return (*BYOL_VIEWS(size), *self.small_crops(View()))
+        pair = SIMCLR_VIEWS(size)
+        return (*pair, *self.small_crops(pair[0]))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose map is a single position: it has one region; and crops that are not smaller."""

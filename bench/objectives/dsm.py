@@ -42,7 +42,7 @@ from pydantic import Field
 from torch import Tensor
 
 from bench.config.setting_types import Count, Positive
-from bench.data.views import Batch, View
+from bench.data.views import SQUARE_VIEW, Batch, View
 from bench.errors import BadInput
 from bench.losses.float32 import at_least_float32
 from bench.losses.pairwise import distances
@@ -183,14 +183,12 @@ class DSM(Objective):
         return Clip(self.frames + 1, self.stride, flow=(2,))
 
     def views(self, size: int) -> tuple[View, ...]:
-        """Anchor, positive and negative, each drawn by itself: colours, and a crop that leaves little out; no flip.
+        """Anchor, positive and negative, each drawn by itself: colours, and a square of 224 of 256 pixels; no flip.
 
-        Source: src/data/config.py:65-76. There frames have a short side of 256 pixels, and crops 224: .57 of the area
-        of a 4:3 image, .77 of a square one's.
+        Source: src/data/config.py:65-76: frames of a short side of 256 pixels, crops of 224.
         """
         jitter = (0.5, 0.5, 0.25, 0.5)
-        crop = View(size=size, scale=(0.57, 0.77), ratio=(1.0, 1.0), interpolation="bilinear", flip=0.0)
-        return (replace(crop, jitter=jitter, jitter_p=1.0, grey=0.0, blur=0.0),) * 3
+        return (replace(SQUARE_VIEW(size, 224 / 256, flip=0.0), jitter=jitter, jitter_p=1.0),) * 3
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, loss_intra, loss_inter, top1_percent (of the positive and the clip's own negative)."""

@@ -4,7 +4,8 @@ Claim:     with hard negatives picked explicitly, a large temperature works, too
 Paper:     Wang and Liu, "Understanding the Behaviour of Contrastive Loss" (CVPR 2021), L_hard.
 Equation:  loss = mean over both views and all images of −log e^{s⁺/τ} / (e^{s⁺/τ} + Σ e^{s⁻/τ}), the sum over negatives
            with s⁻ ≥ s_α, the upper quantile α of that anchor's 2N − 2 negatives (of all ranks), without gradient.
-Reference: none public.
+Reference: none public. (joshr17/HCL, of Robinson et al., "Contrastive Learning with Hard Negative Samples", weighs all
+           negatives by their similarity: another loss.)
 Departs from it: two views and a batch, where the paper has a memory of all images and chooses α for each data set;
            hard_share = 0.1 is our choice, and at least one negative is kept. The paper has no small crops; they are
            those of `simclr`.

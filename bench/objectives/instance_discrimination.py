@@ -1,6 +1,8 @@
 """Instance discrimination: each image is its own class, with its vector in a memory bank as the class's weight.
 
-Claim:     59.5 % ImageNet linear top-1 with ResNet-50 (200 epochs, in PyContrast, a later code base).
+Claim:     56.5 % ImageNet linear top-1 with ResNet-50 (200 epochs, 4,096 negatives), in HobbitLong/CMC's run of this
+           recipe on 4 GPUs (README.md:131); 54.0 in the paper (from memory). Softmax losses have more: 57.1 with as
+           many negatives there, 58.5 with 65,536 in the authors' later run, 59.5 with them and a cosine in PyContrast.
 Paper:     Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination" (CVPR 2018),
            eq. 4 to 8.
 Equation:  loss = −log h(i, v) − Σ_k log(1 − h(k, v)), a mean over images; v = n(g(f(x))), h(i, v) = P/(P + K/M),
@@ -10,8 +12,8 @@ Equation:  loss = −log h(i, v) − Σ_k log(1 − h(k, v)), a mean over images
            Small crops are further queries: the mean over 1 + C, with the same rows of the bank; only v enters it.
 Reference: zhirongw/lemniscate.pytorch.
 Departs from it: the bank starts with unit vectors (there: of about unit length); no 1e-7 beside probabilities, as they
-           are never formed; no proximal term (the paper's eq. 10, with which its reference does without on ImageNet).
-           A negative may be the image itself, as there. The paper has no small crops; they are SwAV's (Caron et al.,
+           are never formed; no proximal term (the paper's eq. 10, with which its reference does without on ImageNet). A
+           negative may be the image itself, as there. The paper has no small crops; they are SwAV's (Caron et al.,
            NeurIPS 2020).
 """
 

@@ -11,9 +11,8 @@ Reference: facebookresearch/vissl, configs/config/pretrain/jigsaw/jigsaw_8gpu_re
 Departs from it: tiles as in the paper (64 pixels in cells of 75 of a square of 225 of 256, each normalised by itself,
            30 % of images grey, all from memory of the paper; its jitter of colour channels is left out) unless set
            otherwise; one permutation of each image in a batch; permutations are chosen by their least distance
-           first, the sum second (there: by the mean). h's bias does not decay (there it does); one batch of all
-           processes is normalised (there: 32 images of each). Running statistics of batch norms are those of whole
-           images (an extra forward without gradient) unless `image_statistics` is off.
+           first, the sum second (there: by the mean). h's bias does not decay (there it does). Running statistics of
+           batch norms are those of whole images (an extra forward without gradient) unless `image_statistics` is off.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ from bench.data.views import SQUARE_VIEW, Batch, View
 from bench.losses.classification import classified
 from bench.nn import draws
 from bench.nn.encoder import Encoder
-from bench.nn.patches import Grid, features_of
+from bench.nn.patches import Grid, each_patch, features_of
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 
@@ -92,6 +91,8 @@ class Jigsaw(Objective):
 
     definition: ClassVar[int] = 2  # grey images and not patches, another crop
 
+    norm_groups: ClassVar[bool] = True
+
     orders: Tensor
 
     def __init__(
@@ -135,6 +136,6 @@ class Jigsaw(Objective):
         if self.standardise:
             p = standardised(p)
         f = features_of(self.encoder, p, v if self.image_statistics else None)  # N×9×F
-        g = self.patch_head(f.flatten(0, 1)).view(n, -1)  # N×9G
+        g = each_patch(self.patch_head, f).flatten(1)  # N×9G
         logits = self.classifier(g)  # N×K
         return classified(logits, k)

@@ -15,11 +15,13 @@ Equation:  loss = −2·mean cos(y_i, z′_j) over positions i of view 1 and j o
            plus the same with view 2. No crop goes through the target; one that shares no spot with a view adds 0.
 Reference: zdaxie/PixPro, contrast/models/PixPro.py; PixContrast is not in it.
 Departs from it: the target moves after the step, by the rate of that step; a layer before a norm has no bias; there is
-           no instance branch. The paper has no small crops; they are SwAV's (Caron et al., NeurIPS 2020).
+           no instance branch. Places are shares of the image's width and height (there: of these less a pixel). The
+           paper has no small crops; they are SwAV's (Caron et al., NeurIPS 2020).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 import torch
@@ -70,11 +72,11 @@ def dense_contrast(
 class PixPro(MovingCopies):
     """PixPro: each position, propagated from similar positions, predicts the same spot of the other view."""
 
-    full_views = staticmethod(BYOL_VIEWS)
-    crops_like = View()
+    crops_like = View(interpolation="bilinear")
     crops_apart = True
     norm_groups: ClassVar[bool] = False  # norms in heads see positions
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
+    definition: ClassVar[int] = 2  # views are resized bilinearly
 
     def __init__(
         self,
@@ -96,6 +98,11 @@ class PixPro(MovingCopies):
                 self.transform = nn.Linear(projection_dim, projection_dim)
         self.target_encoder, self.target_projector = target_of(encoder), target_of(self.projector)
         self.loss, self.gamma, self.ratio, self.temperature, self.tau0 = loss, gamma, ratio, temperature, tau0
+
+    @staticmethod
+    def full_views(size: int) -> tuple[View, ...]:
+        """BYOL's two views, but resized bilinearly (contrast/data/transform_coord.py)."""
+        return tuple(replace(view, interpolation="bilinear") for view in BYOL_VIEWS(size))
 
     def check(self, batch_size: int, view_size: int) -> None:
         """Refuse views whose map is a single position, and crops that are not smaller than the views."""

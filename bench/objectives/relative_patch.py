@@ -11,7 +11,7 @@ Reference: cdoersch/deepcontext, train.py: patches of 96 pixels, 48 apart, moved
 Departs from it: a ResNet-50, and all eight neighbours of one middle patch of each image, as in mmselfsup (there: an
            AlexNet, and all pairs of neighbours of four grids anywhere in an image of 150,000 to 450,000 pixels). The
            crop is a square of 255/292 of the shorter side, as in mmselfsup; that squashes images into a square first,
-           and normalises middle patches and neighbours in two batches (here: all patches in one). Patches are scaled to
+           and normalises middle patches and neighbours apart (here: all patches together). Patches are scaled to
            a mean square of 1 of normalised values (there: 50 grey levels). Running statistics of batch norms are those
            of whole images (an extra forward without gradient) unless `image_statistics` is off: those of patches serve
            a frozen trunk badly.
@@ -30,7 +30,7 @@ from bench.losses.classification import classified
 from bench.nn import draws
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.patches import Grid, evened, features_of, reductions, sometimes_reduced, with_one_colour
+from bench.nn.patches import Grid, each_patch, evened, features_of, reductions, sometimes_reduced, with_one_colour
 from bench.nn.seeding import seeded
 from bench.objectives.base import Objective
 
@@ -39,6 +39,8 @@ class RelativePatch(Objective):
     """Relative patch location: which of its eight neighbours a patch is to the middle one of a 3×3 grid."""
 
     definition: ClassVar[int] = 2  # the code's defences against shortcuts, no mirror images, another crop
+
+    norm_groups: ClassVar[bool] = True
 
     reductions: Tensor
 
@@ -88,14 +90,15 @@ class RelativePatch(Objective):
             patches = evened(patches)
         f = features_of(self.encoder, patches, v if self.image_statistics else None)  # N×9×F
         middle, neighbours = f[:, 4:5].expand(-1, 8, -1), torch.cat([f[:, :4], f[:, 5:]], dim=1)  # N×8×F
-        hidden = self.classifier[:-1](torch.cat([middle, neighbours], dim=2).flatten(0, 1))  # 8N×4096
-        logits = self.classifier[-1](self._dropped(hidden))  # 8N×8
+        pairs = torch.cat([middle, neighbours], dim=2)  # N×8×2F
+        hidden = each_patch(self.classifier[:-1], pairs)  # N×8×4096
+        logits = self.classifier[-1](self._dropped(hidden)).flatten(0, 1)  # 8N×8
         k = torch.arange(8, device=logits.device).repeat(len(v))  # 8N
         return classified(logits, k)
 
     def _dropped(self, x: Tensor) -> Tensor:
-        """Dropout in training: 8N×D -> 8N×D."""
+        """Dropout in training: N×8×D -> N×8×D."""
         if not self.training or not self.dropout:
             return x
-        kept = draws.uniform(len(x) // 8, 8 * x.shape[1], like=x).view_as(x) >= self.dropout
+        kept = draws.uniform(len(x), *x.shape[1:], like=x) >= self.dropout
         return x * kept / (1.0 - self.dropout)

@@ -1,14 +1,15 @@
 """SimSiam: predict the other view's projection by the same network, with a stop-gradient; no target, no negatives.
 
-Claim:     68.1 % ImageNet linear top-1 with ResNet-50 (100 epochs, batch 512).
+Claim:     68.1 % ImageNet linear top-1 with ResNet-50 (100 epochs, batch 512; the reference's README).
 Paper:     Chen and He, "Exploring Simple Siamese Representation Learning" (CVPR 2021), eq. 1 to 4, algorithm 1.
 Equation:  loss = ½·D(p₁, sg z₂) + ½·D(p₂, sg z₁), D(p, z) = −cos(p, z), a mean over images; in [−1, 1].
            z = g(f(v)), p = h(z). The predictor's learning rate does not decay.
            With small crops: the mean of D(p, sg z) over all pairs of a prediction and a full view's z, but that of the
            prediction's own view.
-Reference: facebookresearch/simsiam.
-Departs from it: the encoder's residual branches do not start at zero (there: zero-initialised last norms);
-           `std`, which tells a collapse, is a term of every step. The paper has no small crops.
+Reference: facebookresearch/simsiam: main_simsiam.py, simsiam/builder.py.
+Departs from it: the rate falls at every step (there: epoch); the projector's hidden layers have `projection_dim` units
+           (there: as many as the encoder has features, equal for a ResNet-50); `std`, which tells a collapse, is a term
+           of every step. The paper has no small crops.
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
 """SwAV: predict which prototypes another view of the image is assigned to; assignments share prototypes equally.
 
-Claim:     75.3 % ImageNet linear top-1 with ResNet-50 (800 epochs, batch 4096, 2×224 + 6×96).
+Claim:     75.3 % ImageNet linear top-1 with ResNet-50 (800 epochs, batch 4096, 2×224 + 6×96; the reference's README).
 Paper:     Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments" (NeurIPS 2020),
            eq. 1 to 6.
 Equation:  loss = mean over full views i of the mean over views v ≠ i of −Σ_c q_i·log softmax(s_v/τ); s = n(z)·Cᵀ of
            projections z and unit prototypes C; q = Sinkhorn(s/ε) over the whole batch, no gradient. Small crops
            predict and are not assigned.
-Reference: facebookresearch/swav.
+Reference: facebookresearch/swav, main_swav.py and src/resnet50.py.
 Departs from it: Sinkhorn is done on logarithms and by every rank for all images, instead of sums over ranks: equal
            codes. The queue is one for all ranks, is filled from the first step on, and assigns from `queue_start` of
-           the run on (there: filled from that epoch on, and used once it is full). Biases and norms do not adapt to
-           LARS (there: they do). Shares of the run are counted in steps. Norms are over groups of `norm_images` (there:
-           main_swav.py:159-163, 8 processes with 64 images each), whose running statistics are means over the groups
-           (there: those of the first).
+           the run on (there: filled from that epoch on, and used once it is full). LARS divides by ‖g + λw‖ (there,
+           apex's LARC: by ‖g‖ + λ‖w‖). Linear layers before a norm have no bias (there they do; the norm takes it out).
+           Images are divided by ImageNet's deviation of red, .229 (there: .228). Shares of the run are counted in
+           steps. Norms are over groups of `norm_images` (there: main_swav.py:159-163, 8 processes with 64 images each),
+           whose running statistics are means over the groups (there: those of the first).
 """
 
 from __future__ import annotations
@@ -31,9 +32,10 @@ from bench.losses.swapped import prototype_scores, swapped_prediction
 from bench.nn.collectives import gather, rank_rows, world
 from bench.nn.encoder import Encoder
 from bench.nn.heads import projection_mlp
-from bench.nn.multi_crop import by_resolution
+from bench.nn.multi_crop import project_together
 from bench.nn.queue import Queue
 from bench.nn.seeding import seeded
+from bench.objectives.base import ParamGroup
 from bench.objectives.small_crops import SmallCrops
 
 
@@ -62,6 +64,8 @@ class SwAV(SmallCrops):
     """SwAV: predict another view's assignment to prototypes, which all images of a batch share equally."""
 
     needs_several_for = "images that share the prototypes"
+    # 2: one forward of the head for all resolutions; LARS adapts biases and norms, too.
+    definition: ClassVar[int] = 2
     norm_groups: ClassVar[bool] = True
 
     queue_on: Tensor
@@ -113,7 +117,7 @@ class SwAV(SmallCrops):
         with torch.no_grad():
             self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))  # C×D, unit rows
         c = self.prototypes.weight
-        z = by_resolution(lambda v: self.projector(self.encoder(v)), batch.views)  # N×D of each view
+        z = project_together(self.encoder, self.projector, batch.views)  # N×D of each view
         scores = [prototype_scores(each, c) for each in z]  # N×C
         codes = [self._codes(z[i].detach(), i) for i in (0, 1)]  # N×C
         if self.queue_size:
@@ -149,3 +153,7 @@ class SwAV(SmallCrops):
         """Let the queue take part from its share of the run on."""
         if self.queue_size:
             self.queue_on.fill_(progress >= self.queue_start)
+
+    def param_groups(self) -> list[ParamGroup]:
+        """As everywhere, but LARS adapts all parameters, biases and norms, too (main_swav.py:171-177)."""
+        return [{**group, "adapt": True} for group in super().param_groups()]

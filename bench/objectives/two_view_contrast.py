@@ -40,8 +40,14 @@ class TwoViewContrast(SmallCrops):
         **small_crops: Any,
     ) -> None:
         super().__init__(encoder, **small_crops)
-        sizes = {"layers": projector_layers, "hidden_dim": hidden_dim, "projection_dim": projection_dim}
-        self.projector = simclr_projector(encoder, projector, rank=projector_rank, **sizes)
+        self.projector = simclr_projector(
+            encoder,
+            projector,
+            layers=projector_layers,
+            hidden_dim=hidden_dim,
+            projection_dim=projection_dim,
+            rank=projector_rank,
+        )
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Terms: loss, and with small crops loss_global and loss_crops (its mean over crops)."""

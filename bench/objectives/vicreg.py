@@ -1,14 +1,14 @@
 """VICReg: views agree (invariance), every dimension varies (variance), no two vary together (covariance).
 
-Claim:     73.2 % ImageNet linear top-1 with ResNet-50 (1000 epochs, batch 2048).
+Claim:     73.2 % ImageNet linear top-1 with ResNet-50 (1000 epochs, batch 2048; the reference's README).
 Paper:     Bardes, Ponce and LeCun, "VICReg" (ICLR 2022), eq. 1 to 6.
 Equation:  loss = 25·mean (z₁ − z₂)² + 25·½·[var(z₁) + var(z₂)] + 1·[cov(z₁) + cov(z₂)];
            var(z) = mean_d max(0, 1 − √(var_d + ε)), cov(z) = Σ_{i≠j} cov_ij²/D, over the whole batch.
            With small crops (as in VICRegL): the mean invariance over pairs of a full view and another, the mean
            variance over all views, and twice the mean covariance.
-Reference: facebookresearch/vicreg.
+Reference: facebookresearch/vicreg: main_vicreg.py, augmentations.py.
 Departs from it: small crops, 0 by default, are not in its paper; the invariance is of all ranks' images, whose mean is
-           that of the ranks' own.
+           that of the ranks' own. Linear layers before a norm have no bias (there they do; the norm takes it out).
 """
 
 from __future__ import annotations

@@ -4,18 +4,24 @@ Claim:     71.2 % ImageNet linear top-1 and 54.0 mIoU of a linear segmentation h
 Paper:     Bardes, Ponce and LeCun, "VICRegL" (NeurIPS 2022), eq. 1 to 6.
 Equation:  loss = α·global + (1 − α)·(by feature + by location). Each is 25·invariance + 25·variance + covariance, the
            last two means over both sides. Local: of maps y, projected position by position, each position of one view
-           gets its nearest in the other (of y, or of the position in the image), and the closest `matches` pairs stay,
-           20 and 4; a mean over both directions and both counts.
+           gets its nearest in the other (of y, or of the position in the image), and the closest of these pairs stay:
+           by feature `feature_matches` of them, all by default, by location `matches`, 20 and 4; a mean over both
+           directions and both counts. The m-th pairs of all images are one sample, in the order of their positions.
            With small crops (0 by default) global is VICReg's with them (see `vicreg`): the mean invariance over pairs
            of a full view and another, the mean variance and covariance over all views. Positions are the full views'.
-Reference: facebookresearch/VICRegL.
-Departs from it: covariances of matches are exact (there, a fast form overwrites its sum); places are in shares of the
-           image's width and height (there: pixels); the closest pair comes first, so that the m-th matches of
-           all images are centred together in that order.
+Reference: facebookresearch/VICRegL: main_vicregl.py, transforms.py, utils.py.
+Departs from it: places are in shares of the image's width and height (there: pixels). Linear layers before a norm have
+           no bias (there they do; the norm takes it out); images are divided by ImageNet's deviation of red, .229
+           (there: .228); no linear classifier is trained alongside. Small crops, which its ResNet-50 does not have:
+           there their colours are alternately those of either view, and they have local losses, too.
+           Where paper and code differ: the code's commands (no_flip_grid 1, transforms.py:327) leave the places of a
+           mirrored view unmirrored, and match all positions by feature (l2_all_matches 1, main_vicregl.py:324); both
+           are the defaults here. The paper's are flip_places=True and feature_matches=(20, 4).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -54,25 +60,31 @@ def matched_terms(x: Tensor, y: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def nearest(distance: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return (positions, their nearest on the other side) of the `count` closest pairs, closest first.
+def nearest(distance: Tensor, count: int | None) -> tuple[Tensor, Tensor]:
+    """Return (positions, their nearest on the other side) of the `count` closest pairs, in the order of positions.
 
     Args:
         distance: N×S×S′ between positions of two maps.
-        count: M; all S where there are fewer.
+        count: M; None, or more than there are: all S.
 
     Returns:
         N×M each, int64. Each position of the first map has its nearest in the second, and the M with the smallest
-        distance stay.
+        distance stay (main_vicregl.py:569-605).
     """
     smallest, partner = distance.min(dim=2)  # N×S
-    positions = smallest.topk(min(count, distance.shape[1]), dim=1, largest=False).indices  # N×M
+    kept = distance.shape[1] if count is None else min(count, distance.shape[1])
+    positions = smallest.topk(kept, dim=1, largest=False).indices.sort(dim=1).values  # N×M
     return positions, partner.gather(1, positions)
 
 
 def at(maps: Tensor, positions: Tensor) -> Tensor:
     """Return the vectors at positions: N×S×D, N×M -> N×M×D."""
     return maps.gather(1, positions[:, :, None].expand(-1, -1, maps.shape[2]))
+
+
+def unflipped(boxes: Tensor) -> Tensor:
+    """Return boxes N×5 as if no view were mirrored."""
+    return torch.cat([boxes[:, :4], torch.zeros_like(boxes[:, 4:])], dim=1)
 
 
 class VICRegL(SmallCrops):
@@ -83,6 +95,8 @@ class VICRegL(SmallCrops):
     crops_like = View()
     norm_groups: ClassVar[bool] = False  # norms in heads see positions
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
+    # 2: all positions are matched by feature, flips do not move places, and matches keep the order of positions.
+    definition: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -91,7 +105,9 @@ class VICRegL(SmallCrops):
         projection_dim: Count = 8192,
         local_dim: Count = 512,
         alpha: Share = 0.9,
-        matches: tuple[Count, Count] = (20, 4),
+        matches: tuple[Count, Count] = (20, 4),  # by location
+        feature_matches: tuple[Count, Count] | None = None,  # None: all positions
+        flip_places: bool = False,
         invariance_weight: Weight = 25.0,
         variance_weight: Weight = 25.0,
         covariance_weight: Weight = 1.0,
@@ -99,7 +115,8 @@ class VICRegL(SmallCrops):
     ) -> None:
         super().__init__(encoder, **small_crops)
         self.weights = (invariance_weight, variance_weight, covariance_weight)
-        self.alpha, self.matches = alpha, tuple(matches)
+        self.alpha, self.matches, self.flip_places = alpha, tuple(matches), flip_places
+        self.feature_matches = (None,) if feature_matches is None else tuple(feature_matches)
         with seeded(encoder.seed, "heads"):
             self.projector = projection_mlp((encoder.feature_dim, *[projection_dim] * 3), bias=False)
             self.local_projector = projection_mlp((encoder.feature_dim, *[local_dim] * 3), bias=False)
@@ -112,19 +129,20 @@ class VICRegL(SmallCrops):
         z = [self.projector(f.pool(each)) for each in r]  # N×D
         z += by_resolution(lambda v: self.projector(f(v)), crops)  # K of N×D, in one forward
         y = [per_position(self.local_projector, each).flatten(1, 2) for each in r]  # N×S×D′
-        place = [centres(box, *each.shape[2:]) for box, each in zip(batch.boxes[:2], r, strict=True)]  # N×S×2
+        boxes = batch.boxes[:2] if self.flip_places else [unflipped(box) for box in batch.boxes[:2]]
+        place = [centres(box, *each.shape[2:]) for box, each in zip(boxes, r, strict=True)]  # N×S×2
         loss_global = self._weighted(view_terms([gather(each) for each in z]))
-        loss_feature = self._local(y, distances(y[0], y[1]))
-        loss_location = self._local(y, distances(place[0], place[1]))
+        loss_feature = self._local(y, distances(y[0], y[1]), self.feature_matches)
+        loss_location = self._local(y, distances(place[0], place[1]), self.matches)
         loss = self.alpha * loss_global + (1.0 - self.alpha) * (loss_feature + loss_location)
         terms = {"loss_global": loss_global, "loss_feature": loss_feature, "loss_location": loss_location}
         return {"loss": loss} | {name: term.detach() for name, term in terms.items()}
 
-    def _local(self, y: list[Tensor], distance: Tensor) -> Tensor:
-        """VICReg of the closest pairs, from either side and of both counts: maps N×S×D′, distances N×S×S′ -> scalar."""
+    def _local(self, y: list[Tensor], distance: Tensor, counts: Sequence[int | None]) -> Tensor:
+        """VICReg of the closest pairs, from either side and of each count: maps N×S×D′, distances N×S×S′ -> scalar."""
         losses = []
         for (side, other), apart in (((0, 1), distance), ((1, 0), distance.transpose(1, 2))):
-            for count in self.matches:
+            for count in counts:
                 positions, partners = nearest(apart, count)  # N×M
                 losses.append(
                     self._weighted(

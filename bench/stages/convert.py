@@ -21,6 +21,7 @@ from bench.convert.proof import load_strictly, prove, write_proof
 from bench.convert.trunk import TRUNK, Trunk, read_trunk, save_trunk
 from bench.errors import BadInput, StageFailed
 from bench.files import replacing
+from bench.nn.ema import copy_of_encoder
 from bench.nn.encoder import Encoder, build_encoder
 from bench.stages.job import Job
 from bench.train.checkpoint import LAST
@@ -36,13 +37,15 @@ def run(job: Job) -> dict[str, Any]:
     recipe = job.config
     assert isinstance(recipe, Recipe)
     checkpoint = job.inputs["pretrain"] / LAST
-    state = load_trunk(checkpoint, recipe.arch, recipe.stem)
+    exported = exported_name(checkpoint, recipe)
+    prefix = None if exported == "encoder" else f"{exported}."
+    state = load_trunk(checkpoint, recipe.arch, recipe.stem, prefix)
     origin = job.inputs["pretrain"].name
     about: dict[str, str | int] = {"recipe": recipe.name, "seed": job.seed, "pretraining": origin}
     save_trunk(job.folder / TRUNK, state, recipe.arch, recipe.stem, **about)
     # From here on the two sides share nothing: the pretraining's encoder comes straight from its checkpoint, mmseg's
     # network (torchvision's, for a stem that mmseg lacks) from the file that the stages downstream will read.
-    encoder = pretrained_encoder(checkpoint, recipe.arch, recipe.stem).eval()
+    encoder = pretrained_encoder(checkpoint, recipe.arch, recipe.stem, exported).eval()
     trunk = read_trunk(job.folder / TRUNK)
     if trunk.stem == "imagenet":
         from bench.stages.segmentation.model import build_backbone  # imports mmseg, which other stems do without
@@ -87,16 +90,35 @@ class StemmedResNet(nn.Module):
         return tuple(maps)
 
 
-def pretrained_encoder(checkpoint: Path, arch: str, stem: str = "imagenet") -> Encoder:
-    """Return the encoder of one of our training checkpoints, loaded as pretraining itself loads it."""
+def exported_name(checkpoint: Path, recipe: Recipe) -> str:
+    """Return the name of the network in one of our training checkpoints that the recipe evaluates.
+
+    Raises BadInput for another file, and where the recipe asks for a copy of the encoder that is not there.
+    """
+    if recipe.export == "online":
+        return "encoder"
+    return copy_of_encoder({name.partition(".")[0] for name in _objective(checkpoint)}, recipe.name)
+
+
+def pretrained_encoder(checkpoint: Path, arch: str, stem: str = "imagenet", network: str = "encoder") -> Encoder:
+    """Return the encoder of one of our training checkpoints, loaded as pretraining itself loads it.
+
+    `network` is its name there: `encoder`, or that of a copy.
+    """
+    encoder = build_encoder(arch, seed=0, stem=stem)
+    prefix = f"{network}."
+    tensors = {name.removeprefix(prefix): t for name, t in _objective(checkpoint).items() if name.startswith(prefix)}
+    load_strictly(encoder, tensors, "the pretraining encoder")
+    return encoder
+
+
+def _objective(checkpoint: Path) -> dict[str, Tensor]:
+    """The state of the objective in one of our training checkpoints; BadInput for another file."""
     content = read_checkpoint(checkpoint)
     objective = content.get("objective") if isinstance(content, dict) else None
     if not isinstance(objective, dict):
         raise BadInput(f"{checkpoint} is not a training checkpoint of this project; run the pretrain stage again.")
-    encoder = build_encoder(arch, seed=0, stem=stem)
-    state = {name.removeprefix("encoder."): tensor for name, tensor in objective.items() if name.startswith("encoder.")}
-    load_strictly(encoder, state, "the pretraining encoder")
-    return encoder
+    return objective
 
 
 def _export(folder: Path, trunk: Trunk) -> None:

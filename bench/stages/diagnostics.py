@@ -29,7 +29,7 @@ from bench.objectives.base import Objective
 from bench.progress import Progress
 from bench.stages.features import loaded, subset
 from bench.stages.job import Job
-from bench.stages.pretrain import start
+from bench.stages.pretrain import exported, start
 from bench.train.checkpoint import LAST, read
 from bench.train.monitor import measures
 from bench.train.precision import is_bf16
@@ -97,6 +97,11 @@ def restored(job: Job) -> Objective:
         objective.load_state_dict(read(file)["objective"])
     except RuntimeError as error:
         raise BadInput(f"{file} does not fit its recipe ({one_line(error)}); run its pretrain stage again.") from error
+    if (network := exported(objective, recipe)) != "encoder":  # then its head, too, is the copy
+        copied = network.removesuffix("encoder") + "projector"
+        objective.encoder = objective.get_submodule(network)  # type: ignore[assignment]
+        if hasattr(objective, copied):
+            objective.projector = objective.get_submodule(copied)
     return objective
 
 

@@ -28,6 +28,7 @@ from bench.data.views import Batch, View, small_views
 from bench.data.views.resident import Resident
 from bench.errors import BadInput
 from bench.machine import loader_workers
+from bench.nn.ema import copy_of_encoder
 from bench.nn.encoder import build_encoder
 from bench.objectives import build
 from bench.objectives.base import Objective
@@ -108,12 +109,23 @@ def start(
         )
     reseed(seed, "objective")
     objective = build(recipe.objective, encoder, num_classes, num_images)
+    exported(objective, recipe)  # refuses, before anything is trained, what could not be exported
     if checkpoint is None:
         return objective, {"from": "the seed"}
     content = read_checkpoint(checkpoint)
     loaded, fresh = load_modules(objective, content["objective"] if is_ours(content) else {})
     report = {"from": checkpoint.name, "tensors": f"{trunk.matched} of {trunk.of}"}
     return objective, report | {"loaded": ["encoder", *loaded], "fresh": fresh}
+
+
+def exported(objective: Objective, recipe: Recipe) -> str:
+    """Return the name of the objective's network that the recipe evaluates: `encoder`, or that of the copy of it.
+
+    Raises BadInput where the recipe asks for a copy, and there is none.
+    """
+    if recipe.export == "online":
+        return "encoder"
+    return copy_of_encoder((name for name, _ in objective.named_children()), recipe.name)
 
 
 def load_modules(objective: Objective, state: dict[str, Tensor]) -> tuple[list[str], list[str]]:

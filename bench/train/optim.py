@@ -49,7 +49,24 @@ def build_optimizer(
         return torch.optim.Adam(plain, lr=lr, betas=settings.betas, fused=True)
     if settings.name == "adamw":
         return torch.optim.AdamW(plain, lr=lr, betas=settings.betas, fused=True)
-    return torch.optim.SGD(plain, lr=lr, momentum=settings.momentum, nesterov=settings.nesterov, fused=True)
+    sgd = torch.optim.SGD(plain, lr=lr, momentum=settings.momentum, nesterov=settings.nesterov, fused=True)
+    if settings.momentum:
+        sgd.register_step_pre_hook(_start_late_velocities)
+    return sgd
+
+
+def _start_late_velocities(optimizer: Optimizer, *_: Any) -> None:
+    """Give a velocity of 0 to parameters that have their first gradient later than others, such as a held layer's.
+
+    The fused SGD of torch 2.15 expects that all parameters of a group have one, or none (`_fused_sgd` in
+    torch/optim/sgd.py). A velocity of 0 becomes the gradient, as at a first step.
+    """
+    for group in optimizer.param_groups:
+        moving = [parameter for parameter in group["params"] if parameter.grad is not None]
+        fresh = [p for p in moving if optimizer.state.get(p, {}).get("momentum_buffer") is None]
+        if len(fresh) < len(moving):
+            for parameter in fresh:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def set_rates(optimizer: Optimizer, rate: float, peak: float) -> None:

@@ -26,6 +26,7 @@ from bench.errors import BadInput
 from bench.nn.compiling import compile_fixed, keep_processors_apart
 from bench.nn.encoder import Encoder
 from bench.nn.norm import average_statistics, convert_norms
+from bench.train.clipping import clip_gradients
 from bench.train.distributed import Ranks
 from bench.train.optim import build_optimizer, check_coverage, set_rates
 from bench.train.precision import is_bf16
@@ -54,7 +55,7 @@ class Step:
         groups = objective.param_groups()
         check_coverage(objective, groups)
         self.optimizer = build_optimizer(groups, recipe.optimizer, recipe.batch_size, recipe.lars)
-        self._peak, self._clip = peak_rate(recipe.optimizer, recipe.batch_size), recipe.optimizer.clip_norm
+        self._peak, self._settings = peak_rate(recipe.optimizer, recipe.batch_size), recipe.optimizer
         self._part = 0  # micro-batches since the last update
         # Else buffers agree, or (norms of each process) the first rank's count.
         self._averages = recipe.norm_images is not None and ranks.world > 1
@@ -86,9 +87,7 @@ class Step:
         """Move the weights by the gradients gathered so far, then the target network; `progress` is k / K."""
         set_rates(self.optimizer, rate, self._peak)
         self.objective.before_step(progress)
-        if self._clip is not None:
-            parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(parameters, self._clip, foreach=True)
+        clip_gradients([p for group in self.optimizer.param_groups for p in group["params"]], self._settings)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self._averages:

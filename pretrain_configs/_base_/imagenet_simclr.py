@@ -2,8 +2,7 @@
 
 Source: Chen et al., "SimCLR" (ICML 2020) and its reference implementation: LARS with learning rate 0.3 x batch / 256,
 weight decay 1e-6 (the paper's; the commands of the code have 1e-4), 10 epochs of warm-up, cosine; biases and norms
-neither decay nor adapt; batch norm over all ranks. 100 epochs, for which the
-reference reports about 64.5; 1,000 is its best.
+neither decay nor adapt; batch norm over all ranks.
 """
 
 dataset = "imagenet"

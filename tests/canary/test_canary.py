@@ -53,11 +53,11 @@ def _threads():
 @pytest.mark.slow
 def test_the_images_are_the_same_everywhere(root):
     files = sorted(root.rglob("*.png"))
-    assert len(files) == 6 * (64 + 48) + 6 * 16 * 12
+    assert len(files) == 6 * (64 + 48) + 6 * (16 + 8) * 12
     pixels = hashlib.sha256()
     for file in files[:: len(files) // 40]:
         pixels.update(Image.open(file).tobytes())
-    assert pixels.hexdigest()[:12] == "8675c7b82bc7"
+    assert pixels.hexdigest()[:12] == "29c32cd66a21"
     before = {file: file.stat().st_mtime_ns for file in files}
     assert render_images(root) == root
     assert {file: file.stat().st_mtime_ns for file in files} == before
@@ -113,11 +113,34 @@ def test_a_run_repeats_itself_bit_for_bit_and_other_seeds_and_weights_do_not(roo
 
 
 @pytest.mark.slow
-def test_a_run_is_started_under_its_conditions(root):
+def test_a_run_is_started_under_its_conditions_and_what_runs_is_said_from_the_start(root, capsys, monkeypatch):
     """Kernels are chosen when torch is imported, so the environment must be there before."""
+    monkeypatch.setattr(runs, "QUIET_SECONDS", 0.01)
     case = replace(canary("supervised"), steps=8)
     ((_, _, measured),) = runs._each([(case, "")], root, 1, Conditions({"ATEN_CPU_CAPABILITY": "default"}))
     assert measured.capability == "DEFAULT"
+    said = capsys.readouterr().out.splitlines()
+    assert said[:2] == ["canary: 1 to train, 1 at a time", "canary: 1 of 1, supervised: 8 steps"]
+    assert said[2].startswith("canary: still training supervised for ")
+
+
+def test_painting_the_images_is_said_before_it_begins(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(runs, "render_images", lambda where: capsys.readouterr().out)
+    assert runs._images(tmp_path / "images") == f"canary: painting its images and clips below {tmp_path}/images, once\n"
+    assert runs._images(tmp_path) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["taco", "dsm"])
+def test_the_task_of_clips_is_solved_more_often_after_training(root, name):
+    """Of held-out clips in eval mode, positives and negatives, or all kinds, mixed in a batch."""
+    measured = run(canary(name), root)
+    assert measured.told > (20 if name == "taco" else 5)
+
+
+def test_of_images_there_is_no_task_of_clips(root):
+    measured = run(replace(canary("supervised"), steps=8), root)
+    assert measured.told_percent != measured.told_percent
 
 
 @pytest.fixture

@@ -57,6 +57,18 @@ def test_half_of_the_least_recorded_gain_rank_and_spread_is_due(expected):
     assert expect(canary("byol"), [replace(RUN, knn_percent=40.9)]).gain is None  # within the noise of so few images
 
 
+def test_half_of_what_a_task_of_its_own_gained_is_due():
+    """Points above random weights; of an objective without such a task nothing is."""
+    some = [replace(RUN, told_random_percent=33.0, told_percent=told) for told in (73.0, 69.0)]
+    recorded = expect(canary("byol"), some)
+    assert recorded.told == 18.0
+    (wrong,) = complaints(replace(some[0], told_percent=50.0), recorded)
+    assert wrong == "its own task was solved 17.0 points more often than with random weights, at least 18.0 were due"
+    assert complaints(replace(some[0], told_percent=52.0), recorded) == []
+    assert expect(canary("byol"), [replace(some[0], told_percent=38.0)]).told is None
+    assert expect(canary("byol"), [RUN]).told is None
+
+
 def test_a_run_as_recorded_has_no_complaint(expected):
     assert complaints(RUN, expected) == []
 

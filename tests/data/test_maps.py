@@ -192,13 +192,42 @@ def test_small_crops_overlap_the_first_views_crop():
     assert shares[0.8].min() >= 0.0
 
 
-def test_the_best_of_ten_is_taken_where_none_is_enough():
-    view = View(scale=(0.05, 0.14), overlap=1.0)
-    corner = (0, 0, 20, 20)
-    drawn = draw(view, 320, 240, generator(0, "crop"), corner)
-    rng = generator(0, "crop")
-    candidates = [draw_crop(320, 240, view.scale, view.ratio, rng) for _ in range(10)]
-    assert overlap(drawn.crop, corner) == max(overlap(crop, corner) for crop in candidates) < 1.0
+def test_where_none_of_ten_overlaps_enough_the_next_is_taken_whatever_it_shows():
+    """As in the authors' get_params_conditioned, whose fallback is a draw without a condition."""
+    view, strip, next_is_best = View(scale=(0.05, 0.14), overlap=1.0), (0, 100, 320, 20), 0
+    for number in range(8):
+        drawn = draw(view, 320, 240, generator(number, "crop"), strip)
+        rng = generator(number, "crop")
+        candidates = [draw_crop(320, 240, view.scale, view.ratio, rng) for _ in range(11)]
+        assert drawn.crop == candidates[10]
+        assert all(overlap(crop, strip) < 1.0 for crop in candidates[:10])
+        next_is_best += overlap(drawn.crop, strip) >= max(overlap(crop, strip) for crop in candidates)
+    assert next_is_best < 8  # or the best of all would be the same
+
+
+def test_where_none_of_ten_covers_enough_that_is_salient_the_best_is_taken():
+    whole = np.zeros((120, 160), np.uint8)
+    whole[::119, ::159] = 200  # the four corners: half of them is more than a crop of a tenth has
+    view = View(scale=(0.08, 0.12), salient=0.5)
+    for number in range(8):
+        drawn = draw(view, 320, 240, generator(number, "crop"), saliency=whole)
+        rng = generator(number, "crop")
+        candidates = [draw_crop(320, 240, view.scale, view.ratio, rng) for _ in range(10)]
+        shares = [covered(whole, crop, 320, 240) for crop in candidates]
+        assert drawn.crop == candidates[shares.index(max(shares))]
+
+
+def test_a_view_that_is_flipped_as_the_first_is_flipped_where_that_is_and_nowhere_else():
+    free = View(flip=0.3)
+    bound = replace(free, flip_as_first=True)
+    views = [draw_all((free, bound, free), 320, 240, generator(0, number))[0] for number in range(60)]
+    flips = np.array([[one.flip for _, one in drawn] for drawn in views])
+    assert 0.1 < flips[:, 0].mean() < 0.5
+    assert (flips[:, 1] == flips[:, 0]).all()
+    assert (flips[:, 2] != flips[:, 0]).any()
+    plain = [draw_all((free, free, free), 320, 240, generator(0, number))[0] for number in range(60)]
+    for one, other in zip(views, plain, strict=True):
+        assert all(replace(a, flip=b.flip) == b for (_, a), (_, b) in zip(one, other, strict=True))
 
 
 def test_a_constraint_that_is_met_draws_nothing_more():

@@ -223,7 +223,7 @@ def test_all_orders_of_jitter_are_as_likely() -> None:
 
 
 def test_bound_crops_are_the_references() -> None:
-    """The first crop that has enough of the first view's, of up to ten; else the best of them."""
+    """The first crop that has enough of the first view's, of up to ten; else one more, wherever it lies."""
     first, local = View(size=SIDE, scale=(0.3, 0.6)), View(size=16, scale=(0.1, 0.4), overlap=0.5)
     numbers_ = uniform(first, 3000, 5), uniform(local, 3000, 6)
     whole = draw_batch(first, numbers_[0], 64, 48).crop
@@ -235,9 +235,22 @@ def test_bound_crops_are_the_references() -> None:
         theirs.append(overlap(b.crop, a.crop))
     assert ks_2samp(shares, theirs).pvalue > 1e-3
     assert np.mean(np.array(shares) >= 0.5) > 0.95
+    never = replace(local, overlap=1.0, scale=(0.7, 0.9))  # larger than the first view: no crop lies in it
+    last = draw_batch(never, numbers_[1], 64, 48, whole).crop
+    assert torch.equal(last, draw_batch(replace(never, overlap=0.0), numbers_[1][:, 220:], 64, 48).crop)
     free = draw_batch(local, numbers_[1], 64, 48).crop
     unbound = [overlap(tuple(a), tuple(b)) for a, b in zip(free.tolist(), whole.tolist(), strict=True)]  # type: ignore[arg-type]
     assert ks_2samp(unbound, theirs).pvalue < 1e-3
+
+
+def test_a_view_is_flipped_as_the_first_where_it_asks_for_that() -> None:
+    free = View(size=SIDE)
+    split, sampler = Resident(index(), (free, replace(free, flip_as_first=True), free), 0, CPU), DrawSampler(24, 24, 0)
+    batch = next(iter(split.batches(sampler))).to("cpu")
+    first, bound, other = (box[:, 4] for box in batch.boxes)
+    assert 0 < first.mean() < 1
+    assert torch.equal(bound, first)
+    assert not torch.equal(other, first)
 
 
 # -------------------------------------------------------------------------------------------------- steps

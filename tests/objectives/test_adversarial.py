@@ -39,6 +39,11 @@ def sides(objective):
     return judge, [p for p in objective.parameters() if id(p) not in ids]
 
 
+def code_of(objective, images):
+    """jeffdonahue/bigan, dist.py:121-125: a sigmoid of what the last layer gives, stretched to the range of z."""
+    return 2 / (1 + torch.exp(-objective.projector(objective.encoder(images)))) - 1
+
+
 def written_out(name, objective, data):
     """The discriminator's and the other side's loss, each as a graph of its own, by binary cross entropy."""
     (v,) = data.views
@@ -46,7 +51,7 @@ def written_out(name, objective, data):
     rgb = unnormalised(v)
     if name == "bigan":
         x = 2 * F.avg_pool2d(rgb, 2) - 1
-        code = objective.projector(objective.encoder(v))
+        code = code_of(objective, v)
         torch.manual_seed(0)
         z = 2 * torch.rand(len(v), 5, dtype=v.dtype) - 1
         made = objective.generator(z)
@@ -161,7 +166,7 @@ def seen_by(objective, data):
 def test_bigans_discriminator_sees_images_with_their_inferred_codes_and_codes_with_what_they_make():
     objective, data = make("bigan"), images_batch(3, (32,))
     x, z = 2 * F.avg_pool2d(unnormalised(data.views[0]), 2) - 1, None
-    code = objective.projector(objective.encoder(data.views[0]))
+    code = code_of(objective, data.views[0])
     calls = seen_by(objective, data)
     assert len(calls) == 4
     pairs = {"real": [], "fake": []}
@@ -177,6 +182,27 @@ def test_bigans_discriminator_sees_images_with_their_inferred_codes_and_codes_wi
         torch.testing.assert_close(image, objective.generator(z))
 
 
+def test_bigans_codes_of_images_lie_in_the_range_of_those_that_are_drawn():
+    """Or the discriminator would tell pairs by that, and the images would not matter."""
+    objective, data = make("bigan"), images_batch(3, (32,))
+    with torch.no_grad():
+        objective.projector.weight.mul_(1e3)  # a last layer that has grown
+    latents = [latent for _, latent in seen_by(objective, data)]
+    assert all(latent.abs().max() <= 1 for latent in latents)
+    code = objective.eval().outputs(data.views[0])["projector"]
+    torch.testing.assert_close(code, code_of(objective, data.views[0]))
+    assert code.min() < -0.9 < 0.9 < code.max()
+
+
+def test_under_autocast_bigans_codes_are_as_fine_as_those_that_are_drawn():
+    objective, features = make("bigan").float(), 1e-2 * torch.randn(200, 24)
+    with torch.autocast("cpu", torch.bfloat16):
+        code = objective.code(features)
+    assert code.dtype == torch.float32
+    assert (code * 256).frac().ne(0).any(0).all()  # not on the grid of a sigmoid in bf16
+    torch.testing.assert_close(code, objective.code(features), atol=5e-3, rtol=0)
+
+
 def test_bigans_encoder_is_pushed_to_make_real_pairs_look_like_generated_ones():
     objective, data = make("bigan"), images_batch(4, (32,))
     terms = run(objective, data)
@@ -185,7 +211,7 @@ def test_bigans_encoder_is_pushed_to_make_real_pairs_look_like_generated_ones():
     x = 2 * F.avg_pool2d(unnormalised(v), 2) - 1
 
     def score():
-        return d(x, objective.projector(objective.encoder(v))).mean().item()
+        return d(x, code_of(objective, v)).mean().item()
 
     before = score()
     with torch.no_grad():

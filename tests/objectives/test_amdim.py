@@ -10,7 +10,12 @@ from bench.objectives import build
 
 
 def objective(**more):
-    return build({"name": "amdim", "rkhs_dim": 6, **more}, NarrowEncoder()).double()
+    """With hidden layers that do something: they start at 0."""
+    model = build({"name": "amdim", "rkhs_dim": 6, **more}, NarrowEncoder()).double()
+    torch.manual_seed(5)
+    for head in (model.head1, model.head5, model.head7):
+        torch.nn.init.normal_(head.out.weight)
+    return model
 
 
 def at(head, maps):
@@ -79,12 +84,22 @@ def test_the_source_of_5_to_5_is_drawn_over_all_locations_for_each_image_and_vie
     assert asked == [(3, 4), (3, 4)]  # C5 of 64 pixels has 2×2
 
 
-def test_the_papers_width_and_clip_are_the_defaults_and_both_views_are_alike():
+def test_the_papers_width_and_clip_are_the_defaults():
     model = build({"name": "amdim"}, NarrowEncoder())
     assert (model.clip, model.head1.out.out_features) == (20.0, 2560)
-    one, other = model.views(128)
-    assert one == other
-    assert one.size == 128
+    heads = (model.head1, model.head5, model.head7)
+    assert not any(head.out.weight.any() for head in heads)
+    assert all((head.straight.weight.diagonal() == 1).all() for head in heads)  # 2560 is more than what comes in
+
+
+def test_views_are_those_of_the_authors_for_imagenet():
+    """datasets.py:144-182: one flip for both views, then a crop, jitter and grey of each; INTERP = 3 is bicubic."""
+    one, other = build({"name": "amdim"}, NarrowEncoder()).views(128)
+    assert (one.flip_as_first, other.flip_as_first) == (False, True)
+    for view in (one, other):
+        assert (view.size, view.scale, view.ratio, view.interpolation) == (128, (0.3, 1.0), (0.7, 1.4), "bicubic")
+        assert (view.jitter, view.jitter_p, view.grey) == ((0.4, 0.4, 0.4, 0.1), 0.8, 0.25)
+        assert (view.flip, view.blur, view.solarize, view.count) == (0.5, 0.0, 0.0, 1)
 
 
 def test_views_whose_last_map_is_a_single_location_are_refused():

@@ -11,21 +11,20 @@ import torch.nn.functional as F
 from cases import assert_same_gradients, images_batch
 from narrow import NarrowEncoder
 
-from bench.data.views import MOCO_VIEWS
 from bench.errors import BadInput
 from bench.nn.colour import lab, unnormalised
+from bench.nn.memory_bank import MemoryBank
 from bench.objectives import build
 from bench.objectives.cmc import split
-from bench.objectives.pirl import patches
 
-SIZES = {"instance_discrimination": (32,), "cmc": (32,), "pirl": (32, 99)}
+SIZES = {"instance_discrimination": (32,), "cmc": (32,), "pirl": (32,) * 10}
 ALL = pytest.mark.parametrize("name", SIZES)
 M, K, TAU = 12, 5, 0.07
 
 
 def make(name, **settings):
     puzzle = {"puzzle_size": 99, "patch_size": 32} if name == "pirl" else {}
-    all_settings = {"name": name, "negatives": K, "dim": 6, **puzzle, **settings}
+    all_settings = {"name": name, "negatives": K, "dim": 6, "bank_momentum": 0.7, **puzzle, **settings}
     return build(all_settings, NarrowEncoder(), num_images=M).double()
 
 
@@ -117,7 +116,7 @@ def test_z_is_part_of_the_state_and_never_recomputed(name):
     objective = make(name)
     run(objective, data(name))
     constants = {key: value.clone() for key, value in objective.state_dict().items() if key.startswith("log_z")}
-    assert len(constants) == (2 if name == "instance_discrimination" else 4)
+    assert len(constants) == (4 if name == "cmc" else 2)  # CMC has one for each view
     resumed = make(name)
     resumed.load_state_dict(objective.state_dict())
     run(resumed, data(name, seed=1))
@@ -139,7 +138,7 @@ def test_the_loss_sees_the_bank_as_it_was(name):
 
 
 @ALL
-def test_only_the_rows_of_the_batch_move_halfway_to_their_embeddings(name):
+def test_only_the_rows_of_the_batch_move_and_keep_the_share_that_is_set_of_themselves(name):
     objective, batch = make(name), data(name)
     reference = copy.deepcopy(objective)
     run(objective, batch)
@@ -153,7 +152,7 @@ def test_only_the_rows_of_the_batch_move_halfway_to_their_embeddings(name):
         embeddings = {"bank.vectors": reference.projector(reference.encoder(batch.views[0]))}
     for key, z in embeddings.items():
         before, after = reference.get_buffer(key), objective.get_buffer(key)
-        expected = F.normalize(0.5 * before[batch.indices] + 0.5 * F.normalize(z, dim=1), dim=1)
+        expected = F.normalize(0.7 * before[batch.indices] + 0.3 * F.normalize(z, dim=1), dim=1)
         torch.testing.assert_close(after[batch.indices], expected.detach())
         still = [row for row in range(M) if row not in batch.indices.tolist()]
         assert torch.equal(after[still], before[still])
@@ -204,41 +203,27 @@ def test_cmc_gives_one_trunk_no_colour_and_the_other_no_lightness():
     torch.testing.assert_close(ab[:, 1] * 101.1675 - 6.6895, lab(images)[:, 2])
 
 
-def test_pirl_is_half_image_and_half_puzzle_in_a_random_order_of_patches():
-    objective, batch = make("pirl"), data("pirl")
+def test_pirl_weighs_image_and_puzzle_whose_patches_are_in_a_random_order_with_one_constant_z():
+    """The constant is measured on the puzzle's scores (VISSL's loss goes through the patches first)."""
+    objective, batch = make("pirl", patch_weight=0.3), data("pirl")
     reference = copy.deepcopy(objective)
-    v, puzzle = batch.views
+    v, *t = batch.views
     torch.manual_seed(0)
-    t = patches(puzzle, 32)
     order = torch.rand(4, 9).argsort(dim=1)
     drawn = torch.randint(M, (4, K))
     assert not torch.equal(order[0], torch.arange(9))
     f = reference.projector(reference.encoder(v))
-    each = reference.patch_projector(reference.encoder(t.flatten(0, 1))).view(4, 9, 6)
+    together = torch.stack(t, 1).flatten(0, 1)  # one forward of all patches: their norms see them together
+    each = reference.patch_projector(reference.encoder(together)).view(4, 9, 6)
     g = reference.puzzle_projector(torch.stack([torch.cat([each[i, j] for j in order[i]]) for i in range(4)]))
     bank = F.normalize(reference.bank.vectors, dim=1)
-    image, _ = term(f, bank, batch.indices, drawn)
-    puzzled, _ = term(g, bank, batch.indices, drawn)
+    puzzled, constant = term(g, bank, batch.indices, drawn)
+    image, _ = term(f, bank, batch.indices, drawn, constant)
     terms = run(objective, batch)
     torch.testing.assert_close(terms["loss_image"], image.detach(), rtol=1e-6, atol=1e-6)
     torch.testing.assert_close(terms["loss_patches"], puzzled.detach(), rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(terms["loss"], 0.5 * image + 0.5 * puzzled, rtol=1e-6, atol=1e-6)
-
-
-def test_patches_lie_in_their_cells_row_by_row_at_random_places():
-    row, column = torch.meshgrid(torch.arange(99.0), torch.arange(99.0), indexing="ij")
-    images = torch.stack([row, column, torch.zeros(99, 99)]).repeat(3, 1, 1, 1)
-    torch.manual_seed(0)
-    embeddings = patches(images, 21)  # 3×9×3×21×21
-    corners = embeddings[:, :, :2, 0, 0]
-    for number in range(9):
-        cell = torch.tensor([number // 3, number % 3]) * 33
-        assert ((corners[:, number] >= cell) & (corners[:, number] <= cell + 12)).all()
-    assert torch.equal(embeddings[:, :, 0, :, 3] - embeddings[:, :, 0, :1, 3], torch.arange(21.0).expand(3, 9, 21))
-    assert torch.equal(embeddings[:, :, 1, 3, :] - embeddings[:, :, 1, 3, :1], torch.arange(21.0).expand(3, 9, 21))
-    assert len({tuple(c) for c in (corners % 33).flatten(0, 1).tolist()}) > 15
-    with pytest.raises(ValueError, match="patches of 34 pixels do not fit into cells of 33"):
-        patches(images, 34)
+    torch.testing.assert_close(terms["loss"], 0.7 * image + 0.3 * puzzled, rtol=1e-6, atol=1e-6)
+    assert abs(term(f, bank, batch.indices, drawn)[0] - image) > 1e-2  # or a constant of its own would not show
 
 
 def test_defaults_and_views_are_the_papers():
@@ -249,13 +234,22 @@ def test_defaults_and_views_are_the_papers():
         "pirl": 32000,
     }
     assert all((one.temperature, one.loss) == (0.07, "nce") for one in built.values())
-    assert built["instance_discrimination"].views(96) == MOCO_VIEWS(96)[:1]
-    assert built["instance_discrimination"].views(96)[0].grey_first  # main.py:119-120 of lemniscate.pytorch
+    assert {bank.momentum for one in built.values() for bank in one.modules() if isinstance(bank, MemoryBank)} == {0.5}
+    (view,) = built["instance_discrimination"].views(96)  # zhirongw/lemniscate.pytorch, main.py:117-125
+    assert (view.size, view.scale, view.interpolation, view.flip) == (96, (0.2, 1.0), "bilinear", 0.5)
+    assert (view.jitter, view.jitter_p, view.grey) == ((0.4, 0.4, 0.4, 0.4), 1.0, 0.2)
+    assert (view.blur, view.solarize, view.count) == (0.0, 0.0, 1)
+    assert view.grey_first
     (crop,) = built["cmc"].views(96)
-    assert (crop.scale, crop.jitter, crop.grey, crop.blur) == ((0.2, 1.0), None, 0.0, 0.0)
-    image, puzzle = built["pirl"].views(224)
-    assert (image.size, image.scale, puzzle.size, puzzle.scale) == (224, (0.08, 1.0), 255, (0.6, 1.0))
-    assert puzzle.jitter == (0.4, 0.4, 0.4, 0.2)
+    # HobbitLong/CMC, train_CMC.py:97: crop_low is 0.08 for all but AlexNet on ImageNet.
+    assert (crop.scale, crop.jitter, crop.grey, crop.blur) == ((0.08, 1.0), None, 0.0, 0.0)
+    assert (crop.size, crop.flip, crop.interpolation) == (96, 0.5, "bilinear")
+    image, patch = built["pirl"].views(224)  # VISSL's pirl_jigsaw_4node_resnet50.yaml
+    assert (image.size, image.scale, image.count, image.cells) == (224, (0.08, 1.0), 1, None)
+    assert (patch.size, patch.scale, patch.count, patch.cells) == (64, (0.6, 1.0), 9, (3, 255))
+    for view in (image, patch):
+        assert (view.jitter, view.jitter_p, view.photometric) == ((0.4, 0.4, 0.4, 0.2), 1.0, 0.66)
+        assert (view.grey, view.flip, view.interpolation, view.blur, view.solarize) == (0.2, 0.5, "bilinear", 0.0, 0.0)
     assert built["pirl"].puzzle_projector.in_features == 1152
 
 

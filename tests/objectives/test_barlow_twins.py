@@ -99,6 +99,25 @@ def test_loss_and_gradient_of_the_objective_are_lightlys(batch):
     assert_same_gradients(objective, reference)
 
 
+def test_the_gradient_is_that_of_the_references_gpus_and_the_loss_as_it_was(batch):
+    """Each of them sums C outside of autograd (main.py:215-216): its gradient is that of its own share of C."""
+    objective, data, gpus = small(gradient_ranks=2), batch(32, 32), 2
+    reference = copy.deepcopy(objective)
+    z1, z2 = (reference.projector(reference.encoder(view)) for view in data.views)
+    a, b = ((z - z.mean(0)) / (z.var(0, correction=0) + 1e-5).sqrt() for z in (z1, z2))  # by a synchronised norm
+    whole, losses = a.T @ b / len(a), []
+    for rows in torch.arange(len(a)).chunk(gpus):
+        own = a[rows].T @ b[rows] / len(a)
+        c = own + (whole - own).detach()
+        losses.append((c.diagonal() - 1).square().sum() + 0.0051 * (c - c.diagonal().diag()).square().sum())
+    loss = objective(data)["loss"]
+    for theirs in losses:
+        torch.testing.assert_close(loss, theirs)
+    loss.backward()
+    torch.stack(losses).mean().backward()  # the mean over GPUs that DDP takes
+    assert_same_gradients(objective, reference)
+
+
 def test_small_crops_are_compared_with_both_full_views_in_a_mean_that_keeps_its_scale(batch):
     objective, data = small(crops=3, crop_size=32), batch(64, 64, 32, 32, 32)
     reference = copy.deepcopy(objective)
@@ -145,7 +164,7 @@ def test_biases_and_norms_have_a_rate_of_their_own():
     optimizer = build_optimizer(groups, recipe.optimizer, 256)
     set_rates(optimizer, 0.2, 0.2)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.2, 0.0048])
-    assert (recipe.batch_size, recipe.epochs, recipe.optimizer.weight_decay) == (2048, 1000, 1.5e-6)
+    assert (recipe.batch_size, recipe.epochs, recipe.optimizer.weight_decay) == (2048, 1000, 1e-6)  # main.py:29-38
 
 
 def test_what_makes_no_sense_is_refused():

@@ -7,6 +7,7 @@ import torch
 from cases import apart, assert_same_gradients
 from lightly.loss import NegativeCosineSimilarity
 
+from bench.config.load import load_recipe
 from bench.data.views import BYOL_VIEWS
 
 
@@ -59,6 +60,22 @@ def test_views_and_defaults(make):
         (4096,),
         (256, 4096),
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "lr", "weight_decay", "tau0"),
+    [("imagenet_byol", 1000, 0.2, 1.5e-6, 0.996), ("imagenet_byol_300", 300, 0.3, 1e-6, 0.99)],
+)
+def test_the_recipes_are_the_references_presets(name, epochs, lr, weight_decay, tau0):
+    """byol/configs/byol.py:21-23, 57-65."""
+    recipe = load_recipe(name)
+    assert (recipe.dataset, recipe.epochs, recipe.batch_size, recipe.sync_bn) == ("imagenet", epochs, 4096, True)
+    optimizer = recipe.optimizer
+    assert (optimizer.name, optimizer.lr, optimizer.lr_batch, optimizer.momentum) == ("lars", lr, 256, 0.9)
+    assert (optimizer.weight_decay, optimizer.decay, optimizer.trust_coefficient) == (weight_decay, "weights", 1e-3)
+    assert (recipe.schedule.name, recipe.schedule.warmup_epochs, recipe.schedule.final_ratio) == ("cosine", 10, 0)
+    heads = {key: recipe.objective[key] for key in ("name", "tau0", "hidden_dim", "projection_dim", "crops")}
+    assert heads == {"name": "byol", "tau0": tau0, "hidden_dim": 4096, "projection_dim": 256, "crops": 0}
 
 
 def test_a_batch_of_one_view_fails(make, batch):

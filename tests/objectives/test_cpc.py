@@ -53,7 +53,7 @@ def test_the_loss_and_its_gradient_are_the_papers_over_every_pair_of_positions(d
             for i in range(2):
                 for r in range(SIDE - k):
                     for c in range(SIDE):
-                        prediction = theirs.w[turn][number].weight @ context[i, :, r, c]
+                        prediction = 0.1 * theirs.w[turn][number].weight @ context[i, :, r, c]
                         scores = everything @ prediction
                         positive = (z[(i, *turned(r + k, c, turn))] * prediction).sum()
                         terms_of_offset.append(torch.log(scores.exp().sum()) - positive)
@@ -105,6 +105,21 @@ def test_patches_overlap_by_half_and_the_rows_predicted_share_no_pixel_with_the_
     assert (grid.side, grid.size, grid.gap, grid.extent) == (7, 64, -32, 256)
     assert model.offsets[0] * 32 >= 64
     assert list(model.offsets) == [2, 3, 4, 5]
+
+
+def test_all_but_one_colour_of_a_patch_are_dropped_unless_set_otherwise():
+    batch = images_batch(3, (VIEW,))
+    for drop, colours in ((True, 1), (False, 3)):
+        model, seen = objective(drop_colours=drop), []
+        model.encoder.conv1.register_forward_hook(lambda module, inputs, output, seen=seen: seen.append(inputs[0]))
+        model(batch)
+        patches = torch.stack(seen[:-1])  # 25×3×3×32×32: the last are whole images
+        assert patches.shape == (25, 3, 3, 32, 32)
+        spread = patches.flatten(3).std(3)  # of each colour of each patch: noise of 1, and of 0.01 where it is dropped
+        assert ((spread > 0.1).sum(2) == colours).all()
+        assert not drop or len(set(spread.argmax(2).flatten().tolist())) == 3  # not always the same one
+    assert build({"name": "cpc"}, NarrowEncoder()).drop_colours
+    assert build({"name": "cpc"}, NarrowEncoder()).prediction_scale == 0.1
 
 
 def test_running_statistics_are_those_of_whole_images():

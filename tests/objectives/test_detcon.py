@@ -7,7 +7,8 @@ import torch
 from cases import apart
 from lightly.loss import DetConBLoss
 
-from bench.data.views import SIMCLR_VIEWS
+from bench.config.load import load_recipe
+from bench.data.views import LOCAL_CROPS, SIMCLR_VIEWS, View
 from bench.errors import BadInput
 from bench.objectives.detcon import regions_at, sample_regions
 
@@ -94,11 +95,27 @@ def test_variant_s_has_no_target_and_no_predictor(make):
 
 def test_views_maps_and_defaults(make):
     objective = make("detcon", hidden_dim=4096, projection_dim=256)
-    assert objective.views(224) == SIMCLR_VIEWS(224)
+    # utils/augmentations.py:30-69: BYOL's, written out.
+    colours = {"scale": (0.08, 1.0), "jitter": (0.4, 0.4, 0.2, 0.1), "jitter_p": 0.8, "grey": 0.2, "flip": 0.5}
+    assert objective.views(224) == (
+        View(224, blur=1.0, solarize=0.0, **colours),
+        View(224, blur=0.1, solarize=0.2, **colours),
+    )
+    assert make("detcon", variant="s").views(224) == SIMCLR_VIEWS(224)
+    crops = LOCAL_CROPS(View(224, blur=0.5, **colours), 3, 96, (0.05, 0.14))
+    assert make("detcon", crops=3).views(224)[2:] == crops
     assert (objective.regions, objective.temperature, objective.tau0, objective.variant) == (16, 0.1, 0.996, "b")
     assert objective.map == "segments"
     assert make("detcon", masks="objects").map == "objects"
     assert make("byol").map is None
+
+
+def test_the_recipe_is_the_codes():
+    """detcon_b_config.py:434, 466-478."""
+    recipe = load_recipe("imagenet_detcon")
+    assert (recipe.epochs, recipe.schedule.warmup_epochs) == (300, 300 // 100)
+    assert (recipe.optimizer.lr, recipe.optimizer.lr_batch, recipe.batch_size) == (0.2, 256, 4096)
+    assert (recipe.optimizer.weight_decay, recipe.objective["tau0"]) == (1.5e-6, 0.996)
 
 
 @pytest.mark.slow

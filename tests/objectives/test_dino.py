@@ -17,6 +17,7 @@ from bench.config.load import load_recipe
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, View
 from bench.objectives import build
 from bench.objectives.dino import sharpened
+from bench.train.schedule import peak_rate
 
 
 def small(**settings):
@@ -72,6 +73,30 @@ def test_value_and_gradient_equal_the_loops_and_lightlys(which, crops, batch):
     assert_same_gradients(objective, reference, rtol=1e-5, atol=1e-8, frozen="target_")
     if which == "lightly":
         torch.testing.assert_close(objective.center, loss.center.flatten())
+
+
+def test_a_norm_in_the_head_sees_all_resolutions_together_and_the_teachers_the_full_views(batch):
+    """utils.py:610-629: features of all crops, then the head once."""
+    objective, data = small(norm_in_head=True), batch(64, 64, 32, 32)
+    kinds = [nn.Linear, nn.BatchNorm1d, nn.GELU]
+    assert [type(layer) for layer in objective.projector] == [*kinds, *kinds, nn.Linear]
+    apart(objective)
+    reference = copy.deepcopy(objective)
+
+    def scores(prefix, views):
+        encoder, head, last = (getattr(reference, prefix + each) for each in ("encoder", "projector", "last_layer"))
+        features = [encoder(torch.cat(same)) for same in (views[:2], views[2:]) if same]
+        x = F.normalize(head(torch.cat(features)), dim=1) @ F.normalize(last.weight, dim=1).T
+        return list(x.chunk(len(views)))
+
+    teacher = [t.detach() for t in scores("target_", data.views[:2])]
+    expected = naive(teacher, scores("", data.views), reference.center.clone(), 0.04, 0.1)
+    ours = objective(data)["loss"]
+    torch.testing.assert_close(ours, expected, rtol=1e-6, atol=1e-7)
+    ours.backward()
+    expected.backward()
+    assert_same_gradients(objective, reference, rtol=1e-5, atol=1e-8, frozen="target_")
+    assert objective.projector[1].num_batches_tracked == 1
 
 
 def test_the_center_moves_after_the_loss_by_a_tenth_towards_the_teachers_mean(batch):
@@ -149,6 +174,45 @@ def test_views_and_defaults():
     assert (objective.tau0, objective.student_temperature, objective.center_momentum) == (0.996, 0.1, 0.9)
     assert objective.last_layer.weight.shape == (65536, 256)
     assert [type(layer) for layer in objective.projector] == [nn.Linear, nn.GELU] * 2 + [nn.Linear]
+
+
+def test_the_recipe_of_the_released_network():
     recipe = load_recipe("imagenet_dino")
     assert recipe.objective["freeze_share"] * recipe.epochs == pytest.approx(1)
     assert recipe.objective["temperature_warmup"] * recipe.epochs == pytest.approx(50)
+    assert (recipe.objective["first_temperature"], recipe.objective["last_temperature"]) == (0.04, 0.07)
+    assert (recipe.objective["outputs_dim"], recipe.objective["crops"], recipe.objective["norm_in_head"]) == (
+        60_000,
+        6,
+        True,
+    )
+    assert (recipe.epochs, recipe.batch_size, recipe.schedule.warmup_epochs) == (800, 51 * 80, 10)
+    optimizer = recipe.optimizer
+    assert (optimizer.name, optimizer.lr, optimizer.lr_batch, optimizer.weight_decay) == ("lars", 0.3, 256, 1e-6)
+    assert (optimizer.clip_each, optimizer.clip_norm) == (None, None)
+    assert peak_rate(optimizer, 4080) * recipe.schedule.final_ratio == pytest.approx(0.0048)
+
+
+def test_the_recipe_of_the_readmes_command():
+    """README, "ResNet-50 and other convnets trainings", with the defaults of main_dino.py:41-128."""
+    recipe = load_recipe("imagenet_dino_100")
+    assert (recipe.epochs, recipe.batch_size, recipe.schedule.warmup_epochs) == (100, 8 * 64, 10)
+    assert (recipe.objective["first_temperature"], recipe.objective["last_temperature"]) == (0.04, 0.04)
+    assert (recipe.objective["outputs_dim"], recipe.objective["crops"], recipe.objective["norm_in_head"]) == (
+        65536,
+        8,
+        False,
+    )
+    assert recipe.objective["freeze_share"] * recipe.epochs == pytest.approx(1)
+    optimizer = recipe.optimizer
+    assert (optimizer.name, optimizer.lr, optimizer.weight_decay, optimizer.decay) == ("sgd", 0.03, 1e-4, "weights")
+    assert (optimizer.clip_each, optimizer.clip_norm) == (3.0, None)
+    assert recipe.export == load_recipe("imagenet_dino").export == "target"
+    assert peak_rate(optimizer, 512) * recipe.schedule.final_ratio == pytest.approx(1e-6)
+
+
+def test_a_constant_temperature_stays(batch):
+    objective = small(last_temperature=0.04, temperature_warmup=0.0)
+    for progress in (0.0, 0.5):
+        objective.after_step(progress)
+        assert objective.teacher_temperature.item() == pytest.approx(0.04)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,6 +11,7 @@ from bench.data.clips import ClipDataset
 from bench.data.images import collate
 from bench.data.sets import index
 from bench.data.views import View
+from bench.data.views.draw import draw
 from bench.errors import BadInput
 from bench.nn.clip import Clip
 
@@ -120,8 +122,7 @@ def test_views_are_the_authors():
     """src/data/config.py:65-76: a crop of 224 of 256 pixels, jitter (.5, .5, .25, .5), no mirror image, no grey."""
     view = View(
         size=64,
-        scale=(0.57, 0.77),
-        ratio=(1.0, 1.0),
+        square=0.875,
         interpolation="bilinear",
         flip=0.0,
         jitter=(0.5, 0.5, 0.25, 0.5),
@@ -130,6 +131,16 @@ def test_views_are_the_authors():
         blur=0.0,
     )
     assert CASES["dsm"].make().views(64) == (view, view, view)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "height"), [(320, 240), (426, 240), (240, 426)])
+def test_the_three_clips_of_a_video_show_other_places_whatever_its_format(width, height):
+    """A crop by its share of the area fits no wide video, and would always be the same central square."""
+    (view, _, _), rng = CASES["dsm"].make().views(64), np.random.default_rng(0)
+    crops = {draw(view, width, height, rng).crop for _ in range(40)}
+    assert len(crops) > 30
+    assert {crop[2:] for crop in crops} == {(210, 210)}  # 224 of 256 pixels
 
 
 def test_colours_do_not_find_the_positive(tmp_path):

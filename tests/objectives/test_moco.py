@@ -294,6 +294,12 @@ def test_defaults_heads_and_views_are_the_papers():
     assert [tuple(p.shape) for p in v1.projector.parameters()] == [(128, 24), (128,)]
     assert [tuple(p.shape) for p in v2.projector.parameters()] == [(24, 24), (24,), (128, 24), (128,)]
     assert (v1.views(160), v2.views(160)) == (MOCO_VIEWS(160), MOCO_V2_VIEWS(160))
+    # facebookresearch/moco, main_moco.py, without and with --aug-plus.
+    for objective, hue, jitter_p, blur in ((v1, 0.4, 1.0, 0.0), (v2, 0.1, 0.8, 0.5)):
+        for view in objective.views(160):
+            assert (view.size, view.scale, view.interpolation, view.flip) == (160, (0.2, 1.0), "bilinear", 0.5)
+            assert (view.jitter, view.jitter_p, view.grey) == ((0.4, 0.4, 0.4, hue), jitter_p, 0.2)
+            assert (view.blur, view.blur_sigma, view.solarize, view.count) == (blur, (0.1, 2.0), 0.0, 1)
     # main_moco.py:240-241 and 226-230 of facebookresearch/moco.
     assert [view.grey_first for view in (*v1.views(160), *v2.views(160))] == [True, True, False, False]
     for name, pair in (("moco", MOCO_VIEWS(160)), ("moco_v2", MOCO_V2_VIEWS(160))):

@@ -13,7 +13,7 @@ from narrow import NarrowEncoder
 
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, MOCO_V2_VIEWS, View
 from bench.losses.regression import multi_crop_regression, symmetric_regression
-from bench.nn.multi_crop import by_resolution
+from bench.nn.multi_crop import by_resolution, project_together
 from bench.objectives import build
 
 HEADS = {"byol": {"hidden_dim": 12, "projection_dim": 6}, "simsiam": {"hidden_dim": 5, "projection_dim": 10}}
@@ -121,3 +121,20 @@ def test_views_with_crops():
     assert small("byol", **settings).views(224) == (*BYOL_VIEWS(224), *crops)
     like = replace(MOCO_V2_VIEWS(224)[0], size=64, scale=(0.05, 0.2), count=4)
     assert small("simsiam", **settings).views(224) == (*MOCO_V2_VIEWS(224), like)
+
+
+def test_a_head_sees_all_views_together_and_the_trunk_each_resolution_by_itself():
+    views = [normal(6, 3, size, size, seed=s) for s, size in enumerate((8, 8, 4))]
+
+    def centred(x):
+        return x - x.mean(0)
+
+    def trunk(images):
+        return centred(images.mean((2, 3)) * images.shape[-1])
+
+    full, small = trunk(torch.cat(views[:2])), trunk(views[2])
+    expected = centred(torch.cat([full, small]).exp())
+    outputs = project_together(trunk, lambda f: centred(f.exp()), views)
+    assert [each.shape for each in outputs] == [(6, 3)] * 3
+    torch.testing.assert_close(torch.cat(outputs), expected)
+    assert not torch.allclose(outputs[2], centred(small.exp()))

@@ -6,7 +6,6 @@ import pytest
 import torch
 from cases import apart, assert_same_gradients
 
-from bench.data.views import BYOL_VIEWS
 from bench.errors import BadInput
 from bench.objectives.pixpro import propagate
 
@@ -124,7 +123,11 @@ def test_a_high_gamma_leaves_each_position_to_itself(build):
 
 def test_views_and_defaults(make):
     objective = make("pixpro", hidden_dim=4096, projection_dim=256)
-    assert objective.views(224) == BYOL_VIEWS(224)
+    # contrast/data/transform.py, aug BYOL with crop 0.08; transform_coord.py resizes bilinearly.
+    for view, blur, solarize in zip(objective.views(224), (1.0, 0.1), (0.0, 0.2), strict=True):
+        assert (view.size, view.scale, view.interpolation, view.flip) == (224, (0.08, 1.0), "bilinear", 0.5)
+        assert (view.jitter, view.jitter_p, view.grey) == ((0.4, 0.4, 0.2, 0.1), 0.8, 0.2)
+        assert (view.blur, view.blur_sigma, view.solarize) == (blur, (0.1, 2.0), solarize)
     assert (objective.gamma, objective.ratio, objective.tau0, objective.temperature) == (2.0, 0.7, 0.99, 0.3)
     shapes = [tuple(p.shape) for p in objective.projector.parameters()]
     assert shapes == [(4096, 24), (4096,), (4096,), (256, 4096), (256,)]

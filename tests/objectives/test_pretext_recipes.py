@@ -44,6 +44,14 @@ def test_a_recipe_is_its_sources(name):
         assert optimizer.betas == ((0.5, 0.999) if name in {"context_encoder", "bigan"} else (0.9, 0.999))
 
 
+@pytest.mark.parametrize("name", RECIPES)
+def test_norms_are_over_the_sources_images(name):
+    """VISSL's 32 a process (its defaults.yaml:909 joins none), mmselfsup's 64 with BN; rotation there has SyncBN."""
+    recipe = load_recipe(f"imagenet_{name}")
+    images = {"jigsaw": 32, "relative_patch": 64}.get(name)
+    assert (recipe.norm_images, recipe.sync_bn) == (images, images is None)
+
+
 EPOCHS = {"rotation": (30, 50), "relative_patch": (30, 50)}  # of 70; of 105 else
 
 

@@ -61,7 +61,7 @@ def seen_by(model, batch):
     model.encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     torch.manual_seed(2)
     model(batch)
-    return seen[0].unflatten(0, (len(batch), 9))
+    return seen[0].unflatten(0, (9, len(batch))).transpose(0, 1)
 
 
 def test_patches_lose_pixels_then_colours_then_mean_and_contrast():
@@ -90,14 +90,15 @@ def test_dropout_is_before_the_last_layer_in_training_alone():
     model.classifier[-1].register_forward_pre_hook(lambda _, inputs: last.append(inputs[0]))
     model.classifier[-2].register_forward_hook(lambda *event: last.append(event[2]))
     model(batch)
-    before, after = last
+    before, after = (one.unflatten(0, (8, 8)) if one.dim() == 2 else one for one in last)  # 8 images, 8 pairs
+    before = before.transpose(0, 1)
     kept = after != 0
     torch.testing.assert_close(after[kept], before[kept] / 0.7)
     alive = before != 0
     assert (kept & alive).sum().item() / alive.sum().item() == pytest.approx(0.7, abs=0.07)
     last.clear()
     model.eval()(batch)
-    assert torch.equal(*last)
+    assert torch.equal(last[0].unflatten(0, (8, 8)).transpose(0, 1), last[1])
 
 
 def test_the_encoder_sees_patches_with_one_colour_each_unless_that_is_off():

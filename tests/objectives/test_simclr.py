@@ -12,7 +12,7 @@ from narrow import NarrowEncoder
 from torch import nn
 
 from bench.config.load import load_recipe
-from bench.data.views import View
+from bench.data.views import BYOL_VIEWS, View
 from bench.errors import BadInput
 from bench.losses.contrast_by_name import VIEWS, Contrast
 from bench.losses.pairs import softmax_loss, two_view_pairs
@@ -56,17 +56,22 @@ def test_the_loss_is_that_of_the_projections_of_both_views(name, settings, expec
     torch.testing.assert_close(objective(data)["loss"], theirs)
 
 
+def cross_view(x, y, temperature=0.1):
+    """infoNCE(x, y)/2 + infoNCE(y, x)/2 of directclr/main.py:206-216, in loops."""
+    total = 0.0
+    for anchors, others in ((x, y), (y, x)):
+        for i in range(len(x)):
+            a = anchors[i] / anchors[i].norm()
+            logits = torch.stack([a @ (row / row.norm()) for row in others]) / temperature
+            total = total - torch.log_softmax(logits, 0)[i] / len(x)
+    return total / 2
+
+
 def test_direct_clr_normalises_after_the_cut_and_has_negatives_of_the_other_view_alone():
     objective, data = make("direct_clr", d0=10), images_batch(4, (32, 32))
-    r1, r2 = copy.deepcopy(objective.encoder)(torch.cat(data.views)).chunk(2)
-    total = 0.0
-    for x, y in ((r1, r2), (r2, r1)):
-        for i in range(4):
-            a = x[i, :10] / x[i, :10].norm()
-            logits = torch.stack([a @ (y[j, :10] / y[j, :10].norm()) for j in range(4)]) / 0.1
-            total = total - torch.log_softmax(logits, 0)[i] / 4
+    r1, r2 = (copy.deepcopy(objective.encoder)(v) for v in data.views)  # a forward for each view (main.py:171-172)
     loss = objective(data)["loss"]
-    torch.testing.assert_close(loss, total / 2)
+    torch.testing.assert_close(loss, cross_view(r1[:, :10], r2[:, :10]))
     # to normalise before the cut leaves vectors shorter than 1
     early = [torch.nn.functional.normalize(r, dim=1)[:, :10] for r in (r1, r2)]
     wrong = torch.nn.functional.cross_entropy(early[0] @ early[1].T / 0.1, torch.arange(4))
@@ -75,9 +80,51 @@ def test_direct_clr_normalises_after_the_cut_and_has_negatives_of_the_other_view
     assert objective.outputs(data.views[0])["projector"].shape == (4, 10)
 
 
+def test_the_sum_of_both_views_losses_is_twice_their_mean():
+    """simclr/objective.py:82-86 adds them up."""
+    data = images_batch(4, (64, 64, 32))
+    one, other = (make(crops=1, crop_size=32, reduction=how)(data) for how in ("mean", "sum"))
+    for term in ("loss", "loss_global", "loss_crops"):
+        torch.testing.assert_close(other[term], 2 * one[term])
+
+
 def test_direct_clrs_part_is_360_of_2048_features():
     objective = build({"name": "direct_clr"}, build_encoder("resnet50", 0))
-    assert (objective.d0, objective.temperature, objective.encoder.feature_dim) == (360, 0.1, 2048)
+    assert (objective.projector.dim, objective.temperature, objective.encoder.feature_dim) == (360, 0.1, 2048)
+
+
+@pytest.mark.parametrize("projector", ["none", "linear", "mlp", "diagonal", "low_rank"])
+def test_direct_clrs_other_projectors_have_its_views_and_its_loss(projector):
+    objective = make("direct_clr", projector=projector, projector_rank=7, **HEADS)
+    data = images_batch(4, (32, 32))
+    reference = copy.deepcopy(objective)
+    z1, z2 = (reference.projector(reference.encoder(v)) for v in data.views)
+    assert z1.shape == (4, {"linear": 6, "mlp": 6, "low_rank": 7}.get(projector, 24))
+    expected = cross_view(z1, z2)
+    loss = objective(data)["loss"]
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    expected.backward()
+    assert_same_gradients(objective, reference)
+    assert objective.views(224) == BYOL_VIEWS(224)
+
+
+def test_direct_clrs_mlp_and_matrix_are_those_of_its_code():
+    """main.py:155-166: no biases but those of both norms."""
+    shapes = [
+        {name: tuple(p.shape) for name, p in build(settings, build_encoder("resnet50", 0)).projector.named_parameters()}
+        for settings in ({"name": "direct_clr", "projector": kind} for kind in ("mlp", "linear"))
+    ]
+    norms = {"1.weight": (2048,), "1.bias": (2048,), "4.weight": (128,), "4.bias": (128,)}
+    assert shapes == [{"0.weight": (2048, 2048), "3.weight": (128, 2048)} | norms, {"weight": (128, 2048)}]
+    trained = {id(p) for group in make("direct_clr", projector="mlp", **HEADS).param_groups() for p in group["params"]}
+    assert len(trained) == len(list(make("direct_clr", projector="mlp", **HEADS).parameters()))
+
+
+def test_direct_clrs_small_crops_are_blurred_every_other_time():
+    *pair, crops = make("direct_clr", d0=10, crops=4).views(224)
+    assert tuple(pair) == BYOL_VIEWS(224)
+    assert (crops.blur, crops.solarize, crops.count, crops.jitter) == (0.5, 0.0, 4, (0.4, 0.4, 0.2, 0.1))
 
 
 def test_the_features_beyond_the_part_get_no_gradient_of_direct_clr():
@@ -287,16 +334,18 @@ def test_other_guards():
 
 
 def test_recipes_are_the_papers():
-    simclr = load_recipe("imagenet_simclr")
-    assert (simclr.optimizer.name, simclr.optimizer.lr * 4096 / 256, simclr.optimizer.weight_decay) == (
-        "lars",
-        pytest.approx(4.8),
-        1e-6,
-    )
-    assert (simclr.batch_size, simclr.schedule.warmup_epochs, simclr.sync_bn) == (4096, 10, True)
-    assert simclr.objective["temperature"] == 0.1
-    direct = load_recipe("imagenet_direct_clr")
-    assert (direct.optimizer, direct.batch_size, direct.epochs) == (simclr.optimizer, 4096, 100)
+    # The paper's recipe, and the command of the README (64.5): epochs, weight decay, layers of the head.
+    for name, differs in (("imagenet_simclr_1000", (1000, 1e-6, 2)), ("imagenet_simclr", (100, 1e-4, 3))):
+        simclr = load_recipe(name)
+        layers = simclr.objective["projector_layers"]
+        assert (simclr.epochs, simclr.optimizer.weight_decay, layers) == differs
+        assert (simclr.optimizer.name, simclr.optimizer.lr * 4096 / 256) == ("lars", pytest.approx(4.8))
+        assert (simclr.batch_size, simclr.schedule.warmup_epochs, simclr.sync_bn) == (4096, 10, True)
+        assert (simclr.objective["temperature"], simclr.objective["reduction"]) == (0.1, "sum")
+    direct = load_recipe("imagenet_direct_clr")  # main.py:27-36 and utils.py:168-184
+    assert (direct.optimizer.name, direct.optimizer.lr * 4096 / 256) == ("lars", pytest.approx(4.8))
+    assert (direct.batch_size, direct.epochs, direct.optimizer.weight_decay) == (4096, 100, 1e-6)
+    assert (direct.schedule.warmup_epochs, direct.schedule.final_ratio) == (10, 0.001)
     dcl = load_recipe("imagenet_dcl")
     assert (dcl.batch_size, dcl.optimizer.lr, dcl.optimizer.lr_batch, dcl.epochs) == (256, 1.2, None, 200)
     au = load_recipe("imagenet_align_uniform")

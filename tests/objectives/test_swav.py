@@ -18,6 +18,7 @@ from bench.errors import BadInput
 from bench.losses.swapped import prototype_scores, swapped_prediction
 from bench.objectives import build
 from bench.objectives.swav import sinkhorn
+from bench.train.optim import build_optimizer
 
 
 def small(**settings):
@@ -139,9 +140,10 @@ def test_loss_and_gradient_are_lightlys_of_the_networks_outputs(batch):
     reference = copy.deepcopy(objective)
     c = reference.prototypes.weight
     c.data = F.normalize(c.data, dim=1)
-    full = reference.projector(reference.encoder(torch.cat(data.views[:2])))  # one forward for each resolution
-    crops = reference.projector(reference.encoder(torch.cat(data.views[2:])))
-    scores = [F.normalize(z, dim=1) @ c.T for z in (*full.chunk(2), *crops.chunk(2))]
+    # One forward of the trunk for each resolution, one of the head for all (src/resnet50.py:317-323).
+    features = [reference.encoder(torch.cat(same)) for same in (data.views[:2], data.views[2:])]
+    z = reference.projector(torch.cat(features))
+    scores = [F.normalize(each, dim=1) @ c.T for each in z.chunk(4)]
     (expected,) = SwaVLoss()(scores[:2], scores[2:])
     loss = objective(data)["loss"]
     torch.testing.assert_close(loss, expected)
@@ -150,9 +152,47 @@ def test_loss_and_gradient_are_lightlys_of_the_networks_outputs(batch):
     assert_same_gradients(objective, reference)
 
 
+def test_the_heads_norm_sees_all_resolutions_together_and_the_trunks_each_by_itself(batch):
+    """Rows of the head's first layer over 2 + 2 views have mean 0 after the norm; those of two views alone have not."""
+    objective, data = small(crops=2, crop_size=32), batch(64, 64, 32, 32)
+    seen = []
+
+    def keep(_layer, inputs, output):
+        seen.append((inputs[0].clone(), output.clone()))  # the ReLU after it works in place
+
+    objective.projector[1].register_forward_hook(keep)
+    data.views[2:] = [3.0 * view for view in data.views[2:]]
+    objective(data)
+    ((before, after),) = seen
+    assert before.shape == (16, 12)
+    torch.testing.assert_close(after.mean(0), torch.zeros(12, dtype=torch.float64), rtol=0, atol=1e-10)
+    assert after[:8].mean(0).abs().max() > 0.05
+    assert objective.encoder.bn1.num_batches_tracked == 2
+    assert objective.projector[1].num_batches_tracked == 1
+
+
+def test_lars_adapts_biases_and_norms_too(batch):
+    """main_swav.py:171-177: LARC around one group of all parameters. The naive step, on g + λw."""
+    objective, data = small(crops=0), batch(32, 32)
+    settings = load_recipe("imagenet_swav").optimizer
+    optimizer = build_optimizer(objective.param_groups(), settings, 4096)
+    objective(data)["loss"].backward()
+    norm = objective.encoder.bn1
+    with torch.no_grad():
+        norm.bias.fill_(0.3)
+    expected = {}
+    for name, p in norm.named_parameters():
+        u = p.grad + 1e-6 * p.detach()
+        expected[name] = p.detach() - 4.8 * 0.001 * p.detach().norm() / u.norm() * u
+    optimizer.step()
+    for name, p in norm.named_parameters():
+        torch.testing.assert_close(p.detach(), expected[name], rtol=1e-9, atol=1e-12)
+
+
 def test_small_crops_are_not_assigned(batch):
-    """A small crop that shows something else changes no code: the full views' part of the loss stays."""
+    """A small crop that shows something else changes no code, but for the statistics of the head's norm."""
     objective, data = small(crops=1, crop_size=32), batch(64, 64, 32)
+    objective.projector[1].eval()
     seen = []
     original = objective._codes
     objective._codes = lambda z, view: seen.append(original(z, view)) or seen[-1]

@@ -64,6 +64,7 @@ def test_norms_over_halves_of_one_process_equal_those_of_two(results, case):
 
 @pytest.mark.parametrize("case", UNGROUPED)
 def test_an_objective_that_promises_no_norm_groups_has_none(results, case):
+    assert not class_says(load()[case].settings["name"], "norm_groups")
     alone, first, _ = (one[f"{case}, halves"] for one in results)
     assert distance(first, alone, "grad") > 1e-3
 

@@ -5,14 +5,13 @@ import copy
 import pytest
 import torch
 from cases import assert_same_gradients, known
-from lightly.loss import VICRegLLoss, VICRegLoss
+from lightly.loss import VICRegLoss
 from narrow import NarrowEncoder
 from torch import nn
 
 from bench.config.load import load_recipe
 from bench.data.views import BYOL_VIEWS, LOCAL_CROPS, View
 from bench.errors import BadInput
-from bench.losses.dense import centres
 from bench.losses.variance_covariance import view_terms
 from bench.nn.heads import per_position
 from bench.objectives import build
@@ -165,47 +164,94 @@ def test_matched_terms_equal_the_loops_and_halve_the_covariance():
     torch.testing.assert_close(covariance, sum(map(naive_covariance, sides)) / 6)
 
 
-def test_the_closest_pairs_stay_in_order_of_their_distance():
+def test_the_closest_pairs_stay_in_order_of_their_positions():
     distance = torch.tensor([[[5.0, 1.0, 9.0], [0.5, 7.0, 8.0], [4.0, 3.0, 2.0], [6.0, 6.5, 9.0]]])
-    positions, partners = nearest(distance, 3)
-    assert positions.tolist() == [[1, 0, 2]]
-    assert partners.tolist() == [[0, 1, 2]]
-    assert nearest(distance, 20)[0].shape == (1, 4)  # no more than there are
+    positions, partners = nearest(distance, 2)
+    assert positions.tolist() == [[0, 1]]  # the closest of all is that of position 1
+    assert partners.tolist() == [[1, 0]]
+    assert nearest(distance, None)[0].tolist() == nearest(distance, 20)[0].tolist() == [[0, 1, 2, 3]]
     maps = torch.arange(8.0).view(1, 4, 2)
-    assert at(maps, positions).tolist() == [[[2.0, 3.0], [0.0, 1.0], [4.0, 5.0]]]
+    assert at(maps, positions).tolist() == [[[0.0, 1.0], [2.0, 3.0]]]
     torch.testing.assert_close(distances(maps, maps)[0, 0], torch.arange(4.0) * 8**0.5)
 
 
-@pytest.mark.parametrize("alpha", [0.75, 0.9])
-def test_loss_and_gradient_equal_lightlys_local_and_global(alpha, batch):
-    objective, data = small("vicregl", alpha=alpha), batch(96, 96)
+def matched(x, y, where_x, where_y, count):
+    """One direction of main_vicregl.py:569-605, image by image: what stays of x N×S×D, and its nearest of y."""
+    filtered, partners = [], []
+    for i in range(len(x)):
+        apart = [[(p - q).norm().item() for q in where_y[i]] for p in where_x[i]]
+        closest = [min(row) for row in apart]
+        kept = sorted(sorted(range(len(closest)), key=closest.__getitem__)[:count])
+        filtered.append(torch.stack([x[i, k] for k in kept]))
+        partners.append(torch.stack([y[i, apart[k].index(closest[k])] for k in kept]))
+    return torch.stack(filtered), torch.stack(partners)
+
+
+def terms_of(x, y):
+    """_vicreg_loss, main_vicregl.py:284-314: N×M×D twice."""
+    sides = [each[:, m] for each in (x, y) for m in range(x.shape[1])]
+    variance, covariance = (sum(map(naive, sides)) / len(sides) for naive in (naive_variance, naive_covariance))
+    return 25 * (x - y).square().mean() + 25 * variance + covariance
+
+
+def local(y, where, counts):
+    """Half of each ordered pair of views is matched with the first count, the other with the second, :349-364."""
+    total = 0.0
+    for i, j in ((0, 1), (1, 0)):
+        first = terms_of(*matched(y[i], y[j], where[i], where[j], counts[0]))
+        second = terms_of(*matched(y[j], y[i], where[j], where[i], counts[1]))
+        total = total + (first + second) / 2 / 2
+    return total
+
+
+@pytest.mark.parametrize("flip_places", [False, True])
+@pytest.mark.parametrize("feature_matches", [None, (5, 2)])
+def test_loss_and_gradient_equal_the_loops_local_and_global(feature_matches, flip_places, batch):
+    objective = small("vicregl", alpha=0.8, feature_matches=feature_matches, flip_places=flip_places)
+    data = batch(96, 96)
     data.boxes = [
         torch.tensor([[0.0, 0.1, 0.6, 0.7, 1.0]], dtype=torch.float64).repeat(4, 1),
         torch.tensor([[0.23, 0.05, 0.91, 0.8, 0.0]], dtype=torch.float64).repeat(4, 1),
     ]
     reference = copy.deepcopy(objective)
     maps = [reference.encoder.last_map(v) for v in data.views]
-    y = [per_position(reference.local_projector, r) for r in maps]
-    features = [(reference.projector(reference.encoder.pool(r)), each) for r, each in zip(maps, y, strict=True)]
-    grids = [centres(box, *r.shape[2:]).unflatten(1, r.shape[2:]) for box, r in zip(data.boxes, maps, strict=True)]
-    (expected,) = VICRegLLoss(alpha=alpha, num_matches=(3, 2))(features, grids)
+    y = [per_position(reference.local_projector, r).flatten(1, 2) for r in maps]
+    z = [reference.projector(reference.encoder.pool(r)) for r in maps]
+    places = [spots(box, 3, flip_places) for box in data.boxes]
+    loss_global = 25 * (z[0] - z[1]).square().mean()
+    loss_global = loss_global + sum(25 * naive_variance(each) + naive_covariance(each) for each in z) / 2
+    by_feature = local(y, [each.detach() for each in y], feature_matches or (9, 9))
+    by_location = local(y, places, (3, 2))
+    expected = 0.8 * loss_global + 0.2 * (by_feature + by_location)
     terms = objective(data)
+    torch.testing.assert_close(terms["loss_feature"], by_feature.detach())
+    torch.testing.assert_close(terms["loss_location"], by_location.detach())
     torch.testing.assert_close(terms["loss"], expected, rtol=1e-8, atol=1e-8)
-    local = terms["loss_feature"] + terms["loss_location"]
-    torch.testing.assert_close(terms["loss"].detach(), alpha * terms["loss_global"] + (1 - alpha) * local)
     terms["loss"].backward()
     expected.backward()
     assert_same_gradients(objective, reference, rtol=1e-6, atol=1e-9)
 
 
-def test_matches_by_location_follow_a_flip(batch):
-    objective, data = small("vicregl"), batch(64, 64)
-    data.boxes[0][:] = torch.tensor([0.0, 0.0, 0.9, 1.0, 0.0])
-    before = objective(data)
-    data.boxes[0][:, 4] = 1.0
-    after = objective(data)
-    assert after["loss_location"] != pytest.approx(before["loss_location"].item(), abs=1e-6)
-    assert after["loss_feature"] == pytest.approx(before["loss_feature"].item(), abs=1e-9)
+def spots(boxes, side, flip):
+    """Centres of side×side bins, row by row, N×(side²)×2; a mirrored view's from the right if `flip`."""
+    grid = []
+    for x0, y0, x1, y1, flipped in boxes.tolist():
+        share = [(k + 0.5) / side for k in range(side)]
+        across = [x1 - s * (x1 - x0) if flip and flipped else x0 + s * (x1 - x0) for s in share]
+        grid.append([(x, y0 + s * (y1 - y0)) for s in share for x in across])
+    return torch.tensor(grid, dtype=torch.float64)
+
+
+def test_matches_by_location_follow_a_flip_only_if_they_are_told_to(batch):
+    """no_flip_grid is 1 in the code's commands (transforms.py:327)."""
+    for follows in (False, True):
+        objective, data = small("vicregl", flip_places=follows), batch(64, 64)
+        data.boxes[0][:] = torch.tensor([0.0, 0.0, 0.9, 1.0, 0.0])
+        before = objective(data)
+        data.boxes[0][:, 4] = 1.0
+        after = objective(data)
+        assert (abs(after["loss_location"] - before["loss_location"]).item() > 1e-6) == follows
+        assert after["loss_feature"] == pytest.approx(before["loss_feature"].item(), abs=1e-9)
 
 
 def test_alpha_1_is_the_global_loss_alone(batch):
@@ -217,6 +263,16 @@ def test_alpha_1_is_the_global_loss_alone(batch):
 def test_defaults_of_vicregl():
     objective = build({"name": "vicregl"}, NarrowEncoder())
     assert (objective.alpha, objective.matches) == (0.9, (20, 4))
+    assert (objective.feature_matches, objective.flip_places) == ((None,), False)
+
+
+def test_the_recipe_of_vicregl_is_that_of_its_command():
+    """README, "Multi-node training": 300 epochs, batch 2048; main_vicregl.py:70-74."""
+    recipe = load_recipe("imagenet_vicregl")
+    assert (recipe.epochs, recipe.batch_size, recipe.schedule.warmup_epochs) == (300, 2048, 10)
+    assert (recipe.optimizer.name, recipe.optimizer.lr, recipe.optimizer.weight_decay) == ("lars", 0.2, 1e-6)
+    assert recipe.schedule.final_ratio == 0.001
+    assert (recipe.objective["crops"], recipe.objective["alpha"]) == (0, 0.9)
 
 
 @pytest.mark.parametrize(
@@ -228,6 +284,7 @@ def test_defaults_of_vicregl():
         ("vicregl", {"local_dim": 0}, r"objective\.local_dim is 0; set it to 1 or more"),
         ("vicregl", {"alpha": 1.5}, r"objective\.alpha is 1\.5; set it within 0 and 1"),
         ("vicregl", {"matches": (20, 0)}, r"objective\.matches is \(20, 0\); set each to 1 or more"),
+        ("vicregl", {"feature_matches": (0, 4)}, r"objective\.feature_matches is \(0, 4\); set each to 1 or more"),
         ("vicregl", {"covariance_weight": -1.0}, r"objective\.covariance_weight is -1\.0; set it to 0 or more"),
     ],
 )

@@ -42,8 +42,8 @@ BROKEN = {
     "barlow_twins crops": {"gather": lambda x: x},
 }
 
-# Whose norms see positions or tiles of one image after another: halves of the rows are not halves of the images.
-UNGROUPED = ("vicregl", "relative_patch")
+# Whose networks are given rows of which the halves are not halves of the images, as positions of one image in a row.
+UNGROUPED = ("vicregl", "amdim")
 
 
 class Numbered:

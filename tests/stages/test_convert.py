@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,12 +101,36 @@ def test_a_failed_proof_fails_the_stage_and_is_kept(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["target_encoder", "key_encoder"])
+def test_the_copy_is_exported_where_the_recipe_says_so(name: str, tmp_path: Path) -> None:
+    encoder = pretrained(tmp_path / "pretrain")
+    copied = build_encoder("resnet18", seed=2)
+    state = {f"encoder.{key}": tensor for key, tensor in encoder.state_dict().items()}
+    state |= {f"{name}.{key}": tensor for key, tensor in copied.state_dict().items()}
+    torch.save({"step": 4, "objective": state}, tmp_path / "pretrain" / "last.ckpt")
+    work = job(tmp_path)
+    result = convert.run(replace(work, config=work.config.model_copy(update={"export": "target"})))
+    assert result["maps"] == {"C2": 0.0, "C3": 0.0, "C4": 0.0, "C5": 0.0}
+    assert load_proven(tmp_path / "convert").hash == trunk_hash(copied.state_dict()) == result["trunk_hash"]
+    assert convert.run(work)["trunk_hash"] == trunk_hash(encoder.state_dict())
+
+
+def test_a_copy_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    encoder = pretrained(tmp_path / "pretrain")
+    state = {f"encoder.{key}": tensor for key, tensor in encoder.state_dict().items()}
+    torch.save({"step": 4, "objective": state}, tmp_path / "pretrain" / "last.ckpt")
+    work = job(tmp_path)
+    with pytest.raises(BadInput, match="test has export='target', but its objective keeps no copy of the encoder; set"):
+        convert.run(replace(work, config=work.config.model_copy(update={"export": "target"})))
+
+
+@pytest.mark.slow
 def test_a_trunk_altered_on_its_way_fails_the_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretrained(tmp_path / "pretrain")
     honest = convert.load_trunk
 
-    def altered(path: Path, arch: str, stem: str) -> dict[str, Tensor]:
-        state = honest(path, arch, stem)
+    def altered(path: Path, arch: str, stem: str, prefix: str | None) -> dict[str, Tensor]:
+        state = honest(path, arch, stem, prefix)
         state["layer2.0.bn1.bias"][3] += 1e-3
         return state
 

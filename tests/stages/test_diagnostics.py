@@ -79,6 +79,20 @@ def byol(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.slow
+def test_the_exported_copy_is_looked_at_with_its_head(tmp_path: Path, byol: dict[str, Path], imagenet: Path) -> None:
+    config = recipe().model_copy(update={"export": "target"})
+    objective = restored(job(tmp_path / "a", config, byol, {"imagenet": imagenet}))
+    saved = torch.load(byol["pretrain"] / LAST, weights_only=False)["objective"]
+    for name in ("encoder", "projector"):
+        theirs = {
+            key.removeprefix(f"target_{name}."): t for key, t in saved.items() if key.startswith(f"target_{name}.")
+        }
+        ours = getattr(objective, name).state_dict()
+        assert all(torch.equal(ours[key], theirs[key]) for key in theirs)
+        assert any(not torch.equal(ours[key], saved[f"{name}.{key}"]) for key in theirs)  # its norms saw nothing
+
+
+@pytest.mark.slow
 def test_the_stage_equals_a_loop_over_files(tmp_path: Path, byol: dict[str, Path], imagenet: Path) -> None:
     one = job(tmp_path / "a", recipe(), byol, {"imagenet": imagenet})
     metrics = run(one)

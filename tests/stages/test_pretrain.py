@@ -187,6 +187,38 @@ def test_images_that_only_workers_can_prepare_are_refused_for_resident(roots: di
 
 
 @pytest.mark.slow
+def test_clips_have_diagnostics_and_the_guard_and_one_that_is_too_short_is_skipped(tmp_path: Path) -> None:
+    """Two folders of frames, one of them too short, and two MP4 files."""
+    import av
+
+    noise, train = np.random.default_rng(0), tmp_path / "clips" / "train"
+    for number, count in enumerate((8, 3)):
+        (train / f"folder{number}").mkdir(parents=True)
+        for shown in range(count):
+            pixels = noise.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(train / f"folder{number}" / f"{shown}.png")
+    for number in range(2):
+        with av.open(str(train / f"film{number}.mp4"), "w") as container:
+            stream = container.add_stream("mpeg4", rate=25)
+            stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+            for _ in range(8):
+                pixels = noise.integers(0, 256, (48, 64, 3), dtype=np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            container.mux(stream.encode())
+    config = recipe(
+        "taco",
+        dataset="clips",
+        settings={"frames": 3, "stride": 1},
+        diagnostics={"every_steps": 1, "guard": "stop", "min_std": 0.0, "min_rank": 0.0},
+    )
+    roots = {"clips": tmp_path / "clips"}
+    with pytest.raises(BadInput, match=r"folder1 has 3 frames, but 6 that are 1 apart take 6; remove it, give"):
+        run(job(config, tmp_path / "fail", roots))
+    assert run(job(config, tmp_path / "skip", roots, unreadable="skip"))["images_skipped"] == 2  # once an epoch
+    assert lines(tmp_path / "skip")[-1]["diagnostics/backbone/rankme"] > 1
+
+
+@pytest.mark.slow
 def test_another_seed_is_another_run(parent: Path, roots: dict[str, Path], tmp_path: Path) -> None:
     run(job(recipe(), tmp_path, roots, seed=1))
     assert lines(parent)[0]["loss"] != lines(tmp_path)[0]["loss"]
@@ -228,6 +260,14 @@ def test_zeroed_last_norms_are_in_a_recipe_and_in_the_targets_copy() -> None:
     }
     assert {name for name, value in zeroed.items() if not torch.equal(value, usual[name])} == last
     assert not any(zeroed[name].any() for name in last)
+
+
+def test_the_export_of_a_copy_that_an_objective_lacks_is_refused_before_anything_is_trained() -> None:
+    asking = recipe(export="target")
+    for name in ("byol", "moco"):
+        start(asking.model_copy(update={"objective": {"name": name}}), 5, None)
+    with pytest.raises(BadInput, match="byol has export='target', but its objective keeps no copy of the encoder; set"):
+        start(asking.model_copy(update={"objective": {"name": "simsiam"}}), 5, None)
 
 
 def test_heads_come_from_the_seed_alone() -> None:

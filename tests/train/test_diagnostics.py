@@ -139,10 +139,13 @@ def test_modes_and_random_state_are_put_back_as_they_were() -> None:
 
 
 def test_the_settings_are_in_no_fingerprint() -> None:
+    from bench.config.load import load_recipe
     from bench.plan import hashed_settings
 
     assert "diagnostics" in MACHINE_KEYS
-    assert hashed_settings(recipe()) == hashed_settings(recipe(**look(guard="stop")))
+    plain, watched = (load_recipe("coco", "smoke", extra) for extra in ({}, look(guard="stop")))
+    assert plain.diagnostics != watched.diagnostics
+    assert hashed_settings(plain) == hashed_settings(watched)
 
 
 def test_a_failed_diagnostic_ends_no_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

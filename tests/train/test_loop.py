@@ -14,12 +14,13 @@ import pytest
 import stand_in
 import torch
 from stand_in import StandIn, Waits, lines, recipe, source, train
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.config.processes import micro_batch
 from bench.config.recipe import Recipe
 from bench.errors import BadInput, StageFailed
 from bench.train.checkpoint import LAST, read
+from bench.train.clipping import clip_each
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.feed import Parts
 from bench.train.loop import fit
@@ -336,6 +337,46 @@ def test_one_process_needs_no_group() -> None:
         assert ranks.sums(3, 4) == (3, 4)
     with ranks_of({"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}, device="cpu") as ranks:
         assert ranks.world == 1
+
+
+def stepped(**optimizer: Any) -> tuple[list[Tensor], list[Tensor]]:
+    """The gradients of a step of accumulated parts, by plain backward passes, and how its parameters moved."""
+    job = recipe(optimizer={"name": "sgd", "lr": 0.1, "momentum": 0.0, **optimizer})
+    model, alone = StandIn(), StandIn()
+    work, plain = Step(model, job, Ranks()), Step(alone, job, Ranks())  # type: ignore[arg-type]
+    before = [p.detach().clone() for p in model.parameters() if p.requires_grad]
+    for each in (work, plain):
+        torch.manual_seed(0)  # of the dropout
+        batches = iter(source(job)(0))
+        for _ in range(job.accumulate):
+            each.backward(next(batches))  # type: ignore[arg-type]
+    gradients = [p.grad.clone() for p in alone.parameters() if p.grad is not None]
+    work.update(1.0, 0.0)
+    after = [p.detach() for p in model.parameters() if p.requires_grad]
+    return gradients, [a - b for a, b in zip(after, before, strict=True)]
+
+
+def test_each_gradient_is_cut_to_its_own_norm() -> None:
+    """By the formula of DINO's utils.py:132-141, in float64: clip / (norm + 1e-6) where that is below 1."""
+    gradients, _ = stepped()
+    norms = sorted(g.double().square().sum().item() ** 0.5 for g in gradients)
+    clip = (norms[len(norms) // 2 - 1] + norms[len(norms) // 2]) / 2  # some are longer and some shorter
+    gradients, moved = stepped(clip_each=clip)
+    cut = 0
+    for g, step in zip(gradients, moved, strict=True):
+        factor = clip / (g.double().square().sum().item() ** 0.5 + 1e-6)
+        cut += factor < 1
+        torch.testing.assert_close(step.double(), -min(1.0, factor) * g.double(), rtol=1e-4, atol=1e-7)
+    assert 0 < cut < len(gradients)
+
+
+def test_what_has_no_gradient_is_not_clipped() -> None:
+    weight, unused = (nn.Parameter(torch.ones(2, 2)) for _ in range(2))
+    clip_each([unused], 1.0)
+    weight.grad = torch.full((2, 2), 3.0)
+    clip_each([unused, weight], 1.5)
+    assert unused.grad is None
+    torch.testing.assert_close(weight.grad, torch.full((2, 2), 0.75))  # of norm 1.5; before 6
 
 
 def test_the_gradient_is_cut_to_its_norm() -> None:

@@ -35,6 +35,26 @@ def groups(params: list[nn.Parameter]) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
+def test_a_layer_that_is_held_at_first_moves_as_if_the_run_began_then(nesterov: bool) -> None:
+    """As DINO's and SwAV's last layers: SGD written by hand, with velocities that begin with the first gradient."""
+    decay, momentum, rate = 0.3, 0.8, 0.5
+    settings = OptimizerSettings(lr=rate, lr_batch=None, momentum=momentum, nesterov=nesterov, weight_decay=decay)
+    params = parameters()[:3]
+    optimizer = build_optimizer([{"params": params, "decay": True, "adapt": True}], settings, batch_size=8)
+    weights, velocities = [p.detach().clone() for p in params], [torch.zeros_like(p) for p in params]
+    for step in range(4):
+        for i, grad in enumerate(gradients(step, SHAPES[:3])):
+            params[i].grad = None if i == 1 and step < 2 else grad.clone()
+            if params[i].grad is not None:
+                update = grad + decay * weights[i]
+                velocities[i] = momentum * velocities[i] + update
+                weights[i] = weights[i] - rate * (update + momentum * velocities[i] if nesterov else velocities[i])
+        optimizer.step()
+        for p, weight in zip(params, weights, strict=True):
+            torch.testing.assert_close(p.detach(), weight, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
 def test_lars_is_byols_step_written_by_hand(nesterov: bool) -> None:
     eta, momentum, decay, peak = 0.02, 0.9, 0.3, 0.5  # so much decay that ‖g + wd·w‖ and ‖g‖ + wd·‖w‖ differ
     settings = OptimizerSettings(

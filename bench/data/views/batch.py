@@ -37,8 +37,8 @@ class Batch:
     [0, 1] of the image's width and height; in a flipped view the first column lies at x1. `labels` (or None) and
     `indices` (positions in the Index) are N int64. `skipped` counts the images that could not be read. `masks`, if
     not None, has a map N×h×w uint8 for each view, cut and flipped as the view is (see bench.data.maps). Of clips,
-    views are N×T×3×h×w, and `flows` has for each view the optical flow between its frames, N×(T−1)×2×h×w float32 in
-    pixels, if the objective asked for it.
+    views are N×T×3×h×w, and `flows` has for each view for which the objective asked so the optical flow between its
+    frames, N×(T−1)×2×h×w float32 in pixels.
     """
 
     views: list[Tensor]

@@ -77,7 +77,7 @@ class Draws:
 
 def numbers(view: View) -> int:
     """Return how many uniform numbers a view of one image is drawn from."""
-    return CROP * (ATTEMPTS if view.overlap > 0 else 1) + STEPS
+    return CROP * (ATTEMPTS + 1 if view.overlap > 0 else 1) + STEPS
 
 
 def draw_batch(view: View, uniform: Tensor, width: int, height: int, first: Tensor | None = None) -> Draws:
@@ -91,9 +91,9 @@ def draw_batch(view: View, uniform: Tensor, width: int, height: int, first: Tens
     crops = uniform[:, :-STEPS].unflatten(1, (-1, CROP))  # N×A×22
     crop = draw_crops(crops.flatten(0, 1), view, width, height).unflatten(0, crops.shape[:2])
     if view.overlap > 0 and first is not None:
-        share = (overlaps(crop, first[:, None]) / view.overlap).clamp(max=1.0)
-        best = _first(share >= share.amax(1, keepdim=True))
-        crop = crop.gather(1, best[:, None, None].expand(-1, 1, 4))
+        enough = overlaps(crop, first[:, None]) >= view.overlap
+        enough[:, -1] = True  # the one after the ten, wherever it lies
+        crop = crop.gather(1, _first(enough)[:, None, None].expand(-1, 1, 4))
     u = uniform[:, -STEPS:]
     strengths = view.jitter or (0.0, 0.0, 0.0, 0.0)
     ranges = [(max(0.0, 1 - s), 1 + s) for s in strengths[:HUE]] + [(-strengths[HUE], strengths[HUE])]

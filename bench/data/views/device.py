@@ -28,6 +28,7 @@ from bench.data.views.opencv import box_radius
 from bench.data.views.opencv import resize as shrink
 from bench.data.views.spec import Interpolation, View
 from bench.data.views.strong import StrongStep, strengthen_batch
+from bench.errors import BadInput
 
 LONGEST = 640  # pixels of a side, after the views' rectangle was cut out; COCO's images are no longer
 MULTIPLE = 64  # sides are padded to multiples, so that a GPU's memory is asked for few sizes
@@ -111,6 +112,15 @@ class Drawings:
         )
         made = [make(images, view, rows) for view, rows in zip(self.declared, self.parameters, strict=True)]
         return [strengthen_batch(view, steps) for view, steps in zip(made, self.strong, strict=True)]
+
+
+def check_steps(views: Sequence[View]) -> None:
+    """Refuse views with photometric steps or patches, which are Pillow's alone."""
+    if any(view.photometric > 0 or view.cells is not None for view in views):
+        raise BadInput(
+            "Photometric steps and patches are made by the loader's workers only; set view_backend to 'fast' or "
+            "'reference'."
+        )
 
 
 def collate_drawings(drawings: Sequence[Drawing]) -> Drawings:

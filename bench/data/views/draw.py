@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from bench.data.maps import Crop, covered
+from bench.data.views.photometric import Photometric, draw_photometric
 from bench.data.views.spec import View
 from bench.data.views.strong import StrongStep, draw_strong
 
@@ -28,6 +29,17 @@ class Drawn:
     blur: float | None  # standard deviation in pixels
     solarize: bool
     strong: tuple[StrongStep, ...] = ()  # in the order in which they are done
+    photometric: Photometric | None = None
+    patch: tuple[int, int, int] | None = None  # left, top, and the side of the resized crop that it is cut out of
+
+    def part(self, size: int) -> tuple[float, float, float, float]:
+        """Return what a view of that size shows: left, top, width and height in pixels of the image."""
+        left, top, width, height = self.crop
+        if self.patch is None:
+            return left, top, width, height
+        across, down, side = self.patch
+        x, y = width / side, height / side
+        return left + across * x, top + down * y, size * x, size * y
 
 
 def draw(
@@ -45,7 +57,7 @@ def draw(
     """
     crop = _crop(view, width, height, rng)
     if view.overlap > 0 or view.salient > 0:
-        crop = _best_crop(crop, view, width, height, rng, first, saliency)
+        crop = _constrained_crop(crop, view, width, height, rng, first, saliency)
     flip = rng.random() < view.flip
     jitter: tuple[tuple[int, float], ...] = ()
     if view.jitter is not None and rng.random() < view.jitter_p:
@@ -56,10 +68,11 @@ def draw(
     blur = float(rng.uniform(*view.blur_sigma)) if rng.random() < view.blur else None
     solarize = rng.random() < view.solarize
     strong = draw_strong(view.strong, rng)  # last: a view without has the numbers that it always had
-    return Drawn(crop, bool(flip), jitter, bool(grey), blur, bool(solarize), strong)
+    photometric = draw_photometric(rng) if view.photometric > 0 and rng.random() < view.photometric else None
+    return Drawn(crop, bool(flip), jitter, bool(grey), blur, bool(solarize), strong, photometric)
 
 
-def _best_crop(
+def _constrained_crop(
     crop: Crop,
     view: View,
     width: int,
@@ -68,9 +81,10 @@ def _best_crop(
     first: Crop | None,
     saliency: np.ndarray | None,
 ) -> Crop:
-    """Return the first of up to ten crops (`crop`, and what is drawn after it) that is as the view asks, or the best.
+    """Return the first of up to ten crops (`crop`, and what is drawn after it) that is as the view asks.
 
-    How good one is: what it has of what is asked for, at most 1, where two things are asked for the lesser of both.
+    Where none is: the best of them for a view with `salient`, else one more crop, whatever it shows. How good one is:
+    what it has of what is asked for, at most 1, where two things are asked for the lesser of both.
     """
 
     def quality(candidate: Crop) -> float:
@@ -90,7 +104,9 @@ def _best_crop(
         other = _crop(view, width, height, rng)
         if (reached := quality(other)) > highest:
             best, highest = other, reached
-    return best
+    if highest >= 1.0 or view.salient > 0:
+        return best
+    return draw_crop(width, height, view.scale, view.ratio, rng)
 
 
 def overlap(crop: Crop, other: Crop) -> float:
@@ -154,13 +170,31 @@ def draw_all(
     """
     drawn: list[tuple[View, Drawn]] = []
     for view in views:
-        for _ in range(view.count):
+        for number in range(view.count):
             first = drawn[0][1].crop if drawn else None
-            drawn.append((view, draw(view, width, height, rng, first, saliency)))
-    return drawn, [box(one.crop, one.flip, width, height) for _, one in drawn]
+            one = draw(view, width, height, rng, first, saliency)
+            if view.flip_as_first and drawn:
+                one = replace(one, flip=drawn[0][1].flip)
+            if view.cells is not None:
+                common = one.crop if number == 0 else drawn[-1][1].crop
+                one = replace(one, crop=common, patch=draw_patch(view, number, rng))
+            drawn.append((view, one))
+    return drawn, [box(one.part(view.size), one.flip, width, height) for view, one in drawn]
 
 
-def box(crop: tuple[int, int, int, int], flip: bool, width: int, height: int) -> BoxRow:
+def draw_patch(view: View, number: int, rng: np.random.Generator) -> tuple[int, int, int]:
+    """Draw where a patch lies in its cell, of those numbered row by row: left, top, side of the whole (`View.cells`).
+
+    As in VISSL (img_patches_tensor.py), the last place in a cell, at its very end, is never drawn.
+    """
+    assert view.cells is not None
+    cells, side = view.cells
+    cell = side // cells
+    down, across = rng.integers(max(1, cell - view.size), size=2)
+    return number % cells * cell + int(across), number // cells * cell + int(down), side
+
+
+def box(crop: tuple[float, float, float, float], flip: bool, width: int, height: int) -> BoxRow:
     """Return a crop in shares of the image's width and height, with 1 for flipped."""
     left, top, w, h = crop
     return left / width, top / height, (left + w) / width, (top + h) / height, float(flip)

@@ -7,7 +7,7 @@ from the reference is stated there and held by tests/data/test_backends.py.
 - Colour jitter and grey: compiled loops that give what Pillow gives, to the last bit (colour_kernels.py).
 - Blur: Pillow approximates a Gaussian by three box filters with fractional ends (Gwosdek et al., "Theoretical
   foundations of Gaussian convolution by extended box filtering", 2011); here one filter with the kernel of the three.
-- Strong steps are Pillow's, as in the reference.
+- Strong and photometric steps and patches (`View.cells`) are Pillow's, as in the reference.
 """
 
 from __future__ import annotations
@@ -18,9 +18,12 @@ from functools import lru_cache
 import cv2
 import numpy as np
 import torch
+from PIL import Image
 from torch.nn import functional as F
 
 from bench.data.views.draw import HUE, BoxRow, Drawn, box
+from bench.data.views.photometric import change
+from bench.data.views.pillow import resized
 from bench.data.views.spec import Interpolation, View
 from bench.data.views.strong import strengthen_pixels
 
@@ -38,12 +41,21 @@ def ready() -> None:
 def apply(image: np.ndarray, view: View, drawn: Drawn) -> np.ndarray:
     """Return a view, size×size×3 uint8, of an RGB image H×W×3 uint8."""
     left, top, width, height = drawn.crop
-    pixels = resize(image[top : top + height, left : left + width], view.size, view.size, view.interpolation)
+    crop = image[top : top + height, left : left + width]
+    if drawn.patch is None:
+        pixels = resize(crop, view.size, view.size, view.interpolation)
+    else:
+        pixels = np.asarray(resized(Image.fromarray(crop), view, drawn))
     if drawn.flip:
         pixels = cv2.flip(pixels, 1)
-    if drawn.jitter or drawn.grey:
-        grey = (GREY,) if drawn.grey else ()
-        pixels = recolour(pixels, (*grey, *drawn.jitter) if view.grey_first else (*drawn.jitter, *grey))
+    grey = (GREY,) if drawn.grey else ()
+    steps = (*grey, *drawn.jitter) if view.grey_first else (*drawn.jitter, *grey)
+    if drawn.photometric is not None:  # after the jitter: what comes before it is done now
+        first, steps = (steps, ()) if view.grey_first else (drawn.jitter, grey)
+        pixels = recolour(pixels, first) if first else pixels
+        pixels = np.asarray(change(Image.fromarray(pixels), drawn.photometric))
+    if steps:
+        pixels = recolour(pixels, steps)
     if drawn.blur is not None:
         pixels = blur(pixels, drawn.blur)
     if drawn.solarize:

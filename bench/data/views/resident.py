@@ -26,8 +26,8 @@ from bench.data.sampler import DrawSampler, chosen
 from bench.data.sets import Index, part
 from bench.data.sets.data_set import Pixels
 from bench.data.views.batch import Batch, normalised
-from bench.data.views.batch_draw import draw_batch, numbers, split
-from bench.data.views.device import make, precision
+from bench.data.views.batch_draw import Draws, draw_batch, numbers, split
+from bench.data.views.device import check_steps, make, precision
 from bench.data.views.draw import HUE
 from bench.data.views.spec import View
 from bench.data.views.strong import StrongStep, draw_strong, strengthen_batch
@@ -55,7 +55,7 @@ class Resident:
         sharing: processes that each keep the images in the memory of this one.
 
     Raises BadInput when images differ in size or cannot be read, when they would take more than half of the free
-    memory, and for views that need a map of their image.
+    memory, and for views that need a map of their image, or steps that the device does not make.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Resident:
                 "Views that cover what is salient need a map of each image, which the loader's workers make; set "
                 "view_backend to 'fast' or 'reference'."
             )
+        check_steps(self.views)
         self.seed, self.device = seed, device
         self.positions = chosen(len(index.files), subset, seed)
         some = index if len(self.positions) == len(index.files) else part(index, self.positions)
@@ -142,10 +143,12 @@ class Resident:
         images = pixels[places].to(precision(pixels.device))
         views: list[Tensor] = []
         boxes: list[Tensor] = []
-        first: Tensor | None = None
+        first: Draws | None = None
         for view, rows in zip(self.views, split(uniform, self.views), strict=True):
-            drawn = draw_batch(view, rows, width, height, first)
-            first = drawn.crop if first is None else first
+            drawn = draw_batch(view, rows, width, height, None if first is None else first.crop)
+            if view.flip_as_first and first is not None:
+                drawn.flip = first.flip
+            first = drawn if first is None else first
             turns = view.jitter is not None and view.jitter[HUE] > 0
             views.append(make(images, view, drawn.parameters(turns)))
             boxes.append(drawn.boxes(width, height))

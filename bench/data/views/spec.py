@@ -34,9 +34,15 @@ class View:
         strong: how many steps are drawn from the pool of bench/data/views/strong.py, each done half of the time.
         count: how many such views of each image.
         overlap: least share of this crop's area that lies in the first view's crop (Van Gansbeke et al., "Revisiting
-            Contrastive Methods", 2021). One that has less is drawn anew, up to ten times, then the best of them is it.
-        salient: least share of the image's salient region that this crop covers (Selvaraju et al., "CAST", 2021);
-            drawn anew likewise.
+            Contrastive Methods", 2021). One that has less is drawn anew; after ten of them, one is drawn that may lie
+            anywhere (their utils/constrained_cropping.py:196).
+        salient: least share of the image's salient region that this crop covers (Selvaraju et al., "CAST", 2021). One
+            that has less is drawn anew; of ten of them, the best is taken.
+        flip_as_first: whether it is flipped exactly where the first view is, instead of by a draw of its own.
+        photometric: probability of the four steps of bench/data/views/photometric.py, between jitter and grey.
+        cells: (n, side): the crop, resized to side×side pixels, is cut into n×n cells, and the views are patches out of
+            them, row by row, each at a random place in its cell; `count` is n². One crop is common to all of them, what
+            follows is drawn for each. None: the crop is the view.
     """
 
     size: int = 224
@@ -56,6 +62,9 @@ class View:
     count: int = 1
     overlap: float = 0.0
     salient: float = 0.0
+    flip_as_first: bool = False
+    photometric: float = 0.0
+    cells: tuple[int, int] | None = None
 
 
 def BYOL_VIEWS(size: int) -> tuple[View, View]:
@@ -131,7 +140,8 @@ def small_views(views: Sequence[View], size: int, name: str) -> tuple[View, ...]
     """
     small, replaced = SMALL_VIEW(size), []
     for view in views:
-        plain = view.jitter is not None and not (view.strong or view.overlap or view.salient or view.square)
+        special = view.strong or view.overlap or view.salient or view.square or view.cells
+        plain = view.jitter is not None and not special
         whole = view.size == size and view.scale[0] < 0.5 and view.ratio[0] < view.ratio[1]
         crop = view.size < size and view.scale[1] < 1.0
         if not (plain and (whole or crop)):
@@ -140,7 +150,7 @@ def small_views(views: Sequence[View], size: int, name: str) -> tuple[View, ...]
                 "augmentation='own'."
             )
         replaced.append(
-            replace(small, count=view.count)
+            replace(small, count=view.count, flip_as_first=view.flip_as_first)
             if whole
             else replace(small, size=view.size, scale=view.scale, ratio=view.ratio, count=view.count)
         )

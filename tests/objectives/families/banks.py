@@ -46,7 +46,7 @@ CASES = {
     ),
     "pirl": Case(
         {"name": "pirl", "puzzle_size": 99, "patch_size": 32, **BANK},
-        (32, 99),
+        (32,) * 10,
         frozenset({"loss", "loss_image", "loss_patches"}),
         bf16=0.1,
     ),
@@ -72,8 +72,8 @@ CASES = {
         {"name": "clsa", **QUEUE}, (32, 32, 32), frozenset({"loss", "loss_c", "loss_d"}), frozen=KEYS, bf16=0.1
     ),
     "clsa crops": Case(
-        {"name": "clsa", "strong_crops": 2, "beta": 0.5, **QUEUE},
-        (64, 64, 64, 32),
+        {"name": "clsa", "weak_crops": 5, "strong_crops": 5, "beta": 0.7, **QUEUE},
+        (64, 64, 64, 64, 32, 32, 64, 64, 64, 32, 32),
         frozenset({"loss", "loss_c", "loss_d"}),
         frozen=KEYS,
         bf16=0.1,

@@ -43,6 +43,19 @@ CASES = {
         frozenset({"loss", "loss_global", "loss_feature", "loss_location"}),
         symmetric=True,
     ),
+    "vicregl paper": Case(
+        {
+            "name": "vicregl",
+            "projection_dim": 10,
+            "local_dim": 6,
+            "matches": (3, 2),
+            "feature_matches": (3, 2),
+            "flip_places": True,
+        },
+        (64, 64),
+        frozenset({"loss", "loss_global", "loss_feature", "loss_location"}),
+        symmetric=True,
+    ),
     "vicregl crops": Case(
         {"name": "vicregl", "projection_dim": 10, "local_dim": 6, "matches": (3, 2), "crops": 2, "crop_size": 32},
         (64, 64, 32, 32),
@@ -50,4 +63,10 @@ CASES = {
         symmetric=True,
     ),
     "dino": Case({**DINO, "crops": 2, "crop_size": 32}, (64, 64, 32, 32), frozen=("target_",), symmetric=True),
+    "dino norm": Case(
+        {**DINO, "norm_in_head": True, "crops": 2, "crop_size": 32},
+        (64, 64, 32, 32),
+        frozen=("target_",),
+        symmetric=True,
+    ),
 }

@@ -63,5 +63,13 @@ CASES = {
     "direct_clr crops": Case(
         {"name": "direct_clr", "d0": 10, "crops": 2, "crop_size": 32}, (64, 64, 32, 32), CROPS, symmetric=True
     ),
-    "direct_clr": Case({"name": "direct_clr", "d0": 10}, (32, 32), symmetric=True),
+    # bf16: the temperature multiplies what rounding does to a cosine.
+    "direct_clr": Case({"name": "direct_clr", "d0": 10}, (32, 32), symmetric=True, bf16=0.1),
+    **{
+        f"direct_clr {projector}": Case(
+            {"name": "direct_clr", "projector": projector, **HEADS}, (32, 32), symmetric=True, bf16=0.1
+        )
+        for projector in ("none", "linear", "mlp")
+    },
+    "simclr sum": Case({"name": "simclr", "reduction": "sum", **HEADS}, (32, 32), frozen=SHIFT, symmetric=True),
 }
