@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 HEAVY = ("torch", "torchvision", "timm", "numpy", "scipy", "scipy.stats", "pandas", "pydantic", "PIL.Image", "cv2")
-HEAVY += ("numba", "safetensors.torch", "hypothesis", "pytest", "_pytest.assertion.rewrite", "pytest_timeout", "av")
+HEAVY += ("numba", "safetensors.torch", "hypothesis", "pytest", "_pytest.assertion.rewrite", "pytest_timeout", "_hypothesis_pytestplugin", "av")
 HEAVY += ("torchmetrics", "skimage.color", "torch.distributed", "typer", "rich.console", "mmengine.config", "tabulate")
 
 
@@ -99,8 +100,9 @@ class Tree:
             if name and (root / name).is_file():
                 (copy / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(root / name, copy / name)
-        # The hash of the source decides, not its date: a mutant may have its original's size and second.
-        command = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "bench", "tests"]
+        # The hash of the source decides, not its date: a mutant may have its original's size and second. What is
+        # compiled anew later is written in the same way.
+        command = [sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "checked-hash", "bench"]
         subprocess.run(command, cwd=copy, check=True)
         self.report = copy.parent / "report.jsonl"
 
@@ -164,14 +166,14 @@ class Tree:
         for stream in (1, 2):
             os.dup2(log, stream)
         os.chdir(self.copy)
-        os.environ |= {"PYTHONPATH": str(self.copy), "PYTHONDONTWRITEBYTECODE": "1", "BENCH_PLAIN": "1"}
-        sys.dont_write_bytecode = True
+        os.environ |= {"PYTHONPATH": str(self.copy), "BENCH_PLAIN": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
         sys.path[:] = [str(self.copy), *(one for one in sys.path if one not in ("", str(Path(__file__).parent)))]
         import pytest
 
         temporary = self.copy.parent / "temporary"
         shutil.rmtree(temporary, ignore_errors=True)
-        words = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", f"--basetemp={temporary}", "--timeout=300"]
+        words = ["-x", "-q", "-p", "no:cacheprovider", f"--basetemp={temporary}", "--timeout=300"]
+        words += ["-p", "pytest_timeout", "-p", "_hypothesis_pytestplugin"]  # others take longer than most tests
         code = pytest.main([*words, *files], plugins=[plugin])
         (self.copy.parent / "exit").write_text(str(int(code)))
         sys.stdout.flush()
@@ -184,4 +186,5 @@ def import_heavy() -> None:
     for name in HEAVY:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+    gc.freeze()  # pytest collects garbage twice, and would go through all of it
     assert not any(name == "bench" or name.startswith("bench.") for name in sys.modules)
