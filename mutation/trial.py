@@ -45,6 +45,7 @@ class Chosen:
     def __init__(self, report: Path, counts: Any, slow: bool, known: Mapping[str, float], leave: Collection[str]) -> None:
         self.report, self.counts, self.slow, self.known, self.leave = report, counts, slow, known, leave
         self.seconds: dict[str, float] = {}
+        self.failed: set[str] = set()
 
     def pytest_collection_modifyitems(self, config: Any, items: list[Any]) -> None:
         """Order by file, the quickest file first, and within a file by test."""
@@ -70,8 +71,9 @@ class Chosen:
         """Write a line for each test that passed or failed."""
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
         if report.failed:
+            self.failed.add(report.nodeid)
             self._write(kind="failed", test=report.nodeid, why=_last(report.longreprtext))
-        elif report.when == "teardown":
+        elif report.nodeid not in self.failed and report.when == "teardown":
             self._write(kind="passed", test=report.nodeid, seconds=round(self.seconds[report.nodeid], 3))
 
     def pytest_collectreport(self, report: Any) -> None:
