@@ -233,7 +233,6 @@ BEFORE_CROPS = {
     "coco_two_loss": "9563aaccdd1b54586831e34c93209263c8571e6626d4ce51b899e2812d5ddfff",
     "imagenet_align_uniform": "ed3b78de3c7b56bfdd130b781d58583422c33fecbc1e58e9677f88a5259225ff",
     "imagenet_contrastive_2006": "f7cf35f9a87be703138b5b98a1060aa003363f6ef67111023f5913602b2b6dcd",
-    "imagenet_pixpro": "700d7e71faf3950a4d3c4ebb6c28a08fb5e65d33ad06238bf5831a768a3e9aed",
 }
 
 

@@ -90,7 +90,8 @@ class Expected:
 
 def digest(case: Canary) -> str:
     """Return 12 hex digits of how an objective is trained, and under which conditions it is recorded."""
-    described = json.dumps([asdict(case), *map(asdict, CONDITIONS)], sort_keys=True)
+    trained = {key: value for key, value in asdict(case).items() if value is not None}  # as before there was such a key
+    described = json.dumps([trained, *map(asdict, CONDITIONS)], sort_keys=True)
     return hashlib.sha256(described.encode()).hexdigest()[:12]
 
 

@@ -315,11 +315,12 @@ def test_crops_of_one_position_and_crops_that_share_nothing_are_no_error(name):
 def test_crops_are_drawn_as_the_views_are():
     crops = {"crops": 4, "crop_size": 64, "crop_scale": (0.05, 0.2)}
     first = make("align_uniform").views(224)[0]
+    pixpro = tuple(replace(view, interpolation="bilinear") for view in (*BYOL_VIEWS(224), View()))
     for name, pair, like in (
         ("align_uniform", (first, first), first),
         ("direct_clr", BYOL_VIEWS(224), View()),
         ("contrastive_2006", MOCO_V2_VIEWS(224), MOCO_V2_VIEWS(224)[0]),
-        ("pixpro", BYOL_VIEWS(224), View()),
+        ("pixpro", pixpro[:2], pixpro[2]),
         ("detcon", BYOL_VIEWS(224), View()),
         ("vicregl", BYOL_VIEWS(224), View()),
     ):
