@@ -106,7 +106,7 @@ def _constrained_crop(
             best, highest = other, reached
     if highest >= 1.0 or view.salient > 0:
         return best
-    return draw_crop(width, height, view.scale, view.ratio, rng)
+    return _crop(view, width, height, rng)
 
 
 def overlap(crop: Crop, other: Crop) -> float:
