@@ -1,11 +1,11 @@
 """Which tests belong to a file: a rule, read from the sources.
 
 A test file belongs to a module when it imports it (or a name that a package's `__init__` takes from it), names it in
-full, or has its name. Helpers of tests count as part of the tests that import or start them. To an objective belong the
-files in tests/objectives that name it, and of the tests of every objective its own cases; to what objectives derive from
-belong the tests of those. A module that no test imports belongs to the tests of the modules that import it. To a config
-belong the tests that go through all configs, with its own cases, and those that name it; to a base those of the configs
-that build on it.
+full, or has its name. Helpers of tests count as part of the tests that import or start them. To an objective belong
+the files in tests/objectives that name it, and of the tests of every objective its own cases; to what objectives derive
+from belong the tests of those. To a config belong the tests that go through all configs, with its own cases, and those
+that name it; to a base those of the configs that build on it. After a file's own tests, those of what imports it are
+tried.
 """
 
 from __future__ import annotations
@@ -61,11 +61,17 @@ class Project:
             return self._of_config(file)
         if file.startswith("bench/objectives/"):
             return self._of_objective(_module(Path(file)))
-        direct = self._importing(_module(Path(file)), Path(file).stem)
-        if not direct:
-            users = [module for module in self.modules if _module(Path(file)) in self._imports(module)]
-            direct = {test for user in users for test in self._importing(user, user.rpartition(".")[2])}
-        return Belonging(tuple(sorted(direct)))
+        return Belonging(tuple(sorted(self._importing(_module(Path(file)), Path(file).stem))))
+
+    def of_users(self, file: str) -> Belonging:
+        """The tests that belong to what imports a file, without those that belong to itself."""
+        if file.startswith(("pretrain_configs/", "bench/objectives/")):  # to which those of what builds on it belong
+            return Belonging(())
+        users = [module for module in self.modules if _module(Path(file)) in self._imports(module)]
+        all_of = [self.belonging(str(self.modules[user].relative_to(self.root))) for user in users]
+        files = {test for one in all_of for test in one.files} - set(self.belonging(file).files)
+        names = {name for one in all_of for name in one.names}
+        return Belonging(tuple(sorted(files)), tuple(sorted(names)), tuple(set(self.objectives) - names))
 
     @cache  # noqa: B019
     def _imports(self, module: str) -> set[str]:

@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,10 @@ def sequence(root: Path, file: str, seed: int) -> list[Mutant]:
 def sample(
     root: Path, seed: int, count: int, folders: Sequence[str], done: Collection[tuple[str, str, str, int]]
 ) -> list[Mutant]:
-    """Return what is to be tried yet, folder by folder: of each file as many as make `count` in all, less those done."""
-    files = {folder: sorted(str(file.relative_to(root)) for file in (root / folder).rglob("*.py")) for folder in FOLDERS}
+    """Return what is to be tried yet, folder by folder: of each file as many as make `count`, less those done."""
+    files = {
+        folder: sorted(str(file.relative_to(root)) for file in (root / folder).rglob("*.py")) for folder in FOLDERS
+    }
     each = -(-count // sum(map(len, files.values())))
     chosen: list[Mutant] = []
     for folder in FOLDERS:
@@ -75,9 +77,14 @@ def sample(
             text, tried = (root / file).read_text(), {key for key in done if key[0] == file}
             rest = (one for one in sequence(root, file, seed) if one.key not in tried and one.applied(text) is not None)
             chosen += islice(rest, max(0, each - len(tried)))
-    places = {folder: place for place, folder in enumerate(folders)}
     random.Random(seed).shuffle(chosen)
-    return sorted(chosen, key=lambda one: next(place for folder, place in places.items() if one.file.startswith(folder)))
+    return sorted(chosen, key=lambda one: next(n for n, folder in enumerate(folders) if one.file.startswith(folder)))
+
+
+def equal(root: Path) -> dict[tuple[str, str, str, int], str]:
+    """The mutants that compute the same as the original, or differ in nothing that matters, and why: judged by hand."""
+    judged = json.loads((root / "mutation/equal.json").read_text()) if (root / "mutation/equal.json").exists() else []
+    return {(one["file"], one["before"], one["after"], one.get("nth", 0)): one["why"] for one in judged}
 
 
 class Campaign:
@@ -101,17 +108,22 @@ class Campaign:
         self.state.parent.mkdir(parents=True, exist_ok=True)
         self.state.write_text(f'{{"seed": {self.seed}, "mutants": [\n{rows}\n]}}\n')
 
-    def judge(self, one: Mutant, tree: Tree, belonging: Belonging, limit: float, quick: bool) -> dict[str, Any]:
-        """Try a mutant, and return its entry: it died, survived, or is open, which is that time ran out."""
+    def judge(self, one: Mutant, tree: Tree, project: Project, limit: float, quick: bool) -> dict[str, Any]:
+        """Try a mutant, and return its entry: it died, survived, or is open, which is that time ran out.
+
+        First its own tests, then those of the files that import it; of each first the quick ones.
+        """
         start, ran, text = time.monotonic(), 0, one.applied((tree.copy / one.file).read_text())
         assert text is not None
-        outcome = Outcome(False)
-        for slow in (False,) if quick else (False, True):
+        groups = {"own": project.belonging(one.file), "of users": project.of_users(one.file)}
+        outcome, whose = Outcome(False), "own"
+        for slow, whose in product((False,) if quick else (False, True), groups):
+            if not groups[whose].files:
+                continue
             while True:
+                left = limit - (time.monotonic() - start)
                 with tree.changed(one.file, text):
-                    left = limit - (time.monotonic() - start)
-                    files = [file for file in belonging.files if file not in self.broken]
-                    outcome = tree.run(files, left, belonging.counts, slow, self.known, self.broken)
+                    outcome = self._run(tree, groups[whose], left, slow)
                 self.known |= outcome.passed
                 ran += len(outcome.passed)
                 # A test that fails without the mistake, too, says nothing about it.
@@ -123,10 +135,18 @@ class Campaign:
         if found == "survived" and quick:
             found = "survived the quick tests"
         entry = asdict(one) | {"outcome": found, "tests": ran, "seconds": round(time.monotonic() - start, 1)}
-        return entry | ({"by": outcome.by, "message": outcome.why} if outcome.died else {})
+        return entry | ({"by": outcome.by, "whose": whose, "message": outcome.why} if outcome.died else {})
+
+    def _run(self, tree: Tree, belonging: Belonging, left: float, slow: bool) -> Outcome:
+        files = [file for file in belonging.files if file not in self.broken]
+        return tree.run(files, left, belonging.counts, slow, self.known, self.broken) if files else Outcome(False)
 
     def _passes(self, test: str, tree: Tree) -> bool:
-        outcome = tree.run([test], 300) if "::" in test else tree.run([test], 300, counts=lambda nodeid: False)
+        if "::" in test:  # a slow one or not
+            outcome = tree.run([test], 300)
+            outcome = tree.run([test], 300, slow=True) if outcome.died is False and not outcome.passed else outcome
+        else:
+            outcome = tree.run([test], 300, counts=lambda _: False)
         if outcome.died is not False:
             self.broken.add(test)
             print(f"left out, for it fails without a mistake, too: {test}: {outcome.why}", flush=True)
@@ -143,7 +163,7 @@ class Campaign:
             for one in todo:
                 if time.monotonic() > end:
                     return
-                entry = self.judge(one, tree, project.belonging(one.file), limit, quick)
+                entry = self.judge(one, tree, project, limit, quick)
                 before = self.done().get(one.key)
                 if before is not None:
                     self.entries.remove(before)
@@ -167,8 +187,9 @@ def main() -> None:
     campaign = Campaign(ROOT, STATE, given.seed)
     if given.again:
         fields = Mutant.__dataclass_fields__
-        alive = [one for one in campaign.entries if one["outcome"] != "died" and "equal" not in one]
-        todo = [Mutant(**{key: one[key] for key in fields}) for one in alive if one["file"].startswith(tuple(given.only))]
+        alive = [one for one in campaign.entries if one["outcome"] != "died"]
+        todo = [Mutant(**{key: one[key] for key in fields}) for one in alive]
+        todo = [one for one in todo if one.key not in equal(ROOT) and one.file.startswith(tuple(given.only))]
         todo = [one for one in todo if one.applied((ROOT / one.file).read_text()) is not None]
     else:
         todo = sample(ROOT, given.seed, given.count, given.only, set(campaign.done()))
@@ -181,7 +202,10 @@ def main() -> None:
     import_heavy()
     for number, entry in enumerate(campaign.run(todo, given.minutes, given.limit, given.quick), 1):
         end = entry.get("by") or ""
-        print(f"{number}/{len(todo)} {entry['outcome']}: {entry['file']}:{entry['line']} {entry['after']}  {end}", flush=True)
+        print(
+            f"{number}/{len(todo)} {entry['outcome']}: {entry['file']}:{entry['line']} {entry['after']}  {end}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

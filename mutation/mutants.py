@@ -11,7 +11,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-BINARY = {ast.Add: ("+", "-"), ast.Sub: ("-", "+"), ast.Mult: ("*", "/"), ast.Div: ("/", "*"), ast.FloorDiv: ("//", "/")}
+BINARY = {
+    ast.Add: ("+", "-"),
+    ast.Sub: ("-", "+"),
+    ast.Mult: ("*", "/"),
+    ast.Div: ("/", "*"),
+    ast.FloorDiv: ("//", "/"),
+}
 BINARY |= {ast.Mod: ("%", "*"), ast.Pow: ("**", "*")}
 COMPARISONS: dict[type, tuple[str, tuple[str, ...]]] = {
     ast.Lt: ("<", ("<=", ">")),

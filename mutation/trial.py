@@ -12,14 +12,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 HEAVY = ("torch", "torchvision", "timm", "numpy", "scipy", "scipy.stats", "pandas", "pydantic", "PIL.Image", "cv2")
-HEAVY += ("numba", "safetensors.torch", "hypothesis", "pytest", "_pytest.assertion.rewrite", "pytest_timeout", "_hypothesis_pytestplugin", "av")
+HEAVY += ("numba", "safetensors.torch", "hypothesis", "pytest", "pytest_timeout", "_hypothesis_pytestplugin", "av")
 HEAVY += ("torchmetrics", "skimage.color", "torch.distributed", "typer", "rich.console", "mmengine.config", "tabulate")
+Counts = Callable[[str], bool]  # of a test's id
 
 
 @dataclass
@@ -42,12 +43,14 @@ class Outcome:
 class Chosen:
     """A plugin of pytest: keeps the tests that count, quick ones first, and writes down what each did."""
 
-    def __init__(self, report: Path, counts: Any, slow: bool, known: Mapping[str, float], leave: Collection[str]) -> None:
+    def __init__(
+        self, report: Path, counts: Counts, slow: bool, known: Mapping[str, float], leave: Collection[str]
+    ) -> None:
         self.report, self.counts, self.slow, self.known, self.leave = report, counts, slow, known, leave
         self.seconds: dict[str, float] = {}
         self.failed: set[str] = set()
 
-    def pytest_collection_modifyitems(self, config: Any, items: list[Any]) -> None:
+    def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         """Order by file, the quickest file first, and within a file by test."""
         kept = [
             item
@@ -109,7 +112,7 @@ class Tree:
         self.report = copy.parent / "report.jsonl"
 
     @contextlib.contextmanager
-    def changed(self, file: str, text: str):
+    def changed(self, file: str, text: str) -> Iterator[None]:
         """The tree with this text in one file."""
         original = (self.copy / file).read_text()
         (self.copy / file).write_text(text)
@@ -122,7 +125,7 @@ class Tree:
         self,
         files: Sequence[str],
         limit: float,
-        counts: Any = lambda nodeid: True,
+        counts: Counts = lambda _: True,
         slow: bool = False,
         known: Mapping[str, float] | None = None,
         leave: Collection[str] = (),

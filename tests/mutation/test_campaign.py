@@ -63,16 +63,18 @@ def sitting(project: Path, *words: str) -> tuple[str, dict[str, str]]:
 def test_a_campaign_goes_on_where_it_ended_and_reports_what_lives(project):
     """x < 5 is tried with 2 alone: neither x <= 5 nor x < 6 is noticed, and x > 5 is."""
     assert len(sitting(project, "--count", "24", "--minutes", "0", "--only", "bench/losses")[1]) <= 1
-    said, found = sitting(project, "--count", "6", "--only", "bench/losses")
+    found = sitting(project, "--count", "6", "--only", "bench/losses")[1]
     assert {3, 4} >= {len(found)}  # one of each file
-    said, found = sitting(project, "--count", "24", "--only", "bench/losses")
+    found = sitting(project, "--count", "24", "--only", "bench/losses")[1]
     assert found == {
         **dict.fromkeys(["return x - 3", "return x + 4", "return x > 5"], "died"),
         **dict.fromkeys(["return x <= 5", "return x < 6", "return x / 7", "return x * 8"], "survived"),
     }
     assert (project / "bench/losses/held.py").read_text() == FILES["bench/losses/held.py"]
-    (project / "tests/losses/test_loose.py").write_text(FILES["tests/losses/test_loose.py"] + "    assert not loose(5)\n")
-    said, found = sitting(project, "--again", "--only", "bench/losses")
+    (project / "tests/losses/test_loose.py").write_text(
+        FILES["tests/losses/test_loose.py"] + "    assert not loose(5)\n"
+    )
+    found = sitting(project, "--again", "--only", "bench/losses")[1]
     assert [after for after, outcome in found.items() if outcome == "survived"] == [
         "return x / 7",
         "return x * 8",
@@ -91,7 +93,13 @@ def test_what_belongs_to_a_file(project):
     of = Project(project).belonging
     held = ("tests/losses/test_broken.py", "tests/losses/test_held.py")
     assert of("bench/losses/held.py").files == held  # imported by name, and through the package
-    assert of("bench/losses/within.py").files == ("tests/objectives/test_first.py",)  # no test of its own
+    assert of("bench/losses/within.py").files == ()
+    users = Project(project).of_users
+    assert users("bench/losses/within.py").files == (
+        "tests/objectives/test_first.py",
+        "tests/objectives/test_outputs.py",
+    )
+    assert users("bench/losses/held.py").files == ()  # the package imports it, and has the same tests
     first = of("bench/objectives/first.py")
     assert first.files == ("tests/objectives/test_first.py", "tests/objectives/test_outputs.py")
     assert first.names == ("first",)

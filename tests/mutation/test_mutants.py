@@ -54,7 +54,9 @@ def test_a_mistake_of_each_kind(line, after):
     assert changes(line) == after
 
 
-@pytest.mark.parametrize("line", ["raise BadInput('1', x + y)", 'return f"{x + 1}"', "x: Literal[1]", "import a.b", "x = y"])
+@pytest.mark.parametrize(
+    "line", ["raise BadInput('1', x + y)", 'return f"{x + 1}"', "x: Literal[1]", "import a.b", "x = y"]
+)
 def test_messages_annotations_and_imports_are_left_alone(line):
     assert changes(line) == set()
 
