@@ -5,9 +5,9 @@
     make mutants ARGS="--again"                         # those that survived, with the tests as they are now
     make mutants ARGS="--list"                          # what it would do
 
-A driver of our own, because mutmut changes only what is in functions (configs and defaults are not), cosmic-ray has
-one command of tests for all files and no sample by a seed, and both start an interpreter for each mutant, which imports
-torch; here a mutant is a fork of a process that has done so. What it does is kept in results/mutants.json after each.
+A driver of our own: mutmut 3 changes only what is in functions, which configs and fields of classes are not; cosmic-ray
+has one command of tests for all files, and starts it anew for each mutant, which imports torch. Here the tests of a
+mutant run in a fork of a process that has done so. What came of each is kept in results/mutants.json.
 """
 
 from __future__ import annotations
