@@ -1,7 +1,8 @@
 """One-line mistakes that people make, as changes of a source text: `mutants(file, text)` lists all of them.
 
 What no mistake could show itself in is left out: docstrings, annotations, messages (strings and f-strings), imports,
-and a config's `profiles`, which are demonstrations and no recipes.
+what only guards (`strict`, `frozen`) or only a GPU knows (`device`), and a config's `profiles`, which are demonstrations
+and no recipes.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ COMPARISONS: dict[type, tuple[str, tuple[str, ...]]] = {
 SWAPPED = {"min": "max", "minimum": "maximum", "amin": "amax", "argmin": "argmax", "any": "all", "floor": "ceil"}
 SWAPPED |= {"sum": "mean", "sin": "cos", "zeros": "ones", "zeros_like": "ones_like", "std": "var"}
 SWAPPED |= {new: old for old, new in SWAPPED.items()} | {"square": "abs", "log_softmax": "softmax", "sqrt": "square"}
+UNSEEN = ("strict", "frozen", "slots", "device", "non_blocking", "pin_memory", "daemon", "name")
+NOT_SWAPPED = ("isinstance", "issubclass", "getattr", "hasattr", "zip")  # fails at once, or changes nothing
 NO_STATEMENT = ("warn", "info", "debug", "print")  # calls that only tell
 
 
@@ -118,7 +121,8 @@ def _between(operator: str, left: ast.expr, right: ast.expr, old: str, new: str,
 def _looked_at(tree: ast.AST) -> Iterator[ast.AST]:
     """All nodes in which a mistake would show itself."""
     for name, value in ast.iter_fields(tree):
-        if name in ("annotation", "returns", "exc", "type_comment", "msg"):
+        unseen = isinstance(tree, ast.keyword) and tree.arg in UNSEEN
+        if unseen or name in ("annotation", "returns", "exc", "type_comment", "msg"):
             continue
         for child in value if isinstance(value, list) else [value]:
             skipped = (ast.Import, ast.ImportFrom, ast.JoinedStr)
@@ -191,11 +195,11 @@ def _calls(node: ast.Call, losses: set[str]) -> Iterator[Edit]:
         return
     given = [*map(ast.unparse, node.args), *map(_keyword, node.keywords)]
     for place, keyword in enumerate(node.keywords, len(node.args)):
-        if keyword.arg is not None:
+        if keyword.arg is not None and keyword.arg not in UNSEEN:
             rest = given[:place] + given[place + 1 :]
             yield from _edit("keyword dropped", node, f"{callee}({', '.join(rest)})")
     names = [place for place, one in enumerate(node.args) if isinstance(one, ast.Name | ast.Attribute | ast.Subscript)]
-    if names[:2] == [0, 1] and given[0] != given[1]:
+    if names[:2] == [0, 1] and given[0] != given[1] and callee not in NOT_SWAPPED:
         yield from _edit("arguments swapped", node, f"{callee}({', '.join([given[1], given[0], *given[2:]])})")
     if callee in losses and names[:1] == [0]:
         yield from _edit("detach added", node, f"{callee}({', '.join([f'{given[0]}.detach()', *given[1:]])})")

@@ -55,9 +55,19 @@ def test_a_mistake_of_each_kind(line, after):
 
 
 @pytest.mark.parametrize(
-    "line", ["raise BadInput('1', x + y)", 'return f"{x + 1}"', "x: Literal[1]", "import a.b", "x = y"]
+    "line",
+    [
+        "raise BadInput('1', x + y)",
+        'return f"{x + 1}"',
+        "x: Literal[1]",
+        "import a.b",
+        "x = y",
+        "return zip(x, y, strict=True)",
+        "return isinstance(x, y)",
+        "return g(device=x)",
+    ],
 )
-def test_messages_annotations_and_imports_are_left_alone(line):
+def test_what_shows_nowhere_is_left_alone(line):
     assert changes(line) == set()
 
 
