@@ -1,8 +1,8 @@
 """One-line mistakes that people make, as changes of a source text: `mutants(file, text)` lists all of them.
 
 What no mistake could show itself in is left out: docstrings, annotations, messages (strings and f-strings), imports,
-what only guards (`strict`, `frozen`) or only a GPU knows (`device`), and a config's `profiles`, which are demonstrations
-and no recipes.
+what only guards (`strict`, `frozen`) or only a GPU knows (`device`), and a config's `profiles`, which are
+demonstrations and no recipes.
 """
 
 from __future__ import annotations

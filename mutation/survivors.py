@@ -24,7 +24,8 @@ out, two arguments swapped, a `detach` taken away, a statement removed; in a con
 a flag, a word, a setting left out. They are drawn by a seed, equally many of each file and lines at random. Each is
 tried against the tests that belong to its file (`mutation/belonging.py` has the rule), and then against those of what
 imports it. It dies when a test fails that passes without it. Not counted as a test: the frozen fingerprints of configs,
-which any change moves, and the canary. Not changed: messages, annotations, imports, and the `profiles` of configs.
+which any change moves, and the canary. Not changed: messages, annotations, imports, what only a GPU knows (`device`),
+and the `profiles` of configs.
 
     make mutants ARGS="--minutes 10"    # goes on where the last sitting ended
     make mutants ARGS="--again"         # what has not died, with the tests as they are now
