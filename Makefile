@@ -11,11 +11,12 @@ BIN     = $(VENV)/bin
 LEFT_OUT = $(if $(CPU),triton,nothing)
 
 .PHONY: help install demo test test-fast lint types contracts check-tables check-performance check-docs check peers bench \
-	performance docs lock clean
+	performance docs mutants mutants-page lock clean
 
 help:
 	@echo "make demo | test | test-fast (not the slow ones) | check (lint, types, contracts, tests, tables, pages)"
 	@echo "     lint | types | contracts"
+	@echo "     mutants (one-line mistakes, and whether tests notice; hours) | mutants-page"
 	@echo "     bench (measures against the peers) | performance, docs (their pages alone) | peers | lock | clean"
 
 install: $(VENV)/.installed
@@ -63,6 +64,7 @@ check-performance: install
 check-docs: install
 	$(BIN)/python docs/objectives.py --check
 	$(BIN)/python docs/recipes.py --check
+	$(BIN)/python mutation/survivors.py --check
 
 check: lint types contracts check-tables check-performance check-docs test
 
@@ -92,6 +94,13 @@ performance: install
 docs: install
 	$(BIN)/python docs/objectives.py
 	$(BIN)/python docs/recipes.py
+
+# One-line mistakes in the sources, and whether tests notice. ARGS: --minutes, --seed, --count, --only FOLDER …, --again.
+mutants: install
+	$(BIN)/python mutation/campaign.py $(ARGS)
+
+mutants-page: install
+	$(BIN)/python mutation/survivors.py
 
 # Pins and hashes, no URLs and no hosts: the machine that installs decides where packages come from.
 lock:

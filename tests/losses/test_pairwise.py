@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from bench.losses.pairwise import triplet
 from bench.objectives.contrastive_2006 import dissimilar, similar
-from bench.objectives.dsm import triplet_loss_of_rows
+from bench.objectives.dsm import triplet_losses
 
 
 def pairs_by_hand(x, y, margin):
@@ -108,11 +108,11 @@ def test_rows_of_one_rank_stand_where_first_says(draw):
         torch.testing.assert_close(torch.stack(parts).mean(), loss(x, 0))
 
 
-def test_triplet_loss_of_rows_equal_torchs_with_unsquared_distances(draw, same):
+def test_triplets_of_rows_equal_torchs_with_unsquared_distances(draw, same):
     theirs = torch.nn.TripletMarginLoss(margin=0.5, p=2, eps=0.0)
-    same(lambda x, p, n: triplet_loss_of_rows(x, p, n, 0.5), theirs, draw(6, 4), draw(6, 4, seed=1), draw(6, 4, seed=2))
+    same(lambda x, p, n: triplet_losses(x, p, n, 0.5)[0], theirs, draw(6, 4), draw(6, 4, seed=1), draw(6, 4, seed=2))
     x = draw(4, 3).requires_grad_()
-    value = triplet_loss_of_rows(x, x.detach(), x.detach(), 0.5)  # nothing tells the negative from the positive
+    value = triplet_losses(x, x.detach(), x.detach(), 0.5)[0]  # nothing tells the negative from the positive
     assert value.item() == pytest.approx(0.5)
     value.backward()
     assert x.grad.isfinite().all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.nn.compiling import keep_processors_apart
+from bench.nn.compiling import compile_fixed, keep_processors_apart
 
 
 def tag() -> str:
@@ -23,6 +23,23 @@ def test_each_kind_of_processor_has_its_key(monkeypatch: pytest.MonkeyPatch) -> 
         simulated = tag()
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: about | {"avx2": not about.get("avx2", False)})
         assert len({here, simulated, tag()}) == 3
+
+
+def test_whatever_is_compiled_has_the_key_and_fixed_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, asked = tag(), []
+
+    def compile_as_asked(function, **settings):
+        asked.append((torch.compiler.config.cache_key_tag, settings))
+        return function
+
+    monkeypatch.setattr(torch, "compile", compile_as_asked)
+    with torch.compiler.config.patch(cache_key_tag=""):
+        assert compile_fixed(abs, mode="reduce-overhead") is abs
+        compile_fixed(abs)
+    assert asked == [
+        (here, {"dynamic": False, "mode": "reduce-overhead"}),
+        (here, {"dynamic": False, "mode": "default"}),
+    ]
 
 
 @pytest.mark.slow

@@ -32,6 +32,24 @@ def test_per_position_equals_one_by_one_convolutions():
     torch.testing.assert_close(per_position(head, maps.to(memory_format=torch.channels_last)), expected)
 
 
+def test_byols_networks_have_their_sizes_and_targets_are_copies_that_stand_still():
+    networks = bootstrap_networks(build_encoder("resnet18", 0), 7, 5)
+    sizes = {
+        name: [(one.in_features, one.out_features) for one in getattr(networks, name) if isinstance(one, nn.Linear)]
+        for name in ("projector", "predictor", "target_projector")
+    }
+    assert sizes == {
+        "projector": [(512, 7), (7, 5)],
+        "predictor": [(5, 7), (7, 5)],
+        "target_projector": [(512, 7), (7, 5)],
+    }
+    assert not any(parameter.requires_grad for parameter in networks.target_projector.parameters())
+    assert not any(parameter.requires_grad for parameter in networks.target_encoder.parameters())
+    for ours, theirs in zip(networks.projector.parameters(), networks.target_projector.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
+        assert ours is not theirs
+
+
 def test_heads_depend_on_the_encoders_seed_alone():
     def build(seed, history):
         torch.manual_seed(history)
