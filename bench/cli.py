@@ -79,11 +79,8 @@ def run(arguments: Sequence[str]) -> int:
         if (format_message := getattr(error, "format_message", None)) is None:
             raise
         message = format_message().rstrip(".") or "No command given"
-        for theirs, ours in (
-            ("Value error, ", ""),
-            ("Input should be", "it should be"),
-        ):  # words of the parser's checks
-            message = message.replace(theirs, ours)
+        # Words of the parser's checks.
+        message = message.replace("Value error, ", "").replace("Input should be", "it should be")
         return _complain(f"{message}; bench COMMAND --help shows what there is.", BadInput.exit_code)
     if result == Interrupted.exit_code and arguments[:1] != ["serve-stages"]:  # what typer makes of Ctrl-C
         return _complain(f"Interrupted; what was finished stays.{go_on}", Interrupted.exit_code)
