@@ -63,6 +63,7 @@ check-performance: install
 
 check-docs: install
 	$(BIN)/python docs/objectives.py --check
+	$(BIN)/python docs/recipes.py --check
 	$(BIN)/python mutation/survivors.py --check
 
 check: lint types contracts check-tables check-performance check-docs test
@@ -88,9 +89,11 @@ bench: install peers
 performance: install
 	$(BIN)/python benchmarks/page.py
 
-# docs/objectives.md, from docstrings, constructors, configs and the names of tests.
+# docs/objectives.md, from docstrings, constructors, configs and the names of tests, and docs/recipes.md, from the table in
+# tests/recipes.
 docs: install
 	$(BIN)/python docs/objectives.py
+	$(BIN)/python docs/recipes.py
 
 # One-line mistakes in the sources, and whether tests notice. ARGS: --minutes, --seed, --count, --only FOLDER …, --again.
 mutants: install

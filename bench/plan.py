@@ -213,7 +213,7 @@ class Planner:
         return self._add(
             Stage(
                 kind="convert",
-                label=parent.label,
+                label=f"{recipe.name}-s{seed}",
                 seed=seed,
                 config=recipe,
                 recipe=recipe,

@@ -1,8 +1,7 @@
 """DenseCL on COCO train2017, 800 epochs.
 
 Source:   Wang et al., "Dense Contrastive Learning for Self-Supervised Visual Pre-Training" (CVPR 2021); its recipe for
-          COCO (configs/selfsup/densecl/densecl_coco_800ep.py), learning rate 0.3 at batch 256; cosine, there a rate for
-          each epoch, here for each step.
+          COCO (configs/selfsup/densecl/densecl_coco_800ep.py), learning rate 0.3 at batch 256, cosine.
 Command:  bench run --pretrain coco_densecl --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 35 GFLOP.
 Expected: the authors: 56.7 VOC detection AP, 67.5 VOC segmentation mIoU (MoCo v2: 54.7, 64.5); on Cityscapes 1.8 mIoU

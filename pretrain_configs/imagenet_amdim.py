@@ -1,9 +1,9 @@
 """AMDIM on ImageNet, 50 epochs: a summary against the locations of another view.
 
 Source:   Bachman et al. (NeurIPS 2019) and its code: 128 pixels, batch 480, Adam 2e-4 with betas 0.8 and 0.999, weight
-          decay 1e-5 (there on all parameters), 500 updates of warm-up, c = 20, rkhs 1536; x0.2 after 31 and 46 of 50
+          decay 1e-5 on all parameters, 500 updates of warm-up, c = 20, rkhs 1536; x0.2 after 31 and 46 of 50
           epochs: its milestones are 30 and 45, and it steps the schedule by the number of the epoch that has ended
-          (task_self_supervised.py:102).
+          (task_self_supervised.py:109).
 Command:  bench run --pretrain imagenet_amdim --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 23 GFLOP.
 Expected: no number for a ResNet-50; the authors' own network (ndf 192) has a bit over 62 by an online classifier with

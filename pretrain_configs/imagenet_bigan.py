@@ -7,7 +7,7 @@ Source:   Donahue et al. (ICLR 2017) and jeffdonahue/bigan (train_gan.py:164-183
 Command:  bench run --pretrain imagenet_bigan --downstream cityscapes_pspnet imagenet_linear --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 35 GFLOP.
 Expected: no published number for ResNet-50; BigBiGAN, whose networks are far larger, about 55.4 to 56.6 ImageNet
-          linear. loss_discriminator starts near ln 2 = 0.69, a mean of both kinds of pairs.
+          linear (from memory). loss_discriminator starts near ln 2 = 0.69, a mean of both kinds of pairs.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """
 

@@ -8,7 +8,7 @@ Command:  bench run --pretrain imagenet_simsiam --downstream cityscapes_pspnet i
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 49 GFLOP.
 Expected: ImageNet linear 68.1 (batch 512) and 68.3 (batch 256) after 100 epochs; about 70.0, 70.8 and 71.3 after 200,
           400 and 800. Segmentation from these weights has been reported far below what the linear number suggests
-          (VOC FCN mIoU 48.35 after 100 epochs): try other learning rates there.
+          (mmselfsup: VOC FCN mIoU 48.35 after 100 epochs): try other learning rates there.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """
 

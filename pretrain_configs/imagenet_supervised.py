@@ -2,8 +2,9 @@
 
 Source:   Goyal et al., "Accurate, Large Minibatch SGD" (2017): SGD 0.1 x batch / 256, weight decay 1e-4, steps at
           30, 60 and 80 of 90 epochs, 5 epochs of warm-up, the last norm of each residual block starting at 0. Here with
-          torchvision's crop and flip only, a warm-up from 0 (there from 0.1, so that batch 256 has none) and norms over
-          all images (there over the 32 of a GPU).
+          torchvision's crop and flip only, a warm-up from 0 (there from 0.1, so that batch 256 has none), norms over
+          all images (there over the 32 of a GPU) and plain momentum (there Nesterov's, as in train.lua:24 of
+          facebookarchive/fb.resnet.torch, whose code it starts from; the rest from memory).
 Command:  bench run --pretrain imagenet_supervised --downstream cityscapes_pspnet imagenet_linear --data-root DIR
           (ImageNet-100: --set pretrain.dataset=imagenet100)
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 25 GFLOP.

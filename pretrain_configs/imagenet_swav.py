@@ -8,8 +8,7 @@ Command:  bench run --pretrain imagenet_swav --downstream cityscapes_pspnet imag
           (200 epochs: --set pretrain.epochs=200 objective.freeze_share=0.005)
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image takes 76 GFLOP.
 Expected: ImageNet linear 75.3 after 800 epochs; of the same recipe 72.1 after 100, 73.9 after 200, 74.6 after 400 (the
-          reference's README). The loss starts near
-          ln 3000 = 8.006; if it stays there, set objective.epsilon=0.03.
+          reference's README). The loss starts near ln 3000 = 8.006; if it stays there, set objective.epsilon=0.03.
 Smoke:    --smoke, two steps on rendered scenes, seconds on 2 CPU cores.
 """
 

@@ -60,6 +60,22 @@ def test_a_page_that_differs_is_named_with_its_line(
     assert re.search(r"differs from what the objectives give \(line \d+\)\nRun make docs", capsys.readouterr().err)
 
 
+def test_the_page_of_recipes_is_the_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location("docs_recipes", ROOT / "docs" / "recipes.py")
+    assert spec is not None
+    assert spec.loader is not None
+    docs = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(docs)
+    assert docs.main(["--check"]) == 0
+    file = tmp_path / "recipes.md"
+    assert docs.main(["--page", str(file)]) == 0
+    row = "| network | resnet50, norms over 32 images | main\\_moco.py:174, README.md:42 (8 GPUs) |"
+    assert row in file.read_text()
+    file.write_text(file.read_text().replace("over 32 images", "over 64 images"))
+    assert docs.main(["--check", "--page", str(file)]) == 1
+    assert "differs from what tests/recipes gives" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("group", [(), ("byol", "patch_byol", "byol", "patch_byol")])
 def test_an_objective_in_no_group_or_in_two_fails(
     docs: ModuleType, group: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

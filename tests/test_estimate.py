@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,12 @@ def test_a_stage_is_its_start_and_its_phases():
     several = costs.seconds(2, processes=4)
     assert several.middle == 5 + 110 / 4
     assert several.high >= 5 + 1.3 * 110 / 4  # what the processes tell each other was not timed
+
+
+def test_the_imports_and_the_end_of_a_process_are_those_of_a_stage_that_has_one_of_its_own():
+    costs = Costs(process=3.0, start=Amount(10, 10, 10))
+    assert costs.seconds(4).middle == 13
+    assert costs.seconds(4, forked=True).middle == 10
 
 
 def test_what_grows_with_a_batch_lies_on_a_line():
@@ -200,6 +207,15 @@ def test_a_pretraining_without_time_is_like_one_with_another_objective(rendered:
     near = next(each for each in found.stages if each.stage is other)
     assert near.seconds == pytest.approx((70, 100, 130))
     assert near.source == "as timed for coco, whose objective differs"
+
+
+@pytest.mark.parametrize("can_fork", [True, False])
+def test_stages_of_a_grid_are_forks_where_they_can_be(grid: Grid, monkeypatch: pytest.MonkeyPatch, can_fork: bool):
+    monkeypatch.setattr(estimating, "can_fork", lambda: can_fork)
+    timing = Timing(knn=costing(10.0).model_copy(update={"process": 4.0}))
+    assert by_kind(estimate(grid, 1, HERE, [], {}, timing))["knn"] == (10 if can_fork else 14)
+    alone = replace(grid, stages=[knn_of(grid)])  # one that has a process to itself everywhere
+    assert by_kind(estimate(alone, 1, HERE, [], {}, timing))["knn"] == 14
 
 
 def test_several_processes_share_the_work_on_gpus_alone(grid: Grid):
@@ -372,6 +388,7 @@ def test_every_kind_of_stage_can_be_timed(rendered: Path, tmp_path: Path):
     for costs in named.values():
         assert isinstance(costs, Costs)
         assert costs.start.middle > 0
+        assert costs.process > 0
         assert costs.memory_mib["process"] > 100
     assert not list(grid.work_dir.glob("timing-*"))
     assert set(probing.kept(grid.work_dir, HERE)) == set(stages)

@@ -299,6 +299,12 @@ def test_the_export_of_the_target_trains_nothing_anew_and_has_a_row_of_its_own()
     assert online[-1].recipe_fingerprint != target[-1].recipe_fingerprint
 
 
+def test_a_conversion_of_the_copy_is_labelled_by_its_own_recipe_where_the_pretraining_is_anothers() -> None:
+    both = [recipe("imagenet_moco").model_copy(update={"export": e, "name": e}) for e in ("online", "target")]
+    labels = [(stage.kind, stage.label) for stage in planned(both, [])]
+    assert labels == [("pretrain", "online-s0"), ("convert", "online-s0"), ("convert", "target-s0")]
+
+
 def test_segmentation_behind_a_stem_that_mmseg_lacks_is_refused_when_planned() -> None:
     with pytest.raises(BadInput, match=r"cityscapes_pspnet takes trunks with the stem 'imagenet'.* coco has 'cifar'"):
         planned([recipe(stem="cifar")], [task("cityscapes_pspnet")])
@@ -308,3 +314,14 @@ def test_a_start_from_another_stem_is_refused_when_planned() -> None:
     child = recipe("coco_4_1finetune_79_4p", stem="stl", init={"epoch": 0})
     with pytest.raises(BadInput, match=r"has the stem 'stl' and starts from \w+, which has 'imagenet'"):
         planned([child], [])
+
+
+def test_the_conversion_of_each_export_has_the_name_of_its_recipe() -> None:
+    recipes = [recipe("imagenet_dino", export=export) for export in ("online", "target")]
+    named = [one.model_copy(update={"name": f"dino[export={one.export}]"}) for one in recipes]
+    stages = planned(named, [task()])
+    assert [stage.label for stage in stages if stage.kind == "convert"] == [
+        "dino[export=online]-s0",
+        "dino[export=target]-s0",
+    ]
+    assert sum(stage.kind == "pretrain" for stage in stages) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -96,6 +97,41 @@ def test_the_last_norms_start_at_0_where_the_authors_have_it() -> None:
     }
     for name in zeroed:
         assert load_recipe(name, "smoke").zero_init_residual, name
+
+
+KEEP_A_COPY = {
+    *("byol", "two_loss", "patch_byol", "moco", "moco_v2", "moco_v3", "clsa", "densecl", "cast", "dino", "detcon"),
+    "pixpro",
+}
+
+
+def test_a_copy_that_an_objective_does_not_keep_is_refused_when_the_recipe_is_read(tmp_path: Path) -> None:
+    kept, refused = set(), {}
+    for name in config_files("pretrain_configs"):
+        objective = load_recipe(name).objective["name"]
+        try:
+            assert load_recipe(name, "full", {"export": "target"}).export == "target"
+            kept.add(objective)
+        except BadInput as error:
+            refused[objective] = str(error)
+    assert kept == KEEP_A_COPY
+    assert {"simclr", "swav", "amdim", "supervised", "random_init"} <= refused.keys()
+    for objective, message in refused.items():
+        assert f"has export='target', but its objective {objective} keeps no copy of the encoder; set 'on" in message
+        assert re.search(r"; set 'online', or take one of .*byol.*\.$", message)
+    (tmp_path / "outside.py").write_text(
+        "class Mine:\n    def __init__(self, encoder):\n        pass\n", encoding="utf-8"
+    )
+    config = write(tmp_path, GOOD.replace("byol", "outside.py:Mine") + 'export="target"\n')
+    assert load_recipe(config).export == "target"  # what it keeps is seen when it is built
+
+
+@pytest.mark.parametrize("name", ["imagenet_pirl", "coco_cast", "coco_detcon", "clips_dsm", "clips_taco"])
+def test_a_back_end_that_cannot_make_the_views_is_refused(name: str) -> None:
+    assert load_recipe(name, "smoke", {"view_backend": "fast"}).view_backend == "fast"
+    for backend in ("device", "resident"):
+        with pytest.raises(BadInput, match=rf"{name} has view_backend='{backend}'.*set it to 'reference' or 'fast'\."):
+            load_recipe(name, "smoke", {"view_backend": backend})
 
 
 def test_a_file_in_the_working_directory_wins_over_the_shipped_one(

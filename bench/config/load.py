@@ -12,7 +12,9 @@ from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from bench.config.back_ends import check_view_backend
 from bench.config.config_files import find, read, shipped
+from bench.config.exported import check_export
 from bench.config.objective_settings import check_arguments
 from bench.config.processes import check_norm_images
 from bench.config.recipe import Profile, Recipe
@@ -134,6 +136,8 @@ def load_recipe(
     objective = check_arguments(recipe.objective, Path(recipe.source), {k: v for k, v in given.items() if v})
     recipe = recipe.model_copy(update={"objective": objective})
     check_norm_images(recipe)
+    check_export(recipe)
+    check_view_backend(recipe)
     return recipe
 
 

@@ -19,6 +19,7 @@ from bench.execute.likeness import UPSTREAM, key_of, keys_of, loose_key
 from bench.execute.machine import Machine, this_machine
 from bench.execute.probe import kept, probe
 from bench.execute.request import Request
+from bench.execute.stage_server import can_fork
 from bench.plan import Stage
 from bench.record import Record, read_all
 from bench.stages.costs import Amount, Costs
@@ -114,6 +115,7 @@ def estimate(
         if isinstance(found := costs.get(keys[stage.fingerprint]), Costs):
             alike.setdefault(loose_key(stage, machine), (stage.recipe.name, found))
     there: set[str] = set()
+    forked = len(to_do) > 1 and can_fork()  # as bench run starts them
     stages = []
     for stage in grid.stages:
         state = grid.states[stage.fingerprint]
@@ -123,9 +125,9 @@ def estimate(
             stages.append(StageEstimate(stage, state, MISSING))
         else:
             key, processes = keys[stage.fingerprint], _processes(stage, gpus)
-            one = _of_costs(stage, costs.get(key, "not known"), machine, processes, there)
+            one = _of_costs(stage, costs.get(key, "not known"), machine, processes, there, forked=forked)
             if one.seconds is None and stage.kind == "pretrain" and (near := alike.get(loose_key(stage, machine))):
-                one = _like(stage, near, machine, processes)
+                one = _like(stage, near, machine, processes, forked)
             # A record does not say how many processes a stage had.
             if processes == 1 and len(machine.gpus) < 2 and (row := recorded.of(key)) is not None:
                 one = _of_record(one, *row)
@@ -141,7 +143,14 @@ def _processes(stage: Stage, gpus: int) -> int:
 
 
 def _of_costs(
-    stage: Stage, costs: Costs | str, machine: Machine, processes: int, there: Iterable[str], words: str = "timed here"
+    stage: Stage,
+    costs: Costs | str,
+    machine: Machine,
+    processes: int,
+    there: Iterable[str],
+    words: str = "timed here",
+    *,
+    forked: bool,
 ) -> StageEstimate:
     """The estimate from timed parts. On a CPU several processes share its cores, and are as fast as one."""
     if isinstance(costs, str):
@@ -150,14 +159,15 @@ def _of_costs(
     named = {f"{trunk} {name}": count for name, count in costs.features.items()}
     have = {name for name in costs.features if f"{trunk} {name}" in there}
     words = "; ".join([words, *(["features are there from another stage"] if have else []), *costs.notes])
-    seconds = costs.seconds(machine.cores, have, processes if machine.gpus else 1)
+    seconds = costs.seconds(machine.cores, have, processes if machine.gpus else 1, forked=forked)
     return StageEstimate(stage, "to do", words, seconds, costs.memory_mib, costs.disk_bytes, named)
 
 
-def _like(stage: Stage, near: tuple[str, Costs], machine: Machine, processes: int) -> StageEstimate:
+def _like(stage: Stage, near: tuple[str, Costs], machine: Machine, processes: int, forked: bool) -> StageEstimate:
     """The estimate of a pretraining from another one that has another objective, or another length."""
     name, costs = near
-    one = _of_costs(stage, costs, machine, processes, (), f"as timed for {name}, whose objective differs")
+    words = f"as timed for {name}, whose objective differs"
+    one = _of_costs(stage, costs, machine, processes, (), words, forked=forked)
     assert one.seconds is not None
     return StageEstimate(stage, "to do", one.source, one.seconds.widened(ALIKE), one.memory_mib, one.disk_bytes)
 

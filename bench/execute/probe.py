@@ -24,14 +24,14 @@ from pydantic import ValidationError
 from bench.allocator import started_with
 from bench.execute.likeness import loose_key
 from bench.execute.machine import Machine
-from bench.execute.probing import COSTS, PROBLEM
+from bench.execute.probing import COSTS, ENDING, PROBLEM
 from bench.execute.stage_file import write_stage
 from bench.files import write_text
 from bench.plan import Stage, digest
 from bench.stages.costs import Costs
 
 FILE = "estimates.json"  # {machine: {key: Costs}}
-VERSION = 1  # raised when timing finds other numbers: what was kept before is then forgotten
+VERSION = 2  # raised when timing finds other numbers: what was kept before is then forgotten
 SECONDS = 60.0  # for all stages together
 STALE_SECONDS = 3600.0  # old enough to be certain that nothing is timed in a folder any more
 NO_TIME = f"not timed: the {SECONDS:.0f} s were used up; the next call goes on from here"
@@ -57,8 +57,8 @@ def probe(
     beside = work_dir if work_dir.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="timing-", dir=beside) as place:
         folders = _folders([stages[key] for key in order], roots, Path(place))
-        _start([str(folder) for folder in folders.values()], until, Path(place) / "log")
-        found: dict[str, Costs | str] = {key: _found(Path(place) / _alone(stages[key]).folder) for key in order}
+        ending = _start([str(folder) for folder in folders.values()], until, Path(place) / "log")
+        found: dict[str, Costs | str] = {key: _found(Path(place) / _alone(stages[key]).folder, ending) for key in order}
     timed = {key: costs for key, costs in found.items() if isinstance(costs, Costs)}
     keep(work_dir, machine, timed)
     return found
@@ -131,8 +131,11 @@ def _folders(stages: Sequence[Stage], roots: Mapping[str, str], place: Path) -> 
     return folders
 
 
-def _start(folders: Sequence[str], until: float, log: Path) -> None:
-    """Run the process that times; it and what it started end with this one."""
+def _start(folders: Sequence[str], until: float, log: Path) -> float:
+    """Run the process that times, and return how long it took to end, in seconds; 0 where it was ended.
+
+    It and what it started end with this one.
+    """
     started = time.time()
     command = [sys.executable, "-m", "bench.execute.probing", f"{started:.3f}", f"{until:.3f}", *folders]
     environ = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # as the command line sets it for stages
@@ -142,18 +145,23 @@ def _start(folders: Sequence[str], until: float, log: Path) -> None:
         )
         try:
             process.wait(max(1.0, until - started + 5))
+            ended = time.time()
         except BaseException as error:  # its children are of its process group
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, 9)
             process.wait()
             if not isinstance(error, subprocess.TimeoutExpired):
                 raise
+            return 0.0
+    _, said, when = log.read_text(encoding="utf-8", errors="replace").rpartition(ENDING)
+    return max(0.0, ended - float(when)) if said else 0.0
 
 
-def _found(folder: Path) -> Costs | str:
-    """What the timing of a stage left."""
+def _found(folder: Path, ending: float) -> Costs | str:
+    """What the timing of a stage left; `ending` is how long a process takes to end, in seconds."""
     with contextlib.suppress(OSError, ValidationError):
-        return Costs.model_validate_json((folder / COSTS).read_text(encoding="utf-8"))
+        costs = Costs.model_validate_json((folder / COSTS).read_text(encoding="utf-8"))
+        return costs.model_copy(update={"process": costs.process + ending})
     with contextlib.suppress(OSError):
         return f"not timed: {(folder / PROBLEM).read_text(encoding='utf-8').strip()}"
     return NO_TIME

@@ -1,7 +1,8 @@
 """Times stages one after another, each in a process of its own: `python -m bench.execute.probing STARTED UNTIL FOLDER…`
 
 STARTED and UNTIL are seconds since 1970. A stage's process is forked from this one, which has imported what they share,
-so that their time is not spent on imports; it leaves `costs.json`, or `problem.txt`, in the stage's folder.
+so that their time is not spent on imports; it leaves `costs.json`, or `problem.txt`, in the stage's folder. The last
+line that this process prints says since when it does nothing but end, which takes a process with torch some time, too.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from bench.execute.stage_file import StageFile, read_stage
 from bench.files import write_text
 
 COSTS, PROBLEM = "costs.json", "problem.txt"
+ENDING = "ending at"
 WEIGHTS = {"convert": 1.5, "pretrain": 2.0, "segmentation": 2.0}  # shares of the time that is left; 1 for others
 LEAST = 12.0  # s, that a stage has if there are so many
 MARGIN = 0.5  # s, that a process has for ending
@@ -46,6 +48,7 @@ def main(arguments: Sequence[str]) -> int:
         seconds = min(left, max(LEAST, left * weights[0] / sum(weights)))
         if seconds > 2 * MARGIN:
             _apart(folder, stage, imported, seconds)
+    print(f"{ENDING} {time.time():.3f}", flush=True)
     return 0
 
 
@@ -105,7 +108,6 @@ def _memory(libraries: float) -> dict[str, float]:
 def _time(folder: Path, stage: StageFile, imported: float, seconds: float, libraries: float) -> None:
     from bench.execute.stage import job_of, settled
     from bench.stages import timing
-    from bench.stages.costs import Amount
     from bench.stages.stopwatch import Stopwatch
     from bench.train.precision import this_device
 
@@ -119,8 +121,7 @@ def _time(folder: Path, stage: StageFile, imported: float, seconds: float, libra
         timing.prepare_trunk(stage.recipe, inputs["convert"])
     job = job_of(stage, settled(stage, folder), folder, inputs)
     found = timing.costs(stage.kind, job, watch)
-    start = Amount(*(value + imported for value in found.start))
-    write_text(folder / COSTS, found.model_copy(update={"start": start}).model_dump_json(indent=1))
+    write_text(folder / COSTS, found.model_copy(update={"process": imported}).model_dump_json(indent=1))
 
 
 if __name__ == "__main__":

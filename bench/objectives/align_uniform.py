@@ -12,8 +12,9 @@ Equation:  loss = align_weight·mean ‖x − y‖^α + uniform_weight·½·[U(x
 Reference: SsnL/align_uniform, align_uniform/__init__.py and examples/stl10/main.py.
 Departs from it: ResNet-50 with SimCLR's head, where it has a small AlexNet whose last layer is the projection and which
            starts from N(0, 0.02²). Weights are 1 and 1, the code's defaults; the paper's table for STL-10 has about
-           0.98 and 0.96. On ImageNet-100 the authors use other weights and a variant of MoCo, which is not here. It has
-           no small crops; they are SwAV's (Caron et al., NeurIPS 2020).
+           0.98 and 0.96. Norms are over both views of the whole batch (there: of a part of one view on each of the 4
+           GPUs behind that number). On ImageNet-100 the authors use other weights and a variant of MoCo, which is not
+           here. It has no small crops; they are SwAV's (Caron et al., NeurIPS 2020).
 """
 
 from __future__ import annotations

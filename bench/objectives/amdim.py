@@ -7,7 +7,7 @@ Paper:     Bachman, Hjelm and Buchwalter, "Learning Representations by Maximizin
 Equation:  loss = L(1→5) + L(1→7) + L(5→5), each a mean of both directions between the views and over images i and
            locations l of −log [e^{s_iil}/(e^{s_iil} + Σ_{j≠i,m} e^{s_ijm})], s = c·tanh(r/c), r = φ(x)ᵀφ(y)/√D, c = 20;
            plus 0.05·mean r² of each. The source of 5→5 is one location of each image, drawn at random.
-Reference: Philip-Bachman/amdim-public: costs.py; model.py:373-412 (embeddings); datasets.py:144-182 (ImageNet's views).
+Reference: Philip-Bachman/amdim-public: costs.py; model.py:379-414 (embeddings); datasets.py:162-196 (ImageNet's views).
 Departs from it: the trunk is a ResNet-50, so that it converts as any other: 1 is its pooled feature, 5 the locations of
            C5, 7 those of C4 (there: a network without padding, maps of 5×5 and 7×7; here 4×4 and 8×8 at 128 pixels, and
            padding lets a location see beyond its patch). Its trunk has no norms before the last layer; a ResNet has. 1

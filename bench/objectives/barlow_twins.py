@@ -12,8 +12,9 @@ Departs from it: projections are gathered and standardised by every rank (there:
            ranks): the same C. There the sum is outside of autograd (main.py:215-216), so that with DDP's mean over W
            GPUs the gradient is 1/W of the loss's; here it is so with `gradient_ranks=W`. LARS evens that out for
            weights but for their decay, and not for biases and norms. The README's command ran on 16 GPUs, the paper's
-           training on 32. The paper has no small crops, and defines C for two views; crops are SwAV's (Caron et al.,
-           NeurIPS 2020), and no two of them are compared.
+           training on 32. With gradient accumulation C is over the micro-batch (of all ranks). The paper has no small
+           crops, and defines C for two views; crops are SwAV's (Caron et al., NeurIPS 2020), and no two of them are
+           compared.
 """
 
 from __future__ import annotations

@@ -60,6 +60,10 @@ class Objective(nn.Module, ABC):
     norm_groups: ClassVar[bool] = False
     # Whether keys are normalised among other images than their queries, which takes two groups or more.
     shuffles_keys: ClassVar[bool] = False
+    # Whether it keeps a copy of the encoder that follows it, called `target_encoder` or `key_encoder`.
+    keeps_copy: ClassVar[bool] = False
+    # Back ends that can make its views, where not all can: maps, patches and photometric steps are the workers'.
+    view_backends: ClassVar[tuple[str, ...]]
     map: MapKind | None = None  # what `Batch.masks` has of each view; a setting may choose it
 
     # What it learns from besides images in colour, and a frozen trunk of it can be shown (bench.config.trunk_inputs).

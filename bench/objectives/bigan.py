@@ -1,6 +1,6 @@
 """BiGAN: a generator and its inverse, trained against a discriminator of pairs of an image and a code.
 
-Claim:     none for ResNet-50 (its successor BigBiGAN about 55.4 to 56.6 % ImageNet linear top-1).
+Claim:     none for ResNet-50 (its successor BigBiGAN about 55.4 to 56.6 % ImageNet linear top-1, from memory).
 Paper:     Donahue et al., "Adversarial Feature Learning" (ICLR 2017), eq. 2 and 3, section 4.3 for the sign.
 Equation:  min_{G,E} max_D E_x[log D(x, E(x))] + E_z[log(1 − D(G(z), z))], by loss = L_D + L_GE with
            L_D  = ½·(−log D(x, E(x)) − log(1 − D(G(z), z)))   to D alone, pairs held fixed; ln 2 at chance

@@ -51,6 +51,7 @@ from bench.objectives.momentum_contrast import MomentumContrast
 class CAST(MomentumContrast):
     """CAST: MoCo on crops guided by saliency maps, which also supervise the Grad-CAM of its match."""
 
+    view_backends: ClassVar[tuple[str, ...]] = ("reference", "fast")
     definition: ClassVar[int] = 2  # the signed Grad-CAM of its code; head, τ and views of its command
 
     def __init__(

@@ -81,7 +81,7 @@ class Colorization(Objective):
         crop: Portion = 0.6875,  # side of the square, as a share of the image's shorter one: 176 of 256 pixels
         hidden_dim: Count = 256,
         rebalance: bool = True,
-        prior_momentum: Rate = 0.99,
+        prior_momentum: Rate = 0.99,  # of p̃, at each micro-batch
         image_statistics: bool = True,
     ) -> None:
         super().__init__(encoder)

@@ -14,9 +14,9 @@ Departs from it: the trunk is a ResNet-50 with batch norm, so that it converts a
            norm): norms over all patches would carry the answer from one patch of an image to another, so each of
            the grid's positions passes by itself and is normalised over images alone, which lets none through. Running
            statistics are those of whole images (an extra forward without gradient). z is the pooled C5, mapped to
-           `target_dim`. Offset 1, whose patches overlap, is left out, as in v2; 5 rows at the most, as in v1; a mean
-           over offsets (there: a sum). W_k has no bias, as in the papers' equations (in the listing: one). Of v2's
-           patch augmentation only dropped colours.
+           `target_dim`. Offset 1, whose patches overlap, is left out, as in v2, and 5 rows are the most, as in v1 (the
+           listing's defaults predict offset 3 alone); a mean over offsets (there: a sum). W_k has no bias, as in the
+           papers' equations (in the listing: one). Of v2's patch augmentation only dropped colours.
 """
 
 from __future__ import annotations

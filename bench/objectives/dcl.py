@@ -6,7 +6,7 @@ Paper:     Yeh et al., "Decoupled Contrastive Learning" (ECCV 2022).
 Equation:  loss = mean over both views and all images of −s_i⁺/τ + log Σ e^{s/τ}, the sum over the 2N − 2 views of
            other images, of all ranks; s = cosine of projections z = g(f(v)). It can be negative.
 Reference: raminnakhli/Decoupled-Contrastive-Learning; there one direction, and the caller normalises.
-Departs from it: both directions, as the paper has it (loss/dcl.py:23-38 has one); a positive is left out of the sum
+Departs from it: both directions, as the paper has it (loss/dcl.py:19-33 has one); a positive is left out of the sum
            (there: e^{−103} of it stays). With gradient accumulation negatives are the micro-batch's.
            The paper has no small crops; they are those of `simclr`.
 """

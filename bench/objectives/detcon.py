@@ -21,7 +21,8 @@ Departs from it: the target starts as a copy of the online network (there: drawn
            anew (there: cut off). Segments are computed on at most 160 pixels a side, their scale and least size in
            proportion to the area (there: 1,000 at the image's own size), and numbers above 255 are one (there: taken
            modulo 256). No linear classifier is trained alongside. `objects` has all that is no object as one region.
-           The paper has no small crops; they are SwAV's (Caron et al., NeurIPS 2020).
+           With gradient accumulation candidates are the micro-batch's (of all ranks). The paper has no small crops;
+           they are SwAV's (Caron et al., NeurIPS 2020).
 """
 
 from __future__ import annotations
@@ -145,6 +146,7 @@ class DetCon(MovingCopies):
     crops_apart = True
     norm_groups: ClassVar[bool] = False  # norms in heads see positions
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
+    view_backends: ClassVar[tuple[str, ...]] = ("reference", "fast")
     # 2: variant b has BYOL's views.
     definition: ClassVar[int] = 2
 

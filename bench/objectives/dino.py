@@ -1,6 +1,8 @@
 """DINO on a ResNet-50: a student's softmax over many outputs matches that of a slow teacher, centred and sharpened.
 
-Claim:     75.3 % ImageNet linear top-1 with ResNet-50 (800 epochs, 2×224 + 6×96; the reference's README).
+Claim:     75.3 % ImageNet linear top-1 with ResNet-50 (the reference's README), by the recipe `imagenet_dino`: 800
+           epochs, 2×224 + 6×96, 60,000 outputs, norms in the head. The defaults here are main_dino.py's, whose command
+           for a ResNet-50 has no number beside it.
 Paper:     Caron et al., "Emerging Properties in Self-Supervised Vision Transformers" (ICCV 2021), eq. 1 to 4.
 Equation:  loss = mean over full views t and views v ≠ t of −Σ softmax((z′_t − c)/τ_t)·log softmax(z_v/τ_s);
            z = W·n(g(f(v))) with unit rows W, z′ of the teacher. After each step c ← m·c + (1 − m)·mean of z′ over all
@@ -8,8 +10,9 @@ Equation:  loss = mean over full views t and views v ≠ t of −Σ softmax((z�
            from 0.04 to 0.07 at the start of the run.
 Reference: facebookresearch/dino: main_dino.py, utils.py, vision_transformer.py.
 Departs from it: the temperature rises at every step (there: epoch); shares of the run are counted in steps. With
-           `norm_in_head`, linear layers before a norm have no bias (there they do; the norm takes it out). The
-           reference evaluates the teacher, as the configs do (export="target").
+           `norm_in_head`, linear layers before a norm have no bias (there they do; the norm takes it out). With
+           gradient accumulation c moves at every micro-batch. The reference evaluates the teacher, as the configs do
+           (export="target").
 """
 
 from __future__ import annotations

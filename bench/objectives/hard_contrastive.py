@@ -7,8 +7,8 @@ Equation:  loss = mean over both views and all images of −log e^{s⁺/τ} / (e
 Reference: none public. (joshr17/HCL, of Robinson et al., "Contrastive Learning with Hard Negative Samples", weighs all
            negatives by their similarity: another loss.)
 Departs from it: two views and a batch, where the paper has a memory of all images and chooses α for each data set;
-           hard_share = 0.1 is our choice, and at least one negative is kept. The paper has no small crops; they are
-           those of `simclr`.
+           hard_share = 0.1 is our choice, and at least one negative is kept. With gradient accumulation negatives are
+           the micro-batch's. The paper has no small crops; they are those of `simclr`.
 """
 
 from __future__ import annotations

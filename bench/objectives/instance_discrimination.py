@@ -1,8 +1,9 @@
 """Instance discrimination: each image is its own class, with its vector in a memory bank as the class's weight.
 
-Claim:     56.5 % ImageNet linear top-1 with ResNet-50 (200 epochs, 4,096 negatives), in HobbitLong/CMC's run of this
-           recipe on 4 GPUs (README.md:131); 54.0 in the paper (from memory). Softmax losses have more: 57.1 with as
-           many negatives there, 58.5 with 65,536 in the authors' later run, 59.5 with them and a cosine in PyContrast.
+Claim:     54.99 % ImageNet linear top-1 of the authors' ResNet-50 (200 epochs, 4,096 negatives), measured by VISSL
+           (MODEL_ZOO.md:143); 54.0 in the paper (from memory). HobbitLong/CMC's run on 4 GPUs has 56.5 (README.md:131),
+           with crops from 8 % of the area on (train_moco_ins.py:106-108). Softmax losses have more: 57.1 with as many
+           negatives there, 58.5 with 65,536 in the authors' later run, 59.5 with them and a cosine in PyContrast.
 Paper:     Wu et al., "Unsupervised Feature Learning via Non-Parametric Instance Discrimination" (CVPR 2018),
            eq. 4 to 8.
 Equation:  loss = −log h(i, v) − Σ_k log(1 − h(k, v)), a mean over images; v = n(g(f(x))), h(i, v) = P/(P + K/M),

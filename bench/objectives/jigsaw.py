@@ -39,10 +39,10 @@ from bench.objectives.base import Objective
 def far_permutations(count: int, places: int = 9) -> Tensor:
     """Return count×places int64: permutations of 0 … places−1 far from each other, in the order of their choice.
 
-    As in section 4.1 and algorithm 1 of the paper: the first is the identity, and each further one is, of all that are
-    left, the farthest from those chosen. What counts is the least Hamming distance to them; among equals the sum of
-    distances (algorithm 1 has the sum alone, by which two may differ in two places only), then the lexicographic order.
-    So the first m of any count are the same.
+    As in section 4.1 and algorithm 1 of the paper: each is, of all that are left, the farthest from those chosen. The
+    first is the identity (there: any; another only renames the places). What counts is the least Hamming distance to
+    those chosen; among equals the sum of distances (algorithm 1 has the sum alone, by which two may differ in two
+    places only), then the lexicographic order. So the first m of any count are the same.
 
     Raises ValueError for more than there are.
     """

@@ -10,11 +10,11 @@ Equation:  loss = −log [exp(q·k⁺/τ) / (exp(q·k⁺/τ) + Σ_i exp(q·k_i/�
            `bench/losses/contrast_by_name.py`.
            With C small crops a direction's loss is the mean over its 1 + C queries, the crops having the same k⁺.
            `symmetric` adds the other direction, a sum; both views' keys then enter the queue.
-Reference: facebookresearch/moco.
+Reference: facebookresearch/moco at 78b69ca.
 Departs from it: the key's networks move after the optimizer's step, not before the next forward: the same keys at every
            step (at the first the copies are equal), also where gradients are accumulated.
            Norms are over groups of the recipe's `norm_images`, and keys over others than their queries, on any number
-           of processes (there: 8 with 32 images each, and none but several, main_moco.py:284-288). Running statistics
+           of processes (there: 8 with 32 images each, and none but several, main_moco.py:182-190). Running statistics
            are means over the groups (there: those of the first process).
            MoCo has no small crops; they are SwAV's (Caron et al., NeurIPS 2020). They are queries only: no crop becomes
            a key or enters the queue.

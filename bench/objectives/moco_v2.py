@@ -5,7 +5,7 @@ Paper:     Chen et al., "Improved Baselines with Momentum Contrastive Learning" 
            (CVPR 2020), eq. 1 and 2, algorithm 1.
 Equation:  as in `moco`, but g is an MLP (2048-2048-128, ReLU, no norms), τ = 0.2, and views are blurred, too.
            `symmetric` costs about what twice as many epochs do.
-Reference: facebookresearch/moco, with --mlp --moco-t 0.2 --aug-plus --cos.
+Reference: facebookresearch/moco at 78b69ca, with --mlp --moco-t 0.2 --aug-plus --cos.
 Departs from it: as in `moco`.
 """
 

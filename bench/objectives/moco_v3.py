@@ -10,8 +10,9 @@ Equation:  loss = ctr(q₁, k₂) + ctr(q₂, k₁), ctr(q, k) = −2τ·log [ex
            τ = 1: only the factor 2τ keeps the scale of the gradient when τ changes.
 Reference: facebookresearch/moco-v3, its ResNet-50.
 Departs from it: the key's networks move after the optimizer's step, by the m of that step, not before the next forward
-           by the next step's. Linear layers start as torch's do. The paper has no small crops; they are SwAV's
-           (Caron et al., NeurIPS 2020), and never go through the key's networks.
+           by the next step's. With gradient accumulation the keys are those of the micro-batch (of all ranks). The
+           paper has no small crops; they are SwAV's (Caron et al., NeurIPS 2020), and never go through the key's
+           networks.
 """
 
 from __future__ import annotations

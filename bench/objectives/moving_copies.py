@@ -6,12 +6,16 @@ NeurIPS 2020), section 3.1.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from bench.nn.ema import follow, target_rate
 from bench.objectives.small_crops import SmallCrops
 
 
 class MovingCopies(SmallCrops):
     """An objective in which each network called `target_…` or `key_…` is a copy that follows the one so called."""
+
+    keeps_copy: ClassVar[bool] = True
 
     tau0: float  # τ at the first step
 

@@ -46,6 +46,7 @@ class PIRL(Objective):
 
     definition: ClassVar[int] = 2  # photometric steps; patches with colours of their own; one Z
     norm_groups: ClassVar[bool] = True
+    view_backends: ClassVar[tuple[str, ...]] = ("reference", "fast")
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """PixelCNN: pixel values predicted one after another by masked convolutions, given the trunk's feature.
 
-Claim:     none for ResNet-50; about 3.14 bits per dimension on CIFAR-10, without a condition.
+Claim:     none for ResNet-50; about 3.14 bits per dimension on CIFAR-10, without a condition (from memory).
 Paper:     van den Oord et al., "Pixel Recurrent Neural Networks" (ICML 2016), eq. 1 and 2, sections 3.3 to 3.5. With a
            condition: van den Oord et al., "Conditional Image Generation with PixelCNN Decoders" (NeurIPS 2016), eq. 3.
 Equation:  loss = −Σ_i log p(x_i | x_<i, h), a mean over images, in nats; i goes through rows, pixels of a row, and R,

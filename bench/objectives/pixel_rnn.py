@@ -1,6 +1,6 @@
 """PixelRNN: pixel values predicted one after another by an LSTM over rows, given the trunk's feature.
 
-Claim:     none for ResNet-50; about 3.00 bits per dimension on CIFAR-10, with the diagonal BiLSTM.
+Claim:     none for ResNet-50; about 3.00 bits per dimension on CIFAR-10, with the diagonal BiLSTM (from memory).
 Paper:     van den Oord et al., "Pixel Recurrent Neural Networks" (ICML 2016), eq. 1 and 2, section 3. With a condition:
            van den Oord et al., "Conditional Image Generation with PixelCNN Decoders" (NeurIPS 2016), eq. 3.
 Equation:  as in `pixel_cnn`.

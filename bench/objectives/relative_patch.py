@@ -9,12 +9,13 @@ Reference: cdoersch/deepcontext, train.py: patches of 96 pixels, 48 apart, moved
            shortcuts (prep_image, 89-111) a third of them is resampled to fewer pixels and back, all but one colour is
            dropped, and mean and contrast are taken away; no mirror images.
 Departs from it: a ResNet-50, and all eight neighbours of one middle patch of each image, as in mmselfsup (there: an
-           AlexNet, and all pairs of neighbours of four grids anywhere in an image of 150,000 to 450,000 pixels). The
-           crop is a square of 255/292 of the shorter side, as in mmselfsup; that squashes images into a square first,
-           and normalises middle patches and neighbours apart (here: all patches together). Patches are scaled to
-           a mean square of 1 of normalised values (there: 50 grey levels). Running statistics of batch norms are those
-           of whole images (an extra forward without gradient) unless `image_statistics` is off: those of patches serve
-           a frozen trunk badly.
+           AlexNet, and all pairs of neighbours of four grids anywhere in an image of 150,000 to 450,000 pixels). h is
+           mmselfsup's, with a norm (there: two hidden layers of 4,096, on 4,096 numbers of each patch). The crop is a
+           square of 255/292 of the shorter side, as in mmselfsup; that squashes images into a square first, and
+           normalises middle patches and neighbours apart (here: all patches together). Patches are scaled to a mean
+           square of 1 of normalised values (there: 50 grey levels). Running statistics of batch norms are those of
+           whole images (an extra forward without gradient) unless `image_statistics` is off: those of patches serve a
+           frozen trunk badly.
 """
 
 from __future__ import annotations

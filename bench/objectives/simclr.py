@@ -15,8 +15,9 @@ Departs from it: where paper and code differ: the code's loss is the sum of the 
            twice the paper's (algorithm 1), which is the default; `reduction="sum"` is the code's. That doubles the step
            of biases and norms, which LARS does not adapt, and halves the weight of decay.
            LARS has the rate outside the momentum (there: inside, lars_optimizer.py:111-118), which differs while the
-           rate changes. Linear layers start as torch's do (there: normal, 0.01); images are normalised by ImageNet's
-           mean and deviation (there: in [0, 1]); the fallback of a crop that does not fit in ten attempts is
+           rate changes. Linear layers start as torch's do (there: normal, 0.01), convolutions as torchvision's, by
+           fan-out (there: truncated normal, by fan-in, resnet.py:276); images are normalised by ImageNet's mean and
+           deviation (there: in [0, 1]); the fallback of a crop that does not fit in ten attempts is
            torchvision's (there: a hundred, then the whole image). With gradient accumulation a batch's negatives are
            those of the micro-batch; SimCLR has no small crops. A crop is never a positive or a negative.
 """

@@ -8,7 +8,8 @@ Equation:  loss = mean over both views and all images of −s_i⁺ + λ·mean s�
            With hard_share < 1 the mean is over that share of the anchor's hardest negatives.
 Reference: none public.
 Departs from it: two views and a batch, where the paper has a memory of all images; λ is of the mean over negatives,
-           there of their sum. The paper has no small crops; they are those of `simclr`.
+           there of their sum. With gradient accumulation negatives are the micro-batch's. The paper has no small
+           crops; they are those of `simclr`.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ from bench.objectives.small_crops import SmallCrops
 class SimSiam(SmallCrops):
     """SimSiam: predict the other view's projection by the same network, which gets no gradient there."""
 
+    needs_several_for = "several images for the batch norms in its heads"
     full_views = staticmethod(MOCO_V2_VIEWS)
 
     def __init__(

@@ -13,7 +13,8 @@ Departs from it: Sinkhorn is done on logarithms and by every rank for all images
            apex's LARC: by ‖g‖ + λ‖w‖). Linear layers before a norm have no bias (there they do; the norm takes it out).
            Images are divided by ImageNet's deviation of red, .229 (there: .228). Shares of the run are counted in
            steps. Norms are over groups of `norm_images` (there: main_swav.py:159-163, 8 processes with 64 images each),
-           whose running statistics are means over the groups (there: those of the first).
+           whose running statistics are means over the groups (there: those of the first). With gradient accumulation
+           codes are of the micro-batch (of all ranks), with the queue, which takes in each micro-batch.
 """
 
 from __future__ import annotations

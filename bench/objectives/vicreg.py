@@ -8,7 +8,8 @@ Equation:  loss = 25·mean (z₁ − z₂)² + 25·½·[var(z₁) + var(z₂)] +
            variance over all views, and twice the mean covariance.
 Reference: facebookresearch/vicreg: main_vicreg.py, augmentations.py.
 Departs from it: small crops, 0 by default, are not in its paper; the invariance is of all ranks' images, whose mean is
-           that of the ranks' own. Linear layers before a norm have no bias (there they do; the norm takes it out).
+           that of the ranks' own. Linear layers before a norm have no bias (there they do; the norm takes it out). With
+           gradient accumulation variance and covariance are over the micro-batch (of all ranks).
 """
 
 from __future__ import annotations

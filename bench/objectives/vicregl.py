@@ -13,7 +13,8 @@ Reference: facebookresearch/VICRegL: main_vicregl.py, transforms.py, utils.py.
 Departs from it: places are in shares of the image's width and height (there: pixels). Linear layers before a norm have
            no bias (there they do; the norm takes it out); images are divided by ImageNet's deviation of red, .229
            (there: .228); no linear classifier is trained alongside. Small crops, which its ResNet-50 does not have:
-           there their colours are alternately those of either view, and they have local losses, too.
+           there their colours are alternately those of either view, and they have local losses, too. With gradient
+           accumulation variance and covariance are over the micro-batch (of all ranks).
            Where paper and code differ: the code's commands (no_flip_grid 1, transforms.py:327) leave the places of a
            mirrored view unmirrored, and match all positions by feature (l2_all_matches 1, main_vicregl.py:324); both
            are the defaults here. The paper's are flip_places=True and feature_matches=(20, 4).

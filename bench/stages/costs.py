@@ -77,7 +77,8 @@ class Phase(Frozen):
 class Costs(Frozen):
     """What a stage takes: time, the most memory at once, and what it leaves on the disk."""
 
-    start: Amount = NOTHING  # s, from the start of its process to the first unit
+    process: float = 0.0  # s, what a process of its own takes for its imports and its end; none where it is forked
+    start: Amount = NOTHING  # s, from there to the first unit
     phases: tuple[Phase, ...] = ()
     memory_mib: dict[str, float] = {}  # "process", without the processes that read; "gpu" where there is one
     disk_bytes: int = 0  # in its folder
@@ -85,7 +86,7 @@ class Costs(Frozen):
     features: dict[str, int] = {}
     notes: tuple[str, ...] = ()
 
-    def seconds(self, cores: int, there: Collection[str] = (), processes: int = 1) -> Amount:
+    def seconds(self, cores: int, there: Collection[str] = (), processes: int = 1, *, forked: bool = False) -> Amount:
         """Return how long the stage takes on a machine with so many cores.
 
         Args:
@@ -93,12 +94,14 @@ class Costs(Frozen):
             there: names of features that an earlier stage leaves.
             processes: that share its units, each on a device of its own; what they tell each other is not counted, for
                 which the interval is wider.
+            forked: whether its process is a fork of one that has the imports.
         """
         phases = [phase for phase in self.phases if phase.makes not in there or not phase.makes]
         repeated = total(phase.seconds(cores) for phase in phases).times(1 / processes)
         if processes > 1:
             repeated = repeated.widened(SEVERAL)
-        return total([self.start, repeated]).widened()
+        process = NOTHING if forked else Amount.of([self.process])
+        return total([process, self.start, repeated]).widened()
 
 
 def extrapolated(sizes: Sequence[int], values: Sequence[float], size: int) -> float:

@@ -74,7 +74,8 @@ class FrozenTrunk:
         encoder = build_encoder(trunk.arch, seed=0, stem=trunk.stem)
         load_strictly(encoder, trunk.state, "the encoder")
         encoder.requires_grad_(False).eval()
-        self.feature_dim = encoder.feature_dim * (2 if inputs == "halves" else 1)  # D
+        self.passes = 2 if inputs == "halves" else 1  # of an image through the trunk
+        self.feature_dim = self.passes * encoder.feature_dim  # D
         self.folded: FoldedEncoder | None = None
         self.compiled: Callable[[Tensor], Tensor] | None = None
         self.piece: int | None = None  # images at once; None: all that are given
@@ -112,7 +113,7 @@ class FrozenTrunk:
         instance, one sentence says so, and the trunk runs as before.
         """
         if wanted is None:
-            wanted = pays(self.encoder.arch, images, size, self.device, self.encoder.stem)
+            wanted = pays(self.encoder.arch, self.passes * images, size, self.device, self.encoder.stem)
         if self.folded is None or not wanted:
             return
         piece = min(batch_size, PIECE) if self.device.type == "cpu" else batch_size

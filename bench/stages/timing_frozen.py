@@ -57,7 +57,7 @@ class _Passes:
         task, trunk, before = self.task, self.trunk, clock()
         wanted = task.compile_trunk
         if wanted is None:
-            wanted = pays(trunk.encoder.arch, forwards, task.size, self.device, trunk.encoder.stem)
+            wanted = pays(trunk.encoder.arch, trunk.passes * forwards, task.size, self.device, trunk.encoder.stem)
         if trunk.folded is None or not wanted or (self.device.type == "cpu" and not amx()):
             return ()
         if self.watch.left < COMPILING:

@@ -1,8 +1,9 @@
 """What the runs on COCO that build on MoCo v2 share: DenseCL's recipe for COCO.
 
 Source: Wang et al., "DenseCL" (CVPR 2021) and its reference implementation: SGD, learning rate 0.3 at batch 256 (ten
-times that of ImageNet), weight decay 1e-4 on all parameters, cosine without warm-up, 800 epochs; norms over 32 images
-(imgs_per_gpu=32), keys shuffled between them. CAST and the constrained crops have the same, batch 256 on 8 GPUs.
+times that of ImageNet), weight decay 1e-4 on all parameters, cosine without warm-up (there a rate for each epoch, here
+for each step), 800 epochs; norms over 32 images (imgs_per_gpu=32), keys shuffled between them. CAST has the same batch
+on as many GPUs; the constrained crops have it on 2.
 """
 
 dataset = "coco"

@@ -8,8 +8,9 @@ whose log has the columns of the deck's table.
 
 Departs from it: the last layers of projector and predictor have no bias (there: they have); images are normalised by
 ImageNet's mean and deviation (there: by each data set's); in a view colours come after the crop (there: before it);
-step s of the warm-up has (1 + 0.998 s)/500 of the rate (there: (1 + s)/500); the first convolution starts by fan-out
-as all others do (there: as torch starts it).
+step s of the warm-up has (1 + 0.998 s)/500 of the rate (there: (1 + s)/500); the target rate rises at every step
+(there: after every epoch, by train.py's model.step(ep / cfg.epoch)); the first convolution starts by fan-out as all
+others do (there: as torch starts it).
 """
 
 arch = "resnet18"

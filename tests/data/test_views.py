@@ -286,3 +286,12 @@ def test_a_batch_moves_whole() -> None:
     assert moved.views[0].is_contiguous(memory_format=torch.channels_last)
     assert moved.skipped == 1
     assert replace(batch, labels=None).to("cpu").labels is None
+
+
+def test_a_square_that_never_overlaps_enough_is_a_square_all_the_same():
+    view = View(square=0.5, overlap=0.9, ratio=(2.0, 3.0))
+    for number in range(20):
+        left, top, width, height = draw(view, 300, 200, generator(3, number), first=(0, 0, 1, 1)).crop
+        assert (width, height) == (100, 100)
+        assert 0 <= left <= 200
+        assert 0 <= top <= 100

@@ -23,7 +23,7 @@ def test_it_is_two_layers_beside_one_normalised_at_the_end_alone():
 
 
 def test_it_starts_without_its_hidden_layer_and_as_the_identity_where_that_fits():
-    """amdim-public, model.py:384-403: conv2 of zeros; the shortcut is 1 on the diagonal, ±0.01 elsewhere."""
+    """amdim-public, model.py:392-408: conv2 of zeros; the shortcut is 1 on the diagonal, ±0.01 elsewhere."""
     torch.manual_seed(0)
     wide, narrow = ResidualHead(3, 5), ResidualHead(5, 3)
     assert not wide.out.weight.any()

@@ -93,7 +93,7 @@ def test_the_papers_width_and_clip_are_the_defaults():
 
 
 def test_views_are_those_of_the_authors_for_imagenet():
-    """datasets.py:144-182: one flip for both views, then a crop, jitter and grey of each; INTERP = 3 is bicubic."""
+    """datasets.py:162-196: one flip for both views, then a crop, jitter and grey of each; INTERP = 3 is bicubic."""
     one, other = build({"name": "amdim"}, NarrowEncoder()).views(128)
     assert (one.flip_as_first, other.flip_as_first) == (False, True)
     for view in (one, other):

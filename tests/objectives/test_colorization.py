@@ -94,17 +94,17 @@ def test_there_is_a_distribution_for_every_fourth_pixel():
 
 
 def test_the_prior_starts_uniform_and_follows_the_datas_colours():
-    model = objective(prior_momentum=0.5)
+    model = objective(prior_momentum=0.75)
     _, batch = photographs()
     start = model.prior.clone()
     torch.testing.assert_close(start, torch.full_like(start, 1 / 313))
     model(batch)
     moved = model.prior.clone()
     assert moved.sum().item() == pytest.approx(1.0)
-    now = 2 * moved - start
+    now = 4 * moved - 3 * start
     assert now.min() > -1e-6  # a distribution, too: that of the batch
     model(batch)
-    torch.testing.assert_close(model.prior, 0.5 * moved + 0.5 * now)
+    torch.testing.assert_close(model.prior, 0.75 * moved + 0.25 * now)
     still = objective(rebalance=False)
     still(batch)
     torch.testing.assert_close(still.prior, start)

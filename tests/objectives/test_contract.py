@@ -10,7 +10,7 @@ import pytest
 from cases import load
 
 from bench.config.objective_settings import settings_of, settings_of_class
-from bench.config.objective_source import definition_of, objectives
+from bench.config.objective_source import class_says, definition_of, objectives
 from bench.errors import BadInput
 from bench.nn.encoder import Encoder, build_encoder
 from bench.objectives import OBJECTIVES, build
@@ -92,6 +92,7 @@ NEEDS_SEVERAL = {
     **dict.fromkeys(["simple_contrastive", "hard_contrastive", "align_uniform"], NEGATIVES),
     "contrastive_2006": "dissimilar pairs, which are of different images",
     **dict.fromkeys(["vicreg", "vicregl"], "variances over the images of a batch"),
+    **dict.fromkeys(["byol", "two_loss", "patch_byol", "simsiam"], "several images for the batch norms in its heads"),
     "barlow_twins": "correlations over the images of a batch",
     "swav": "images that share the prototypes",
     **dict.fromkeys(["taco", "dsm"], "other clips as negatives"),
@@ -108,3 +109,14 @@ def test_a_batch_of_one_image_is_refused_where_several_are_needed(name):
             BadInput, match=rf"needs {NEEDS_SEVERAL[name]}, but batch_size is 1 .*; set batch_size to 2 or more"
         ):
             objective.check(1, 224)
+
+
+@pytest.mark.parametrize("case", sorted(load()))
+def test_a_class_says_whether_it_keeps_a_copy_of_its_encoder(case):
+    """What a plan goes by, which builds no network."""
+    made = load()[case]
+    keeps = any(name in {"target_encoder", "key_encoder"} for name, _ in made.make().named_children())
+    if made.settings.get("variant") == "s":  # DetCon without a target
+        assert not keeps
+    else:
+        assert class_says(made.settings["name"], "keeps_copy") == keeps

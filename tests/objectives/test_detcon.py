@@ -111,7 +111,7 @@ def test_views_maps_and_defaults(make):
 
 
 def test_the_recipe_is_the_codes():
-    """detcon_b_config.py:434, 466-478."""
+    """detcon_b_config.py:31, 62-69 and 73-76."""
     recipe = load_recipe("imagenet_detcon")
     assert (recipe.epochs, recipe.schedule.warmup_epochs) == (300, 300 // 100)
     assert (recipe.optimizer.lr, recipe.optimizer.lr_batch, recipe.batch_size) == (0.2, 256, 4096)

@@ -1,7 +1,8 @@
 """A resolved recipe in words: what the table of recipes holds it to.
 
-Each aspect is a text (settings are a dictionary). Whatever decides a result has to appear: keys are taken from a copy of
-the recipe one after another, and what is left over at the end is an error, as is a field of a view that nothing names.
+Each aspect is a text (settings are a dictionary). Whatever decides a result has to appear: keys are taken from a copy
+of the recipe one after another, and what is left over at the end is an error, as is a field of a view that nothing
+names.
 """
 
 from __future__ import annotations
@@ -111,14 +112,16 @@ def optimizer(settings: dict[str, Any] | None, objective: Objective) -> str:
 
 def which(objective: Objective, key: str) -> str:
     """Return to which trainable parameters `decay` or `adapt` of the groups applies: all, weights, …"""
-    held = {(parameter.ndim > 1, bool(group[key])) for group in objective.param_groups() for parameter in group["params"]}
+    held = {
+        (parameter.ndim > 1, bool(group[key])) for group in objective.param_groups() for parameter in group["params"]
+    }
     applies = {matrix for matrix, yes in held if yes}
     assert len(held) == len({matrix for matrix, _ in held}), "neither all of the weights nor none"
     return {frozenset({True, False}): "all", frozenset({True}): "weights"}.get(frozenset(applies), "others")
 
 
 def own_rates(objective: Objective) -> list[str]:
-    """Return `predictor at a constant rate`, `biases and norms at 0.024 of the rate`, for what has a rate of its own."""
+    """Return `predictor at a constant rate`, `encoder's biases and norms at 0.024 of the rate`, and so on."""
     owners = {id(parameter): name.split(".")[0] for name, parameter in objective.named_parameters()}
     rates: dict[str, set[tuple[bool, float, bool]]] = {}
     for group in objective.param_groups():

@@ -69,6 +69,19 @@ def test_a_folded_trunk_is_shown_the_same(trunk_folder: Path) -> None:
     torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4 * theirs.abs().max().item())
 
 
+def test_whether_compiling_pays_counts_both_passes_of_halves(trunk_folder: Path, monkeypatch: Any) -> None:
+    counted: list[int] = []
+
+    def pays(_: str, images: int, *__: Any) -> bool:
+        counted.append(images)
+        return False
+
+    monkeypatch.setattr("bench.stages.frozen_trunk.pays", pays)
+    for inputs in ("grey", "halves"):
+        FrozenTrunk(trunk_folder, "float32", CPU, "folded", inputs).compile(700, 32, 8)
+    assert counted == [700, 1400]
+
+
 def test_kept_features_say_what_was_shown(trunk_folder: Path) -> None:
     plain, of_grey, apart = (
         FrozenTrunk(trunk_folder, "float32", CPU, inputs=inputs).words for inputs in ("rgb", "grey", "halves")

@@ -18,8 +18,14 @@ MOCO = {
     "heads": ("projector: 128", "moco/builder.py:26"),
     "settings": (
         {
-            "queue_size": 65536, "temperature": 0.07, "momentum": 0.999, "dim": 128, "mlp": False, "symmetric": False,
-            **OTHER_LOSSES, "crops": 0,
+            "queue_size": 65536,
+            "temperature": 0.07,
+            "momentum": 0.999,
+            "dim": 128,
+            "mlp": False,
+            "symmetric": False,
+            **OTHER_LOSSES,
+            "crops": 0,
         },
         "main_moco.py:83-90",
     ),
@@ -45,7 +51,10 @@ CLSA = {
     "code": "maple-research-lab/CLSA@37df76c",
     "objective": "clsa",
     "length": ("imagenet at 224 px, 200 epochs of 256", "README.md:74"),
-    "network": ("resnet50, norms over 32 images", "training/main_worker.py:93; own choice: 8 GPUs, as MoCo"),
+    "network": (
+        "resnet50, norms over 32 images",
+        "training/main_worker.py:93; own choice: 8 processes (there not said)",
+    ),
     "optimizer": (SGD, "README.md:74, ops/argparser.py:25, training/main_worker.py:114-116"),
     "schedule": ("cosine", "ops/argparser.py:64, there once an epoch"),
     "views": (
@@ -55,8 +64,15 @@ CLSA = {
     "heads": (MLP_128, "model/CLSA.py:25-31, ops/argparser.py:62"),
     "settings": (
         {
-            "queue_size": 65536, "temperature": 0.2, "momentum": 0.999, "dim": 128, "mlp": True, "beta": 1.0, "weak_crops": 1,
-            "strong_crops": 1, "strong_steps": 5,
+            "queue_size": 65536,
+            "temperature": 0.2,
+            "momentum": 0.999,
+            "dim": 128,
+            "mlp": True,
+            "beta": 1.0,
+            "weak_crops": 1,
+            "strong_crops": 1,
+            "strong_steps": 5,
         },
         "README.md:74",
     ),
@@ -78,7 +94,7 @@ INSTANCE_DISCRIMINATION = {
     "length": ("imagenet at 224 px, 200 epochs of 256", ":41, 45"),
     "network": (
         "resnet50, norms over 64 images",
-        "HobbitLong/CMC@7b227be, README.md:127 (4 GPUs), whose 56.5 is what is expected; the authors name no number",
+        "HobbitLong/CMC@7b227be, README.md:127 (4 GPUs); the authors name no number of GPUs",
     ),
     "optimizer": (SGD, ":47-51, 155-157"),
     "schedule": (STEPS, "HobbitLong/CMC@7b227be, README.md:127"),
@@ -117,13 +133,20 @@ PIRL = {
             crop(PIRL_STEPS, resize="bilinear"),
             "9 x " + crop(PIRL_STEPS, "0.6 to 1", 64, "bilinear") + ", out of 3 x 3 cells of 255 px",
         ],
-        ":17-31; p of photometric: img_pil_random_photometric.py:60; each patch by itself: ssl_transforms_wrapper.py",
+        ":17-31; p of photometric: img_pil_random_photometric.py:60; "
+        "each patch by itself: ssl_transforms_wrapper.py:215-216",
     ),
     "heads": ("projector: 128; patch_projector: 128; puzzle_projector: 128", ":54-65"),
     "settings": (
         {
-            "negatives": 32000, "temperature": 0.07, "bank_momentum": 0.5, "patch_weight": 0.5, "puzzle_size": 255,
-            "patch_size": 64, "dim": 128, "loss": "nce",
+            "negatives": 32000,
+            "temperature": 0.07,
+            "bank_momentum": 0.5,
+            "patch_weight": 0.5,
+            "puzzle_size": 255,
+            "patch_size": 64,
+            "dim": 128,
+            "loss": "nce",
         },
         ":17-22, 69-85",
     ),
@@ -164,9 +187,10 @@ AMDIM = {
     ),
     "settings": ({"rkhs_dim": 1536, "clip": 20.0}, "README.md:53-55"),
 }
-CPC_CONTEXT = "norms (5 x (ln)), before (5 x (conv 1x1 256, conv 1x3 256)), down (5 x (conv 2x1 256)), "
+CPC_CONTEXT = "before (5 x (conv 1x1 256, relu, conv 1x3 256)), down (5 x (conv 2x1 256)), "
 CPC = {
-    "code": "none is official: van den Oord et al. (2018) and Hénaff et al. (2020), from memory",
+    "code": "none is official; Lightning-Universe/lightning-bolts@34958a889, src/pl_bolts/, follows the listing of "
+    "Hénaff et al. (2020)",
     "objective": "cpc",
     "length": ("imagenet at 256 px, 200 epochs of 256", "256 pixels: v1, from memory; own choice: epochs and batch"),
     "network": ("resnet50, norms over all images", "own choice (there ResNets without norm, or layer norm)"),
@@ -175,14 +199,23 @@ CPC = {
     "views": (["256 px of 0.5 to 1, ratio 1 to 1, bilinear, flip 0.5"], "own choice"),
     "heads": (
         f"target: 64; contexts: 4 x ({CPC_CONTEXT}after (5 x (conv 1x1 F))); w: 4 x (4 x (64 no bias))",
-        "Hénaff et al., appendix, from memory",
+        "losses/self_supervised_learning.py:38-40, models/vision/pixel_cnn.py:38-63; own choice: a W_k for each offset "
+        "and direction, without bias (there: one, with)",
     ),
     "settings": (
         {
-            "patch_size": 64, "first_offset": 2, "last_offset": 5, "directions": 4, "target_dim": 64,
-            "context_dim": 256, "context_blocks": 5, "drop_colours": True,
+            "patch_size": 64,
+            "first_offset": 2,
+            "last_offset": 5,
+            "directions": 4,
+            "target_dim": 64,
+            "context_dim": 256,
+            "context_blocks": 5,
+            "drop_colours": True,
+            "prediction_scale": 0.1,
         },
-        "64 pixels, 7x7: v1; five rows: v1; offset 2 on, four directions, colours: v2; from memory",
+        "losses/self_supervised_learning.py:33, 51 (64, 0.1), models/vision/pixel_cnn.py:38; 64 pixels, "
+        "five rows: v1; from offset 2 on, four directions, colours: v2; from memory",
     ),
 }
 

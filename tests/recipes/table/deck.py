@@ -88,7 +88,7 @@ IMAGENET100 = {
         "configs/byol.py:21-22, 57-61, utils/schedules.py:34, utils/optimizers.py:30 (exclude_bias_and_norm)",
     ),
     "schedule": ("cosine, warm-up of 10 epochs", "configs/byol.py:64, utils/schedules.py:27-43"),
-    "views": (byol_pair(), "utils/augmentations.py:27-66, utils/dataset.py:194-217"),
+    "views": (byol_pair(), "utils/augmentations.py:27-66, utils/dataset.py:201-217"),
     "heads": (HEADS, "configs/byol.py:40-42, utils/networks.py:40-45"),
     "settings": (
         {"hidden_dim": 4096, "projection_dim": 256, "tau0": 0.99, "crops": 0},
@@ -127,8 +127,11 @@ RECIPES = {
         "objective": "patch_byol",
         "length": ("coco at 224 px, 40 epochs of 512, from coco after epoch 79", CONTINUED),
         "views": (
-            [*byol_pair(), "8 x 96 px of 0.05 to 0.25, bicubic, flip 0.5, jitter 0.4 0.4 0.2 0.1 at 0.8, grey 0.2, "
-             "blur 0.1 to 2 at 0.5"],
+            [
+                *byol_pair(),
+                "8 x 96 px of 0.05 to 0.25, bicubic, flip 0.5, jitter 0.4 0.4 0.2 0.1 at 0.8, grey 0.2, "
+                "blur 0.1 to 2 at 0.5",
+            ],
             "own choice: eight patches that are cropped anew",
         ),
         "settings": ({"patches": 8, "sampling": "random", **PATCHES}, "own choice"),
@@ -151,7 +154,7 @@ RECIPES = {
     },
     "imagenet_byol": {
         **IMAGENET100,
-        "length": ("imagenet at 224 px, 1000 epochs of 4096", "configs/byol.py:30 and README (batch)"),
+        "length": ("imagenet at 224 px, 1000 epochs of 4096", "configs/byol.py:30, README.md:69 (batch)"),
         "optimizer": (
             "lars 0.2 at 256, momentum 0.9, trust 0.001 of weights, decay 1.5e-06 of weights",
             "configs/byol.py:21-22, 57-61",
@@ -163,7 +166,7 @@ RECIPES = {
     },
     "imagenet_byol_300": {
         **IMAGENET100,
-        "length": ("imagenet at 224 px, 300 epochs of 4096", "configs/byol.py:30 and README (batch)"),
+        "length": ("imagenet at 224 px, 300 epochs of 4096", "configs/byol.py:30, README.md:69 (batch)"),
         "optimizer": (
             "lars 0.3 at 256, momentum 0.9, trust 0.001 of weights, decay 1e-06 of weights",
             "configs/byol.py:21-22, 57-61",

@@ -18,8 +18,15 @@ DENSECL = {
     ),
     "settings": (
         {
-            "hidden_dim": 2048, "projection_dim": 128, "queue_size": 65536, "dense_queue_size": 65536,
-            "temperature": 0.2, "momentum": 0.999, "dense_weight": 0.5, "crops": 0, "overlap": 0.0,
+            "hidden_dim": 2048,
+            "projection_dim": 128,
+            "queue_size": 65536,
+            "dense_queue_size": 65536,
+            "temperature": 0.2,
+            "momentum": 0.999,
+            "dense_weight": 0.5,
+            "crops": 0,
+            "overlap": 0.0,
         },
         ":6-9, 16-22",
     ),
@@ -41,8 +48,13 @@ CONSTRAINED_CROP = {
     "heads": ("projector: 2048, relu, 128", ":12 (--mlp), builder/builder_ours.py:34-37"),
     "settings": (
         {
-            **DENSECL["settings"][0], "momentum": 0.995, "dense_weight": 0.0, "crops": 4, "crop_size": 96,
-            "crop_scale": (0.05, 0.14), "overlap": 0.1,
+            **DENSECL["settings"][0],
+            "momentum": 0.995,
+            "dense_weight": 0.0,
+            "crops": 4,
+            "crop_size": 96,
+            "crop_scale": (0.05, 0.14),
+            "overlap": 0.1,
         },
         ":12-17; own choice: without the auxiliary loss (:19)",
     ),
@@ -64,8 +76,17 @@ CAST = {
     "heads": ("projector: 128", "README.md:34 (no --mlp), moco/builder.py:12"),
     "settings": (
         {
-            "alpha": 3.0, "beta": 1.0, "min_cover": 0.2, "per_image": False, "cam": "signed", "mlp": False,
-            "hidden_dim": 2048, "projection_dim": 128, "queue_size": 65536, "temperature": 0.07, "momentum": 0.999,
+            "alpha": 3.0,
+            "beta": 1.0,
+            "min_cover": 0.2,
+            "per_image": False,
+            "cam": "signed",
+            "mlp": False,
+            "hidden_dim": 2048,
+            "projection_dim": 128,
+            "queue_size": 65536,
+            "temperature": 0.07,
+            "momentum": 0.999,
         },
         "README.md:34, main_cast.py:96, 117, 147-153; signed: grad_cam.py:62-74",
     ),
@@ -93,8 +114,14 @@ PIXPRO = {
     ),
     "settings": (
         {
-            "loss": "pixpro", "hidden_dim": 4096, "projection_dim": 256, "gamma": 2.0, "ratio": 0.7,
-            "temperature": 0.3, "tau0": 0.99, "crops": 0,
+            "loss": "pixpro",
+            "hidden_dim": 4096,
+            "projection_dim": 256,
+            "gamma": 2.0,
+            "ratio": 0.7,
+            "temperature": 0.3,
+            "tau0": 0.99,
+            "crops": 0,
         },
         "tools/…100ep.sh:34-37, PixPro.py:92-97, 165; temperature, of the other loss: the paper, from memory",
     ),
@@ -106,7 +133,10 @@ DETCON_SETTINGS = {
 DETCON = {
     "code": "google-deepmind/detcon@dda0567",
     "objective": "detcon",
-    "length": ("imagenet at 224 px, 300 epochs of 4096", "detcon_b_config.py:22 (batch); epochs: the paper, from memory"),
+    "length": (
+        "imagenet at 224 px, 300 epochs of 4096",
+        "detcon_b_config.py:22 (batch); epochs: the paper, from memory",
+    ),
     "network": (
         "resnet50, norms over all images, last norms at 0",
         "detcon_b_config.py:43-52, utils/networks.py:123",

@@ -5,7 +5,8 @@ from recipe_views import MOCO_V2, PLAIN, SIMCLR, crop
 # ------------------------------------------------------------------------------------------ pretext tasks
 
 ROTATION = {
-    "code": "open-mmlab/mmselfsup@db861f30, configs/selfsup/rotation_pred/rotation-pred_resnet50_8xb16-steplr-70e_in1k.py",
+    "code": "open-mmlab/mmselfsup@db861f30, configs/selfsup/rotation_pred/"
+    "rotation-pred_resnet50_8xb16-steplr-70e_in1k.py",
     "objective": "rotation",
     "length": ("imagenet at 224 px, 70 epochs of 128", ":25, _base_/datasets/imagenet_rotation-pred.py:17 (8 x 16)"),
     "network": ("resnet50, norms over all images", "_base_/models/rotation-pred.py:14 (SyncBN)"),
@@ -16,7 +17,8 @@ ROTATION = {
     "settings": ({}, ""),
 }
 RELATIVE_PATCH = {
-    "code": "open-mmlab/mmselfsup@db861f30, configs/selfsup/relative_loc/relative-loc_resnet50_8xb64-steplr-70e_in1k.py",
+    "code": "open-mmlab/mmselfsup@db861f30, configs/selfsup/relative_loc/"
+    "relative-loc_resnet50_8xb64-steplr-70e_in1k.py",
     "objective": "relative_patch",
     "length": ("imagenet at 255 px, 70 epochs of 512", ":32, _base_/datasets/imagenet_relative-loc.py:8, 18 (8 x 64)"),
     "network": ("resnet50, norms over 64 images", "_base_/models/relative-loc.py:14, datasets:18"),
@@ -35,13 +37,25 @@ RELATIVE_PATCH = {
     ),
     "settings": (
         {
-            "crop": 255 / 292, "patch_size": 64, "gap": 21, "jitter": 10, "downsample": 0.0, "drop_colours": False,
-            "standardise": False, "grey": 0.66, "hidden_dim": 4096, "dropout": 0.5, "image_statistics": True,
+            "crop": 255 / 292,
+            "patch_size": 64,
+            "gap": 21,
+            "jitter": 10,
+            "downsample": 0.0,
+            "drop_colours": False,
+            "standardise": False,
+            "grey": 0.66,
+            "hidden_dim": 4096,
+            "dropout": 0.5,
+            "image_statistics": True,
         },
         "datasets/transforms/processing.py:593-600 (cells of 85, patches of 64 within 21); own choice: jitter of 10",
     ),
 }
-VISSL = ("sgd 0.1 at 256, momentum 0.9, decay 0.0001 of weights", "x0.1 after 30, 60, 90, 100, warm-up of 5 epochs from 0.25")
+VISSL = (
+    "sgd 0.1 at 256, momentum 0.9, decay 0.0001 of weights",
+    "x0.1 after 30, 60, 90, 100, warm-up of 5 epochs from 0.25",
+)
 JIGSAW = {
     "code": "facebookresearch/vissl@09270ed2, configs/config/pretrain/jigsaw/jigsaw_8gpu_resnet.yaml",
     "objective": "jigsaw",
@@ -53,8 +67,15 @@ JIGSAW = {
     "heads": ("patch_head: 1000 no bias, bn, relu; classifier: 2000", ":51-55; own choice: no bias before a norm"),
     "settings": (
         {
-            "crop": 255 / 256, "permutations": 2000, "patch_size": 64, "gap": 21, "jitter": 10, "grey": 0.66,
-            "standardise": False, "patch_dim": 1000, "image_statistics": True,
+            "crop": 255 / 256,
+            "permutations": 2000,
+            "patch_size": 64,
+            "gap": 21,
+            "jitter": 10,
+            "grey": 0.66,
+            "standardise": False,
+            "patch_dim": 1000,
+            "image_statistics": True,
         },
         ":23-34, 52",
     ),
@@ -69,7 +90,7 @@ COLORIZATION = {
     "schedule": (VISSL[1], "own choice: as jigsaw's"),
     "views": (
         ["224 px of a square of 0.6875, bilinear, flip 0.5"],
-        "richzhang/colorization, train/: 176 of 256 pixels, from memory; own choice: 224",
+        "richzhang/colorization, models/colorization_train_val_v2.prototxt:8-11: 176 (of 256); own choice: 224",
     ),
     "heads": (f"decoder: {DECODER}313", "own choice; 313 colours: Zhang et al. (ECCV 2016)"),
     "settings": (
@@ -81,7 +102,10 @@ SPLIT_BRAIN = {
     **COLORIZATION,
     "objective": "split_brain",
     "views": ([crop(PLAIN, resize="bilinear")], "own choice"),
-    "heads": (f"colour_decoder: {DECODER}313; lightness_decoder: {DECODER}100", "own choice; bins: Zhang et al. (2017)"),
+    "heads": (
+        f"colour_decoder: {DECODER}313; lightness_decoder: {DECODER}100",
+        "own choice; bins: Zhang et al. (2017)",
+    ),
     "settings": ({"hidden_dim": 256, "image_statistics": True}, "own choice"),
 }
 
@@ -111,7 +135,7 @@ CONTEXT_ENCODER = {
     "code": "pathak22/context-encoder@68abd11, train.lua",
     "objective": "context_encoder",
     "length": ("imagenet at 128 px, 100 epochs of 64", ":7, 9; own choice: epochs"),
-    "optimizer": ("adam 0.0002, betas 0.5 and 0.999; encoder, decoder at 10 of the rate", ":19-20, 282-285"),
+    "optimizer": ("adam 0.0002, betas 0.5 and 0.999; encoder, decoder at 10 of the rate", ":19-20, 214-221"),
     "schedule": ("constant", ":19"),
     "views": (
         ["128 px of a square of 0.3657143, bilinear, flip 0.5"],
@@ -124,8 +148,15 @@ CONTEXT_ENCODER = {
     ),
     "settings": (
         {
-            "crop": 128 / 350, "reconstruction_weight": 0.999, "adversarial_weight": 0.001, "overlap": 4,
-            "overlap_weight": 10.0, "generator_rate": 10.0, "image_size": 64, "width": 64, "image_statistics": True,
+            "crop": 128 / 350,
+            "reconstruction_weight": 0.999,
+            "adversarial_weight": 0.001,
+            "overlap": 4,
+            "overlap_weight": 10.0,
+            "generator_rate": 10.0,
+            "image_size": 64,
+            "width": 64,
+            "image_statistics": True,
         },
         "README.md:75, :371-380",
     ),
@@ -166,7 +197,7 @@ VIDEO = {
     "optimizer": ("sgd 0.03 at 256, momentum 0.9, decay 0.0001 of weights", CLIPS),
     "schedule": ("cosine, warm-up of 5 epochs", CLIPS),
 }
-ANCHOR = "224 px of 0.57 to 0.77, ratio 1 to 1, bilinear, jitter 0.5 0.5 0.25 0.5 at 1"
+ANCHOR = "224 px of a square of 0.875, bilinear, jitter 0.5 0.5 0.25 0.5 at 1"
 
 RECIPES = {
     "imagenet_rotation": ROTATION,
@@ -182,7 +213,11 @@ RECIPES = {
         "heads": (f"decoder: {up(256, 128, 64, 32)}conv 3x3 3", OWN),
         "settings": (
             {
-                "noise": "masking", "amount": 0.25, "reconstruction": "cross_entropy", "stride": 2, "width": 32,
+                "noise": "masking",
+                "amount": 0.25,
+                "reconstruction": "cross_entropy",
+                "stride": 2,
+                "width": 32,
                 "image_statistics": True,
             },
             "Vincent et al. (2008), from memory; own choice: width, stride",
@@ -194,7 +229,12 @@ RECIPES = {
         "heads": (f"posterior: 400; decoder: {FROM_CODE}", OWN),
         "settings": (
             {
-                "likelihood": "gaussian", "latent_dim": 200, "sigma": 0.1, "beta": 1.0, "image_size": 64, "width": 64,
+                "likelihood": "gaussian",
+                "latent_dim": 200,
+                "sigma": 0.1,
+                "beta": 1.0,
+                "image_size": 64,
+                "width": 64,
             },
             OWN,
         ),
@@ -227,8 +267,17 @@ RECIPES = {
         "heads": ("clip_head: 512 no bias, bn, relu, 128", CLIPS),
         "settings": (
             {
-                "frames": 8, "stride": 2, "negative": "flow", "flow_scale": (1.5, 3.0), "shift": 4, "warp": 0.05,
-                "margin": 0.5, "gate": "none", "gate_temperature": 1.0, "hidden_dim": 512, "projection_dim": 128,
+                "frames": 8,
+                "stride": 2,
+                "negative": "flow",
+                "flow_scale": (1.5, 3.0),
+                "shift": 4,
+                "warp": 0.05,
+                "margin": 0.5,
+                "gate": "none",
+                "gate_temperature": 1.0,
+                "hidden_dim": 512,
+                "projection_dim": 128,
             },
             "pt.py:209 (margin), augment/warpping/video_warpping_api.py:51-53 (warp); own choice: the rest",
         ),
@@ -241,24 +290,33 @@ RECIPES = {
         "heads": ("clip_heads: 4 x (512 no bias, bn, relu, 128); task_head: 512 no bias, bn, relu, 4", CLIPS),
         "settings": (
             {
-                "frames": 4, "stride": 2, "transforms": ("speed", "reverse", "shuffle"), "task_weight": 1.0,
-                "temperature": 0.2, "hidden_dim": 512, "projection_dim": 128,
+                "frames": 4,
+                "stride": 2,
+                "transforms": ("speed", "reverse", "shuffle"),
+                "task_weight": 1.0,
+                "temperature": 0.2,
+                "hidden_dim": 512,
+                "projection_dim": 128,
             },
             CLIPS,
         ),
     },
     "imagenet_supervised": {
-        "code": "Goyal et al., Accurate, Large Minibatch SGD (2017), from memory",
+        "code": "Goyal et al., Accurate, Large Minibatch SGD (2017), section 5.1, from memory; facebookarchive/"
+        "fb.resnet.torch@19d7dea, from which its code starts",
         "objective": "supervised",
-        "length": ("imagenet at 224 px, 90 epochs of 256", "section 5.1"),
-        "network": ("resnet50, norms over 32 images, last norms at 0", "sections 3.1 (32 a worker) and 5.1 (gamma of 0)"),
-        "optimizer": (
-            "sgd 0.1 at 256, Nesterov 0.9, decay 0.0001 of weights",
-            "section 5.1; own choice: biases do not decay (there: gamma and beta do not)",
+        "length": ("imagenet at 224 px, 90 epochs of 256", "5.1: the baseline of 8 GPUs"),
+        "network": (
+            "resnet50, norms over all images, last norms at 0",
+            "5.1 (gamma of 0); own choice: all images (there the 32 of a GPU)",
         ),
-        "schedule": ("x0.1 after 30, 60, 80", "section 5.1; warm-up is for larger batches"),
-        "views": ([crop(PLAIN, resize="bilinear")], "section 5.1: scale and aspect ratio augmentation, flip"),
-        "heads": ("fc: 1000", "section 5.1"),
+        "optimizer": (
+            "sgd 0.1 at 256, momentum 0.9, decay 0.0001 of weights",
+            "5.1 (not of gamma and beta); own choice: nor of biases; plain momentum (there Nesterov's, train.lua:24)",
+        ),
+        "schedule": ("x0.1 after 30, 60, 80, warm-up of 5 epochs", "5.1; own choice: from 0 (there from 0.1)"),
+        "views": ([crop(PLAIN, resize="bilinear")], "5.1; own choice: bilinear, torchvision's"),
+        "heads": ("fc: 1000", "5.1"),
         "settings": ({}, ""),
     },
     "random_init": {
