@@ -16,6 +16,8 @@ import argparse
 import json
 import random
 import re
+import signal
+import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Sequence
@@ -199,6 +201,7 @@ def main() -> None:
             print(f"{one.file}:{one.line}  {one.operator}\n    {one.before}\n    {one.after}")
             print("    " + " ".join(project.belonging(one.file).files))
         return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the tests that run end, too
     import_heavy()
     for number, entry in enumerate(campaign.run(todo, given.minutes, given.limit, given.quick), 1):
         end = entry.get("by") or ""
@@ -209,4 +212,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)  # what was done is kept

@@ -139,16 +139,19 @@ class Tree:
                 self._child(files, Chosen(self.report, counts, slow, known or {}, leave))
             finally:
                 os._exit(70)
-        end, over = time.monotonic() + limit, False
-        while os.waitpid(child, os.WNOHANG)[0] == 0:
-            if time.monotonic() > end:
-                over = True
-                break
-            time.sleep(0.05)
-        with contextlib.suppress(ProcessLookupError):  # with all that it has started
-            os.killpg(child, signal.SIGKILL)
-        if over:
-            os.waitpid(child, 0)
+        end, over = time.monotonic() + limit, True
+        try:
+            while time.monotonic() < end:
+                if os.waitpid(child, os.WNOHANG)[0]:
+                    over = False
+                    break
+                time.sleep(0.05)
+        finally:  # with all that it has started, also when this process is told to end
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child, signal.SIGKILL)
+            if over:
+                os.kill(child, signal.SIGKILL)  # where it had not yet a group of its own
+                os.waitpid(child, 0)
         return self._outcome(over)
 
     def _outcome(self, over: bool) -> Outcome:
