@@ -100,8 +100,8 @@ def _notes(records: Sequence[Record]) -> tuple[str, ...]:
     notes = [
         "A record knows the machine of its task's own stage alone; where its pretraining and conversion ran, it does "
         "not say.",
-        "A stage that was interrupted and taken up again, or that read features which another one left, has no time here; "
-        "older records do not say so, and have that of the process that finished it.",
+        "A stage that was interrupted and taken up again, or that read features which another one left, has no time "
+        "here; older records do not say so, and have that of the process that finished it.",
     ]
     without = sum(not record.peak_memory_mib for record in records)
     if without:
