@@ -166,8 +166,15 @@ def test_processes_that_cannot_share_a_batch_are_refused_while_planning(
         plan_grid(request, act=False, gpus=gpus)
 
     plan(gpus=8)
-    with pytest.raises(BadInput, match="batch_size 256 does not divide evenly over 3 processes"):
-        plan(gpus=3)
+    for gpus, near in ((3, 288), (6, 192), (12, 192)):  # 255 and 252 are nearer, and have no groups of 32
+        with pytest.raises(
+            BadInput,
+            match=rf"^imagenet_moco: batch_size 256 does not divide evenly over {gpus} processes × accumulate 1; use "
+            rf"another number of processes \(--gpus\), or set its batch_size to a multiple of {gpus}, such as "
+            rf"{near}\.$",
+        ):
+            plan(gpus=gpus)
+        plan(f"pretrain.batch_size={near}", f"objective.queue_size={near * 100}", gpus=gpus)
     uneven = ("pretrain.batch_size=192", "norm_images=48", "objective.queue_size=65280")
     plan(*uneven, gpus=4)
     with pytest.raises(

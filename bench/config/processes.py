@@ -42,6 +42,32 @@ def micro_batch(batch_size: int, world: int, accumulate: int) -> int:
     return batch_size // parts
 
 
+def check_shares(recipe: Recipe, world: int) -> None:
+    """Refuse a batch that `world` processes cannot share, or whose norm groups they cannot.
+
+    The batch that the message names is one which both allow.
+    """
+    parts, size, batch = world * recipe.accumulate, recipe.norm_images, recipe.batch_size
+    if batch % parts:
+        several = size is not None and batch // recipe.accumulate > size
+
+        def fits(own: int) -> bool:
+            together = own * world
+            return size is None or (
+                together % size == 0 and (own % size == 0 or size % own == 0) and (not several or together > size)
+            )
+
+        # Twice as many images as norm_images on each process always fit.
+        most = max(2 * (size or 1), 2 * batch // parts + 1)
+        nearest = min((own * parts for own in range(1, most + 1) if fits(own)), key=lambda each: abs(each - batch))
+        raise BadInput(
+            f"{recipe.name}: batch_size {batch} does not divide evenly over {world} processes × accumulate "
+            f"{recipe.accumulate}; use another number of processes (--gpus), or set its batch_size to a multiple of "
+            f"{parts}, such as {nearest}."
+        )
+    norm_groups(recipe, world)
+
+
 def norm_groups(recipe: Recipe, world: int) -> NormGroups:
     """Return the groups of a recipe on `world` processes.
 
@@ -59,8 +85,8 @@ def norm_groups(recipe: Recipe, world: int) -> NormGroups:
     shares = {n: batch // n for n in range(1, batch + 1) if batch % n == 0}
     fitting = [n for n, share in shares.items() if share % size == 0 or size % share == 0]
     raise BadInput(
-        f"{recipe.name}: norm_images is {size}, but each of {world} processes has {own} of the {batch} images of a "
-        f"batch{_of_part(recipe)}, and neither divides the other; use {_words(fitting)} processes (--gpus), or change "
+        f"{recipe.name}: norm_images is {size}, but each of {world} processes has {own} of the {batch} images of "
+        f"{_part(recipe)}, and neither divides the other; use {_words(fitting)} processes (--gpus), or change "
         "norm_images."
     )
 
@@ -90,7 +116,7 @@ def check_groups(recipe: Recipe, *, grouped: bool, shuffles: bool) -> None:
         alone = " on one process" if size is None else ""
         raise BadInput(
             f"{about} shuffles its keys between groups of images that are normalised apart, but norm_images is {size}, "
-            f"so that all {batch} images of a batch{_of_part(recipe)} are normalised together{alone}; set norm_images "
+            f"so that all {batch} images of {_part(recipe)} are normalised together{alone}; set norm_images "
             "to half of them or less (the authors have 32), and sync_bn to False."
         )
 
@@ -110,8 +136,8 @@ def check_compiled_norms(recipe: Recipe, world: int) -> None:
         )
 
 
-def _of_part(recipe: Recipe) -> str:
-    return " of a micro-batch" if recipe.accumulate > 1 else ""
+def _part(recipe: Recipe) -> str:
+    return "a micro-batch" if recipe.accumulate > 1 else "a batch"
 
 
 def _words(numbers: list[int]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 
-from bench.config.processes import check_compiled_norms, micro_batch, norm_groups
+from bench.config.processes import check_compiled_norms, check_shares
 from bench.errors import BadInput
 from bench.plan import Stage
 
@@ -48,8 +48,7 @@ def check_processes(stages: Iterable[Stage], gpus: int) -> None:
         recipe = stage.recipe
         if stage.kind != "pretrain" or recipe.epochs == 0:
             continue
-        micro_batch(recipe.batch_size, gpus, recipe.accumulate)
-        norm_groups(recipe, gpus)
+        check_shares(recipe, gpus)
         if recipe.compile and gpus > 1 and cuda_devices():
             check_compiled_norms(recipe, gpus)
 

@@ -25,7 +25,7 @@ from filelock import FileLock
 from bench import allocator
 from bench.config.kind_facts import file_of
 from bench.config.kinds import StageKind
-from bench.config.processes import micro_batch, norm_groups
+from bench.config.processes import check_shares
 from bench.config.recipe import Recipe
 from bench.config.tasks import KINDS, Task
 from bench.errors import BadInput, Interrupted, StageFailed, one_line
@@ -99,8 +99,7 @@ def _check_ranks(stage: StageFile, gpus: int) -> None:
     check_built_for_gpus(gpus)
     if stage.kind != "pretrain" or stage.recipe.epochs == 0:
         return
-    micro_batch(stage.recipe.batch_size, gpus, stage.recipe.accumulate)
-    norm_groups(stage.recipe, gpus)
+    check_shares(stage.recipe, gpus)
     if stage.recipe.compile:
         from bench.train.step import check_compiling
 
