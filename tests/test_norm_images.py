@@ -11,7 +11,7 @@ from bench.cli import run
 from bench.config.config_files import config_files
 from bench.config.load import load_recipe
 from bench.config.objective_source import class_says, objectives
-from bench.config.processes import NormGroups, norm_groups
+from bench.config.processes import NormGroups, check_shares, norm_groups
 from bench.config.recipe import Recipe
 from bench.errors import BadInput
 from bench.execute import devices
@@ -191,3 +191,25 @@ def test_processes_that_cannot_share_a_batch_are_refused_while_planning(
     plan("compile=True", gpus=16)
     assert run(["plan", "--pretrain", "imagenet_moco", "--work-dir", str(tmp_path), "--gpus", "3"]) == 2
     assert "does not divide evenly over 3 processes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "world", "values", "message"),
+    [
+        (
+            "imagenet_byol",
+            1,
+            {"batch_size": 1},
+            r"objective byol needs several .* batch_size 1 leaves .* set .* to 2 or",
+        ),
+        ("imagenet_simclr", 1, {"batch_size": 4, "accumulate": 4}, r"batch_size 4 over accumulate 4 .* to 8 or more"),
+        ("imagenet_byol", 8, {"batch_size": 8, "sync_bn": False}, r"each of 8 processes has a single .* to 16 or more"),
+    ],
+)
+def test_a_single_image_is_refused_while_planning_where_several_are_needed(
+    name: str, world: int, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(BadInput, match=message):
+        check_shares(recipe(name, **values), world)
+    check_shares(recipe("imagenet_rotation", batch_size=1), 1)  # which needs no others
+    check_shares(recipe("imagenet_byol", batch_size=8), 8)  # norms over all of them

@@ -7,10 +7,11 @@ same whatever w is: they are parts of a process's images, or of the images of se
 
 from __future__ import annotations
 
+import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.config.objective_source import class_says, objectives
+from bench.config.objective_source import class_attribute, class_says, objectives
 from bench.errors import BadInput
 
 if TYPE_CHECKING:
@@ -66,6 +67,27 @@ def check_shares(recipe: Recipe, world: int) -> None:
             f"{parts}, such as {nearest}."
         )
     norm_groups(recipe, world)
+    _check_several(recipe, world)
+
+
+def _check_several(recipe: Recipe, world: int) -> None:
+    """Refuse a single image where the objective's class says for what it needs several."""
+    found = class_attribute(str(recipe.objective["name"]), "needs_several_for")
+    needs = "" if found is None else ast.literal_eval(found[0])
+    batch = recipe.batch_size // recipe.accumulate
+    if needs and batch < 2:
+        part = f" over accumulate {recipe.accumulate}" if recipe.accumulate > 1 else ""
+        raise BadInput(
+            f"{recipe.name}: the objective {recipe.objective['name']} needs {needs}, but batch_size "
+            f"{recipe.batch_size}{part} leaves a single image at a time; set batch_size to {2 * recipe.accumulate} or "
+            "more."
+        )
+    alone = recipe.norm_images is None and not recipe.sync_bn
+    if needs and alone and batch // world < 2:
+        raise BadInput(
+            f"{recipe.name}: each of {world} processes has a single image, and with sync_bn=False norms of its own, "
+            f"which need several; set batch_size to {2 * world * recipe.accumulate} or more, or sync_bn to True."
+        )
 
 
 def norm_groups(recipe: Recipe, world: int) -> NormGroups:
