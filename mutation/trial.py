@@ -7,6 +7,7 @@ import gc
 import importlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -90,9 +91,10 @@ class Chosen:
 
 
 def _last(text: str) -> str:
-    """What a failure says: the first line that pytest marks with E, or else the last line."""
+    """What a failure says, without folders: the first line that pytest marks with E, or else the last line."""
     lines = text.strip().splitlines() or [""]
-    return next((line[1:].strip() for line in lines if line.startswith("E ")), lines[-1])[:160]
+    said = next((line[1:].strip() for line in lines if line.startswith("E ")), lines[-1])
+    return re.sub(r"(?<![\w.])/(?:[\w.-]+/)+", "", said)[:160]  # they are of the machine that it ran on
 
 
 class Tree:

@@ -99,11 +99,7 @@ CODECS = {
 @pytest.mark.parametrize("name", CODECS)
 def test_frames_of_common_codecs_come_in_the_order_in_which_they_are_shown(tmp_path, name):
     """Pictures that are predicted from later ones lie behind those in the file."""
-    import av
-
     codec, options = CODECS[name]
-    if codec not in av.codecs_available:
-        pytest.skip(f"this FFmpeg has no {codec}")
     kinds = write_video(tmp_path / name, codec, "yuv420p", [frame(n) for n in range(FRAMES)], **options)
     assert ("B" in kinds) == (codec != "libvpx-vp9")
     assert count_frames(tmp_path / name) == FRAMES

@@ -130,3 +130,12 @@ def test_a_sample_is_the_seeds_and_takes_as_many_of_each_file(project):
         tuple(sequence(project, "bench/losses/loose.py", 0))
     }
     assert all(one not in sample(project, 0, 12, ["bench/losses"], {one.key for one in drawn}) for one in drawn)
+
+
+def test_what_a_failure_says_names_no_folder_of_the_machine():
+    from trial import _last as said
+
+    assert said("E   BadInput: /somewhere/deep/run/last.ckpt is of a run, see a/b.py\nmore") == (
+        "BadInput: last.ckpt is of a run, see a/b.py"
+    )
+    assert said("one\n\ntwo") == "two"
