@@ -213,3 +213,13 @@ def test_a_single_image_is_refused_while_planning_where_several_are_needed(
         check_shares(recipe(name, **values), world)
     check_shares(recipe("imagenet_rotation", batch_size=1), 1)  # which needs no others
     check_shares(recipe("imagenet_byol", batch_size=8), 8)  # norms over all of them
+
+
+def test_what_a_class_from_outside_computes_is_left_to_its_start(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from bench.objectives.byol import BYOL\n\n\nclass Mine(BYOL):\n"
+        "    needs_several_for = ' '.join(['other', 'images'])\n    view_backends = tuple(['fast'])\n"
+    )
+    mine = load_recipe("imagenet_byol", "full", {"objective": {"name": f"{file}:Mine"}, "batch_size": 1})
+    check_shares(mine, 1)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 from typing import TYPE_CHECKING
 
-from bench.config.objective_source import class_attribute
+from bench.config.objective_source import class_literal
 from bench.data.sets import get
 from bench.errors import BadInput
 
@@ -19,8 +18,7 @@ def check_view_backend(recipe: Recipe) -> None:
     An objective says in its class which back ends can (`view_backends`); one that says nothing leaves it to its start.
     """
     video = recipe.dataset != "none" and get(recipe.dataset).video
-    found = class_attribute(str(recipe.objective["name"]), "view_backends")
-    able = ("reference", "fast") if video else None if found is None else tuple(ast.literal_eval(found[0]))
+    able = ("reference", "fast") if video else class_literal(str(recipe.objective["name"]), "view_backends")
     if able is None or recipe.view_backend in able:
         return
     *others, last = map(repr, able)

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
-from bench.config.objective_source import GROUP, class_attribute, classes_of, locate, objectives, type_of
+from bench.config.objective_source import GROUP, class_literal, classes_of, locate, objectives, type_of
 from bench.errors import BadInput, nearest_or_all
 from bench.plugins import entries
 
@@ -274,8 +274,7 @@ def portable(objective: Mapping[str, Any]) -> dict[str, Any]:
 @cache
 def later(objective: str) -> tuple[str, ...]:
     """Return the settings that its class says were added later: at their defaults they are in no fingerprint."""
-    value = class_attribute(objective, "later")
-    return () if value is None else tuple(ast.literal_eval(value[0]))
+    return tuple(class_literal(objective, "later") or ())
 
 
 def without_later(objective: Mapping[str, Any]) -> dict[str, Any]:

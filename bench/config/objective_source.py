@@ -109,10 +109,18 @@ def definition_of(objective: str) -> int:
     return number
 
 
+def class_literal(objective: str, name: str) -> Any:
+    """Return the value of an attribute of an objective's class; None where no class sets it, or it is no literal."""
+    found = class_attribute(objective, name)
+    try:
+        return None if found is None else ast.literal_eval(found[0])
+    except ValueError:  # code from outside may compute it: what it means is seen when the objective is built
+        return None
+
+
 def class_says(objective: str, name: str) -> bool:
     """Return whether an attribute of an objective's class is True: False where no class sets it."""
-    found = class_attribute(objective, name)
-    return found is not None and isinstance(found[0], ast.Constant) and found[0].value is True
+    return class_literal(objective, name) is True
 
 
 def type_of(annotation: ast.expr | None, file: Path) -> Any:

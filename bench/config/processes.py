@@ -7,11 +7,10 @@ same whatever w is: they are parts of a process's images, or of the images of se
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bench.config.objective_source import class_attribute, class_says, objectives
+from bench.config.objective_source import class_literal, class_says, objectives
 from bench.errors import BadInput
 
 if TYPE_CHECKING:
@@ -72,8 +71,7 @@ def check_shares(recipe: Recipe, world: int) -> None:
 
 def _check_several(recipe: Recipe, world: int) -> None:
     """Refuse a single image where the objective's class says for what it needs several."""
-    found = class_attribute(str(recipe.objective["name"]), "needs_several_for")
-    needs = "" if found is None else ast.literal_eval(found[0])
+    needs = class_literal(str(recipe.objective["name"]), "needs_several_for")
     batch = recipe.batch_size // recipe.accumulate
     if needs and batch < 2:
         part = f" over accumulate {recipe.accumulate}" if recipe.accumulate > 1 else ""
