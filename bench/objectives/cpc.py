@@ -16,7 +16,8 @@ Departs from it: the trunk is a ResNet-50 with batch norm, so that it converts a
            statistics are those of whole images (an extra forward without gradient). z is the pooled C5, mapped to
            `target_dim`. Offset 1, whose patches overlap, is left out, as in v2, and 5 rows are the most, as in v1 (the
            listing's defaults predict offset 3 alone); a mean over offsets (there: a sum). W_k has no bias, as in the
-           papers' equations (in the listing: one). Of v2's patch augmentation only dropped colours.
+           papers' equations (in the listing: one). Of v2's patch augmentation only dropped colours; the view is v1's
+           (from memory of it), anywhere along the image's longer side.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from bench.config.setting_types import Count, Positive
-from bench.data.views import PATCH_VIEW, Batch, View
+from bench.data.views import SQUARE_VIEW, Batch, View
 from bench.errors import BadInput
 from bench.losses.float32 import at_least_float32
 from bench.nn.collectives import gather, rank
@@ -85,7 +86,7 @@ class CPC(Objective):
     """Contrastive predictive coding on ResNet-50: rows of overlapping patches, up to four directions."""
 
     needs_several_for = "negatives, which are other images"
-    definition: ClassVar[int] = 2  # the context net of the paper's listing, and predictions times 0.1
+    definition: ClassVar[int] = 3  # 2: the context net of the paper's listing, predictions times 0.1; 3: the view
 
     def __init__(
         self,
@@ -118,8 +119,8 @@ class CPC(Objective):
             )
 
     def views(self, size: int) -> tuple[View, ...]:
-        """One square, from which the patches are cut."""
-        return (PATCH_VIEW(size),)
+        """One square, from which the patches are cut, as 256 of 300 pixels (van den Oord et al. 2018, section 3.2)."""
+        return (SQUARE_VIEW(size, 256 / 300),)
 
     def grid(self, view_size: int) -> Grid:
         """Return the grid that a view of that size has room for; patches overlap by half."""

@@ -139,3 +139,13 @@ def assert_same_gradients(
         assert (parameter.grad is None) == without, name
         if not without:
             torch.testing.assert_close(parameter.grad, expected.grad, rtol=rtol, atol=atol, msg=name)
+
+
+def distance(results, expected, kind):
+    """How far the tensors of a kind are from those expected, relative to these, all taken as one vector."""
+    names = [name for name in expected if name.startswith(kind)]
+    assert names
+    assert names == [name for name in results if name.startswith(kind)]
+    one = torch.cat([results[name].double().flatten() for name in names])
+    other = torch.cat([expected[name].double().flatten() for name in names])
+    return ((one - other).norm() / other.norm()).item()

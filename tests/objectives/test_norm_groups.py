@@ -6,7 +6,7 @@ from pathlib import Path
 
 import norm_groups
 import pytest
-import torch
+from cases import distance
 
 pytestmark = pytest.mark.slow
 
@@ -16,16 +16,6 @@ def results(on_ranks):
     """What one process, the first of two, and each of four computed."""
     alone, first, _, *four = on_ranks(Path(__file__).with_name("norm_groups.py"), timeout=400, worlds=(1, 2, 4))
     return alone, first, *four
-
-
-def distance(results, expected, kind):
-    """How far the tensors of a kind are from those expected, relative to these, all taken as one vector."""
-    names = [name for name in expected if name.startswith(kind)]
-    assert names
-    assert names == [name for name in results if name.startswith(kind)]
-    one = torch.cat([results[name].double().flatten() for name in names])
-    other = torch.cat([expected[name].double().flatten() for name in names])
-    return ((one - other).norm() / other.norm()).item()
 
 
 @pytest.mark.slow

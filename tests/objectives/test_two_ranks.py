@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
-from cases import load
+from cases import distance, load
 from two_ranks import UNGROUPED
 
 from bench.config.objective_source import class_says
@@ -31,16 +30,6 @@ BROKEN = (
 def results(on_ranks):
     """What (world 1), (world 2, rank 0) and (world 2, rank 1) computed."""
     return on_ranks(Path(__file__).with_name("two_ranks.py"), timeout=240)
-
-
-def distance(results, expected, kind):
-    """How far the tensors of a kind are from those expected, relative to these, all taken as one vector."""
-    names = [name for name in expected if name.startswith(kind)]
-    assert names
-    assert names == [name for name in results if name.startswith(kind)]
-    one = torch.cat([results[name].double().flatten() for name in names])
-    other = torch.cat([expected[name].double().flatten() for name in names])
-    return ((one - other).norm() / other.norm()).item()
 
 
 @pytest.mark.slow

@@ -34,7 +34,6 @@ from bench.data.views.spec import (
     LOCAL_CROPS,
     MOCO_V2_VIEWS,
     MOCO_VIEWS,
-    PATCH_VIEW,
     SIMCLR_VIEWS,
     SMALL_VIEW,
     SQUARE_VIEW,

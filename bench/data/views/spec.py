@@ -157,11 +157,6 @@ def small_views(views: Sequence[View], size: int, name: str) -> tuple[View, ...]
     return tuple(replaced)
 
 
-def PATCH_VIEW(size: int, grey: float = 0.0) -> View:
-    """What patches are cut from: a square of at least half of the image, unstretched, sometimes mirrored or grey."""
-    return replace(SUPERVISED_VIEW(size), scale=(0.5, 1.0), ratio=(1.0, 1.0), grey=grey)
-
-
 def SQUARE_VIEW(size: int, square: float, grey: float = 0.0, flip: float = 0.5) -> View:
     """A square anywhere in the image, its side this share of the shorter one: neither stretched nor zoomed."""
     return replace(SUPERVISED_VIEW(size), square=square, grey=grey, flip=flip)

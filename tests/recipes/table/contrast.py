@@ -196,7 +196,7 @@ CPC = {
     "network": ("resnet50, norms over all images", "own choice (there ResNets without norm, or layer norm)"),
     "optimizer": ("adam 0.0002, betas 0.9 and 0.999", "v1, from memory"),
     "schedule": ("cosine, warm-up of 1 epochs", "own choice"),
-    "views": (["256 px of 0.5 to 1, ratio 1 to 1, bilinear, flip 0.5"], "own choice"),
+    "views": (["256 px of a square of 0.8533333, bilinear, flip 0.5"], "v1, section 3.2: 256 of 300, from memory"),
     "heads": (
         f"target: 64; contexts: 4 x ({CPC_CONTEXT}after (5 x (conv 1x1 F))); w: 4 x (4 x (64 no bias))",
         "losses/self_supervised_learning.py:38-40, models/vision/pixel_cnn.py:38-63; own choice: a W_k for each offset "
