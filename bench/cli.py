@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.cli_code import app as code_app
 from bench.cli_data import app as data_app
 from bench.cli_options import (
     AllocatorOption,
@@ -41,6 +42,7 @@ app = App(
 )
 app.add_typer(show_app)
 app.add_typer(data_app)
+app.add_typer(code_app)
 
 
 @app.callback()

@@ -24,7 +24,7 @@ from bench.config.objective_source import definition_of
 from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Recipe
 from bench.config.tasks import Task, portable_kind, stage_kind
 from bench.data.packs.manifest import PackUse
-from bench.data.sets import short_name
+from bench.data.sets import find, short_name
 from bench.errors import BadInput
 
 # Raised when a back end makes other pixels: what uses it is computed anew. The other back ends never changed.
@@ -258,6 +258,9 @@ class Planner:
         value = self.data_fingerprint(config.dataset)
         packs = tuple(self.packs(config))
         trained = [use.identity for use in packs if use.purpose == "training"]
+        data_set = find(config.dataset)
+        if data_set is not None and data_set.definition > 1:
+            value = f"{value}+definition-{data_set.definition}"
         return {config.dataset: "+".join([value, *trained])}, packs
 
     def _parent(self, recipe: Recipe, name: str, epoch: int) -> Recipe:

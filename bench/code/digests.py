@@ -58,20 +58,14 @@ class Digests:
         return Code(
             digest=hashed("code", [each[node] for node in roots], effects)[:SHORT],
             nodes=tuple(inside.nodes),
-            each={node.title: digest[:SHORT] for node, digest in each.items()},
-            own=self._own(inside.nodes, shared),
+            each={node.title: digest for node, digest in each.items()},
+            own=_own(inside.nodes),
             libraries=frozenset(inside.libraries),
         )
 
-    def _own(self, nodes: Iterable[Node], shared: frozenset[str]) -> dict[str, str]:
-        own = {}
-        for node in nodes:
-            own[node.title] = hashed(node.own, self._names(node, shared))[:8]
-            if node.definition.kind == "class":
-                for method in node.definition.methods:
-                    shape = node.module.facts.definitions[f"{node.name}.{method}"].shape
-                    own[f"{node.title}.{method}"] = shape[:8]
-        return own
+    def from_below(self, nodes: Iterable[Node]) -> list[Node]:
+        """Return definitions of which digests were asked for, each after those that it refers to, but for circles."""
+        return sorted(nodes, key=lambda node: (self._part[node], node.title))
 
     # What is reached.
 
@@ -144,7 +138,8 @@ class Digests:
 
         for _ in nodes:
             colours = {node: below(node, colours) for node in nodes}
-        return {node: self.same.get(colour[:SHORT], colour) for node, colour in colours.items()}
+        short = {node: colour[:SHORT] for node, colour in colours.items()}
+        return {node: self.same.get(colour, colour) for node, colour in short.items()}
 
     def _names(self, node: Node, shared: frozenset[str]) -> list[str]:
         """The private names of a definition, "" for those that are its own affair; its own where another is like it."""
@@ -198,6 +193,17 @@ class Digests:
         below = {self._part[t] for each in part for t in (*each.targets, *each.more)} - {number}
         names = frozenset(name for each in part for name in each.tells)
         self._open.append(names.union(*(self._open[other] for other in below)))
+
+
+def _own(nodes: Iterable[Node]) -> dict[str, str]:
+    """{definition: hash of what it says itself, and after a full stop of its private names}; methods have the first."""
+    own = {}
+    for node in nodes:
+        own[node.title] = f"{hashed(node.own)[:8]}.{hashed(node.definition.privates)[:4]}"
+        if node.definition.kind == "class" and node.own != hashed("settings", node.name):
+            for method in node.definition.methods:
+                own[f"{node.title}.{method}"] = node.module.facts.definitions[f"{node.name}.{method}"].shape[:8]
+    return own
 
 
 def _alike(nodes: Iterable[Node]) -> frozenset[str]:

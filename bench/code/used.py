@@ -75,15 +75,20 @@ def library_changes(then: Mapping[str, str], now: Mapping[str, str]) -> list[str
 def changed(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     """Return the definitions that two tables do not share as they are; of a class its methods, if these are known.
 
-    A definition that was only moved, or only renamed, is in one of them under another name; it is left out if its hash
-    is.
+    One that was only moved, or only renamed, has the same hash under another name, and is left out. Where private names
+    alone differ, those with other names are returned.
     """
+    plain = [{name: own.partition(".")[0] for name, own in table.items()} for table in (then, now)]
+    return _changed(*plain) or _changed(then, now)
+
+
+def _changed(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
     differing = {name for name in {*then, *now} if then.get(name) != now.get(name)}
     gone = {then[name] for name in differing if name in then and name not in now}
     come = {now[name] for name in differing if name in now and name not in then}
     moved = {name for name in differing if name not in now and then[name] in come}
     moved |= {name for name in differing if name not in then and now[name] in gone}
-    differing = differing - moved or differing
+    differing -= moved
     return sorted(name for name in differing if not any(other.startswith(f"{name}.") for other in differing))
 
 

@@ -9,6 +9,7 @@ import pytest
 from bench.code.digests import Code, Digests
 from bench.code.graph import MODULE_PRIVATE, Graph
 from bench.code.modules import Modules
+from bench.code.used import changed
 
 RUN = '''
 """What is run."""
@@ -246,13 +247,13 @@ def test_a_change_moves_what_reaches_it_alone(before: Code, tmp_path: Path) -> N
     after = code(tmp_path / "after", edited("third.py", ("x / 3", "x / 4")))
     moved = {name for name in before.each if before.each[name] != after.each[name]}
     assert moved == {"third:deeper", "third:deep", "third:Plain", "run.py:run"}
-    assert {name for name in before.own if before.own[name] != after.own[name]} == {"third:deeper"}
+    assert changed(before.own, after.own) == ["third:deeper"]
 
 
 def test_a_method_that_changed_is_named(before: Code, tmp_path: Path) -> None:
     after = code(tmp_path / "after", edited("run.py", ("total += part", "total -= part")))
-    moved = {name for name in before.own if before.own[name] != after.own[name]}
-    assert moved == {"run.py:Model", "run.py:Model.forward"}
+    moved = changed(before.own, after.own)
+    assert moved == ["run.py:Model.forward"]
 
 
 def test_functions_that_call_each_other_are_told_apart(tmp_path: Path) -> None:
