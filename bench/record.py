@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, StringConstraints, ValidationError
 
+from bench.code.used import CodeUsed
 from bench.config.recipe import Frozen, Profile
 from bench.errors import BadInput, writing_to
 from bench.files import write_text
@@ -100,6 +101,9 @@ class Record(Frozen, populate_by_name=True):
     # objective -> its definition, of the pretraining and of those that it continues. Not there in older records, whose
     # objectives had their first
     definitions: dict[str, int] = Field(default={}, exclude_if=lambda definitions: not definitions)
+    # stage -> the code that it ran with, one for each sitting that had another; the stages are those of `precision`.
+    # Not there in older records
+    code: dict[str, tuple[CodeUsed, ...]] = Field(default={}, exclude_if=lambda code: not code)
     # metric -> header of its column, where the kind of task is not ours and may not be installed where tables are made
     columns: dict[str, str] = Field(default={}, exclude_if=lambda columns: not columns)
     weights: str | None = None  # of the trunk, relative to the work folder

@@ -19,6 +19,7 @@ from bench.execute.devices import check_processes
 from bench.execute.request import Request
 from bench.execute.resolve import Resolved, resolve
 from bench.execute.stage_file import make_folder, read_done
+from bench.execute.stale import StaleChoice, Staleness, dealt_with, staleness_of
 from bench.plan import Planner, Stage
 
 OBJECTS = "objects"  # what a pretraining reads besides images: COCO's annotations
@@ -40,6 +41,7 @@ class Grid:
     results_dir: Path
     notes: list[str] = field(default_factory=list)  # on packs that lie there and are not used, on what is rendered
     to_render: frozenset[str] = frozenset()  # data sets that a smoke run makes when it starts
+    code: Staleness = field(default_factory=Staleness)
 
     def to_do(self) -> list[Stage]:
         """The stages that must run, in order."""
@@ -57,15 +59,21 @@ class Grid:
             elif stage.outputs:
                 made += "/" + (stage.outputs[0] if len(stage.outputs) == 1 else "{" + ",".join(stage.outputs) + "}")
             lines += [
-                f"{self.states[stage.fingerprint]:<10} {stage.title}",
+                f"{self.shown(stage):<10} {stage.title}",
+                *(f"           because   {why}" for why in self.code.reasons(stage)),
                 f"           needs     {'; '.join(needs) or 'nothing'}",
                 f"           produces  {made}",
                 f"           command   {stage.command(self.work_dir, gpus)}",
             ]
-        counts = Counter(self.states.values())
+        counts = Counter(map(self.shown, self.stages))
         lines.append(f"{len(self.stages)} stages: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
+        lines += self.code.notes()
         lines += [f"missing: {problem}" for problem in self.problems.values()]
         return lines + [f"note: {note}" for note in self.notes]
+
+    def shown(self, stage: Stage) -> str:
+        """Return the state of a stage in a plan: `stale` where other code than that of now began or made it."""
+        return "stale" if stage.fingerprint in self.code.stale else self.states[stage.fingerprint]
 
     def _absent(self, name: str) -> str:
         """What is said of a data set that is not there."""
@@ -81,8 +89,8 @@ def _packed(stage: Stage, dataset: str) -> str:
     return f" ({'; '.join(f'{heads[purpose]}: {form}' for purpose, form in words.items())})" if words else ""
 
 
-def plan_grid(request: Request, *, act: bool, gpus: int = 1) -> Grid:
-    """Plan a request. With `act`, scenes are rendered for a smoke run and missing data is an error.
+def plan_grid(request: Request, *, act: bool, gpus: int = 1, stale: StaleChoice = "refuse") -> Grid:
+    """Plan a request. With `act`, scenes are rendered for a smoke run, missing data is an error, and `stale` is done.
 
     `gpus` are those of one stage, among which a pretraining's batch is shared.
 
@@ -101,13 +109,13 @@ def plan_grid(request: Request, *, act: bool, gpus: int = 1) -> Grid:
     to_render = _to_render(request, data) if not act else frozenset()
     planner = Planner(data.fingerprints.__getitem__, configs.by_name, packs)
     stages = planner.grid(configs.recipes, configs.tasks, list(dict.fromkeys(request.seeds)))
+    found, code = _states(stages, request.work_dir, records)
+    if act and dealt_with(stages, code, stale, request.work_dir, records):
+        found, code = _states(stages, request.work_dir, records)
     grid = Grid(
         stages=stages,
-        states=states(
-            stages,
-            lambda stage: (records / stage.record_name).is_file(),
-            lambda stage: read_done(request.work_dir / stage.folder, stage.fingerprint, stage.outputs) is not None,
-        ),
+        states=found,
+        code=code,
         roots=data.roots,
         problems=data.problems,
         work_dir=request.work_dir,
@@ -119,6 +127,15 @@ def plan_grid(request: Request, *, act: bool, gpus: int = 1) -> Grid:
     _check_starts(grid)
     _check_data(grid, act)
     return grid
+
+
+def _states(stages: list[Stage], work_dir: Path, records: Path) -> tuple[dict[str, State], Staleness]:
+    found = states(
+        stages,
+        lambda stage: (records / stage.record_name).is_file(),
+        lambda stage: read_done(work_dir / stage.folder, stage.fingerprint, stage.outputs) is not None,
+    )
+    return found, staleness_of(stages, found, work_dir, records)
 
 
 def states(
