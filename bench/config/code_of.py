@@ -13,14 +13,14 @@ from bench.code.kept import FORM, Kept
 from bench.code.meanings import ALL, Node
 from bench.code.modules import OURS, Module, Modules
 from bench.code.same import same
-from bench.config.kind_facts import file_of
 from bench.config.kinds import STEPS, StageKind
 from bench.config.objective_source import locate as locate_objective
 from bench.config.recipe import Recipe
+from bench.config.tasks import GROUP as KINDS_GROUP
 from bench.config.tasks import KINDS, Task
 from bench.data.sets import find as find_data_set
 from bench.errors import BadInput
-from bench.plugins import Source
+from bench.plugins import Source, locate
 
 JOB = "bench.stages.job:Job"  # what every stage is given
 PRECISION = "bench.train.precision:resolve"  # what `auto` means where it runs
@@ -48,19 +48,20 @@ class CodeOf:
         """Return one that keeps what files say in the user's cache folder."""
         return cls(user_cache_path("bench", ensure_exists=False) / "code" / f"{FORM}.json")
 
-    def stage(self, kind: type[StageKind], objective: str | None, dataset: str) -> Code:
+    def stage(self, kind: type[StageKind], objective: str | None, dataset: str, source: Source | None = None) -> Code:
         """Return the code of stages of a kind.
 
         Args:
             kind: what the kind says of itself.
             objective: its full name, where the stage builds it; see `builds_objective`.
             dataset: that it reads; "none" for none.
+            source: where the kind is, if it is not ours.
 
         Raises BadInput where code from outside is not there, or is no Python.
         """
-        key = kind, objective, dataset
+        key = kind, objective, dataset, str(source)
         if key not in self._known:
-            roots = [self.node(root) for root in roots_of(kind, objective, dataset)]
+            roots = [self.node(root) for root in roots_of(kind, objective, dataset, source)]
             self._known[key] = self.digests.of(roots)
             self.kept.save()
         return self._known[key]
@@ -69,7 +70,10 @@ class CodeOf:
         """Return the code of a stage: of a task, or of the kind `pretrain` or `convert` of a recipe."""
         facts = type(config) if isinstance(config, Task) else STEPS[kind]
         objective = str(recipe.objective["name"]) if builds_objective(facts) else None
-        return self.stage(facts, objective, "none" if kind == "convert" else config.dataset)
+        source = None
+        if isinstance(config, Task) and config.kind not in KINDS:
+            source = locate(config.kind, KINDS_GROUP, what="kind", known=KINDS)
+        return self.stage(facts, objective, "none" if kind == "convert" else config.dataset, source)
 
     def node(self, root: Root) -> Node:
         """Return a definition by its root, or all of its module where that has none of the name."""
@@ -89,10 +93,9 @@ def builds_objective(kind: type[StageKind]) -> bool:
     return kind is STEPS["pretrain"] or getattr(kind, "reads_training_state", False)
 
 
-def roots_of(kind: type[StageKind], objective: str | None, dataset: str) -> list[Root]:
+def roots_of(kind: type[StageKind], objective: str | None, dataset: str, own: Source | None = None) -> list[Root]:
     """Return where the code of a stage starts: its function, its class, its objective, its data set."""
     module, colon, name = kind.run.partition(":")
-    own = _kind_source(kind)
     roots: list[Root] = [(module, name) if colon else (_place(own), kind.run) if own else (kind.__module__, kind.run)]
     roots += [_split(JOB), *([_split(PRECISION)] if kind.auto_precision else [])]
     if own is not None:
@@ -109,14 +112,6 @@ def roots_of(kind: type[StageKind], objective: str | None, dataset: str) -> list
             else (_place(outside), outside.attribute)
         )
     return roots
-
-
-def _kind_source(kind: type[StageKind]) -> Source | None:
-    """Where a kind of task from outside is; None for ours."""
-    if kind in STEPS.values() or kind in KINDS.values():
-        return None
-    file, module = Path(file_of(kind)), kind.__module__
-    return Source(file, kind.__qualname__, None if module.startswith("bench_plugin_") else module)
 
 
 def _place(source: Source) -> str | Path:

@@ -23,9 +23,7 @@ from bench.execute.stale import StaleChoice, Staleness, dealt_with, staleness_of
 from bench.plan import Planner, Stage
 
 OBJECTS = "objects"  # what a pretraining reads besides images: COCO's annotations
-RENDERED_LATER = (
-    "a smoke run renders its scenes when it starts; the fingerprints at the end of the folders' names then are others"
-)
+RENDERED_LATER = "a smoke run renders its scenes when it starts; the ends of the folders' names then are others"
 State = Literal["recorded", "done", "to do", "not needed"]
 
 
