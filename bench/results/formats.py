@@ -53,8 +53,8 @@ def render(sections: Sequence[Section], format: str, heading: Heading = TRANSFER
     """Return sections below a heading as `markdown`, `csv`, `latex` or `html`, ending with a line feed.
 
     CSV has one line a row over all sections and, for each column, mean, std, n, difference, verdict, protocol,
-    precision and other code (of what a stage took: the value, std and n); it has no heading and no notes. Its columns have the same
-    names whatever was measured. Raises BadInput for another format.
+    precision and other code (of what a stage took: the value, std and n); it has no heading and no notes. Its columns
+    have the same names whatever was measured. Raises BadInput for another format.
     """
     writers = {"markdown": _markdown, "csv": _csv, "latex": _latex, "html": _html}
     if format not in writers:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from bench.config.code_of import CodeOf, builds_objective
 from bench.config.kinds import STEPS, StageKind
+from bench.config.objective_source import objectives
 from bench.config.tasks import KINDS
-from bench.errors import BadInput
+from bench.data.sets import DATA_SETS
 from bench.record import Record
 from bench.results.sections import Column, Line
 
@@ -19,7 +20,7 @@ def stages_of_other_code(records: Sequence[Record]) -> list[tuple[str, ...]]:
     """Return for each record which of its own stages ran code that is another by now: ("pretrain", "segmentation").
 
     Digests alone are compared, so that tables are the same on every machine; the versions of libraries are in the
-    record. Nothing is said of records that kept no digest, of objectives and kinds of tasks from outside, which may
+    record. Nothing is said of records that kept no digest, of objectives, data sets and kinds of tasks from outside, which may
     not be installed where tables are made, and of the pretrainings that a record's own continues.
     """
     if not any(record.code for record in records):
@@ -37,16 +38,16 @@ def stages_of_other_code(records: Sequence[Record]) -> list[tuple[str, ...]]:
 
 def _digest_of_now(code: CodeOf, record: Record, stage: str) -> str:
     """The digest of the code of now of one stage of a record; "" where it cannot be said."""
-    kinds: dict[str, type[StageKind]] = {**STEPS, record.kind: KINDS[record.kind]} if record.kind in KINDS else {**STEPS}
+    kinds: dict[str, type[StageKind]] = {**STEPS, **KINDS}
     if stage not in kinds:
         return ""
-    settings = record.settings.get("pretrain", {})
-    objective = str(settings.get("objective", {}).get("name", "")) if builds_objective(kinds[stage]) else None
-    dataset = {"pretrain": str(settings.get("dataset", "none")), "convert": "none"}.get(stage, record.dataset)
-    try:
-        return code.stage(kinds[stage], objective, dataset).digest
-    except BadInput:  # of an objective or a data set from outside that is not here
+    objective = record.settings.get("pretrain", {}).get("objective", {}).get("name")
+    dataset = {"pretrain": record.pretrain_set, "convert": "none"}.get(stage, record.dataset)
+    if not builds_objective(kinds[stage]):
+        objective = None
+    elif objective not in objectives():
         return ""
+    return code.stage(kinds[stage], objective, dataset).digest if dataset in {*DATA_SETS, "none"} else ""
 
 
 def other_code_words(stages: Sequence[Sequence[str]]) -> str:

@@ -95,7 +95,12 @@ def _cells(frame: pd.DataFrame, places: dict[Place, int], table: Table) -> dict[
     if not table.datasets:
         frame["dataset"] = ""
     groups = frame[frame["column"] >= 0].groupby(["dataset", *RECIPE, "column"], sort=False)
-    lists = groups.agg(values=("value", list), protocol=("protocol", "first"), precisions=("precision", list), other=("other_code", list))
+    lists = groups.agg(
+        values=("value", list),
+        protocol=("protocol", "first"),
+        precisions=("precision", list),
+        other=("other_code", list),
+    )
     return {
         key: Cell(
             tuple(values),
