@@ -14,7 +14,7 @@ import pytest
 
 from bench.code.modules import OURS
 
-RATE = "lr = peak_rate(settings, batch_size)"
+RATE = 'group["lr"] = (peak if group.get("constant") else rate) * group.get("rate", 1.0)'
 GRID = ("--smoke", "--pretrain", "coco", "--downstream", "imagenet_knn", "--set", "pretrain.arch=resnet18")
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -66,21 +66,19 @@ def test_a_learning_rate_that_is_tripled_makes_what_was_trained_stale(tree: Path
     assert "recorded already" in again.stdout
 
     # An edit that changes nothing.
-    edit(tree, RATE, f"# the peak\n    {RATE}")
+    edit(tree, RATE, f"# of each group\n        {RATE}")
     assert " stale" not in run("plan", *GRID).stdout
 
     edit(tree, RATE, f"{RATE} * 3")
     plan = run("plan", *GRID).stdout
-    assert "stale      pretrain coco-s0\n           because   bench/train/optim.py (build_optimizer)" in plan
+    assert "stale      pretrain coco-s0\n           because   bench/train/optim.py (set_rates)" in plan
     assert "stale      knn coco--imagenet_knn-s0\n           because   pretrain coco-s0: bench/train/optim.py" in plan
     assert "done       convert coco-s0" in plan
 
     refused = run("run", *GRID)
     assert refused.returncode == 2
-    words = (
-        "Made by other code than that of now: pretrain coco-s0 (bench/train/optim.py (build_optimizer)), and 1 more;"
-    )
-    assert words in refused.stderr
+    assert "Made by other code than that of now: pretrain coco-s0 (bench/train/optim.py (set_rates))" in refused.stderr
+    assert ", and 1 more; give" in refused.stderr
     assert "--stale keep" in refused.stderr
     assert "--stale redo" in refused.stderr
     assert "Traceback" not in refused.stderr
@@ -89,7 +87,7 @@ def test_a_learning_rate_that_is_tripled_makes_what_was_trained_stale(tree: Path
     (folder,) = (tree / "runs" / "pretrain").iterdir()
     by_hand = run("stage", folder)
     assert by_hand.returncode == 2
-    assert "bench/train/optim.py (build_optimizer)" in by_hand.stderr
+    assert "bench/train/optim.py (set_rates)" in by_hand.stderr
     assert "--stale keep" in by_hand.stderr
 
     kept = run("run", *GRID, "--stale", "keep")
@@ -118,11 +116,12 @@ def test_an_unfinished_training_goes_on_under_other_code_only_if_that_is_said(tr
     assert run("run", *words).returncode == 0
     (folder,) = (place for place in (tree / "runs" / "pretrain").iterdir() if place.name.startswith("random_init"))
     (folder / "done.json").unlink()
+    shutil.rmtree(tree / "runs" / "convert")
     content = json.loads((folder / "code.json").read_text(encoding="utf-8"))
     was = content["sittings"][0]["digest"]
     edit(tree, "def set_rates(", "SPARE = 1\n\n\ndef set_rates(")  # reaches nothing
     assert "stale" not in run("plan", *words).stdout
-    edit(tree, RATE, f"1 * {RATE}".replace("1 * lr = ", "lr = 1 * "))
+    edit(tree, RATE, f"{RATE} * 1")
     assert "stale      pretrain random_init-s0" in run("plan", *words).stdout
     assert run("run", *words).returncode == 2
     kept = run("run", *words, "--stale", "keep")

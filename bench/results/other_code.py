@@ -20,8 +20,8 @@ def stages_of_other_code(records: Sequence[Record]) -> list[tuple[str, ...]]:
     """Return for each record which of its own stages ran code that is another by now: ("pretrain", "segmentation").
 
     Digests alone are compared, so that tables are the same on every machine; the versions of libraries are in the
-    record. Nothing is said of records that kept no digest, of objectives, data sets and kinds of tasks from outside, which may
-    not be installed where tables are made, and of the pretrainings that a record's own continues.
+    record. Nothing is said of records that kept no digest, of what comes from outside, which may not be installed where
+    tables are made, and of the pretrainings that a record's own continues.
     """
     if not any(record.code for record in records):
         return [()] * len(records)
