@@ -48,8 +48,9 @@ class Staleness:
 
     def write_tables(self, stages: Iterable[Stage], work_dir: Path) -> None:
         """Write what stages consist of into the work folder, so that it can be said what changes later."""
-        for table in {self.current[s.fingerprint].code.digest: self.current[s.fingerprint] for s in stages}.values():
-            table.write_table(work_dir)
+        some = [self.current[stage.fingerprint] for stage in stages if stage.fingerprint in self.current]
+        for current in {each.code.digest: each for each in some}.values():
+            current.write_table(work_dir)
 
     def reasons(self, stage: Stage) -> tuple[str, ...]:
         """Return why a stage is stale, () where it is not."""
