@@ -21,11 +21,11 @@ LEFT_OUT: dict[str, str] = {
     "bench.train.signals": "when a run stops; where it goes on is the checkpoint's matter, which counts",
     "bench.train.metrics_log": "a log that only people and the monitor read",
     "bench.timing_gaps": "words beside a time",
-    "bench.waiting": "times",
     "bench.machine": "how many processes read images; no result depends on it",
     # Checks of values that are hashed themselves, and where code lies: the classes found are roots.
     "bench.plugins": "where a class from outside is, and its import",
-    "bench.config.objective_settings": "checks of the objective's settings, which are hashed as values",
+    "bench.config.objective_settings:check_values": "checks of the objective's settings, which are hashed as values",
+    "bench.config.objective_settings:settings_of_class": "the types that these are checked by",
     "bench.config.objective_source": "where an objective's class is",
     "bench.config.kind_facts": "checks of what a kind of task says of itself",
     "bench.config.studies": "tables",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,6 +17,8 @@ from bench.config.kinds import STEPS
 from bench.config.objective_source import objectives
 from bench.config.tasks import KINDS
 from bench.data.sets import DATA_SETS
+from bench.errors import BadInput
+from bench.plugins import Source
 
 Edit = Callable[[str, str, str], set[str]]
 PRETRAININGS = {f"pretrain {name}" for name in objectives()}
@@ -158,3 +161,80 @@ def test_all_settings_of_stages_lie_where_they_are_looked_for() -> None:
 def test_a_data_set_is_a_root(dataset: str) -> None:
     roots = roots_of(KINDS["knn"], None, dataset)
     assert roots[-1] == (type(DATA_SETS[dataset]).__module__, type(DATA_SETS[dataset]).__name__)
+
+
+# -------------------------------------------------------------------------- code from outside
+
+
+def test_an_objective_from_outside_counts_with_what_lies_beside_it(tmp_path: Path) -> None:
+    mine, helper, spare = (tmp_path / f"{name}.py" for name in ("mine", "helper", "spare"))
+    mine.write_text(
+        "from helper import scale\n\nfrom bench.objectives.base import Objective\n\n\n"
+        "class Mine(Objective):\n    def forward(self, batch):\n        return {'loss': scale(1.0)}\n"
+    )
+    helper.write_text("def scale(x):\n    return 2 * x\n\n\ndef other(x):\n    return x\n")
+    spare.write_text("VALUE = 1\n")
+
+    def digest() -> str:
+        return CodeOf(mapping={}).stage(STEPS["pretrain"], f"{mine}:Mine", "coco").digest
+
+    first = digest()
+    helper.write_text(helper.read_text().replace("return x\n", "return -x\n"))
+    spare.write_text("VALUE = 2\n")
+    assert digest() == first
+    helper.write_text(helper.read_text().replace("2 * x", "3 * x"))
+    assert digest() != first
+
+
+def test_a_package_from_outside_counts_although_it_is_never_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "methods_of_mine"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("")
+    (folder / "losses.py").write_text("def scale(x):\n    return 2 * x\n")
+    (folder / "mine.py").write_text("from .losses import scale\n\n\nclass Mine:\n    forward = staticmethod(scale)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def digest() -> str:
+        return CodeOf(mapping={}).stage(STEPS["pretrain"], "methods_of_mine.mine:Mine", "coco").digest
+
+    first = digest()
+    (folder / "losses.py").write_text("def scale(x):\n    return 3 * x\n")
+    assert digest() != first
+    assert not [name for name in sys.modules if name.startswith("methods_of_mine")]
+
+
+def test_a_kind_from_outside_starts_at_the_function_that_it_names(tmp_path: Path) -> None:
+    file = tmp_path / "count.py"
+    text = "from bench.config.tasks import TrunkTask\n\n\nclass Count(TrunkTask):\n    run = 'count'\n\n\n"
+    text += "def count(job):\n    return {'images': 1}\n\n\ndef unused(job):\n    return {}\n"
+
+    class Count(KINDS["knn"]):  # type: ignore[misc]
+        run = "count"
+
+    def digest(content: str) -> str:
+        file.write_text(content)
+        return CodeOf(mapping={}).stage(Count, None, "imagenet", Source(file, "Count", None)).digest
+
+    first = digest(text)
+    assert digest(text.replace("return {}", "return None")) == first
+    assert digest(text.replace("'images': 1", "'images': 2")) != first
+
+
+def test_a_kind_from_outside_with_a_function_of_ours_counts_that(tmp_path: Path) -> None:
+    file = tmp_path / "near.py"
+    file.write_text("from bench.config.tasks import KnnTask\n\n\nclass Near(KnnTask):\n    k: int = 5\n")
+
+    class Near(KINDS["knn"]):  # type: ignore[misc]
+        pass
+
+    nodes = CodeOf(mapping={}).stage(Near, None, "imagenet", Source(file, "Near", None)).nodes
+    assert {"bench.stages.knn:run", "near.py:Near"} <= {node.title for node in nodes}
+
+
+def test_code_from_outside_that_is_no_python_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("from helper import scale\n\n\nclass Mine:\n    forward = scale\n")
+    (tmp_path / "helper.py").write_text("def scale(:\n")
+    with pytest.raises(BadInput, match=r"helper\.py is no readable Python \(.*\); correct it\.$"):
+        CodeOf(mapping={}).stage(STEPS["pretrain"], f"{tmp_path / 'mine.py'}:Mine", "coco")
