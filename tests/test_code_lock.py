@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -169,3 +172,41 @@ def test_a_digest_that_counts_as_two_is_refused() -> None:
     entry = sames.Entry(definition="a:b", was="0" * 16, now="1" * 16, why="reason")
     with pytest.raises(BadInput, match="says twice what a:b"):
         sames.mapping([entry, entry.model_copy(update={"was": "2" * 16})])
+
+
+@pytest.mark.slow
+def test_the_command_lists_an_edit_and_accounts_for_it(tree: Path) -> None:
+    def bench(*words: str) -> subprocess.CompletedProcess[str]:
+        environ = os.environ | {"PYTHONPATH": str(tree.parent), "XDG_CACHE_HOME": str(tree.parent / "cache")}
+        command = [sys.executable, "-m", "bench", "code", *words]
+        return subprocess.run(command, env=environ, cwd=tree.parent, capture_output=True, text=True, check=False)
+
+    (tree / "code" / "lock.json").unlink()
+    none = bench()
+    assert (none.returncode, none.stderr) == (2, "bench: There is no lock of the code; bench code --lock writes it.\n")
+    assert bench("--lock").returncode == 0
+    assert bench().stdout == "nothing has moved since the lock\n"
+
+    edit(tree, "losses/variance_covariance.py", "F.relu(1.0 -", "F.relu(2.0 - 1.0 -")
+    listed = bench().stdout
+    assert "bench/losses/variance_covariance.py (variance)" in listed
+    assert "objective vicreg" in listed
+    refused = bench("--lock")
+    assert refused.returncode == 2
+    assert "moved and has no new version; raise the definition of" in refused.stderr
+    for words in (("--same", "  "), ("--same", "the same", "--lock")):
+        refused = bench(*words)
+        assert refused.returncode == 2
+        assert refused.stderr.count("\n") == 1
+
+    said = bench("--same", "the same number")
+    assert said.returncode == 0, said.stderr
+    assert "bench.losses.variance_covariance:variance: " in said.stdout
+    assert bench().stdout == "nothing has moved since the lock\n"
+    (entry,) = sames.entries(tree / "code" / "same.toml")
+    assert (entry.definition, entry.why) == ("bench.losses.variance_covariance:variance", "the same number")
+
+    edit(tree, "objectives/vicregl.py", "definition: ClassVar[int] = 2", "definition: ClassVar[int] = 3")
+    assert "a version was raised: bench code --lock" in bench().stdout
+    assert bench("--lock").returncode == 0
+    assert bench().stdout == "nothing has moved since the lock\n"

@@ -180,6 +180,7 @@ def test_definitions_are_named_by_file() -> None:
     now = {"a.b:f": "9", "a.b:C": "8", "a.b:C.m": "7", "a.c:new": "0", "a.d:moved": "5", "a.b:D": "6.2"}
     assert changed(then, now) == ["a.b:C.m", "a.b:f", "a.c:gone", "a.c:new"]
     assert changed({"a:D": "6.1"}, {"a:D": "6.2"}) == ["a:D"]  # private names alone
+    assert by_file(["bench.objectives:build"]) == ["bench/objectives/__init__.py (build)"]
     assert by_file(changed(then, now)) == ["a/b.py (C.m, f)", "a/c.py (gone, new)"]
 
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, StringConstraints
 from bench.code.digests import Code
 from bench.code.libraries import versions_of
 from bench.code.meanings import hashed
+from bench.code.modules import OURS
 from bench.errors import writing_to
 from bench.files import read_json, write_text
 
@@ -97,6 +98,8 @@ def by_file(definitions: Iterable[str]) -> list[str]:
     files: dict[str, list[str]] = {}
     for each in definitions:
         module, _, name = each.partition(":")
-        file = module if module.endswith(".py") else module.replace(".", "/") + ".py"
+        place = module.replace(".", "/")
+        end = "/__init__.py" if (OURS.parent / place).is_dir() else ".py"
+        file = module if module.endswith(".py") else place + end
         files.setdefault(file, []).append("a statement" if name.startswith("<") else name)
     return [f"{file} ({', '.join(dict.fromkeys(names))})" for file, names in files.items()]
