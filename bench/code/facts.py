@@ -33,6 +33,7 @@ class Definition:
     files: list[str] = field(default_factory=list)
     imports: list[str] = field(default_factory=list)
     dynamic: bool = False
+    whole: bool = False  # it may mean any definition of its module
     bases: list[str] = field(default_factory=list)  # dotted, as written
     decorators: list[str] = field(default_factory=list)  # dotted, of a class also those of its methods
     own_decorators: int = 0  # how many of them are its own
@@ -182,6 +183,7 @@ def _definition(name: str, statements: Sequence[ast.stmt], package: str) -> Defi
         files=sorted(shape.files),
         imports=shape.imports,
         dynamic=shape.dynamic,
+        whole=shape.whole,
         bases=[_dotted(each) for each in bases],
         decorators=[_dotted(each) for each in decorators],
         own_decorators=sum(len(getattr(each, "decorator_list", ())) for each in statements),

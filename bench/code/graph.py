@@ -94,6 +94,8 @@ class Graph(Meanings):
         shape = definition.annotated if annotated and definition.annotated else definition.shape
         node.own = hashed(shape, sequence, outside, resources)
         node.more = self._used_by_name(node)
+        if definition.whole:
+            node.more.append(self.node(module, ALL))
         if definition.dynamic and not module.ours:
             node.more += [self.node(each, ALL) for each in self.package(module) if each is not module]
         mentioned = {*definition.privates, *(p for _, rest in sequence for p in rest.split(".") if p.startswith("_"))}
@@ -175,10 +177,13 @@ class Graph(Meanings):
 
     def _resources(self, node: Node) -> Iterator[tuple[str, str]]:
         """Names and hashes of files beside a module that a definition names."""
+        here = node.module.file.parent
+        texts = node.definition.attributes if node.definition.files else []
+        folders = [here, *(here / name for name in texts if (here / name).is_dir())]  # "lists" / "names.txt"
         for name in node.definition.files:
-            file = node.module.file.parent / name
-            if file.suffix != ".py" and file.is_file():
-                yield file.name, hashlib.sha256(file.read_bytes()).hexdigest()[:32]
+            for file in (folder / name for folder in folders):
+                if file.suffix != ".py" and file.is_file():
+                    yield file.name, hashlib.sha256(file.read_bytes()).hexdigest()[:32]
 
     def effects(self, module: Module) -> list[Node]:
         """Return what importing a module does besides defining: its other statements, and what registers itself."""

@@ -14,7 +14,7 @@ from bench.errors import BadInput
 from bench.files import read_json, write_text
 
 # What is kept is of these sources: an edit of how shapes are written makes all of them anew.
-_SOURCES = [Path(__file__).with_name(f"{name}.py") for name in ("facts", "references", "scopes", "shapes")]
+_SOURCES = [Path(__file__).with_name(f"{name}.py") for name in ("facts", "references", "scopes", "shapes", "unsaid")]
 FORM = hashlib.sha256(repr(sys.version_info[:2]).encode() + b"".join(map(Path.read_bytes, _SOURCES))).hexdigest()[:16]
 
 

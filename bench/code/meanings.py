@@ -120,7 +120,7 @@ class Meanings(ABC):
             found = self.modules.find(star, module)
             if found is not None and (name in found.facts.binds or found.facts.stars):
                 return self._follow(found, name, rest, seen)
-        if hasattr(builtins, name):
+        if hasattr(builtins, name) and "__getattr__" not in facts.binds:
             return ".".join(("builtins", name, *rest)), ""
         outside = [star for star in facts.stars if self.modules.find(star, module) is None]
         if outside:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from bench.code.scopes import Scope
+from bench.code.unsaid import OF_OBJECT, any_attribute, whole_module
 
 STRING_REFERENCE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+:[A-Za-z_]\w*")  # package.module:name
 FILE_NAME = re.compile(r"[\w\-]+(/[\w\-.]+)*\.\w+")
 SAYING = {"print", "warnings.warn", "warn"}
-INSIGHT = {"locals", "vars", "eval", "exec", "dir"}  # with these, names of local variables may count
 _SKIPPED = frozenset({"ctx", "kind", "type_comment", "type_ignores", "annotation", "returns", "lineno"})
 
 
@@ -32,6 +32,8 @@ class Shape:
     files: set[str] = field(default_factory=set)  # texts that may name a file beside it
     imports: list[str] = field(default_factory=list)  # modules that it imports when it runs
     dynamic: bool = False  # it imports what its source does not say
+    whole: bool = False  # it may mean any definition of its module
+    by_name: bool = False  # it may mean any attribute of what it handles
 
     @property
     def hash(self) -> str:
@@ -70,6 +72,8 @@ class Names:
         """Return the shape of all that was written."""
         self.shape.text = "\x1f".join(self._tokens)
         self.shape.privates = list(self._numbered)
+        if self.shape.by_name:  # then the names of private attributes count
+            self.shape.defines.clear()
         return self.shape
 
     def binds(self, names: Sequence[str], which: int) -> None:
@@ -118,6 +122,8 @@ class Names:
         What a class body reads may be the module's as long as the class has not bound it.
         """
         number = self._scope_of(name)
+        parts = rest.split(".")[1:]
+        self._notice(name if number is None else "", *parts)
         if number is None:
             self._refer("name", name + rest)
             return
@@ -137,7 +143,7 @@ class Names:
                 scope.numbers[name] = self._locals
                 self._locals += 1
             self._put(f"local:{scope.numbers[name]}")
-        for attribute in rest.split(".")[1:]:
+        for attribute in parts:
             self._put(".")
             self._attribute(attribute)
 
@@ -179,7 +185,12 @@ class Names:
             self._attribute(name)
         self._put(")")
 
+    def _notice(self, name: str, *attributes: str) -> None:
+        self.shape.whole |= whole_module(name, attributes)
+        self.shape.by_name |= not OF_OBJECT.isdisjoint((name, *attributes))
+
     def _attribute(self, name: str) -> None:
+        self._notice("", name)
         self._private_or(name, "")
 
     def _private_or(self, name: str, prefix: str) -> None:
@@ -209,14 +220,17 @@ class Names:
 
     def _Call(self, node: ast.Call) -> None:
         name = dotted(node.func)
-        if name.rpartition(".")[2] in {"import_module", "__import__"}:
+        last = name.rpartition(".")[2]
+        self.shape.by_name |= any_attribute(last, node.args)
+        if last in {"import_module", "__import__", "run_module"}:
             first = node.args[0] if node.args else None
             if isinstance(first, ast.Constant) and isinstance(first.value, str) and not first.value.startswith("."):
                 self.shape.imports.append(first.value)
                 self._refer("import", f"{first.value}:")
             else:
                 self.shape.dynamic = True
-        if name in SAYING:
+        to = next((dotted(each.value) for each in node.keywords if each.arg == "file"), "sys.stderr")
+        if name in SAYING and to in {"sys.stderr", "sys.stdout"}:
             with self._words():
                 self._generic(node)
         else:
@@ -231,6 +245,21 @@ class Names:
             yield
         finally:
             self._saying -= 1
+
+    @contextmanager
+    def _no_words(self) -> Iterator[None]:
+        was, self._saying = self._saying, 0
+        try:
+            yield
+        finally:
+            self._saying = was
+
+    def _chosen(self, node: ast.Compare | ast.Subscript) -> None:
+        """What decides, or chooses, is no words, wherever it stands."""
+        with self._no_words():
+            self._generic(node)
+
+    _Compare = _Subscript = _chosen
 
     def _Raise(self, node: ast.Raise) -> None:
         with self._words():
@@ -263,8 +292,3 @@ def dotted(node: ast.expr) -> str:
 def idle(node: Any) -> bool:
     """Return whether a statement does nothing: a docstring, `pass`, `...`."""
     return isinstance(node, ast.Pass) or (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
-
-
-def looks_inside(body: Iterable[ast.AST]) -> bool:
-    """Return whether a function may read the names of its local variables."""
-    return any(isinstance(node, ast.Name) and node.id in INSIGHT for each in body for node in ast.walk(each))

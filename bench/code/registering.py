@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from bench.code.graph import Graph
+    from bench.code.meanings import Node
     from bench.code.modules import Module
 
 # Decorators that only change what they decorate.
@@ -31,6 +32,8 @@ def registers(graph: Graph, module: Module, name: str) -> bool:
     if definition.kind == "function" or graph.is_settings(module, name):
         return False
     for found in graph.ancestors(graph.node(module, name)):
+        if found == "builtins.type":  # a metaclass of ours may keep what it makes
+            return True
         if isinstance(found, str) and found.partition(".")[0] not in QUIET and not found.startswith("left out "):
             return True
         if not isinstance(found, str) and "__init_subclass__" in getattr(found, "definition", definition).methods:
@@ -57,4 +60,19 @@ def _acts(graph: Graph, module: Module, name: str, decorates: bool = False) -> b
     definition = getattr(target, "definition", None)
     if definition is None:  # a whole module: what it is cannot be said
         return decorates
-    return bool(definition.mutates) or (bool(rest) and "regist" in rest[-1])
+    return _mutates(graph, target) or (bool(rest) and "regist" in rest[-1])  # type: ignore[arg-type]
+
+
+def _mutates(graph: Graph, start: Node) -> bool:
+    """Whether a function, or one that it may call, changes what a module holds."""
+    seen: set[Node] = set()
+    pending = [start]
+    while pending:
+        node = pending.pop()
+        if node in seen or (node is not start and node.definition.kind != "function"):
+            continue
+        seen.add(node)
+        if node.definition.mutates:
+            return True
+        pending += graph.linked(node).targets
+    return False

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 
-from bench.code.references import Names, dotted, looks_inside, private
+from bench.code.references import Names, dotted, private
 from bench.code.scopes import (
     Comprehension,
     Function,
@@ -21,6 +21,7 @@ from bench.code.scopes import (
     of_comprehension,
     of_function,
 )
+from bench.code.unsaid import looks_inside
 
 
 class Writer(Names):

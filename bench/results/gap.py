@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from bench.config.studies import RowField, Table
 from bench.results.definitions import definition_notes
+from bench.results.other_code import other_code_notes
 from bench.results.published import PublishedRow
 from bench.results.rows import Rows
 from bench.results.sections import Cell, Section
@@ -42,7 +43,7 @@ def build_gap(rows: Rows, name: str, table: Table, published: Sequence[Published
             less.append(replace(line.row, leading=tuple(leading), cells=cells))
             lines.append(line)
     title = f"{table.title or name}: measured less published"
-    notes = (*definition_notes(lines), *table.gap_notes)
+    notes = (*definition_notes(lines), *other_code_notes(lines, rows.columns), *table.gap_notes)
     return rows.section(title, f"{name}_gap", less, notes) if less else None
 
 
@@ -50,4 +51,11 @@ def _less(cell: Cell | None, value: float | None) -> Cell | None:
     if cell is None or value is None:
         return None
     values = tuple(one - value for one in cell.values)
-    return Cell(values, summarise(values), protocol=cell.protocol, precision=cell.precision, signed=True)
+    return Cell(
+        values,
+        summarise(values),
+        protocol=cell.protocol,
+        precision=cell.precision,
+        other_code=cell.other_code,
+        signed=True,
+    )

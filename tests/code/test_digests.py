@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from small_package import code
 
-from bench.code.digests import Code, Digests
-from bench.code.graph import MODULE_PRIVATE, Graph
-from bench.code.modules import Modules
+from bench.code.digests import Code
+from bench.code.graph import MODULE_PRIVATE
 from bench.code.used import changed
 
 RUN = '''
@@ -117,18 +117,6 @@ def other(x):
     return deep(x)
 """
 FILES = {"run.py": RUN, "second.py": SECOND, "third.py": THIRD}
-
-
-def code(folder: Path, files: dict[str, str], root: str = "run") -> Code:
-    folder.mkdir(exist_ok=True)
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text, encoding="utf-8")
-    modules = Modules()
-    graph = Graph(modules)
-    node = graph.root(modules.file(folder / "run.py"), root)
-    assert node is not None
-    return Digests(graph).of([node])
 
 
 def edited(file: str, *pairs: tuple[str, str]) -> dict[str, str]:
