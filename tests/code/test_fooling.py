@@ -228,3 +228,9 @@ def test_a_method_that_is_called_eval_takes_no_module_whole(tmp_path: Path) -> N
     text = "def unused():\n    return 1\n\n\ndef run(x):\n    return x.eval()\n"
     before = code(tmp_path / "before", {"run.py": text}).digest
     assert code(tmp_path / "after", {"run.py": text.replace("1", "2")}).digest == before
+
+
+def test_private_names_are_free_where_every_attribute_is_named(tmp_path: Path) -> None:
+    text = BY_NAME.format("self._a + getattr(x, 'size')")
+    before = code(tmp_path / "before", {"run.py": text}).digest
+    assert code(tmp_path / "after", {"run.py": text.replace("_a", "_c")}).digest == before

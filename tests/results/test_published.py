@@ -11,6 +11,7 @@ from example_records import lines_of, make
 from bench.config.studies import studies_of, tables_of
 from bench.errors import BadInput
 from bench.record import Record, write
+from bench.results import frame
 from bench.results.formats import render
 from bench.results.published import read_published
 from bench.results.tables import build_tables, study_sections
@@ -89,6 +90,13 @@ def test_any_published_table_has_sections_and_measured_less_published(tmp_path: 
     ]
     assert "By hits on flowers: no pair judged" in text
     assert "† Published in a report on flowers, 2020; not measured here." in text
+
+
+def test_measured_less_published_marks_what_other_code_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frame, "stages_of_other_code", lambda records: [("pretrain", "linear"), ("linear",)])
+    _, gap = build_tables([flower(0, 20.0), flower(1, 22.0)], reference(tmp_path, "flowers", STUDY, PUBLISHED))
+    assert "−4.00 ± 1.41 (2) §" in render([gap], "markdown")
+    assert any("flowers plain, hits: pretrain of 1, linear of 2 of 2 seeds" in note for note in gap.notes)
 
 
 def test_a_published_transfer_table_joins_ours(tmp_path: Path) -> None:
