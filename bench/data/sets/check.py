@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 
 from bench.data.decode import Undecodable, read_labels, read_rgb
+from bench.data.label_maps import wrong_form
 from bench.data.packs.manifest import find_packs
 from bench.data.packs.reading import open_pack, verify
 from bench.data.sets import DataSet, get, reading
@@ -144,15 +145,15 @@ def _problems(data_set: DataSet, root: Path, image: str, mask: str | None) -> It
     if mask is None:
         return
     try:
+        wrong = wrong_form(root / mask, size)
         labels = read_labels(root / mask)
     except Undecodable as error:
         yield mask, str(error)
         return
+    if wrong is not None:
+        yield mask, wrong
     if labels.ndim != 2:
-        yield mask, "a label map has one channel"
         return
-    if size is not None and labels.shape != size[::-1]:
-        yield mask, f"{labels.shape[1]}×{labels.shape[0]} pixels, but its image has {size[0]}×{size[1]}"
     strange = data_set.strange_label(mask, labels)
     if strange is not None:
         yield mask, strange
