@@ -13,8 +13,9 @@ from bench.data.label_maps import wrong_form
 from bench.data.packs.manifest import find_packs
 from bench.data.packs.reading import open_pack, verify
 from bench.data.sets import DataSet, get, reading
-from bench.data.sets.fingerprints import content_hash
+from bench.data.sets.fingerprints import check_command, content_hash, take_manifest
 from bench.data.sets.listing import asking, listed, listed_without_labels, splits_of
+from bench.data.sets.manifests import changed_files
 from bench.errors import BadInput
 from bench.progress import Progress
 
@@ -108,6 +109,25 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
     return Report(
         data_set.name, root, counts, data_set.groups, missing, unreadable, packs, damaged, layout=layout, read=read
     )
+
+
+def check_content(dataset: str, root: Path, cache: Path, manifest: Path | None = None) -> str:
+    """Read all files of a data set, and write their manifest or compare them with it; say in words which.
+
+    Args:
+        cache: `data.json` of a work folder, whose runs are then held to the manifest.
+        manifest: its file; None: beside `cache`.
+
+    Raises ChangedFiles where files are not as the manifest has them, after printing each; BadInput; and OSError.
+    """
+    data_set = get(dataset)
+    with reading(data_set, root):
+        done, file, problems = take_manifest(dataset, data_set, root, cache, manifest)
+    for name, why in problems:
+        print(f"changed    {name} {why}")
+    if problems:
+        raise changed_files(root, file, problems, check_command(dataset, data_set.name, root, cache))
+    return f"{file}: {done}"
 
 
 def _packs(data_set: DataSet, root: Path, workers: int) -> tuple[list[str], list[str]]:
