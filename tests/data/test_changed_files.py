@@ -84,17 +84,37 @@ def test_an_edit_that_no_fingerprint_reads_is_said_until_it_is_settled(
         after = identity("coco", coco, cache)
         assert after.fingerprint == before.fingerprint
         (note,) = after.notes
-        assert note.startswith(f"1 file (train2017/{UNSAMPLED}) of coco changed in time, not in size, since first seen")
+        assert note.startswith(f"1 file (train2017/{UNSAMPLED}) of coco may have changed since first seen")
         monkeypatch.setattr(fingerprints, "_hash", lambda *_: pytest.fail("the second time, nothing is read"))
     monkeypatch.undo()
     monkeypatch.setattr(fingerprints, "SAMPLED", 2)
     os.utime(coco / "train2017" / "000000000003.jpg")
     (note,) = identity("coco", coco, cache).notes
-    assert note.startswith("2 files (first train2017/000000000003.jpg) of coco changed in time")
+    assert note.startswith("2 files (first train2017/000000000003.jpg) of coco may have changed")
     command = re.fullmatch(r".*: (bench data check coco --full .*)", note)
     assert command is not None
     assert run(command[1].split()[1:]) == 0
     assert identity("coco", coco, cache) == before
+
+
+@pytest.mark.usefixtures("few")
+def test_annotations_are_watched(coco: Path, cache: Path) -> None:
+    before = identity("coco", coco, cache)
+    spoil(coco / "train2017" / UNSAMPLED)
+    assert len(identity("coco", coco, cache).notes) == 1
+    (coco / "annotations").mkdir()
+    file = coco / "annotations" / "instances_train2017.json"
+    file.write_text('{"images": [' + " " * 99)
+    spoil(coco / "train2017" / UNSAMPLED)  # so that files are listed again
+    assert f"1 file (train2017/{UNSAMPLED}) of coco may" in identity("coco", coco, cache).notes[0]
+    spoil(file, b" ")
+    after = identity("coco", coco, cache)
+    assert after.fingerprint == before.fingerprint  # images alone make it
+    assert f"2 files (first train2017/{UNSAMPLED}) of coco may have changed" in after.notes[0]
+    assert check_content("coco", coco, cache).endswith("written (14 files)")
+    spoil(file)
+    with pytest.raises(ChangedFiles, match=r"instances_train2017.json has another content"):
+        identity("coco", coco, cache)
 
 
 def test_of_three_thousand_files_none_changes_unnoticed(tmp_path: Path, cache: Path) -> None:
@@ -187,13 +207,13 @@ def manifest_of(cache: Path, root: Path) -> Path:
 
 def test_a_manifest_has_the_checksum_of_every_file(coco: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert full(coco, cache) == 0
-    assert f"manifest   {manifest_of(cache, coco)}: written, of 13 files" in capsys.readouterr().out
+    assert f"manifest   {manifest_of(cache, coco)}: written (13 files)" in capsys.readouterr().out
     lines = gzip.decompress(manifest_of(cache, coco).read_bytes()).decode().splitlines()
     files = sorted(coco.rglob("*.jpg"))
     assert lines == [f"{hashlib.sha256(f.read_bytes()).hexdigest()}  {f.relative_to(coco)}" for f in files]
     content = manifest_of(cache, coco).read_bytes()
     assert full(coco, cache) == 0  # compares
-    assert "all 13 files are as it has them" in capsys.readouterr().out
+    assert "as the files are (13)" in capsys.readouterr().out
     assert manifest_of(cache, coco).read_bytes() == content
     assert identity("coco", coco, cache).notes == ()
 
@@ -356,6 +376,21 @@ def test_any_name_is_written_and_read(tmp_path: Path, name: str) -> None:
     assert read_manifest(tmp_path / "m.gz")[0] == digests
 
 
+def test_a_data_set_that_only_mmseg_reads(
+    tmp_path: Path, paint: Paint, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = paint(tmp_path / "ade" / "images" / "a.png")
+    words = ["--data-root", f"ade20k={tmp_path / 'ade'}", "--work-dir", str(cache.parent)]
+    assert run(["data", "check", "ade20k", *words]) == 2
+    assert run(["data", "check", "ade20k", "--full", *words]) == 0
+    assert "written (1 file)" in capsys.readouterr().out
+    spoil(file)
+    with pytest.raises(ChangedFiles, match=r"a.png has another content.*bench data check ade20k --full"):
+        identity("ade20k", tmp_path / "ade", cache)
+    assert run(["data", "check", "ade20k", "--full", *words]) == 2
+    assert "changed    images/a.png has another content" in capsys.readouterr().out
+
+
 def test_a_data_set_from_outside_is_held_to_its_manifest_too(tmp_path: Path, paint: Paint, cache: Path) -> None:
     source = tmp_path / "mine.py"
     source.write_text(
@@ -371,7 +406,7 @@ def test_a_data_set_from_outside_is_held_to_its_manifest_too(tmp_path: Path, pai
     paint(root / "b.png")
     name = f"{source}:Mine"
     done = check_content(name, root, cache)
-    assert "written, of 2 files" in done
+    assert "written (2 files)" in done
     spoil(root / "b.png")
     with pytest.raises(ChangedFiles, match=rf"b.png has another content.*bench data check {re.escape(name)} --full"):
         identity(name, root, cache)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -12,7 +13,7 @@ from bench.data.decode import Undecodable, read_labels, read_rgb
 from bench.data.label_maps import wrong_form
 from bench.data.packs.manifest import find_packs
 from bench.data.packs.reading import open_pack, verify
-from bench.data.sets import DataSet, get, reading
+from bench.data.sets import DataSet, find, get, reading
 from bench.data.sets.fingerprints import check_command, content_hash, take_manifest
 from bench.data.sets.listing import asking, listed, listed_without_labels, splits_of
 from bench.data.sets.manifests import changed_files
@@ -114,19 +115,22 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
 def check_content(dataset: str, root: Path, cache: Path, manifest: Path | None = None) -> str:
     """Read all files of a data set, and write their manifest or compare them with it; say in words which.
 
+    Also of one that has no reader here, whose files are all that lie below its root.
+
     Args:
         cache: `data.json` of a work folder, whose runs are then held to the manifest.
         manifest: its file; None: beside `cache`.
 
     Raises ChangedFiles where files are not as the manifest has them, after printing each; BadInput; and OSError.
     """
-    data_set = get(dataset)
-    with reading(data_set, root):
+    data_set = find(dataset)
+    with reading(data_set, root) if data_set is not None else nullcontext():
         done, file, problems = take_manifest(dataset, data_set, root, cache, manifest)
     for name, why in problems:
         print(f"changed    {name} {why}")
     if problems:
-        raise changed_files(root, file, problems, check_command(dataset, data_set.name, root, cache))
+        name = dataset if data_set is None else data_set.name
+        raise changed_files(root, file, problems, check_command(dataset, name, root, cache))
     return f"{file}: {done}"
 
 

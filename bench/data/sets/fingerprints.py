@@ -42,9 +42,9 @@ class Identity:
 
 @dataclass(frozen=True)
 class _Listing:
-    """All that counts in a data set, and how it looks. `files` and `sampled` may name a file twice."""
+    """All files of a data set, and how they look. `files` and `sampled` may name a file twice."""
 
-    files: list[str]
+    files: list[str]  # that count for the fingerprint
     sampled: list[str]
     folders: int
     names: list[str]  # folders first, each once
@@ -105,11 +105,9 @@ def identify(
         problems = problems_of(root, listing.distinct, digests, unverified, f"verifying {name}")
         if problems:
             raise changed_files(root, manifest, problems, command)
-    elif kept is not None and kept.fingerprint == fingerprint and kept.names == listing.names:
-        sampled = set(listing.sampled)
-        read = np.array([name in sampled for name in listing.names])
-        first = np.where(read[:, None], listing.looks, kept.first)
-    elif kept is not None and kept.fingerprint != fingerprint:
+    elif kept is not None and kept.fingerprint == fingerprint:
+        first = kept.first_of(listing.names, listing.looks, {*listing.sampled})
+    elif kept is not None:
         notes.append(_changed(name, root, kept, listing, fingerprint))
     now = Kept(head, fingerprint, listing.folders, listing.names, first, listing.looks, digest, looks)
     if cache is not None and keep and listing.settled:
@@ -118,7 +116,7 @@ def identify(
 
 
 def take_manifest(
-    called: str, data_set: DataSet, root: Path, cache: Path, file: Path | None
+    called: str, data_set: DataSet | None, root: Path, cache: Path, file: Path | None
 ) -> tuple[str, Path, list[Problem]]:
     """Read all files of a data set: write their manifest or, where there is one, compare them with it.
 
@@ -141,8 +139,8 @@ def take_manifest(
         digests, digest = read_manifest(chosen)
         problems = problems_of(root, names, digests, names, f"verifying {name}")
         if problems:
-            return f"{len(problems)} files differ", chosen, problems
-        done = f"all {len(names)} files are as it has them"
+            return "files differ", chosen, problems
+        done = f"as the files are ({len(names)})"
     else:
         with writing_to(chosen.parent, "--manifest"):  # before an hour of reading
             chosen.parent.mkdir(parents=True, exist_ok=True)
@@ -151,7 +149,7 @@ def take_manifest(
         digests = digests_of(root, names, f"reading {name}")
         with writing_to(chosen.parent, "--manifest"):
             write_manifest(chosen, digests)
-        done = f"written, of {len(names)} files"
+        done = f"written ({len(names)} files)" if len(names) != 1 else "written (1 file)"
         _, digest = read_manifest(chosen)
     with writing_to(found.parent, "--work-dir"):
         found.parent.mkdir(parents=True, exist_ok=True)
@@ -197,7 +195,7 @@ def _look_around(called: str, data_set: DataSet | None, root: Path) -> _Listing:
         lists = () if data_set is None else data_set.list_files(root)
         files += lists
         sampled += lists
-        distinct = [*dict.fromkeys(files)]
+        distinct = [*dict.fromkeys([*files, *_watched(data_set, root)])]
         inner = {file.rpartition("/")[0] for file in distinct}  # first, as there may be a million files
         folders = inner | {parent.as_posix() for folder in inner for parent in Path(folder, "file").parents}
         above = sorted(folders - {""})
@@ -237,6 +235,13 @@ def _all_files(name: str, data_set: DataSet | None, root: Path) -> list[str]:
         return [*files, *data_set.more_files(root)]
 
 
+def _watched(data_set: DataSet | None, root: Path) -> Sequence[str]:
+    if data_set is None:
+        return ()
+    with asking(data_set, "watched"):
+        return data_set.watched(root)
+
+
 def _keep(cache: Path, key: str, kept: Kept, place: Path) -> None:
     """Keep what is known, and the fingerprint in `cache` for people to read."""
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, and nothing else
@@ -257,8 +262,8 @@ def _notes(name: str, kept: Kept, manifest: Path | None, there: bool, command: s
     touched = kept.touched()
     if touched:
         notes.append(
-            f"{_count(touched)} of {name} changed in time, not in size, since first seen, and the fingerprint does not "
-            "read what is in them; restore what was edited, else write a manifest of all files as they are, to which "
+            f"{_count(touched)} of {name} may have changed since first seen, by the times, and no fingerprint "
+            "reads what is in them; restore what was edited, else write a manifest of all files as they are, to which "
             f"later runs are held: {command}"
         )
     return tuple(notes)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +59,12 @@ class Kept:
         known = {name: place for place, name in enumerate(self.names)}
         places = np.array([known.get(name, -1) for name in names], np.int64)
         return [names[int(i)] for i in np.flatnonzero((places < 0) | (self.now[places] != looks).any(1))]
+
+    def first_of(self, names: Sequence[str], looks: np.ndarray, read: Set[str]) -> np.ndarray:
+        """Return `first` of names that look as `looks` says: that itself where one was `read` just now, or is new."""
+        known = {name: place for place, name in enumerate(self.names)}
+        places = np.array([-1 if name in read else known.get(name, -1) for name in names], np.int64)
+        return np.where(places[:, None] < 0, looks, self.first[places])
 
     def write(self, file: Path) -> None:
         """Write this. Raises OSError."""
