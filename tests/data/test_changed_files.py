@@ -258,7 +258,9 @@ def test_what_is_not_as_the_manifest_has_it_is_refused_by_name(
 
 
 @pytest.mark.usefixtures("few")
-def test_only_what_changed_is_read_again(coco: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_changed_is_read_again(
+    coco: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert full(coco, cache) == 0
     read: list[list[str]] = []
     digests_of = manifests.digests_of
@@ -272,7 +274,10 @@ def test_only_what_changed_is_read_again(coco: Path, cache: Path, monkeypatch: p
     assert read == []
     for name in (UNSAMPLED, "000000000008.jpg"):
         os.utime(coco / "train2017" / name)
+    capsys.readouterr()
     assert identity("coco", coco, cache).notes == ()  # they are what they were
+    out, err = capsys.readouterr()
+    assert (out, "2/2 files" in err) == ("", True)
     assert read == [[f"train2017/{UNSAMPLED}", "train2017/000000000008.jpg"]]
     assert identity("coco", coco, cache).notes == ()
     os.utime(manifest_of(cache, coco))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import re
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -70,7 +71,8 @@ def digests_of(root: Path, names: Sequence[str], title: str) -> dict[str, str]:
             return hashlib.file_digest(opened, "sha256").hexdigest()
 
     found: dict[str, str] = {}
-    with ThreadPoolExecutor(2 * cores()) as pool, Progress(title, len(names), "files") as progress:
+    shown = Progress(title, len(names), "files", stream=sys.stderr)  # what a plan prints may be JSON
+    with ThreadPoolExecutor(2 * cores()) as pool, shown as progress:
         for start in range(0, len(names), 1024):
             part = names[start : start + 1024]
             found.update(zip(part, pool.map(digest, part), strict=True))
