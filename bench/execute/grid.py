@@ -12,8 +12,9 @@ from bench.config.recipe import Recipe, epoch_file
 from bench.config.tasks import Task
 from bench.data.packs.manifest import PackUse, StoredPack, evaluation_packs, find_packs, training_pack
 from bench.data.roots import Roots, resolve_roots
-from bench.data.sets import check_distinct, check_pretraining, fingerprint
+from bench.data.sets import check_distinct, check_pretraining, identity
 from bench.data.sets.coco import check_objects
+from bench.data.sets.manifests import ChangedFiles
 from bench.errors import BadInput
 from bench.execute.devices import check_processes
 from bench.execute.request import Request
@@ -38,7 +39,8 @@ class Grid:
     problems: dict[str, BadInput]  # data set, or OBJECTS -> why it cannot be read
     work_dir: Path
     results_dir: Path
-    notes: list[str] = field(default_factory=list)  # on packs that lie there and are not used, on what is rendered
+    # on files that changed, on packs that lie there and are not used, on what is rendered
+    notes: list[str] = field(default_factory=list)
     to_render: frozenset[str] = frozenset()  # data sets that a smoke run makes when it starts
 
     def to_do(self) -> list[Stage]:
@@ -64,14 +66,19 @@ class Grid:
             ]
         counts = Counter(self.states.values())
         lines.append(f"{len(self.stages)} stages: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
-        lines += [f"missing: {problem}" for problem in self.problems.values()]
+        lines += [f"{_what(problem)}: {problem}" for problem in self.problems.values()]
         return lines + [f"note: {note}" for note in self.notes]
 
     def _absent(self, name: str) -> str:
         """What is said of a data set that is not there."""
         if name in self.to_render:
             return " (rendered when it starts)"
-        return " (missing)" if name in self.problems else ""
+        return f" ({_what(self.problems[name])})" if name in self.problems else ""
+
+
+def _what(problem: BadInput) -> str:
+    """What is wrong with data, in a word."""
+    return "changed" if isinstance(problem, ChangedFiles) else "missing"
 
 
 def _packed(stage: Stage, dataset: str) -> str:
@@ -96,7 +103,7 @@ def plan_grid(request: Request, *, act: bool, gpus: int = 1) -> Grid:
             make_folder(records, "--results-dir")
     names = _data_sets(configs)
     check_distinct(names)
-    data = find_data(names, _roots(request, act), request.work_dir / "data.json" if act else None)
+    data = find_data(names, _roots(request, act), request.work_dir / "data.json", keep=act)
     packs = Packs(data.roots, data.fingerprints)
     to_render = _to_render(request, data) if not act else frozenset()
     planner = Planner(data.fingerprints.__getitem__, configs.by_name, packs)
@@ -112,7 +119,7 @@ def plan_grid(request: Request, *, act: bool, gpus: int = 1) -> Grid:
         problems=data.problems,
         work_dir=request.work_dir,
         results_dir=request.results,
-        notes=packs.notes + ([RENDERED_LATER] if to_render else []),
+        notes=data.notes + packs.notes + ([RENDERED_LATER] if to_render else []),
         to_render=to_render,
     )
     check_processes(grid.to_do(), gpus)
@@ -152,15 +159,18 @@ class Data:
     roots: dict[str, str] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)  # "missing NAME" where there is none
     problems: dict[str, BadInput] = field(default_factory=dict)  # why there is none
+    notes: list[str] = field(default_factory=list)  # on files that changed
 
 
-def find_data(names: Iterable[str], roots: Roots, cache: Path | None) -> Data:
-    """Look up data sets and return where they lie and what they are; fingerprints are kept in the file `cache`."""
+def find_data(names: Iterable[str], roots: Roots, cache: Path | None, *, keep: bool = True) -> Data:
+    """Look up data sets and return where they lie and what they are; with `keep`, fingerprints are kept in `cache`."""
     data = Data()
     for name in names:
         try:
             root = roots.find(name)
-            data.fingerprints[name] = fingerprint(name, root, cache)
+            found = identity(name, root, cache, keep=keep)
+            data.fingerprints[name] = found.fingerprint
+            data.notes.extend(found.notes)
             data.roots[name] = str(root.absolute())
         except BadInput as problem:
             data.problems[name] = problem

@@ -29,6 +29,7 @@ from bench.config.processes import check_shares
 from bench.config.recipe import Recipe
 from bench.config.tasks import KINDS, Task
 from bench.errors import BadInput, Interrupted, StageFailed, one_line
+from bench.execute.data_check import check_data
 from bench.execute.parent import end_with_parent
 from bench.execute.recording import earlier_precisions, history_of, peak_memory_mib, record_of
 from bench.execute.sources import check_definition, check_unchanged
@@ -79,6 +80,7 @@ def run_stage(folder: Path, gpus: int = 1, wait: bool = True) -> None:
             print(f"{stage.title}: done already", flush=True)
             return
         with logged(folder, stage.title):
+            check_data(stage.data, stage.data_roots, folder.parent.parent)
             if gpus > 1 and stage.stage_kind.several_gpus:
                 _check_ranks(stage, gpus)
                 _check_code(stage)

@@ -187,7 +187,8 @@ def test_what_the_task_leaves_open_stays_as_shipped() -> None:
     assert config.param_scheduler[0].eta_min == 1e-4
     assert config.model.data_preprocessor.size == (512, 1024)
     assert config.model.backbone.dilations == (1, 1, 2, 4)
-    assert [step.type for step in config.train_dataloader.dataset.pipeline][2:4] == ["RandomResize", "RandomCrop"]
+    steps = [step.type for step in config.train_dataloader.dataset.pipeline]
+    assert steps[1:5] == ["LoadAnnotations", "CheckLabelMap", "RandomResize", "RandomCrop"]  # the check changes nothing
     assert config.train_dataloader.dataset.data_root == config.val_dataloader.dataset.data_root == "/data"
 
 
@@ -207,7 +208,7 @@ def test_the_task_changes_what_it_says() -> None:
     assert config.param_scheduler[0].eta_min == pytest.approx(2e-5)
     assert config.model.data_preprocessor.size == (64, 128)
     steps = config.train_dataloader.dataset.pipeline
-    assert (steps[2].scale, steps[2].ratio_range, steps[3].crop_size) == ((256, 128), (0.5, 2.0), (64, 128))
+    assert (steps[3].scale, steps[3].ratio_range, steps[4].crop_size) == ((256, 128), (0.5, 2.0), (64, 128))
     assert config.val_dataloader.dataset.pipeline[1].scale == (256, 128)
 
 
