@@ -19,6 +19,7 @@ from bench.config.tasks import KINDS, Task
 from bench.data.sets import short_name
 from bench.errors import BadInput
 from bench.execute.stage_file import STAGE, Done, StageFile, finished, read_stage
+from bench.made import gpu_names
 from bench.plan import recorded_settings
 from bench.record import Fingerprints, Record, environment
 
@@ -110,9 +111,10 @@ def record_of(
         },
         precision={kind: each.precision for kind, each in stages.items() if each.precision is not None}
         | dict(earlier or {}),
+        chain=done.chain,
         weights=stage.inputs["convert"] + "/trunk.safetensors",
         command=command_of(stage.recipe, task, stage.seed),
-        **environment(_gpus()),
+        **environment(gpu_names()),
     )
 
 
@@ -152,14 +154,6 @@ def _changed(key: str, value: Any, base: Any) -> list[str]:
         return []
     plain = f"{key}={value}"  # a word needs no quotes, unless it could be read as something else
     return [plain if parse_assignments([plain])[key] == value else f"{key}={value!r}"]
-
-
-def _gpus() -> list[str]:
-    """The devices that this process could see, if its stage used torch at all."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
-        return []
-    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
 
 def peak_memory_mib() -> dict[str, float]:
