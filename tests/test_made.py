@@ -215,6 +215,7 @@ def test_what_a_later_version_writes_more_does_not_make_a_stage_unfinished() -> 
     assert Part.model_validate(content) == some()
 
 
+@pytest.mark.slow
 def test_a_stage_that_runs_keeps_what_it_ran_with_and_goes_on_from_what_it_left(tmp_path: Path) -> None:
     recipe = load_recipe("random_init", "smoke", {"arch": "resnet18"})
     pretrain, _ = Planner(str).grid([recipe], [], [0])
