@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from bench.cli_options import App
+from bench.cli_options import App, DataRoot, WorkDir
+from bench.errors import StageFailed
 
 app = App()
 
@@ -33,3 +34,21 @@ def trace_command(
         print(json.dumps(content(file, record), indent=1))
         return
     print("\n".join(lines(file, record)))
+
+
+@app.command("verify")
+def verify_command(
+    name: RecordName,
+    data_root: DataRoot = [],  # noqa: B006
+    work_dir: WorkDir = Path("runs"),
+    results_dir: Results = Path("results"),
+) -> None:
+    """Evaluate the stored weights of a record again, and say whether its number stands; exit code 1 if not."""
+    from bench.execute.trace import find_record
+    from bench.execute.verify import verify
+
+    file, record = find_record(name, results_dir)
+    verdict = verify(record, work_dir, data_root)
+    print("\n".join(verdict.lines), flush=True)
+    if not verdict.stands:
+        raise StageFailed(f"{file.name} does not stand; bench trace says what it was made of.")

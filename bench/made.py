@@ -6,22 +6,21 @@ whole chain. torch is asked only where it is loaded already.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import os
 import platform
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from bench import allocator
+from bench.checkout import Git as Git
+from bench.checkout import git
 from bench.machine import cores
 from bench.processor import features, limits, machine_class
 
@@ -43,7 +42,6 @@ PACKAGES = {
     "numba": "numba",
     "av": "av",
 }
-SOURCES = (".py", ".toml", ".cfg", ".yaml", ".yml")  # of files that git does not track: those that may be code
 
 
 class _Closed(BaseModel):
@@ -54,26 +52,6 @@ class _Open(BaseModel):
     """Read also where a later version wrote more: a stage that is done must not count as unfinished for that."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, allow_inf_nan=False)
-
-
-class Git(_Closed):
-    """The code's commit; `dirty` when files other than results differ from it; None outside a checkout.
-
-    `changes` is a sha256 over the paths and contents of the files that differ, and of source files that git does not
-    track: two results of one commit with equal `changes` are of equal code.
-    """
-
-    commit: str | None = None
-    dirty: bool | None = None
-    changes: str | None = Field(default=None, exclude_if=lambda changes: changes is None)
-
-    @property
-    def words(self) -> str:
-        """For people: `1bf13acb`, and what was changed in it by the first digits of its hash."""
-        if self.commit is None:
-            return "no commit known"
-        changed = f" with changes {self.changes[:8]}" if self.changes else " with changes" if self.dirty else ""
-        return self.commit[:8] + changed
 
 
 class Hardware(_Closed):
@@ -166,7 +144,7 @@ def part(
     limited = limits()
     return Part(
         git=git(),
-        versions={name: version for name, version in versions().items() if version is not None},
+        versions={name: version for name, version in {**versions(), **_decoders()}.items() if version is not None},
         hardware=hardware(gpus),
         machine=machine_class(features(), limited, gpus[0] if gpus else None).name,
         limits=limited,
@@ -214,59 +192,18 @@ def versions() -> dict[str, str | None]:
     return found
 
 
+def _decoders() -> dict[str, str | None]:
+    """The library by which Pillow decodes JPEGs, where it is in use: with another the same file has other pixels."""
+    if "PIL" not in sys.modules:
+        return {}
+    from PIL import features as of_pillow
+
+    return {"libjpeg-turbo": of_pillow.version("libjpeg_turbo")}
+
+
 def hardware(gpus: Sequence[str] = ()) -> Hardware:
     """Return this machine, with the names of the GPUs that were used."""
     return Hardware(cpu=_cpu(), cores=cores(), memory_gib=_memory_gib(), gpus=tuple(gpus))
-
-
-@cache
-def git() -> Git:
-    """Return the commit of this code, not of whatever checkout the package happens to be installed below.
-
-    A process asks once, so that an edit while it runs, after it has imported what it runs, is not taken for its code.
-    """
-    here = Path(__file__).resolve()
-    if _run_git("ls-files", "--error-unmatch", here.name, folder=here.parent) is None:
-        return Git()
-    commit = _run_git("rev-parse", "HEAD", folder=here.parent)
-    # Records and tables change with every run and say nothing about the code.
-    code = ("--", ":/", ":(top,exclude)results")
-    status = _run_git("status", "--porcelain", *code, folder=here.parent)
-    if not status:
-        return Git(commit=commit, dirty=None if status is None else False)
-    return Git(commit=commit, dirty=True, changes=_changes(here.parent, code))
-
-
-def _changes(folder: Path, code: Sequence[str]) -> str | None:
-    """The hash of what differs from the commit. Of contents and not of a diff, whose form a user's settings decide."""
-    top = _run_git("rev-parse", "--show-toplevel", folder=folder)
-    tracked = _run_git("diff", "HEAD", "--name-only", "--no-renames", "-z", *code, folder=folder)
-    others = _run_git("ls-files", "--others", "--exclude-standard", "--full-name", "-z", *code, folder=folder)
-    if top is None or tracked is None or others is None:
-        return None
-    names = {*tracked.split("\0"), *(name for name in others.split("\0") if name.endswith(SOURCES))} - {""}
-    total = hashlib.sha256()
-    for name in sorted(names):
-        file = Path(top) / name
-        content = hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else "deleted"
-        total.update(f"{name}\0{content}\0".encode("utf-8", "surrogateescape"))
-    return total.hexdigest()
-
-
-def _run_git(*words: str, folder: Path) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", *words],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            errors="surrogateescape",
-            timeout=20,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 def _version(distribution: str) -> str | None:

@@ -15,10 +15,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, FiniteFloat, StringConstraints, ValidationError
 
 from bench import made
+from bench.checkout import Git as Git
+from bench.checkout import git
 from bench.config.recipe import Frozen, Profile
 from bench.errors import BadInput, writing_to
 from bench.files import write_text
-from bench.made import Git as Git
 from bench.made import Hardware as Hardware
 from bench.made import Made
 
@@ -156,4 +157,4 @@ def environment(gpus: Sequence[str] = ()) -> dict[str, Any]:
 
     `gpus` are the names of the devices that the stage used.
     """
-    return {"git": made.git(), "versions": made.versions(), "hardware": made.hardware(gpus)}
+    return {"git": git(), "versions": made.versions(), "hardware": made.hardware(gpus)}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import checkout as checkouts
 from bench import made as module
 from bench.config.load import load_recipe, load_task
 from bench.execute import chain as chains
@@ -36,14 +37,14 @@ def git(folder: Path, *words: str) -> str:
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkout with a package of one file, in which this code lies."""
     (tmp_path / "bench").mkdir()
-    (tmp_path / "bench" / "made.py").write_text("")
-    monkeypatch.setattr(module, "__file__", str(tmp_path / "bench" / "made.py"))
+    (tmp_path / "bench" / "checkout.py").write_text("")
+    monkeypatch.setattr(checkouts, "__file__", str(tmp_path / "bench" / "checkout.py"))
     git(tmp_path, "init", "-q")
     return tmp_path
 
 
 def now() -> Git:
-    return module.git.__wrapped__()
+    return checkouts.git.__wrapped__()
 
 
 def test_git_is_this_codes_commit_and_results_do_not_make_it_dirty(checkout: Path) -> None:
@@ -55,14 +56,14 @@ def test_git_is_this_codes_commit_and_results_do_not_make_it_dirty(checkout: Pat
     (checkout / "results" / "new.json").write_text("{}")
     assert now() == Git(commit=git(checkout, "rev-parse", "HEAD"), dirty=False)
     assert "changes" not in now().model_dump()  # as in older records
-    (checkout / "bench" / "made.py").write_text("# changed")
+    (checkout / "bench" / "checkout.py").write_text("# changed")
     assert now().dirty is True
 
 
 def test_the_hash_of_changes_is_of_what_is_there_and_not_of_how_it_came_there(checkout: Path) -> None:
     git(checkout, "add", "bench")
     git(checkout, "commit", "-qm", "one")
-    file, new = checkout / "bench" / "made.py", checkout / "bench" / "new.py"
+    file, new = checkout / "bench" / "checkout.py", checkout / "bench" / "new.py"
     file.write_text("a = 1\n")
     first = now().changes
     assert first is not None

@@ -149,7 +149,7 @@ def _run(folder: Path, stage: StageFile) -> None:
     check_built_for_gpus()
     first, resumed = int(os.environ.get("RANK", "0")) == 0, begun(folder)
     config = settled(stage, folder)
-    precision = _computed_in(stage.stage_kind, config)
+    precision = computed_in(stage.stage_kind, config)
     if first:
         made = begin(folder, stage, part_of(stage, precision), resumed=resumed)
     job = job_of(stage, config, folder, inputs)
@@ -157,7 +157,7 @@ def _run(folder: Path, stage: StageFile) -> None:
     started = time.monotonic()
     record = None
     with _reported(folder, stage):
-        metrics = _function(stage.stage_kind)(job)
+        metrics = function_of(stage.stage_kind)(job)
         if not first:
             return
         _check_results(folder, stage, metrics)
@@ -226,7 +226,7 @@ def _check_results(folder: Path, stage: StageFile, metrics: object) -> None:
         raise StageFailed(f"{where} declares the output {lacking[0]} and did not write it into {folder}.")
 
 
-def _function(kind: type[StageKind]) -> Callable[[Job], dict[str, Any]]:
+def function_of(kind: type[StageKind]) -> Callable[[Job], dict[str, Any]]:
     """What runs stages of a kind."""
     module, colon, name = kind.run.partition(":")
     return getattr(importlib.import_module(module if colon else kind.__module__), name if colon else kind.run)
@@ -242,7 +242,7 @@ def settled(stage: StageFile, folder: Path) -> Recipe | Task:
     return resolve(config, folder, starting=not under_torchrun())
 
 
-def _computed_in(kind: type[StageKind], config: Recipe | Task) -> str | None:
+def computed_in(kind: type[StageKind], config: Recipe | Task) -> str | None:
     """The precision for the record; None where nothing was computed in one that could have been another."""
     untrained = isinstance(config, Recipe) and config.epochs == 0
     return None if untrained or not kind.auto_precision else getattr(config, "precision", None)

@@ -47,7 +47,7 @@ def mixture_notes(records: Sequence[Record]) -> list[str]:
     known, or of code that was not committed.
     """
     notes: list[str] = []
-    stages = {id(record): _stages(record) for record in records}
+    stages = {id(record): known_stages(record) for record in records}
     cells: dict[tuple[object, ...], list[Record]] = {}
     for record in records:
         cells.setdefault((record.pretrain, record.fingerprints.recipe, way_of(record)), []).append(record)
@@ -84,8 +84,8 @@ def mixture_notes(records: Sequence[Record]) -> list[str]:
     return notes
 
 
-def _stages(record: Record) -> Stages:
-    """What is known of each stage; of an older record that of its task alone."""
+def known_stages(record: Record) -> Stages:
+    """Return what is known of each stage; of an older record that of its task alone."""
     if not record.chain:
         known = {name: version for name, version in record.versions.items() if version is not None}
         hardware = record.hardware or Hardware(cpu="", cores=0, memory_gib=0)
