@@ -31,7 +31,7 @@ def judged(recorded: Mapping[str, Any], now: Mapping[str, Any], differences: Seq
     unequal = [name for name in names if recorded.get(name) != now.get(name)]
     far = [name for name in unequal if not near(name, recorded.get(name), now.get(name), points)]
     lines = [_line(name, recorded.get(name), now.get(name)) for name in names]
-    here = f" Here is: {'; '.join(differences)}." if differences else ""
+    here = f" Different here: {'; '.join(differences)}." if differences else ""
     if not unequal:
         return Verdict(True, True, (*lines, f"The number stands to the digit.{here}"))
     parts = f"{PART_PERCENT:g} of a class or a learning rate, {RELATIVE:.0%} of what is no percentage"

@@ -146,7 +146,7 @@ def _machine(part: Part) -> str:
 
 
 def _ran_as(part: Part) -> str:
-    threads = f" of {part.threads} threads" if part.threads is not None else ""
+    threads = "" if part.threads is None else f" of {part.threads} thread{'s' if part.threads > 1 else ''}"
     words = [f"{part.processes} process{'es' if part.processes > 1 else ''}{threads}"]
     words += [part.precision] if part.precision else []
     if part.norm_groups is not None:

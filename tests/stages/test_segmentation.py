@@ -440,9 +440,7 @@ def test_only_a_finished_run_is_evaluated_without_training(converted: Path, data
     write(again.folder / CHECKPOINT, state)
     assert segmentation.run(again)["iou_percent"]["road"] == 0.0
     write(again.folder / CHECKPOINT, state | {"iteration": 2})
-    with pytest.raises(
-        BadInput, match=r"last.ckpt does not hold the model of this stage after iteration 4"
-    ):
+    with pytest.raises(BadInput, match=r"last.ckpt does not hold the model of this stage after iteration 4"):
         segmentation.run(again)
 
 
