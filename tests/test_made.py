@@ -61,7 +61,10 @@ def test_git_is_this_codes_commit_and_results_do_not_make_it_dirty(checkout: Pat
 
 
 def test_the_hash_of_changes_is_of_what_is_there_and_not_of_how_it_came_there(checkout: Path) -> None:
-    git(checkout, "add", "bench")
+    result = checkout / "results" / "old.json"
+    result.parent.mkdir()
+    result.write_text("{}")
+    git(checkout, "add", "bench", "results")
     git(checkout, "commit", "-qm", "one")
     file, new = checkout / "bench" / "checkout.py", checkout / "bench" / "new.py"
     file.write_text("a = 1\n")
@@ -69,6 +72,8 @@ def test_the_hash_of_changes_is_of_what_is_there_and_not_of_how_it_came_there(ch
     assert first is not None
     git(checkout, "add", "bench")
     assert now().changes == first  # staged or not
+    result.write_text("[]")
+    assert now().changes == first  # a result is no code
     git(checkout, "config", "diff.noprefix", "true")  # by which git's own diff is another text
     assert now().changes == first
     file.write_text("a = 2\n")
@@ -147,6 +152,8 @@ def test_sittings_with_the_same_are_one_part_and_others_are_listed() -> None:
     assert [part.git.words for part in parts] == ["aaaaaaaa", "bbbbbbbb with changes cccccccc"]
     parts = with_part(parts, some())
     assert [part.sittings for part in parts] == [2, 1, 1]  # in the order in which they took place
+    for other in (some(threads=1), some(processes=2), some(limits={"MKL_CBWR": "AVX2"}), some(unreadable="skip")):
+        assert with_part((some(),), other) == (some(), other)
 
 
 def test_groups_of_norms_are_those_of_all_processes_or_of_each() -> None:

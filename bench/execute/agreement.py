@@ -41,8 +41,8 @@ def judged(recorded: Mapping[str, Any], now: Mapping[str, Any], differences: Seq
     if differences:
         words = f"The number does not stand: not within {tolerance} is {', '.join(far)}.{here}"
     else:
-        names = ", ".join(unequal)
-        words = f"The number does not stand: machine and libraries are those of then, and {names} came out otherwise."
+        which = ", ".join(unequal)
+        words = f"The number does not stand: machine and libraries are those of then, and {which} came out otherwise."
     return Verdict(False, False, (*lines, words))
 
 

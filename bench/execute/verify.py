@@ -20,6 +20,7 @@ from bench.data.sets import fingerprint
 from bench.errors import BadInput, StageFailed
 from bench.execute.agreement import Verdict, judged
 from bench.execute.anew import anew
+from bench.execute.sources import check_unchanged
 from bench.execute.stage import RECORD, computed_in, function_of, job_of
 from bench.execute.stage_file import DONE, STAGE, Done, StageFile, finished, read_stage
 from bench.execute.words import duration
@@ -46,6 +47,11 @@ def verify(record: Record, work_dir: Path, data_root: Sequence[str] = ()) -> Ver
         )
     if lacking := [name for name in stored if not (folder / name).is_file()]:
         raise BadInput(f"{folder} no longer holds {lacking[0]}, its trained weights; {_again(record)}")
+    try:
+        check_unchanged(stage.sources, stage.recipe, stage.task)
+    except BadInput as error:  # of code that is not ours
+        changed = str(error).partition(";")[0]
+        raise BadInput(f"{changed}, so that other code would evaluate than gave the number; restore it.") from error
     inputs = {role: work_dir / place for role, place in stage.inputs.items()}
     _check_trunk(inputs["convert"], record)
     for place in inputs.values():
@@ -62,7 +68,9 @@ def verify(record: Record, work_dir: Path, data_root: Sequence[str] = ()) -> Ver
     differences = _differences(record, here)
     verdict = judged(record.metrics, now, differences)
     head = f"{stage.title}: evaluated again in {duration(time.monotonic() - started)}"
-    return Verdict(verdict.stands and not edited, verdict.exact, (head, *verdict.lines, *edited))
+    code = f"  code of then: {record.git.words}; of now: {here.git.words}"
+    lines = (head, *([code] if record.git != here.git else []), *verdict.lines, *edited)
+    return Verdict(verdict.stands and not edited, verdict.exact, lines)
 
 
 def _stage_of(record: Record, work_dir: Path) -> tuple[Path, StageFile, Done]:

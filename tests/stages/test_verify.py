@@ -13,6 +13,7 @@ import pytest
 import safetensors.torch
 from safetensors import safe_open
 
+from bench.checkout import Git
 from bench.cli import run
 from bench.config.load import load_recipe, load_task
 from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask, SegmentationTask
@@ -215,6 +216,20 @@ def test_data_that_are_others_or_gone_are_named(work: Work, imagenet: Path, tmp_
     file.write_text(file.read_text().replace(str(imagenet), str(tmp_path / "gone")))
     with pytest.raises(BadInput, match=r"imagenet is no longer where it was; give --data-root imagenet=DIR"):
         verify(work.record("imagenet_knn"), work.runs)
+
+
+@pytest.mark.slow
+def test_other_code_is_named_and_that_of_a_plug_in_is_refused(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    record = work.record("imagenet_knn")
+    ((part,),) = (made.parts for made in list(record.chain.values())[-1:])
+    monkeypatch.setattr(module, "_evaluated", lambda *_: (record.metrics, part))
+    other = record.model_copy(update={"git": Git(commit="a" * 40, dirty=True)})
+    assert verify(other, work.runs).lines[1] == f"  code of then: aaaaaaaa with changes; of now: {part.git.words}"
+    assert "code of then" not in "".join(verify(record, work.runs).lines)
+    file = work.stage("imagenet_knn") / "stage.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"sources": {"mine.py": "0" * 16}}))
+    with pytest.raises(BadInput, match=r"mine.py changed since it was planned, so that other code would evaluate"):
+        verify(record, work.runs)
 
 
 @pytest.mark.slow
