@@ -31,6 +31,7 @@ from bench.cli_options import (
     WorkDir,
     takes_request,
 )
+from bench.cli_provenance import app as provenance_app
 from bench.cli_show import app as show_app
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.request import Request
@@ -41,6 +42,7 @@ app = App(
 )
 app.add_typer(show_app)
 app.add_typer(data_app)
+app.add_typer(provenance_app)
 
 
 @app.callback()

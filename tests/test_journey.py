@@ -36,6 +36,8 @@ def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, tmp_path: Path) 
         assert len(record["fingerprints"]["protocol"]) == 12
         assert record["versions"]["torch"]
         assert set(record["wall_seconds"]) == {"pretrain", "convert", record["kind"]}
+        assert [title.partition(" ")[0] for title in record["chain"]] == ["pretrain", "convert", record["kind"]]
+        assert all(made["parts"] and made["whole"] for made in record["chain"].values())
     assert by_cell["random_init", "imagenet_knn"]["data"].keys() == {"imagenet"}
     assert by_cell["coco_two_loss", "imagenet_knn"]["data"].keys() == {"coco", "imagenet"}
 
@@ -55,6 +57,15 @@ def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, tmp_path: Path) 
     assert "random_init" in table
     assert "mIoU" in done.stdout
     assert bench("table", "--check", "--results-dir", results).returncode == 0
+
+    # The number stands: its weights give it again, in another process, and the command for its row is the one that ran.
+    stage = segmentation["fingerprints"]["stage"]
+    verified = bench("verify", stage[:12], "--results-dir", results)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert "The number stands to the digit." in verified.stdout
+    traced = bench("trace", stage, "--results-dir", results, "--json")
+    assert json.loads(traced.stdout)["same_row"]
+    assert "--pretrain coco_two_loss --downstream cityscapes_pspnet --seeds 0 --smoke" in traced.stdout
 
     # Again: nothing runs, nothing changes.
     before = {file: file.stat().st_mtime_ns for file in runs.rglob("*.json")}

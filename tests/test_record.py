@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import shlex
 import shutil
 import subprocess
@@ -166,36 +165,6 @@ def test_the_environment_has_versions_and_hardware() -> None:
     assert described["hardware"].cores >= 1
     assert described["hardware"].memory_gib > 0
     assert described["hardware"].gpus == ("NVIDIA X",)
-
-
-def git(folder: Path, *words: str) -> str:
-    identity = {
-        "GIT_AUTHOR_NAME": "a",
-        "GIT_AUTHOR_EMAIL": "a@b",
-        "GIT_COMMITTER_NAME": "a",
-        "GIT_COMMITTER_EMAIL": "a@b",
-    }
-    environ = os.environ | identity
-    done = subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True, env=environ)
-    return done.stdout.strip()
-
-
-def test_git_is_this_codes_commit_and_results_do_not_make_it_dirty(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "bench").mkdir()
-    (tmp_path / "bench" / "record.py").write_text("")
-    monkeypatch.setattr(module, "__file__", str(tmp_path / "bench" / "record.py"))
-    git(tmp_path, "init", "-q")
-    # A package that lies below somebody else's checkout, but is not part of it, has no commit.
-    assert module._git.__wrapped__() == module.Git()
-    git(tmp_path, "add", "bench")
-    git(tmp_path, "commit", "-qm", "one")
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "new.json").write_text("{}")
-    assert module._git.__wrapped__() == module.Git(commit=git(tmp_path, "rev-parse", "HEAD"), dirty=False)
-    (tmp_path / "bench" / "record.py").write_text("# changed")
-    assert module._git.__wrapped__().dirty is True
 
 
 def test_records_do_without_torch() -> None:

@@ -180,6 +180,10 @@ def test_what_is_no_kind_is_refused_in_a_sentence(mine: Path, kind: str, message
         ("version = True", r"has version = True, but it should be a whole number"),
         ("version = 0", r"has version = 0, but it should be a whole number"),
         ('several_gpus = "yes"', r"has several_gpus = 'yes', but it should be True or False"),
+        (
+            'evaluates_from = "w.pt"',
+            r"has evaluates_from = 'w\.pt', but it should be a tuple of file names, .* None",
+        ),
         ('outputs = "x.json"', r"has outputs = 'x\.json', but it should be a tuple of file names"),
         ("crop: Missing = 3", r"has an annotation that cannot be resolved: name 'Missing' is not defined; import it"),
         ("crop = 3", r"count\.py cannot be imported \(PydanticUserError: A non-annotated attribute .*; correct it\.$"),

@@ -29,6 +29,7 @@ from bench.config.processes import check_shares
 from bench.config.recipe import Recipe
 from bench.config.tasks import KINDS, Task
 from bench.errors import BadInput, Interrupted, StageFailed, one_line
+from bench.execute.chain import begin, chain_before, ended, joined, part_of
 from bench.execute.data_check import check_data
 from bench.execute.parent import end_with_parent
 from bench.execute.recording import earlier_precisions, history_of, peak_memory_mib, record_of
@@ -145,28 +146,34 @@ def _run(folder: Path, stage: StageFile) -> None:
     if stage.task is not None:
         make_folder(Path(stage.results_dir) / "records", "--results-dir")
     from bench.train.gpus import check_built_for_gpus  # torch takes a second: not before what is quick to refuse
+    from bench.train.precision import begun
 
     check_built_for_gpus()
+    first, resumed = int(os.environ.get("RANK", "0")) == 0, begun(folder)
     config = settled(stage, folder)
+    precision = computed_in(stage.stage_kind, config)
+    if first:
+        made = begin(folder, stage, part_of(stage, precision), resumed=resumed)
     job = job_of(stage, config, folder, inputs)
     forget_gaps()
     started = time.monotonic()
     record = None
     with _reported(folder, stage):
-        metrics = _function(stage.stage_kind)(job)
-        if int(os.environ.get("RANK", "0")) != 0:
+        metrics = function_of(stage.stage_kind)(job)
+        if not first:
             return
         _check_results(folder, stage, metrics)
         done = Done(
             fingerprint=stage.fingerprint,
             metrics=json.loads(json.dumps(metrics)),  # as the file will give them back: tuples are lists
-            precision=_computed_in(stage.stage_kind, config),
+            precision=precision,
             wall_seconds=round(time.monotonic() - started, 3),
             peak_memory_mib=peak_memory_mib(),
             data_wait_share=total_share(),
             untimed=noted_gaps(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         )
+        done.chain = joined(chain_before(stage, work_dir), {stage.title: ended(made, done)})
         if stage.task is not None:
             record = record_of(stage, done, history_of(stage, work_dir), earlier_precisions(stage, work_dir))
     if record is not None:
@@ -221,7 +228,7 @@ def _check_results(folder: Path, stage: StageFile, metrics: object) -> None:
         raise StageFailed(f"{where} declares the output {lacking[0]} and did not write it into {folder}.")
 
 
-def _function(kind: type[StageKind]) -> Callable[[Job], dict[str, Any]]:
+def function_of(kind: type[StageKind]) -> Callable[[Job], dict[str, Any]]:
     """What runs stages of a kind."""
     module, colon, name = kind.run.partition(":")
     return getattr(importlib.import_module(module if colon else kind.__module__), name if colon else kind.run)
@@ -237,7 +244,7 @@ def settled(stage: StageFile, folder: Path) -> Recipe | Task:
     return resolve(config, folder, starting=not under_torchrun())
 
 
-def _computed_in(kind: type[StageKind], config: Recipe | Task) -> str | None:
+def computed_in(kind: type[StageKind], config: Recipe | Task) -> str | None:
     """The precision for the record; None where nothing was computed in one that could have been another."""
     untrained = isinstance(config, Recipe) and config.epochs == 0
     return None if untrained or not kind.auto_precision else getattr(config, "precision", None)

@@ -25,6 +25,7 @@ from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput, writing_to
 from bench.execute.sources import sources_of
 from bench.files import write_text
+from bench.made import Made
 from bench.plan import Stage, protocol_hash
 
 STAGE, DONE = "stage.json", "done.json"
@@ -75,6 +76,8 @@ class Done(BaseModel):
     # what `wall_seconds` does not hold, since an earlier process did it: "120 of 400 steps". Not there in older files
     untimed: list[str] = []
     finished: str  # UTC, ISO 8601
+    # stage by its title -> what it was made of: all stages before this one, and this one. {} in older files
+    chain: dict[str, Made] = {}
 
 
 def write_stage(

@@ -10,6 +10,7 @@ from bench.record import Record
 from bench.results.definitions import definition_notes
 from bench.results.differences import groups_of
 from bench.results.frame import precision_of, way_of
+from bench.results.mixtures import mixture_notes
 from bench.results.rows import Rows
 from bench.results.sections import Column, Row
 from bench.results.statistics import compare
@@ -41,6 +42,7 @@ def section_notes(records: Sequence[Record], rows: Rows, repeats: int = 0) -> tu
             if names:
                 configs = dict.fromkeys(f"{dataset} {row.label}: {row.name}" for dataset, row in names)
                 notes.append(f"Configs: {'; '.join(configs)}.")
+        notes += mixture_notes(records)
         skipped = [f"{r.pretrain} {r.task} seed {r.seed}: {r.images_skipped}" for r in records if r.images_skipped]
         notes += [f"Unreadable images that were skipped: {', '.join(skipped)}."] if skipped else []
         spectra = {record.task for record in records if record.kind == "diagnostics"}

@@ -1,7 +1,7 @@
 """What results cost: seconds and peak memory of each stage, from the records.
 
 One row is one (pretraining by name, fingerprint of its recipe, machine); seeds of a row share a cell. The pretraining
-and the conversion that several tasks share count once a seed.
+and the conversion that several tasks share count once a seed, in the row of the machine that they ran on.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from bench.made import Hardware
 from bench.record import Record
 from bench.results.frame import RECIPE, WAY, way_of, way_suffix, without_repeats
+from bench.results.mixtures import hardware_words
 from bench.results.sections import TITLES, Cell, Column, Row, Section
 from bench.results.statistics import Summary, summarise
 
@@ -37,7 +39,11 @@ def _section(profile: str, records: Sequence[Record]) -> Section:
     frame = frame.drop_duplicates([*ROW, *WAY, "unit", "seed"], keep="last").sort_values("seed", kind="stable")
     values = frame.groupby([*ROW, *WAY, "unit"])["value"].agg(list).to_dict()
     columns = _columns(set(frame[[*WAY, "unit"]].itertuples(index=False, name=None)))
-    latest = {(record.pretrain, record.fingerprints.recipe, machine(record)): record for record in records}
+    latest = {
+        (record.pretrain, record.fingerprints.recipe, place): record
+        for record in records
+        for place in dict.fromkeys(_machines(record).values())
+    }
     recipes = Counter(pretrain for pretrain, _ in {key[:2] for key in latest})
     rows = []
     for key, record in latest.items():
@@ -51,8 +57,8 @@ def _section(profile: str, records: Sequence[Record]) -> Section:
 def _lines(records: Sequence[Record]) -> Iterator[tuple[str | int | float, ...]]:
     """One line for each amount that a record knows."""
     for record in records:
-        row = record.pretrain, record.fingerprints.recipe, machine(record)
-        for stage in (*UPSTREAM, record.kind):
+        for stage, place in _machines(record).items():
+            row = record.pretrain, record.fingerprints.recipe, place
             way = way_of(record) if stage == record.kind else (stage, "", "")
             memory = record.peak_memory_mib
             seconds = None if stage in record.untimed else record.wall_seconds.get(stage)  # a part would mislead
@@ -86,23 +92,35 @@ def _cell(values: list[float] | None, unit: str) -> Cell | None:
     return Cell(tuple(values), summarise(values) if unit == "s" else Summary(max(values), None, len(values)))
 
 
-def machine(record: Record) -> str:
-    """Return the machine of a record in words: its GPUs, or else its processor."""
-    hardware = record.hardware
+def _machines(record: Record) -> dict[str, str]:
+    """{stage by its kind: the machine that ended it}; of older records all have that of the task."""
+    places = dict.fromkeys((*UPSTREAM, record.kind), machine(record.hardware))
+    for kind in UPSTREAM:
+        made = record.chain.get(f"{kind} {record.pretrain}-s{record.seed}")
+        if made is not None and made.parts:
+            places[kind] = machine(made.parts[-1].hardware)
+    return places
+
+
+def machine(hardware: Hardware | None) -> str:
+    """Return a machine in words: its GPUs, or else its processor."""
     if hardware is None:
         return "not recorded"
     if hardware.gpus:
-        return ", ".join(f"{count} × {name}" for name, count in Counter(hardware.gpus).items())
+        return hardware_words(hardware)
     return f"{hardware.cpu}, {hardware.cores} cores, {hardware.memory_gib:.0f} GiB"
 
 
 def _notes(records: Sequence[Record]) -> tuple[str, ...]:
     notes = [
-        "A record knows the machine of its task's own stage alone; where its pretraining and conversion ran, it does "
-        "not say.",
         "A stage that was interrupted and taken up again, or that read features which another one left, has no time "
         "here; older records do not say so, and have that of the process that finished it.",
     ]
+    if any(not record.chain for record in records):
+        notes.append(
+            "Older records know the machine of their task's own stage alone; their pretraining and conversion stand in "
+            "its row, wherever they ran."
+        )
     without = sum(not record.peak_memory_mib for record in records)
     if without:
         every = "None of the records here has" if without == len(records) else f"{without} records here do not have"

@@ -40,6 +40,7 @@ from bench.stages.features import Features, features_of, loaded, subset, through
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.learning_rates import LossWatch, at_the_edge
+from bench.stages.linear_finished import check_finished, images_of
 from bench.stages.linear_heads import AdamHeads, Heads
 from bench.stages.linear_ranks import centre_features, in_turns
 from bench.timing_gaps import note_gap
@@ -136,14 +137,18 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
     Raises Interrupted after a signal; the step at hand is finished and saved.
     """
     seed = derive(job.seed, "linear", "data")
-    centre = centre_features(job, task, trunk, training, ranks) if task.features == "centre" else None
-    images = len(training.files) if centre is None else len(centre.labels)
+    centred = task.features == "centre" and not job.evaluation_only
+    centre = centre_features(job, task, trunk, training, ranks) if centred else None
+    images = images_of(job, training, HEADS) if centre is None else len(centre.labels)
     size = min(task.batch_size, images) if task.optimizer == "adam" else task.batch_size
     steps = steps_per_epoch(images, size)
     total = steps * task.epochs
     settings = task.model_dump_json(exclude={"name", "summary", "source"} | MACHINE_KEYS)
     about = {"trunk": trunk.hash, "task": settings, "seed": str(job.seed), "images": str(images)}
     start, skipped = _resume(job.folder / HEADS, heads, about)
+    if job.evaluation_only:
+        check_finished(job.folder / HEADS, start, total)
+        return skipped
     ranks.sums(0)  # returns when all ranks have read the file, which the first will write
     peak = torch.tensor(task.learning_rates)
     if task.optimizer == "sgd":

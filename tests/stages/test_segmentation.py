@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -418,6 +419,30 @@ def test_a_finished_run_is_only_evaluated_again(run: Callable[..., dict[str, Any
     before = (tmp_path / "x" / CHECKPOINT).stat().st_mtime_ns
     assert run("x", iterations=2) == first
     assert (tmp_path / "x" / CHECKPOINT).stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_only_a_finished_run_is_evaluated_without_training(converted: Path, data: Path, tmp_path: Path) -> None:
+    """To the digit, in another folder; a checkpoint that is not the last one is refused before anything is built."""
+    job = Job(task(), 3, tmp_path / "own", {"convert": converted}, {"cityscapes": data})
+    again = replace(job, folder=tmp_path / "scratch", evaluation_only=True)
+    for each in (job, again):
+        each.folder.mkdir()
+    with pytest.raises(BadInput):
+        segmentation.run(again)
+    expected = segmentation.run(job)
+    before = (job.folder / CHECKPOINT).read_bytes()
+    (again.folder / CHECKPOINT).symlink_to(job.folder / CHECKPOINT)
+    assert segmentation.run(again) == expected
+    assert (job.folder / CHECKPOINT).read_bytes() == before
+    state = state_of(job.folder)
+    state["model"]["decode_head.conv_seg.bias"][10] += 1e4  # all is sky
+    (again.folder / CHECKPOINT).unlink()
+    write(again.folder / CHECKPOINT, state)
+    assert segmentation.run(again)["iou_percent"]["road"] == 0.0
+    write(again.folder / CHECKPOINT, state | {"iteration": 2})
+    with pytest.raises(BadInput, match=r"last.ckpt does not hold the model of this stage after iteration 4"):
+        segmentation.run(again)
 
 
 def test_the_seed_decides_the_heads_and_the_trunk_does_not(converted: Path, data: Path) -> None:

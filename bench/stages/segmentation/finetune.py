@@ -9,12 +9,14 @@ from __future__ import annotations
 import json
 import warnings
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 
 from bench.config.tasks import SegmentationTask
+from bench.convert.checkpoint_file import read_checkpoint
 from bench.convert.proof import load_proven
 from bench.errors import BadInput
 from bench.machine import SMALL_RUN, loader_workers
@@ -66,6 +68,8 @@ def run(job: Job) -> dict[str, Any]:
         loading = LoadTrunk(trunk, job.seed, file, skipped)
         progress = ReportProgress(task.name, stack, stop)
         saving = stack.enter_context(SaveCheckpoint(file, plan.validate_every, trunk.hash, ranks, stop, skipped))
+        if job.evaluation_only:
+            _check_finished(file, plan.iterations)
         hooks = [loading, skipped, SeedIterations(job.seed, ranks.rank), saving, progress]
         with warnings.catch_warnings():  # about numbers of threads and names that mmengine is about to change
             warnings.simplefilter("ignore")
@@ -87,6 +91,16 @@ def run(job: Job) -> dict[str, Any]:
         "tensors_matched": loading.matched,
         "images_skipped": images_skipped,
     }
+
+
+def _check_finished(file: Path, iterations: int) -> None:
+    """Raise BadInput for a checkpoint that is not at the end of the training that is asked for."""
+    content = read_checkpoint(file)
+    if not isinstance(content, dict) or content.get("iteration") != iterations:
+        raise BadInput(
+            f"{file.name} does not hold the model of this stage after iteration {iterations}; it was replaced, and its "
+            "stage must run again before it can be evaluated."
+        )
 
 
 def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: list[Any]) -> QuietRunner:
