@@ -21,7 +21,7 @@ from bench.execute.machine import this_machine
 from bench.execute.probe import FILE as TIMED
 from bench.execute.probe import SECONDS, kept, probe
 from bench.files import read_json, write_text
-from bench.plan import Stage, digest, hashed_settings
+from bench.plan import Stage, digest, hashed_as_set
 from bench.record import environment
 from bench.train.metrics_log import read_metrics
 
@@ -77,7 +77,7 @@ def machine(gpus: int) -> str:
 
 def key_of(recipe: Recipe) -> str:
     """Return 12 digits that pretrainings share which are taken to be equally fast."""
-    return digest({name: value for name, value in hashed_settings(recipe).items() if name not in _LEFT_OUT})[:12]
+    return digest({name: value for name, value in hashed_as_set(recipe).items() if name not in _LEFT_OUT})[:12]
 
 
 def known(recipe: Recipe, work_dir: Path, gpus: int) -> Speed | None:
