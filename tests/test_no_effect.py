@@ -240,6 +240,19 @@ def test_what_is_left_is_found_when_people_delete_the_rest(tmp_path: Path, gone:
         assert now.kept_as == (then.fingerprint if left else None), then.title
 
 
+def test_a_setting_that_an_older_file_lacks_was_at_its_default(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    made = place.made([recipe()], [task(search="float32")])
+    assert "search" not in hashed_as_set(task(search="float32"))
+    for file in [*place.work.glob("knn/*/stage.json"), *place.records.glob("*")]:
+        content = json.loads(file.read_text())
+        del (content["task"] if "settings" not in content else content["settings"]["downstream"])["search"]
+        file.write_text(json.dumps(content))
+        assert "search" not in file.read_text()
+    found, _ = place.found([recipe()], [task()])  # which searches in `auto`
+    assert found[-1].kept_as == made[-1].fingerprint
+
+
 def test_a_pretraining_that_goes_on_from_an_earlier_one_is_found_with_it(tmp_path: Path) -> None:
     place = Place(tmp_path)
     child = recipe("coco_4_1finetune_79_4p", compile=True)

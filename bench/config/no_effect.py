@@ -145,6 +145,13 @@ def value_at(settings: Settings, key: str, default: Any = None) -> Any:
     return node
 
 
+def default_at(config: Recipe | Task, key: str) -> Any:
+    """Return the default of a dotted setting."""
+    first, _, rest = key.partition(".")
+    holder = getattr(config, first) if rest else config
+    return type(holder).model_fields[rest or first].default
+
+
 def _top(config: Recipe | Task) -> dict[str, Any]:
     """The settings as a record has them, without the cost of turning all of them into plain values."""
     return {

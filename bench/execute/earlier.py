@@ -15,7 +15,7 @@ from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
-from bench.config.no_effect import effectless, kind_of, stand_ins, value_at, with_values
+from bench.config.no_effect import default_at, effectless, kind_of, stand_ins, value_at, with_values
 from bench.config.recipe import Recipe
 from bench.config.tasks import Task
 from bench.execute.stage_file import DONE, STAGE
@@ -148,7 +148,8 @@ def planner_of(planner: Planner) -> Callable[[Mapping[str, Recipe]], Planner]:
 def _values(config: Recipe | Task, contents: Iterable[Mapping[str, Any]]) -> list[Values]:
     """The values of a config's settings without effect: its own, those that are hashed, and those in other files.
 
-    `contents` are of `stage.json` and of records. What an older one lacks has the value that is hashed.
+    `contents` are of `stage.json` and of records. A setting that an older one lacks came later, and its default means
+    what was done before.
     """
     usual = stand_ins(config.model_dump(), kind_of(config), config.profile)
     told: list[Values] = [effectless(config), usual]
@@ -156,7 +157,9 @@ def _values(config: Recipe | Task, contents: Iterable[Mapping[str, Any]]) -> lis
     for content in contents:
         own = value_at(content, f"settings.{there}") if "settings" in content else content.get(here)
         if isinstance(own, Mapping):
-            told.append({key: _like(value, value_at(own, key, value)) for key, value in usual.items()})
+            told.append(
+                {key: _like(value, value_at(own, key, default_at(config, key))) for key, value in usual.items()}
+            )
     return list({json.dumps(each, sort_keys=True, default=str): each for each in told}.values())
 
 
