@@ -23,6 +23,7 @@ from bench.record import Fingerprints, Record, read_all
 from bench.record import write as write_record
 from bench.results.as_now import as_now
 from bench.results.notes import describe, settings_that_count
+from bench.results.resources import build_resources
 from bench.results.tables import build_tables
 
 
@@ -326,6 +327,19 @@ def test_seeds_that_differ_in_what_decides_nothing_share_a_cell(tmp_path: Path) 
     assert "k=5" in words
     assert "batch_size" not in words
     assert "search" not in words
+
+
+def test_the_table_of_costs_says_where_they_differ(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    (*_, then) = place.stages(*THEN, hashed=hashed_as_set)
+    (*_, now) = place.stages([recipe()], [task()], (1,))
+    (section,) = build_resources(as_now([record(then, wall_seconds={"knn": 1.0}), record(now)]))
+    (note,) = (note for note in section.notes if "change no result" in note)
+    assert "coco: compile=False, True" in note
+    assert "imagenet_knn: batch_size=16, 3" in note
+    assert "milestones" not in note
+    (section,) = build_resources(as_now([record(now)]))
+    assert not any("change no result" in note for note in section.notes)
 
 
 def test_a_fingerprint_that_its_settings_do_not_give_stays(tmp_path: Path) -> None:

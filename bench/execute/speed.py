@@ -6,6 +6,7 @@ a second plan needn't time again: speeds in `speeds.json`, and what `probe` foun
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -81,10 +82,10 @@ def key_of(recipe: Recipe) -> str:
 
 
 def known(recipe: Recipe, work_dir: Path, gpus: int) -> Speed | None:
-    """Return the speed that was timed on this machine before, if it was."""
-    stored = read_json(work_dir / FILE)
-    timed = stored and stored.get(machine(gpus), {}).get(key_of(recipe))
-    return Speed(**timed) if timed else None
+    """Return the speed that was timed on this machine before, if it was; what another version wrote may not be one."""
+    with contextlib.suppress(TypeError, KeyError):
+        return Speed(**read_json(work_dir / FILE)[machine(gpus)][key_of(recipe)])
+    return None
 
 
 def logged(folder: Path) -> Speed | None:
