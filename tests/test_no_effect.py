@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from bench.config.load import load_recipe, load_task
 from bench.config.no_effect import as_hashed, effectless, stand_ins, with_values
 from bench.config.recipe import Recipe
 from bench.config.tasks import KINDS, KnnTask, Task
+from bench.data.sets import fingerprint
 from bench.execute.earlier import Earlier, planner_of
+from bench.execute.grid import plan_grid
+from bench.execute.request import Request
 from bench.execute.resolve import with_parents
 from bench.execute.stage_file import Done, read_stage, write_done, write_stage
 from bench.hashing import hashed_as_set, hashed_settings, protocol_hash, recorded_settings
@@ -282,14 +286,41 @@ def test_what_differs_in_what_decides_is_not_taken(tmp_path: Path) -> None:
     assert [stage.kept_as for stage in place.found([recipe()], [task()])[0]] == [None] * 3
 
 
-def test_what_lies_under_its_own_fingerprint_is_not_looked_for(tmp_path: Path) -> None:
+def test_what_is_finished_under_its_own_fingerprint_is_not_looked_for(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    place.made(*THEN)
+    made = place.made(*THEN)
     own = place.stages([recipe()], [task()])
-    for stage in own:
-        write_stage(stage, place.work, {}, tmp_path, "fail")
-    found, _ = place.found([recipe()], [task()])
-    assert [stage.kept_as for stage in found[:2]] == [None, None]
+    folders = [write_stage(stage, place.work, {}, tmp_path, "fail") for stage in own]
+    # Begun anew, while an earlier version had finished it.
+    kept = [stage.kept_as for stage in place.found([recipe()], [task()])[0]]
+    assert kept == [stage.fingerprint for stage in made]
+    for folder in place.work.glob("*/*"):
+        (folder / "done.json").unlink(missing_ok=True)
+    shutil.rmtree(place.records)
+    assert [stage.kept_as for stage in place.found([recipe()], [task()])[0]] == [None] * 3  # neither is finished
+    for stage, folder in zip(own, folders, strict=True):
+        write_done(folder, Done(fingerprint=stage.fingerprint, metrics={}, wall_seconds=1, finished="2025-01-01"))
+    place.made(*THEN)
+    assert [stage.kept_as for stage in place.found([recipe()], [task()])[0]][:2] == [None, None]
+
+
+def test_a_grid_is_not_run_again_for_what_decides_nothing(tmp_path: Path, rendered: Path) -> None:
+    """By a request, on data that are there: what was made before, by an earlier version and by this one."""
+    request = Request(
+        ("random_init",), ("imagenet_knn",), profile="smoke", data_root=(str(rendered),),
+        work_dir=tmp_path / "work", results_dir=tmp_path / "results",
+    )  # fmt: skip
+    data = {"imagenet": fingerprint("imagenet", rendered / "imagenet")}
+    for hashed in (hashed_as_set, hashed_settings):
+        place = Place(tmp_path)
+        planner = Planner(data.__getitem__, {}, hashed=hashed)
+        (*_, knn) = planner.grid([recipe("random_init")], [task(batch_size=3)], [0])
+        write_record(record(knn), place.records)
+        grid = plan_grid(replace(request, assignments=("downstream.batch_size=5", "search=float32")), act=True)
+        assert [*grid.states.values()] == ["not needed", "not needed", "recorded"]
+        assert not grid.to_do()
+        shutil.rmtree(place.records)
+    assert len(plan_grid(request, act=False).to_do()) == 3
 
 
 def test_damaged_files_are_nobodys(tmp_path: Path) -> None:

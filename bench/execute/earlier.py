@@ -47,40 +47,35 @@ class Earlier:
     ) -> None:
         self.work_dir, self.records, self.planner, self.recipes = work_dir, records, planner, recipes
         self.notes: list[str] = []  # on what was found
-        self._names: dict[Path, list[str]] = {}
+        self._names: dict[Path, dict[str, list[str]]] = {}
         self._told: dict[tuple[str, int], list[Values]] = {}
+        self._planners: dict[str, tuple[Planner, Recipe]] = {}
+        self._tasks: dict[str, Task] = {}
 
     def found(self, stages: Sequence[Stage]) -> list[Stage]:
         """Return the stages, parents first, each with the fingerprint that it lies under."""
         known: dict[str, Stage] = {}
         for stage in stages:
-            kept_as = None if self._lies(stage) else self._kept_as(stage)
             parents = {role: known[parent.fingerprint] for role, parent in stage.parents.items()}
-            known[stage.fingerprint] = replace(stage, kept_as=kept_as, parents=parents)
+            known[stage.fingerprint] = replace(stage, kept_as=self._kept_as(stage), parents=parents)
         return list(known.values())
-
-    def _lies(self, stage: Stage) -> bool:
-        """Whether a stage lies under its own fingerprint, finished or not."""
-        if stage.is_task and stage.record_name in self._listed(self.records):
-            return True
-        place = self.work_dir / stage.folder
-        return place.name in self._listed(place.parent)
 
     def _kept_as(self, stage: Stage) -> str | None:
         """The earlier fingerprint under which a stage lies: a record's, else a finished folder's, else any folder's."""
+        if stage.is_task and stage.record_name in self._listed(self.records, stage.record_name):
+            return None
         places = self._places(stage)
+        own = self.work_dir / stage.folder
+        if own.name in self._listed(own.parent, own.name):  # begun anew: only what was finished before is better
+            places = [] if (own / DONE).is_file() else [place for place in places if place[0] < 2]
         if not places:
             return None
         contents = {place: read_json(place) for _, place in sorted(places)}
-        lineage = self._lineage(stage.recipe)
-        of_recipes = [self._of_recipe(recipe, stage.seed) for recipe in lineage.values()]
+        of_recipes = [self._of_recipe(recipe, stage.seed) for recipe in self._lineage(stage.recipe).values()]
         of_task = _values(stage.config, contents.values()) if isinstance(stage.config, Task) else [{}]
         then: dict[str, Values] = {}  # fingerprint -> the values that it had
         for task, *values in islice(product(of_task, *of_recipes), MOST):
-            recipes = {
-                name: with_values(recipe, each) for (name, recipe), each in zip(lineage.items(), values, strict=True)
-            }
-            then.setdefault(self._as_then(stage, recipes, task), {**values[0], **task})
+            then.setdefault(self._as_then(stage, values, task), {**values[0], **task})
         for content in contents.values():
             if (fingerprint := _fingerprint(content)) in then:
                 self.notes.append(_note(stage, then[fingerprint]))
@@ -91,19 +86,25 @@ class Earlier:
         """What has a stage's label under other fingerprints: (0, record), (1, finished folder), (2, another folder)."""
         found: list[tuple[int, Path]] = []
         if stage.is_task:
-            head = stage.record_name.removesuffix(f"{stage.fingerprint[:12]}.json")
-            found += [(0, self.records / name) for name in self._listed(self.records) if name.startswith(head)]
-        place = self.work_dir / stage.folder
-        head = place.name.removesuffix(stage.fingerprint[:12])
-        for name in self._listed(place.parent):
-            if name.startswith(head) and len(name) == len(place.name):
-                folder = place.parent / name
+            names = self._listed(self.records, stage.record_name)
+            found += [(0, self.records / name) for name in names if name != stage.record_name]
+        own = self.work_dir / stage.folder
+        for name in self._listed(own.parent, own.name):
+            if name != own.name:
+                folder = own.parent / name
                 found.append((1 if (folder / DONE).is_file() else 2, folder / STAGE))
         return found
 
-    def _listed(self, folder: Path) -> list[str]:
+    def _listed(self, folder: Path, like: str) -> list[str]:
+        """The names in a folder that differ from `like` in their fingerprint at most."""
+        return self._by_label(folder).get(_label(like), [])
+
+    def _by_label(self, folder: Path) -> dict[str, list[str]]:
         if folder not in self._names:
-            self._names[folder] = sorted(each.name for each in folder.iterdir()) if folder.is_dir() else []
+            names: dict[str, list[str]] = {}
+            for name in sorted(each.name for each in folder.iterdir()) if folder.is_dir() else ():
+                names.setdefault(_label(name), []).append(name)
+            self._names[folder] = names
         return self._names[folder]
 
     def _lineage(self, recipe: Recipe) -> dict[str, Recipe]:
@@ -119,25 +120,37 @@ class Earlier:
         Records tell where folders were deleted.
         """
         if (recipe.name, seed) not in self._told:
-            contents = [
-                read_json(self.records / name) for name in self._listed(self.records) if _is_of(name, recipe, seed)
-            ]
+            names = self._by_label(self.records)
+            labels = [each for each in names if each.startswith(f"{recipe.name}__") and each.endswith(f"__s{seed}")]
+            contents = [read_json(self.records / name) for label in labels for name in names[label]]
             for kind in ("pretrain", "convert"):
-                names = self._listed(self.work_dir / kind)
-                own = [name for name in names if name.startswith(f"{recipe.name}-s{seed}-")]
-                contents += [read_json(self.work_dir / kind / name / STAGE) for name in own]
+                place = self.work_dir / kind
+                contents += [
+                    read_json(place / name / STAGE) for name in self._listed(place, f"{recipe.name}-s{seed}-0")
+                ]
             self._told[recipe.name, seed] = _values(recipe, contents)
         return self._told[recipe.name, seed]
 
-    def _as_then(self, stage: Stage, lineage: Mapping[str, Recipe], task: Values) -> str:
-        """The fingerprint that a stage had with these recipes and values of its task."""
-        planner, recipe = self.planner({**self.recipes, **lineage}), lineage[stage.recipe.name]
+    def _as_then(self, stage: Stage, values: Sequence[Values], task: Values) -> str:
+        """The fingerprint that a stage had with these values of its recipe, of those before it, and of its task."""
+        planner, recipe = self._planner_with(stage.recipe, values)
         if stage.kind == "pretrain":
             return planner.pretrain(recipe, stage.seed).fingerprint
         trunk = planner.convert(recipe, stage.seed)
         if not isinstance(stage.config, Task):
             return trunk.fingerprint
-        return planner.task(with_values(stage.config, task), recipe, trunk, stage.seed).fingerprint
+        key = f"{id(stage.config)} {_text(task)}"  # one task, which a planner hashes once for all trunks
+        config = self._tasks.setdefault(key, with_values(stage.config, task))
+        return planner.task(config, recipe, trunk, stage.seed).fingerprint
+
+    def _planner_with(self, recipe: Recipe, values: Sequence[Values]) -> tuple[Planner, Recipe]:
+        """A planner of a recipe, and of those that it continues, with other values; and that recipe."""
+        key = f"{id(recipe)} {_text(values)}"
+        if key not in self._planners:
+            pairs = zip(self._lineage(recipe).items(), values, strict=True)
+            lineage = {name: with_values(each, other) for (name, each), other in pairs}
+            self._planners[key] = self.planner({**self.recipes, **lineage}), lineage[recipe.name]
+        return self._planners[key]
 
 
 def planner_of(planner: Planner) -> Callable[[Mapping[str, Recipe]], Planner]:
@@ -160,7 +173,11 @@ def _values(config: Recipe | Task, contents: Iterable[Mapping[str, Any]]) -> lis
             told.append(
                 {key: _like(value, value_at(own, key, default_at(config, key))) for key, value in usual.items()}
             )
-    return list({json.dumps(each, sort_keys=True, default=str): each for each in told}.values())
+    return list({_text(each): each for each in told}.values())
+
+
+def _text(values: Values | Sequence[Values]) -> str:
+    return json.dumps(values, sort_keys=True, default=str)
 
 
 def _like(value: Any, other: Any) -> Any:
@@ -168,8 +185,9 @@ def _like(value: Any, other: Any) -> Any:
     return tuple(other) if isinstance(value, tuple) and isinstance(other, list) else other
 
 
-def _is_of(record: str, recipe: Recipe, seed: int) -> bool:
-    return record.startswith(f"{recipe.name}__") and f"__s{seed}__" in record
+def _label(name: str) -> str:
+    """What stands before the fingerprint in the name of a record or a stage's folder."""
+    return name.rpartition("__" if name.endswith(".json") else "-")[0]
 
 
 def _fingerprint(content: Mapping[str, Any]) -> str:

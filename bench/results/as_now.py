@@ -6,7 +6,9 @@ of these alone have other fingerprints. A table would show them as other rows, o
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -62,31 +64,41 @@ def _plain(value: Any) -> Any:
 
 def _protocol(record: Record) -> str | None:
     """The hash of a record's protocol today; None where its settings do not give the one that it has."""
+    settings = json.dumps(record.settings.get("downstream", {}), sort_keys=True)
+    return _protocols(record.kind, record.profile, settings).get(record.fingerprints.protocol)
+
+
+@lru_cache(4096)
+def _protocols(kind: str, profile: str, settings: str) -> dict[str, str]:
+    """{hash of a protocol as it was then: today's}, for each version that the code of a kind has had."""
     try:
-        values = {**record.settings["downstream"], **UNKNOWN, "profile": record.profile}
-        task = KINDS[record.kind].model_validate(values)
-        for version in range(1, task.version + 1):
-            if protocol_hash(task, hashed_as_set, version) == record.fingerprints.protocol:
-                return protocol_hash(task, hashed_settings, version)
-    except (ValidationError, BadInput, KeyError):  # of another version of bench, or a file that is not here
-        return None
-    return None
+        task = KINDS[kind].model_validate({**json.loads(settings), **UNKNOWN, "profile": profile})
+        return {
+            protocol_hash(task, hashed_as_set, version): protocol_hash(task, hashed_settings, version)
+            for version in range(1, task.version + 1)
+        }
+    except (ValidationError, BadInput):  # of another version of bench, or a file that is not here
+        return {}
 
 
 def _recipe(record: Record) -> str | None:
     """The fingerprint of a record's pretraining today; None where its settings do not give the one that it has."""
-    try:
-        recipe = Recipe.model_validate({**record.settings["pretrain"], **UNKNOWN, "profile": record.profile})
-    except (ValidationError, BadInput, KeyError):
-        return None
-    if recipe.init is not None:
-        return None
     name = record.pretrain_set
-    found = dict.fromkeys(value for key in (name, f"{name} (upstream)") if (value := record.data.get(key)))
-    for data in [{name: value} for value in found] or [{}]:
-        if _row(recipe, data, hashed_as_set) == record.fingerprints.recipe:
-            return _row(recipe, data, hashed_settings)
-    return None
+    known = [{name: value} for key in (name, f"{name} (upstream)") if (value := record.data.get(key))] or [{}]
+    settings = json.dumps(record.settings.get("pretrain", {}), sort_keys=True)
+    return _rows(record.profile, settings, json.dumps(known)).get(record.fingerprints.recipe)
+
+
+@lru_cache(4096)
+def _rows(profile: str, settings: str, known: str) -> dict[str, str]:
+    """{fingerprint of a pretraining as it was then: today's}, for each state of the data that it may have read."""
+    try:
+        recipe = Recipe.model_validate({**json.loads(settings), **UNKNOWN, "profile": profile})
+    except (ValidationError, BadInput):
+        return {}
+    if recipe.init is not None:
+        return {}
+    return {_row(recipe, data, hashed_as_set): _row(recipe, data, hashed_settings) for data in json.loads(known)}
 
 
 def _row(recipe: Recipe, data: dict[str, str], hashed: Hashed) -> str:
