@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bench import plan
+from bench import hashing, plan
 from bench import record as module
 from bench.config.load import load_recipe, load_task, parse_assignments, route
 from bench.errors import BadInput
@@ -220,7 +220,7 @@ def test_a_records_command_gives_a_config_by_path_where_its_name_finds_another_o
 
 def test_a_record_keeps_the_definitions_of_its_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those of its parents; an edit of the code between the training and the measurement changes nothing."""
-    for each in (plan, stage_file):
+    for each in (hashing, stage_file):
         monkeypatch.setattr(each, "definition_of", {"patch_byol": 1, "byol": 4}.__getitem__)
     child = load_recipe("imagenet_4_1finetune_79_sys4_T5_lr", "smoke")
     recipes = with_parents([child], lambda name: load_recipe(name, "smoke"))

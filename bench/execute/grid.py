@@ -17,6 +17,7 @@ from bench.data.sets.coco import check_objects
 from bench.data.sets.manifests import ChangedFiles
 from bench.errors import BadInput
 from bench.execute.devices import check_processes
+from bench.execute.earlier import Earlier, planner_of
 from bench.execute.request import Request
 from bench.execute.resolve import Resolved, resolve
 from bench.execute.stage_file import make_folder, read_done
@@ -108,18 +109,20 @@ def plan_grid(request: Request, *, act: bool, gpus: int = 1) -> Grid:
     to_render = _to_render(request, data) if not act else frozenset()
     planner = Planner(data.fingerprints.__getitem__, configs.by_name, packs)
     stages = planner.grid(configs.recipes, configs.tasks, list(dict.fromkeys(request.seeds)))
+    earlier = Earlier(request.work_dir, records, planner_of(planner), configs.by_name)
+    stages = earlier.found(stages)
     grid = Grid(
         stages=stages,
         states=states(
             stages,
             lambda stage: (records / stage.record_name).is_file(),
-            lambda stage: read_done(request.work_dir / stage.folder, stage.fingerprint, stage.outputs) is not None,
+            lambda stage: read_done(request.work_dir / stage.folder, stage.known_as, stage.outputs) is not None,
         ),
         roots=data.roots,
         problems=data.problems,
         work_dir=request.work_dir,
         results_dir=request.results,
-        notes=data.notes + packs.notes + ([RENDERED_LATER] if to_render else []),
+        notes=data.notes + packs.notes + earlier.notes + ([RENDERED_LATER] if to_render else []),
         to_render=to_render,
     )
     check_processes(grid.to_do(), gpus)

@@ -89,7 +89,7 @@ def write_stage(
         kind=stage.kind,
         label=stage.label,
         seed=stage.seed,
-        fingerprint=stage.fingerprint,
+        fingerprint=stage.known_as,
         recipe_fingerprint=stage.recipe_fingerprint,
         recipe=stage.recipe,
         task=task,

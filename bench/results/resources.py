@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from bench.config.no_effect import stand_ins, value_at
 from bench.made import Hardware
 from bench.record import Record
 from bench.results.frame import RECIPE, WAY, way_of, way_suffix, without_repeats
@@ -20,6 +21,7 @@ LEADING = ("Pretrain set", "Pretrain", "Backbone", "Machine")
 UPSTREAM = ("pretrain", "convert")
 
 UNITS = ("s", "MiB", "GPU MiB")
+COSTS = frozenset({"compile", "cuda_graphs", "batch_size", "search", "validate_every"})  # that no fingerprint has
 ROW = [*RECIPE, "machine"]
 Amount = tuple[str, str, str, str]  # task, protocol, data, unit; a stage that tasks share has its kind as task alone
 
@@ -121,8 +123,26 @@ def _notes(records: Sequence[Record]) -> tuple[str, ...]:
             "Older records know the machine of their task's own stage alone; their pretraining and conversion stand in "
             "its row, wherever they ran."
         )
+    if mixed := _mixed(records):
+        notes.append(f"Seeds of one cell differ in settings that cost time and change no result: {'; '.join(mixed)}.")
     without = sum(not record.peak_memory_mib for record in records)
     if without:
         every = "None of the records here has" if without == len(records) else f"{without} records here do not have"
         notes.append(f"{every} peak memory: they are older than its measurement.")
     return tuple(notes)
+
+
+def _mixed(records: Sequence[Record]) -> list[str]:
+    """Return "coco: compile=False, True" of each row or task whose records differ in such a setting."""
+    values: dict[tuple[str, ...], dict[str, None]] = {}
+    for record in records:
+        row = record.pretrain, record.fingerprints.recipe, machine(record.hardware)
+        for kind, side, label in ((None, "pretrain", record.pretrain), (record.kind, "downstream", record.task)):
+            settings = record.settings.get(side, {})  # type: ignore[call-overload]
+            for key, usual in stand_ins(settings, kind, record.profile).items():
+                if key in COSTS:
+                    place = (*row, *(way_of(record) if kind else ()), label, key)
+                    values.setdefault(place, {})[str(value_at(settings, key, usual))] = None
+    return list(
+        dict.fromkeys(f"{place[-2]}: {place[-1]}={', '.join(sorted(v))}" for place, v in values.items() if len(v) > 1)
+    )

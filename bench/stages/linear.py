@@ -25,6 +25,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 
+from bench.config.no_effect import as_hashed
 from bench.config.recipe import MACHINE_KEYS, ScheduleSettings
 from bench.config.tasks import LinearTask
 from bench.data.images import ViewDataset
@@ -143,7 +144,7 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
     size = min(task.batch_size, images) if task.optimizer == "adam" else task.batch_size
     steps = steps_per_epoch(images, size)
     total = steps * task.epochs
-    settings = task.model_dump_json(exclude={"name", "summary", "source"} | MACHINE_KEYS)
+    settings = as_hashed(task).model_dump_json(exclude={"name", "summary", "source"} | MACHINE_KEYS)
     about = {"trunk": trunk.hash, "task": settings, "seed": str(job.seed), "images": str(images)}
     start, skipped = _resume(job.folder / HEADS, heads, about)
     if job.evaluation_only:

@@ -362,6 +362,19 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_by_bit(
 
 
 @pytest.mark.slow
+def test_how_often_is_validated_changes_no_bit(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    """Hence `validate_every` is in no fingerprint: weights, momenta and scores at the end are the same."""
+    straight, often, unevenly = (run(f"every-{each}", validate_every=each) for each in (4, 1, 3))
+    assert often == straight == unevenly
+    theirs = state_of(tmp_path / "every-4")
+    for name in ("every-1", "every-3"):
+        ours = state_of(tmp_path / name)
+        assert match_contents(theirs["model"], ours["model"]).complete
+        momenta = [{str(i): s["momentum_buffer"] for i, s in c["optimizer"]["state"].items()} for c in (ours, theirs)]
+        assert match_contents(*momenta).complete
+
+
+@pytest.mark.slow
 def test_a_run_that_dies_while_a_slow_disk_takes_its_checkpoint_goes_on_from_there(
     run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
