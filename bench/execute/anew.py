@@ -23,7 +23,8 @@ from bench.errors import BadInput
 from bench.execute.recording import changed_words
 from bench.execute.request import Request
 from bench.execute.resolve import resolve
-from bench.plan import Planner, recorded_settings
+from bench.hashing import Hashed, hashed_as_set, hashed_settings, recorded_settings
+from bench.plan import Planner
 from bench.record import Record
 from bench.results.definitions import older_definition
 
@@ -46,8 +47,8 @@ class Anew:
 class _OfRecord(Planner):
     """A planner for which the data are those that a record names, wherever they lie."""
 
-    def __init__(self, record: Record, recipes: Mapping[str, Recipe]) -> None:
-        super().__init__(str, recipes)
+    def __init__(self, record: Record, recipes: Mapping[str, Recipe], hashed: Hashed) -> None:
+        super().__init__(str, recipes, hashed=hashed)
         self.of_record = record.data
 
     def _data(self, config: Recipe | Task) -> tuple[dict[str, str], tuple[PackUse, ...]]:
@@ -164,7 +165,10 @@ def _paths(settings: Mapping[str, Any], start: str = "") -> Iterator[str]:
 
 
 def _plans(words: Sequence[str], record: Record) -> bool:
-    """Whether the code here plans the record's stage for a command. Raises BadInput where it cannot be planned."""
+    """Whether the code here plans the record's stage for a command, under a fingerprint of now or of earlier versions.
+
+    Raises BadInput where it cannot be planned.
+    """
     told = _options(words)
     request = Request(
         pretrain=told["--pretrain"],
@@ -175,8 +179,11 @@ def _plans(words: Sequence[str], record: Record) -> bool:
         sweep=told.get("--sweep", []),
     )
     configs = resolve(request)
-    stages = _OfRecord(record, configs.by_name).grid(configs.recipes, configs.tasks, [record.seed])
-    return any(stage.fingerprint == record.fingerprints.stage for stage in stages)
+    for hashed in (hashed_settings, hashed_as_set):
+        stages = _OfRecord(record, configs.by_name, hashed).grid(configs.recipes, configs.tasks, [record.seed])
+        if any(stage.fingerprint == record.fingerprints.stage for stage in stages):
+            return True
+    return False
 
 
 def _whole(words: Sequence[str], record: Record) -> str:
