@@ -56,6 +56,7 @@ VERSIONS = {
     "99f1bb8": "stems of small images; losses of the pretraining in the record",
     "5993f45": "precision auto; kinds of tasks from outside; a copy of the record in its stage's folder",
     "67390d6": "waiting for data; hashes of code from outside",
+    "1bd37e7": "definitions of objectives; what a time does not hold",
     "d8b5212": "the last that hashed settings which decide no result",
 }
 
