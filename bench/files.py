@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,30 @@ def read_json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+CHECKSUM = "checksum"
+
+
+def with_checksum(content: Mapping[str, Any]) -> str:
+    """Return an object as JSON whose last entry, `checksum`, is the sha256 of the others as they are written there."""
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return json.dumps({**content, CHECKSUM: digest}, indent=1, ensure_ascii=False) + "\n"
+
+
+def checked(text: str) -> dict[str, Any]:
+    """Return the object in a JSON text without its checksum; what has none, of older versions, is not checked.
+
+    Raises ValueError where the text is no object, or not to the letter the one that `with_checksum` gave.
+    """
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("it holds no object")
+    stated = content.pop(CHECKSUM, None)
+    if stated is not None and with_checksum(content) != text:
+        raise ValueError("its checksum is not that of its content")
+    return content
 
 
 def sync(path: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from bench.config.recipe import epoch_file as epoch_file
 from bench.convert.checkpoint_file import read_checkpoint
+from bench.convert.checksums import ATTACHED, KEY, save_archive
 from bench.errors import BadInput, StageFailed, one_line
 from bench.files import replacing
 
@@ -29,7 +30,7 @@ def write(file: Path, content: Mapping[str, Any]) -> None:
     """
     try:
         with replacing(file, durable=True) as partial, partial.open("wb") as stream:
-            torch.save({"format": FORMAT, **content}, stream)
+            save_archive(stream, {"format": FORMAT, KEY: ATTACHED, **content})
     except (OSError, RuntimeError) as error:  # torch's archive says RuntimeError where the stream said OSError
         raise StageFailed(f"Cannot write {file} ({_reason(error)})") from error
 
