@@ -132,12 +132,6 @@ def _sum_before(file: Path, end: int) -> bytes:
     return total.hexdigest().encode()
 
 
-def sha256_of(file: Path) -> str:
-    """Return the sha256 of a whole file, as `sha256sum` gives it. Raises OSError."""
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def save_tensors(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file whose bytes are a function of the tensors, their order, and the metadata alone.
 

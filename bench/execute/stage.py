@@ -35,7 +35,6 @@ from bench.execute.sources import check_definition, check_unchanged
 from bench.execute.stage_file import (
     Done,
     StageFile,
-    finished,
     held,
     make_folder,
     read_done,
@@ -43,6 +42,7 @@ from bench.execute.stage_file import (
     write_done,
 )
 from bench.execute.stage_log import logged
+from bench.execute.stage_outputs import check_parent, forget_before, sums_of
 from bench.files import write_text
 from bench.machine import cores
 from bench.record import read_file as read_record
@@ -138,8 +138,8 @@ def _run(folder: Path, stage: StageFile) -> None:
     _check_code(stage)
     work_dir = folder.parent.parent
     inputs = {role: work_dir / name for role, name in stage.inputs.items()}
-    for place in inputs.values():
-        finished(place)
+    for role, place in inputs.items():
+        check_parent(stage, role, place)
     if stage.task is not None:
         make_folder(Path(stage.results_dir) / "records", "--results-dir")
     from bench.train.gpus import check_built_for_gpus  # torch takes a second: not before what is quick to refuse
@@ -164,6 +164,7 @@ def _run(folder: Path, stage: StageFile) -> None:
             data_wait_share=total_share(),
             untimed=noted_gaps(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            files=sums_of(folder, stage.stage_kind.outputs),
         )
         if stage.task is not None:
             record = record_of(stage, done, history_of(stage, work_dir), earlier_precisions(stage, work_dir))
@@ -171,6 +172,8 @@ def _run(folder: Path, stage: StageFile) -> None:
         write_record(record, Path(stage.results_dir) / "records")
         write_text(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")
     write_done(folder, done)
+    if stage.task is not None:  # a pretraining's goes on to serve where its last checkpoint is damaged later
+        forget_before(folder)
 
 
 def job_of(stage: StageFile, config: Recipe | Task, folder: Path, inputs: Mapping[str, Path]) -> Job:

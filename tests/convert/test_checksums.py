@@ -20,9 +20,10 @@ from torch import Tensor
 
 from bench.convert import checksums
 from bench.convert.checkpoint_file import read_checkpoint
-from bench.convert.checksums import Damaged, save_archive, save_tensors, sha256_of
+from bench.convert.checksums import Damaged, save_archive, save_tensors
 from bench.convert.matching import match_contents
 from bench.errors import BadInput
+from bench.files import sha256_of
 from bench.train.checkpoint import read, write
 
 STATE = {"w": torch.arange(300.0), "n": torch.tensor(7), "b": torch.tensor([0.5, -1.25, 3e-8])}

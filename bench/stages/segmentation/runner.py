@@ -26,7 +26,7 @@ from bench.progress import Progress
 from bench.randomness import reseed
 from bench.timing_gaps import note_gap
 from bench.train.background import Saving
-from bench.train.checkpoint import LAST
+from bench.train.checkpoint import LAST, put_back, read_newest
 from bench.train.distributed import Ranks
 from bench.train.signals import StopRequest
 from bench.waiting import Waits
@@ -80,7 +80,8 @@ class LoadTrunk(Hook):
             self._restore(runner, model)
 
     def _restore(self, runner: Any, model: nn.Module) -> None:
-        content = read_checkpoint(self.file)
+        ranks = self.skipped.ranks
+        content, used = read_newest(self.file, read_checkpoint, say=ranks.first)
         if not isinstance(content, dict) or content.get("trunk_hash") != self.trunk.hash:
             raise BadInput(f"{self.file} was fine-tuned from another trunk; delete it to start from this one.")
         model.load_state_dict(content["model"], strict=True)
@@ -91,6 +92,9 @@ class LoadTrunk(Hook):
         runner.train_loop._iter = content["iteration"]
         note_gap(f"{content['iteration']} of {runner.max_iters} iterations")
         runner.optim_wrapper.initialize_count_status(runner.model, runner.iter, runner.max_iters)
+        ranks.sums(0)  # returns when all processes have read
+        if ranks.first:
+            put_back(self.file, used)
 
 
 class CollectSkipped(Hook):
