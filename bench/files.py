@@ -85,8 +85,8 @@ def second_name(file: Path, name: Path) -> None:
     A file that takes the place of `file` later leaves it alone. It takes no room, but where a file system has no hard
     links: there it is a copy. Raises OSError.
     """
-    with replacing(name) as temporary:
-        temporary.unlink(missing_ok=True)
+    with replacing(name, durable=True) as temporary:
+        temporary.unlink(missing_ok=True)  # of a process that was killed
         try:
             os.link(file, temporary)
         except OSError:
