@@ -229,9 +229,16 @@ def load_proven(folder: Path, export: str | None = None) -> Trunk:
     proof = verify_proof(folder, trunk.state, trunk.stem, trunk.arch)
     if trunk.metadata.get("trunk_hash") != trunk.hash:
         raise BadInput(f"Weights refused: {folder / TRUNK} names another hash than it has; {_remedy(folder)}")
-    if export is not None and proof.network and (proof.network == "encoder") != (export == "online"):
-        raise BadInput(
-            f"Weights refused: {folder / TRUNK} is the {proof.network} of its objective, but export={export!r} asks "
-            f"for {'the encoder itself' if export == 'online' else 'a copy of the encoder'}; {_remedy(folder)}"
-        )
+    if export is not None:
+        check_twin(folder, export, proof)
     return trunk
+
+
+def check_twin(folder: Path, export: str, proof: Proof | None = None) -> None:
+    """Check that a folder's trunk is the network that a recipe's `export` asks for; else BadInput."""
+    network = (proof or read_proof(folder)).network
+    if network and (network == "encoder") != (export == "online"):
+        raise BadInput(
+            f"Weights refused: {folder / TRUNK} is the {network} of its objective, but export={export!r} asks for "
+            f"{'the encoder itself' if export == 'online' else 'a copy of the encoder'}; {_remedy(folder)}"
+        )

@@ -44,6 +44,7 @@ from bench.execute.stage_file import (
 from bench.execute.stage_log import logged
 from bench.execute.stage_outputs import check_parent, forget_before, sums_of
 from bench.files import write_text
+from bench.load_proofs import forget_load_proof, noted_load_proof
 from bench.machine import cores
 from bench.record import read_file as read_record
 from bench.record import write as write_record
@@ -51,6 +52,7 @@ from bench.stages.job import Job
 from bench.timing_gaps import forget_gaps, noted_gaps
 from bench.waiting import total_share
 
+LOAD_PROOF = "load_proof.json"  # in a stage's folder: what the network that it used was seen to compute
 RECORD = "record.json"  # in a stage's folder: a copy of what went to the results
 
 
@@ -141,6 +143,10 @@ def _run(folder: Path, stage: StageFile) -> None:
     for role, place in inputs.items():
         check_parent(stage, role, place)
     if stage.task is not None:
+        from bench.convert.proof import check_twin
+
+        check_twin(inputs["convert"], stage.recipe.export)
+    if stage.task is not None:
         make_folder(Path(stage.results_dir) / "records", "--results-dir")
     from bench.train.gpus import check_built_for_gpus  # torch takes a second: not before what is quick to refuse
 
@@ -148,6 +154,7 @@ def _run(folder: Path, stage: StageFile) -> None:
     config = settled(stage, folder)
     job = job_of(stage, config, folder, inputs)
     forget_gaps()
+    forget_load_proof()
     started = time.monotonic()
     record = None
     with _reported(folder, stage):
@@ -155,6 +162,8 @@ def _run(folder: Path, stage: StageFile) -> None:
         if int(os.environ.get("RANK", "0")) != 0:
             return
         _check_results(folder, stage, metrics)
+        if proof := noted_load_proof():
+            write_text(folder / LOAD_PROOF, json.dumps(proof, indent=1, ensure_ascii=False) + "\n")
         done = Done(
             fingerprint=stage.fingerprint,
             metrics=json.loads(json.dumps(metrics)),  # as the file will give them back: tuples are lists
@@ -165,6 +174,7 @@ def _run(folder: Path, stage: StageFile) -> None:
             untimed=noted_gaps(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             files=sums_of(folder, stage.stage_kind.outputs),
+            load_proof=proof.get("differences", {}),
         )
         if stage.task is not None:
             record = record_of(stage, done, history_of(stage, work_dir), earlier_precisions(stage, work_dir))

@@ -77,6 +77,9 @@ class Done(BaseModel):
     untimed: list[str] = []
     finished: str  # UTC, ISO 8601
     files: dict[str, str] = {}  # what it left -> sha256; {} in older files
+    # "C2" -> how far the map of the network that it used was from the pretraining encoder's; {} where it uses no trunk,
+    # or proved none, and in older files
+    load_proof: dict[str, float] = {}
 
 
 def write_stage(

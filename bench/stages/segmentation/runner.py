@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from bench.convert.trunk import Trunk
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.progress import Progress
 from bench.randomness import reseed
+from bench.stages.load_proof import LoadProof
 from bench.timing_gaps import note_gap
 from bench.train.background import Saving
 from bench.train.checkpoint import LAST, put_back, read_newest
@@ -56,12 +57,20 @@ class Bf16OptimWrapper(OptimWrapper):
 
 
 class LoadTrunk(Hook):
-    """Puts the trunk into the backbone, or goes on from a checkpoint, when mmengine has initialised the model."""
+    """Puts the trunk into the backbone and proves it, or goes on from a checkpoint, once the model has been made."""
 
     priority = "VERY_LOW"
 
-    def __init__(self, trunk: Trunk, seed: int, file: Path, skipped: CollectSkipped) -> None:
+    def __init__(
+        self,
+        trunk: Trunk,
+        seed: int,
+        file: Path,
+        skipped: CollectSkipped,
+        prove: Callable[[Any, dict[str, Any]], LoadProof],
+    ) -> None:
         self.trunk, self.seed, self.file, self.skipped = trunk, seed, file, skipped
+        self.prove = prove  # of a model and its data sets
         self.matched = 0
 
     def before_run(self, _runner: Any) -> None:
@@ -74,6 +83,11 @@ class LoadTrunk(Hook):
         match = load_strictly(model.backbone, self.trunk.state, "the segmentation backbone")
         self.matched = match.matched
         runner.logger.info(f"trunk {self.trunk.hash}: {match.counts} in the segmentation backbone")
+        datasets = {"training": runner.train_dataloader.dataset, "validation": runner.val_dataloader.dataset}
+        proof = self.prove(model, datasets)
+        runner.logger.info(proof.words)
+        if self.skipped.ranks.first:
+            print(proof.words, flush=True)
         for note in model.notes:
             runner.logger.info(note)
         if self.file.is_file():
