@@ -70,6 +70,9 @@ class Record(Frozen, populate_by_name=True):
     # objective -> its definition, of the pretraining and of those that it continues. Not there in older records, whose
     # objectives had their first
     definitions: dict[str, int] = Field(default={}, exclude_if=lambda definitions: not definitions)
+    # what the task's network was seen to compute of a fixed image: "C2", "C5 bf16", "feature" -> the largest difference
+    # from the pretraining encoder's, relative. Not there in older records, and where a kind of task proves nothing
+    load_proof: dict[str, float] = Field(default={}, exclude_if=lambda differences: not differences)
     # metric -> header of its column, where the kind of task is not ours and may not be installed where tables are made
     columns: dict[str, str] = Field(default={}, exclude_if=lambda columns: not columns)
     # stage by its title, `pretrain coco-s0` -> what it was made of; from the first pretraining to the task. Not there

@@ -14,6 +14,7 @@ import pytest
 
 from bench.config.load import load_recipe, load_task
 from bench.config.tasks import metrics_of
+from bench.convert.proof import MAPS, Proof, ProvenTensor, write_proof
 from bench.errors import BadInput, StageFailed
 from bench.execute.grid import Request, plan_grid
 from bench.execute.inventory import resolved
@@ -44,6 +45,18 @@ def run(job):
     return {"images": len(index(job.config.dataset, job.data_root(job.config.dataset), "val").files)}
 '''
 CONFIG = '"""Counted."""\nkind = "count.py:Count"\ndataset = "imagenet"\nprofiles = dict(smoke=dict(step=2))\n'
+
+PROOF = Proof(
+    arch="resnet50",
+    trunk_hash="0" * 64,
+    matched=1,
+    of=1,
+    passed=True,
+    fault="",
+    tensors={"conv1.weight": ProvenTensor(shape=(1,), sha256="0" * 64)},
+    maps=dict.fromkeys(MAPS, 0.0),
+    network="encoder",
+)
 
 
 @pytest.fixture
@@ -266,6 +279,8 @@ def staged(mine: Path, rendered: Path, tmp_path: Path, edit: Callable[[str], str
     for stage, place in zip(grid.stages, above, strict=False):
         for name in stage.outputs:
             (place / name).touch()
+        if stage.kind == "convert":
+            write_proof(place, PROOF)
         write_done(place, Done(fingerprint=stage.fingerprint, metrics={}, wall_seconds=0, finished="2026"))
     return folder
 

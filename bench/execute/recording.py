@@ -99,6 +99,7 @@ def record_of(
         fingerprints=Fingerprints(stage=stage.fingerprint, recipe=stage.recipe_fingerprint, protocol=stage.protocol),
         data={short_name(name): value for name, value in stage.lineage_data.items()},
         definitions=stage.definitions,
+        load_proof=done.load_proof,
         settings={"pretrain": upstream, "downstream": downstream},
         wall_seconds={kind: each.wall_seconds for kind, each in stages.items()},
         untimed={kind: each.untimed for kind, each in stages.items() if each.untimed},

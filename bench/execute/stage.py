@@ -37,7 +37,6 @@ from bench.execute.sources import check_definition, check_unchanged
 from bench.execute.stage_file import (
     Done,
     StageFile,
-    finished,
     held,
     make_folder,
     read_done,
@@ -45,7 +44,9 @@ from bench.execute.stage_file import (
     write_done,
 )
 from bench.execute.stage_log import logged
+from bench.execute.stage_outputs import check_parent, forget_before, sums_of
 from bench.files import write_text
+from bench.load_proofs import forget_load_proof, noted_load_proof
 from bench.machine import cores
 from bench.record import read_file as read_record
 from bench.record import write as write_record
@@ -53,6 +54,7 @@ from bench.stages.job import Job
 from bench.timing_gaps import forget_gaps, noted_gaps
 from bench.waiting import total_share
 
+LOAD_PROOF = "load_proof.json"  # in a stage's folder: what the network that it used was seen to compute
 RECORD = "record.json"  # in a stage's folder: a copy of what went to the results
 
 
@@ -141,8 +143,12 @@ def _run(folder: Path, stage: StageFile) -> None:
     _check_code(stage)
     work_dir = folder.parent.parent
     inputs = {role: work_dir / name for role, name in stage.inputs.items()}
-    for place in inputs.values():
-        finished(place)
+    for role, place in inputs.items():
+        check_parent(stage, role, place)
+    if stage.task is not None:
+        from bench.convert.proof import check_twin
+
+        check_twin(inputs["convert"], stage.recipe.export)
     if stage.task is not None:
         make_folder(Path(stage.results_dir) / "records", "--results-dir")
     from bench.train.gpus import check_built_for_gpus  # torch takes a second: not before what is quick to refuse
@@ -156,6 +162,7 @@ def _run(folder: Path, stage: StageFile) -> None:
         made = begin(folder, stage, part_of(stage, precision), resumed=resumed)
     job = job_of(stage, config, folder, inputs)
     forget_gaps()
+    forget_load_proof()
     started = time.monotonic()
     record = None
     with _reported(folder, stage):
@@ -163,6 +170,8 @@ def _run(folder: Path, stage: StageFile) -> None:
         if not first:
             return
         _check_results(folder, stage, metrics)
+        if proof := noted_load_proof():
+            write_text(folder / LOAD_PROOF, json.dumps(proof, indent=1, ensure_ascii=False) + "\n")
         done = Done(
             fingerprint=stage.fingerprint,
             metrics=json.loads(json.dumps(metrics)),  # as the file will give them back: tuples are lists
@@ -172,6 +181,8 @@ def _run(folder: Path, stage: StageFile) -> None:
             data_wait_share=total_share(),
             untimed=noted_gaps(),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            files=sums_of(folder, stage.stage_kind.outputs),
+            load_proof=proof.get("differences", {}),
         )
         done.chain = joined(chain_before(stage, work_dir), {stage.title: ended(made, done)})
         if stage.task is not None:
@@ -180,6 +191,8 @@ def _run(folder: Path, stage: StageFile) -> None:
         write_record(record, Path(stage.results_dir) / "records")
         write_text(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")
     write_done(folder, done)
+    if stage.task is not None:  # a pretraining's goes on to serve where its last checkpoint is damaged later
+        forget_before(folder)
 
 
 def job_of(stage: StageFile, config: Recipe | Task, folder: Path, inputs: Mapping[str, Path]) -> Job:

@@ -22,6 +22,7 @@ from bench.nn.neighbours import Bank, euclidean
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.knn import classify, extract, nearest, run, vote
+from bench.stages.load_proof import SIZES
 
 
 def clusters(n: int, dim: int, classes: int, seed: int, noise: float = 1.5) -> tuple[Tensor, Tensor]:
@@ -209,7 +210,13 @@ def test_a_trunk_that_changes_is_found(tmp_path: Path, trunk_folder: Path, image
 def test_features_that_are_not_finite_are_found(
     tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FrozenTrunk, "features", lambda self, images: torch.full((len(images), 512), math.nan))
+    features = FrozenTrunk.features
+
+    def broken(self: FrozenTrunk, images: Tensor) -> Tensor:
+        proof = images.shape[-2:] == SIZES["imagenet"]
+        return features(self, images) * (1.0 if proof else math.nan)
+
+    monkeypatch.setattr(FrozenTrunk, "features", broken)
     with pytest.raises(StageFailed, match="not finite"):
         run(make_job(tmp_path / "a", trunk_folder, imagenet))
 

@@ -375,6 +375,41 @@ def test_how_often_is_validated_changes_no_bit(run: Callable[..., dict[str, Any]
 
 
 @pytest.mark.slow
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_ends_the_same(
+    run: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    straight = run("straight")
+
+    class Die(SeedIterations):
+        def before_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
+            super().before_train_iter(runner, batch_idx)
+            if batch_idx == 3:
+                raise RuntimeError("died in iteration 4")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segmentation, "SeedIterations", Die)
+        patch.setattr(EvaluationLoop, "run", lambda _: {})
+        with pytest.raises(RuntimeError, match="died in iteration 4"):
+            run("broken", validate_every=1)
+    newest, before = (tmp_path / "broken" / name for name in (CHECKPOINT, "previous.ckpt"))
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 3] ^= 1
+    newest.write_bytes(data)
+    capfd.readouterr()
+    assert run("broken", validate_every=4) == straight
+    said = capfd.readouterr().out
+    assert "last.ckpt is damaged: its checksum is not that of its content: going on from previous.ckpt, the" in said
+    assert match_contents(state_of(tmp_path / "straight")["model"], state_of(tmp_path / "broken")["model"]).complete
+    for file in (newest, before):
+        file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(BadInput, match=r"and so is previous\.ckpt, the one before; remove both to start anew"):
+        run("broken")
+
+
+@pytest.mark.slow
 def test_a_run_that_dies_while_a_slow_disk_takes_its_checkpoint_goes_on_from_there(
     run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -534,6 +569,7 @@ def test_without_a_proof_there_is_no_run(converted: Path, data: Path, tmp_path: 
     (tmp_path / TRUNK).symlink_to(converted / TRUNK)
     content = json.loads((converted / "proof.json").read_text(encoding="utf-8"))
     content["tensors"]["bn1.weight"]["sha256"] = "0" * 64
+    del content["checksum"]  # as in a proof of an older version
     inputs, roots = {"convert": tmp_path}, {"cityscapes": data}
     with pytest.raises(BadInput, match="has no load proof; run the convert stage again"):
         segmentation.run(Job(task(), 0, tmp_path, inputs, roots))

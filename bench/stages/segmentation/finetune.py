@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import warnings
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from bench.machine import SMALL_RUN, loader_workers
 from bench.randomness import derive
 from bench.stages.job import Job
 from bench.stages.segmentation.evaluation import EvaluationLoop  # noqa: F401 - registers it
+from bench.stages.segmentation.load_proof import prove_segmentor
 from bench.stages.segmentation.metric import UnroundedIoU
 from bench.stages.segmentation.mmseg_config import Plan, adapt
 from bench.stages.segmentation.model import build_model
@@ -52,7 +54,7 @@ def run(job: Job) -> dict[str, Any]:
     """
     task = job.config
     assert isinstance(task, SegmentationTask)
-    trunk = load_proven(job.inputs["convert"])
+    trunk = load_proven(job.inputs["convert"], job.recipe.export if job.recipe is not None else None)
     if trunk.stem != "imagenet":
         raise BadInput(
             f"mmseg's ResNet has the stem 'imagenet', and this trunk {trunk.stem!r}; pretrain with that one."
@@ -65,7 +67,9 @@ def run(job: Job) -> dict[str, Any]:
         plan = adapt(task, trunk.arch, root, world=ranks.world, synchronise=several_gpus)
         skipped = CollectSkipped(ranks)
         file = job.folder / CHECKPOINT
-        loading = LoadTrunk(trunk, job.seed, file, skipped)
+        precisions = (task.precision, task.evaluation_precision or task.precision)
+        prove = partial(prove_segmentor, trunk=trunk, said=plan.config.model, precisions=precisions)
+        loading = LoadTrunk(trunk, job.seed, file, skipped, prove)
         progress = ReportProgress(task.name, stack, stop)
         saving = stack.enter_context(SaveCheckpoint(file, plan.validate_every, trunk.hash, ranks, stop, skipped))
         if job.evaluation_only:
