@@ -152,7 +152,7 @@ def test_what_a_record_is_too_old_to_have_is_set_to_what_was_done_then(tmp_path:
     )
     del record.settings["pretrain"]["zero_init_residual"]
     del record.settings["pretrain"]["optimizer"]["decay"]
-    made = anew(record)
+    made = anew(record.model_copy(update={"command": None}))  # which would say it, too
     assert made.same
     assert "pretrain.zero_init_residual=False" in made.command
 
