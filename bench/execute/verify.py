@@ -24,7 +24,7 @@ from bench.execute.sources import check_unchanged
 from bench.execute.stage import RECORD, computed_in, function_of, job_of
 from bench.execute.stage_file import DONE, STAGE, Done, StageFile, finished, read_stage
 from bench.execute.words import duration
-from bench.files import write_text
+from bench.files import sha256_of, write_text
 from bench.made import Part, part
 from bench.record import Record, read_file
 from bench.results.mixtures import Stages, known_stages
@@ -52,6 +52,12 @@ def verify(record: Record, work_dir: Path, data_root: Sequence[str] = ()) -> Ver
     except BadInput as error:  # of code that is not ours
         changed = str(error).partition(";")[0]
         raise BadInput(f"{changed}, so that other code would evaluate than gave the number; restore it.") from error
+    for name in stored:
+        if done.files.get(name, "") not in ("", sha256_of(folder / name)):
+            raise StageFailed(
+                f"The number of {record.file_name} does not stand on these weights: {folder / name} was changed after "
+                f"its stage had ended (its sha256 is not that in {DONE})."
+            )
     inputs = {role: work_dir / place for role, place in stage.inputs.items()}
     _check_trunk(inputs["convert"], record)
     for place in inputs.values():

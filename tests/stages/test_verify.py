@@ -23,7 +23,7 @@ from bench.errors import BadInput, StageFailed
 from bench.execute import verify as module
 from bench.execute.agreement import judged, points_of
 from bench.execute.stage import run_stage
-from bench.execute.stage_file import DONE, Done, write_done, write_stage
+from bench.execute.stage_file import Done, finished, write_done, write_stage
 from bench.execute.verify import verify
 from bench.plan import Planner
 from bench.record import Record, read_all, read_file
@@ -121,10 +121,12 @@ def test_a_number_that_was_edited_everywhere_is_computed_again(work: Work) -> No
     record, stage = work.record("imagenet_knn"), work.stage("imagenet_knn")
     top1 = record.metrics["top1_percent"]
     assert isinstance(top1, float)
-    for file in (work.place / "records" / record.file_name, stage / "record.json", stage / DONE):
+    for file in (work.place / "records" / record.file_name, stage / "record.json"):
         text = file.read_text()
         assert f'"top1_percent": {top1}' in text
         file.write_text(text.replace(f'"top1_percent": {top1}', f'"top1_percent": {top1 + 1}'))
+    done = finished(stage)
+    write_done(stage, done.model_copy(update={"metrics": done.metrics | {"top1_percent": top1 + 1}}))
     verdict = verify(work.record("imagenet_knn"), work.runs)
     assert not verdict.stands
     assert verdict.lines[-1].endswith("machine and libraries are those of then, and top1_percent came out otherwise.")
@@ -158,9 +160,12 @@ def test_another_trunk_with_a_proof_of_its_own_is_caught(work: Work, new_trunk_f
         verify(work.record("imagenet_knn"), work.runs)
 
 
-def changed_heads(file: Path, change: Callable[[dict[str, Any]], None], **about: str) -> None:
+def changed_heads(folder: Path, change: Callable[[dict[str, Any]], None], **about: str) -> None:
+    """As by an older version, which kept no checksums, neither in the file nor of it."""
+    file = folder / linear.HEADS
+    write_done(folder, finished(folder).model_copy(update={"files": {}}))
     with safe_open(file, framework="pt") as opened:  # type: ignore[no-untyped-call]
-        metadata = dict(opened.metadata())
+        metadata = {key: value for key, value in opened.metadata().items() if "checksum" not in key}
     tensors = safetensors.torch.load_file(file)
     change(tensors)
     safetensors.torch.save_file(tensors, file, metadata=metadata | about)
@@ -173,7 +178,7 @@ def test_a_weight_of_a_classifier_that_changed_is_caught(work: Work, task: str) 
         tensors["weight"] *= -1  # the best class is the worst
         tensors["bias"] *= -1
 
-    changed_heads(work.stage(task) / linear.HEADS, change)
+    changed_heads(work.stage(task), change)
     verdict = verify(work.record(task), work.runs)
     assert not verdict.stands
     assert "top1_percent" in verdict.lines[-1]
@@ -186,14 +191,21 @@ def test_a_classifier_that_is_not_at_its_end_is_refused_and_not_trained(
     work: Work, task: str, about: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(linear, "_batches", lambda *_: pytest.fail("it trains"))
-    changed_heads(work.stage(task) / linear.HEADS, lambda tensors: None, **about)
+    changed_heads(work.stage(task), lambda tensors: None, **about)
     with pytest.raises(BadInput, match=r"heads.safetensors does not hold the heads of this stage after step \d+"):
         verify(work.record(task), work.runs)
 
 
 @pytest.mark.slow
 def test_weights_that_are_gone_or_damaged_are_named(work: Work) -> None:
-    file = work.stage("imagenet_linear_cached") / linear.HEADS
+    folder = work.stage("imagenet_linear_cached")
+    file = folder / linear.HEADS
+    raw = bytearray(file.read_bytes())
+    raw[-1] ^= 1
+    file.write_bytes(raw)
+    with pytest.raises(StageFailed, match=r"heads.safetensors was changed after its stage had ended"):
+        verify(work.record("imagenet_linear_cached"), work.runs)
+    write_done(folder, finished(folder).model_copy(update={"files": {}}))
     file.write_bytes(b"nothing")
     with pytest.raises(BadInput, match=r"heads.safetensors is missing or damaged; its stage must run again"):
         verify(work.record("imagenet_linear_cached"), work.runs)
