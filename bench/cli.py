@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.cli_code import app as code_app
 from bench.cli_data import app as data_app
 from bench.cli_options import (
     AllocatorOption,
@@ -27,12 +28,14 @@ from bench.cli_options import (
     ResultsDir,
     Seeds,
     Smoke,
+    StaleOption,
     Version,
     WorkDir,
     takes_request,
 )
 from bench.cli_provenance import app as provenance_app
 from bench.cli_show import app as show_app
+from bench.cli_stage import app as stage_app
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.request import Request
 from bench.machine import WITHIN_GRID
@@ -43,6 +46,8 @@ app = App(
 app.add_typer(show_app)
 app.add_typer(data_app)
 app.add_typer(provenance_app)
+app.add_typer(code_app)
+app.add_typer(stage_app)
 
 
 @app.callback()
@@ -101,6 +106,7 @@ def run_command(
     gpus: GridGpus = 1,
     per_stage: PerStage = None,
     allocator: AllocatorOption = None,
+    stale: StaleOption = "refuse",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Run the grid: pretrainings × downstream tasks × seeds. What is recorded already is skipped."""
@@ -115,7 +121,7 @@ def run_command(
         return
     if allocator is not None:
         os.environ["BENCH_ALLOCATOR"] = allocator  # stages inherit it
-    grid = plan_grid(request, act=True, gpus=per_stage or gpus)
+    grid = plan_grid(request, act=True, gpus=per_stage or gpus, stale=stale)
     for note in grid.notes:
         print(f"note: {note}", flush=True)
     if per_stage is None:
@@ -161,20 +167,6 @@ def plan_command(
     print("\n".join(plan_grid(request, act=False, gpus=gpus).lines(gpus)))
 
 
-@app.command("stage")
-def stage_command(
-    folder: Annotated[Path, typer.Argument(help="A stage's folder, as bench plan names it.", metavar="FOLDER")],
-    gpus: Gpus = 1,
-    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="If another process runs it: wait, or leave.")] = True,
-) -> None:
-    """Run one stage in this process (what torchrun and a cluster call)."""
-    from bench.execute.devices import check_gpus
-    from bench.execute.stage import run_stage
-
-    check_gpus(gpus)
-    run_stage(folder, gpus, wait)
-
-
 @app.command("serve-stages", hidden=True)
 def serve_stages_command(answers: int, modules: Annotated[list[str] | None, typer.Argument()] = None) -> int:
     """Start stages as forks of this process: what `bench run` starts on a machine without a GPU."""
@@ -209,6 +201,7 @@ def reproduce_command(
             show_default="unless --dry-run or --smoke",
         ),
     ] = None,
+    stale: StaleOption = "refuse",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Do all of a published table: pretrainings in order, each measured and recorded; a second call goes on."""
@@ -229,6 +222,7 @@ def reproduce_command(
         minutes=minutes,
         timing=timing if timing is not None else not (dry_run or smoke),
         assignments=assignments,
+        stale=stale,
     )
     plan = plan_study(study, options, act=not dry_run)
     if dry_run:

@@ -61,6 +61,10 @@ PerStage = Annotated[
         show_default="all of --gpus, one stage after another",
     ),
 ]
+StaleOption = Annotated[
+    Literal["refuse", "keep", "redo"],
+    typer.Option("--stale", help="What to do with what other code has made: take it, or make it anew (old ones stay)."),
+]
 AllocatorOption = Annotated[
     Literal["auto", "default", "jemalloc"] | None,
     typer.Option("--allocator", help="The stages' C allocator; BENCH_ALLOCATOR says the same.", show_default="auto"),

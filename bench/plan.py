@@ -19,7 +19,7 @@ from bench.config.kinds import Convert, Pretrain, StageKind
 from bench.config.recipe import Recipe
 from bench.config.tasks import Task, portable_kind, stage_kind
 from bench.data.packs.manifest import PackUse
-from bench.data.sets import short_name
+from bench.data.sets import find, short_name
 from bench.errors import BadInput
 from bench.hashing import Hashed, measured
 from bench.hashing import digest as digest
@@ -226,6 +226,9 @@ class Planner:
         value = self.data_fingerprint(config.dataset)
         packs = tuple(self.packs(config))
         trained = [use.identity for use in packs if use.purpose == "training"]
+        data_set = find(config.dataset)
+        if data_set is not None and data_set.definition > 1:
+            value = f"{value}+definition-{data_set.definition}"
         return {config.dataset: "+".join([value, *trained])}, packs
 
     def _parent(self, recipe: Recipe, name: str, epoch: int) -> Recipe:

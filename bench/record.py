@@ -17,6 +17,7 @@ from pydantic import Field, FiniteFloat, StringConstraints, ValidationError
 from bench import made
 from bench.checkout import Git as Git
 from bench.checkout import git
+from bench.code.used import CodeUsed
 from bench.config.recipe import Frozen, Profile
 from bench.errors import BadInput, writing_to
 from bench.files import write_text
@@ -73,6 +74,9 @@ class Record(Frozen, populate_by_name=True):
     # what the task's network was seen to compute of a fixed image: "C2", "C5 bf16", "feature" -> the largest difference
     # from the pretraining encoder's, relative. Not there in older records, and where a kind of task proves nothing
     load_proof: dict[str, float] = Field(default={}, exclude_if=lambda differences: not differences)
+    # stage -> the code that it ran with, one for each sitting that had another; the stages are those of `precision`.
+    # Not there in older records
+    code: dict[str, tuple[CodeUsed, ...]] = Field(default={}, exclude_if=lambda code: not code)
     # metric -> header of its column, where the kind of task is not ours and may not be installed where tables are made
     columns: dict[str, str] = Field(default={}, exclude_if=lambda columns: not columns)
     # stage by its title, `pretrain coco-s0` -> what it was made of; from the first pretraining to the task. Not there

@@ -20,7 +20,8 @@ from bench.data.packs.manifest import Form, PackUse, find_packs, training_pack
 from bench.data.packs.writing import pack
 from bench.data.sets import fingerprint, index
 from bench.errors import BadInput
-from bench.execute.grid import Grid, Packs, Request, plan_grid
+from bench.execute.grid import Grid, Request, plan_grid
+from bench.execute.packs_in_use import Packs
 from bench.execute.stage_file import read_stage, write_stage
 from bench.plan import Planner, Stage
 from bench.stages.features import features_of

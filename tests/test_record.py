@@ -20,7 +20,7 @@ from bench import record as module
 from bench.config.load import load_recipe, load_task, parse_assignments, route
 from bench.errors import BadInput
 from bench.execute import sources, stage_file
-from bench.execute.recording import command_of, earlier_precisions, history_of, record_of
+from bench.execute.recording import command_of, earlier_of, history_of, record_of
 from bench.execute.resolve import with_parents
 from bench.execute.stage import run_stage
 from bench.execute.stage_file import Done, read_stage, write_done, write_stage
@@ -273,11 +273,11 @@ def test_records_know_the_precision_of_the_pretrainings_that_theirs_continues(tm
         write_done(folder, done)
     knn = read_stage(folder)
     assert [stage.kind for stage in stages] == ["pretrain", "pretrain", "convert", "knn"]
-    earlier = earlier_precisions(knn, work)
-    assert earlier == {"pretrain imagenet_0-s0": "float32"}
+    earlier = earlier_of(knn, work)
+    assert {title: each.precision for title, each in earlier.items()} == {"pretrain imagenet_0-s0": "float32"}
     record = record_of(knn, done, history_of(knn, work), earlier)
-    assert record.precision == {"pretrain": "bf16", "knn": "bf16", **earlier}
+    assert record.precision == {"pretrain": "bf16", "knn": "bf16", "pretrain imagenet_0-s0": "float32"}
     assert record.untimed == {"pretrain": ["2 of 8 steps"]}
     assert "untimed" not in make().model_dump()  # as in older records
     shutil.rmtree(work / stages[0].folder)
-    assert earlier_precisions(knn, work) == {}
+    assert earlier_of(knn, work) == {}

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from bench.config.recipe import Recipe, epoch_file
-from bench.config.tasks import Task
-from bench.data.packs.manifest import PackUse, StoredPack, evaluation_packs, find_packs, training_pack
 from bench.data.roots import Roots, resolve_roots
 from bench.data.sets import check_distinct, check_pretraining, identity
 from bench.data.sets.coco import check_objects
@@ -18,15 +16,15 @@ from bench.data.sets.manifests import ChangedFiles
 from bench.errors import BadInput
 from bench.execute.devices import check_processes
 from bench.execute.earlier import Earlier, planner_of
+from bench.execute.packs_in_use import Packs
 from bench.execute.request import Request
 from bench.execute.resolve import Resolved, resolve
 from bench.execute.stage_file import make_folder, read_done
+from bench.execute.stale import StaleChoice, Staleness, dealt_with, staleness_of
 from bench.plan import Planner, Stage
 
 OBJECTS = "objects"  # what a pretraining reads besides images: COCO's annotations
-RENDERED_LATER = (
-    "a smoke run renders its scenes when it starts; the fingerprints at the end of the folders' names then are others"
-)
+RENDERED_LATER = "a smoke run renders its scenes when it starts; the ends of the folders' names then are others"
 State = Literal["recorded", "done", "to do", "not needed"]
 
 
@@ -43,6 +41,7 @@ class Grid:
     # on files that changed, on packs that lie there and are not used, on what is rendered
     notes: list[str] = field(default_factory=list)
     to_render: frozenset[str] = frozenset()  # data sets that a smoke run makes when it starts
+    code: Staleness = field(default_factory=Staleness)
 
     def to_do(self) -> list[Stage]:
         """The stages that must run, in order."""
@@ -60,15 +59,21 @@ class Grid:
             elif stage.outputs:
                 made += "/" + (stage.outputs[0] if len(stage.outputs) == 1 else "{" + ",".join(stage.outputs) + "}")
             lines += [
-                f"{self.states[stage.fingerprint]:<10} {stage.title}",
+                f"{self.shown(stage):<10} {stage.title}",
+                *(f"           because   {why}" for why in self.code.reasons(stage)),
                 f"           needs     {'; '.join(needs) or 'nothing'}",
                 f"           produces  {made}",
                 f"           command   {stage.command(self.work_dir, gpus)}",
             ]
-        counts = Counter(self.states.values())
+        counts = Counter(map(self.shown, self.stages))
         lines.append(f"{len(self.stages)} stages: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
+        lines += self.code.notes()
         lines += [f"{_what(problem)}: {problem}" for problem in self.problems.values()]
         return lines + [f"note: {note}" for note in self.notes]
+
+    def shown(self, stage: Stage) -> str:
+        """Return the state of a stage in a plan: `stale` where other code than that of now began or made it."""
+        return "stale" if stage.fingerprint in self.code.stale else self.states[stage.fingerprint]
 
     def _absent(self, name: str) -> str:
         """What is said of a data set that is not there."""
@@ -89,8 +94,8 @@ def _packed(stage: Stage, dataset: str) -> str:
     return f" ({'; '.join(f'{heads[purpose]}: {form}' for purpose, form in words.items())})" if words else ""
 
 
-def plan_grid(request: Request, *, act: bool, gpus: int = 1) -> Grid:
-    """Plan a request. With `act`, scenes are rendered for a smoke run and missing data is an error.
+def plan_grid(request: Request, *, act: bool, gpus: int = 1, stale: StaleChoice = "refuse") -> Grid:
+    """Plan a request. With `act`, scenes are rendered for a smoke run, missing data is an error, and `stale` is done.
 
     `gpus` are those of one stage, among which a pretraining's batch is shared.
 
@@ -111,13 +116,13 @@ def plan_grid(request: Request, *, act: bool, gpus: int = 1) -> Grid:
     stages = planner.grid(configs.recipes, configs.tasks, list(dict.fromkeys(request.seeds)))
     earlier = Earlier(request.work_dir, records, planner_of(planner), configs.by_name)
     stages = earlier.found(stages)
+    found, code = _states(stages, request.work_dir, records)
+    if act and dealt_with(stages, code, stale, request.work_dir, records):
+        found, code = _states(stages, request.work_dir, records)
     grid = Grid(
         stages=stages,
-        states=states(
-            stages,
-            lambda stage: (records / stage.record_name).is_file(),
-            lambda stage: read_done(request.work_dir / stage.folder, stage.known_as, stage.outputs) is not None,
-        ),
+        states=found,
+        code=code,
         roots=data.roots,
         problems=data.problems,
         work_dir=request.work_dir,
@@ -129,6 +134,15 @@ def plan_grid(request: Request, *, act: bool, gpus: int = 1) -> Grid:
     _check_starts(grid)
     _check_data(grid, act)
     return grid
+
+
+def _states(stages: list[Stage], work_dir: Path, records: Path) -> tuple[dict[str, State], Staleness]:
+    found = states(
+        stages,
+        lambda stage: (records / stage.record_name).is_file(),
+        lambda stage: read_done(work_dir / stage.folder, stage.known_as, stage.outputs) is not None,
+    )
+    return found, staleness_of(stages, found, work_dir, records)
 
 
 def states(
@@ -260,38 +274,3 @@ def _to_render(request: Request, data: Data) -> frozenset[str]:
     for name in found:
         del data.problems[name]
     return found
-
-
-class Packs:
-    """Which packs a config's stage reads, given the folders and fingerprints of the data sets.
-
-    - Evaluations read a pack only where it gives the very bits that the originals give; no fingerprint knows of it.
-    - Training views of the back ends `fast` and `device` read a pack that is there, and its identity becomes part of
-      the fingerprint of the stage's data. Those of `reference` always read the originals.
-    """
-
-    def __init__(self, roots: Mapping[str, str], fingerprints: Mapping[str, str]) -> None:
-        self.roots, self.fingerprints = roots, fingerprints
-        self.notes: list[str] = []  # on packs that lie there and are not used
-        self._packs: dict[str, list[StoredPack]] = {}
-
-    def __call__(self, config: Recipe | Task) -> tuple[PackUse, ...]:
-        """Return the packs that a pretraining or a task reads."""
-        settings = dict(config)
-        if settings.get("pack", "off") == "off" or config.dataset not in self.roots:
-            return ()
-        uses: list[PackUse] = []
-        packs = self._of(config.dataset)
-        if packs and settings.get("view_backend") in {"fast", "device"}:
-            chosen = training_pack(packs, config.view_size if isinstance(config, Recipe) else settings["size"])
-            uses += [] if chosen is None else [chosen.use("training")]
-        if packs and "resize" in settings:
-            uses += [pack.use("evaluation") for pack in evaluation_packs(packs, settings["resize"])]
-        return tuple(uses)
-
-    def _of(self, dataset: str) -> list[StoredPack]:
-        if dataset not in self._packs:
-            packs, refused = find_packs(dataset, Path(self.roots[dataset]), self.fingerprints[dataset])
-            self._packs[dataset] = packs
-            self.notes += refused
-        return self._packs[dataset]

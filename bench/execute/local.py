@@ -63,9 +63,18 @@ def prepare(grid: Grid, unreadable: Literal["fail", "skip"]) -> tuple[list[Stage
             print(f"skipped  {stage.title}: recorded already", flush=True)
     with writing_to(grid.work_dir, "--work-dir"):
         folders = {
-            stage.fingerprint: write_stage(stage, grid.work_dir, grid.roots, grid.results_dir, unreadable)
+            stage.fingerprint: write_stage(
+                stage,
+                grid.work_dir,
+                grid.roots,
+                grid.results_dir,
+                unreadable,
+                grid.code.used(stage),
+                grid.code.kept(stage),
+            )
             for stage in to_do
         }
+        grid.code.write_tables(to_do, grid.work_dir)
     return to_do, folders
 
 

@@ -39,25 +39,24 @@ def history_of(stage: StageFile, work_dir: Path) -> dict[str, Done]:
     return trained | {"convert": finished(trunk)}
 
 
-def earlier_precisions(stage: StageFile, work_dir: Path) -> dict[str, str]:
-    """Return {"pretrain coco-s0": "bf16"} of the pretrainings that the one of a task's trunk continues, if it does.
+def earlier_of(stage: StageFile, work_dir: Path) -> dict[str, Done]:
+    """Return {"pretrain coco-s0": what it left} of the pretrainings that the one of a task's trunk continues.
 
-    Those whose folders have been deleted since, or that kept no precision, are left out.
+    Those whose folders have been deleted since are left out.
     """
-    precisions: dict[str, str] = {}
+    earlier: dict[str, Done] = {}
     with contextlib.suppress(BadInput):  # of a folder that is no longer there, or not finished
         trunk = read_stage(work_dir / stage.inputs["convert"])
         each = read_stage(work_dir / trunk.inputs["pretrain"])
         while "init" in each.inputs:
             folder = work_dir / each.inputs["init"]
             each = read_stage(folder)
-            if (precision := finished(folder).precision) is not None:
-                precisions[each.title] = precision
-    return precisions
+            earlier[each.title] = finished(folder)
+    return earlier
 
 
 def record_of(
-    stage: StageFile, done: Done, history: Mapping[str, Done], earlier: Mapping[str, str] | None = None
+    stage: StageFile, done: Done, history: Mapping[str, Done], earlier: Mapping[str, Done] | None = None
 ) -> Record:
     """Return the record of a task's result, with all that is needed to believe it.
 
@@ -65,12 +64,13 @@ def record_of(
         stage: of a task.
         done: what it left.
         history: what the stages before it left, by kind (see `history_of`).
-        earlier: in what the pretrainings computed that its own continues (see `earlier_precisions`).
+        earlier: what the pretrainings left that its own continues, by their titles (see `earlier_of`).
     """
     assert stage.task is not None
     assert stage.protocol is not None
     task, metrics = stage.task, dict(done.metrics)
     stages = {**history, stage.kind: done}
+    chain = {**stages, **(earlier or {})}
     trained = history["pretrain"].metrics if "pretrain" in history else {}
     upstream, downstream = recorded_settings(stage.recipe), recorded_settings(task)
     # Paths would be of this machine; the fingerprints know the contents.
@@ -111,9 +111,9 @@ def record_of(
         data_wait_share={
             kind: each.data_wait_share for kind, each in stages.items() if each.data_wait_share is not None
         },
-        precision={kind: each.precision for kind, each in stages.items() if each.precision is not None}
-        | dict(earlier or {}),
+        precision={name: each.precision for name, each in chain.items() if each.precision is not None},
         chain=done.chain,
+        code={name: each.code for name, each in chain.items() if each.code},
         weights=stage.inputs["convert"] + "/trunk.safetensors",
         command=command_of(stage.recipe, task, stage.seed, rendered=_rendered(stage)),
         **environment(gpu_names()),

@@ -29,6 +29,7 @@ from bench.execute.speed import (
     time_steps,
     time_tasks,
 )
+from bench.execute.stale import StaleChoice
 from bench.execute.words import duration
 from bench.plan import Stage
 from bench.train.metrics_log import read_metrics
@@ -48,6 +49,7 @@ class Options:
     minutes: float | None = None  # of this sitting
     timing: bool = False  # whether a few steps are timed where nothing is known
     assignments: Sequence[str] = ()  # as --set of bench run, after the study's own
+    stale: StaleChoice = "refuse"  # what becomes of what other code has made
 
 
 @dataclass
@@ -179,7 +181,7 @@ def plan_study(name: str, options: Options, *, act: bool) -> StudyPlan:
                 work_dir=options.work_dir,
                 results_dir=options.results_dir,
             )
-            grids.append(plan_grid(request, act=act, gpus=options.gpus))
+            grids.append(plan_grid(request, act=act, gpus=options.gpus, stale=options.stale))
     runs = [run for grid in grids for run in _runs(grid)]
     for run in runs:
         run.speed = known(run.pretrain.recipe, options.work_dir, options.gpus)

@@ -23,6 +23,7 @@ from typing import Any
 from filelock import FileLock
 
 from bench import allocator
+from bench.code.used import Current
 from bench.config.kind_facts import file_of
 from bench.config.kinds import StageKind
 from bench.config.processes import check_shares
@@ -30,9 +31,11 @@ from bench.config.recipe import Recipe
 from bench.config.tasks import KINDS, Task
 from bench.errors import BadInput, Interrupted, StageFailed, one_line
 from bench.execute.chain import begin, chain_before, ended, joined, part_of
+from bench.execute.code_file import UNKNOWN, check_begun, check_planned, current_of
+from bench.execute.code_file import begin as begin_code
 from bench.execute.data_check import check_data
 from bench.execute.parent import end_with_parent
-from bench.execute.recording import earlier_precisions, history_of, peak_memory_mib, record_of
+from bench.execute.recording import earlier_of, history_of, peak_memory_mib, record_of
 from bench.execute.sources import check_definition, check_unchanged
 from bench.execute.stage_file import (
     Done,
@@ -45,6 +48,7 @@ from bench.execute.stage_file import (
 )
 from bench.execute.stage_log import logged
 from bench.execute.stage_outputs import check_parent, forget_before, sums_of
+from bench.execute.stale import StaleChoice, started_anew
 from bench.files import write_text
 from bench.load_proofs import forget_load_proof, noted_load_proof
 from bench.machine import cores
@@ -63,34 +67,39 @@ def under_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def run_stage(folder: Path, gpus: int = 1, wait: bool = True) -> None:
+def run_stage(folder: Path, gpus: int = 1, wait: bool = True, stale: StaleChoice = "refuse") -> None:
     """Run the stage in `folder` unless it is done.
 
-    Two processes on one stage: the second waits for the first (or, without `wait`, leaves with BadInput).
+    Two processes on one stage: the second waits for the first (or, without `wait`, leaves with BadInput). `stale` says
+    what to do where it was begun or made by other code than that of now.
     Raises BadInput, StageFailed or Interrupted.
     """
     folder = folder.absolute()
-    stage = read_stage(folder)
+    stage, keep = read_stage(folder), stale == "keep"
     if under_torchrun():
         # torchrun gives ranks sessions of their own: what kills it, or the launcher that holds the lock, misses them.
         end_with_parent(signal.SIGKILL)
         first = os.environ.get("RANK", "0") == "0"
         with FileLock(folder / "ranks.lock") if first else nullcontext():
-            _run(folder, stage)
+            _run(folder, stage, keep)
         return
+    if stale == "redo":
+        stage = started_anew(folder, stage)
     with held(folder, stage, wait):
-        if read_done(folder, stage.fingerprint, stage.stage_kind.outputs) is not None and _recorded(folder, stage):
-            print(f"{stage.title}: done already", flush=True)
-            return
+        if read_done(folder, stage.fingerprint, stage.stage_kind.outputs) is not None:
+            check_begun(folder, stage, current_of(stage), keep)
+            if _recorded(folder, stage):
+                print(f"{stage.title}: done already", flush=True)
+                return
         with logged(folder, stage.title):
             check_data(stage.data, stage.data_roots, folder.parent.parent)
             if gpus > 1 and stage.stage_kind.several_gpus:
                 _check_ranks(stage, gpus)
-                _check_code(stage)
+                _check_code(stage, folder, keep)
                 settled(stage, folder)
-                _torchrun(folder, stage, gpus)
+                _torchrun(folder, stage, gpus, keep)
             else:
-                _run(folder, stage)
+                _run(folder, stage, keep)
 
 
 def _check_ranks(stage: StageFile, gpus: int) -> None:
@@ -111,11 +120,15 @@ def _check_ranks(stage: StageFile, gpus: int) -> None:
         check_compiling(stage.recipe, gpus, this_device())
 
 
-def _check_code(stage: StageFile) -> None:
-    """Raise BadInput where the code is another than the stage was planned with."""
+def _check_code(stage: StageFile, folder: Path, keep: bool) -> Current:
+    """Return the code of now. Raises BadInput where it is another than the stage was planned or begun with."""
     check_unchanged(stage.sources, stage.recipe, stage.task)
     if stage.kind == "pretrain":  # what comes after it only reads its weights
         check_definition(stage.definitions, stage.recipe)
+    current = current_of(stage)
+    check_planned(stage, current, folder.parent.parent, keep)
+    check_begun(folder, stage, current, keep)
+    return current
 
 
 def _recorded(folder: Path, stage: StageFile) -> bool:
@@ -137,10 +150,10 @@ def _recorded(folder: Path, stage: StageFile) -> bool:
     return True
 
 
-def _run(folder: Path, stage: StageFile) -> None:
+def _run(folder: Path, stage: StageFile, keep: bool = False) -> None:
     """Run the stage's code; rank 0 marks it as done and writes the record."""
     allocator.check()
-    _check_code(stage)
+    current = _check_code(stage, folder, keep)
     work_dir = folder.parent.parent
     inputs = {role: work_dir / name for role, name in stage.inputs.items()}
     for role, place in inputs.items():
@@ -161,6 +174,7 @@ def _run(folder: Path, stage: StageFile) -> None:
     if first:
         made = begin(folder, stage, part_of(stage, precision), resumed=resumed)
     job = job_of(stage, config, folder, inputs)
+    sittings = begin_code(folder, stage, current, inputs).sittings if first else ()
     forget_gaps()
     forget_load_proof()
     started = time.monotonic()
@@ -180,13 +194,14 @@ def _run(folder: Path, stage: StageFile) -> None:
             peak_memory_mib=peak_memory_mib(),
             data_wait_share=total_share(),
             untimed=noted_gaps(),
+            code=tuple(each for each in sittings if each != UNKNOWN),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             files=sums_of(folder, stage.stage_kind.outputs),
             load_proof=proof.get("differences", {}),
         )
         done.chain = joined(chain_before(stage, work_dir), {stage.title: ended(made, done)})
         if stage.task is not None:
-            record = record_of(stage, done, history_of(stage, work_dir), earlier_precisions(stage, work_dir))
+            record = record_of(stage, done, history_of(stage, work_dir), earlier_of(stage, work_dir))
     if record is not None:
         write_record(record, Path(stage.results_dir) / "records")
         write_text(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")
@@ -263,10 +278,10 @@ def computed_in(kind: type[StageKind], config: Recipe | Task) -> str | None:
     return None if untrained or not kind.auto_precision else getattr(config, "precision", None)
 
 
-def _torchrun(folder: Path, stage: StageFile, processes: int) -> None:
+def _torchrun(folder: Path, stage: StageFile, processes: int, keep: bool) -> None:
     threads = max(1, cores() // processes)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command += ["-m", "bench", "stage", str(folder)]
+    command += ["-m", "bench", "stage", str(folder), *(["--stale", "keep"] if keep else [])]
     environ = allocator.started_with(os.environ) | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
     told = partial(end_with_parent, signal.SIGTERM)  # which it passes on: ranks write their last checkpoint
     with subprocess.Popen(command, env=environ, preexec_fn=told) as process:  # no thread runs yet

@@ -17,6 +17,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 from pydantic import BaseModel
 
+from bench.code.used import CodeUsed
 from bench.config.kinds import StageKind
 from bench.config.objective_settings import portable
 from bench.config.objective_source import definition_of
@@ -53,6 +54,8 @@ class StageFile(Frozen):
     # objective -> its definition when this was planned, of this pretraining and those before it; {} in older stages
     definitions: dict[str, int] = {}
     sources: dict[str, str] = {}  # file of code that is not ours -> hash of its content; {} in older stages
+    code: CodeUsed | None = None  # that it was planned with; None in older stages
+    code_kept: tuple[str, ...] = ()  # digests of other code that it was begun with, which a person chose to keep
 
     @property
     def title(self) -> str:
@@ -76,6 +79,7 @@ class Done(BaseModel):
     data_wait_share: float | None = None  # of its loops' time; None where it had none, or it was not kept
     # what `wall_seconds` does not hold, since an earlier process did it: "120 of 400 steps". Not there in older files
     untimed: list[str] = []
+    code: tuple[CodeUsed, ...] = ()  # of each sitting that had another; () in older files
     finished: str  # UTC, ISO 8601
     # stage by its title -> what it was made of: all stages before this one, and this one. {} in older files
     chain: dict[str, Made] = {}
@@ -86,9 +90,18 @@ class Done(BaseModel):
 
 
 def write_stage(
-    stage: Stage, work_dir: Path, data_roots: dict[str, str], results_dir: Path, unreadable: Literal["fail", "skip"]
+    stage: Stage,
+    work_dir: Path,
+    data_roots: dict[str, str],
+    results_dir: Path,
+    unreadable: Literal["fail", "skip"],
+    code: CodeUsed | None = None,
+    code_kept: tuple[str, ...] = (),
 ) -> Path:
-    """Write a stage's `stage.json` into its folder below `work_dir` and return the folder."""
+    """Write a stage's `stage.json` into its folder below `work_dir` and return the folder.
+
+    `code` is that of now, and `code_kept` has the digests of other code with which it was begun, and may go on.
+    """
     task = None if isinstance(stage.config, Recipe) else stage.config
     content = StageFile(
         kind=stage.kind,
@@ -108,6 +121,8 @@ def write_stage(
         packs=stage.packs,
         definitions=definitions_of(stage),
         sources=sources_of(stage.recipe, task),
+        code=code,
+        code_kept=code_kept,
     )
     folder = work_dir / stage.folder
     make_folder(folder, "--work-dir")

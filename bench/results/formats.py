@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.errors import BadInput, nearest_or_all
+from bench.results.other_code import MARK
 from bench.results.sections import EMPTY, Cell, Column, Row, Section
 
 SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex", "html": "html"}
@@ -51,9 +52,9 @@ class _Format:
 def render(sections: Sequence[Section], format: str, heading: Heading = TRANSFER) -> str:
     """Return sections below a heading as `markdown`, `csv`, `latex` or `html`, ending with a line feed.
 
-    CSV has one line a row over all sections and, for each column, mean, std, n, difference, verdict, protocol and
-    precision (of what a stage took: the value, std and n); it has no heading and no notes. Its columns have the same
-    names whatever was measured. Raises BadInput for another format.
+    CSV has one line a row over all sections and, for each column, mean, std, n, difference, verdict, protocol,
+    precision and other code (of what a stage took: the value, std and n); it has no heading and no notes. Its columns
+    have the same names whatever was measured. Raises BadInput for another format.
     """
     writers = {"markdown": _markdown, "csv": _csv, "latex": _latex, "html": _html}
     if format not in writers:
@@ -76,6 +77,8 @@ def cell_text(cell: Cell | None, column: Column, bold: str = "{}", escape: Calla
     if cell.summary.std is not None:
         text += escape(f" ± {cell.summary.std:.{digits}f}")
     text += escape(f" ({cell.summary.n})")
+    if cell.other_code:
+        text += escape(f" {MARK}")
     if cell.difference is not None and cell.verdict is not None:
         words = f"{_signed(cell.difference, digits)} {cell.verdict.symbol}"
         text += escape(f" ({words})" if column.mixed else f" {words}")
@@ -120,6 +123,7 @@ def escape_latex(text: str) -> str:
         "±": r"$\pm$",
         "†": r"$\dagger$",
         "‡": r"$\ddagger$",
+        "§": r"\S{}",
         "↑": r"$\uparrow$",
         "↓": r"$\downarrow$",
     }
@@ -198,6 +202,7 @@ def _csv_cells(section: Section, row: Row) -> dict[str, str]:
             values[f"{name} verdict"] = measured.verdict.word if measured and measured.verdict else ""
             values[f"{name} protocol"] = (column.protocol or measured.protocol) if measured else ""
             values[f"{name} precision"] = measured.precision if measured else ""
+            values[f"{name} other code"] = measured.other_code if measured else ""
     return values
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.config.tasks import KINDS
 from bench.record import Record
+from bench.results.other_code import stages_of_other_code
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,7 @@ COLUMNS = (
     "precision",  # what the measurement was computed in, as far as that is known
     "computed_in",  # the same, where its config left that to the machine
     "pretrained_in",  # what the pretraining was computed in, where its config left that to the machine
+    "other_code",  # the stages that ran other code than that of now
     "seed",
     "metric",
     "value",
@@ -99,7 +101,7 @@ def long_frame(records: Sequence[Record], logged: Sequence[str] = ()) -> pd.Data
     import pandas as pd
 
     def lines() -> Iterator[tuple[Any, ...]]:
-        for record in records:
+        for record, other in zip(records, stages_of_other_code(records), strict=True):
             row = record.dataset, record.pretrain_set, record.arch, record.pretrain, record.fingerprints.recipe
             task, protocol, data = way_of(record)
             measured, trained = precision_of(record, "downstream"), precision_of(record, "pretrain")
@@ -108,11 +110,12 @@ def long_frame(records: Sequence[Record], logged: Sequence[str] = ()) -> pd.Data
             precisions = measured, computed_in, trained_in
             for name, value in record.metrics.items():
                 if not isinstance(value, dict):
-                    yield (*row, task, record.kind, protocol, data, *precisions, record.seed, name, float(value))
+                    yield (*row, task, record.kind, protocol, data, *precisions, other, record.seed, name, float(value))
             precisions = trained, trained_in, trained_in
+            other = tuple(stage for stage in other if stage == "pretrain")
             for name in logged:
                 if name in record.pretrain_metrics:
-                    yield (*row, "", "", "", "", *precisions, record.seed, name, record.pretrain_metrics[name])
+                    yield (*row, "", "", "", "", *precisions, other, record.seed, name, record.pretrain_metrics[name])
 
     frame = pd.DataFrame(lines(), columns=list(COLUMNS)).sort_values("seed", kind="stable", ignore_index=True)
     frame.attrs["headers"] = _headers(records)

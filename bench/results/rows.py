@@ -18,6 +18,7 @@ from bench.results.columns import Place, columns_of
 from bench.results.definitions import older_definition
 from bench.results.differences import base_of, best_marked, compared, to_baseline
 from bench.results.frame import AND, RECIPE, WAY, long_frame
+from bench.results.other_code import other_code_words
 from bench.results.published import PublishedRow
 from bench.results.sections import EMPTY, Cell, Column, Line, Row, Section
 from bench.results.statistics import summarise
@@ -94,10 +95,21 @@ def _cells(frame: pd.DataFrame, places: dict[Place, int], table: Table) -> dict[
     if not table.datasets:
         frame["dataset"] = ""
     groups = frame[frame["column"] >= 0].groupby(["dataset", *RECIPE, "column"], sort=False)
-    lists = groups.agg(values=("value", list), protocol=("protocol", "first"), precisions=("precision", list))
+    lists = groups.agg(
+        values=("value", list),
+        protocol=("protocol", "first"),
+        precisions=("precision", list),
+        other=("other_code", list),
+    )
     return {
-        key: Cell(tuple(values), summarise(values), protocol=protocol, precision=_all_of(precisions))
-        for key, values, protocol, precisions in lists.itertuples()
+        key: Cell(
+            tuple(values),
+            summarise(values),
+            protocol=protocol,
+            precision=_all_of(precisions),
+            other_code=other_code_words(other),
+        )
+        for key, values, protocol, precisions, other in lists.itertuples()
     }
 
 

@@ -48,6 +48,7 @@ class Cell:
     difference: float | None = None  # of means, to the baseline
     protocol: str = ""  # hash
     precision: str = ""  # that it was computed in, as far as that is known: bf16, float32, or "bf16 and float32"
+    other_code: str = ""  # stages that ran other code than that of now, with how many seeds' they are, in words
     signed: bool = False  # a difference itself
     verdict: Verdict | None = None
 

@@ -122,6 +122,10 @@ class DataSet(ABC):
     # What a layout lacks while it is packed, by the first folder of it: (the authors' file, how to unpack it there).
     archives: ClassVar[Mapping[str, tuple[str, str]]] = {}
 
+    # Which definition of the data set this code has: raised where it lists or labels images otherwise. From 2 on it is
+    # part of the fingerprints of what reads it.
+    definition: ClassVar[int] = 1
+
     source: Source | None = None  # where a data set from outside of this package is defined
 
     @abstractmethod
