@@ -250,7 +250,7 @@ def test_a_record_names_the_data_of_its_task_as_they_were_read(tmp_path: Path) -
 
 def test_packs_are_looked_for_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    monkeypatch.setattr("bench.execute.grid.find_packs", lambda name, *_: (calls.append(name), ([], []))[1])
+    monkeypatch.setattr("bench.execute.packs_in_use.find_packs", lambda name, *_: (calls.append(name), ([], []))[1])
     packs = Packs({"imagenet": str(data / "imagenet")}, {"imagenet": "0" * 16})
     for name in ("imagenet_knn", "imagenet_linear"):
         assert packs(load_task(name, "smoke")) == ()

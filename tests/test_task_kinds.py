@@ -94,6 +94,7 @@ def test_the_commands_of_the_page_give_a_column(bench: Run, tmp_path: Path) -> N
     record = json.loads(file.read_text())
     assert record["kind"] == "feature_norm.py:FeatureNorm"
     assert record["metrics"]["mean_norm"] > 0
+    assert record["load_proof"]["C5"] < 1e-4  # of the frozen trunk that it uses
     assert str(tmp_path) not in json.dumps(record)
     # Where the file is not at hand, the record says what its columns are.
     elsewhere = tmp_path / "elsewhere"
@@ -118,6 +119,8 @@ def test_an_entry_point_names_a_kind(bench: Run, mine: Path, tmp_path: Path) -> 
     done = bench(*words, "--set", "arch=resnet18", "step=3", PYTHONPATH=path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "other images" in done.stdout
+    (log,) = tmp_path.glob("runs/count_plugin.Count/*/log.txt")
+    assert "its network was not proven" in log.read_text()
     (file,) = tmp_path.glob("runs/smoke/results/records/*.json")
     record = json.loads(file.read_text())
     assert record["kind"] == "count_plugin:Count"

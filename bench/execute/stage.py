@@ -186,6 +186,11 @@ def _run(folder: Path, stage: StageFile, keep: bool = False) -> None:
         _check_results(folder, stage, metrics)
         if proof := noted_load_proof():
             write_text(folder / LOAD_PROOF, json.dumps(proof, indent=1, ensure_ascii=False) + "\n")
+        elif stage.task is not None:
+            print(
+                f"{stage.title}: its network was not proven (bench.stages.load_proof.prove_network does that)",
+                flush=True,
+            )
         done = Done(
             fingerprint=stage.fingerprint,
             metrics=json.loads(json.dumps(metrics)),  # as the file will give them back: tuples are lists
