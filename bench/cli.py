@@ -33,6 +33,7 @@ from bench.cli_options import (
     WorkDir,
     takes_request,
 )
+from bench.cli_provenance import app as provenance_app
 from bench.cli_show import app as show_app
 from bench.cli_stage import app as stage_app
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
@@ -44,6 +45,7 @@ app = App(
 )
 app.add_typer(show_app)
 app.add_typer(data_app)
+app.add_typer(provenance_app)
 app.add_typer(code_app)
 app.add_typer(stage_app)
 

@@ -26,7 +26,7 @@ def code_command(
     from bench.code import same as sames
     from bench.config.code_of import CodeOf
     from bench.execute.code_lock import entries_for, moved_units, units_of
-    from bench.plan import VIEW_VERSIONS
+    from bench.hashing import VIEW_VERSIONS
 
     if same is not None and lock:
         raise BadInput("--same and --lock are two ways to account for an edit; give one of them.")

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.cli_options import App, DataRoot, UnreadableOption
+from bench.cli_options import App, DataRoot, UnreadableOption, WorkDir
 from bench.errors import BadInput, Interrupted
 
 app = App("data", "Look at data sets.")
@@ -22,16 +22,30 @@ Split = StrEnum("Split", ["train", "val"])  # that can be packed; the parser kno
 def data_check_command(
     dataset: Annotated[str, typer.Argument(help="Such as coco, imagenet, cityscapes or cifar10.", metavar="DATASET")],
     data_root: DataRoot = [],  # noqa: B006
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Read all content, too: write a manifest that later runs are held to, or compare."),
+    ] = False,
+    manifest: Annotated[
+        Path | None,
+        typer.Option("--manifest", help="With --full: where it is; the work folder, if left out.", metavar="FILE"),
+    ] = None,
+    work_dir: WorkDir = Path("runs"),
 ) -> None:
     """Decode all files of a data set; say which layout and labels it has, and what is missing or unreadable."""
     from bench.data.roots import resolve_roots
-    from bench.data.sets.check import check
+    from bench.data.sets import find
+    from bench.data.sets.check import check, check_content
 
+    if manifest is not None and not full:
+        raise BadInput("--manifest says where --full keeps the manifest; give both, or leave it out.")
     root = resolve_roots(data_root).find(dataset)
-    report = check(dataset, root)
-    for line in report.lines():
+    report = None if full and find(dataset) is None else check(dataset, root)  # mmseg alone may know how to read it
+    for line in report.lines() if report is not None else ():
         print(line)
-    if not report.ok:
+    if full:
+        print(f"manifest   {check_content(dataset, root, work_dir / 'data.json', manifest)}")
+    if report is not None and not report.ok:
         raise BadInput(f"{dataset} at {root} has the problems above; correct or remove the files that are named.")
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+CHECKSUM = "checksum"  # of an object in JSON
 
 
 @contextmanager
@@ -46,6 +50,47 @@ def read_json(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def with_checksum(content: Mapping[str, Any]) -> str:
+    """Return an object as JSON whose last entry, `checksum`, is the sha256 of the others as they are written there."""
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return json.dumps({**content, CHECKSUM: digest}, indent=1, ensure_ascii=False) + "\n"
+
+
+def checked(text: str) -> dict[str, Any]:
+    """Return the object in a JSON text without its checksum; what has none, of older versions, is not checked.
+
+    Raises ValueError where the text is no object, or not to the letter the one that `with_checksum` gave.
+    """
+    content = json.loads(text)
+    if not isinstance(content, dict):
+        raise ValueError("it holds no object")
+    stated = content.pop(CHECKSUM, None)
+    if stated is not None and with_checksum(content) != text:
+        raise ValueError("its checksum is not that of its content")
+    return content
+
+
+def sha256_of(file: Path) -> str:
+    """Return the sha256 of a whole file, as `sha256sum` gives it. Raises OSError."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def second_name(file: Path, name: Path) -> None:
+    """Let `name`, in the same folder, be another name of what `file` holds now, whatever it was before.
+
+    A file that takes the place of `file` later leaves it alone. It takes no room, but where a file system has no hard
+    links: there it is a copy. Raises OSError.
+    """
+    with replacing(name, durable=True) as temporary:
+        temporary.unlink(missing_ok=True)  # of a process that was killed
+        try:
+            os.link(file, temporary)
+        except OSError:
+            shutil.copyfile(file, temporary)
 
 
 def sync(path: Path) -> None:

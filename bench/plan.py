@@ -8,27 +8,25 @@ retrains a backbone, and a finished grid planned again has nothing to do.
 from __future__ import annotations
 
 import hashlib
-import json
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from bench.config.kind_facts import asking
 from bench.config.kinds import Convert, Pretrain, StageKind
-from bench.config.objective_settings import portable, without_later
-from bench.config.objective_source import definition_of
-from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Recipe
+from bench.config.recipe import Recipe
 from bench.config.tasks import Task, portable_kind, stage_kind
 from bench.data.packs.manifest import PackUse
 from bench.data.sets import find, short_name
 from bench.errors import BadInput
-
-# Raised when a back end makes other pixels: what uses it is computed anew. The other back ends never changed.
-VIEW_VERSIONS = {"fast": 2}
+from bench.hashing import Hashed, measured
+from bench.hashing import digest as digest
+from bench.hashing import hashed_as_set as hashed_as_set
+from bench.hashing import hashed_settings as hashed_settings
+from bench.hashing import protocol_hash as protocol_hash
+from bench.hashing import recorded_settings as recorded_settings
 
 
 @dataclass(frozen=True)
@@ -45,6 +43,12 @@ class Stage:
     parents: Mapping[str, Stage] = field(default_factory=dict)  # role -> stage
     data: Mapping[str, str] = field(default_factory=dict)  # data set -> fingerprint
     packs: tuple[PackUse, ...] = ()  # that it reads instead of the originals
+    kept_as: str | None = None  # another fingerprint, of an earlier version, under which its files lie
+
+    @property
+    def known_as(self) -> str:
+        """The fingerprint that its folder and its record have."""
+        return self.kept_as or self.fingerprint
 
     @property
     def title(self) -> str:
@@ -54,7 +58,7 @@ class Stage:
     @property
     def folder(self) -> str:
         """Where its files lie, relative to the work folder."""
-        return f"{self.kind.replace(':', '.')}/{self.label}-{self.fingerprint[:12]}"
+        return f"{self.kind.replace(':', '.')}/{self.label}-{self.known_as[:12]}"
 
     @property
     def is_task(self) -> bool:
@@ -74,7 +78,7 @@ class Stage:
     @property
     def record_name(self) -> str:
         """The file name of a task's record."""
-        return record_name(self.recipe.name, self.config.name, self.seed, self.fingerprint)
+        return record_name(self.recipe.name, self.config.name, self.seed, self.known_as)
 
     def command(self, work_dir: Path, gpus: int = 1) -> str:
         """The shell command that runs this stage alone."""
@@ -87,56 +91,20 @@ def record_name(pretrain: str, task: str, seed: int, fingerprint: str) -> str:
     return f"{pretrain}__{task}__s{seed}__{fingerprint[:12]}.json"
 
 
-def digest(value: Any) -> str:
-    """Return the sha256 (hex) of a JSON-able value, independent of the order of keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+def row_digest(values: Mapping[str, Any], init: object, data: Mapping[str, str]) -> str:
+    """Return what the rows of a table share: the fingerprint of a pretraining over all seeds.
 
-
-def recorded_settings(config: Recipe | Task) -> dict[str, Any]:
-    """Return the part of a config that decides its result, as a record has it: plain JSON-able values."""
-    values = {k: v for k, v in config.model_dump(mode="json").items() if k not in NOT_IN_FINGERPRINT}
-    values["dataset"] = short_name(config.dataset)
-    if isinstance(config, Task):
-        return values | portable_kind(config.kind)
-    return values | {"objective": portable(config.objective)}
-
-
-def hashed_settings(config: Recipe | Task) -> dict[str, Any]:
-    """Return what a fingerprint hashes of `recorded_settings`: a switch that came later counts only where it is used.
-
-    Its default means what was done before it existed, so that results from then stay valid. The definition of an
-    objective counts from the second on.
+    Args:
+        values: of its recipe, as hashed, without `init` and `export`.
+        init: what it starts from: the fingerprint of the pretraining that it continues, None, or a checkpoint's.
+        data: {short name: fingerprint} of the data set that it reads.
     """
-    values = _without_later(config, recorded_settings(config))
-    if isinstance(config, Recipe) and (definition := definition_of(str(config.objective["name"]))) > 1:
-        values["objective"]["class definition"] = definition  # the space: no setting has this name
-    if values.get("view_backend") in VIEW_VERSIONS:
-        values["view_backend"] = [values["view_backend"], VIEW_VERSIONS[values["view_backend"]]]
-    return values
+    return digest([Pretrain.version, values, init, data])
 
 
-def _without_later(config: BaseModel, values: dict[str, Any]) -> dict[str, Any]:
-    """`values` of a config without those that were added later (`LATER`) and are at their defaults."""
-    kept = {}
-    for name, value in values.items():
-        field, setting = type(config).model_fields.get(name), getattr(config, name, None)
-        if field is not None and field.json_schema_extra == LATER and setting == field.default:
-            continue
-        kept[name] = _without_later(setting, value) if isinstance(setting, BaseModel) else value
-    if isinstance(config, Recipe):
-        kept["objective"] = without_later(kept["objective"])
-    return kept
-
-
-def protocol_hash(task: Task) -> str:
-    """Return 12 hex digits that two results share if, and only if, they were measured the same way."""
-    return digest([portable_kind(task.kind)["kind"], task.version, _measured(task)])[:12]
-
-
-def _measured(task: Task) -> dict[str, Any]:
-    """What a fingerprint hashes of a task: its settings, and files that they name by content."""
-    with asking(type(task), "file_contents"):
-        return hashed_settings(task) | {key: digest(content) for key, content in task.file_contents().items()}
+def exported_digest(shared: str, export: str) -> str:
+    """Return the fingerprint of the row of a pretraining whose encoder `export` (`online`, `target`) is evaluated."""
+    return shared if export == "online" else digest([shared, export])
 
 
 class Planner:
@@ -146,6 +114,7 @@ class Planner:
         data_fingerprint: returns the fingerprint of a data set by its name.
         recipes: by name, those that an `init.recipe` names.
         packs: returns the packs that a stage reads; one that is trained from is part of the fingerprint of its data.
+        hashed: returns what is hashed of a config; `hashed_as_set` gives the fingerprints of earlier versions.
     """
 
     def __init__(
@@ -153,8 +122,9 @@ class Planner:
         data_fingerprint: Callable[[str], str],
         recipes: Mapping[str, Recipe] | None = None,
         packs: Callable[[Recipe | Task], Sequence[PackUse]] = lambda _config: (),
+        hashed: Hashed = hashed_settings,
     ) -> None:
-        self.packs = packs
+        self.packs, self.hashed = packs, hashed
         self.data_fingerprint = data_fingerprint
         self.recipes = recipes or {}
         self.stages: dict[str, Stage] = {}  # by fingerprint, parents first
@@ -177,7 +147,7 @@ class Planner:
             return self._pretrained[id(recipe), seed]
         if recipe.name in lineage:
             raise BadInput(f"init goes in a circle: {' -> '.join([*lineage, recipe.name])}; break it in one of them.")
-        values, parents = hashed_settings(recipe), {}
+        values, parents = self.hashed(recipe), {}
         init = values.pop("init")
         values.pop("export", None)  # which of its encoders is evaluated is the conversion's matter
         data, packs = self._data(recipe)
@@ -188,8 +158,7 @@ class Planner:
         elif recipe.initial_checkpoint is not None:
             init = {"checkpoint": _file_hash(recipe.initial_checkpoint, recipe.source)}
         named = _by_short_name(data)
-        # Without the seed: what the rows of a table share.
-        shared = digest([Pretrain.version, values, parents["init"].recipe_fingerprint if parents else init, named])
+        shared = row_digest(values, parents["init"].recipe_fingerprint if parents else init, named)
         stage = Stage(
             kind="pretrain",
             label=f"{recipe.name}-s{seed}",
@@ -209,7 +178,6 @@ class Planner:
         """Return the stage that turns the pretrained state into a proven trunk."""
         parent = self.pretrain(recipe, seed)
         export = [] if recipe.export == "online" else [recipe.export]
-        row = digest([parent.recipe_fingerprint, *export]) if export else parent.recipe_fingerprint
         return self._add(
             Stage(
                 kind="convert",
@@ -217,7 +185,7 @@ class Planner:
                 seed=seed,
                 config=recipe,
                 recipe=recipe,
-                recipe_fingerprint=row,
+                recipe_fingerprint=exported_digest(parent.recipe_fingerprint, recipe.export),
                 fingerprint=digest(["convert", Convert.version, parent.fingerprint, *export]),
                 parents={"pretrain": parent},
             )
@@ -233,7 +201,7 @@ class Planner:
             task.check_recipe(recipe)
         data, packs = self._data(task)
         if id(task) not in self._protocols:
-            self._protocols[id(task)] = _measured(task)
+            self._protocols[id(task)] = measured(task, self.hashed)
         kind = portable_kind(task.kind)["kind"]
         body = [recipe.name, task.name, self._protocols[id(task)], _by_short_name(data), trunk.fingerprint]
         return self._add(

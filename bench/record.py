@@ -6,40 +6,26 @@ The files of a records folder are the truth that every table and plot is derived
 from __future__ import annotations
 
 import gc
-import importlib.metadata
-import os
-import platform
-import subprocess
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat, StringConstraints, ValidationError
 
+from bench import made
+from bench.checkout import Git as Git
+from bench.checkout import git
 from bench.code.used import CodeUsed
 from bench.config.recipe import Frozen, Profile
 from bench.errors import BadInput, writing_to
 from bench.files import write_text
-from bench.machine import cores
+from bench.made import Hardware as Hardware
+from bench.made import Made
 
 Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12,64}$")]
 Metric = int | FiniteFloat | dict[str, FiniteFloat | None]  # one number, or one a class (None: it never occurred)
-
-# Name in a record -> name of the distribution. Versions are looked up without importing anything.
-PACKAGES = {
-    "bench": "bench",
-    "torch": "torch",
-    "torchvision": "torchvision",
-    "timm": "timm",
-    "mmengine": "onedl-mmengine",
-    "mmcv": "onedl-mmcv",
-    "mmseg": "onedl-mmsegmentation",
-    "numpy": "numpy",
-    "pandas": "pandas",
-}
 
 
 class Fingerprints(Frozen):
@@ -48,22 +34,6 @@ class Fingerprints(Frozen):
     stage: Hex
     recipe: Hex
     protocol: Hex
-
-
-class Git(Frozen):
-    """The code's commit; `dirty` when files other than results differ from it; None outside a checkout."""
-
-    commit: str | None = None
-    dirty: bool | None = None
-
-
-class Hardware(Frozen):
-    """The machine that ran the stage."""
-
-    cpu: str
-    cores: int
-    memory_gib: float
-    gpus: tuple[str, ...] = ()
 
 
 class Record(Frozen, populate_by_name=True):
@@ -101,11 +71,17 @@ class Record(Frozen, populate_by_name=True):
     # objective -> its definition, of the pretraining and of those that it continues. Not there in older records, whose
     # objectives had their first
     definitions: dict[str, int] = Field(default={}, exclude_if=lambda definitions: not definitions)
+    # what the task's network was seen to compute of a fixed image: "C2", "C5 bf16", "feature" -> the largest difference
+    # from the pretraining encoder's, relative. Not there in older records, and where a kind of task proves nothing
+    load_proof: dict[str, float] = Field(default={}, exclude_if=lambda differences: not differences)
     # stage -> the code that it ran with, one for each sitting that had another; the stages are those of `precision`.
     # Not there in older records
     code: dict[str, tuple[CodeUsed, ...]] = Field(default={}, exclude_if=lambda code: not code)
     # metric -> header of its column, where the kind of task is not ours and may not be installed where tables are made
     columns: dict[str, str] = Field(default={}, exclude_if=lambda columns: not columns)
+    # stage by its title, `pretrain coco-s0` -> what it was made of; from the first pretraining to the task. Not there
+    # in older records, whose `git`, `versions` and `hardware` are of the task's stage alone
+    chain: dict[str, Made] = Field(default={}, exclude_if=lambda chain: not chain)
     weights: str | None = None  # of the trunk, relative to the work folder
     images_skipped: int = Field(default=0, ge=0)
     command: str | None = None
@@ -186,53 +162,6 @@ def _no_collection() -> Iterator[None]:
 def environment(gpus: Sequence[str] = ()) -> dict[str, Any]:
     """Return the fields `git`, `versions` and `hardware` of a record: `Record(**environment(), …)`.
 
-    `gpus` are the names of the devices that the stage used; this module cannot ask torch for them.
+    `gpus` are the names of the devices that the stage used.
     """
-    return {
-        "git": _git(),
-        "versions": {"python": platform.python_version()} | {name: _version(PACKAGES[name]) for name in PACKAGES},
-        "hardware": Hardware(cpu=_cpu(), cores=cores(), memory_gib=_memory_gib(), gpus=tuple(gpus)),
-    }
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-@cache
-def _git() -> Git:
-    """The commit of this code, not of whatever checkout the package happens to be installed below."""
-    here = Path(__file__).resolve()
-    if _run_git("ls-files", "--error-unmatch", here.name, folder=here.parent) is None:
-        return Git()
-    commit = _run_git("rev-parse", "HEAD", folder=here.parent)
-    # Records and tables change with every run and say nothing about the code.
-    changes = _run_git("status", "--porcelain", "--", ":/", ":(top,exclude)results", folder=here.parent)
-    return Git(commit=commit, dirty=None if changes is None else bool(changes))
-
-
-def _run_git(*words: str, folder: Path) -> str | None:
-    try:
-        done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=20, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-def _cpu() -> str:
-    with suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name":
-                return value.strip()
-    return platform.processor() or platform.machine()
-
-
-def _memory_gib() -> float:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
-    except (ValueError, OSError, AttributeError):
-        return 0.0
+    return {"git": git(), "versions": made.versions(), "hardware": made.hardware(gpus)}

@@ -2,10 +2,10 @@
 
 A test file belongs to a module when it imports it (or a name that a package's `__init__` takes from it), names it in
 full, or has its name. Helpers of tests count as part of the tests that import or start them. To an objective belong
-the files in tests/objectives that name it, and of the tests of every objective its own cases; to what objectives derive
-from belong the tests of those. To a config belong the tests that go through all configs, with its own cases, and those
-that name it; to a base those of the configs that build on it. After a file's own tests, those of what imports it are
-tried.
+the files in tests/objectives that name it, and of the tests of every objective and of every config its own cases; to
+what objectives derive from belong the tests of those. To a config belong the tests that go through all configs, with
+its own cases, and those that name it; to a base those of the configs that build on it. After a file's own tests, those
+of what imports it are tried.
 """
 
 from __future__ import annotations
@@ -125,7 +125,10 @@ class Project:
             )
         }
         direct = {test for one in from_it for test in self._importing(one, one.rpartition(".")[2])}
-        return Belonging(tuple(sorted(files | direct)), tuple(names), tuple(set(self.objectives) - set(names)))
+        users = [one for one, file in self.configs.items() if any(f'name="{n}"' in file.read_text() for n in names)]
+        others = (set(self.objectives) | set(self.configs)) - {*names, *users}
+        files |= direct | {test for test in self.tests if test == "tests/recipes/test_recipes.py"}
+        return Belonging(tuple(sorted(files)), (*names, *users), tuple(others))
 
     def _of_config(self, file: str) -> Belonging:
         stem = Path(file).stem

@@ -96,7 +96,7 @@ def test_the_launcher_preloads_it_for_its_stages(tmp_path: Path, monkeypatch: py
     with pytest.raises(Started, match=str(library)):
         local.run_folder(tmp_path, 1)
     with pytest.raises(Started, match=str(library)):
-        stage._torchrun(tmp_path, None, 2)  # type: ignore[arg-type]
+        stage._torchrun(tmp_path, None, 2, False)  # type: ignore[arg-type]
 
 
 def test_the_doctor_says_what_stages_would_use(monkeypatch: pytest.MonkeyPatch) -> None:

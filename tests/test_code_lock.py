@@ -21,7 +21,7 @@ from bench.config.tasks import KINDS
 from bench.data.sets import DATA_SETS
 from bench.errors import BadInput
 from bench.execute.code_lock import entries_for, moved_units, units_of
-from bench.plan import VIEW_VERSIONS
+from bench.hashing import VIEW_VERSIONS
 
 
 def test_no_code_moved_without_a_version_or_a_reason() -> None:

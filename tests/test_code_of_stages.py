@@ -14,7 +14,7 @@ from bench.execute.code_file import CODE, UNKNOWN, begin, check_begun, check_pla
 from bench.execute.grid import Grid, plan_grid
 from bench.execute.local import prepare
 from bench.execute.request import Request
-from bench.execute.stage_file import Done, read_stage, write_done
+from bench.execute.stage_file import Done, finished, read_stage, write_done
 from bench.plan import recorded_settings
 from bench.record import Fingerprints, Record
 from bench.record import write as write_record
@@ -86,8 +86,7 @@ def test_another_version_of_a_library_is_named(request_: Request) -> None:
 
 def test_a_stage_whose_parent_was_made_anew_is_stale(request_: Request) -> None:
     pretrain, _ = finish(plan_grid(request_, act=True))
-    done = json.loads((pretrain / "done.json").read_text(encoding="utf-8"))
-    (pretrain / "done.json").write_text(json.dumps(done | {"finished": "2025-02-02T00:00:00"}), encoding="utf-8")
+    write_done(pretrain, finished(pretrain).model_copy(update={"finished": "2025-02-02T00:00:00"}))
     plan = plan_grid(request_, act=False)
     assert [plan.code.reasons(stage) for stage in plan.stages] == [(), ("pretrain random_init-s0 was made anew since",)]
 

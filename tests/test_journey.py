@@ -36,6 +36,8 @@ def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, tmp_path: Path) 
         assert len(record["fingerprints"]["protocol"]) == 12
         assert record["versions"]["torch"]
         assert set(record["wall_seconds"]) == {"pretrain", "convert", record["kind"]}
+        assert [title.partition(" ")[0] for title in record["chain"]] == ["pretrain", "convert", record["kind"]]
+        assert all(made["parts"] and made["whole"] for made in record["chain"].values())
     assert by_cell["random_init", "imagenet_knn"]["data"].keys() == {"imagenet"}
     assert by_cell["coco_two_loss", "imagenet_knn"]["data"].keys() == {"coco", "imagenet"}
 
@@ -55,6 +57,15 @@ def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, tmp_path: Path) 
     assert "random_init" in table
     assert "mIoU" in done.stdout
     assert bench("table", "--check", "--results-dir", results).returncode == 0
+
+    # The number stands: its weights give it again, in another process, and the command for its row is the one that ran.
+    stage = segmentation["fingerprints"]["stage"]
+    verified = bench("verify", stage[:12], "--results-dir", results)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert "The number stands to the digit." in verified.stdout
+    traced = bench("trace", stage, "--results-dir", results, "--json")
+    assert json.loads(traced.stdout)["same_row"]
+    assert "--pretrain coco_two_loss --downstream cityscapes_pspnet --seeds 0 --smoke" in traced.stdout
 
     # Again: nothing runs, nothing changes.
     before = {file: file.stat().st_mtime_ns for file in runs.rglob("*.json")}
@@ -96,12 +107,12 @@ def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, tmp_path: Path) 
     assert len(hashes) == 2
     assert all(protocol in header for protocol in hashes)
 
-    # A trunk that was tampered with is refused, and the sentence says how much of it matched.
+    # A trunk that was tampered with is refused.
     trunk_file = proof.parent / "trunk.safetensors"
     raw = bytearray(trunk_file.read_bytes())
     raw[-1] ^= 1
     trunk_file.write_bytes(raw)
     refused = bench(*GRID, *TASKS, "--set", "k=7")
     assert refused.returncode == 2, refused.stdout + refused.stderr
-    assert "of 318 tensors" in refused.stderr
+    assert "trunk.safetensors was changed after it was written (its sha256 is not that in done.json)" in refused.stderr
     assert "Traceback" not in refused.stderr

@@ -20,7 +20,8 @@ from bench.data.packs.manifest import Form, PackUse, find_packs, training_pack
 from bench.data.packs.writing import pack
 from bench.data.sets import fingerprint, index
 from bench.errors import BadInput
-from bench.execute.grid import Grid, Packs, Request, plan_grid
+from bench.execute.grid import Grid, Request, plan_grid
+from bench.execute.packs_in_use import Packs
 from bench.execute.stage_file import read_stage, write_stage
 from bench.plan import Planner, Stage
 from bench.stages.features import features_of
@@ -249,7 +250,7 @@ def test_a_record_names_the_data_of_its_task_as_they_were_read(tmp_path: Path) -
 
 def test_packs_are_looked_for_once(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     calls: list[str] = []
-    monkeypatch.setattr("bench.execute.grid.find_packs", lambda name, *_: (calls.append(name), ([], []))[1])
+    monkeypatch.setattr("bench.execute.packs_in_use.find_packs", lambda name, *_: (calls.append(name), ([], []))[1])
     packs = Packs({"imagenet": str(data / "imagenet")}, {"imagenet": "0" * 16})
     for name in ("imagenet_knn", "imagenet_linear"):
         assert packs(load_task(name, "smoke")) == ()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from pydantic import Field
 
-from bench import plan
+from bench import hashing
 from bench.config.load import load_recipe, load_task
 from bench.config.objective_settings import later, settings_of
 from bench.config.objective_source import objectives
@@ -268,7 +268,7 @@ def test_another_definition_of_an_objective_trains_anew_and_the_first_is_in_no_f
 ) -> None:
     recipes = [recipe("coco"), recipe("coco_4_1finetune_79_4p"), recipe("random_init")]
     definitions = {"byol": 1, "patch_byol": 1, "random_init": 1}
-    monkeypatch.setattr(plan, "definition_of", definitions.__getitem__)
+    monkeypatch.setattr(hashing, "definition_of", definitions.__getitem__)
     assert "class definition" not in hashed_settings(recipes[0])["objective"]
     first = planned(recipes, [task()])
     definitions["byol"] = 3

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import os
 import shlex
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from bench import plan
+from bench import hashing, plan
 from bench import record as module
 from bench.config.load import load_recipe, load_task, parse_assignments, route
 from bench.errors import BadInput
@@ -168,36 +167,6 @@ def test_the_environment_has_versions_and_hardware() -> None:
     assert described["hardware"].gpus == ("NVIDIA X",)
 
 
-def git(folder: Path, *words: str) -> str:
-    identity = {
-        "GIT_AUTHOR_NAME": "a",
-        "GIT_AUTHOR_EMAIL": "a@b",
-        "GIT_COMMITTER_NAME": "a",
-        "GIT_COMMITTER_EMAIL": "a@b",
-    }
-    environ = os.environ | identity
-    done = subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, text=True, env=environ)
-    return done.stdout.strip()
-
-
-def test_git_is_this_codes_commit_and_results_do_not_make_it_dirty(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "bench").mkdir()
-    (tmp_path / "bench" / "record.py").write_text("")
-    monkeypatch.setattr(module, "__file__", str(tmp_path / "bench" / "record.py"))
-    git(tmp_path, "init", "-q")
-    # A package that lies below somebody else's checkout, but is not part of it, has no commit.
-    assert module._git.__wrapped__() == module.Git()
-    git(tmp_path, "add", "bench")
-    git(tmp_path, "commit", "-qm", "one")
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "new.json").write_text("{}")
-    assert module._git.__wrapped__() == module.Git(commit=git(tmp_path, "rev-parse", "HEAD"), dirty=False)
-    (tmp_path / "bench" / "record.py").write_text("# changed")
-    assert module._git.__wrapped__().dirty is True
-
-
 def test_records_do_without_torch() -> None:
     code = "import sys, bench.record; bench.record.environment(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -251,7 +220,7 @@ def test_a_records_command_gives_a_config_by_path_where_its_name_finds_another_o
 
 def test_a_record_keeps_the_definitions_of_its_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also those of its parents; an edit of the code between the training and the measurement changes nothing."""
-    for each in (plan, stage_file):
+    for each in (hashing, stage_file):
         monkeypatch.setattr(each, "definition_of", {"patch_byol": 1, "byol": 4}.__getitem__)
     child = load_recipe("imagenet_4_1finetune_79_sys4_T5_lr", "smoke")
     recipes = with_parents([child], lambda name: load_recipe(name, "smoke"))

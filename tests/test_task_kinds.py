@@ -14,6 +14,7 @@ import pytest
 
 from bench.config.load import load_recipe, load_task
 from bench.config.tasks import metrics_of
+from bench.convert.proof import MAPS, Proof, ProvenTensor, write_proof
 from bench.errors import BadInput, StageFailed
 from bench.execute.grid import Request, plan_grid
 from bench.execute.inventory import resolved
@@ -44,6 +45,18 @@ def run(job):
     return {"images": len(index(job.config.dataset, job.data_root(job.config.dataset), "val").files)}
 '''
 CONFIG = '"""Counted."""\nkind = "count.py:Count"\ndataset = "imagenet"\nprofiles = dict(smoke=dict(step=2))\n'
+
+PROOF = Proof(
+    arch="resnet50",
+    trunk_hash="0" * 64,
+    matched=1,
+    of=1,
+    passed=True,
+    fault="",
+    tensors={"conv1.weight": ProvenTensor(shape=(1,), sha256="0" * 64)},
+    maps=dict.fromkeys(MAPS, 0.0),
+    network="encoder",
+)
 
 
 @pytest.fixture
@@ -81,6 +94,7 @@ def test_the_commands_of_the_page_give_a_column(bench: Run, tmp_path: Path) -> N
     record = json.loads(file.read_text())
     assert record["kind"] == "feature_norm.py:FeatureNorm"
     assert record["metrics"]["mean_norm"] > 0
+    assert record["load_proof"]["C5"] < 1e-4  # of the frozen trunk that it uses
     assert str(tmp_path) not in json.dumps(record)
     # Where the file is not at hand, the record says what its columns are.
     elsewhere = tmp_path / "elsewhere"
@@ -105,6 +119,8 @@ def test_an_entry_point_names_a_kind(bench: Run, mine: Path, tmp_path: Path) -> 
     done = bench(*words, "--set", "arch=resnet18", "step=3", PYTHONPATH=path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "other images" in done.stdout
+    (log,) = tmp_path.glob("runs/count_plugin.Count/*/log.txt")
+    assert "its network was not proven" in log.read_text()
     (file,) = tmp_path.glob("runs/smoke/results/records/*.json")
     record = json.loads(file.read_text())
     assert record["kind"] == "count_plugin:Count"
@@ -180,6 +196,10 @@ def test_what_is_no_kind_is_refused_in_a_sentence(mine: Path, kind: str, message
         ("version = True", r"has version = True, but it should be a whole number"),
         ("version = 0", r"has version = 0, but it should be a whole number"),
         ('several_gpus = "yes"', r"has several_gpus = 'yes', but it should be True or False"),
+        (
+            'evaluates_from = "w.pt"',
+            r"has evaluates_from = 'w\.pt', but it should be a tuple of file names, .* None",
+        ),
         ('outputs = "x.json"', r"has outputs = 'x\.json', but it should be a tuple of file names"),
         ("crop: Missing = 3", r"has an annotation that cannot be resolved: name 'Missing' is not defined; import it"),
         ("crop = 3", r"count\.py cannot be imported \(PydanticUserError: A non-annotated attribute .*; correct it\.$"),
@@ -262,6 +282,8 @@ def staged(mine: Path, rendered: Path, tmp_path: Path, edit: Callable[[str], str
     for stage, place in zip(grid.stages, above, strict=False):
         for name in stage.outputs:
             (place / name).touch()
+        if stage.kind == "convert":
+            write_proof(place, PROOF)
         write_done(place, Done(fingerprint=stage.fingerprint, metrics={}, wall_seconds=0, finished="2026"))
     return folder
 

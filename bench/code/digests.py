@@ -142,8 +142,12 @@ class Digests:
         return {node: self.same.get(colour, colour) for node, colour in short.items()}
 
     def _names(self, node: Node, shared: frozenset[str]) -> list[str]:
-        """The private names of a definition, "" for those that are its own affair; its own where another is like it."""
-        own = [f"={node.name}"] if f"={node.title}" in shared else []
+        """The private names of a definition, "" for those that are its own affair; its own where another is like it.
+
+        A public class that another may be like has its name in any case: which others are reached differs by stage.
+        """
+        named = f"={node.title}" in shared or (node.definition.identity and not node.name.startswith("_"))
+        own = [f"={node.name}"] if named else []
         return own + ["" if name in node.open and name not in shared else name for name in node.definition.privates]
 
     def _order(self, start: Node) -> None:

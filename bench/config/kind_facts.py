@@ -31,6 +31,9 @@ class Facts(BaseModel):
     auto_precision: StrictBool = Field(description="True or False")
     reads_training_state: StrictBool = Field(description="True or False")
     metrics: Mapping[_Text, StrictStr] = Field(description="a dictionary {metric: header of its column} of text")
+    evaluates_from: tuple[_Text, ...] | list[_Text] | None = Field(
+        description="a tuple of file names, such as ('heads.safetensors',), or None"
+    )
     run: _Text = Field(description="the name of a function in the same file, or 'package.module:function'")
 
 

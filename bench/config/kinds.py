@@ -21,6 +21,21 @@ class StageKind:
     auto_precision: ClassVar[bool] = True  # whether it computes in its config's precision
     # `module:function`, or a function in the file of the class. It takes a `bench.stages.job.Job`, returns metrics.
     run: ClassVar[str] = "run"
+    # Files of a finished stage with which `run` evaluates and trains nothing (`Job.evaluation_only`): () where it never
+    # trains; None: it cannot do without training.
+    evaluates_from: ClassVar[tuple[str, ...] | None] = None
+
+    @classmethod
+    def stored(cls) -> tuple[str, ...] | None:
+        """Return `evaluates_from`, as said by the class that says `run`, or by one that derives from it.
+
+        Of a kind that derives from another and runs a function of its own, that one's files say nothing.
+        """
+        for each in cls.__mro__:
+            said = vars(each)
+            if "evaluates_from" in said or "run" in said:
+                return said.get("evaluates_from")
+        return None
 
 
 class TaskKind(StageKind):

@@ -64,6 +64,18 @@ def check_training(settings: Mapping[str, Any], name: str) -> None:
             )
 
 
+def validation_steers(file: Path, overrides: Mapping[str, Any]) -> bool:
+    """Return whether how often a config validates may change what it trains.
+
+    So may a schedule that waits for the scores to stand still, and any hook of the config's own, such as one that stops
+    early. Raises BadInput for a config that cannot be read.
+    """
+    settings = settings_of(file, overrides)
+    schedulers = settings.get("param_scheduler") or []
+    types = [str(one.get("type")) for one in (schedulers if isinstance(schedulers, list | tuple) else [schedulers])]
+    return bool(settings.get("custom_hooks")) or any("Plateau" in name for name in types)
+
+
 def check_backbone(settings: Mapping[str, Any], name: str, arch: str) -> None:
     """Raise BadInput where the backbone of an mmseg config is no plain ResNet of the depth of `arch` (`resnet50`)."""
     backbone = settings["model"].get("backbone") or {}

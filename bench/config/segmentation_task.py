@@ -30,6 +30,7 @@ class SegmentationTask(Task):
     metrics: ClassVar = {"aacc_percent": "aAcc", "miou_percent": "mIoU", "macc_percent": "mAcc"}
     several_gpus: ClassVar = True
     run: ClassVar = "bench.stages.segmentation.finetune:run"
+    evaluates_from: ClassVar = ("last.ckpt",)
 
     kind: Literal["segmentation"]
     dataset: str = "cityscapes"

@@ -38,6 +38,7 @@ class LinearTask(TrunkTask):
     metrics: ClassVar = {"top1_percent": "top-1"}
     several_gpus: ClassVar = True
     run: ClassVar = "bench.stages.linear:run"
+    evaluates_from: ClassVar = ("heads.safetensors",)
 
     kind: Literal["linear"]
     dataset: Labelled
@@ -89,6 +90,7 @@ class KnnTask(TrunkTask):
     metrics: ClassVar = {"top1_percent": "top-1"}
     several_gpus: ClassVar = True
     run: ClassVar = "bench.stages.knn:run"
+    evaluates_from: ClassVar = ()
 
     kind: Literal["knn"]
     dataset: Labelled
@@ -135,6 +137,7 @@ class DiagnosticsTask(TrunkTask):
         "projector_effective_rank": "projector effective rank",
     }
     run: ClassVar = "bench.stages.diagnostics:run"
+    evaluates_from: ClassVar = ()
 
     kind: Literal["diagnostics"]
     dataset: ImageSet  # its validation images; coco's have no classes

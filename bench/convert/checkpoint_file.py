@@ -12,8 +12,11 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
+from bench.convert.checksums import KEY, UNREADABLE, Damaged, check_archive
+from bench.convert.matching import trunk_hash
 from bench.errors import BadInput, one_line
 
 # What PyTorch itself names in a file of tensors; anything else is code of somebody's.
@@ -23,32 +26,62 @@ _OF_TORCH = ("torch ", "torch._utils ", "collections ", "torch.serialization ", 
 def read_checkpoint(path: Path) -> Any:
     """Return the content of a safetensors or PyTorch file; tensors lie on the CPU.
 
-    Only tensors and plain values are read (`weights_only`): nothing in the file is ever run.
+    Only tensors and plain values are read (`weights_only`): nothing in the file is ever run. The checksums that it
+    carries are compared first: a file of ours has one of the whole, torch's archives have one of each part.
 
-    Raises BadInput when there is no such file, when it is no checkpoint (or a damaged one), and when it carries code.
+    Raises BadInput when there is no such file, when it is no checkpoint, when it carries code, and when it would unpack
+    to more than it is; Damaged, a BadInput, when it is not what was written.
     """
     if not path.is_file():
         raise BadInput(f"No checkpoint {path}; give the path of a file.")
     if _is_safetensors(path):
-        try:
-            return safetensors.torch.load_file(path)
-        except (SafetensorError, OSError) as error:
-            raise BadInput(
-                f"{path} is a damaged safetensors file ({one_line(error)}); fetch or write it again."
-            ) from error
+        return _read_safetensors(path)
+    if _holds_program(path):
+        raise _carries(path, "a TorchScript program")
+    whole = check_archive(path)
     try:
         with warnings.catch_warnings():  # about programs and other pickles, which are refused below
             warnings.simplefilter("ignore")
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch.load raises a dozen kinds for files that are no checkpoint
         if code := _code_in(path):
-            raise BadInput(
-                f"{path} carries code ({code}) and was not read; write its tensors alone, with "
-                "torch.save(model.state_dict(), FILE), where you trust it."
-            ) from error
-        raise BadInput(
+            raise _carries(path, code) from error
+        raise Damaged(
             f"{path} is not a checkpoint, or a damaged one; give a file written by torch.save or safetensors."
         ) from error
+    if isinstance(content, dict) and content.pop(KEY, None) is not None and not whole:
+        raise Damaged(
+            f"{path} is damaged: it had a checksum, which is gone; restore it from a copy, or write it again."
+        )
+    return content
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        with safe_open(path, framework="pt") as opened:
+            metadata = opened.metadata() or {}
+        tensors = safetensors.torch.load_file(path)
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise Damaged(f"{path} is a damaged safetensors file ({one_line(error)}); fetch or write it again.") from error
+    if metadata.get("trunk_hash", "") and metadata["trunk_hash"] != trunk_hash(tensors):
+        raise Damaged(f"{path} was changed after it was written (its hash differs); fetch or write it again.")
+    return tensors
+
+
+def _carries(path: Path, code: str) -> BadInput:
+    return BadInput(
+        f"{path} carries code ({code}) and was not read; write its tensors alone, with "
+        "torch.save(model.state_dict(), FILE), where you trust it."
+    )
+
+
+def _holds_program(path: Path) -> bool:
+    """Whether an archive has the folder in which TorchScript keeps its code."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any("/code/" in name for name in archive.namelist())
+    except UNREADABLE:
+        return False
 
 
 def _is_safetensors(path: Path) -> bool:
@@ -66,13 +99,11 @@ def _code_in(path: Path) -> str:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 names = archive.namelist()
-                if any("/code/" in name for name in names):
-                    return "a TorchScript program"
                 pickled = next((archive.read(name) for name in names if name.endswith("data.pkl")), b"")
         else:
             pickled = path.read_bytes()
         return next(iter(_imports(pickled)), "")
-    except (OSError, zipfile.BadZipFile):
+    except UNREADABLE:
         return ""
 
 

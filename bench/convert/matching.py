@@ -72,10 +72,14 @@ def match_contents(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) ->
 
 def digest(tensor: Tensor) -> str:
     """Return the sha256 of a tensor's type, shape and values; its memory layout and device do not count."""
-    plain = tensor.detach().cpu()
-    content = hashlib.sha256(f"{plain.dtype}{tuple(plain.shape)}".encode())
-    content.update(plain.reshape(-1).view(torch.uint8).numpy().data)  # in logical order, whatever the layout
+    content = hashlib.sha256(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+    content.update(plain_bytes(tensor))
     return content.hexdigest()
+
+
+def plain_bytes(tensor: Tensor) -> memoryview:
+    """Return a tensor's values in logical order, whatever its layout in memory and its device."""
+    return tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().data
 
 
 def trunk_hash(state: Mapping[str, Tensor]) -> str:

@@ -8,38 +8,72 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Self
 
 import torch
+from pydantic import (
+    BaseModel,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 from torch import Tensor, nn
 
 from bench.convert.matching import Match, digest, match_contents, match_shapes, trunk_hash
 from bench.convert.trunk import TRUNK, Trunk, read_trunk
-from bench.errors import BadInput
-from bench.files import write_text
+from bench.errors import BadInput, one_line
+from bench.files import checked, with_checksum, write_text
 
 PROOF = "proof.json"
 TOLERANCE = 1e-5  # of a map's largest difference to its largest value; equal code on one machine gives exactly 0
 MAPS = ("C2", "C3", "C4", "C5")
+IMAGE = "1×3×64×96, value sin((c+1)(7i+1)/11) + cos((c+2)(5j+1)/13)"
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
-@dataclass(frozen=True)
-class Proof:
-    """What was compared between a checkpoint and the network that its trunk was loaded into."""
+class ProvenTensor(BaseModel, extra="forbid", strict=True, frozen=True):
+    """A tensor of the loaded network."""
 
-    arch: str
-    trunk_hash: str
-    matched: int
-    of: int
+    shape: tuple[NonNegativeInt, ...]
+    sha256: Sha256
+
+
+class Proof(BaseModel, extra="forbid", strict=True, frozen=True, ser_json_inf_nan="constants"):
+    """What was compared between a checkpoint and the network that its trunk was loaded into.
+
+    A proof that passed agrees with itself: all tensors matched, no fault, and each map within the tolerance.
+    """
+
+    arch: Annotated[str, StringConstraints(pattern=r"^\w+$")]
+    trunk_hash: Sha256
+    matched: NonNegativeInt
+    of: PositiveInt
     passed: bool
     fault: str  # the first thing that did not fit, or ""
-    tensors: dict[str, dict[str, Any]]  # name -> {"shape": [...], "sha256": "..."} of the loaded network
-    maps: dict[str, float]  # map -> largest difference, relative to the map's largest value
+    tensors: dict[str, ProvenTensor]  # by name
+    maps: dict[str, NonNegativeFloat]  # map -> largest difference, relative to the map's largest value
     tolerance: float = TOLERANCE
-    stem: str = "imagenet"
-    image: str = "1×3×64×96, value sin((c+1)(7i+1)/11) + cos((c+2)(5j+1)/13)"
+    stem: Annotated[str, StringConstraints(pattern=r"^[a-z]+$")] = "imagenet"
+    image: str = IMAGE
+    network: Annotated[str, StringConstraints(pattern=r"^\w*$")] = ""  # of the objective; "" in older proofs
+
+    @model_validator(mode="after")
+    def _agrees(self) -> Self:
+        if tuple(self.maps) != MAPS:
+            raise ValueError(f"its maps are {', '.join(self.maps) or 'none'}, not {', '.join(MAPS)}")
+        if (self.tolerance, self.image) != (TOLERANCE, IMAGE):
+            raise ValueError("its tolerance or its image are not those of a load proof")
+        if self.passed != (not self.fault):
+            raise ValueError("it passed and names a fault" if self.passed else "it failed and names no fault")
+        if self.passed and not self.matched == self.of == len(self.tensors):
+            raise ValueError(f"it passed with {self.matched} of {self.of} tensors and lists {len(self.tensors)}")
+        if self.passed and not max(self.maps.values()) <= TOLERANCE:
+            raise ValueError(f"it passed with maps that differ by {max(self.maps.values()):.2g}")
+        return self
 
 
 def fixed_image() -> Tensor:
@@ -74,6 +108,7 @@ def prove(
     encoder_maps: Callable[[Tensor], Sequence[Tensor]],
     network: nn.Module,
     stem: str = "imagenet",
+    exported: str = "",
 ) -> Proof:
     """Compare a checkpoint's trunk with the network that it was loaded into.
 
@@ -81,6 +116,8 @@ def prove(
         source: the checkpoint's trunk, {torchvision's key name: tensor}.
         encoder_maps: the pretraining encoder in eval mode, image N×3×H×W -> (C2, C3, C4, C5).
         network: the network downstream; it is called in eval mode and returns (C2, C3, C4, C5).
+        stem: of the trunk.
+        exported: the name that the trunk's network has in the objective: `encoder`, or that of a copy.
     """
     match = match_contents(source, network.state_dict())
     maps = compare_maps(encoder_maps, network)
@@ -88,7 +125,7 @@ def prove(
     fault = match.first_fault
     if not fault and not maps[worst] <= TOLERANCE:
         fault = f"map {worst} differs by {maps[worst]:.2g} of its largest value"
-    tensors = {name: {"shape": list(t.shape), "sha256": digest(t)} for name, t in network.state_dict().items()}
+    tensors = {name: ProvenTensor(shape=tuple(t.shape), sha256=digest(t)) for name, t in network.state_dict().items()}
     return Proof(
         arch=arch,
         trunk_hash=trunk_hash(source),
@@ -99,6 +136,7 @@ def prove(
         tensors=tensors,
         maps=maps,
         stem=stem,
+        network=exported,
     )
 
 
@@ -123,25 +161,47 @@ def _difference(ours: Tensor, theirs: Tensor) -> float:
 
 
 def write_proof(folder: Path, proof: Proof) -> None:
-    """Write `proof.json` whole or not at all."""
-    write_text(folder / PROOF, json.dumps(asdict(proof), indent=1, ensure_ascii=False) + "\n")
+    """Write `proof.json`, with a checksum, whole or not at all."""
+    write_text(folder / PROOF, with_checksum(json.loads(proof.model_dump_json())))
 
 
-def verify_proof(folder: Path, state: Mapping[str, Tensor], stem: str = "imagenet") -> None:
-    """Check that the load proof in `folder` holds for exactly these tensors behind that stem.
+def read_proof(folder: Path) -> Proof:
+    """Read the load proof in a folder, whether it passed or not.
 
-    Raises BadInput when it is missing, did not pass, or is about other tensors (saying how many of how many matched)
-    or another stem.
+    Raises BadInput where there is none, or where a field is not what a load proof has, or the whole not what was
+    written.
     """
     file = folder / PROOF
-    remedy = f"run the convert stage again: remove {folder}, then bench run"
     try:
-        proof = Proof(**json.loads(file.read_text(encoding="utf-8")))
-        proven = {name: (tuple(entry["shape"]), entry["sha256"]) for name, entry in proof.tensors.items()}
-    except FileNotFoundError:
-        raise BadInput(f"Weights refused: {folder} has no load proof; {remedy}") from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise BadInput(f"Weights refused: {file} is not a load proof; {remedy}") from error
+        content = checked(text := file.read_text(encoding="utf-8"))
+        proof = Proof.model_validate_json(json.dumps(content))
+        if proof.network and with_checksum(content) != text:
+            raise ValueError("it has no checksum")
+        return proof
+    except (FileNotFoundError, NotADirectoryError):
+        raise BadInput(f"Weights refused: {folder} has no load proof; {_remedy(folder)}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        said = first["msg"].removeprefix("Value error, ")
+        reason = f"{where}: {said}" if where else said
+    except (OSError, ValueError, RecursionError) as error:
+        reason = one_line(error)
+    raise BadInput(f"Weights refused: {file} is not a load proof ({reason}); {_remedy(folder)}")
+
+
+def _remedy(folder: Path) -> str:
+    return f"run the convert stage again: remove {folder}, then bench run"
+
+
+def verify_proof(folder: Path, state: Mapping[str, Tensor], stem: str = "imagenet", arch: str | None = None) -> Proof:
+    """Check that the load proof in `folder` holds for exactly these tensors behind that stem, and return it.
+
+    Raises BadInput when it is missing, damaged, did not pass, or is about other tensors (saying how many of how many
+    matched), another stem or another architecture.
+    """
+    proof, remedy = read_proof(folder), _remedy(folder)
+    proven = {name: (entry.shape, entry.sha256) for name, entry in proof.tensors.items()}
     loaded = {name: (tuple(tensor.shape), digest(tensor)) for name, tensor in state.items()}
     matched = sum(loaded.get(name) == entry for name, entry in proven.items())
     faults = [name for name in sorted(proven.keys() | loaded.keys()) if proven.get(name) != loaded.get(name)]
@@ -154,10 +214,31 @@ def verify_proof(folder: Path, state: Mapping[str, Tensor], stem: str = "imagene
         raise BadInput(f"Weights refused: the load proof is about another trunk; {remedy}")
     if proof.stem != stem:
         raise BadInput(f"Weights refused: the load proof is about the stem {proof.stem}, not {stem}; {remedy}")
+    if arch is not None and proof.arch != arch:
+        raise BadInput(f"Weights refused: the load proof is about a {proof.arch}, not a {arch}; {remedy}")
+    return proof
 
 
-def load_proven(folder: Path) -> Trunk:
-    """Read the trunk that a convert stage left in `folder`, and verify its proof; BadInput when either fails."""
+def load_proven(folder: Path, export: str | None = None) -> Trunk:
+    """Read the trunk that a convert stage left in `folder`, and verify its proof; BadInput when either fails.
+
+    With `export`, as a recipe says it, the trunk must be that of the network that is trained (`online`), or of a copy
+    of it (`target`). A proof of an older version does not say which it is about.
+    """
     trunk = read_trunk(folder / TRUNK, check=False)  # the proof says more: which tensors, and how many
-    verify_proof(folder, trunk.state, trunk.stem)
+    proof = verify_proof(folder, trunk.state, trunk.stem, trunk.arch)
+    if trunk.metadata.get("trunk_hash") != trunk.hash:
+        raise BadInput(f"Weights refused: {folder / TRUNK} names another hash than it has; {_remedy(folder)}")
+    if export is not None:
+        check_twin(folder, export, proof)
     return trunk
+
+
+def check_twin(folder: Path, export: str, proof: Proof | None = None) -> None:
+    """Check that a folder's trunk is the network that a recipe's `export` asks for; else BadInput."""
+    network = (proof or read_proof(folder)).network
+    if network and (network == "encoder") != (export == "online"):
+        raise BadInput(
+            f"Weights refused: {folder / TRUNK} is the {network} of its objective, but export={export!r} asks for "
+            f"{'the encoder itself' if export == 'online' else 'a copy of the encoder'}; {_remedy(folder)}"
+        )

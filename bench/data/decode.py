@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 from typing import IO
 
@@ -43,7 +45,7 @@ def read_array(file: Path | str) -> np.ndarray:
     """Return the whole image H×W×3 uint8 as `read_rgb` does, decoded by OpenCV where that gives the same.
 
     That is so for greyscale and colour JPEG and PNG with 8 bits; all else, and what does not end as it should, is left
-    to `read_rgb`. Raises Undecodable.
+    to `read_rgb`, so that what one refuses, the other does. Raises Undecodable.
     """
     import cv2  # not at the top: counting and checking files do without
 
@@ -64,19 +66,82 @@ def read_array(file: Path | str) -> np.ndarray:
 
 
 def same_in_opencv(content: bytes) -> bool:
-    """Whether a file's content is a whole JPEG or PNG that OpenCV converts to RGB as Pillow does."""
+    """Whether a file's content is a JPEG or PNG that OpenCV converts to RGB as Pillow does, or refuses where it does.
+
+    False for what Pillow alone looks at: more pixels than `PIL.Image.MAX_IMAGE_PIXELS`, damage after the last line of
+    pixels that is wanted, damaged or compressed text beside them. What is False here, is Pillow's to read or refuse.
+    """
     if content[:8] == b"\x89PNG\r\n\x1a\n":
-        depth, colour = content[24:26] if len(content) > 26 else (0, 0)
-        return depth == 8 and colour in {0, 2} and content[-8:-4] == b"IEND"
-    if content[:2] != b"\xff\xd8" or content[-2:] != b"\xff\xd9":
-        return False
-    place = 2
+        return _same_png(content)
+    return content[:2] == b"\xff\xd8" and content[-2:] == b"\xff\xd9" and _same_jpeg(content)
+
+
+def _same_jpeg(content: bytes) -> bool:
+    place, wanted = 2, False
     while place + 9 < len(content) and content[place] == 0xFF:
         marker, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4], "big")
+        if marker == 0xDA:  # start of scan
+            return wanted and _ends_at_once(content, place + 2 + length)
         if 0xC0 <= marker <= 0xCF and marker not in {0xC4, 0xC8, 0xCC}:  # start of frame
-            return content[place + 4] == 8 and content[place + 9] in {1, 3}
+            if content[place + 4] != 8 or content[place + 9] not in {1, 3}:
+                return False
+            height, width = struct.unpack_from(">HH", content, place + 5)
+            wanted = not _many(width, height)
+            if marker != 0xC0 and marker != 0xC1:  # progressive: all of the file is read before the first pixel
+                return wanted
         place += 2 + length
     return False
+
+
+def _ends_at_once(content: bytes, start: int) -> bool:
+    """Whether what follows the compressed pixels that begin at `start` is the end of the image.
+
+    For another marker OpenCV fills up what is missing and returns; Pillow reads on, and refuses what makes no sense.
+    """
+    import cv2
+
+    if start + 2 > len(content):
+        return False
+    scan = np.frombuffer(content, np.uint8, offset=start)
+    following = cv2.bitwise_and(cv2.compare(scan[:-1], 0xFF, cv2.CMP_EQ), scan[1:])  # 0 where no 0xFF goes before
+    if cv2.countNonZero(following) == 1:  # in most files: the last two bytes, as 0xFF among the pixels has a 0 after it
+        return True
+    markers = following[(following != 0) & ((following < 0xD0) | (following > 0xD7))]  # without restarts
+    return markers.size > 0 and int(markers[0]) == 0xD9
+
+
+def _same_png(content: bytes) -> bool:
+    if len(content) < 57 or content[-8:-4] != b"IEND":
+        return False
+    width, height, depth, colour = struct.unpack_from(">IIBB", content, 16)
+    if depth != 8 or colour not in {0, 2} or _many(width, height):
+        return False
+    place = 33  # after the header
+    while place + 12 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, place)
+        if kind == b"IEND":
+            return True
+        if kind != b"IDAT" and not _harmless(content, place, length, kind):
+            return False
+        place += 12 + length
+    return False
+
+
+def _harmless(content: bytes, place: int, length: int, kind: bytes) -> bool:
+    """Whether a chunk beside the pixels is whole, and of a kind that changes no pixel and unpacks to nothing large."""
+    if _PLAIN.get(kind) != length or place + 12 + length > len(content):
+        return False
+    (checksum,) = struct.unpack_from(">I", content, place + 8 + length)
+    return zlib.crc32(content[place + 4 : place + 8 + length]) == checksum
+
+
+def _many(width: int, height: int) -> bool:
+    """Whether Pillow has something to say of an image's size: a warning, or that it is a decompression bomb."""
+    most = Image.MAX_IMAGE_PIXELS
+    return width == 0 or height == 0 or (most is not None and width * height > most)
+
+
+_PLAIN = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"tIME": 7}  # kinds of chunks, and their lengths
 
 
 def read_labels(file: Path | str) -> np.ndarray:

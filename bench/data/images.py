@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 from bench.data.decode import Undecodable, WorkerError, read_array, read_rgb
-from bench.data.maps import MapKind, Maps, cut
+from bench.data.maps import MapKind, Maps, WrongMap, cut
 from bench.data.packs.reading import Pack
 from bench.data.sampler import chosen
 from bench.data.sets import Index
@@ -169,6 +169,16 @@ class ViewDataset(Dataset[Sample]):
         """Return the error that a file cannot be read."""
         return self.files.unreadable(position, error)
 
+    def _map(self, position: int, image: np.ndarray) -> np.ndarray:
+        assert self.maps is not None
+        try:
+            return self.maps.of(position, image)
+        except WrongMap as error:
+            raise WorkerError(
+                f"{self.files.path(position)} has annotations that are not its own ({error}); unpack the images and "
+                "the annotations anew."
+            ) from error
+
     def _sample(self, position: int, number: int) -> Sample:
         """Read an image once and make (or only draw) all its views."""
         rng, label = generator(self.seed, "view", number), self.files.label(position)
@@ -179,7 +189,7 @@ class ViewDataset(Dataset[Sample]):
         else:
             image = self.files.array(position)
             height, width = image.shape[:2]
-        whole = None if self.maps is None else self.maps.of(position, np.asarray(image))
+        whole = None if self.maps is None else self._map(position, np.asarray(image))
         saliency = whole if self.maps is not None and self.maps.kind == "saliency" else None
         drawn, boxes = draw_all(self.views, width, height, rng, saliency)
         masks = [] if whole is None else [cut(whole, d.crop, d.flip, v.size, width, height) for v, d in drawn]

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.data.sets import Index
 from bench.data.sets.coco import annotation_file, check_objects
-from bench.errors import BadInput
+from bench.errors import BadInput, one_line
 
 MapKind = Literal["objects", "segments", "saliency"]
 
@@ -26,6 +26,10 @@ SALIENT = 128  # from this value on, a saliency map is the salient region
 MOST = 255  # ids of a map
 
 Crop = tuple[int, int, int, int]  # left, top, width, height
+
+
+class WrongMap(Exception):
+    """The annotations of an image cannot be used; the message says why, without the file's name."""
 
 
 class Maps:
@@ -47,7 +51,10 @@ class Maps:
         self._instances = _Instances.of(index) if kind == "objects" else None
 
     def of(self, position: int, image: np.ndarray) -> np.ndarray:
-        """Return the map of the image at a position of the Index, which is H×W×3 uint8."""
+        """Return the map of the image at a position of the Index, which is H×W×3 uint8.
+
+        Raises WrongMap where its annotations are no outlines, or are of an image of another form.
+        """
         if self._instances is not None:
             return self._instances.map(position, image.shape[1], image.shape[0])
         return segments(image) if self.kind == "segments" else saliency(image)
@@ -154,17 +161,30 @@ class _Instances:
         (full_width, full_height), shapes = json.loads(zlib.decompress(self._bytes[start:end].tobytes()))
         if not shapes:
             return np.zeros((height, width), np.uint8)
+        # A pack's image is smaller by one factor, each side rounded to whole pixels.
+        if abs(width * full_height - height * full_width) > full_width + full_height:
+            raise WrongMap(f"they are of {full_width}×{full_height} pixels, and the image has {width}×{height}")
         whole = np.zeros((full_height, full_width), np.uint8)
-        for number, shape in enumerate(shapes, 1):
-            whole[instance_mask(shape, full_width, full_height)] = min(number, MOST)
+        try:
+            for number, shape in enumerate(shapes, 1):
+                whole[instance_mask(shape, full_width, full_height)] = min(number, MOST)
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise WrongMap(f"object {number} has no outline that can be read: {one_line(error)}") from error
         return whole
 
 
 def instance_mask(segmentation: Any, width: int, height: int) -> np.ndarray:
-    """Return the mask, height×width boolean, of a COCO segmentation: polygons, or run lengths as list or string."""
+    """Return the mask, height×width boolean, of a COCO segmentation: polygons, or run lengths as list or string.
+
+    Raises ValueError, TypeError or KeyError for what is none.
+    """
     if isinstance(segmentation, dict):
         counts = segmentation["counts"]
         runs = np.asarray(run_lengths(counts) if isinstance(counts, str) else counts, np.int64)
+        if runs.min(initial=0) < 0:
+            raise ValueError(f"one of its runs has {int(runs.min())} pixels")
+        if int(runs.sum()) != width * height:  # before memory is taken for them
+            raise ValueError(f"its runs cover {int(runs.sum())} of {width * height} pixels")
         flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)  # down the columns, beginning with what is outside
         return flat.reshape(width, height).T
     from skimage.draw import polygon

@@ -13,7 +13,7 @@ from bench.config.objective_source import definition_of, locate, objectives
 from bench.config.tasks import KINDS
 from bench.data.sets import DATA_SETS
 from bench.errors import BadInput
-from bench.plan import VIEW_VERSIONS
+from bench.hashing import VIEW_VERSIONS
 
 # Back end of views -> where its code lies, which its version in VIEW_VERSIONS accounts for.
 OF_VIEWS = {"fast": "bench.data.views.opencv:", "device": "bench.data.views.device:"}

@@ -12,8 +12,8 @@ from pathlib import Path
 from bench import allocator
 from bench.data.roots import resolve_roots
 from bench.errors import BadInput
+from bench.made import PACKAGES as RECORDED
 from bench.processor import features, limits, machine_class
-from bench.record import PACKAGES as RECORDED
 
 PACKAGES = (*(name for name in RECORDED.values() if name != "bench"), "safetensors", "tensorboard")
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from bench.config.recipe import Recipe, epoch_file
-from bench.config.tasks import Task
-from bench.data.packs.manifest import PackUse, StoredPack, evaluation_packs, find_packs, training_pack
 from bench.data.roots import Roots, resolve_roots
-from bench.data.sets import check_distinct, check_pretraining, fingerprint
+from bench.data.sets import check_distinct, check_pretraining, identity
 from bench.data.sets.coco import check_objects
+from bench.data.sets.manifests import ChangedFiles
 from bench.errors import BadInput
 from bench.execute.devices import check_processes
+from bench.execute.earlier import Earlier, planner_of
+from bench.execute.packs_in_use import Packs
 from bench.execute.request import Request
 from bench.execute.resolve import Resolved, resolve
 from bench.execute.stage_file import make_folder, read_done
@@ -37,7 +38,8 @@ class Grid:
     problems: dict[str, BadInput]  # data set, or OBJECTS -> why it cannot be read
     work_dir: Path
     results_dir: Path
-    notes: list[str] = field(default_factory=list)  # on packs that lie there and are not used, on what is rendered
+    # on files that changed, on packs that lie there and are not used, on what is rendered
+    notes: list[str] = field(default_factory=list)
     to_render: frozenset[str] = frozenset()  # data sets that a smoke run makes when it starts
     code: Staleness = field(default_factory=Staleness)
 
@@ -66,7 +68,7 @@ class Grid:
         counts = Counter(map(self.shown, self.stages))
         lines.append(f"{len(self.stages)} stages: " + ", ".join(f"{count} {state}" for state, count in counts.items()))
         lines += self.code.notes()
-        lines += [f"missing: {problem}" for problem in self.problems.values()]
+        lines += [f"{_what(problem)}: {problem}" for problem in self.problems.values()]
         return lines + [f"note: {note}" for note in self.notes]
 
     def shown(self, stage: Stage) -> str:
@@ -77,7 +79,12 @@ class Grid:
         """What is said of a data set that is not there."""
         if name in self.to_render:
             return " (rendered when it starts)"
-        return " (missing)" if name in self.problems else ""
+        return f" ({_what(self.problems[name])})" if name in self.problems else ""
+
+
+def _what(problem: BadInput) -> str:
+    """What is wrong with data, in a word."""
+    return "changed" if isinstance(problem, ChangedFiles) else "missing"
 
 
 def _packed(stage: Stage, dataset: str) -> str:
@@ -102,11 +109,13 @@ def plan_grid(request: Request, *, act: bool, gpus: int = 1, stale: StaleChoice 
             make_folder(records, "--results-dir")
     names = _data_sets(configs)
     check_distinct(names)
-    data = find_data(names, _roots(request, act), request.work_dir / "data.json" if act else None)
+    data = find_data(names, _roots(request, act), request.work_dir / "data.json", keep=act)
     packs = Packs(data.roots, data.fingerprints)
     to_render = _to_render(request, data) if not act else frozenset()
     planner = Planner(data.fingerprints.__getitem__, configs.by_name, packs)
     stages = planner.grid(configs.recipes, configs.tasks, list(dict.fromkeys(request.seeds)))
+    earlier = Earlier(request.work_dir, records, planner_of(planner), configs.by_name)
+    stages = earlier.found(stages)
     found, code = _states(stages, request.work_dir, records)
     if act and dealt_with(stages, code, stale, request.work_dir, records):
         found, code = _states(stages, request.work_dir, records)
@@ -118,7 +127,7 @@ def plan_grid(request: Request, *, act: bool, gpus: int = 1, stale: StaleChoice 
         problems=data.problems,
         work_dir=request.work_dir,
         results_dir=request.results,
-        notes=packs.notes + ([RENDERED_LATER] if to_render else []),
+        notes=data.notes + packs.notes + earlier.notes + ([RENDERED_LATER] if to_render else []),
         to_render=to_render,
     )
     check_processes(grid.to_do(), gpus)
@@ -131,7 +140,7 @@ def _states(stages: list[Stage], work_dir: Path, records: Path) -> tuple[dict[st
     found = states(
         stages,
         lambda stage: (records / stage.record_name).is_file(),
-        lambda stage: read_done(work_dir / stage.folder, stage.fingerprint, stage.outputs) is not None,
+        lambda stage: read_done(work_dir / stage.folder, stage.known_as, stage.outputs) is not None,
     )
     return found, staleness_of(stages, found, work_dir, records)
 
@@ -167,15 +176,18 @@ class Data:
     roots: dict[str, str] = field(default_factory=dict)
     fingerprints: dict[str, str] = field(default_factory=dict)  # "missing NAME" where there is none
     problems: dict[str, BadInput] = field(default_factory=dict)  # why there is none
+    notes: list[str] = field(default_factory=list)  # on files that changed
 
 
-def find_data(names: Iterable[str], roots: Roots, cache: Path | None) -> Data:
-    """Look up data sets and return where they lie and what they are; fingerprints are kept in the file `cache`."""
+def find_data(names: Iterable[str], roots: Roots, cache: Path | None, *, keep: bool = True) -> Data:
+    """Look up data sets and return where they lie and what they are; with `keep`, fingerprints are kept in `cache`."""
     data = Data()
     for name in names:
         try:
             root = roots.find(name)
-            data.fingerprints[name] = fingerprint(name, root, cache)
+            found = identity(name, root, cache, keep=keep)
+            data.fingerprints[name] = found.fingerprint
+            data.notes.extend(found.notes)
             data.roots[name] = str(root.absolute())
         except BadInput as problem:
             data.problems[name] = problem
@@ -262,38 +274,3 @@ def _to_render(request: Request, data: Data) -> frozenset[str]:
     for name in found:
         del data.problems[name]
     return found
-
-
-class Packs:
-    """Which packs a config's stage reads, given the folders and fingerprints of the data sets.
-
-    - Evaluations read a pack only where it gives the very bits that the originals give; no fingerprint knows of it.
-    - Training views of the back ends `fast` and `device` read a pack that is there, and its identity becomes part of
-      the fingerprint of the stage's data. Those of `reference` always read the originals.
-    """
-
-    def __init__(self, roots: Mapping[str, str], fingerprints: Mapping[str, str]) -> None:
-        self.roots, self.fingerprints = roots, fingerprints
-        self.notes: list[str] = []  # on packs that lie there and are not used
-        self._packs: dict[str, list[StoredPack]] = {}
-
-    def __call__(self, config: Recipe | Task) -> tuple[PackUse, ...]:
-        """Return the packs that a pretraining or a task reads."""
-        settings = dict(config)
-        if settings.get("pack", "off") == "off" or config.dataset not in self.roots:
-            return ()
-        uses: list[PackUse] = []
-        packs = self._of(config.dataset)
-        if packs and settings.get("view_backend") in {"fast", "device"}:
-            chosen = training_pack(packs, config.view_size if isinstance(config, Recipe) else settings["size"])
-            uses += [] if chosen is None else [chosen.use("training")]
-        if packs and "resize" in settings:
-            uses += [pack.use("evaluation") for pack in evaluation_packs(packs, settings["resize"])]
-        return tuple(uses)
-
-    def _of(self, dataset: str) -> list[StoredPack]:
-        if dataset not in self._packs:
-            packs, refused = find_packs(dataset, Path(self.roots[dataset]), self.fingerprints[dataset])
-            self._packs[dataset] = packs
-            self.notes += refused
-        return self._packs[dataset]

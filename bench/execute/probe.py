@@ -113,14 +113,17 @@ def _order(stages: Mapping[str, Stage], machine: Machine) -> list[str]:
 def _alone(stage: Stage) -> Stage:
     """The stage without its history: it is timed with weights from the seed, and its trunk depends on nothing else."""
     if stage.kind == "pretrain":
-        return replace(stage, parents={})
+        return replace(stage, parents={}, kept_as=None)
     parents: dict[str, Stage] = {}
     if stage.kind == "convert":
         network = f"{stage.recipe.arch} {stage.recipe.stem}"
-        pretrain = replace(stage.parents["pretrain"], label="timing", fingerprint=digest(network), parents={})
+        pretrain = replace(
+            stage.parents["pretrain"], label="timing", fingerprint=digest(network), parents={}, kept_as=None
+        )
         parents["pretrain"] = pretrain
-        return replace(stage, label="timing", seed=0, fingerprint=digest(["convert", network]), parents=parents)
-    return replace(stage, parents={"convert": _alone(stage.parents["convert"])})
+        alone = replace(stage, label="timing", seed=0, fingerprint=digest(["convert", network]), parents=parents)
+        return replace(alone, kept_as=None)
+    return replace(stage, kept_as=None, parents={"convert": _alone(stage.parents["convert"])})
 
 
 def _folders(stages: Sequence[Stage], roots: Mapping[str, str], place: Path) -> dict[str, Path]:

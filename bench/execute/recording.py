@@ -19,9 +19,11 @@ from bench.config.tasks import KINDS, Task
 from bench.data.sets import short_name
 from bench.errors import BadInput
 from bench.execute.stage_file import STAGE, Done, StageFile, finished, read_stage
+from bench.made import gpu_names
 from bench.plan import recorded_settings
 from bench.record import Fingerprints, Record, environment
 
+RENDERED = "rendered"  # the folder of scenes that a smoke run renders, in the work folder
 NO_LOSS = frozenset({"steps", "epochs", "images_skipped"})  # the numbers of a pretraining that are no term of its loss
 
 
@@ -97,6 +99,7 @@ def record_of(
         fingerprints=Fingerprints(stage=stage.fingerprint, recipe=stage.recipe_fingerprint, protocol=stage.protocol),
         data={short_name(name): value for name, value in stage.lineage_data.items()},
         definitions=stage.definitions,
+        load_proof=done.load_proof,
         settings={"pretrain": upstream, "downstream": downstream},
         wall_seconds={kind: each.wall_seconds for kind, each in stages.items()},
         untimed={kind: each.untimed for kind, each in stages.items() if each.untimed},
@@ -109,28 +112,36 @@ def record_of(
             kind: each.data_wait_share for kind, each in stages.items() if each.data_wait_share is not None
         },
         precision={name: each.precision for name, each in chain.items() if each.precision is not None},
+        chain=done.chain,
         code={name: each.code for name, each in chain.items() if each.code},
         weights=stage.inputs["convert"] + "/trunk.safetensors",
-        command=command_of(stage.recipe, task, stage.seed),
-        **environment(_gpus()),
+        command=command_of(stage.recipe, task, stage.seed, rendered=_rendered(stage)),
+        **environment(gpu_names()),
     )
 
 
-def command_of(recipe: Recipe, task: Task, seed: int) -> str:
+def _rendered(stage: StageFile) -> bool:
+    """Whether a stage of profile smoke reads scenes that `--smoke` renders into the work folder."""
+    roots = [Path(root) for root in stage.data_roots.values()]
+    return stage.recipe.profile == "smoke" and bool(roots) and all(root.parent.name == RENDERED for root in roots)
+
+
+def command_of(recipe: Recipe, task: Task, seed: int, *, rendered: bool = False) -> str:
     """Return the command that gives a result anew: its configs, and what was set otherwise than in them.
 
-    Configs are given by name, and those that are not found by name by their path from the working directory.
+    Configs are given by name, and those that are not found by name by their path from the working directory. `rendered`
+    says that the data were scenes which `--smoke` renders.
     """
     pretrain = _word_of("pretrain_configs", Path(recipe.source))
     downstream = _word_of("downstream_configs", Path(task.source))
     words = ["bench", "run", "--pretrain", pretrain, "--downstream", downstream, "--seeds", str(seed)]
-    words += ["--profile", task.profile]
+    words += ["--smoke"] if rendered else ["--profile", task.profile]
     changed: list[str] = []
     with contextlib.suppress(BadInput):  # a config that is no longer where it was: the settings are in the record
         shipped = recorded_settings(load_recipe(pretrain, recipe.profile))
-        changed += _changed("pretrain", recorded_settings(recipe), shipped)
+        changed += changed_words("pretrain", recorded_settings(recipe), shipped)
         shipped = recorded_settings(load_task(downstream, task.profile))
-        changed += _changed("downstream", recorded_settings(task), shipped)
+        changed += changed_words("downstream", recorded_settings(task), shipped)
     return shlex.join([*words, *(["--set", *changed] if changed else [])])
 
 
@@ -144,22 +155,14 @@ def _word_of(folder: str, file: Path) -> str:
     return os.path.relpath(file)
 
 
-def _changed(key: str, value: Any, base: Any) -> list[str]:
+def changed_words(key: str, value: Any, base: Any) -> list[str]:
     """Return `key=value` of each value, however deep, that `base` has not or has otherwise."""
     if isinstance(value, dict) and isinstance(base, dict):
-        return [word for name, below in value.items() for word in _changed(f"{key}.{name}", below, base.get(name))]
+        return [word for name, below in value.items() for word in changed_words(f"{key}.{name}", below, base.get(name))]
     if json.dumps(value) == json.dumps(base):  # a tuple is a list there
         return []
     plain = f"{key}={value}"  # a word needs no quotes, unless it could be read as something else
     return [plain if parse_assignments([plain])[key] == value else f"{key}={value!r}"]
-
-
-def _gpus() -> list[str]:
-    """The devices that this process could see, if its stage used torch at all."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_available():
-        return []
-    return [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
 
 
 def peak_memory_mib() -> dict[str, float]:

@@ -6,6 +6,7 @@ a second plan needn't time again: speeds in `speeds.json`, and what `probe` foun
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -21,7 +22,7 @@ from bench.execute.machine import this_machine
 from bench.execute.probe import FILE as TIMED
 from bench.execute.probe import SECONDS, kept, probe
 from bench.files import read_json, write_text
-from bench.plan import Stage, digest, hashed_settings
+from bench.plan import Stage, digest, hashed_as_set
 from bench.record import environment
 from bench.train.metrics_log import read_metrics
 
@@ -77,14 +78,14 @@ def machine(gpus: int) -> str:
 
 def key_of(recipe: Recipe) -> str:
     """Return 12 digits that pretrainings share which are taken to be equally fast."""
-    return digest({name: value for name, value in hashed_settings(recipe).items() if name not in _LEFT_OUT})[:12]
+    return digest({name: value for name, value in hashed_as_set(recipe).items() if name not in _LEFT_OUT})[:12]
 
 
 def known(recipe: Recipe, work_dir: Path, gpus: int) -> Speed | None:
-    """Return the speed that was timed on this machine before, if it was."""
-    stored = read_json(work_dir / FILE)
-    timed = stored and stored.get(machine(gpus), {}).get(key_of(recipe))
-    return Speed(**timed) if timed else None
+    """Return the speed that was timed on this machine before, if it was; what another version wrote may not be one."""
+    with contextlib.suppress(TypeError, KeyError):
+        return Speed(**read_json(work_dir / FILE)[machine(gpus)][key_of(recipe)])
+    return None
 
 
 def logged(folder: Path) -> Speed | None:

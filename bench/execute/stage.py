@@ -30,14 +30,16 @@ from bench.config.processes import check_shares
 from bench.config.recipe import Recipe
 from bench.config.tasks import KINDS, Task
 from bench.errors import BadInput, Interrupted, StageFailed, one_line
-from bench.execute.code_file import UNKNOWN, begin, check_begun, check_planned, current_of
+from bench.execute.chain import begin, chain_before, ended, joined, part_of
+from bench.execute.code_file import UNKNOWN, check_begun, check_planned, current_of
+from bench.execute.code_file import begin as begin_code
+from bench.execute.data_check import check_data
 from bench.execute.parent import end_with_parent
 from bench.execute.recording import earlier_of, history_of, peak_memory_mib, record_of
 from bench.execute.sources import check_definition, check_unchanged
 from bench.execute.stage_file import (
     Done,
     StageFile,
-    finished,
     held,
     make_folder,
     read_done,
@@ -45,8 +47,10 @@ from bench.execute.stage_file import (
     write_done,
 )
 from bench.execute.stage_log import logged
+from bench.execute.stage_outputs import check_parent, forget_before, sums_of
 from bench.execute.stale import StaleChoice, started_anew
 from bench.files import write_text
+from bench.load_proofs import forget_load_proof, noted_load_proof
 from bench.machine import cores
 from bench.record import read_file as read_record
 from bench.record import write as write_record
@@ -54,6 +58,7 @@ from bench.stages.job import Job
 from bench.timing_gaps import forget_gaps, noted_gaps
 from bench.waiting import total_share
 
+LOAD_PROOF = "load_proof.json"  # in a stage's folder: what the network that it used was seen to compute
 RECORD = "record.json"  # in a stage's folder: a copy of what went to the results
 
 
@@ -87,6 +92,7 @@ def run_stage(folder: Path, gpus: int = 1, wait: bool = True, stale: StaleChoice
                 print(f"{stage.title}: done already", flush=True)
                 return
         with logged(folder, stage.title):
+            check_data(stage.data, stage.data_roots, folder.parent.parent)
             if gpus > 1 and stage.stage_kind.several_gpus:
                 _check_ranks(stage, gpus)
                 _check_code(stage, folder, keep)
@@ -147,44 +153,66 @@ def _recorded(folder: Path, stage: StageFile) -> bool:
 def _run(folder: Path, stage: StageFile, keep: bool = False) -> None:
     """Run the stage's code; rank 0 marks it as done and writes the record."""
     allocator.check()
-    current, first = _check_code(stage, folder, keep), int(os.environ.get("RANK", "0")) == 0
+    current = _check_code(stage, folder, keep)
     work_dir = folder.parent.parent
     inputs = {role: work_dir / name for role, name in stage.inputs.items()}
-    for place in inputs.values():
-        finished(place)
+    for role, place in inputs.items():
+        check_parent(stage, role, place)
+    if stage.task is not None:
+        from bench.convert.proof import check_twin
+
+        check_twin(inputs["convert"], stage.recipe.export)
     if stage.task is not None:
         make_folder(Path(stage.results_dir) / "records", "--results-dir")
     from bench.train.gpus import check_built_for_gpus  # torch takes a second: not before what is quick to refuse
+    from bench.train.precision import begun
 
     check_built_for_gpus()
+    first, resumed = int(os.environ.get("RANK", "0")) == 0, begun(folder)
     config = settled(stage, folder)
+    precision = computed_in(stage.stage_kind, config)
+    if first:
+        made = begin(folder, stage, part_of(stage, precision), resumed=resumed)
     job = job_of(stage, config, folder, inputs)
-    sittings = begin(folder, stage, current, inputs).sittings if first else ()
+    sittings = begin_code(folder, stage, current, inputs).sittings if first else ()
     forget_gaps()
+    forget_load_proof()
     started = time.monotonic()
     record = None
     with _reported(folder, stage):
-        metrics = _function(stage.stage_kind)(job)
+        metrics = function_of(stage.stage_kind)(job)
         if not first:
             return
         _check_results(folder, stage, metrics)
+        if proof := noted_load_proof():
+            write_text(folder / LOAD_PROOF, json.dumps(proof, indent=1, ensure_ascii=False) + "\n")
+        elif stage.task is not None:
+            print(
+                f"{stage.title}: its network was not proven (bench.stages.load_proof.prove_network does that)",
+                flush=True,
+            )
         done = Done(
             fingerprint=stage.fingerprint,
             metrics=json.loads(json.dumps(metrics)),  # as the file will give them back: tuples are lists
-            precision=_computed_in(stage.stage_kind, config),
+            precision=precision,
             wall_seconds=round(time.monotonic() - started, 3),
             peak_memory_mib=peak_memory_mib(),
             data_wait_share=total_share(),
             untimed=noted_gaps(),
             code=tuple(each for each in sittings if each != UNKNOWN),
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            files=sums_of(folder, stage.stage_kind.outputs),
+            load_proof=proof.get("differences", {}),
         )
+        done.chain = joined(chain_before(stage, work_dir), {stage.title: ended(made, done)})
         if stage.task is not None:
             record = record_of(stage, done, history_of(stage, work_dir), earlier_of(stage, work_dir))
     if record is not None:
         write_record(record, Path(stage.results_dir) / "records")
         write_text(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")
     write_done(folder, done)
+    if stage.task is not None:  # a pretraining's goes on to serve where its last checkpoint is damaged later
+        forget_before(folder)
 
 
 def job_of(stage: StageFile, config: Recipe | Task, folder: Path, inputs: Mapping[str, Path]) -> Job:
@@ -233,7 +261,7 @@ def _check_results(folder: Path, stage: StageFile, metrics: object) -> None:
         raise StageFailed(f"{where} declares the output {lacking[0]} and did not write it into {folder}.")
 
 
-def _function(kind: type[StageKind]) -> Callable[[Job], dict[str, Any]]:
+def function_of(kind: type[StageKind]) -> Callable[[Job], dict[str, Any]]:
     """What runs stages of a kind."""
     module, colon, name = kind.run.partition(":")
     return getattr(importlib.import_module(module if colon else kind.__module__), name if colon else kind.run)
@@ -249,7 +277,7 @@ def settled(stage: StageFile, folder: Path) -> Recipe | Task:
     return resolve(config, folder, starting=not under_torchrun())
 
 
-def _computed_in(kind: type[StageKind], config: Recipe | Task) -> str | None:
+def computed_in(kind: type[StageKind], config: Recipe | Task) -> str | None:
     """The precision for the record; None where nothing was computed in one that could have been another."""
     untrained = isinstance(config, Recipe) and config.epochs == 0
     return None if untrained or not kind.auto_precision else getattr(config, "precision", None)

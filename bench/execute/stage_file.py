@@ -6,6 +6,7 @@ Both files are written whole or not at all. Paths of parents are relative to the
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 from collections.abc import Iterable, Iterator
@@ -25,7 +26,8 @@ from bench.config.tasks import AnyTask, stage_kind
 from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput, writing_to
 from bench.execute.sources import sources_of
-from bench.files import write_text
+from bench.files import checked, with_checksum, write_text
+from bench.made import Made
 from bench.plan import Stage, protocol_hash
 
 STAGE, DONE = "stage.json", "done.json"
@@ -79,6 +81,12 @@ class Done(BaseModel):
     untimed: list[str] = []
     code: tuple[CodeUsed, ...] = ()  # of each sitting that had another; () in older files
     finished: str  # UTC, ISO 8601
+    # stage by its title -> what it was made of: all stages before this one, and this one. {} in older files
+    chain: dict[str, Made] = {}
+    files: dict[str, str] = {}  # what it left -> sha256; {} in older files
+    # "C2" -> how far the map of the network that it used was from the pretraining encoder's; {} where it uses no trunk,
+    # or proved none, and in older files
+    load_proof: dict[str, float] = {}
 
 
 def write_stage(
@@ -99,7 +107,7 @@ def write_stage(
         kind=stage.kind,
         label=stage.label,
         seed=stage.seed,
-        fingerprint=stage.fingerprint,
+        fingerprint=stage.known_as,
         recipe_fingerprint=stage.recipe_fingerprint,
         recipe=stage.recipe,
         task=task,
@@ -134,10 +142,13 @@ def read_stage(folder: Path) -> StageFile:
 
 
 def read_done(folder: Path, fingerprint: str, outputs: Iterable[str]) -> Done | None:
-    """Return what a finished stage left; None if it has not finished, lacks an output, or is of another plan."""
+    """Return what a finished stage left; None if it has not finished, lacks an output, or is of another plan.
+
+    A `done.json` that is not what was written says nothing: the stage is run again, and goes on where it was.
+    """
     try:
-        done = Done.model_validate_json((folder / DONE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        done = Done.model_validate(checked((folder / DONE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
         return None
     complete = all((folder / name).is_file() for name in outputs)
     return done if complete and done.fingerprint == fingerprint else None
@@ -154,7 +165,7 @@ def finished(folder: Path) -> Done:
 
 def write_done(folder: Path, done: Done) -> None:
     """Mark a stage as finished; the last thing that it does."""
-    write_text(folder / DONE, done.model_dump_json(indent=1) + "\n")
+    write_text(folder / DONE, with_checksum(json.loads(done.model_dump_json())))
 
 
 def known_memory_mib(work_dir: Path, kind: str, name: str) -> float:

@@ -136,7 +136,7 @@ def _chain(stage: Stage) -> Iterator[Stage]:
 def _made_anew(stage: Stage, work_dir: Path) -> Stage | None:
     """The parent that is another by now than the one that a finished stage was made from."""
     folder = work_dir / stage.folder
-    if read_done(folder, stage.fingerprint, stage.outputs) is None:
+    if read_done(folder, stage.known_as, stage.outputs) is None:
         return None
     content = read_code(folder)
     for role, parent in stage.parents.items():

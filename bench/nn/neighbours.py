@@ -29,6 +29,7 @@ from bench.nn.collectives import gather, world
 
 UNIT = 2.0**-24  # half the spacing of float32 at 1
 BF16_UNIT = 2.0**-8  # the same of bf16
+PAIRS = 2**14  # whose products are taken at a time on a device
 LANES = 4  # `dots` adds up at least so many partial sums side by side on every CPU (16 with AVX512)
 
 
@@ -237,7 +238,7 @@ def dots(queries: Tensor, rows: Tensor, counts: Tensor, columns: Tensor) -> Tens
         return products.to(queries.device)
     owners = torch.arange(len(queries), device=queries.device).repeat_interleave(counts)
     parts = []
-    for query_rows, bank_rows in zip(owners.split(2**14), columns.split(2**14), strict=True):
+    for query_rows, bank_rows in zip(owners.split(PAIRS), columns.split(PAIRS), strict=True):
         # In float64, so that how a device splits the sum over its threads leaves no trace in float32.
         parts.append((queries[query_rows].double() * rows[bank_rows].double()).sum(1).float())
     return torch.cat(parts) if parts else queries.new_empty(0)

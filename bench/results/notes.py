@@ -7,9 +7,11 @@ from itertools import combinations
 from typing import Any, Literal
 
 from bench.record import Record
+from bench.results.as_now import without_effect
 from bench.results.definitions import definition_notes
 from bench.results.differences import groups_of
 from bench.results.frame import precision_of, way_of
+from bench.results.mixtures import mixture_notes
 from bench.results.other_code import other_code_notes
 from bench.results.rows import Rows
 from bench.results.sections import Column, Row
@@ -43,6 +45,7 @@ def section_notes(records: Sequence[Record], rows: Rows, repeats: int = 0) -> tu
             if names:
                 configs = dict.fromkeys(f"{dataset} {row.label}: {row.name}" for dataset, row in names)
                 notes.append(f"Configs: {'; '.join(configs)}.")
+        notes += mixture_notes(records)
         skipped = [f"{r.pretrain} {r.task} seed {r.seed}: {r.images_skipped}" for r in records if r.images_skipped]
         notes += [f"Unreadable images that were skipped: {', '.join(skipped)}."] if skipped else []
         spectra = {record.task for record in records if record.kind == "diagnostics"}
@@ -139,7 +142,7 @@ def _protocols(records: Sequence[Record], rows: Rows) -> list[str]:
     lines = []
     for way in sorted(of_way) if rows.table.datasets else [way for way in headers if way in of_way]:
         (task, protocol, data), first = way, of_way[way][0]
-        what = f"protocol {protocol} ({describe(first.settings.get('downstream', {}))})"
+        what = f"protocol {protocol} ({describe(settings_that_count(first))})"
         data = f"data {data or 'without a fingerprint'}.{_precision(of_way[way], 'downstream')}"
         if rows.table.datasets:
             lines.append(f"{task}: {what}, {data}")
@@ -161,6 +164,11 @@ def _precision(records: Sequence[Record], side: Literal["pretrain", "downstream"
         return "".join(f" {verb} in {precision}." for precision in groups)
     parts = (f"in {precision}: {', '.join(sorted(set(rows)))}" for precision, rows in sorted(groups.items()))
     return f" Mixed precision: {verb.lower()} {'; '.join(parts)}."
+
+
+def settings_that_count(record: Record) -> dict[str, Any]:
+    """Return the settings of a record's task without those that decide no result."""
+    return without_effect(record.settings.get("downstream", {}), record.kind, record.profile)
 
 
 def describe(settings: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """What results cost: seconds and peak memory of each stage, from the records.
 
 One row is one (pretraining by name, fingerprint of its recipe, machine); seeds of a row share a cell. The pretraining
-and the conversion that several tasks share count once a seed.
+and the conversion that several tasks share count once a seed, in the row of the machine that they ran on.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from bench.config.no_effect import stand_ins, value_at
+from bench.made import Hardware
 from bench.record import Record
 from bench.results.frame import RECIPE, WAY, way_of, way_suffix, without_repeats
+from bench.results.mixtures import hardware_words
 from bench.results.sections import TITLES, Cell, Column, Row, Section
 from bench.results.statistics import Summary, summarise
 
@@ -18,6 +21,7 @@ LEADING = ("Pretrain set", "Pretrain", "Backbone", "Machine")
 UPSTREAM = ("pretrain", "convert")
 
 UNITS = ("s", "MiB", "GPU MiB")
+COSTS = frozenset({"compile", "cuda_graphs", "batch_size", "search", "validate_every"})  # that no fingerprint has
 ROW = [*RECIPE, "machine"]
 Amount = tuple[str, str, str, str]  # task, protocol, data, unit; a stage that tasks share has its kind as task alone
 
@@ -37,7 +41,11 @@ def _section(profile: str, records: Sequence[Record]) -> Section:
     frame = frame.drop_duplicates([*ROW, *WAY, "unit", "seed"], keep="last").sort_values("seed", kind="stable")
     values = frame.groupby([*ROW, *WAY, "unit"])["value"].agg(list).to_dict()
     columns = _columns(set(frame[[*WAY, "unit"]].itertuples(index=False, name=None)))
-    latest = {(record.pretrain, record.fingerprints.recipe, machine(record)): record for record in records}
+    latest = {
+        (record.pretrain, record.fingerprints.recipe, place): record
+        for record in records
+        for place in dict.fromkeys(_machines(record).values())
+    }
     recipes = Counter(pretrain for pretrain, _ in {key[:2] for key in latest})
     rows = []
     for key, record in latest.items():
@@ -51,8 +59,8 @@ def _section(profile: str, records: Sequence[Record]) -> Section:
 def _lines(records: Sequence[Record]) -> Iterator[tuple[str | int | float, ...]]:
     """One line for each amount that a record knows."""
     for record in records:
-        row = record.pretrain, record.fingerprints.recipe, machine(record)
-        for stage in (*UPSTREAM, record.kind):
+        for stage, place in _machines(record).items():
+            row = record.pretrain, record.fingerprints.recipe, place
             way = way_of(record) if stage == record.kind else (stage, "", "")
             memory = record.peak_memory_mib
             seconds = None if stage in record.untimed else record.wall_seconds.get(stage)  # a part would mislead
@@ -86,25 +94,55 @@ def _cell(values: list[float] | None, unit: str) -> Cell | None:
     return Cell(tuple(values), summarise(values) if unit == "s" else Summary(max(values), None, len(values)))
 
 
-def machine(record: Record) -> str:
-    """Return the machine of a record in words: its GPUs, or else its processor."""
-    hardware = record.hardware
+def _machines(record: Record) -> dict[str, str]:
+    """{stage by its kind: the machine that ended it}; of older records all have that of the task."""
+    places = dict.fromkeys((*UPSTREAM, record.kind), machine(record.hardware))
+    for kind in UPSTREAM:
+        made = record.chain.get(f"{kind} {record.pretrain}-s{record.seed}")
+        if made is not None and made.parts:
+            places[kind] = machine(made.parts[-1].hardware)
+    return places
+
+
+def machine(hardware: Hardware | None) -> str:
+    """Return a machine in words: its GPUs, or else its processor."""
     if hardware is None:
         return "not recorded"
     if hardware.gpus:
-        return ", ".join(f"{count} × {name}" for name, count in Counter(hardware.gpus).items())
+        return hardware_words(hardware)
     return f"{hardware.cpu}, {hardware.cores} cores, {hardware.memory_gib:.0f} GiB"
 
 
 def _notes(records: Sequence[Record]) -> tuple[str, ...]:
     notes = [
-        "A record knows the machine of its task's own stage alone; where its pretraining and conversion ran, it does "
-        "not say.",
         "A stage that was interrupted and taken up again, or that read features which another one left, has no time "
         "here; older records do not say so, and have that of the process that finished it.",
     ]
+    if any(not record.chain for record in records):
+        notes.append(
+            "Older records know the machine of their task's own stage alone; their pretraining and conversion stand in "
+            "its row, wherever they ran."
+        )
+    if mixed := _mixed(records):
+        notes.append(f"Seeds of one cell differ in settings that cost time and change no result: {'; '.join(mixed)}.")
     without = sum(not record.peak_memory_mib for record in records)
     if without:
         every = "None of the records here has" if without == len(records) else f"{without} records here do not have"
         notes.append(f"{every} peak memory: they are older than its measurement.")
     return tuple(notes)
+
+
+def _mixed(records: Sequence[Record]) -> list[str]:
+    """Return "coco: compile=False, True" of each row or task whose records differ in such a setting."""
+    values: dict[tuple[str, ...], dict[str, None]] = {}
+    for record in records:
+        row = record.pretrain, record.fingerprints.recipe, machine(record.hardware)
+        for kind, side, label in ((None, "pretrain", record.pretrain), (record.kind, "downstream", record.task)):
+            settings = record.settings.get(side, {})  # type: ignore[call-overload]
+            for key, usual in stand_ins(settings, kind, record.profile).items():
+                if key in COSTS:
+                    place = (*row, *(way_of(record) if kind else ()), label, key)
+                    values.setdefault(place, {})[str(value_at(settings, key, usual))] = None
+    return list(
+        dict.fromkeys(f"{place[-2]}: {place[-1]}={', '.join(sorted(v))}" for place, v in values.items() if len(v) > 1)
+    )

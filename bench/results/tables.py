@@ -18,6 +18,7 @@ from bench.config.tasks import metrics_of
 from bench.errors import BadInput, nearest, writing_to
 from bench.files import write_text
 from bench.record import Record, read_all
+from bench.results.as_now import as_now
 from bench.results.formats import RESOURCES, SUFFIXES, TRANSFER, Heading, render
 from bench.results.frame import without_repeats
 from bench.results.gap import build_gap
@@ -133,7 +134,7 @@ def pages_of(results_dir: Path, baseline: str | None = None) -> tuple[Page, Page
 
     Where the published rows are the shipped ones, they are shown only if something was measured in profile full.
     """
-    records = read_all(results_dir / "records")
+    records = as_now(read_all(results_dir / "records"))
     reference = reference_folder(results_dir)
     if reference.parent != results_dir and all(record.profile != "full" for record in records):
         reference = results_dir / "reference"

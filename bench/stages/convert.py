@@ -9,13 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import torch
 import torchvision
 from torch import Tensor, nn
 
 from bench.config.recipe import Recipe
 from bench.convert.checkpoint_file import read_checkpoint
+from bench.convert.checksums import save_archive, save_tensors
 from bench.convert.dialects import load_trunk, to_mmseg, to_torchvision
 from bench.convert.proof import load_strictly, prove, write_proof
 from bench.convert.trunk import TRUNK, Trunk, read_trunk, save_trunk
@@ -38,11 +37,11 @@ def run(job: Job) -> dict[str, Any]:
     assert isinstance(recipe, Recipe)
     checkpoint = job.inputs["pretrain"] / LAST
     exported = exported_name(checkpoint, recipe)
+    if (exported == "encoder") != (recipe.export == "online"):
+        raise StageFailed(f"{recipe.name} has export={recipe.export!r}, but the {exported} was about to be exported.")
     prefix = None if exported == "encoder" else f"{exported}."
     state = load_trunk(checkpoint, recipe.arch, recipe.stem, prefix)
-    origin = job.inputs["pretrain"].name
-    about: dict[str, str | int] = {"recipe": recipe.name, "seed": job.seed, "pretraining": origin}
-    save_trunk(job.folder / TRUNK, state, recipe.arch, recipe.stem, **about)
+    save_trunk(job.folder / TRUNK, state, recipe.arch, recipe.stem)
     # From here on the two sides share nothing: the pretraining's encoder comes straight from its checkpoint, mmseg's
     # network (torchvision's, for a stem that mmseg lacks) from the file that the stages downstream will read.
     encoder = pretrained_encoder(checkpoint, recipe.arch, recipe.stem, exported).eval()
@@ -54,7 +53,7 @@ def run(job: Job) -> dict[str, Any]:
     else:
         network, owner = StemmedResNet(trunk.arch, trunk.stem), f"torchvision's ResNet with the stem {trunk.stem}"
     load_strictly(network, trunk.state, owner)
-    proof = prove(encoder.state_dict(), recipe.arch, encoder.maps, network, recipe.stem)
+    proof = prove(encoder.state_dict(), recipe.arch, encoder.maps, network, recipe.stem, exported)
     write_proof(job.folder, proof)
     if not proof.passed:
         raise StageFailed(f"The load proof failed: {proof.matched} of {proof.of} tensors matched, and {proof.fault}.")
@@ -128,8 +127,9 @@ def _export(folder: Path, trunk: Trunk) -> None:
     if trunk.stem == "imagenet":
         files["trunk_mmseg.pth"] = to_mmseg(state, arch)
     for name, content in files.items():
-        with replacing(folder / name) as temporary:
-            torch.save(content, temporary)
-    words = {"arch": arch, "format": "pt"} | ({} if trunk.stem == "imagenet" else {"stem": trunk.stem})
+        with replacing(folder / name) as temporary, temporary.open("wb") as stream:
+            save_archive(stream, content)
+    words = {"arch": arch, "format": "pt", "trunk_hash": trunk.hash}
+    words |= {} if trunk.stem == "imagenet" else {"stem": trunk.stem}
     with replacing(folder / "trunk_timm.safetensors") as temporary:
-        safetensors.torch.save_file(to_torchvision(state), temporary, metadata=words)
+        save_tensors(temporary, to_torchvision(state), words)

@@ -29,6 +29,7 @@ from bench.objectives.base import Objective
 from bench.progress import Progress
 from bench.stages.features import loaded, subset
 from bench.stages.job import Job
+from bench.stages.load_proof import SIZES, fixed_pixels, prove_network
 from bench.stages.pretrain import exported, start
 from bench.train.checkpoint import LAST, read
 from bench.train.monitor import measures
@@ -53,8 +54,13 @@ def run(job: Job) -> dict[str, Any]:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images = subset(index(task.dataset, job.data_root(task.dataset), "val"), task.images, SEED)
     objective = restored(job).to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
-    trunk = load_proven(job.inputs["convert"])
+    trunk = load_proven(job.inputs["convert"], job.recipe.export if job.recipe is not None else None)
     _same(objective, trunk.hash)
+    pixels = fixed_pixels(*SIZES[trunk.stem])
+    seen = normalised(pixels.to(device), torch.channels_last)
+    name, encoder = "the objective's encoder", objective.encoder
+    proof = prove_network(trunk, name, encoder, seen, encoder.maps, pixels=pixels, precisions=(task.precision,))
+    print(proof.words, flush=True)
 
     pack = job.pack(task.dataset, "val", "evaluation")
     centre = EvalDataset(images, task.size, task.resize, job.unreadable, pack=pack)

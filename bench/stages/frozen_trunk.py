@@ -5,7 +5,8 @@ Batch norm in train mode would let the images that are evaluated on change the f
 In the form `folded` a copy of the trunk does the work, whose batch norms are folded into its convolutions; where there
 are enough images to pay for it, that copy is compiled. The chain of proof then has these links: the trunk has the hash
 of the load proof; the copy in float32 computes the trunk's maps; the copy's own hash stays; and the compiled program
-computes what the copy computes, at the start and at the end.
+computes what the copy computes, at the start and at the end. Before any of that a fixed image goes all the way from
+its pixels to the feature, and has to give the pretraining encoder's (`load_proof`).
 
 On a GPU cuDNN chooses its algorithms by rules and not by the clock (`torch.backends.cudnn.benchmark` stays off), though
 shapes are fixed: two processes that time them may choose differently, and features that are kept would no longer be
@@ -14,6 +15,7 @@ those that another process computes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,14 +25,24 @@ from torch import Tensor
 
 from bench.config.recipe import Precision, TrunkForm
 from bench.config.trunk_inputs import TrunkInputs
-from bench.convert.matching import trunk_hash
-from bench.convert.proof import fixed_image, load_proven, load_strictly
+from bench.convert.matching import match_contents, trunk_hash
+from bench.convert.proof import MAPS, fixed_image, load_proven, load_strictly
+from bench.convert.trunk import Trunk
 from bench.data.views import normalised
-from bench.errors import StageFailed
+from bench.errors import StageFailed, one_line
 from bench.nn.colour import halves, lightness_alone
 from bench.nn.encoder import Encoder, build_encoder
 from bench.stages.compiled_trunk import amx, compile_frozen, pays
 from bench.stages.folded_trunk import FoldedEncoder, fold
+from bench.stages.load_proof import (
+    SIZES,
+    LoadProof,
+    Reference,
+    check,
+    check_norms,
+    difference,
+    fixed_pixels,
+)
 from bench.train.precision import is_bf16, without_tf32
 
 FOLDED = 1e-4  # largest difference of the folded copy's maps in float32, relative to the largest value
@@ -67,6 +79,7 @@ class FrozenTrunk:
         inputs: TrunkInputs = "rgb",
     ) -> None:
         trunk = load_proven(folder)
+        self.folder = folder
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.precision, self.bf16, self.form, self.hash = precision, is_bf16(precision), form, trunk.hash
         self.inputs = inputs
@@ -86,6 +99,8 @@ class FrozenTrunk:
             self._folded_hash = trunk_hash(self.folded.state_dict())
             self.piece = PIECE if self.device.type == "cpu" else None
         self.encoder: Encoder = encoder.to(self.device, memory_format=torch.channels_last)
+        self.load_proof = self._prove(trunk, SIZES[trunk.stem])
+        self._said = ""
 
     @property
     def words(self) -> dict[str, str]:
@@ -126,6 +141,7 @@ class FrozenTrunk:
             print(f"compiled features differ by {difference:.2g}: the trunk is not compiled", flush=True)
             return
         self.compiled, self.piece, self._compiled_for = compiled, piece, size
+        self.load_proof = self._prove(load_proven(self.folder), (size, size))
 
     def features(self, images: Tensor) -> Tensor:
         """Return the pooled features, N×D float32 on the device, of images N×3×H×W; they carry no gradient.
@@ -160,6 +176,39 @@ class FrozenTrunk:
                     part = part.contiguous(memory_format=torch.channels_last)
                 features[start : start + n] = network(part)[:n]
         return features
+
+    def _prove(self, trunk: Trunk, size: tuple[int, int]) -> LoadProof:
+        """Prove on pixels of a size that the features are the pretraining encoder's; StageFailed if not."""
+        what = f"the frozen trunk ({', '.join(self._form())})"
+        reference, pixels = Reference(trunk, self.device), fixed_pixels(*size)
+        match = match_contents(trunk.state, self.encoder.state_dict())
+        if not match.complete:
+            raise StageFailed(f"The load proof failed: {match.counts} in {what}, and {match.first_fault}.")
+        check_norms(self.encoder, reference, what)
+        expected = reference.normalised(pixels)
+        try:
+            with torch.inference_mode(), without_tf32():
+                images = normalised(pixels.to(self.device), torch.channels_last)
+                maps = self.encoder.maps(images)
+                feature = self.features(pixels)
+        except RuntimeError as error:  # shapes that do not go together
+            raise StageFailed(f"The load proof failed: {what} takes no image ({one_line(error)}).") from error
+        seen = (expected,) if self.inputs == "rgb" else FORMS[self.inputs](expected)
+        name = "feature bf16" if self.bf16 else "feature"
+        wanted = torch.cat([reference.feature(form) for form in seen], dim=1)
+        if not wanted.isfinite().all():
+            raise StageFailed("The trunk gives features that are not finite; its pretraining diverged.")
+        differences = {"input": difference(images, expected)}
+        differences |= {one: difference(*pair) for one, *pair in zip(MAPS, maps, reference.maps(expected), strict=True)}
+        differences[name] = difference(feature, wanted, in_norm=True)
+        compiled = self.compiled is not None and not self.bf16
+        check(differences, what, trunk.arch, {name: COMPILED[torch.float32]} if compiled else None)
+        return LoadProof(what, trunk.hash, match.matched, match.of, differences).note()
+
+    def _form(self) -> list[str]:
+        """What is done to the trunk, in words."""
+        words = [self.form, self.precision, *(["compiled"] if self.compiled is not None else [])]
+        return words if self.inputs == "rgb" else [*words, self.inputs]
 
     def _probe(self, count: int, size: int) -> Tensor:
         """The fixed image, count×3×size×size."""
@@ -197,8 +246,11 @@ class FrozenTrunk:
 
     @contextmanager
     def watched(self) -> Iterator[FrozenTrunk]:
-        """Check before and after what is done with the trunk."""
+        """Check before and after what is done with the trunk, and say once what its load proof saw."""
         self.check()
+        if self._said != self.load_proof.words and os.environ.get("RANK", "0") == "0":
+            self._said = self.load_proof.words
+            print(self._said, flush=True)
         yield self
         self.check()
 

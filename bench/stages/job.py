@@ -30,6 +30,7 @@ class Job:
     packs: tuple[PackUse, ...] = ()
     data: Mapping[str, str] = field(default_factory=dict)  # data set -> fingerprint
     recipe: Recipe | None = None  # of the pretraining that the stage belongs to
+    evaluation_only: bool = False  # of what a finished stage left, which lies in `folder`; nothing may be trained
     features: Path | None = None  # where features of frozen trunks are kept for other stages; None: nowhere
 
     def data_root(self, dataset: str) -> Path:

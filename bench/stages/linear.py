@@ -17,14 +17,12 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
 
+from bench.config.no_effect import as_hashed
 from bench.config.recipe import MACHINE_KEYS, ScheduleSettings
 from bench.config.tasks import LinearTask
 from bench.data.images import ViewDataset
@@ -33,23 +31,23 @@ from bench.data.sets import Index, index, part
 from bench.data.views import SUPERVISED_VIEW
 from bench.data.views.resident import Resident
 from bench.errors import BadInput, Interrupted, StageFailed
-from bench.files import replacing
 from bench.progress import Progress
 from bench.randomness import derive, generator
 from bench.stages.features import Features, features_of, loaded, subset, through
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.learning_rates import LossWatch, at_the_edge
+from bench.stages.linear_finished import check_finished, images_of
 from bench.stages.linear_heads import AdamHeads, Heads
 from bench.stages.linear_ranks import centre_features, in_turns
-from bench.timing_gaps import note_gap
+from bench.stages.linear_state import HEADS, resume, save
+from bench.train.checkpoint import put_back
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.readings import Every
 from bench.train.schedule import factor
 from bench.train.signals import StopRequest
 from bench.waiting import Waits
 
-HEADS = "heads.safetensors"  # written after each epoch; what a resumed stage goes on from
 LOWER = "give lower learning rates (--set learning_rates=...)"
 
 
@@ -136,15 +134,21 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
     Raises Interrupted after a signal; the step at hand is finished and saved.
     """
     seed = derive(job.seed, "linear", "data")
-    centre = centre_features(job, task, trunk, training, ranks) if task.features == "centre" else None
-    images = len(training.files) if centre is None else len(centre.labels)
+    centred = task.features == "centre" and not job.evaluation_only
+    centre = centre_features(job, task, trunk, training, ranks) if centred else None
+    images = images_of(job, training, HEADS) if centre is None else len(centre.labels)
     size = min(task.batch_size, images) if task.optimizer == "adam" else task.batch_size
     steps = steps_per_epoch(images, size)
     total = steps * task.epochs
-    settings = task.model_dump_json(exclude={"name", "summary", "source"} | MACHINE_KEYS)
+    settings = as_hashed(task).model_dump_json(exclude={"name", "summary", "source"} | MACHINE_KEYS)
     about = {"trunk": trunk.hash, "task": settings, "seed": str(job.seed), "images": str(images)}
-    start, skipped = _resume(job.folder / HEADS, heads, about)
+    start, skipped, used = resume(job.folder / HEADS, heads, about, say=ranks.first)
+    if job.evaluation_only:
+        check_finished(job.folder / HEADS, start, total)
+        return skipped
     ranks.sums(0)  # returns when all ranks have read the file, which the first will write
+    if ranks.first and start:
+        put_back(job.folder / HEADS, used)
     peak = torch.tensor(task.learning_rates)
     if task.optimizer == "sgd":
         peak *= task.batch_size / 256
@@ -176,7 +180,7 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
                 if not any(heads.finite()):
                     raise StageFailed(f"Every linear classifier diverged by step {done}; {LOWER}.")
                 if ranks.first:
-                    _save(job.folder / HEADS, heads, about | {"steps": str(done), "skipped": str(skipped)})
+                    save(job.folder / HEADS, heads, about | {"steps": str(done), "skipped": str(skipped)})
             if asked and done < total:
                 raise Interrupted(f"Stopped after step {done} of {total}; {HEADS} holds it.")
     return skipped + (centre.skipped if centre is not None else 0)
@@ -237,31 +241,6 @@ def _batches(
     dataset = ViewDataset(training, views, seed, unreadable=job.unreadable, pack=pack, backend=backend)
     with loaded(dataset, sampler, task, trunk.device, len(steps) * size // ranks.world, ranks) as batches:
         yield in_turns((through(trunk, batch) for batch in batches), steps, ranks, trunk), batches.waits
-
-
-def _save(file: Path, heads: Heads, about: dict[str, str]) -> None:
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in heads.tensors().items()}
-    with replacing(file) as temporary:
-        safetensors.torch.save_file(tensors, temporary, metadata=about)
-
-
-def _resume(file: Path, heads: Heads, about: dict[str, str]) -> tuple[int, int]:
-    """Load what an earlier start left; return (finished steps, skipped images), (0, 0) if it left nothing of use."""
-    if not file.is_file():
-        return 0, 0
-    try:
-        with safe_open(file, framework="pt") as opened:
-            metadata = dict(opened.metadata() or {})
-        tensors = safetensors.torch.load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise BadInput(f"{file} is damaged; delete it, and the linear stage starts anew.") from error
-    if {key: metadata.get(key) for key in about} != about:
-        print(f"{file.name} is about another trunk or task: starting anew", flush=True)
-        return 0, 0
-    for name, tensor in heads.tensors().items():
-        tensor.copy_(tensors[name])
-    note_gap(f"{metadata['steps']} steps")
-    return int(metadata["steps"]), int(metadata["skipped"])
 
 
 @dataclass(frozen=True)

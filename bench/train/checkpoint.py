@@ -2,34 +2,44 @@
 
 `last.ckpt` holds the whole state of a run after an optimizer step: {"format", "run", "step", "objective", "optimizer",
 "meter", "skipped", "logged"}. `epoch_0079.ckpt` holds what another pretraining starts from: the first four and "epoch".
+
+The checkpoint before `last.ckpt` stays as `previous.ckpt`: where the newest is damaged, a run goes on from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from bench.config.recipe import epoch_file as epoch_file
 from bench.convert.checkpoint_file import read_checkpoint
+from bench.convert.checksums import ATTACHED, KEY, Damaged, save_archive
 from bench.errors import BadInput, StageFailed, one_line
-from bench.files import replacing
+from bench.files import replacing, second_name
 
 FORMAT = 1
 LAST = "last.ckpt"
+PREVIOUS = "previous"  # with the suffix of the newest
+
+Content = TypeVar("Content")
 
 
 def write(file: Path, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint so that `file` is always whole, even after a power cut.
+    """Write a checkpoint so that `file` is always whole, even after a power cut; a `last.ckpt` before it is kept.
 
     Raises StageFailed when the disk does not take it; `file` then is as it was.
     """
     try:
-        with replacing(file, durable=True) as partial, partial.open("wb") as stream:
-            torch.save({"format": FORMAT, **content}, stream)
+        with replacing(file, durable=True) as partial:
+            with partial.open("wb") as stream:
+                save_archive(stream, {"format": FORMAT, KEY: ATTACHED, **content})
+            if file.name == LAST:  # when the new one is whole, and not before
+                keep_as_before(file)
     except (OSError, RuntimeError) as error:  # torch's archive says RuntimeError where the stream said OSError
         raise StageFailed(f"Cannot write {file} ({_reason(error)})") from error
 
@@ -47,6 +57,51 @@ def read(file: Path) -> dict[str, Any]:
             f"{file} has format {content['format']}, this version reads {FORMAT}; run its pretrain stage again."
         )
     return content
+
+
+def keep_as_before(file: Path) -> None:
+    """Let the newest checkpoint, which another is about to replace, stay as the one before. Raises OSError."""
+    if file.is_file():
+        second_name(file, before(file))
+    else:
+        before(file).unlink(missing_ok=True)  # of a run that was given up
+
+
+def before(file: Path) -> Path:
+    """Return where the checkpoint before the newest one, `file`, is kept."""
+    return file.with_name(PREVIOUS + file.suffix)
+
+
+def read_newest(file: Path, read: Callable[[Path], Content], *, say: bool = True) -> tuple[Content, Path]:
+    """Return what `read` makes of a checkpoint, or, if that is damaged, of the one before it; and which one it was.
+
+    The message of what happened is printed where `say`. Raises Damaged when neither can be read, and what `read` raises
+    for a file that is whole.
+    """
+    try:
+        return read(file), file
+    except Damaged as error:
+        older = before(file)
+        if not older.is_file():
+            raise
+        words = str(error).partition(";")[0].rstrip(".")
+        try:
+            content = read(older)
+        except Damaged as other:
+            raise Damaged(f"{words}, and so is {older.name}, the one before; remove both to start anew.") from other
+        if say:
+            print(f"{words}: going on from {older.name}, the checkpoint before it", flush=True)
+        return content, older
+
+
+def put_back(file: Path, used: Path) -> None:
+    """Let `file` hold a copy of the checkpoint that was gone on from, `used`, if it was the one before.
+
+    So that there are two whole ones again, until the next is written. Raises OSError.
+    """
+    if used != file:
+        with replacing(file, durable=True) as partial:
+            shutil.copyfile(used, partial)
 
 
 def is_ours(content: Any) -> bool:

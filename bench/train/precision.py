@@ -89,8 +89,7 @@ def resolve(config: Config, folder: Path, *, starting: bool = True) -> Config:
     keeps it.
     """
     settings = {key: getattr(config, key) for key in KEYS if hasattr(config, key)}
-    begun = any((folder / name).is_file() for name in PROGRESS)
-    kept = _kept(folder) if begun or not starting else None
+    kept = _kept(folder) if begun(folder) or not starting else None
     choice = kept or automatic(this_device())
     changed = {key: choice for key, value in settings.items() if value == "auto"}
     if changed and (starting or (kept is None and int(os.environ.get("RANK", "0")) == 0)):
@@ -101,6 +100,11 @@ def resolve(config: Config, folder: Path, *, starting: bool = True) -> Config:
         slower = "many times as long as float32 (14 times was measured for ResNet-50 on Zen 3)"
         print(f"warning: this machine emulates bf16, which takes {slower}; {reason}", flush=True)
     return config.model_copy(update=changed)
+
+
+def begun(folder: Path) -> bool:
+    """Whether a stage's folder holds what an earlier sitting of it left to go on from."""
+    return any((folder / name).is_file() for name in PROGRESS)
 
 
 def _kept(folder: Path) -> Concrete | None:

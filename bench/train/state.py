@@ -12,7 +12,7 @@ from torch import nn
 from bench.config.recipe import Recipe
 from bench.errors import BadInput, StageFailed, one_line
 from bench.train.background import Saving
-from bench.train.checkpoint import LAST, assert_finite, epoch_file, read
+from bench.train.checkpoint import LAST, assert_finite, epoch_file, put_back, read, read_newest
 from bench.train.distributed import Ranks
 from bench.train.meter import Meter
 
@@ -59,18 +59,19 @@ class State(Saving):
         self._background = background
 
     def resume(self) -> int:
-        """Take up `last.ckpt` if there is one, and return the number of steps done.
+        """Take up `last.ckpt` if there is one, or the one before if it is damaged; return the number of steps done.
 
-        Raises BadInput when the file is damaged or belongs to another run.
+        All ranks call it. Raises BadInput when both are damaged, or it belongs to another run.
         """
         file = self.folder / LAST
         if not file.is_file():
             return 0
         remedy = f"remove {file} to start this run anew"
         try:
-            content = read(file)
+            content, used = read_newest(file, read, say=self.ranks.first)
         except BadInput as error:
-            raise BadInput(f"{str(error).partition(';')[0].rstrip('.')}; {remedy}.") from error
+            words, _, known = str(error).partition(";")
+            raise BadInput(f"{words.rstrip('.')}; {known.strip() if 'both' in known else remedy + '.'}") from error
         for key, value in self.run.items():
             if content["run"].get(key) != value:
                 raise BadInput(f"{file} is of a run with {key} {content['run'].get(key)}, not {value}; {remedy}.")
@@ -82,6 +83,9 @@ class State(Saving):
         self.meter.load(content["meter"], self.ranks.device)
         self.step, self.skipped, self.logged = content["step"], content["skipped"], content["logged"]
         self.last_good = self._before = f"{LAST} of step {self.step} stays"
+        self.ranks.sums(0)  # returns when all ranks have read
+        if self.ranks.first:
+            put_back(file, used)
         return self.step
 
     def save(self, keep_epoch: int | None = None, *, leaving: bool = False) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
+import warnings
+import zlib
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import islice, permutations
@@ -15,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from torchvision.transforms import functional as TF
 
 from bench.data import decode, images
@@ -289,6 +292,107 @@ def test_broken_files_are_not_given_to_opencv(tmp_path: Path) -> None:
                 read_array(cut)
     with pytest.raises(Undecodable, match="no such file"):
         read_array(tmp_path / "nowhere.jpg")
+
+
+def verdict(read: Any, file: Path) -> np.ndarray | None:
+    """What a reader returns, None where it refuses."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, of large images
+        try:
+            return np.asarray(read(file))
+        except Undecodable:
+            return None
+
+
+def harmed(content: bytes, rng: np.random.Generator) -> bytes:
+    """A file with a bit, a stretch or its end spoilt, whose last bytes say that it is whole in most cases."""
+    place, length = int(rng.integers(2, len(content) - 4)), int(rng.integers(1, 300))
+    noise = rng.integers(0, 256, len(content), dtype=np.uint8).tobytes()
+    end = content[-2:] if content[:1] == b"\xff" else content[-12:]
+    one = bytes([content[place] ^ 1 << int(rng.integers(8))])
+    return [
+        content[:place] + one + content[place + 1 :],
+        content[:place] + bytes(length) + content[place + length :],
+        content[:place] + noise[:length] + content[place:],
+        content[:place] + content[place + length :],
+        content[:place] + noise[place : -len(end)] + end,
+        content[:place] + end,
+        content[:place],
+    ][int(rng.integers(7))]
+
+
+@pytest.mark.parametrize("form", ["jpg", "progressive.jpg", "restarts.jpg", "exif.jpg", "png", "chunks.png"])
+def test_opencv_refuses_what_pillow_refuses(tmp_path: Path, form: str, capfd: pytest.CaptureFixture[str]) -> None:
+    turned = Image.Exif()
+    turned[274], turned[270] = 6, "a picture" * 9
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "a picture " * 99, zip=True)
+    options: dict[str, dict[str, Any]] = {
+        "progressive.jpg": {"progressive": True},
+        "restarts.jpg": {"restart_marker_rows": 1},
+        "exif.jpg": {"exif": turned, "dpi": (72, 72)},
+        "chunks.png": {"pnginfo": text, "dpi": (72, 72)},
+    }
+    whole, spoilt = tmp_path / f"whole.{form}", tmp_path / f"spoilt.{form}"
+    picture("noisy", 5, 96, 80).save(whole, **options.get(form, {}))
+    content, rng = whole.read_bytes(), np.random.default_rng(3)
+    refused = 0
+    for number in range(150):
+        spoilt.write_bytes(harmed(content, rng))
+        truth, found = verdict(read_rgb, spoilt), verdict(read_array, spoilt)
+        assert (truth is None) == (found is None), number
+        assert truth is None or found is None or np.array_equal(truth, found), number
+        refused += truth is None
+    assert refused > 30
+    capfd.readouterr()  # what libjpeg and libpng say of each
+
+
+def test_nonsense_after_the_pixels_is_refused(tmp_path: Path) -> None:
+    picture("noisy", 5).save(file := tmp_path / "picture.jpg")
+    content = file.read_bytes()
+    middle = len(content) * 2 // 3
+    file.write_bytes(content[:middle] + b"\xff\xc0\x00\x0b" + content[middle + 4 :])  # as OpenCV would not notice
+    for read in (read_rgb, read_array):
+        with pytest.raises(Undecodable, match="broken data stream"):
+            read(file)
+
+
+def test_a_damaged_chunk_beside_the_pixels_is_refused(tmp_path: Path) -> None:
+    picture("noisy", 5).save(file := tmp_path / "picture.png", dpi=(72, 72))
+    content = bytearray(file.read_bytes())
+    content[content.index(b"pHYs") + 5] ^= 1
+    file.write_bytes(content)
+    for read in (read_rgb, read_array):
+        with pytest.raises(Undecodable, match="not an image"):
+            read(file)
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_decompression_bombs_are_refused_by_their_header(
+    tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture("smooth", 0).save(file := tmp_path / f"bomb.{suffix}")
+    content = bytearray(file.read_bytes())
+    if suffix == "jpg":
+        frame = content.index(b"\xff\xc0")
+        content[frame + 5 : frame + 9] = struct.pack(">HH", 30000, 30000)
+    else:
+        content[16:24] = struct.pack(">II", 30000, 30000)
+        content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    file.write_bytes(content)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
+    for read in (read_rgb, read_array):
+        with pytest.raises(Undecodable, match="decompression bomb"):
+            read(file)
+
+
+def test_a_zipped_text_that_is_a_bomb_is_refused(tmp_path: Path) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "a" * (PngImagePlugin.MAX_TEXT_CHUNK + 1), zip=True)
+    picture("smooth", 0).save(file := tmp_path / "bomb.png", pnginfo=text)
+    for read in (read_rgb, read_array):
+        with pytest.raises(Undecodable, match="too large"):
+            read(file)
 
 
 # ----------------------------------------------------------------------------------------------- batches

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 import bench.data.sets.fingerprints as fingerprints
 from bench.data.sets import fingerprint
+from bench.data.sets.kept import kept_file
 from bench.errors import BadInput
 
 Paint = Callable[..., Path]
@@ -77,9 +79,10 @@ def test_the_second_call_reads_nothing(imagenet: Path, tmp_path: Path, monkeypat
     assert first == fingerprint("imagenet", imagenet)
     with monkeypatch.context() as patched:
         patched.setattr(fingerprints.hashlib, "file_digest", refuse)
-        patched.setattr(fingerprints.os, "scandir", refuse)
+        patched.setattr(os, "scandir", refuse)
         assert fingerprint("imagenet", imagenet, cache) == first
-    assert [file.name for file in cache.parent.iterdir()] == ["data.json"]  # written whole, nothing left over
+    kept = kept_file(cache, "imagenet", imagenet)
+    assert sorted(file.name for file in cache.parent.iterdir()) == [kept.name, "data.json"]  # and nothing left over
 
 
 def test_the_cache_notices_changes(imagenet: Path, coco: Path, tmp_path: Path, paint: Paint) -> None:
@@ -97,7 +100,7 @@ def test_the_cache_notices_changes(imagenet: Path, coco: Path, tmp_path: Path, p
     assert len(json.loads(cache.read_text())) == 2
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"x": 1}', "not JSON"])
+@pytest.mark.parametrize("content", ["", "[]", '{"x": {"fingerprint": "0", "stamps": {"": [1, 0]}}}', "not JSON"])
 def test_a_spoilt_cache_is_no_obstacle(coco: Path, tmp_path: Path, content: str) -> None:
     cache = tmp_path / "data.json"
     cache.write_text(content.replace('"x"', json.dumps(f"coco:{coco}")))

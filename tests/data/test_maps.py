@@ -128,6 +128,34 @@ def test_run_lengths_as_list_and_as_string_give_the_same_mask():
     assert run_lengths("06") == [0, 6]  # digits by hand: 48 is 0
 
 
+@pytest.mark.parametrize(
+    ("size", "shape", "said"),
+    [
+        ((32, 40), [[10, 8, 30, 8, 30, 24]], "they are of 32×40 pixels, and the image has 40×32"),
+        ((80, 70), [[10, 8, 30, 8, 30, 24]], "they are of 80×70 pixels, and the image has 40×32"),
+        ((40, 32), {"size": [32, 40], "counts": [0, 10**15]}, "its runs cover 1000000000000000 of 1280 pixels"),
+        ((40, 32), {"size": [32, 40], "counts": [1300, -20]}, "one of its runs has -20 pixels"),
+        ((40, 32), {"size": [32, 40]}, "object 1 has no outline"),
+        ((40, 32), [[10, 8, 30]], "object 1 has no outline"),
+        ((40, 32), 7, "object 1 has no outline"),
+    ],
+)
+@pytest.mark.parametrize("unreadable", ["fail", "skip"])
+def test_annotations_that_are_not_the_images_are_refused(coco, size, shape, said, unreadable):
+    annotate(coco, [(36, 0, shape)], size=size)
+    dataset = ViewDataset(index("coco", coco, "train"), [PLAIN], seed=0, map="objects", unreadable=unreadable)
+    with pytest.raises(BadInput, match=rf"000000000000.jpg has annotations .*{said}.*; unpack the images"):
+        dataset[0, 0]
+    assert dataset[1, 0].masks  # of which nothing is said
+
+
+@pytest.mark.parametrize("size", [(40, 32), (80, 64), (401, 322)])
+def test_annotations_of_the_original_fit_a_smaller_image(coco, size):
+    annotate(coco, [(36, 0, [[10, 8, 30, 8, 30, 24, 10, 24]])], size=size)
+    whole = Maps("objects", index("coco", coco, "train")).of(0, np.zeros((32, 40, 3), np.uint8))
+    assert whole.shape == size[::-1]
+
+
 def test_missing_annotations_are_one_sentence(coco, imagenet):
     with pytest.raises(BadInput, match=r"instances_train2017.json is missing; unpack COCO's annotations"):
         Maps("objects", index("coco", coco, "train"))

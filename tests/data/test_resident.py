@@ -400,3 +400,9 @@ def test_another_device_is_a_mistake() -> None:
 
 def test_the_hue_is_the_last_of_the_jitters() -> None:
     assert HUE == 3
+
+
+def test_what_has_no_chance_does_not_happen_even_where_the_smallest_number_is_drawn() -> None:
+    view = replace(SUPERVISED_VIEW(SIDE), flip=0.0, jitter_p=0.0)
+    draws = draw_batch(view, torch.zeros(1, numbers(view)), SIDE, SIDE)
+    assert not any(bool(one.any()) for one in (draws.flip, draws.jitter, draws.grey, draws.blur, draws.solarize))

@@ -13,7 +13,7 @@ from bench.errors import BadInput
 from bench.nn.colour import MEAN, STD, from_lab, halves, lab, normalised_rgb
 from bench.nn.colour_bins import gamut_bins
 from bench.objectives import build
-from bench.objectives.colorization import rarity_weights
+from bench.objectives.colorization import histogram, rarity_weights
 
 
 def objective(name="colorization", **more):
@@ -91,6 +91,15 @@ def test_the_trunk_sees_lightness_alone_as_three_equal_channels():
 def test_there_is_a_distribution_for_every_fourth_pixel():
     model = objective()
     assert model.decoder(model.encoder.last_map(images_batch(2, (64,)).views[0])).shape == (2, 313, 16, 16)
+
+
+def test_a_histogram_is_the_mean_of_soft_labels():
+    """Of two pixels, with two bins each."""
+    nearest = torch.tensor([[[[0, 3]], [[1, 1]]]])
+    shares = torch.tensor([[[[0.75, 0.5]], [[0.25, 0.5]]]])
+    torch.testing.assert_close(
+        histogram(nearest, shares, 5), torch.tensor([0.375, 0.375, 0, 0.25, 0], dtype=torch.float64), rtol=0, atol=0
+    )
 
 
 def test_the_prior_starts_uniform_and_follows_the_datas_colours():

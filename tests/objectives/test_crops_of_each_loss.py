@@ -231,8 +231,10 @@ def test_every_anchor_and_full_view_count_alike_in_value_and_gradient(name, vari
 
 
 @pytest.mark.parametrize("crops", [0, 2])
-def test_vicregls_global_term_has_the_crops_and_its_local_terms_have_not(crops):
-    objective, data = make("vicregl", crops=crops, crop_size=64, alpha=1.0), data_of(crops)
+@pytest.mark.parametrize("flip_places", [False, True])
+def test_vicregls_global_term_has_the_crops_and_its_local_terms_have_not(crops, flip_places):
+    objective = make("vicregl", crops=crops, crop_size=64, alpha=1.0, flip_places=flip_places)
+    data = data_of(crops)
     reference = copy.deepcopy(objective)
     expected, local = naive_vicregl(reference, data)
     terms = objective(data)

@@ -11,6 +11,7 @@ import pytest
 from example_records import digest, lines_of, make
 
 from bench.cli import run
+from bench.made import Made, Part
 from bench.record import Hardware, Record, write
 from bench.results.formats import RESOURCES, render
 from bench.results.resources import build_resources
@@ -158,3 +159,18 @@ def test_all_formats_have_the_heading_of_the_page() -> None:
         text = render(build_resources(TWO_SEEDS), format, RESOURCES)
         assert "Time and memory" in text
         assert "Transfer results" not in text
+
+
+def test_a_pretraining_stands_in_the_row_of_the_machine_that_ran_it() -> None:
+    part = Part(hardware=GPU, machine="h100")
+    chain = {
+        "pretrain coco-s0": Made(fingerprint="f" * 64, parts=(part,)),
+        "convert coco-s0": Made(fingerprint="f" * 64, parts=()),  # nothing was kept of it
+        "knn coco--a_knn-s0": Made(fingerprint="f" * 64, parts=(part.model_copy(update={"hardware": CPU}),)),
+    }
+    seconds = {"pretrain": 100.0, "convert": 5.0, "knn": 20.0}
+    section, *_ = build_resources([took("a_knn", 0, seconds, {}, chain=chain)])
+    on_gpu, on_cpu = sorted(lines_of([section], "mini", RESOURCES), key=lambda row: row["Machine"])
+    assert (on_gpu["Machine"], on_gpu["pretrain, s"], on_gpu["a_knn, s"]) == ("2 × H100", "100.0 (1)", "–")
+    assert (on_cpu["pretrain, s"], on_cpu["convert, s"], on_cpu["a_knn, s"]) == ("–", "5.0 (1)", "20.0 (1)")
+    assert not any("Older records know the machine" in note for note in section.notes)

@@ -59,7 +59,7 @@ def test_a_resnet50_arrives_whole_and_computes_the_same(tmp_path: Path) -> None:
     }
     trunk = load_proven(tmp_path / "convert")
     assert trunk.hash == result["trunk_hash"]
-    assert (trunk.metadata["recipe"], trunk.metadata["seed"], trunk.metadata["tensors"]) == ("test", "5", "318")
+    assert trunk.metadata == {"arch": "resnet50", "tensors": "318", "trunk_hash": trunk.hash}
     assert json.loads((tmp_path / "convert/proof.json").read_text(encoding="utf-8"))["passed"] is True
 
 
@@ -122,6 +122,28 @@ def test_a_copy_that_is_not_there_is_refused(tmp_path: Path) -> None:
     work = job(tmp_path)
     with pytest.raises(BadInput, match="test has export='target', but its objective keeps no copy of the encoder; set"):
         convert.run(replace(work, config=work.config.model_copy(update={"export": "target"})))
+
+
+def test_the_wrong_twin_is_not_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pretrained(tmp_path / "pretrain")
+    monkeypatch.setattr(convert, "exported_name", lambda *_: "target_encoder")
+    with pytest.raises(StageFailed, match="test has export='online', but the target_encoder was about to be exported"):
+        convert.run(job(tmp_path))
+
+
+@pytest.mark.slow
+def test_equal_trunks_are_exported_as_equal_files(tmp_path: Path) -> None:
+    """Whatever the recipe and the seed are called, and whichever process writes them."""
+    pretrained(tmp_path / "pretrain")
+    work = job(tmp_path)
+    convert.run(work)
+    (tmp_path / "other").mkdir()
+    named = work.config.model_copy(update={"name": "other"})
+    convert.run(replace(work, config=named, seed=6, folder=tmp_path / "other"))
+    files = sorted(file.name for file in work.folder.iterdir())
+    assert len(files) == 5
+    for name in files:
+        assert (work.folder / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
 
 
 @pytest.mark.slow

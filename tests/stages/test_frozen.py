@@ -157,10 +157,11 @@ def test_a_network_is_compiled_with_its_weights_as_constants() -> None:
 
 def test_switches_that_came_later_change_a_protocol_only_where_they_are_used() -> None:
     for name, later in (("imagenet_linear", "features"), ("imagenet_knn", "search")):
-        before = load_task(name, extra={"trunk": "autocast"} | ({"search": "float32"} if later == "search" else {}))
+        before = load_task(name, extra={"trunk": "autocast", "precision": "float32"})
         assert not {"trunk", "compile_trunk", "reuse_features", later} & hashed_settings(before).keys()
-        folded = load_task(name, extra={"trunk": "folded"})
+        folded = load_task(name, extra={"trunk": "folded", "precision": "float32"})
         assert hashed_settings(folded)["trunk"] == "folded"
         assert protocol_hash(folded) != protocol_hash(before)
-        here = load_task(name, extra={"trunk": "folded", "compile_trunk": False, "reuse_features": False})
+        unused = {"compile_trunk": False, "reuse_features": False}
+        here = load_task(name, extra={"trunk": "folded", "precision": "float32", **unused})
         assert protocol_hash(here) == protocol_hash(folded)

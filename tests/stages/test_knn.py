@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bench.nn.neighbours import Bank, euclidean
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.knn import classify, extract, nearest, run, vote
+from bench.stages.load_proof import SIZES
 
 
 def clusters(n: int, dim: int, classes: int, seed: int, noise: float = 1.5) -> tuple[Tensor, Tensor]:
@@ -169,6 +171,36 @@ def test_results_do_not_depend_on_batches_and_workers(tmp_path: Path, trunk_fold
     assert run(make_job(tmp_path / "b", trunk_folder, imagenet, batch_size=7, workers=1)) == one
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("vote", ["weighted", "majority"])
+@pytest.mark.parametrize("trunk", ["autocast", "folded"])
+def test_what_only_divides_the_work_changes_no_result(
+    vote: str, trunk: str, tmp_path: Path, trunk_folder: Path, imagenet: Path
+) -> None:
+    """Hence `batch_size` and `search` are in no fingerprint, and a majority's has no temperature."""
+    metric = "cosine" if vote == "weighted" else "euclidean"
+    job = make_job(tmp_path / "a", trunk_folder, imagenet, vote=vote, metric=metric)
+
+    def measured(**values: Any) -> dict[str, Any]:
+        return run(replace(job, config=job.config.model_copy(update={"trunk": trunk, **values})))
+
+    one = measured()
+    unread = {"temperature": 0.5} if vote == "majority" else {}
+    for size, search in ((1, "float32"), (18, "bf16"), (5, "bf16")):
+        assert measured(batch_size=size, search=search, **unread) == one
+
+
+@pytest.mark.slow
+def test_features_do_not_depend_on_the_batch_beyond_rounding(trunk_folder: Path) -> None:
+    images = torch.randn(24, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    network = FrozenTrunk(trunk_folder, "float32")
+    one = torch.cat([network.features(image[None]) for image in images])
+    assert one.std() > 0
+    for size in (2, 7, 24):
+        batches = torch.cat([network.features(part) for part in images.split(size)])
+        torch.testing.assert_close(batches, one, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.usefixtures("nudged_trunk")
 def test_a_trunk_that_changes_is_found(tmp_path: Path, trunk_folder: Path, imagenet: Path) -> None:
     with pytest.raises(StageFailed, match="The frozen trunk changed"):
@@ -178,7 +210,13 @@ def test_a_trunk_that_changes_is_found(tmp_path: Path, trunk_folder: Path, image
 def test_features_that_are_not_finite_are_found(
     tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(FrozenTrunk, "features", lambda self, images: torch.full((len(images), 512), math.nan))
+    features = FrozenTrunk.features
+
+    def broken(self: FrozenTrunk, images: Tensor) -> Tensor:
+        proof = images.shape[-2:] == SIZES["imagenet"]
+        return features(self, images) * (1.0 if proof else math.nan)
+
+    monkeypatch.setattr(FrozenTrunk, "features", broken)
     with pytest.raises(StageFailed, match="not finite"):
         run(make_job(tmp_path / "a", trunk_folder, imagenet))
 

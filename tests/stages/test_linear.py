@@ -16,12 +16,15 @@ from torch.nn import functional as F
 
 from bench.config.load import load_task
 from bench.config.tasks import LinearTask
+from bench.convert.checksums import Damaged
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.stages import linear
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.linear import HEADS, best, run
 from bench.stages.linear_heads import Heads
+from bench.stages.linear_state import read
+from bench.stages.load_proof import SIZES
 from bench.timing_gaps import forget_gaps, noted_gaps
 
 RATES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0, 60.0, 100.0)
@@ -315,6 +318,42 @@ def test_damaged_heads_are_named(tmp_path: Path, trunk_folder: Path, imagenet: P
         run(job)
 
 
+@pytest.mark.slow
+def test_damaged_heads_fall_back_to_the_ones_before_and_end_the_same(
+    tmp_path: Path,
+    trunk_folder: Path,
+    imagenet: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    straight = run(make_job(tmp_path / "straight", trunk_folder, imagenet))
+    job = make_job(tmp_path / "a", trunk_folder, imagenet)
+    with monkeypatch.context() as patch:
+        interrupt_after(4, patch)
+        with pytest.raises(Interrupted):
+            run(job)
+    files = [job.folder / name for name in (HEADS, "previous.safetensors")]
+    newest, before = (bytearray(file.read_bytes()) for file in files)
+    rng = np.random.default_rng(0)
+    header = 8 + int.from_bytes(newest[:8], "little")
+    for bit in [*rng.integers(0, 8 * header, 150), *rng.integers(8 * header, 8 * len(newest), 50)]:
+        changed = newest.copy()
+        changed[bit // 8] ^= 1 << int(bit % 8)
+        files[0].write_bytes(changed)
+        with pytest.raises(Damaged):
+            read(files[0])
+    files[0].write_bytes(newest[:-1])
+    assert run(job) == straight
+    assert (
+        "heads.safetensors is damaged: going on from previous.safetensors, the checkpoint before"
+        in capfd.readouterr().out
+    )
+    for file in files:
+        file.write_bytes(before[:-1])
+    with pytest.raises(BadInput, match=r"and so is previous\.safetensors, the one before; remove both to start anew"):
+        run(job)
+
+
 def record_steps(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Tensor, Tensor]]:
     """Collects the features and learning rates of each step."""
     taken: list[tuple[Tensor, Tensor]] = []
@@ -363,7 +402,11 @@ def test_divergence_is_a_failure_and_leaves_no_heads(tmp_path: Path, trunk_folde
 def test_a_trunk_that_changes_is_found(
     tmp_path: Path, trunk_folder: Path, imagenet: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    real = FrozenTrunk.features
+
     def features(self: FrozenTrunk, images: Tensor) -> Tensor:
+        if images.shape[-2:] == SIZES["imagenet"]:  # of the load proof, which comes before
+            return real(self, images)
         self.encoder.train()  # so that running statistics move
         outputs = self.encoder(images).detach()
         self.encoder.eval()

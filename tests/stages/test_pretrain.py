@@ -106,6 +106,7 @@ def test_a_run_leaves_what_other_stages_read(parent: Path, roots: dict[str, Path
         "epoch_0000.ckpt",
         "epoch_0001.ckpt",
         "metrics.jsonl",
+        "previous.ckpt",
         "tensorboard",
     }
     trunk = load_trunk(parent / "last.ckpt", "resnet18")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -187,7 +188,8 @@ def test_what_the_task_leaves_open_stays_as_shipped() -> None:
     assert config.param_scheduler[0].eta_min == 1e-4
     assert config.model.data_preprocessor.size == (512, 1024)
     assert config.model.backbone.dilations == (1, 1, 2, 4)
-    assert [step.type for step in config.train_dataloader.dataset.pipeline][2:4] == ["RandomResize", "RandomCrop"]
+    steps = [step.type for step in config.train_dataloader.dataset.pipeline]
+    assert steps[1:5] == ["LoadAnnotations", "CheckLabelMap", "RandomResize", "RandomCrop"]  # the check changes nothing
     assert config.train_dataloader.dataset.data_root == config.val_dataloader.dataset.data_root == "/data"
 
 
@@ -207,7 +209,7 @@ def test_the_task_changes_what_it_says() -> None:
     assert config.param_scheduler[0].eta_min == pytest.approx(2e-5)
     assert config.model.data_preprocessor.size == (64, 128)
     steps = config.train_dataloader.dataset.pipeline
-    assert (steps[2].scale, steps[2].ratio_range, steps[3].crop_size) == ((256, 128), (0.5, 2.0), (64, 128))
+    assert (steps[3].scale, steps[3].ratio_range, steps[4].crop_size) == ((256, 128), (0.5, 2.0), (64, 128))
     assert config.val_dataloader.dataset.pipeline[1].scale == (256, 128)
 
 
@@ -360,6 +362,54 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_by_bit(
 
 
 @pytest.mark.slow
+def test_how_often_is_validated_changes_no_bit(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    """Hence `validate_every` is in no fingerprint: weights, momenta and scores at the end are the same."""
+    straight, often, unevenly = (run(f"every-{each}", validate_every=each) for each in (4, 1, 3))
+    assert often == straight == unevenly
+    theirs = state_of(tmp_path / "every-4")
+    for name in ("every-1", "every-3"):
+        ours = state_of(tmp_path / name)
+        assert match_contents(theirs["model"], ours["model"]).complete
+        momenta = [{str(i): s["momentum_buffer"] for i, s in c["optimizer"]["state"].items()} for c in (ours, theirs)]
+        assert match_contents(*momenta).complete
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_ends_the_same(
+    run: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    straight = run("straight")
+
+    class Die(SeedIterations):
+        def before_train_iter(self, runner: Any, batch_idx: int, **_: Any) -> None:
+            super().before_train_iter(runner, batch_idx)
+            if batch_idx == 3:
+                raise RuntimeError("died in iteration 4")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(segmentation, "SeedIterations", Die)
+        patch.setattr(EvaluationLoop, "run", lambda _: {})
+        with pytest.raises(RuntimeError, match="died in iteration 4"):
+            run("broken", validate_every=1)
+    newest, before = (tmp_path / "broken" / name for name in (CHECKPOINT, "previous.ckpt"))
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 3] ^= 1
+    newest.write_bytes(data)
+    capfd.readouterr()
+    assert run("broken", validate_every=4) == straight
+    said = capfd.readouterr().out
+    assert "last.ckpt is damaged: its checksum is not that of its content: going on from previous.ckpt, the" in said
+    assert match_contents(state_of(tmp_path / "straight")["model"], state_of(tmp_path / "broken")["model"]).complete
+    for file in (newest, before):
+        file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(BadInput, match=r"and so is previous\.ckpt, the one before; remove both to start anew"):
+        run("broken")
+
+
+@pytest.mark.slow
 def test_a_run_that_dies_while_a_slow_disk_takes_its_checkpoint_goes_on_from_there(
     run: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -417,6 +467,30 @@ def test_a_finished_run_is_only_evaluated_again(run: Callable[..., dict[str, Any
     before = (tmp_path / "x" / CHECKPOINT).stat().st_mtime_ns
     assert run("x", iterations=2) == first
     assert (tmp_path / "x" / CHECKPOINT).stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_only_a_finished_run_is_evaluated_without_training(converted: Path, data: Path, tmp_path: Path) -> None:
+    """To the digit, in another folder; a checkpoint that is not the last one is refused before anything is built."""
+    job = Job(task(), 3, tmp_path / "own", {"convert": converted}, {"cityscapes": data})
+    again = replace(job, folder=tmp_path / "scratch", evaluation_only=True)
+    for each in (job, again):
+        each.folder.mkdir()
+    with pytest.raises(BadInput):
+        segmentation.run(again)
+    expected = segmentation.run(job)
+    before = (job.folder / CHECKPOINT).read_bytes()
+    (again.folder / CHECKPOINT).symlink_to(job.folder / CHECKPOINT)
+    assert segmentation.run(again) == expected
+    assert (job.folder / CHECKPOINT).read_bytes() == before
+    state = state_of(job.folder)
+    state["model"]["decode_head.conv_seg.bias"][10] += 1e4  # all is sky
+    (again.folder / CHECKPOINT).unlink()
+    write(again.folder / CHECKPOINT, state)
+    assert segmentation.run(again)["iou_percent"]["road"] == 0.0
+    write(again.folder / CHECKPOINT, state | {"iteration": 2})
+    with pytest.raises(BadInput, match=r"last.ckpt does not hold the model of this stage after iteration 4"):
+        segmentation.run(again)
 
 
 def test_the_seed_decides_the_heads_and_the_trunk_does_not(converted: Path, data: Path) -> None:
@@ -495,6 +569,7 @@ def test_without_a_proof_there_is_no_run(converted: Path, data: Path, tmp_path: 
     (tmp_path / TRUNK).symlink_to(converted / TRUNK)
     content = json.loads((converted / "proof.json").read_text(encoding="utf-8"))
     content["tensors"]["bn1.weight"]["sha256"] = "0" * 64
+    del content["checksum"]  # as in a proof of an older version
     inputs, roots = {"convert": tmp_path}, {"cityscapes": data}
     with pytest.raises(BadInput, match="has no load proof; run the convert stage again"):
         segmentation.run(Job(task(), 0, tmp_path, inputs, roots))

@@ -41,7 +41,8 @@ def test_a_process_killed_while_writing_leaves_the_old_one(tmp_path: Path) -> No
     assert (tmp_path / f".{LAST}.partial").exists()
     write(tmp_path / LAST, GOOD | {"step": 3})
     assert read(tmp_path / LAST)["step"] == 3
-    assert [file.name for file in tmp_path.iterdir()] == [LAST]
+    assert same(read(tmp_path / "previous.ckpt"), {"format": 1, **GOOD})
+    assert sorted(file.name for file in tmp_path.iterdir()) == [LAST, "previous.ckpt"]
 
 
 def test_a_file_is_on_the_disk_before_it_replaces_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,11 @@ def test_which_gpus_a_build_of_torch_runs_on(capability: tuple[int, int], expect
     assert not built_for((12, 0), BUILDS[:-1])
 
 
+def test_a_build_for_a_generation_of_two_digits() -> None:
+    assert built_for((12, 0), ["sm_120"])
+    assert not built_for((1, 2), ["sm_120"])
+
+
 def test_a_gpu_that_torch_was_not_built_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a stand-in for CUDA of two GPUs."""
     capabilities = [(8, 0), (7, 0)]

@@ -52,6 +52,7 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
         "epoch_0002.ckpt",
         LAST,
         "metrics.jsonl",
+        "previous.ckpt",
         "tensorboard",
     ]
     assert read(tmp_path / "epoch_0001.ckpt")["step"] == 6
@@ -123,7 +124,7 @@ def test_after_step_is_told_the_share_of_the_run_that_lay_before_the_step(tmp_pa
 
 def test_only_the_last_checkpoint_is_kept_unless_asked(tmp_path: Path) -> None:
     train(tmp_path, recipe(checkpoint={}))
-    assert [f.name for f in sorted(tmp_path.glob("*.ckpt"))] == ["epoch_0002.ckpt", LAST]
+    assert [f.name for f in sorted(tmp_path.glob("*.ckpt"))] == ["epoch_0002.ckpt", LAST, "previous.ckpt"]
 
 
 @pytest.mark.parametrize("accumulate", [2, 4])

@@ -10,6 +10,7 @@ from stand_in import TIMES, StandIn, Waits, lines, recipe, source, train
 
 from bench.errors import StageFailed
 from bench.train import loop
+from bench.train.distributed import Ranks
 from bench.train.loop import fit
 from bench.train.meter import Means, Meter
 from bench.train.metrics_log import MetricsLog, read_metrics
@@ -120,3 +121,12 @@ def test_all_ranks_read_after_the_same_step(tmp_path: Path, monkeypatch: pytest.
     train(tmp_path, recipe(log_every=2, checkpoint={"every_steps": 100}), ranks=Told())
     assert all(numbers[2] == 0 for numbers in asked)
     assert reads[:3] == [2, 4, 6]
+
+
+def test_means_are_over_the_micro_batches_since_the_last() -> None:
+    meter = Meter()
+    for value in (1.0, 2.0, 6.0):
+        meter.add({"loss": torch.tensor(value)})
+    means = meter.means(Ranks())
+    assert means.names == ("loss",)
+    assert means.values.tolist() == [3.0]

@@ -197,6 +197,7 @@ def test_a_checkpoint_that_does_not_fit_or_is_damaged_is_refused(tmp_path: Path)
     with pytest.raises(BadInput, match=r"does not fit this run .*projector\.weight"):
         train(tmp_path, config)
     (tmp_path / LAST).write_bytes((tmp_path / LAST).read_bytes()[:1000])
+    (tmp_path / "previous.ckpt").unlink()
     with pytest.raises(BadInput, match=r"damaged.*; remove .*last\.ckpt to start this run anew\.$"):
         train(tmp_path, config)
 
@@ -206,3 +207,75 @@ def test_tensors_keep_their_layout(tmp_path: Path) -> None:
     train(tmp_path, recipe())
     weight = read(tmp_path / LAST)["objective"]["encoder.0.weight"]
     assert weight.is_contiguous(memory_format=torch.channels_last)
+
+
+def spoil(file: Path) -> None:
+    """Change one bit of the weights."""
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 4
+    file.write_bytes(data)
+
+
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_ends_the_same(
+    straight: dict[str, Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = recipe(accumulate=2)
+    with pytest.raises(Interrupted):
+        train(tmp_path, config, hook=signal_at(5))
+    steps = [read(tmp_path / name)["step"] for name in ("previous.ckpt", LAST)]
+    assert steps[0] < steps[1] == 5
+    for _ in range(2):  # however often it is started anew: the one before must not be lost
+        spoil(tmp_path / LAST)
+        with pytest.raises(Crash):
+            train(tmp_path, config, hook=crash_at(steps[0] + 1))
+        said = capfd.readouterr().out
+        assert f"{LAST} is damaged: its checksum is not that of its content: going on from previous.ckpt, the" in said
+        assert f"going on after step {steps[0]} of {STEPS}" in said
+        assert [read(tmp_path / name)["step"] for name in ("previous.ckpt", LAST)] == [steps[0]] * 2
+    train(tmp_path, config)
+    assert_same_run(straight["lars, accumulated"], tmp_path)
+
+
+def test_of_two_damaged_checkpoints_one_sentence_says_so(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(tmp_path, recipe(), hook=signal_at(5))
+    spoil(tmp_path / LAST)
+    spoil(tmp_path / "previous.ckpt")
+    with pytest.raises(BadInput) as caught:
+        train(tmp_path, recipe())
+    assert str(caught.value) == (
+        f"{tmp_path / LAST} is damaged: its checksum is not that of its content, and so is previous.ckpt, the one "
+        "before; remove both to start anew."
+    )
+
+
+def test_without_one_before_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(tmp_path, recipe(checkpoint={}), hook=signal_at(1))
+    assert not (tmp_path / "previous.ckpt").exists()
+    spoil(tmp_path / LAST)
+    with pytest.raises(BadInput, match=r"is damaged: .*; remove .*last\.ckpt to start this run anew\.$"):
+        train(tmp_path, recipe(checkpoint={}))
+
+
+def test_a_run_that_starts_anew_forgets_the_one_before(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        train(tmp_path, recipe(), hook=signal_at(5))
+    (tmp_path / LAST).unlink()
+    with pytest.raises(Interrupted):
+        train(tmp_path, recipe(checkpoint={}), hook=signal_at(1))
+    assert read(tmp_path / LAST)["step"] == 1
+    assert not (tmp_path / "previous.ckpt").exists()
+
+
+def test_where_files_have_one_name_alone_the_one_before_is_copied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def link(*_: object) -> None:
+        raise OSError("no hard links")
+
+    monkeypatch.setattr(os, "link", link)
+    for step in (1, 2):
+        write(tmp_path / LAST, {"objective": {}, "step": step})
+    assert [read(tmp_path / name)["step"] for name in ("previous.ckpt", LAST)] == [1, 2]
+    assert len(list(tmp_path.iterdir())) == 2

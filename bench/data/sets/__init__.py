@@ -15,7 +15,7 @@ from bench.data.sets.cifar import Cifar10, Cifar100
 from bench.data.sets.cityscapes import Cityscapes
 from bench.data.sets.coco import Coco, CocoPlus
 from bench.data.sets.data_set import SPLITS, DataSet, Index, WrongLayout, opened, part, unreadable
-from bench.data.sets.fingerprints import content_hash
+from bench.data.sets.fingerprints import Identity, identify
 from bench.data.sets.imagenet import ImageNet, ImageNet100
 from bench.data.sets.listing import listed, listed_for_pretraining, listed_without_labels, splits_of
 from bench.data.sets.stl10 import Stl10
@@ -194,16 +194,29 @@ def fingerprint(dataset: str, root: Path, cache: Path | None = None) -> str:
     that is not ours, the source of its class counts, too: an edit of that file makes another data set.
 
     Args:
-        cache: a JSON file that keeps the result with the times of the folders, and of the files whose content was
-            read; as long as these stay, only they are looked at.
+        cache: as of `identity`.
 
-    Raises BadInput as `index` does.
+    Raises BadInput as `identity` does.
+    """
+    return identity(dataset, root, cache).fingerprint
+
+
+def identity(dataset: str, root: Path, cache: Path | None = None, *, keep: bool = True) -> Identity:
+    """Return a data set's fingerprint, and what is to be said of files that changed since it was first taken.
+
+    Args:
+        cache: a JSON file beside which the result is kept with the sizes and times (of modification and of change) of
+            all files and folders; as long as these stay, nothing is listed or read. Where a manifest lies there, too,
+            files must be as it has them.
+        keep: whether the result is kept there.
+
+    Raises BadInput as `index` does, and where a file is not as the manifest has it.
     """
     data_set = find(dataset)
     if data_set is None:
         try:
-            return content_hash(dataset, None, root, cache)
+            return identify(dataset, None, root, cache, keep=keep)
         except OSError as error:
             raise unreadable(error) from error
     with opened(data_set, root), pointing(data_set, root):
-        return content_hash(data_set.name, data_set, root, cache, lambda: refuse_mistaken(data_set, root))
+        return identify(dataset, data_set, root, cache, lambda: refuse_mistaken(data_set, root), keep=keep)

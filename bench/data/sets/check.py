@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
 from bench.data.decode import Undecodable, read_labels, read_rgb
+from bench.data.label_maps import wrong_form
 from bench.data.packs.manifest import find_packs
 from bench.data.packs.reading import open_pack, verify
-from bench.data.sets import DataSet, get, reading
-from bench.data.sets.fingerprints import content_hash
+from bench.data.sets import DataSet, find, get, reading
+from bench.data.sets.fingerprints import check_command, content_hash, take_manifest
 from bench.data.sets.listing import asking, listed, listed_without_labels, splits_of
+from bench.data.sets.manifests import changed_files
 from bench.errors import BadInput
 from bench.progress import Progress
 
@@ -109,6 +112,28 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
     )
 
 
+def check_content(dataset: str, root: Path, cache: Path, manifest: Path | None = None) -> str:
+    """Read all files of a data set, and write their manifest or compare them with it; say in words which.
+
+    Also of one that has no reader here, whose files are all that lie below its root.
+
+    Args:
+        cache: `data.json` of a work folder, whose runs are then held to the manifest.
+        manifest: its file; None: beside `cache`.
+
+    Raises ChangedFiles where files are not as the manifest has them, after printing each; BadInput; and OSError.
+    """
+    data_set = find(dataset)
+    with reading(data_set, root) if data_set is not None else nullcontext():
+        done, file, problems = take_manifest(dataset, data_set, root, cache, manifest)
+    for name, why in problems:
+        print(f"changed    {name} {why}")
+    if problems:
+        name = dataset if data_set is None else data_set.name
+        raise changed_files(root, file, problems, check_command(dataset, name, root, cache))
+    return f"{file}: {done}"
+
+
 def _packs(data_set: DataSet, root: Path, workers: int) -> tuple[list[str], list[str]]:
     """Return what packs there are, and what is wrong with any of them, after a look at every record."""
     if not data_set.packable:
@@ -144,15 +169,15 @@ def _problems(data_set: DataSet, root: Path, image: str, mask: str | None) -> It
     if mask is None:
         return
     try:
+        wrong = wrong_form(root / mask, size)
         labels = read_labels(root / mask)
     except Undecodable as error:
         yield mask, str(error)
         return
+    if wrong is not None:
+        yield mask, wrong
     if labels.ndim != 2:
-        yield mask, "a label map has one channel"
         return
-    if size is not None and labels.shape != size[::-1]:
-        yield mask, f"{labels.shape[1]}×{labels.shape[0]} pixels, but its image has {size[0]}×{size[1]}"
     strange = data_set.strange_label(mask, labels)
     if strange is not None:
         yield mask, strange

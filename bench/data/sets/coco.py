@@ -60,6 +60,11 @@ class Coco(DataSet):
             raise self.wrong_layout(root, f"{folder}/")
         return Index(self.name, root, split, tuple(image_names(root)))
 
+    def watched(self, root: Path) -> Sequence[str]:
+        """Return the annotations that are there: only objectives that learn from objects read them."""
+        files = (annotation_file(root, split) for split in SPLITS)
+        return [file.relative_to(root).as_posix() for file in files if file.is_file()]
+
     def contents(self, root: Path, split: str) -> Contents:
         """Return what there is to check of a split, with the images that only the annotations have."""
         contents = super().contents(root, split)

@@ -189,6 +189,10 @@ class DataSet(ABC):
         """Return files that decide what an index lists or how it is labelled: all of their content always counts."""
         return ()
 
+    def watched(self, root: Path) -> Sequence[str]:  # noqa: ARG002 - of subclasses
+        """Return files that no fingerprint reads, and whose change should be said, as far as they are there."""
+        return ()
+
     # What its check looks at.
 
     def contents(self, root: Path, split: str) -> Contents:

@@ -9,18 +9,22 @@ from __future__ import annotations
 import json
 import warnings
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 
 from bench.config.tasks import SegmentationTask
+from bench.convert.checkpoint_file import read_checkpoint
 from bench.convert.proof import load_proven
 from bench.errors import BadInput
 from bench.machine import SMALL_RUN, loader_workers
 from bench.randomness import derive
 from bench.stages.job import Job
 from bench.stages.segmentation.evaluation import EvaluationLoop  # noqa: F401 - registers it
+from bench.stages.segmentation.load_proof import prove_segmentor
 from bench.stages.segmentation.metric import UnroundedIoU
 from bench.stages.segmentation.mmseg_config import Plan, adapt
 from bench.stages.segmentation.model import build_model
@@ -50,7 +54,7 @@ def run(job: Job) -> dict[str, Any]:
     """
     task = job.config
     assert isinstance(task, SegmentationTask)
-    trunk = load_proven(job.inputs["convert"])
+    trunk = load_proven(job.inputs["convert"], job.recipe.export if job.recipe is not None else None)
     if trunk.stem != "imagenet":
         raise BadInput(
             f"mmseg's ResNet has the stem 'imagenet', and this trunk {trunk.stem!r}; pretrain with that one."
@@ -63,9 +67,13 @@ def run(job: Job) -> dict[str, Any]:
         plan = adapt(task, trunk.arch, root, world=ranks.world, synchronise=several_gpus)
         skipped = CollectSkipped(ranks)
         file = job.folder / CHECKPOINT
-        loading = LoadTrunk(trunk, job.seed, file, skipped)
+        precisions = (task.precision, task.evaluation_precision or task.precision)
+        prove = partial(prove_segmentor, trunk=trunk, said=plan.config.model, precisions=precisions)
+        loading = LoadTrunk(trunk, job.seed, file, skipped, prove)
         progress = ReportProgress(task.name, stack, stop)
         saving = stack.enter_context(SaveCheckpoint(file, plan.validate_every, trunk.hash, ranks, stop, skipped))
+        if job.evaluation_only:
+            _check_finished(file, plan.iterations)
         hooks = [loading, skipped, SeedIterations(job.seed, ranks.rank), saving, progress]
         with warnings.catch_warnings():  # about numbers of threads and names that mmengine is about to change
             warnings.simplefilter("ignore")
@@ -87,6 +95,16 @@ def run(job: Job) -> dict[str, Any]:
         "tensors_matched": loading.matched,
         "images_skipped": images_skipped,
     }
+
+
+def _check_finished(file: Path, iterations: int) -> None:
+    """Raise BadInput for a checkpoint that is not at the end of the training that is asked for."""
+    content = read_checkpoint(file)
+    if not isinstance(content, dict) or content.get("iteration") != iterations:
+        raise BadInput(
+            f"{file.name} does not hold the model of this stage after iteration {iterations}; it was replaced, and its "
+            "stage must run again before it can be evaluated."
+        )
 
 
 def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: list[Any]) -> QuietRunner:

@@ -15,6 +15,7 @@ from bench.config.config_files import dialect, find_mmseg
 from bench.config.mmseg_networks import check_backbone, check_training
 from bench.config.tasks import SegmentationTask
 from bench.errors import BadInput, one_line
+from bench.stages.segmentation.checked_labels import check_label_maps
 from bench.stages.segmentation.label_ids import read_label_ids
 
 # `_base_ = "mmseg::…"` asks for the distribution by the name that it had upstream.
@@ -60,6 +61,7 @@ def adapt(task: SegmentationTask, arch: str, root: Path, *, world: int, synchron
             node["data_root"] = str(root)
             node["serialize_data"] = False  # a list of file names needs no packing, which takes half a second
             read_label_ids(node, root)
+    check_label_maps(config.model, list(_dicts([config.train_dataloader, config.val_dataloader])))
     if task.crop is not None:
         _set_crop(config, task.crop)
     if task.scale is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ from bench.convert.trunk import Trunk
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.progress import Progress
 from bench.randomness import reseed
+from bench.stages.load_proof import LoadProof
 from bench.timing_gaps import note_gap
 from bench.train.background import Saving
-from bench.train.checkpoint import LAST
+from bench.train.checkpoint import LAST, put_back, read_newest
 from bench.train.distributed import Ranks
 from bench.train.signals import StopRequest
 from bench.waiting import Waits
@@ -56,12 +57,20 @@ class Bf16OptimWrapper(OptimWrapper):
 
 
 class LoadTrunk(Hook):
-    """Puts the trunk into the backbone, or goes on from a checkpoint, when mmengine has initialised the model."""
+    """Puts the trunk into the backbone and proves it, or goes on from a checkpoint, once the model has been made."""
 
     priority = "VERY_LOW"
 
-    def __init__(self, trunk: Trunk, seed: int, file: Path, skipped: CollectSkipped) -> None:
+    def __init__(
+        self,
+        trunk: Trunk,
+        seed: int,
+        file: Path,
+        skipped: CollectSkipped,
+        prove: Callable[[Any, dict[str, Any]], LoadProof],
+    ) -> None:
         self.trunk, self.seed, self.file, self.skipped = trunk, seed, file, skipped
+        self.prove = prove  # of a model and its data sets
         self.matched = 0
 
     def before_run(self, _runner: Any) -> None:
@@ -74,13 +83,19 @@ class LoadTrunk(Hook):
         match = load_strictly(model.backbone, self.trunk.state, "the segmentation backbone")
         self.matched = match.matched
         runner.logger.info(f"trunk {self.trunk.hash}: {match.counts} in the segmentation backbone")
+        datasets = {"training": runner.train_dataloader.dataset, "validation": runner.val_dataloader.dataset}
+        proof = self.prove(model, datasets)
+        runner.logger.info(proof.words)
+        if self.skipped.ranks.first:
+            print(proof.words, flush=True)
         for note in model.notes:
             runner.logger.info(note)
         if self.file.is_file():
             self._restore(runner, model)
 
     def _restore(self, runner: Any, model: nn.Module) -> None:
-        content = read_checkpoint(self.file)
+        ranks = self.skipped.ranks
+        content, used = read_newest(self.file, read_checkpoint, say=ranks.first)
         if not isinstance(content, dict) or content.get("trunk_hash") != self.trunk.hash:
             raise BadInput(f"{self.file} was fine-tuned from another trunk; delete it to start from this one.")
         model.load_state_dict(content["model"], strict=True)
@@ -91,6 +106,9 @@ class LoadTrunk(Hook):
         runner.train_loop._iter = content["iteration"]
         note_gap(f"{content['iteration']} of {runner.max_iters} iterations")
         runner.optim_wrapper.initialize_count_status(runner.model, runner.iter, runner.max_iters)
+        ranks.sums(0)  # returns when all processes have read
+        if ranks.first:
+            put_back(self.file, used)
 
 
 class CollectSkipped(Hook):
