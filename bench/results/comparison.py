@@ -8,7 +8,6 @@ the other. Each kind of p is corrected by Holm's step-down over the compared col
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +19,9 @@ from bench.record import Record, read_all
 from bench.results.as_now import as_now
 from bench.results.frame import way_of, without_repeats
 from bench.results.holm import holm
-from bench.results.image_statistics import ImageComparison, compare_images
+from bench.results.image_statistics import compare_images
 from bench.results.named_rows import label_of, rows_of
-from bench.results.outcomes import outcomes_of
+from bench.results.outcomes import outcomes_of, why_not_paired
 from bench.results.row_settings import Difference, settings_apart, what_mars
 from bench.results.sections import Cell, Column
 from bench.results.seen import Seen, seen_by
@@ -229,33 +228,24 @@ class _Images:
 
     def __init__(self, ours: Sequence[Record], theirs: Sequence[Record], folder: Path) -> None:
         self.rows, self.folder = (ours, theirs), folder
-        self._read: tuple[list[Outcomes], list[Outcomes]] | str | None = None
+        self._read: list[list[Outcomes]] = []
 
     def by(self, metric: str) -> tuple[Interval | None, str]:
         """The interval of a metric, and how it was made; or why there is none."""
-        if self._read is None:
-            self._read = self._outcomes()
-        if isinstance(self._read, str):
-            return None, self._read
-        ours, theirs = self._read
-        if metric not in ours[0].metrics():
-            return None, "the outcomes of images say nothing of this metric"
-        found: ImageComparison = compare_images(ours, theirs, metric)
+        every = [record for records in self.rows for record in records]
+        if why := why_not_paired(every, metric):
+            return None, why
+        if not self._read:
+            read = [[outcomes_of(record, self.folder) for record in records] for records in self.rows]
+            self._read = [[each for each in side if each is not None] for side in read]
+        trunks = [trunks_of(records) for records in self.rows]
+        try:
+            found = compare_images(*self._read, metric, trunks_a=trunks[0], trunks_b=trunks[1])
+        except BadInput as error:  # of other images than the other row's
+            return None, str(error).rstrip(".")
         covers = "other images of this kind, for these very trunks"
-        return (
-            Interval(found.low, found.high, found.p, found.p, covers),
-            f"{found.method}, {found.n_images} images",
-        )
-
-    def _outcomes(self) -> tuple[list[Outcomes], list[Outcomes]] | str:
-        without = [record for records in self.rows for record in records if record.outcomes is None]
-        if without:
-            some = f"{len(without)} of {sum(map(len, self.rows))} records keep no outcomes of images"
-            return some + "; a new evaluation (with another --results-dir) keeps them"
-        ours, theirs = ([outcomes_of(record, self.folder) for record in records] for records in self.rows)
-        if len({each.names for each in (*ours, *theirs)}) > 1:
-            return "the records were not measured on the same list of images"
-        return ours, theirs
+        words = f"{found.method}, {found.n_images} images"
+        return Interval(found.low, found.high, found.p, found.p, covers), words
 
 
 def _corrected(columns: Sequence[Compared]) -> list[Compared]:

@@ -246,12 +246,10 @@ def _simulated(
 
 
 def _outcomes(records: Sequence[Record], numbers: Sequence[int], trunks: Sequence[int], folder: Path) -> list[Outcomes]:
-    """The outcomes of one record a trunk; none where any of them keeps none, or they are of different images."""
+    """The outcomes of one record a trunk; none where one of them has none, or they are of different images."""
     first = [records[list(numbers).index(trunk)] for trunk in trunks]
-    if any(record.outcomes is None for record in first):
-        return []
-    read = [outcomes_of(record, folder) for record in first]
-    return read if len({each.names for each in read}) == 1 else []
+    read = [each for record in first if (each := outcomes_of(record, folder)) is not None]
+    return read if len(read) == len(first) and len({each.names for each in read}) == 1 else []
 
 
 def of_images(outcomes: Outcomes, chosen: np.ndarray) -> Outcomes:
