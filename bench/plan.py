@@ -27,6 +27,7 @@ from bench.hashing import hashed_as_set as hashed_as_set
 from bench.hashing import hashed_settings as hashed_settings
 from bench.hashing import protocol_hash as protocol_hash
 from bench.hashing import recorded_settings as recorded_settings
+from bench.run_names import record_name as record_name
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,6 @@ class Stage:
         """The shell command that runs this stage alone."""
         words = ["bench", "stage", str(work_dir / self.folder)]
         return shlex.join(words + (["--gpus", str(gpus)] if gpus > 1 else []))
-
-
-def record_name(pretrain: str, task: str, seed: int, fingerprint: str) -> str:
-    """Return the file name of a record: `coco__imagenet_knn__s0__0123456789ab.json`."""
-    return f"{pretrain}__{task}__s{seed}__{fingerprint[:12]}.json"
 
 
 def row_digest(values: Mapping[str, Any], init: object, data: Mapping[str, str]) -> str:
