@@ -1,9 +1,9 @@
 """The whole comparison of two rows: in each column that both have, the effect and an interval by each source of noise.
 
-By trunks: the difference of the rows' means, Welch's interval, whose noise is that between pretrainings (and of the task's
-own seeds) on the images that were measured. By images: the difference of these very trunks, whose noise is the choice of
-validation images. The first says what another pretraining would give, the second what other images would; neither covers
-the other. Each kind of p is corrected by Holm's step-down over the compared columns.
+By trunks: the difference of the rows' means, Welch's interval, whose noise is that between pretrainings (and of the
+task's own seeds) on the images that were measured. By images: the difference of these very trunks, whose noise is the
+choice of validation images. The first says what another pretraining would give, the second what other images would;
+neither covers the other. Each kind of p is corrected by Holm's step-down over the compared columns.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from bench.config.tasks import metrics_of
 from bench.errors import BadInput, nearest_or_all
@@ -85,7 +86,7 @@ def compare_rows(
         ours: name of a pretraining, or `name @hash` where several recipes share it, as tables write it.
         theirs: that of the other row.
         results_dir: holds `records`.
-        metrics: by their names in records, with or without `_percent`, or as tables head them; (): those that tables show.
+        metrics: by their names in records, with or without `_percent`, or as tables head them; (): those of tables.
         tasks: by name; (): all that both rows have.
         profile: by default the first of full, mini and smoke in which both rows have records.
 
@@ -104,8 +105,8 @@ def compare_rows(
     columns, left_out, used = _columns(chosen[0], chosen[1], folder, metrics, tasks)
     if not columns:
         raise BadInput(
-            f"{labels[0]} and {labels[1]} have no column in common: no task of both was measured by one protocol on the "
-            f"same data{' (' + '; '.join(left_out) + ')' if left_out else ''}; run the same downstream configs for both."
+            f"{labels[0]} and {labels[1]} have no column in common: no task of both was measured by one protocol on "
+            f"the same data{' (' + '; '.join(left_out) + ')' if left_out else ''}; run the same downstream configs."
         )
     return Comparison(
         labels[0],
@@ -127,7 +128,7 @@ def _columns(
     for task in tasks:
         if task not in common:
             raise BadInput(f"{task!r} is no task that both rows have{nearest_or_all(task, common)}")
-    known = {name for way in ways if way in others for name in _headers(ways[way]).items()}
+    known = {name for way in ways if way in others for name in _headers(ways[way], hidden=True).items()}
     for metric in metrics:
         words = {word for key, header in known for word in (key, key.removesuffix("_percent"), header)}
         if metric not in words:
@@ -167,11 +168,13 @@ def _why(task: str, ways: dict[Way, list[Record]], others: dict[Way, list[Record
     return f"data {', '.join(sorted(data))} against {', '.join(sorted(others_data))}"
 
 
-def _headers(records: Sequence[Record]) -> dict[str, str]:
-    """{metric: header} of the metrics that tables show, as far as these records have them."""
+def _headers(records: Sequence[Record], hidden: bool = False) -> dict[str, str]:
+    """{metric: header} of the metrics that tables show, as far as these records have them; and of those `hidden`."""
     first = records[0]
     percent = {name: name.removesuffix("_percent") for name in sorted(first.metrics) if name.endswith("_percent")}
-    headers = metrics_of(first.kind) or first.columns or percent
+    headers = dict(metrics_of(first.kind) or first.columns or percent)
+    if hidden:
+        headers = {name: name.removesuffix("_percent") for name in first.metrics} | headers
     return {name: header for name, header in headers.items() if isinstance(first.metrics.get(name), int | float)}
 
 
@@ -180,7 +183,7 @@ def _of_way(
 ) -> list[Compared]:
     columns = []
     images = _Images(ours, theirs, folder)
-    for metric, header in _headers(ours).items():
+    for metric, header in _headers(ours, hidden=bool(metrics)).items():
         if metrics and not {metric, metric.removesuffix("_percent"), header}.intersection(metrics):
             continue
         sides = [_trunks(metric, records) for records in (ours, theirs)]
@@ -197,9 +200,7 @@ def _of_way(
                 summaries[0].mean - summaries[1].mean,
                 None
                 if difference is None
-                else Interval(
-                    difference.low, difference.high, difference.p, difference.p, _COVERS[difference.about]
-                ),
+                else Interval(difference.low, difference.high, difference.p, difference.p, _COVERS[difference.about]),
                 "methods" if difference is None else difference.about,
                 by_images,
                 words,
@@ -220,7 +221,7 @@ def _trunks(metric: str, records: Sequence[Record]) -> tuple[tuple[float, ...], 
     having = [record for record in records if isinstance(record.metrics.get(metric), int | float)]
     numbers = trunks_of(having)
     order = sorted(range(len(having)), key=lambda i: (numbers[i], task_seed_of(having[i])))
-    return by_trunk([numbers[i] for i in order], [float(having[i].metrics[metric]) for i in order])
+    return by_trunk([numbers[i] for i in order], [float(cast(float, having[i].metrics[metric])) for i in order])
 
 
 class _Images:
@@ -240,7 +241,7 @@ class _Images:
             self._read = [[each for each in side if each is not None] for side in read]
         trunks = [trunks_of(records) for records in self.rows]
         try:
-            found = compare_images(*self._read, metric, trunks_a=trunks[0], trunks_b=trunks[1])
+            found = compare_images(self._read[0], self._read[1], metric, trunks_a=trunks[0], trunks_b=trunks[1])
         except BadInput as error:  # of other images than the other row's
             return None, str(error).rstrip(".")
         covers = "other images of this kind, for these very trunks"

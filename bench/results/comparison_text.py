@@ -20,7 +20,10 @@ def lines(comparison: Comparison) -> list[str]:
         written += ["", *_column(compared, comparison)]
     several = len(comparison.columns) > 1
     if several:
-        written += ["", f"Holm: p corrected over the {len(comparison.columns)} columns above, for trunks and for images."]
+        written += [
+            "",
+            f"Holm: p corrected over the {len(comparison.columns)} columns above, for trunks and for images.",
+        ]
     written += ["", "Settings of the pretrainings that differ" + ("" if comparison.settings else ": none.")]
     width = max((len(each.key) for each in comparison.settings), default=0)
     written += [f"  {each.key:<{width}}  {each.ours} | {each.theirs}" for each in comparison.settings]
@@ -42,7 +45,7 @@ def _column(compared: Compared, comparison: Comparison) -> Iterator[str]:
         yield f"  {name:<{width}}  {_summary(summary)}"
     yield f"  {'difference':<{width}}  {compared.effect:+.2f}"
     if compared.by_trunks is None:
-        yield f"  {'by trunks':<{width}}  no interval: that takes two trunks, or two seeds of the task, of both and a spread"
+        yield f"  {'by trunks':<{width}}  no interval: that takes two trunks, or seeds of the task, a side and a spread"
     else:
         yield f"  {'by trunks':<{width}}  {_interval(compared.by_trunks, compared.effect)}"
     if compared.by_images is None:

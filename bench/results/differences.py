@@ -1,8 +1,8 @@
 """Differences to a baseline row, verdicts on them, and which rows of a column cannot be told from its best.
 
-Both kinds of statement are about many rows at once, and are corrected by Holm's step-down (bench/results/holm.py) within
-a column and a group: the verdicts over all rows that are compared with a baseline, and what is bold over all rows that are
-compared with the highest.
+Both kinds of statement are about many rows at once, and are corrected by Holm's step-down (bench/results/holm.py)
+within a column and a group: the verdicts over all rows that are compared with a baseline, and what is bold over all
+rows that are compared with the highest.
 """
 
 from __future__ import annotations
@@ -66,10 +66,12 @@ def corrected(lines: Sequence[Line]) -> list[Line]:
     cells = [list(line.row.cells) for line in lines]
     for group in _grouped(range(len(lines)), lambda n: _group(lines[n])).values():
         for i in range(len(cells[group[0]])):
-            judged = {n: cell.verdict for n in group if (cell := cells[n][i]) is not None and cell.verdict is not None}
-            adjusted = holm([verdict.p for verdict in judged.values()])
-            for (n, verdict), p in zip(judged.items(), adjusted, strict=True):
-                cells[n][i] = replace(cells[n][i], verdict=held_to(verdict, p))
+            judged = [
+                (n, cell, cell.verdict) for n in group if (cell := cells[n][i]) is not None and cell.verdict is not None
+            ]
+            adjusted = holm([verdict.p for _, _, verdict in judged])
+            for (n, cell, verdict), p in zip(judged, adjusted, strict=True):
+                cells[n][i] = replace(cell, verdict=held_to(verdict, p))
     return _with_cells(lines, cells)
 
 

@@ -1,14 +1,14 @@
 """The A/A study: how often would a table call the same recipe different from itself?
 
-- For real. The trunks of one row are split into two rows, in every way or in as many as are asked for, and a table is made
-  of the two by the code that makes all tables. Splits share trunks, so that their number says less than as many
+- For real. The trunks of one row are split into two rows, in every way or in as many as are asked for, and a table is
+  made of the two by the code that makes all tables. Splits share trunks, so that their number says less than as many
   independent ones; what is independent is the split into the trunks of lower and of higher seeds.
 - By simulation. Trunks are drawn anew around the row's mean with its spread (normal), or, where outcomes of images are
-  kept, split at random and their metrics computed of images drawn anew; the verdict is that of tables. A table of several
-  equal rows against one baseline says what is left after Holm's correction.
-- By images. The paired test of images is made of every two trunks. It is about these weights and not about their recipe,
-  so that it may well call two seeds different; how often says how wrong it would be to read it as a verdict on methods.
-  With the outcomes of every image exchanged between the two at random, weights are equal, too, and it must not.
+  kept, split at random and their metrics computed of images drawn anew; the verdict is that of tables. A table of
+  several equal rows against one baseline says what is left after Holm's correction.
+- By images. The paired test of images is made of every two trunks. It is about these weights and not about their
+  recipe, so that it may well call two seeds different; how often says how wrong it would be to read it as a verdict on
+  methods. With the outcomes of every image exchanged between the two at random, the two are equal, and it must not.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ def compare_with_itself(
     if not columns:
         most = max(len(set(trunks_of([r for r in records if way_of(r) == way_of(one)]))) for one in records)
         raise BadInput(
-            f"{label_of(records[0])} has {most} trunks at most in a column; two rows with a spread each take {FEWEST}, so "
-            "run it with more --seeds."
+            f"{label_of(records[0])} has {most} trunks at most in a column; two rows with a spread each take {FEWEST}, "
+            "so run it with more --seeds."
         )
     return EqualRow(label_of(records[0]), profile, tuple(columns))
 
@@ -138,14 +138,14 @@ def _of_way(records: Sequence[Record], folder: Path, draws: int, rows: int, seed
     outcomes = _outcomes(records, numbers, trunks, folder)
     cells = _whole_cells(records, columns)
     found = []
-    for i, words in splits.items():
+    for i, of_splits in splits.items():
         rng = np.random.default_rng([seed, 1, i])
         column, cell = columns[i], cells[i]
         simulated, tables = _simulated(cell, half, column, draws, rows, outcomes, rng)
         images, exchanged = _by_images(outcomes, column.metric, draws, rng)
         found.append(
             EqualColumn(
-                column, cell.summary.n, _rate([halves[i]]), _rate(words), simulated, tables, images, exchanged
+                column, cell.summary.n, _rate([halves[i]]), _rate(of_splits), simulated, tables, images, exchanged
             )
         )
     return found
@@ -157,7 +157,7 @@ def _rate(words: Sequence[str]) -> Rate:
 
 
 def _splits(trunks: Sequence[int], half: int, draws: int, rng: np.random.Generator) -> Iterator[tuple[int, ...]]:
-    """The trunks of one of two rows of `half` each, that of the lowest seeds first; of an odd number one is left out."""
+    """The trunks of two rows of `half` each, one row after the other; first the lowest seeds against the highest."""
     first, last = tuple(trunks[:half]), tuple(trunks[-half:])
     yield (*first, *last)
     ways = comb(len(trunks), half) * comb(len(trunks) - half, half) // 2
@@ -233,7 +233,7 @@ def _simulated(
     tables: list[str] = []
     for _ in range(draws):
         values = rng.normal(mean, spread, (rows + 1, half))
-        words = verdicts_of_cells([_cell(row) for row in values], column)
+        words = verdicts_of_cells([_cell(list(row)) for row in values], column)
         tables.append("higher" if any(word in DIFFERENT for word in words) else "≈")
         if with_images:
             drawn = rng.integers(outcomes[0].images, size=outcomes[0].images)
@@ -241,7 +241,7 @@ def _simulated(
             two = np.array([of_images(outcomes[i], drawn).metrics()[column.metric] for i in chosen]).reshape(2, half)
         else:
             two = rng.normal(mean, spread, (2, half))
-        pairs += verdicts_of_cells([_cell(row) for row in two], column)
+        pairs += verdicts_of_cells([_cell(list(row)) for row in two], column)
     return _rate(pairs), _rate(tables)
 
 

@@ -21,8 +21,8 @@ KINDS = {
 def lines(rows: Sequence[EqualRow], family: int) -> list[str]:
     """Return what became of rows that were compared with themselves; `family` rows stand in a simulated table."""
     written = [
-        f"How often a table calls a row different from itself (Welch's test, p < {LEVEL:g}); in brackets the exact binomial "
-        "interval of 95 %, as if all were independent."
+        f"How often a table calls a row different from itself (Welch's test, p < {LEVEL:g}); in brackets the exact "
+        "binomial interval of 95 %, as if all were independent."
     ]
     for row in rows:
         written += ["", row.label + ("" if row.profile == "full" else f", profile {row.profile}")]

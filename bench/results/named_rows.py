@@ -32,7 +32,9 @@ def rows_of(
             if not any(rows[each][i] for each in profiles):
                 known = dict.fromkeys(name for record in records for name in (record.pretrain, label_of(record)))
                 where = f" in profile {profile}" if profile else ""
-                raise BadInput(f"There is no measured row {word!r}{where}{nearest(word, known) or '; bench table shows all.'}")
+                raise BadInput(
+                    f"There is no measured row {word!r}{where}{nearest(word, known) or '; bench table shows all.'}"
+                )
         raise BadInput(f"{' and '.join(words)} have records in different profiles alone; name rows of one profile.")
     for word, found in zip(words, rows[whole[0]], strict=True):
         if len(found) > 1:

@@ -92,15 +92,15 @@ def what_mars(rows: Mapping[str, Sequence[Record]]) -> list[str]:
     for label, records in rows.items():
         if older := next((words for record in records if (words := older_definition(record))), ""):
             sentences.append(f"{label} was pretrained by an older definition of its objective ({older}).")
-    sentences += _apart("pretrained in", rows, lambda record: [precision_of(record, "pretrain")])
-    sentences += _apart("measured in", rows, lambda record: [precision_of(record, "downstream")])
+    sentences += _apart("Pretrained in different precisions", rows, lambda record: [precision_of(record, "pretrain")])
+    sentences += _apart("Measured in different precisions", rows, lambda record: [precision_of(record, "downstream")])
     for label, records in rows.items():
         if stages := list(dict.fromkeys(stage for some in stages_of_other_code(records) for stage in some)):
             sentences.append(f"{label} was made by other code than that of now: {', '.join(stages)}.")
     sentences += _code_apart(rows)
     for aspect in ASPECTS:
         found = _apart(
-            f"{aspect.name}:",
+            f"Different {aspect.name}",
             rows,
             lambda record, value=aspect.value: [
                 value(part) for parts in known_stages(record).values() for part in parts
@@ -123,7 +123,8 @@ def _apart(what: str, rows: Mapping[str, Sequence[Record]], values: Any) -> list
     }
     if len({frozenset(each) for each in found.values() if each}) < 2:
         return []
-    return [f"{what} {'; '.join(f'{label}: {', '.join(sorted(each))}' for label, each in found.items() if each)}."]
+    said = "; ".join(f"{label}: " + ", ".join(sorted(each)) for label, each in found.items() if each)
+    return [f"{what}: {said}."]
 
 
 def _code_apart(rows: Mapping[str, Sequence[Record]]) -> list[str]:

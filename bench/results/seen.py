@@ -49,9 +49,9 @@ def seen_by(cells: Sequence[Cell | None]) -> Seen | None:
 
 
 def seen_notes(lines: Sequence[Line], columns: Sequence[Column], where: str = "") -> list[str]:
-    """Return the note on what the measured rows of one group could have told apart; none where there is nothing to tell.
+    """Return the note on what the runs of a group's rows could have told apart; none where no spread is known.
 
-    `where` is what follows "Seen", such as " on cifar10".
+    `where` says which rows, such as " on cifar10".
     """
     parts: list[str] = []
     of_several = False
@@ -63,12 +63,14 @@ def seen_notes(lines: Sequence[Line], columns: Sequence[Column], where: str = ""
         strictest = f" ({seen.strictest:.{digits}f})" if seen.rows > 2 else ""
         of_several |= seen.rows > 2
         half = "more trunks than can be had" if seen.for_half is None else f"{seen.for_half} trunks"
-        parts.append(f"{column.title} {seen.smallest:.{digits}f}{strictest} with {seen.trunks} trunks, half of it {half}")
+        parts.append(
+            f"{column.title} {seen.smallest:.{digits}f}{strictest} with {seen.trunks} trunks, half of it {half}"
+        )
     if not parts:
         return []
     brackets = "; in brackets at the strictest step of Holm's correction over the rows" if of_several else ""
     return [
         f"Smallest true difference of two rows that these runs would have shown{where} with {100 * POWER:.0f} % power "
-        f"(Welch's test at p < {LEVEL:g}, without correction{brackets}), and the trunks a row that half of it takes; the "
-        f"spread between trunks is pooled over rows and taken as known: {'; '.join(parts)}."
+        f"(Welch's test at p < {LEVEL:g}, without correction{brackets}), and the trunks a row that half of it takes; "
+        f"the spread between trunks is pooled over rows and taken as known: {'; '.join(parts)}."
     ]
