@@ -27,7 +27,7 @@ def lines(rows: Sequence[EqualRow], family: int) -> list[str]:
     for row in rows:
         written += ["", row.label + ("" if row.profile == "full" else f", profile {row.profile}")]
         for each in row.columns:
-            written.append(f"  {each.column.task} {each.column.header}, {each.trunks} trunks")
+            written.append(f"  {each.column.header}, {each.trunks} trunks")
             written += [f"    {KINDS[kind].format(rows=family)}: {rate}" for kind, rate in _rates(each).items()]
     written += ["", "All columns"]
     written += [f"  {KINDS[kind].format(rows=family)}: {rate}" for kind, rate in total(rows).items()]

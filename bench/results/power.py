@@ -73,13 +73,21 @@ def trunks_for(difference: float, spread: float, level: float = LEVEL, power: fl
 
 @lru_cache(1024)
 def _noncentrality(n: int, others: int, level: float, power: float) -> float:
-    """The noncentrality at which the test has this power."""
+    """The noncentrality at which the test has this power, by false position (Illinois): a look may be dear."""
     low, high = 0.0, 1.0
-    while _power(high, n, others, level) < power:
-        low, high = high, 2 * high
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (low, middle) if _power(middle, n, others, level) >= power else (middle, high)
+    short, more = _power(low, n, others, level) - power, _power(high, n, others, level) - power
+    while more < 0:
+        low, short, high = high, more, 2 * high
+        more = _power(high, n, others, level) - power
+    for _ in range(200):
+        middle = high - more * (high - low) / (more - short)
+        found = _power(middle, n, others, level) - power
+        if abs(found) < 1e-10 or high - low < 1e-12 * high:
+            return middle
+        if found < 0:
+            low, short, more = middle, found, more / 2
+        else:
+            high, more, short = middle, found, short / 2
     return high
 
 
@@ -100,11 +108,12 @@ def _power(noncentrality: float, n: int, others: int, level: float) -> float:
 
 def _beyond(threshold: Array | float, freedom: int, noncentrality: float) -> Array | float:
     """The probability that a noncentral t lies beyond ± threshold, one or many."""
+    from numpy import nan_to_num
     from scipy.special import nctdtr
 
     above = 1 - nctdtr(freedom, noncentrality, threshold)
-    # On the other side less than Φ(−noncentrality), and scipy's function breaks down there.
-    return above + (1 - nctdtr(freedom, -noncentrality, threshold) if noncentrality < 5 else 0)
+    # On the other side less than Φ(−noncentrality); scipy's function gives NaN far out, where it is below 1e-5.
+    return above + (nan_to_num(1 - nctdtr(freedom, -noncentrality, threshold)) if noncentrality < 5 else 0)
 
 
 @lru_cache(256)
