@@ -83,7 +83,7 @@ def network(left: dict[str, Any]) -> str:
     text = left.pop("arch")
     if (stem := left.pop("stem")) != "imagenet":
         text += f" with {stem}'s stem"
-    text += f", norms over {over}"
+    text += f", norms over {over}" if left.pop("norm_statistics") == "start" else ", norms measured on these images"
     return text + (", last norms at 0" if left.pop("zero_init_residual") else "")
 
 

@@ -333,11 +333,8 @@ RECIPES = {
     "random_init_norms": {
         "code": "none",
         "objective": "random_init",
-        "length": (
-            "imagenet at 224 px, 0 epochs of 256",
-            "nothing is trained; 512 images give the norms their statistics",
-        ),
-        "network": ("resnet50, norms over all images", "torchvision's start"),
+        "length": ("imagenet at 224 px, 0 epochs of 256, 512 images", "nothing is trained"),
+        "network": ("resnet50, norms measured on these images", "torchvision's start of the weights"),
         "optimizer": ("none", ""),
         "schedule": ("none", ""),
         "views": ([], ""),
