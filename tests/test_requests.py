@@ -16,6 +16,7 @@ from bench.errors import BadInput
 from bench.execute.grid import Grid, plan_grid
 from bench.execute.inventory import resolved
 from bench.execute.request import Request
+from bench.execute.resolve import resolve
 from bench.execute.stage_file import Done, write_done, write_stage
 
 
@@ -218,6 +219,14 @@ def test_a_control_that_trains_nothing_is_left_out_of_a_sweep(tmp_path: Path) ->
         "random_init[arch=resnet18]",
         "random_init[arch=resnet50]",
     ]
+
+
+def test_a_control_that_measures_its_norms_is_given_the_images_of_the_grid(tmp_path: Path) -> None:
+    names = ["cifar10_byol_loss1", "random_init", "random_init_norms"]
+    settings = ["pretrain.dataset=cifar10", "pretrain.view_size=40", "pretrain.batch_size=4", "pretrain.stem=stl"]
+    _, control, norms = resolve(Request(names, profile="smoke", assignments=settings)).recipes
+    assert (control.dataset, control.view_size, control.stem, control.batch_size) == ("none", 224, "stl", 256)
+    assert (norms.dataset, norms.view_size, norms.stem, norms.batch_size) == ("cifar10", 40, "stl", 256)
 
 
 def test_a_sweep_of_what_a_trained_recipe_has_not_is_refused(tmp_path: Path) -> None:

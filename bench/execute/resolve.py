@@ -35,6 +35,7 @@ class Resolved(NamedTuple):
 
 
 NETWORK = frozenset({"arch", "stem"})  # what two recipes have in common of which one continues the other
+MEASURED = frozenset({"dataset", "view_size", "augmentation"})  # what images are that a recipe measures its norms on
 # What --set gives to a recipe that is only there for another to start from: its network, and how it is run.
 FOLLOWED = NETWORK | {"workers", "checkpoint"}
 PARENT = "parent."
@@ -63,8 +64,10 @@ def resolve(request: Request) -> Resolved:
         values, own_cells = upstream, cells
         if epochs[name] == 0 and len(names) > 1:
             # One that trains nothing, beside others that do, takes the network's settings and the precision
-            # alone. Otherwise `random_init` could not be a control in a grid whose schedule is set, or swept, for all.
-            values = {key: value for key, value in upstream.items() if key in NETWORK | {"precision"}}
+            # alone, and where it measures its norms, which images these see. Otherwise `random_init` could not be a
+            # control in a grid whose schedule is set, or swept, for all.
+            reaching = NETWORK | {"precision"} | (MEASURED if _measures_norms(name, profile) else frozenset())
+            values = {key: value for key, value in upstream.items() if key in reaching}
             if any(epochs.values()):
                 own_cells = _unique([{key: cell[key] for key in cell if key in NETWORK} for cell in cells])
         for cell in own_cells:
@@ -91,6 +94,10 @@ def resolve(request: Request) -> Resolved:
         return recipe.model_copy(update={"name": recipe.name + in_brackets(settings)})
 
     return _keeping(Resolved(recipes, tasks, with_parents(recipes, parent)))
+
+
+def _measures_norms(name: str, profile: Profile) -> bool:
+    return recipe_values(name, profile).get("norm_statistics") == "data"
 
 
 def _unique(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
