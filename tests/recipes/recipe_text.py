@@ -84,6 +84,7 @@ def network(left: dict[str, Any]) -> str:
     if (stem := left.pop("stem")) != "imagenet":
         text += f" with {stem}'s stem"
     text += f", norms over {over}"
+    text += ", norm statistics of whole images" if left.pop("norm_statistics") == "data" else ""
     return text + (", last norms at 0" if left.pop("zero_init_residual") else "")
 
 
