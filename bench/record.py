@@ -23,6 +23,7 @@ from bench.errors import BadInput, writing_to
 from bench.files import write_text
 from bench.made import Hardware as Hardware
 from bench.made import Made
+from bench.run_names import record_name
 
 Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12,64}$")]
 Metric = int | FiniteFloat | dict[str, FiniteFloat | None]  # one number, or one a class (None: it never occurred)
@@ -47,7 +48,11 @@ class Record(Frozen, populate_by_name=True):
     kind: str
     dataset: str  # the data set that the task was measured on
     profile: Profile
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0)  # of the pretraining
+    # of the task, where that is another; None, as in older records: the pretraining's
+    task_seed: int | None = Field(default=None, ge=0, exclude_if=lambda seed: seed is None)
+    # hash of the trunk's weights, by which two results of the same weights are known. Not there in older records
+    trunk: Hex | None = Field(default=None, exclude_if=lambda trunk: trunk is None)
     metrics: dict[str, Metric] = Field(min_length=1)
     # of the pretraining, at its end: its loss and that loss's terms, as logged. {} where nothing was trained, or known
     pretrain_metrics: dict[str, FiniteFloat] = {}
@@ -89,8 +94,21 @@ class Record(Frozen, populate_by_name=True):
 
     @property
     def file_name(self) -> str:
-        """`<pretrain>__<task>__s<seed>__<first 12 digits of the stage's fingerprint>.json`."""
-        return f"{self.pretrain}__{self.task}__s{self.seed}__{self.fingerprints.stage[:12]}.json"
+        """`<pretrain>__<task>__s<seed>__<first 12 digits of the stage's fingerprint>.json`.
+
+        With a seed of the task's own, `…__s<seed>t<task seed>__…`.
+        """
+        return record_name(self.pretrain, self.task, self.seed, self.fingerprints.stage, self.task_seed)
+
+    @property
+    def own_seed(self) -> int:
+        """The seed of the task."""
+        return self.seed if self.task_seed is None else self.task_seed
+
+    @property
+    def seeds(self) -> str:
+        """Its seeds for people: "seed 0", or "seed 0 task seed 3" where the task has one of its own."""
+        return f"seed {self.seed}" + ("" if self.task_seed is None else f" task seed {self.task_seed}")
 
 
 def write(record: Record, folder: Path) -> Path:

@@ -22,6 +22,7 @@ from bench.execute.stage_file import STAGE, Done, StageFile, finished, read_stag
 from bench.made import gpu_names
 from bench.plan import recorded_settings
 from bench.record import Fingerprints, Record, environment
+from bench.run_names import own_seeds
 
 RENDERED = "rendered"  # the folder of scenes that a smoke run renders, in the work folder
 NO_LOSS = frozenset({"steps", "epochs", "images_skipped"})  # the numbers of a pretraining that are no term of its loss
@@ -69,6 +70,7 @@ def record_of(
     assert stage.task is not None
     assert stage.protocol is not None
     task, metrics = stage.task, dict(done.metrics)
+    seed, task_seed = own_seeds(stage.seed, stage.trunk_seed)
     stages = {**history, stage.kind: done}
     chain = {**stages, **(earlier or {})}
     trained = history["pretrain"].metrics if "pretrain" in history else {}
@@ -88,7 +90,9 @@ def record_of(
         columns={} if task.kind in KINDS else dict(task.metrics),
         dataset=short_name(task.dataset),
         profile=task.profile,
-        seed=stage.seed,
+        seed=seed,
+        task_seed=task_seed,
+        trunk=history["convert"].metrics.get("trunk_hash"),
         images_skipped=int(metrics.pop("images_skipped", 0)) + int(trained.get("images_skipped", 0)),
         metrics=metrics,
         pretrain_metrics={
@@ -115,7 +119,7 @@ def record_of(
         chain=done.chain,
         code={name: each.code for name, each in chain.items() if each.code},
         weights=stage.inputs["convert"] + "/trunk.safetensors",
-        command=command_of(stage.recipe, task, stage.seed, rendered=_rendered(stage)),
+        command=command_of(stage.recipe, task, seed, task_seed, rendered=_rendered(stage)),
         **environment(gpu_names()),
     )
 
@@ -126,8 +130,8 @@ def _rendered(stage: StageFile) -> bool:
     return stage.recipe.profile == "smoke" and bool(roots) and all(root.parent.name == RENDERED for root in roots)
 
 
-def command_of(recipe: Recipe, task: Task, seed: int, *, rendered: bool = False) -> str:
-    """Return the command that gives a result anew: its configs, and what was set otherwise than in them.
+def command_of(recipe: Recipe, task: Task, seed: int, task_seed: int | None = None, *, rendered: bool = False) -> str:
+    """Return the command that gives a result anew: its configs, seeds, and what was set otherwise than in the configs.
 
     Configs are given by name, and those that are not found by name by their path from the working directory. `rendered`
     says that the data were scenes which `--smoke` renders.
@@ -135,6 +139,7 @@ def command_of(recipe: Recipe, task: Task, seed: int, *, rendered: bool = False)
     pretrain = _word_of("pretrain_configs", Path(recipe.source))
     downstream = _word_of("downstream_configs", Path(task.source))
     words = ["bench", "run", "--pretrain", pretrain, "--downstream", downstream, "--seeds", str(seed)]
+    words += [] if task_seed is None else ["--task-seeds", str(task_seed)]
     words += ["--smoke"] if rendered else ["--profile", task.profile]
     changed: list[str] = []
     with contextlib.suppress(BadInput):  # a config that is no longer where it was: the settings are in the record

@@ -143,7 +143,7 @@ def _recorded(folder: Path, stage: StageFile) -> bool:
         record = read_record(folder / RECORD)
     except BadInput:
         # Of a version that kept no copy.
-        return any((Path(stage.results_dir) / "records").glob(f"*__s{stage.seed}__{stage.fingerprint[:12]}.json"))
+        return any((Path(stage.results_dir) / "records").glob(stage.record_pattern))
     if record.fingerprints.stage != stage.fingerprint:
         return False
     write_record(record, Path(stage.results_dir) / "records")
@@ -220,6 +220,7 @@ def job_of(stage: StageFile, config: Recipe | Task, folder: Path, inputs: Mappin
     return Job(
         config=config,
         seed=stage.seed,
+        trunk_seed=stage.trunk_seed,
         folder=folder,
         inputs=inputs,
         data_roots={name: Path(root) for name, root in stage.data_roots.items()},

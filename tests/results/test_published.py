@@ -96,7 +96,7 @@ def test_measured_less_published_marks_what_other_code_made(tmp_path: Path, monk
     monkeypatch.setattr(frame, "stages_of_other_code", lambda records: [("pretrain", "linear"), ("linear",)])
     _, gap = build_tables([flower(0, 20.0), flower(1, 22.0)], reference(tmp_path, "flowers", STUDY, PUBLISHED))
     assert "−4.00 ± 1.41 (2) §" in render([gap], "markdown")
-    assert any("flowers plain, hits: pretrain of 1, linear of 2 of 2 seeds" in note for note in gap.notes)
+    assert any("flowers plain, hits: pretrain of 1, linear of 2 of 2 runs" in note for note in gap.notes)
 
 
 def test_a_published_transfer_table_joins_ours(tmp_path: Path) -> None:
