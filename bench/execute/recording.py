@@ -21,7 +21,7 @@ from bench.errors import BadInput
 from bench.execute.stage_file import STAGE, Done, StageFile, finished, read_stage
 from bench.made import gpu_names
 from bench.plan import recorded_settings
-from bench.record import Fingerprints, Record, environment
+from bench.record import Fingerprints, OutcomesFile, Record, environment
 from bench.run_names import own_seeds
 
 RENDERED = "rendered"  # the folder of scenes that a smoke run renders, in the work folder
@@ -57,7 +57,11 @@ def earlier_of(stage: StageFile, work_dir: Path) -> dict[str, Done]:
 
 
 def record_of(
-    stage: StageFile, done: Done, history: Mapping[str, Done], earlier: Mapping[str, Done] | None = None
+    stage: StageFile,
+    done: Done,
+    history: Mapping[str, Done],
+    earlier: Mapping[str, Done] | None = None,
+    outcomes: OutcomesFile | None = None,
 ) -> Record:
     """Return the record of a task's result, with all that is needed to believe it.
 
@@ -66,6 +70,7 @@ def record_of(
         done: what it left.
         history: what the stages before it left, by kind (see `history_of`).
         earlier: what the pretrainings left that its own continues, by their titles (see `earlier_of`).
+        outcomes: what the stage's folder has of each image.
     """
     assert stage.task is not None
     assert stage.protocol is not None
@@ -118,6 +123,7 @@ def record_of(
         precision={name: each.precision for name, each in chain.items() if each.precision is not None},
         chain=done.chain,
         code={name: each.code for name, each in chain.items() if each.code},
+        outcomes=outcomes,
         weights=stage.inputs["convert"] + "/trunk.safetensors",
         command=command_of(stage.recipe, task, seed, task_seed, rendered=_rendered(stage)),
         **environment(gpu_names()),
