@@ -109,6 +109,7 @@ def record_of(
         data={short_name(name): value for name, value in stage.lineage_data.items()},
         definitions=stage.definitions,
         load_proof=done.load_proof,
+        curve=tuple(done.curve) if len(done.curve) > 1 else (),
         settings={"pretrain": upstream, "downstream": downstream},
         wall_seconds={kind: each.wall_seconds for kind, each in stages.items()},
         untimed={kind: each.untimed for kind, each in stages.items() if each.untimed},

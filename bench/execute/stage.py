@@ -61,6 +61,7 @@ from bench.machine import cores
 from bench.outcomes import OUTCOMES
 from bench.record import read_file as read_record
 from bench.record import write as write_record
+from bench.stages.curve import points_of
 from bench.stages.job import Job
 from bench.timing_gaps import forget_gaps, noted_gaps
 from bench.waiting import total_share
@@ -216,6 +217,7 @@ def _run(folder: Path, stage: StageFile, keep: bool = False) -> None:
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             files=sums_of(folder, stage.stage_kind.outputs),
             load_proof=proof.get("differences", {}),
+            curve=points_of(folder),
         )
         done.chain = joined(chain_before(stage, work_dir), {stage.title: ended(made, done)})
         if stage.task is not None:

@@ -96,6 +96,8 @@ class Done(BaseModel):
     # "C2" -> how far the map of the network that it used was from the pretraining encoder's; {} where it uses no trunk,
     # or proved none, and in older files
     load_proof: dict[str, float] = {}
+    # scores on the way, [{"step": 500, "miou_percent": 8.1, …}, …]; [] where none are taken, and in older files
+    curve: list[dict[str, float]] = []
 
 
 def write_stage(

@@ -1,4 +1,4 @@
-"""The positive control's runs on CIFAR-10: a narrow network, a few epochs. Nobody published them; the numbers are ours."""
+"""The positive control's runs on CIFAR-10: a narrow network, a few epochs. The numbers are ours."""
 
 from recipe_views import HTDT, PLAIN, crop
 
