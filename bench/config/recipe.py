@@ -291,15 +291,3 @@ class Recipe(Frozen):
             part = " / accumulate" if self.accumulate > 1 else ""
             remedy = f"set norm_images to a divisor, such as {near}, or change" if near else "change"
             raise ValueError(f"norm_images {size} does not divide batch_size{part}, {batch}; {remedy} batch_size")
-
-
-# Keys that say how a machine runs the job and cannot change its result: no fingerprint has them. (`pack` can change it
-# only by the pack that is then read, and that is in the fingerprint of the data.)
-MACHINE_KEYS = frozenset(
-    {
-        *("workers", "log_every", "checkpoint", "checkpoint_activations", "lars", "diagnostics"),
-        *("pack", "compile_trunk", "reuse_features"),
-    }
-)
-# What `follow_depth` chooses, an mmseg config and its iterations, is in the fingerprint in place of the task's own.
-NOT_IN_FINGERPRINT = MACHINE_KEYS | {"name", "summary", "source", "profile", "follow_depth"}

@@ -17,8 +17,9 @@ from narrow import NarrowEncoder
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bench.config.recipe import NOT_IN_FINGERPRINT, Recipe
+from bench.config.recipe import Recipe
 from bench.data.views import View, small_views
+from bench.hashing import NOT_IN_FINGERPRINT
 from bench.objectives import build
 from bench.objectives.base import Objective
 
