@@ -3,7 +3,7 @@
 Source:   the weights of `random_init` (He et al., "Delving Deep into Rectifiers", 2015); of the norms, layer by layer,
           the mean and variance of what reaches them from training images, as one batch of all of them has them
           (Ioffe and Szegedy 2015).
-Command:  bench run --pretrain random_init random_init_norms --downstream imagenet_linear imagenet_knn --data-root DIR
+Command:  bench run --pretrain random_init_norms random_init --downstream imagenet_linear imagenet_knn --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image passes the network some five times.
 Expected: no published row. In eval mode the norms of `random_init` change nothing, since they hold mean 0 and variance
           1, so that a frozen trunk of it gives a linear classifier features of one scale a layer and hardly any

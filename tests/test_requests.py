@@ -290,6 +290,10 @@ def test_ranges_of_seeds(words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr("bench.execute.grid.plan_grid", plan)
     assert run(["plan", "--pretrain", "coco", *words, "--set", "a=0-2"]) == 0
     assert (asked[0].seeds, asked[0].assignments) == ([0, 1, 2, 5], ["a=0-2"])
+    assert asked[0].task_seeds == []
+    of_tasks = [word.replace("--seeds", "--task-seeds") for word in words]
+    assert run(["plan", "--pretrain", "coco", *of_tasks]) == 0
+    assert (asked[1].seeds, asked[1].task_seeds) == ([0], [0, 1, 2, 5])
 
 
 @pytest.mark.parametrize(
@@ -306,6 +310,32 @@ def test_other_seeds_are_refused_in_one_sentence(
 ) -> None:
     assert run(["plan", "--pretrain", "coco", f"--seeds={word}"]) == 2
     assert capsys.readouterr().err == f"bench: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["0,1"], "--task-seeds takes whole numbers, or ranges of them, not '0,1'; write --task-seeds 0 1 2, or 0-2."),
+        (["3-1"], "--task-seeds 3-1 is no range of at most 1000 seeds; correct it."),
+        (["-1", "--downstream", "imagenet_knn"], "A seed must be 0 or more; correct --task-seeds."),
+        (["1"], "--task-seeds are those of downstream tasks; give --downstream with it, or leave it out."),
+    ],
+)
+def test_other_seeds_of_tasks_are_refused(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    word, *more = words
+    assert run(["plan", "--pretrain", "coco", f"--task-seeds={word}", *more, "--work-dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"bench: {message}\n"
+
+
+def test_a_plan_says_once_that_a_seed_decides_nothing(tmp_path: Path) -> None:
+    tasks = ["imagenet_knn", "imagenet_linear"]
+    found = grid(tmp_path, "coco", downstream=tasks, profile="smoke", seeds=(0, 1), task_seeds=(0, 4, 4))
+    labels = [f"{stage.label}" for stage in found.stages if stage.is_task]
+    ends = ("knn-s0", "linear-s0", "linear-s0-t4", "knn-s1", "linear-s1-t0", "linear-s1-t4")
+    assert labels == [f"coco--imagenet_{end}" for end in ends]
+    assert len([line for line in found.lines(1) if "the seed of imagenet_knn decides nothing" in line]) == 1
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from bench.architectures import ArchitectureName
 from bench.config.recipe_names import in_brackets
 from bench.config.setting_types import Rate
 from bench.data.sets import DATA_SETS, DataSet, full_name, get, known_names
@@ -187,7 +188,7 @@ class Recipe(Frozen):
     dataset: Dataset
     subset: int | None = Field(default=None, gt=0)  # use only this many images, drawn once by the seed
     objective: dict[str, Any]
-    arch: Literal["resnet18", "resnet50"] = "resnet50"
+    arch: ArchitectureName = "resnet50"
     stem: Stem = Field(default="imagenet", json_schema_extra=LATER)
     # Whether the last norm of each residual block starts with the weight 0 instead of 1, by torchvision's name.
     zero_init_residual: bool = Field(default=False, json_schema_extra=LATER)
@@ -233,6 +234,11 @@ class Recipe(Frozen):
         beside = Path(self.source).parent / self.init.recipe
         name = str(beside.resolve()) if beside.suffix == ".py" and beside.is_file() else self.init.recipe
         return name + in_brackets(self.init.settings)
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether its weights are those of a checkpoint, so that a seed decides nothing."""
+        return self.epochs == 0 and self.init is not None and self.init.checkpoint is not None
 
     @property
     def initial_checkpoint(self) -> Path | None:
@@ -285,15 +291,3 @@ class Recipe(Frozen):
             part = " / accumulate" if self.accumulate > 1 else ""
             remedy = f"set norm_images to a divisor, such as {near}, or change" if near else "change"
             raise ValueError(f"norm_images {size} does not divide batch_size{part}, {batch}; {remedy} batch_size")
-
-
-# Keys that say how a machine runs the job and cannot change its result: no fingerprint has them. (`pack` can change it
-# only by the pack that is then read, and that is in the fingerprint of the data.)
-MACHINE_KEYS = frozenset(
-    {
-        *("workers", "log_every", "checkpoint", "checkpoint_activations", "lars", "diagnostics"),
-        *("pack", "compile_trunk", "reuse_features"),
-    }
-)
-# What `follow_depth` chooses, an mmseg config and its iterations, is in the fingerprint in place of the task's own.
-NOT_IN_FINGERPRINT = MACHINE_KEYS | {"name", "summary", "source", "profile", "follow_depth"}

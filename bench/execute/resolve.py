@@ -50,6 +50,10 @@ def resolve(request: Request) -> Resolved:
         raise BadInput("Nothing to run: give --pretrain NAME; bench list shows the names.")
     if min(request.seeds, default=0) < 0:
         raise BadInput("A seed must be 0 or more; correct --seeds.")
+    if min(request.task_seeds, default=0) < 0:
+        raise BadInput("A seed must be 0 or more; correct --task-seeds.")
+    if request.task_seeds and not request.downstream:
+        raise BadInput("--task-seeds are those of downstream tasks; give --downstream with it, or leave it out.")
     profile: Profile = "smoke" if request.smoke else request.profile
     names, task_names = dict.fromkeys(request.pretrain), dict.fromkeys(request.downstream)
     assigned = parse_assignments(request.assignments)

@@ -43,7 +43,8 @@ def test_a_config_opens_with_what_a_user_wants_to_know(name):
     for profile in ("full", "mini", "smoke"):
         assert load_recipe(name, profile).name == name
     small = load_recipe(name).dataset in {"cifar10", "cifar100", "stl10"}
-    assert load_recipe(name).arch == ("resnet18" if small else "resnet50")
+    network = "resnet18w16" if name.startswith("control_") else "resnet18" if small else "resnet50"
+    assert load_recipe(name).arch == network
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if not name.startswith("random_init")])
