@@ -121,13 +121,11 @@ def test_the_command_line_says_it_by_its_exit_code(work: Work, capsys: pytest.Ca
 
 @pytest.mark.slow
 def test_images_that_come_out_otherwise_are_counted(work: Work) -> None:
-    """Another image is right, and the metric is the same: the files and the record are changed alike."""
+    """The stage's file is changed, and what the record says of it, but not the metrics."""
     file = work.stage("imagenet_knn") / OUTCOMES
     found = read(file)
     assert isinstance(found, TopOutcomes)
-    right, wrong = int(found.top1.argmax()), int(found.top1.argmin())
-    assert (found.top1[right], found.top1[wrong]) == (True, False)
-    found.top1[[right, wrong]] = False, True
+    found.top1[3] ^= True
     write(found, file)
     said = {"sha256": sha256_of(file), "bytes": file.stat().st_size}
     for copy in (file.with_name("record.json"), work.place / "records" / work.record("imagenet_knn").file_name):
@@ -136,7 +134,7 @@ def test_images_that_come_out_otherwise_are_counted(work: Work) -> None:
         copy.write_text(json.dumps(content))
     verdict = verify(work.record("imagenet_knn"), work.runs)
     assert not verdict.stands
-    assert verdict.lines[-1] == "The number does not stand image by image: 2 of 9 came out otherwise."
+    assert verdict.lines[-1] == "The number does not stand image by image: 1 of 9 came out otherwise."
     file.unlink()
     assert verify(work.record("imagenet_knn"), work.runs).stands  # nothing to compare with
 
