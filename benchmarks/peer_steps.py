@@ -21,6 +21,7 @@ from typing import Any
 
 import peer_objectives
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.data.views import Batch
@@ -142,8 +143,9 @@ def share_weights(ours: Objective, theirs: Objective) -> tuple[str, ...]:
         if name.endswith("encoder"):
             children[name].load_state_dict(network.state_dict())
         elif name == "queue":
-            bank = theirs.get_buffer("criterion.memory_bank.bank")
-            bank.copy_(ours.get_buffer("queue.keys"))
+            keys = F.normalize(ours.get_buffer("queue.keys"), dim=1)  # in float64; they were drawn in float32
+            for buffer in (ours.get_buffer("queue.keys"), theirs.get_buffer("criterion.memory_bank.bank")):
+                buffer.copy_(keys)
         elif any(True for _ in network.parameters()):
             mine, others = layers(network), layers(children[name])
             assert list(map(type, mine)) == list(map(type, others)), f"{name}: {mine} and {others}"
