@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from bench.architectures import ArchitectureName
 from bench.config.recipe_names import in_brackets
 from bench.config.setting_types import Rate
 from bench.data.sets import DATA_SETS, DataSet, full_name, get, known_names
@@ -186,7 +187,7 @@ class Recipe(Frozen):
     dataset: Dataset
     subset: int | None = Field(default=None, gt=0)  # use only this many images, drawn once by the seed
     objective: dict[str, Any]
-    arch: Literal["resnet18", "resnet50"] = "resnet50"
+    arch: ArchitectureName = "resnet50"
     stem: Stem = Field(default="imagenet", json_schema_extra=LATER)
     # Whether the last norm of each residual block starts with the weight 0 instead of 1, by torchvision's name.
     zero_init_residual: bool = Field(default=False, json_schema_extra=LATER)
