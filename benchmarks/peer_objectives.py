@@ -5,8 +5,8 @@ the update of momentum networks. What is this harness's: network, views, order o
 precision, conversion and evaluation. So a run of one of these beside a run of ours differs in what is to be compared.
 
 Each step follows the one of lightly's own that is named in its docstring, in its repository at e8d317f. Settings have
-the names of ours, so that a config is ours with another name of the objective. All run on one process. `DEFAULTS` lists
-where lightly's own defaults are others than what stands here.
+the names of ours, so that a config is ours with another name of the objective. All run on one process.
+`peer_pairs.py` lists where lightly's own defaults are others than what stands here, and what ours have otherwise.
 
     bench run --pretrain benchmarks/peer_configs/cifar10_lightly_byol.py --downstream cifar10_knn …
 
@@ -49,50 +49,6 @@ from bench.objectives.base import Objective, ParamGroup, groups_apart
 from bench.objectives.small_crops import SmallCrops
 
 M = TypeVar("M", bound=nn.Module)
-
-# What lightly's own code has where its user says nothing, and what stands here instead.
-DEFAULTS: dict[str, tuple[tuple[str, str, str], ...]] = {
-    "LightlySimCLR": (
-        ("temperature", "0.5 of NTXentLoss, 0.1 in its benchmark", "the recipe's"),
-        ("last norm of the head", "scale and shift", "the same; ours has no shift"),
-    ),
-    "LightlyMoCoV2": (
-        ("temperature", "0.5 of NTXentLoss, 0.2 in its benchmark", "the recipe's"),
-        ("key's head", "drawn by itself in its benchmark, a copy in its example", "a copy"),
-        ("memory bank", "left out of checkpoints", "kept, so that a run that was stopped goes on as it was"),
-        ("weight decay", "not of biases and norms in its benchmark", "the recipe's"),
-    ),
-    "LightlyBYOL": (
-        (
-            "loss",
-            "half the sum of both directions in its example, twice the sum in its benchmark",
-            "the latter; plus 4",
-        ),
-        ("biases of the heads", "in the last layer", "the same; ours have one in the first layer"),
-        ("target's head", "drawn by itself in its benchmark, a copy in its example", "a copy"),
-        ("momentum", "k / (K − 1) of half a cosine, before step k", "k / K, after step k"),
-    ),
-    "LightlySimSiam": (
-        ("predictor's rate", "follows the schedule in its example", "constant, as ours and the paper's"),
-    ),
-    "LightlyBarlowTwins": (
-        ("weight λ", "0.005", "the recipe's; ours has 0.0051"),
-        ("biases of the head", "in the last layer, which the loss does not see", "the same; ours has none"),
-        ("forward", "both views together in its benchmark, each by itself in its example", "the latter"),
-        ("rate of biases and norms", "that of weights", "the recipe's"),
-    ),
-    "LightlyVICReg": (
-        ("layers of the head", "2 in its benchmark and example, 3 by default", "3"),
-        ("biases of the head", "in the last layer, which the loss does not see", "the same; ours has none"),
-        ("forward", "both views together in its benchmark, each by itself in its example", "the latter"),
-    ),
-    "LightlySwAV": (
-        ("prototypes", "a linear layer with a bias, which is not normalised", "the same; ours have none"),
-        ("forward", "each view by itself", "the same; ours has full views together, and the head all views"),
-        ("small crops", "6 in its benchmark and transform", "the recipe's"),
-        ("queue", "from epoch 15 on in its benchmark", "none"),
-    ),
-}
 
 
 class OneProcess(Objective):

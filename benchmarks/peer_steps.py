@@ -2,10 +2,11 @@
 
     python benchmarks/peer_steps.py [--write]
 
-Both objectives get the same weights (of the narrow ResNet that the tests have) and the same batches in float64, and take the same steps of SGD with momentum. Where
-one has a parameter that the other lacks, it is held at 0 and named: what is then left of a difference between two
-trainings is that parameter, rounding, or the start of the heads' weights. SwAV's views go through the networks together
-in ours and each by itself in lightly's, so that its norms are compared by their running statistics ("eval").
+Both objectives get the same weights (of the narrow ResNet that the tests have) and the same batches in float64, and
+take the same steps of SGD with momentum. Where one has a parameter that the other lacks, it is held at 0 and named:
+what is then left of a difference between two trainings is that parameter, rounding, or the start of the heads' weights.
+SwAV's views go through the networks together in ours and each by itself in lightly's, so that its norms are compared by
+their running statistics ("eval").
 
 `--write` keeps what is printed in results/experiments/peers.json.
 """
@@ -22,6 +23,7 @@ from typing import Any
 import peer_objectives
 import torch
 import torch.nn.functional as F
+from peer_pairs import PAIRS
 from torch import Tensor, nn
 
 from bench.data.views import Batch
@@ -31,41 +33,10 @@ from bench.objectives.base import Objective
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "objectives"))
 
-from narrow import NarrowEncoder  # noqa: E402
+from narrow import NarrowEncoder
 
 STEPS, IMAGES, SIZE = 5, 16, 32
 HELD = "held at 0"
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An objective of ours and lightly's, with small settings that both have; `eval`: norms by running statistics."""
-
-    ours: str
-    theirs: str
-    settings: dict[str, Any]
-    only_ours: dict[str, Any]
-    eval: bool = False
-
-
-PAIRS = {
-    pair.theirs: pair
-    for pair in (
-        Pair("simclr", "LightlySimCLR", {"hidden_dim": 48, "projection_dim": 16, "temperature": 0.2}, {}),
-        Pair("moco_v2", "LightlyMoCoV2", {"queue_size": 48, "dim": 16, "momentum": 0.9}, {}),
-        Pair("byol", "LightlyBYOL", {"hidden_dim": 48, "projection_dim": 16, "tau0": 0.9}, {}),
-        Pair("simsiam", "LightlySimSiam", {"hidden_dim": 12, "projection_dim": 48}, {}),
-        Pair("barlow_twins", "LightlyBarlowTwins", {"projection_dim": 48, "weight": 0.02}, {}),
-        Pair("vicreg", "LightlyVICReg", {"projection_dim": 48, "covariance_weight": 2.0}, {}),
-        Pair(
-            "swav",
-            "LightlySwAV",
-            {"prototypes": 24, "hidden_dim": 48, "projection_dim": 16, "freeze_share": 0.3, "crops": 0},
-            {},
-            eval=True,
-        ),
-    )
-}
 
 
 @dataclass(frozen=True)
@@ -86,8 +57,8 @@ def compared(
     `norms_seen` says whether norms have the statistics of the batch; by default as the pair says.
     """
     pair = PAIRS[name]
-    ours = build({"name": pair.ours, **pair.settings, **pair.only_ours}, make(0)).double()
-    theirs: Objective = getattr(peer_objectives, name)(make(1), **pair.settings).double()
+    ours = build({"name": pair.ours, **pair.must, **pair.small}, make(0)).double()
+    theirs: Objective = getattr(peer_objectives, name)(make(1), **pair.small).double()
     held = share_weights(ours, theirs)
     seen = not pair.eval if norms_seen is None else norms_seen
     ours.train(seen)
@@ -203,7 +174,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         peer_agreement.keep(
             "steps",
-            {name: {"ours": PAIRS[name].ours, "eval": PAIRS[name].eval, **asdict(each)} for name, each in found.items()},
+            {
+                name: {"ours": PAIRS[name].ours, "steps": STEPS, "eval": PAIRS[name].eval, **asdict(each)}
+                for name, each in found.items()
+            },
         )
     return 0
 
