@@ -289,7 +289,7 @@ class LightlyVICReg(TwoViews):
         return {"loss": outside_autocast(self.criterion, z0, z1)}
 
 
-class LightlySwAV(OneProcess, SmallCrops):
+class LightlySwAV(SmallCrops, OneProcess):
     """SwAV as benchmarks/imagenet/resnet50/swav.py has it, without its queue: each view has a forward of its own."""
 
     def __init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import peer_objectives
 import peer_steps
@@ -13,9 +14,12 @@ from narrow import NarrowEncoder
 from peer_pairs import PAIRS
 from torch import nn
 
+from bench.config.load import load_recipe
 from bench.config.objective_settings import settings_of, settings_of_class
 from bench.errors import BadInput
 from bench.objectives import build
+
+CONFIGS = Path(peer_objectives.__file__).parent / "peer_configs"
 
 
 def made(name, **settings):
@@ -138,3 +142,17 @@ def test_rates_of_groups_are_those_of_ours():
     simsiam = made("LightlySimSiam")
     constant = {id(p) for group in simsiam.param_groups() if group["constant"] for p in group["params"]}
     assert constant == {id(p) for p in simsiam.predictor.parameters()}
+
+
+@pytest.mark.parametrize("file", sorted(CONFIGS.glob("*.py")), ids=lambda file: file.stem)
+def test_a_config_is_that_of_ours_with_another_objective(file):
+    theirs = load_recipe(str(file))
+    ours = load_recipe(file.stem.replace("_lightly", ""))
+    one, two = ours.objective, theirs.objective
+    pair = PAIRS[str(two["name"]).rpartition(":")[2]]
+    assert one["name"] == pair.ours
+    assert two.keys() <= one.keys()
+    assert {key: two[key] for key in two if key != "name"} == {key: one[key] for key in two if key != "name"}
+    assert {key: one.get(key) for key in pair.must} == pair.must
+    beside = {"name", "source", "objective"}
+    assert theirs.model_dump(exclude=beside) == ours.model_dump(exclude=beside)
