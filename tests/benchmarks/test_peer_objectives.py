@@ -17,6 +17,7 @@ from torch import nn
 from bench.config.load import load_recipe
 from bench.config.objective_settings import settings_of, settings_of_class
 from bench.errors import BadInput
+from bench.hashing import recorded_settings
 from bench.objectives import build
 
 CONFIGS = Path(peer_objectives.__file__).parent / "peer_configs"
@@ -27,8 +28,8 @@ def made(name, **settings):
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_three_steps_from_the_same_weights_are_the_same(name):
-    agreement = peer_steps.compared(name, steps=3)
+def test_two_steps_from_the_same_weights_are_the_same(name):
+    agreement = peer_steps.compared(name, steps=2)
     assert agreement.loss < 1e-9
     assert agreement.gradient < 1e-9
     assert agreement.weights < 1e-9
@@ -154,5 +155,5 @@ def test_a_config_is_that_of_ours_with_another_objective(file):
     assert two.keys() <= one.keys()
     assert {key: two[key] for key in two if key != "name"} == {key: one[key] for key in two if key != "name"}
     assert {key: one.get(key) for key in pair.must} == pair.must
-    beside = {"name", "source", "objective"}
-    assert theirs.model_dump(exclude=beside) == ours.model_dump(exclude=beside)
+    values = [{k: v for k, v in recorded_settings(each).items() if k != "objective"} for each in (theirs, ours)]
+    assert values[0] == values[1]
