@@ -4,11 +4,11 @@ What is lightly's: the loss, the projection, prediction and prototype heads, the
 the update of momentum networks. What is this harness's: network, views, order of the images, optimizer, schedule,
 precision, conversion and evaluation. So a run of one of these beside a run of ours differs in what is to be compared.
 
-Each step follows the one of lightly's own that is named in its docstring, in its repository at e8d317f (1.5.26). Settings have
-the names of ours, so that a config is ours with another name of the objective. All run on one process.
+Each step follows the one of lightly's own that is named in its docstring, in its repository at e8d317f (1.5.26).
+Settings have the names of ours, so that a config is ours with another name of the objective. All run on one process.
 `peer_pairs.py` lists where lightly's own defaults are others than what stands here, and what ours have otherwise.
 
-    bench run --pretrain benchmarks/peer_configs/cifar10_lightly_byol.py --downstream cifar10_knn …
+    bench run --pretrain benchmarks/peer_configs/control_lightly_byol.py --downstream cifar10_knn …
 
 lightly is among what `make install` installs.
 """
