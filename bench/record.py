@@ -6,6 +6,7 @@ The files of a records folder are the truth that every table and plot is derived
 from __future__ import annotations
 
 import gc
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -20,9 +21,11 @@ from bench.checkout import git
 from bench.code.used import CodeUsed
 from bench.config.recipe import Frozen, Profile
 from bench.errors import BadInput, writing_to
-from bench.files import write_text
+from bench.files import replacing, sha256_of, write_text
 from bench.made import Hardware as Hardware
 from bench.made import Made
+from bench.outcomes import OUTCOMES
+from bench.run_names import record_name
 
 Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12,64}$")]
 Metric = int | FiniteFloat | dict[str, FiniteFloat | None]  # one number, or one a class (None: it never occurred)
@@ -36,6 +39,14 @@ class Fingerprints(Frozen):
     protocol: Hex
 
 
+class OutcomesFile(Frozen):
+    """What a record says of the file beside it that holds what was said of each image (`bench.outcomes`)."""
+
+    sha256: Hex
+    bytes: int = Field(gt=0)
+    images: int = Field(ge=0)  # with those that could not be read
+
+
 class Record(Frozen, populate_by_name=True):
     """The result of one task for one pretraining and one seed. Metrics carry their unit in their name."""
 
@@ -47,7 +58,11 @@ class Record(Frozen, populate_by_name=True):
     kind: str
     dataset: str  # the data set that the task was measured on
     profile: Profile
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0)  # of the pretraining
+    # of the task, where that is another; None, as in older records: the pretraining's
+    task_seed: int | None = Field(default=None, ge=0, exclude_if=lambda seed: seed is None)
+    # hash of the trunk's weights, by which two results of the same weights are known. Not there in older records
+    trunk: Hex | None = Field(default=None, exclude_if=lambda trunk: trunk is None)
     metrics: dict[str, Metric] = Field(min_length=1)
     # of the pretraining, at its end: its loss and that loss's terms, as logged. {} where nothing was trained, or known
     pretrain_metrics: dict[str, FiniteFloat] = {}
@@ -74,6 +89,9 @@ class Record(Frozen, populate_by_name=True):
     # what the task's network was seen to compute of a fixed image: "C2", "C5 bf16", "feature" -> the largest difference
     # from the pretraining encoder's, relative. Not there in older records, and where a kind of task proves nothing
     load_proof: dict[str, float] = Field(default={}, exclude_if=lambda differences: not differences)
+    # the task's scores on the way, by the steps of its training, the last ones those of `metrics`. () where they were
+    # taken at the end alone, and in older records. It is no result: how often it is looked is in no fingerprint
+    curve: tuple[dict[str, FiniteFloat], ...] = Field(default=(), exclude_if=lambda curve: not curve)
     # stage -> the code that it ran with, one for each sitting that had another; the stages are those of `precision`.
     # Not there in older records
     code: dict[str, tuple[CodeUsed, ...]] = Field(default={}, exclude_if=lambda code: not code)
@@ -82,6 +100,8 @@ class Record(Frozen, populate_by_name=True):
     # stage by its title, `pretrain coco-s0` -> what it was made of; from the first pretraining to the task. Not there
     # in older records, whose `git`, `versions` and `hardware` are of the task's stage alone
     chain: dict[str, Made] = Field(default={}, exclude_if=lambda chain: not chain)
+    # of each validation image, in `outcomes_name` beside this file. None in older records, and for kinds without
+    outcomes: OutcomesFile | None = Field(default=None, exclude_if=lambda outcomes: outcomes is None)
     weights: str | None = None  # of the trunk, relative to the work folder
     images_skipped: int = Field(default=0, ge=0)
     command: str | None = None
@@ -89,24 +109,55 @@ class Record(Frozen, populate_by_name=True):
 
     @property
     def file_name(self) -> str:
-        """`<pretrain>__<task>__s<seed>__<first 12 digits of the stage's fingerprint>.json`."""
-        return f"{self.pretrain}__{self.task}__s{self.seed}__{self.fingerprints.stage[:12]}.json"
+        """`<pretrain>__<task>__s<seed>__<first 12 digits of the stage's fingerprint>.json`.
+
+        With a seed of the task's own, `…__s<seed>t<task seed>__…`.
+        """
+        return record_name(self.pretrain, self.task, self.seed, self.fingerprints.stage, self.task_seed)
+
+    @property
+    def own_seed(self) -> int:
+        """The seed of the task."""
+        return self.seed if self.task_seed is None else self.task_seed
+
+    @property
+    def seeds(self) -> str:
+        """Its seeds for people: "seed 0", or "seed 0 task seed 3" where the task has one of its own."""
+        return f"seed {self.seed}" + ("" if self.task_seed is None else f" task seed {self.task_seed}")
+
+    @property
+    def outcomes_name(self) -> str:
+        """The name of the file with what was said of each image, which a record with `outcomes` has beside it."""
+        return beside(Path(self.file_name)).name
 
 
-def write(record: Record, folder: Path) -> Path:
+def beside(file: Path) -> Path:
+    """Return where the outcomes of images lie that belong to a record's file: `<its stem>.outcomes.npz`."""
+    return file.with_name(f"{file.stem}.{OUTCOMES}")
+
+
+def write(record: Record, folder: Path, outcomes: Path | None = None) -> Path:
     """Write a record into `folder` (made if missing) and return its file; a record once written stays.
 
-    A second record of the same stage is not written: the first one is kept. Raises BadInput when the folder cannot
-    be written, or when the file exists and holds something else.
+    A second record of the same stage is not written: the first one is kept. `outcomes` is the file that its field of
+    that name describes, which is copied beside it, before it, so that no record is without; where it is lacking beside
+    the first one, and is that one's, it is put there again.
+    Raises BadInput when the folder cannot be written, or when the file exists and holds something else.
     """
-    file = folder / record.file_name
+    file, kept = folder / record.file_name, record
     if file.exists():
-        if read_file(file).fingerprints.stage != record.fingerprints.stage:
+        kept = read_file(file)
+        if kept.fingerprints.stage != record.fingerprints.stage:
             raise BadInput(f"{file} holds the record of another stage; move it away, then run the stage again.")
-        return file
     with writing_to(folder, "--results-dir"):
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(file, record.model_dump_json(indent=1, by_alias=True) + "\n")
+        if outcomes is not None and kept.outcomes is not None and kept.outcomes == record.outcomes:
+            place = beside(file)
+            if not place.is_file() or sha256_of(place) != kept.outcomes.sha256:
+                with replacing(place) as temporary:
+                    shutil.copyfile(outcomes, temporary)
+        if not file.exists():
+            write_text(file, record.model_dump_json(indent=1, by_alias=True) + "\n")
     return file
 
 

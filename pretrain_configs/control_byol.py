@@ -1,6 +1,6 @@
 """BYOL on CIFAR-10: prediction of what a moving average sees.
 
-Source:   BYOL (Grill et al., NeurIPS 2020) with narrow heads and a faster average; all else is that of
+Source:   BYOL (Grill et al., NeurIPS 2020) with narrow heads; all else is that of
           `_base_/control.py`, which all runs of the positive control share.
 Command:  bench run --pretrain control_byol --downstream cifar10_knn cifar10_linear_adam --data-root DIR
           (all of them, with their controls: bench reproduce positive-control)
@@ -11,4 +11,4 @@ Smoke:    --smoke, two steps on rendered images, seconds on 2 CPU cores.
 
 _base_ = "./_base_/control.py"
 
-objective = dict(name="byol", hidden_dim=512, projection_dim=128, tau0=0.98)
+objective = dict(name="byol", hidden_dim=512, projection_dim=128, tau0=0.99)

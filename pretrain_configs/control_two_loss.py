@@ -11,4 +11,4 @@ Smoke:    --smoke, two steps on rendered images, seconds on 2 CPU cores.
 
 _base_ = "./_base_/control.py"
 
-objective = dict(name="two_loss", loss2="logistic", hidden_dim=512, projection_dim=128, tau0=0.98)
+objective = dict(name="two_loss", loss2="logistic", hidden_dim=512, projection_dim=128, tau0=0.99)

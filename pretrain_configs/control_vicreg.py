@@ -1,7 +1,7 @@
 """VICReg on CIFAR-10: redundancy reduction with a variance term.
 
-Source:   VICReg (Bardes et al., ICLR 2022) with narrow heads; all else is that of
-          `_base_/control.py`, which all runs of the positive control share.
+Source:   VICReg (Bardes et al., ICLR 2022) with narrow heads, in batches of 128 under Adam, as
+          `control_barlow_twins`; all else is that of `_base_/control.py`, which all runs of the positive control share.
 Command:  bench run --pretrain control_vicreg --downstream cifar10_knn cifar10_linear_adam --data-root DIR
           (all of them, with their controls: bench reproduce positive-control)
 Hours:    minutes on a CPU core; `docs/positive_control.md` has what was measured.
@@ -11,4 +11,6 @@ Smoke:    --smoke, two steps on rendered images, seconds on 2 CPU cores.
 
 _base_ = "./_base_/control.py"
 
+batch_size = 128
 objective = dict(name="vicreg", projection_dim=512)
+optimizer = dict(name="adam", lr=1e-3, lr_batch=None, weight_decay=1e-6)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
@@ -158,6 +158,7 @@ class Part(Frozen):
     downstream: tuple[str, ...] = Field(min_length=1)
     set: tuple[str, ...] = ()  # as --set, under profile full alone: other profiles have schedules of their own
     sweep: tuple[str, ...] = ()  # as --sweep
+    task_seeds: tuple[Annotated[int, Field(ge=0)], ...] = ()  # as --task-seeds, unless that is given
 
 
 class Study(Frozen):
