@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from bench.cli_code import app as code_app
+from bench.cli_compare import app as compare_app
 from bench.cli_data import app as data_app
 from bench.cli_options import (
     AllocatorOption,
@@ -45,6 +46,7 @@ app = App(
     "bench", "Pretrain, convert, transfer, compare: which pretraining transfers best, and can the number be believed?"
 )
 app.add_typer(show_app)
+app.add_typer(compare_app)
 app.add_typer(data_app)
 app.add_typer(provenance_app)
 app.add_typer(code_app)

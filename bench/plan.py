@@ -142,7 +142,7 @@ class Planner:
         """
         for seed in seeds:
             for recipe in recipes:
-                if task_seeds and recipe.is_fixed and seed != seeds[0]:
+                if task_seeds and is_fixed(recipe) and seed != seeds[0]:
                     self._note(
                         f"{recipe.name} is a checkpoint as it is, for any of --seeds: taken once, as seed {seeds[0]}"
                     )
@@ -276,6 +276,11 @@ class Planner:
 
     def _add(self, stage: Stage) -> Stage:
         return self.stages.setdefault(stage.fingerprint, stage)
+
+
+def is_fixed(recipe: Recipe) -> bool:
+    """Return whether a recipe is a checkpoint as it is, so that its seed decides nothing."""
+    return recipe.epochs == 0 and recipe.initial_checkpoint is not None and recipe.norm_statistics == "start"
 
 
 def _by_short_name(data: Mapping[str, str]) -> dict[str, str]:

@@ -236,11 +236,6 @@ class Recipe(Frozen):
         return name + in_brackets(self.init.settings)
 
     @property
-    def is_fixed(self) -> bool:
-        """Whether its weights are those of a checkpoint, so that a seed decides nothing."""
-        return self.epochs == 0 and self.init is not None and self.init.checkpoint is not None
-
-    @property
     def initial_checkpoint(self) -> Path | None:
         """The file that `init.checkpoint` names, in the folder of this config, or else from the working directory."""
         if self.init is None or self.init.checkpoint is None:

@@ -1,4 +1,9 @@
-"""Differences to a baseline row, and what is best of a column."""
+"""Differences to a baseline row, verdicts on them, and which rows of a column cannot be told from its best.
+
+Both kinds of statement are about many rows at once, and are corrected by Holm's step-down (bench/results/holm.py)
+within a column and a group: the verdicts over all rows that are compared with a baseline, and what is bold over all
+rows that are compared with the highest.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +13,9 @@ from typing import TypeVar
 
 from bench.config.studies import Table
 from bench.errors import BadInput
-from bench.results.sections import Column, Line, Row
-from bench.results.statistics import compare
+from bench.results.holm import holm
+from bench.results.sections import Cell, Column, Line, Row
+from bench.results.statistics import LEVEL, compare, error_of_mean, held_to
 
 CONTROL = "random_init"  # the default baseline of a table without data sets
 
@@ -55,13 +61,31 @@ def compared(row: Row, base: Row, columns: Sequence[Column]) -> Row:
     return replace(row, cells=tuple(cells))
 
 
+def corrected(lines: Sequence[Line]) -> list[Line]:
+    """Return lines whose verdicts hold for all rows of a group at once, in each column; differences stay."""
+    cells = [list(line.row.cells) for line in lines]
+    for group in _grouped(range(len(lines)), lambda n: _group(lines[n])).values():
+        for i in range(len(cells[group[0]])):
+            judged = [
+                (n, cell, cell.verdict) for n in group if (cell := cells[n][i]) is not None and cell.verdict is not None
+            ]
+            adjusted = holm([verdict.p for _, _, verdict in judged])
+            for (n, cell, verdict), p in zip(judged, adjusted, strict=True):
+                cells[n][i] = replace(cell, verdict=held_to(verdict, p))
+    return _with_cells(lines, cells)
+
+
 def groups_of(lines: Sequence[Line]) -> list[list[Line]]:
     """Return the lines that differ in their method alone, in their order; in a table without methods all of them."""
     return list(_grouped(lines, _group).values())
 
 
 def best_marked(lines: Sequence[Line], columns: Sequence[Column]) -> list[Line]:
-    """Mark the highest mean of each column in percent among the rows of a group (as displayed: visible ties are ties).
+    """Mark, in each column in percent, the rows of a group that cannot be told from the one with the highest mean.
+
+    Rows with a single value do not compete: nothing is known of their noise, so that neither can they be told from the
+    best nor is their being highest anything. Means that are displayed alike are ties. Nothing is marked where no row
+    can be judged against the highest.
 
     A control that trains nothing competes with every group of its data set, image size and backbone: the best of
     methods that are all worse than random weights is not good.
@@ -74,11 +98,32 @@ def best_marked(lines: Sequence[Line], columns: Sequence[Column]) -> list[Line]:
         competing = dict.fromkeys([*group, *controls.get(_input(lines[group[0]]), [])])
         for i in (i for i, column in enumerate(columns) if column.metric.endswith("_percent")):
             cells = {n: cell for n in competing if (cell := lines[n].row.cells[i]) is not None}
-            shown = {n: round(cell.summary.mean, 2) for n, cell in cells.items()}
-            for n, cell in cells.items():
-                if len(cells) > 1 and shown[n] == max(shown.values()):
-                    marked[n][i] = replace(cell, best=True)
-    return [replace(line, row=replace(line.row, cells=tuple(cells))) for line, cells in zip(lines, marked, strict=True)]
+            for n in _like_the_best(cells):
+                marked[n][i] = replace(cells[n], best=True)
+    return _with_cells(lines, marked)
+
+
+def _like_the_best(cells: dict[int, Cell]) -> list[int]:
+    """The keys of the cells that cannot be told from the one with the highest mean, itself among them."""
+    competing = {n: cell for n, cell in cells.items() if not cell.published and error_of_mean(cell.values) is not None}
+    if len(competing) < 2:
+        return []
+    best = max(competing.values(), key=lambda cell: cell.summary.mean)
+    others = {n: cell for n, cell in competing.items() if cell is not best}
+    verdicts = [compare(cell.values, best.values) for cell in others.values()]
+    if all(verdict.p is None for verdict in verdicts):
+        return []
+    alike = {
+        n
+        for n, p in zip(others, holm([verdict.p for verdict in verdicts]), strict=True)
+        if p is not None and p >= LEVEL
+    }
+    shown = round(best.summary.mean, 2)
+    return [n for n, cell in competing.items() if cell is best or n in alike or round(cell.summary.mean, 2) == shown]
+
+
+def _with_cells(lines: Sequence[Line], cells: Sequence[Sequence[Cell | None]]) -> list[Line]:
+    return [replace(line, row=replace(line.row, cells=tuple(row))) for line, row in zip(lines, cells, strict=True)]
 
 
 def _grouped(items: Iterable[T], key: Callable[[T], tuple[str, ...]]) -> dict[tuple[str, ...], list[T]]:

@@ -30,10 +30,12 @@ TRANSFER = Heading(
     "Metrics in percent. A cell holds mean ± sample standard deviation over pretrained trunks (their number). A trunk "
     "that was measured by several seeds of the task counts by its mean: (trunks×task seeds, within: the spread of the "
     "task seeds of one trunk); of a single trunk ± is that spread. Then the difference to the baseline row and a "
-    "verdict: ↑ higher, ↓ lower (Welch's t-test over trunks, two-sided, p < 0.05, not corrected for many pairs), "
-    "≈ these runs cannot tell the two apart, ? cannot be judged (a single value, or no spread); ¶ it is about the "
-    "weights of a single trunk, and not about the method that gave them. Bold: highest measured mean of a column. "
-    "† published, not measured here. – no value.",
+    "verdict: ↑ higher, ↓ lower (Welch's t-test over trunks, two-sided, p < 0.05 after Holm's correction over the rows "
+    "of a column that are compared with a baseline), ≈ these runs cannot tell the two apart, ? cannot be judged (a "
+    "single value, or no spread); ¶ it is about the weights of a single trunk, and not about the method that gave "
+    "them. Bold: all rows that cannot be told from the one with the highest mean, by the same test and correction over "
+    "the rows that are compared with it; rows with a single value take no part. † published, not measured here. "
+    "– no value.",
 )
 RESOURCES = Heading(
     "Time and memory",
@@ -57,9 +59,9 @@ def render(sections: Sequence[Section], format: str, heading: Heading = TRANSFER
     """Return sections below a heading as `markdown`, `csv`, `latex` or `html`, ending with a line feed.
 
     CSV has one line a row over all sections and, for each column, mean, spread between trunks and within them, number
-    of trunks (n) and of values, difference, verdict, what that is about, protocol, precision and other code (of what a
-    stage took: the value, std and n); it has no heading and no notes. Its columns have the same names whatever was
-    measured. Raises BadInput for another format.
+    of trunks (n) and of values, difference, verdict, its p and that after Holm's correction, what it is about,
+    protocol, precision and other code (of what a stage took: the value, std and n); it has no heading and no notes.
+    Its columns have the same names whatever was measured. Raises BadInput for another format.
     """
     writers = {"markdown": _markdown, "csv": _csv, "latex": _latex, "html": _html}
     if format not in writers:
@@ -225,6 +227,9 @@ def _csv_cells(section: Section, row: Row) -> dict[str, str]:
             values[f"{name} difference"] = _plain(cell.difference if cell else None)
             verdict = measured.verdict if measured else None
             values[f"{name} verdict"] = verdict.word if verdict else ""
+            values[f"{name} p"] = "" if verdict is None or verdict.p is None else f"{verdict.p:.4g}"
+            adjusted = None if verdict is None else verdict.adjusted
+            values[f"{name} p Holm"] = "" if adjusted is None else f"{adjusted:.4g}"
             values[f"{name} verdict about"] = verdict.about if verdict and verdict.p is not None else ""
             values[f"{name} protocol"] = (column.protocol or measured.protocol) if measured else ""
             values[f"{name} precision"] = measured.precision if measured else ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from math import comb
 from typing import Any, Literal
 
 from bench.record import Record
@@ -11,11 +12,13 @@ from bench.results.as_now import without_effect
 from bench.results.definitions import definition_notes
 from bench.results.differences import groups_of
 from bench.results.frame import precision_of, way_of
+from bench.results.holm import holm
 from bench.results.mixtures import mixture_notes
 from bench.results.other_code import other_code_notes
 from bench.results.rows import Rows
-from bench.results.sections import Column, Row
-from bench.results.statistics import THESE_WEIGHTS, compare
+from bench.results.sections import Column, Line, Row
+from bench.results.seen import seen_notes
+from bench.results.statistics import THESE_WEIGHTS, compare, error_of_mean, held_to
 
 ALL_PAIRS = 20  # rows up to which each pair of them is compared
 # Settings that neither identify nor change a protocol.
@@ -29,6 +32,8 @@ def section_notes(records: Sequence[Record], rows: Rows, repeats: int = 0) -> tu
     if measured:
         notes += rows.table.measured_notes or _differences(rows)
         notes += _seeds(measured)
+        for group in groups_of(rows.measured):
+            notes += seen_notes(group, rows.columns, _where(group) if rows.table.datasets else "")
         notes += _by_group(rows) if rows.table.datasets else _distinguishable(_decisive(rows.columns), measured)
         logged = [column.header for column in rows.columns if not column.task]
         if any(record.pretrain_metrics for record in records) and logged:
@@ -83,11 +88,15 @@ def _by_group(rows: Rows) -> list[str]:
     first = rows.table.columns[0].key
     notes = []
     for group in groups_of(rows.measured):
-        fields = group[0].fields
-        where = f" on {fields['dataset']}" + (f", {fields['epochs']} epochs" if "epochs" in fields else "")
-        chosen = {i: c.title + where for i, c in enumerate(rows.columns) if (c.task, c.metric) == first}
+        chosen = {i: c.title + _where(group) for i, c in enumerate(rows.columns) if (c.task, c.metric) == first}
         notes += _distinguishable(chosen, [line.row for line in group])
     return notes
+
+
+def _where(group: Sequence[Line]) -> str:
+    """Return " on cifar10, 1000 epochs" of rows that differ in their method alone."""
+    fields = group[0].fields
+    return f" on {fields['dataset']}" + (f", {fields['epochs']} epochs" if "epochs" in fields else "")
 
 
 def _distinguishable(chosen: dict[int, str], rows: Sequence[Row]) -> list[str]:
@@ -105,19 +114,22 @@ def _distinguishable(chosen: dict[int, str], rows: Sequence[Row]) -> list[str]:
             best = max(cells, key=lambda one: one[1].summary.mean)
             pairs = [(best, one) for one in cells if one is not best]
             against = f" ({len(cells)} rows, each against the highest alone)"
-        for (name, cell), (other, other_cell) in pairs:
-            verdict = compare(cell.values, other_cell.values)
+        verdicts = [compare(cell.values, other.values) for (_, cell), (_, other) in pairs]
+        family = comb(sum(error_of_mean(cell.values) is not None for _, cell in cells), 2)
+        adjusted = holm([verdict.p for verdict in verdicts], of=family)
+        for ((name, _), (other, _)), uncorrected, p in zip(pairs, verdicts, adjusted, strict=True):
+            verdict = held_to(uncorrected, p)
             weights = THESE_WEIGHTS if verdict.about == "weights" else ""
             if verdict.word in {"higher", "lower"}:
                 above, below = (name, other) if verdict.word == "higher" else (other, name)
-                apart.append(f"{above} > {below}{weights} (p = {verdict.p:.2g})")
+                apart.append(f"{above} > {below}{weights} (p = {verdict.adjusted:.2g})")
             else:
                 (alike if verdict.word == "≈" else unjudged).append(f"{name} ≈ {other}{weights}")
-        parts = []
+        parts, corrected = [], f" after Holm's correction over {family} pairs" if family > 1 else ""
         if apart:
-            parts.append(f"distinguishable (p < 0.05): {', '.join(apart)}")
+            parts.append(f"distinguishable (p < 0.05{corrected}): {', '.join(apart)}")
         if alike:
-            parts.append(f"not distinguishable: {', '.join(alike)}")
+            parts.append(f"not distinguishable{'' if apart else corrected}: {', '.join(alike)}")
         if unjudged:
             which = "no pair" if len(unjudged) == len(pairs) else f"{len(unjudged)} pairs not"
             parts.append(f"{which} judged, as that takes two values of both rows and some spread")

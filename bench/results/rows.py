@@ -17,7 +17,7 @@ from bench.config.studies import TRANSFER_FIELDS, RowField, Table
 from bench.record import Record
 from bench.results.columns import Place, columns_of
 from bench.results.definitions import older_definition
-from bench.results.differences import base_of, best_marked, compared, to_baseline
+from bench.results.differences import base_of, best_marked, compared, corrected, to_baseline
 from bench.results.frame import AND, RECIPE, WAY, long_frame
 from bench.results.other_code import other_code_words
 from bench.results.published import PublishedRow
@@ -81,11 +81,11 @@ def build_rows(
     printed = [_published(row, fields, columns, table) for row in published]
     if table.datasets:
         measured, printed = to_baseline(measured, columns, table), to_baseline(printed, columns, table)
-        return Rows(table, fields, columns, best_marked(measured, columns), printed, None)
+        return Rows(table, fields, columns, best_marked(corrected(measured), columns), printed, None)
     measured.sort(key=lambda line: (line.row.leading[0] != "none", line.row.leading))
     base = base_of([line.row for line in measured], baseline)
     if base is not None:
-        measured = [replace(line, row=compared(line.row, base, columns)) for line in measured]
+        measured = corrected([replace(line, row=compared(line.row, base, columns)) for line in measured])
     return Rows(table, fields, columns, best_marked(measured, columns), printed, base)
 
 

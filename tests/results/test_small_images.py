@@ -99,7 +99,7 @@ def test_the_decks_table_by_hand() -> None:
     assert loss1["acc"] == "91.00 ± 1.00 (3)"
     assert both["acc"] == "**95.00** ± 1.00 (3) (+4.00 ↑)"
     assert alone["acc"] == "91.33 ± 1.04 (3) (+0.33 ≈)"
-    assert both["acc kNN"] == "**88.50** ± 0.00 (3) (+0.50 ?)"
+    assert both["acc kNN"] == "88.50 ± 0.00 (3) (+0.50 ?)"
     assert both["acc 5"] == "**99.10** ± 0.10 (3) (0.00 ≈)"
     # BYOL logs one loss; loss1 of two losses is compared with it, sums are not.
     assert (loss1["loss"], loss1["loss1"]) == ("0.2500 ± 0.0000 (3)", "–")
@@ -111,7 +111,7 @@ def test_the_decks_table_by_hand() -> None:
 def test_the_notes_say_which_rows_differ() -> None:
     (section,) = build_tables(THREE, NONE)
     line = next(note for note in section.notes if note.startswith("By acc on cifar10, 1000 epochs"))
-    assert "byol+two-loss > byol+loss1 (p = 0.008)" in line
+    assert "byol+two-loss > byol+loss1 (p = 0.024)" in line  # .0080, the lowest of three pairs
     assert "not distinguishable: byol+loss1 ≈ byol+loss2" in line
     assert any("cifar10 byol+two-loss: cifar10_two_loss_1.0" in note for note in section.notes)
     assert any(note.startswith("cifar10_knn5: protocol ") for note in section.notes)
@@ -159,7 +159,7 @@ def test_other_schedules_are_never_compared() -> None:
         *cell(TWO, 0, 91.0, 88.0, {}, lr=2),
     ]
     rows = table(build_tables(records, NONE))
-    assert rows["cifar10", "byol+two-loss", "1000"]["acc"] == "**91.00** (1) (+11.00 ?)"
+    assert rows["cifar10", "byol+two-loss", "1000"]["acc"] == "91.00 (1) (+11.00 ?)"
     assert sum(" @" in method for _, method, _ in rows) == 2
 
 
@@ -224,7 +224,7 @@ def test_further_tasks_get_columns_and_transfer_keeps_to_its_own() -> None:
     records = [*THREE, make(TWO, "knn", 0, {"top1_percent": 89.0}), make(LOSS1, "knn", 0, {"top1_percent": 87.0})]
     (section,) = build_tables(records, NONE)
     assert section.key == "small_images"
-    assert table([section])["cifar10", "byol+two-loss", "1000"]["knn top-1"] == "**89.00** (1) (+2.00 ?)"
+    assert table([section])["cifar10", "byol+two-loss", "1000"]["knn top-1"] == "89.00 (1) (+2.00 ?)"
 
 
 def test_csv_has_differences_and_protocols() -> None:
@@ -248,8 +248,11 @@ def test_all_formats_are_written_and_check(tmp_path: Path) -> None:
 
 def test_what_is_worse_than_random_weights_is_not_bold() -> None:
     more: dict[str, Any] = {"pretrain": "random_init", "epochs": 0, "view_size": 224}
-    control = cell({"name": "random_init"}, 0, 60.0, 20.0, {}, **more)
-    rows = table(build_tables([*cell(LOSS1, 0, 50.0, 40.0, {}), *cell(TWO, 0, 55.0, 30.0, {}), *control], NONE))
+    records = []
+    for seed, noise in enumerate((-0.5, 0.1, 0.4)):
+        records += cell({"name": "random_init"}, seed, 60.0 + noise, 20.0 + noise, {}, **more)
+        records += [*cell(LOSS1, seed, 50.0 - noise, 40.0 - noise, {}), *cell(TWO, seed, 55.0 + noise, 30.0, {})]
+    rows = table(build_tables(records, NONE))
     bold = {(row["Method"], column) for row in rows.values() for column in ("acc", "acc kNN") if "**" in row[column]}
     assert bold == {("random_init", "acc"), ("byol+loss1", "acc kNN")}
 
@@ -271,7 +274,7 @@ def test_differences_are_to_the_baseline_of_todays_definition(monkeypatch: pytes
     ]
     sections = build_tables([*older, *today, *two], REFERENCE)
     rows = table(sections)
-    assert rows["cifar10", "byol+two-loss", "1000"]["acc"] == "**91.00** (1) (+1.00 ?)"
+    assert rows["cifar10", "byol+two-loss", "1000"]["acc"] == "91.00 (1) (+1.00 ?)"
     (marked,) = [method for _, method, _ in rows if method.endswith("‡")]
     assert rows["cifar10", marked, "1000"]["acc"].startswith("80.00 (1)")
     said = f"‡ Pretrained by an older definition of the objective: cifar10 {marked[:-2]} (byol: as of definition 1, "

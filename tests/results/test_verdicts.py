@@ -1,0 +1,185 @@
+"""Verdicts on many rows at once: Holm within a column, what is bold, and what the runs of a table could have seen."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from example_records import linear, lines_of, pspnet
+
+from bench.record import Record
+from bench.results.differences import best_marked, compared, corrected
+from bench.results.formats import render
+from bench.results.power import smallest_difference, trunks_for
+from bench.results.sections import Cell, Column, Line, Row
+from bench.results.seen import seen_by
+from bench.results.statistics import Verdict, compare, held_to, singly, summarise
+from bench.results.tables import build_tables
+
+NONE = Path("no such folder")
+COLUMN = Column("mIoU", "cityscapes_pspnet", "miou_percent", protocol="p")
+
+
+def row(name: str, values: list[float]) -> list[Record]:
+    return [pspnet(name, seed, value) for seed, value in enumerate(values)]
+
+
+def line_of(values: list[float]) -> Line:
+    return Line(Row(("",), (Cell(singly(values), summarise(singly(values))),)), {})
+
+
+def bold(rows: list[list[float]]) -> list[int]:
+    lines = best_marked([line_of(values) for values in rows], [COLUMN])
+    return [n for n, line in enumerate(lines) if line.row.cells[0] is not None and line.row.cells[0].best]
+
+
+# ------------------------------------------------------------------------------------- Holm in tables
+
+
+def test_verdicts_of_a_column_hold_for_all_its_rows() -> None:
+    # By Welch's test alone, a and b lie above the baseline (p = .0080 and .029). With two rows, a's p counts twice and
+    # b's once. With c (p = .29) a's counts three times (.024) and b's twice: .058, which is none.
+    base, a, b = [60.0, 61.0, 62.0], [64.0, 65.0, 66.0], [62.9, 63.5, 64.1]
+    alone = [compare(singly(values), singly(base)).p for values in (a, b)]
+    assert alone == pytest.approx([0.00805, 0.02924], rel=1e-3)
+    words = {}
+    for others in ({"a": a, "b": b}, {"a": a, "b": b, "c": [61.0, 62.0, 63.1]}):
+        records = [record for name, values in {"random_init": base, **others}.items() for record in row(name, values)]
+        cells = {line["Pretrain"]: line["mIoU"] for line in lines_of(build_tables(records, NONE), "mini")}
+        words[len(others)] = [cells[name][-1] for name in others]
+    assert words == {2: ["↑", "↑"], 3: ["↑", "≈", "≈"]}
+
+
+def test_csv_has_p_and_the_adjusted_one() -> None:
+    records = [*row("random_init", [60, 61, 62]), *row("a", [64, 65, 66]), *row("b", [61, 62, 63.1]), linear("a", 0, 5)]
+    lines = {line["Pretrain"]: line for line in csv.DictReader(io.StringIO(render(build_tables(records, NONE), "csv")))}
+    ps = [float(lines[name]["mIoU p"]) for name in ("a", "b")]
+    assert ps[0] == pytest.approx(0.00805, rel=0.01)
+    assert [float(lines[name]["mIoU p Holm"]) for name in ("a", "b")] == pytest.approx([2 * ps[0], ps[1]], rel=1e-4)
+    assert (lines["random_init"]["mIoU p"], lines["a"]["ImageNet acc p"]) == ("", "")
+
+
+def test_a_verdict_is_held_to_its_adjusted_p() -> None:
+    higher = Verdict("higher", 0.02)
+    assert held_to(higher, 0.06) == Verdict("≈", 0.02, adjusted=0.06)
+    assert held_to(higher, 0.04) == Verdict("higher", 0.02, adjusted=0.04)
+    assert held_to(Verdict("?", None), None) == Verdict("?", None)
+
+
+def test_pairs_are_corrected_over_all_pairs_of_their_column() -> None:
+    base, a, b = [60.0, 61.0, 62.0], [64.0, 65.0, 66.0], [62.9, 63.5, 64.1]
+    records = [*row("random_init", base), *row("a", a), *row("b", b)]
+    (section,) = build_tables(records, NONE)
+    (note,) = [note for note in section.notes if note.startswith("By mIoU")]
+    p = compare(singly(a), singly(base)).p
+    assert p is not None
+    assert f"a > random_init (p = {3 * p:.2g})" in note
+    assert "Holm's correction over 3 pairs" in note
+    assert "random_init ≈ b" in note  # .029 times the two pairs that are left
+    assert "a ≈ b" in note
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("better", [0, 4])
+def test_a_table_of_equal_rows_has_a_verdict_in_one_of_twenty(better: int) -> None:
+    """Nine rows against a baseline, of which `better` are far better in truth: any of the others called different."""
+    from scipy.stats import binomtest
+
+    rng = np.random.default_rng(better)
+    tables, wrong, uncorrected = 500, 0, 0
+    for _ in range(tables):
+        values = rng.normal(size=(10, 5))
+        values[1 : 1 + better] += 20
+        base, *rows = (line_of(list(each)) for each in values)
+        made = [Line(compared(one.row, base.row, [COLUMN]), {}) for one in rows]
+        words = [[one.row.cells[0].verdict.word for one in some] for some in (made, corrected(made))]  # type: ignore[union-attr]
+        assert words[1][:better] == ["higher"] * better
+        uncorrected += any(word in {"higher", "lower"} for word in words[0][better:])
+        wrong += any(word in {"higher", "lower"} for word in words[1][better:])
+    assert binomtest(wrong, tables, 0.05, alternative="greater").pvalue > 0.01
+    assert uncorrected / tables > 0.12
+
+
+# ------------------------------------------------------------------------------------- bold
+
+
+def test_bold_is_all_that_cannot_be_told_from_the_highest() -> None:
+    assert bold([[60, 61, 62], [64, 65, 66], [64.5, 65.5, 65.6]]) == [1, 2]
+    assert bold([[60, 61, 62], [64, 65, 66]]) == [1]
+    assert bold([[60, 61, 62], [60.5, 61.5, 62]]) == [0, 1]
+
+
+def test_one_value_is_never_bold_and_never_what_others_are_judged_by() -> None:
+    assert bold([[65.0], [60.0]]) == []
+    assert bold([[99.0], [60, 61, 62], [64, 65, 66]]) == [2]
+    assert bold([[65.0], [60, 61, 62]]) == []
+
+
+def test_without_any_spread_nothing_is_bold_and_visible_ties_are_ties() -> None:
+    assert bold([[60.0, 60.0], [61.0, 61.0]]) == []
+    # Of the first two, without spread, no test can be made; to two digits they are alike.
+    assert bold([[60.0, 60.0], [60.001, 60.001], [50.0, 51.0]]) == [0, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lower", [0.0, 0.3, 3.0])
+def test_the_truly_best_row_is_bold_in_nineteen_of_twenty_tables(lower: float) -> None:
+    """Ten rows, half of them equally good and the others `lower`; the first is one of the best."""
+    from scipy.stats import binomtest
+
+    rng = np.random.default_rng(7)
+    tables = 600
+    values = rng.normal(size=(tables, 10, 4))
+    values[:, 5:] -= lower
+    missed = sum(0 not in bold([list(each) for each in table]) for table in values)
+    assert binomtest(missed, tables, 0.05, alternative="greater").pvalue > 0.01
+
+
+def test_a_row_that_is_far_below_is_not_bold() -> None:
+    rng = np.random.default_rng(3)
+    found = 0
+    for _ in range(100):
+        values = rng.normal(size=(4, 5))
+        values[0] -= 2 * smallest_difference(1.0, 5, 5, 0.05 / 3)
+        found += 0 in bold([list(each) for each in values])
+    assert found <= 3
+
+
+# ------------------------------------------------------------------------------------- what could be seen
+
+
+def cell(values: list[float]) -> Cell:
+    return Cell(singly(values), summarise(singly(values)))
+
+
+def test_the_smallest_difference_of_a_column_by_hand() -> None:
+    # Variances 1, 4 and 0.25 of 3, 3 and 5 values: (2 × 1 + 2 × 4 + 4 × 0.25) / 8 = 11 / 8; fewest trunks 3.
+    five = [-0.5, 0.5, 0.0, math.sqrt(0.25), -math.sqrt(0.25)]
+    assert np.var(five, ddof=1) == pytest.approx(0.25)
+    seen = seen_by([cell([1, 2, 3]), cell([0, 2, 4]), cell(five), cell([7.0]), None])
+    assert seen is not None
+    assert (seen.spread, seen.freedom, seen.trunks, seen.rows) == (pytest.approx(math.sqrt(11 / 8)), 8, 3, 3)
+    assert seen.smallest == pytest.approx(smallest_difference(math.sqrt(11 / 8), 3, 3))
+    assert seen.strictest == pytest.approx(smallest_difference(math.sqrt(11 / 8), 3, 3, 0.05 / 2))
+    assert seen.for_half == trunks_for(seen.smallest / 2, seen.spread) == 7
+
+
+def test_without_a_spread_nothing_is_said_of_what_could_be_seen() -> None:
+    assert seen_by([cell([1.0]), cell([2.0])]) is None
+    assert seen_by([cell([1.0, 1.0]), cell([2.0, 2.0])]) is None
+    (section,) = build_tables([pspnet("coco", 0, 65.0), pspnet("random_init", 0, 60.0)], NONE)
+    assert not any(note.startswith("Smallest true difference") for note in section.notes)
+
+
+def test_a_note_says_what_the_runs_could_have_seen() -> None:
+    records = [*row("random_init", [60, 61, 62]), *row("a", [64, 65, 66]), *row("b", [65, 66, 67])]
+    (section,) = build_tables(records, NONE)
+    (note,) = [note for note in section.notes if note.startswith("Smallest true difference")]
+    assert f"mIoU {smallest_difference(1, 3, 3):.2f} ({smallest_difference(1, 3, 3, 0.025):.2f}) with 3 trunks" in note
+    assert "half of it 7 trunks" in note
+    assert "80 % power" in note
+    assert "aAcc" not in note  # no spread there
