@@ -25,6 +25,7 @@ from bench.files import replacing, sha256_of, write_text
 from bench.made import Hardware as Hardware
 from bench.made import Made
 from bench.outcomes import OUTCOMES
+from bench.run_names import record_name
 
 Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12,64}$")]
 Metric = int | FiniteFloat | dict[str, FiniteFloat | None]  # one number, or one a class (None: it never occurred)
@@ -57,7 +58,11 @@ class Record(Frozen, populate_by_name=True):
     kind: str
     dataset: str  # the data set that the task was measured on
     profile: Profile
-    seed: int = Field(ge=0)
+    seed: int = Field(ge=0)  # of the pretraining
+    # of the task, where that is another; None, as in older records: the pretraining's
+    task_seed: int | None = Field(default=None, ge=0, exclude_if=lambda seed: seed is None)
+    # hash of the trunk's weights, by which two results of the same weights are known. Not there in older records
+    trunk: Hex | None = Field(default=None, exclude_if=lambda trunk: trunk is None)
     metrics: dict[str, Metric] = Field(min_length=1)
     # of the pretraining, at its end: its loss and that loss's terms, as logged. {} where nothing was trained, or known
     pretrain_metrics: dict[str, FiniteFloat] = {}
@@ -84,6 +89,9 @@ class Record(Frozen, populate_by_name=True):
     # what the task's network was seen to compute of a fixed image: "C2", "C5 bf16", "feature" -> the largest difference
     # from the pretraining encoder's, relative. Not there in older records, and where a kind of task proves nothing
     load_proof: dict[str, float] = Field(default={}, exclude_if=lambda differences: not differences)
+    # the task's scores on the way, by the steps of its training, the last ones those of `metrics`. () where they were
+    # taken at the end alone, and in older records. It is no result: how often it is looked is in no fingerprint
+    curve: tuple[dict[str, FiniteFloat], ...] = Field(default=(), exclude_if=lambda curve: not curve)
     # stage -> the code that it ran with, one for each sitting that had another; the stages are those of `precision`.
     # Not there in older records
     code: dict[str, tuple[CodeUsed, ...]] = Field(default={}, exclude_if=lambda code: not code)
@@ -101,8 +109,21 @@ class Record(Frozen, populate_by_name=True):
 
     @property
     def file_name(self) -> str:
-        """`<pretrain>__<task>__s<seed>__<first 12 digits of the stage's fingerprint>.json`."""
-        return f"{self.pretrain}__{self.task}__s{self.seed}__{self.fingerprints.stage[:12]}.json"
+        """`<pretrain>__<task>__s<seed>__<first 12 digits of the stage's fingerprint>.json`.
+
+        With a seed of the task's own, `…__s<seed>t<task seed>__…`.
+        """
+        return record_name(self.pretrain, self.task, self.seed, self.fingerprints.stage, self.task_seed)
+
+    @property
+    def own_seed(self) -> int:
+        """The seed of the task."""
+        return self.seed if self.task_seed is None else self.task_seed
+
+    @property
+    def seeds(self) -> str:
+        """Its seeds for people: "seed 0", or "seed 0 task seed 3" where the task has one of its own."""
+        return f"seed {self.seed}" + ("" if self.task_seed is None else f" task seed {self.task_seed}")
 
     @property
     def outcomes_name(self) -> str:

@@ -34,6 +34,9 @@ class Facts(BaseModel):
     evaluates_from: tuple[_Text, ...] | list[_Text] | None = Field(
         description="a tuple of file names, such as ('heads.safetensors',), or None"
     )
+    seeded_by: tuple[_Text, ...] | list[_Text] | None = Field(
+        description="a tuple of names of settings, such as ('subset',), or None"
+    )
     run: _Text = Field(description="the name of a function in the same file, or 'package.module:function'")
 
 
@@ -62,6 +65,8 @@ def check_facts(kind: type[TaskKind], source: Source) -> None:
         ) from error
     if "dataset" not in kind.model_fields:
         raise BadInput(f"{where} has no field 'dataset'; derive it from bench.config.tasks.TrunkTask.")
+    if wrong := [name for name in kind.seeded_by or () if name not in kind.model_fields]:
+        raise BadInput(f"{where} has seeded_by = {kind.seeded_by!r}, but no setting {wrong[0]!r}; correct it.")
     _check_run(kind, source, where)
 
 

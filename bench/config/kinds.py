@@ -31,10 +31,15 @@ class StageKind:
 
         Of a kind that derives from another and runs a function of its own, that one's files say nothing.
         """
+        return cls._of_run("evaluates_from")
+
+    @classmethod
+    def _of_run(cls, fact: str) -> tuple[str, ...] | None:
+        """A fact about what `run` does; None where the class that says `run` says nothing of it."""
         for each in cls.__mro__:
             said = vars(each)
-            if "evaluates_from" in said or "run" in said:
-                return said.get("evaluates_from")
+            if fact in said or "run" in said:
+                return said.get(fact)
         return None
 
 
@@ -43,6 +48,18 @@ class TaskKind(StageKind):
 
     reads_training_state: ClassVar[bool] = False  # besides the trunk; then its folder is `job.inputs["pretrain"]`
     metrics: ClassVar[Mapping[str, str]] = {}  # metric -> header of its column in the tables, in their order
+    # Where the task's own seed decides something: None: always; () never; else where one of these settings is not None.
+    # What a seed does not decide is measured once a trunk, whatever --task-seeds says.
+    seeded_by: ClassVar[tuple[str, ...] | None] = None
+
+    @classmethod
+    def seed_decides(cls, settings: Mapping[str, Any]) -> bool:
+        """Return whether the seed decides anything of a task with these settings, as `seeded_by` says.
+
+        Of a kind that derives from another and runs a function of its own, that one's `seeded_by` says nothing.
+        """
+        by = cls._of_run("seeded_by")
+        return by is None or any(settings.get(name) is not None for name in by)
 
     def __init_subclass__(cls, **more: Any) -> None:
         """Let a kind that derives from one of ours have a name of its own: `Literal["knn"]` is of that one alone."""

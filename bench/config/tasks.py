@@ -91,6 +91,7 @@ class KnnTask(TrunkTask):
     several_gpus: ClassVar = True
     run: ClassVar = "bench.stages.knn:run"
     evaluates_from: ClassVar = ()
+    seeded_by: ClassVar = ("subset",)  # which images are the bank
 
     kind: Literal["knn"]
     dataset: Labelled
@@ -138,6 +139,7 @@ class DiagnosticsTask(TrunkTask):
     }
     run: ClassVar = "bench.stages.diagnostics:run"
     evaluates_from: ClassVar = ()
+    seeded_by: ClassVar = ()  # images and views are the same for all
 
     kind: Literal["diagnostics"]
     dataset: ImageSet  # its validation images; coco's have no classes

@@ -61,6 +61,7 @@ from bench.machine import cores
 from bench.outcomes import OUTCOMES
 from bench.record import read_file as read_record
 from bench.record import write as write_record
+from bench.stages.curve import points_of
 from bench.stages.job import Job
 from bench.timing_gaps import forget_gaps, noted_gaps
 from bench.waiting import total_share
@@ -150,7 +151,7 @@ def _recorded(folder: Path, stage: StageFile) -> bool:
         record = read_record(folder / RECORD)
     except BadInput:
         # Of a version that kept no copy.
-        return any((Path(stage.results_dir) / "records").glob(f"*__s{stage.seed}__{stage.fingerprint[:12]}.json"))
+        return any((Path(stage.results_dir) / "records").glob(stage.record_pattern))
     if record.fingerprints.stage != stage.fingerprint:
         return False
     records = Path(stage.results_dir) / "records"
@@ -216,6 +217,7 @@ def _run(folder: Path, stage: StageFile, keep: bool = False) -> None:
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             files=sums_of(folder, stage.stage_kind.outputs),
             load_proof=proof.get("differences", {}),
+            curve=points_of(folder),
         )
         done.chain = joined(chain_before(stage, work_dir), {stage.title: ended(made, done)})
         if stage.task is not None:
@@ -234,6 +236,7 @@ def job_of(stage: StageFile, config: Recipe | Task, folder: Path, inputs: Mappin
     return Job(
         config=config,
         seed=stage.seed,
+        trunk_seed=stage.trunk_seed,
         folder=folder,
         inputs=inputs,
         data_roots={name: Path(root) for name, root in stage.data_roots.items()},

@@ -189,7 +189,7 @@ def started_anew(folder: Path, stage: StageFile) -> StageFile:
     end = f"replaced-{others[0].digest[:8]}"
     records = Path(stage.results_dir) / "records"
     _aside(folder, end)
-    for record in records.glob(f"*__s{stage.seed}__{stage.fingerprint[:12]}.json"):
+    for record in records.glob(stage.record_pattern):
         _record_aside(record, end)
     fresh = stage.model_copy(update={"code": current.used, "code_kept": ()})
     folder.mkdir()

@@ -31,6 +31,7 @@ from bench.made import Part, part
 from bench.outcomes import OUTCOMES
 from bench.record import Record, read_file
 from bench.results.mixtures import Stages, known_stages
+from bench.run_names import task_label
 from bench.train.precision import FILE as PRECISION
 from bench.train.precision import resolve
 
@@ -91,8 +92,8 @@ def verify(record: Record, work_dir: Path, data_root: Sequence[str] = ()) -> Ver
 
 def _stage_of(record: Record, work_dir: Path) -> tuple[Path, StageFile, Done]:
     """The folder of a record's stage, and what is in it."""
-    label = f"{record.pretrain}--{record.task}-s{record.seed}-{record.fingerprints.stage[:12]}"
-    folder = work_dir / record.kind.replace(":", ".") / label
+    label = task_label(record.pretrain, record.task, record.seed, record.task_seed)
+    folder = work_dir / record.kind.replace(":", ".") / f"{label}-{record.fingerprints.stage[:12]}"
     if not (folder / STAGE).is_file():
         raise BadInput(f"{folder} is not there; give the --work-dir of the run, which holds its weights.")
     stage, done = read_stage(folder), finished(folder)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from bench.errors import BadInput, nearest_or_all
 from bench.results.other_code import MARK
 from bench.results.sections import EMPTY, Cell, Column, Row, Section
+from bench.results.statistics import THESE_WEIGHTS
 
 SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex", "html": "html"}
 
@@ -26,16 +27,19 @@ class Heading:
 
 TRANSFER = Heading(
     "Transfer results",
-    "Metrics in percent. A cell holds mean ± sample standard deviation over seeds (number of seeds), then the "
-    "difference to the baseline row and a verdict: ↑ higher, ↓ lower (Welch's t-test over seeds, two-sided, p < 0.05, "
-    "not corrected for many pairs), ≈ these runs cannot tell the two apart, ? cannot be judged (one seed, or no "
-    "spread). Bold: highest measured mean of a column. † published, not measured here. – no value.",
+    "Metrics in percent. A cell holds mean ± sample standard deviation over pretrained trunks (their number). A trunk "
+    "that was measured by several seeds of the task counts by its mean: (trunks×task seeds, within: the spread of the "
+    "task seeds of one trunk); of a single trunk ± is that spread. Then the difference to the baseline row and a "
+    "verdict: ↑ higher, ↓ lower (Welch's t-test over trunks, two-sided, p < 0.05, not corrected for many pairs), "
+    "≈ these runs cannot tell the two apart, ? cannot be judged (a single value, or no spread); ¶ it is about the "
+    "weights of a single trunk, and not about the method that gave them. Bold: highest measured mean of a column. "
+    "† published, not measured here. – no value.",
 )
 RESOURCES = Heading(
     "Time and memory",
-    "What each stage took. s: wall seconds, mean ± sample standard deviation over seeds (number of seeds). MiB: the "
+    "What each stage took. s: wall seconds, mean ± sample standard deviation over runs (number of runs). MiB: the "
     "most memory that the stage's first process held, without the loader's workers; GPU MiB: the most that torch had "
-    "allocated on its device; of several seeds the highest (number of seeds). Times compare within a machine alone. "
+    "allocated on its device; of several runs the highest (number of runs). Times compare within a machine alone. "
     "– no value.",
 )
 
@@ -52,9 +56,10 @@ class _Format:
 def render(sections: Sequence[Section], format: str, heading: Heading = TRANSFER) -> str:
     """Return sections below a heading as `markdown`, `csv`, `latex` or `html`, ending with a line feed.
 
-    CSV has one line a row over all sections and, for each column, mean, std, n, difference, verdict, protocol,
-    precision and other code (of what a stage took: the value, std and n); it has no heading and no notes. Its columns
-    have the same names whatever was measured. Raises BadInput for another format.
+    CSV has one line a row over all sections and, for each column, mean, spread between trunks and within them, number
+    of trunks (n) and of values, difference, verdict, what that is about, protocol, precision and other code (of what a
+    stage took: the value, std and n); it has no heading and no notes. Its columns have the same names whatever was
+    measured. Raises BadInput for another format.
     """
     writers = {"markdown": _markdown, "csv": _csv, "latex": _latex, "html": _html}
     if format not in writers:
@@ -63,7 +68,7 @@ def render(sections: Sequence[Section], format: str, heading: Heading = TRANSFER
 
 
 def cell_text(cell: Cell | None, column: Column, bold: str = "{}", escape: Callable[[str], str] = str) -> str:
-    """Return a cell as text: `64.97 ± 0.30 (3) +0.22 ≈`; one seed has no ±, a published value has no seeds.
+    """Return a cell as text: `64.97 ± 0.30 (3) +0.22 ≈`; one value has no ±, a published one has no number of trunks.
 
     In a column of several data sets, each of which has its own baseline, the difference is in brackets.
     """
@@ -74,15 +79,27 @@ def cell_text(cell: Cell | None, column: Column, bold: str = "{}", escape: Calla
     if cell.published:
         return escape(mean if cell.difference is None else f"{mean} ({_signed(cell.difference, digits)})")
     text = bold.format(escape(mean)) if cell.best else escape(mean)
-    if cell.summary.std is not None:
-        text += escape(f" ± {cell.summary.std:.{digits}f}")
-    text += escape(f" ({cell.summary.n})")
+    spread = cell.summary.within if cell.summary.between is None else cell.summary.between
+    if spread is not None:
+        text += escape(f" ± {spread:.{digits}f}")
+    text += escape(f" ({_counts(cell, digits)})")
     if cell.other_code:
         text += escape(f" {MARK}")
     if cell.difference is not None and cell.verdict is not None:
         words = f"{_signed(cell.difference, digits)} {cell.verdict.symbol}"
+        words += THESE_WEIGHTS if cell.verdict.about == "weights" else ""
         text += escape(f" ({words})" if column.mixed else f" {words}")
     return text
+
+
+def _counts(cell: Cell, digits: int) -> str:
+    """`3` trunks, `3×5` where each has five task seeds, `3, 14 runs` where they have differently many."""
+    summary = cell.summary
+    if summary.within is None:
+        return str(summary.n)
+    seeds = {len(values) for values in cell.values}
+    counts = f"{summary.n}×{min(seeds)}" if len(seeds) == 1 else f"{summary.n}, {summary.count} runs"
+    return counts if summary.between is None else f"{counts}, within {summary.within:.{digits}f}"
 
 
 def _signed(value: float, digits: int) -> str:
@@ -124,6 +141,7 @@ def escape_latex(text: str) -> str:
         "†": r"$\dagger$",
         "‡": r"$\ddagger$",
         "§": r"\S{}",
+        "¶": r"\P{}",
         "↑": r"$\uparrow$",
         "↓": r"$\downarrow$",
     }
@@ -195,11 +213,19 @@ def _csv_cells(section: Section, row: Row) -> dict[str, str]:
         values[name] = _plain(cell.summary.mean if cell else None)
         if not (column.amount or column.protocol or column.mixed):
             continue  # nothing measured here, hence no spread to tell of
-        values[f"{name} std"] = _plain(measured.summary.std if measured else None)
-        values[f"{name} n"] = str(measured.summary.n) if measured else ""
-        if not column.amount:
+        summary = measured.summary if measured else None
+        if column.amount:
+            values[f"{name} std"] = _plain(summary.between if summary else None)
+            values[f"{name} n"] = str(summary.n) if summary else ""
+        else:
+            values[f"{name} between"] = _plain(summary.between if summary else None)
+            values[f"{name} within"] = _plain(summary.within if summary else None)
+            values[f"{name} n"] = str(summary.n) if summary else ""
+            values[f"{name} values"] = str(summary.count) if summary else ""
             values[f"{name} difference"] = _plain(cell.difference if cell else None)
-            values[f"{name} verdict"] = measured.verdict.word if measured and measured.verdict else ""
+            verdict = measured.verdict if measured else None
+            values[f"{name} verdict"] = verdict.word if verdict else ""
+            values[f"{name} verdict about"] = verdict.about if verdict and verdict.p is not None else ""
             values[f"{name} protocol"] = (column.protocol or measured.protocol) if measured else ""
             values[f"{name} precision"] = measured.precision if measured else ""
             values[f"{name} other code"] = measured.other_code if measured else ""

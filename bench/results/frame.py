@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.config.tasks import KINDS
 from bench.record import Record
 from bench.results.other_code import stages_of_other_code
+from bench.results.trunks import task_seed_of, trunks_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +32,8 @@ COLUMNS = (
     "computed_in",  # the same, where its config left that to the machine
     "pretrained_in",  # what the pretraining was computed in, where its config left that to the machine
     "other_code",  # the stages that ran other code than that of now
-    "seed",
+    "trunk",  # of the row's records those of one trunk have the same
+    "task_seed",  # that decided the value
     "metric",
     "value",
 )
@@ -52,18 +54,22 @@ def precision_of(record: Record, side: Literal["pretrain", "downstream"]) -> str
     if side == "pretrain" and kept is not None:
         earlier = (precision for stage, precision in record.precision.items() if stage.startswith("pretrain "))
         kept = AND.join(sorted({kept, *earlier}))
-    return kept or (setting if setting != "auto" and (side == "downstream" or record.pretrain_set != "none") else None)
+    trained = record.pretrain_set != "none" and record.settings.get("pretrain", {}).get("epochs") != 0
+    return kept or (setting if setting != "auto" and (side == "downstream" or trained) else None)
 
 
 def without_repeats(records: Sequence[Record]) -> list[Record]:
-    """Return the records with each seed of a cell once, in their order.
+    """Return the records with each trunk and task seed of a cell once, in their order.
 
     A change in conversion alone gives a second record of the same row, column and seed. Counted as two seeds it
-    would narrow the spread, so that only the newest counts.
+    would narrow the spread, so that only the newest counts. So do several records of the same weights by the same seed
+    of the task, or by several that decide nothing.
     """
     newest: dict[tuple[object, ...], int] = {}
+    trunks = trunks_of(records)
     for place, record in sorted(enumerate(records), key=lambda pair: (pair[1].created, pair[1].fingerprints.stage)):
-        newest[record.pretrain, record.fingerprints.recipe, way_of(record), record.profile, record.seed] = place
+        row = record.pretrain, record.fingerprints.recipe, way_of(record), record.profile
+        newest[*row, trunks[place], task_seed_of(record)] = place
     return [records[place] for place in sorted(newest.values())]
 
 
@@ -93,15 +99,15 @@ def _headers(records: Sequence[Record]) -> dict[str, dict[str, str]]:
 
 
 def long_frame(records: Sequence[Record], logged: Sequence[str] = ()) -> pd.DataFrame:
-    """Return one line per record and scalar metric, with the columns of COLUMNS, sorted by seed.
+    """Return one line per record and scalar metric, with the columns of COLUMNS, sorted by trunk and task seed.
 
-    Of the metrics in `logged`, which pretrainings log at their end, there is one line per pretraining, data set and
-    seed, with an empty task, protocol and data.
+    Of the metrics in `logged`, which pretrainings log at their end, there is one line per trunk and data set, with an
+    empty task, protocol and data.
     """
     import pandas as pd
 
     def lines() -> Iterator[tuple[Any, ...]]:
-        for record, other in zip(records, stages_of_other_code(records), strict=True):
+        for record, trunk, other in zip(records, trunks_of(records), stages_of_other_code(records), strict=True):
             row = record.dataset, record.pretrain_set, record.arch, record.pretrain, record.fingerprints.recipe
             task, protocol, data = way_of(record)
             measured, trained = precision_of(record, "downstream"), precision_of(record, "pretrain")
@@ -110,13 +116,15 @@ def long_frame(records: Sequence[Record], logged: Sequence[str] = ()) -> pd.Data
             precisions = measured, computed_in, trained_in
             for name, value in record.metrics.items():
                 if not isinstance(value, dict):
-                    yield (*row, task, record.kind, protocol, data, *precisions, other, record.seed, name, float(value))
+                    about = task, record.kind, protocol, data, *precisions, other
+                    yield (*row, *about, trunk, task_seed_of(record), name, float(value))
             precisions = trained, trained_in, trained_in
             other = tuple(stage for stage in other if stage == "pretrain")
             for name in logged:
                 if name in record.pretrain_metrics:
-                    yield (*row, "", "", "", "", *precisions, other, record.seed, name, record.pretrain_metrics[name])
+                    yield (*row, "", "", "", "", *precisions, other, trunk, 0, name, record.pretrain_metrics[name])
 
-    frame = pd.DataFrame(lines(), columns=list(COLUMNS)).sort_values("seed", kind="stable", ignore_index=True)
+    runs = ["trunk", "task_seed"]
+    frame = pd.DataFrame(lines(), columns=list(COLUMNS)).sort_values(runs, kind="stable", ignore_index=True)
     frame.attrs["headers"] = _headers(records)
-    return frame.drop_duplicates(["dataset", *RECIPE, *WAY, "metric", "seed"], keep="last", ignore_index=True)
+    return frame.drop_duplicates(["dataset", *RECIPE, *WAY, "metric", *runs], keep="last", ignore_index=True)

@@ -50,7 +50,7 @@ def build_gap(rows: Rows, name: str, table: Table, published: Sequence[Published
 def _less(cell: Cell | None, value: float | None) -> Cell | None:
     if cell is None or value is None:
         return None
-    values = tuple(one - value for one in cell.values)
+    values = tuple(tuple(one - value for one in trunk) for trunk in cell.values)
     return Cell(
         values,
         summarise(values),

@@ -64,7 +64,7 @@ def mixture_notes(records: Sequence[Record]) -> list[str]:
             of_seeds: dict[str, list[str]] = {}
             for record in cell:
                 for value in _values(aspect, stages[id(record)]):
-                    of_seeds.setdefault(value, []).append(str(record.seed))
+                    of_seeds.setdefault(value, []).append(record.seeds.removeprefix("seed "))
             # Where each seed has them all, they differ between stages alone, which is said above.
             if any(len(seeds) < len(cell) for seeds in of_seeds.values()) and len(of_seeds) > 1:
                 parts = (f"{value}: seed {', '.join(seeds)}" for value, seeds in of_seeds.items())
@@ -117,7 +117,7 @@ def _by_value(found: dict[str, list[str]]) -> str:
 
 
 def _name(record: Record) -> str:
-    return f"{record.pretrain} {record.task} seed {record.seed}"
+    return f"{record.pretrain} {record.task} {record.seeds}"
 
 
 def _some(words: Sequence[str]) -> str:

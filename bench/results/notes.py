@@ -15,7 +15,7 @@ from bench.results.mixtures import mixture_notes
 from bench.results.other_code import other_code_notes
 from bench.results.rows import Rows
 from bench.results.sections import Column, Row
-from bench.results.statistics import compare
+from bench.results.statistics import THESE_WEIGHTS, compare
 
 ALL_PAIRS = 20  # rows up to which each pair of them is compared
 # Settings that neither identify nor change a protocol.
@@ -46,7 +46,7 @@ def section_notes(records: Sequence[Record], rows: Rows, repeats: int = 0) -> tu
                 configs = dict.fromkeys(f"{dataset} {row.label}: {row.name}" for dataset, row in names)
                 notes.append(f"Configs: {'; '.join(configs)}.")
         notes += mixture_notes(records)
-        skipped = [f"{r.pretrain} {r.task} seed {r.seed}: {r.images_skipped}" for r in records if r.images_skipped]
+        skipped = [f"{r.pretrain} {r.task} {r.seeds}: {r.images_skipped}" for r in records if r.images_skipped]
         notes += [f"Unreadable images that were skipped: {', '.join(skipped)}."] if skipped else []
         spectra = {record.task for record in records if record.kind == "diagnostics"}
         if any(column.task in spectra and not column.metric.endswith("_percent") for column in rows.columns):
@@ -55,7 +55,10 @@ def section_notes(records: Sequence[Record], rows: Rows, repeats: int = 0) -> tu
                 "more); tolerance, a cosine. Higher is not better there, and nothing is bold."
             )
     if repeats:
-        notes.append(f"{repeats} older records of a seed that was measured again in the same cell are left out.")
+        notes.append(
+            f"{repeats} older records of a trunk that was measured again in the same cell, by the same seed of the "
+            "task or by one that decides nothing there, are left out."
+        )
     return (*notes, *(rows.table.published_notes if rows.published else ()))
 
 
@@ -104,11 +107,12 @@ def _distinguishable(chosen: dict[int, str], rows: Sequence[Row]) -> list[str]:
             against = f" ({len(cells)} rows, each against the highest alone)"
         for (name, cell), (other, other_cell) in pairs:
             verdict = compare(cell.values, other_cell.values)
+            weights = THESE_WEIGHTS if verdict.about == "weights" else ""
             if verdict.word in {"higher", "lower"}:
                 above, below = (name, other) if verdict.word == "higher" else (other, name)
-                apart.append(f"{above} > {below} (p = {verdict.p:.2g})")
+                apart.append(f"{above} > {below}{weights} (p = {verdict.p:.2g})")
             else:
-                (alike if verdict.word == "≈" else unjudged).append(f"{name} ≈ {other}")
+                (alike if verdict.word == "≈" else unjudged).append(f"{name} ≈ {other}{weights}")
         parts = []
         if apart:
             parts.append(f"distinguishable (p < 0.05): {', '.join(apart)}")
@@ -116,19 +120,34 @@ def _distinguishable(chosen: dict[int, str], rows: Sequence[Row]) -> list[str]:
             parts.append(f"not distinguishable: {', '.join(alike)}")
         if unjudged:
             which = "no pair" if len(unjudged) == len(pairs) else f"{len(unjudged)} pairs not"
-            parts.append(f"{which} judged, as that takes two seeds of both rows and some spread")
+            parts.append(f"{which} judged, as that takes two values of both rows and some spread")
         lines.append(f"By {header}{against}: {'; '.join(parts)}.")
     return lines
 
 
 def _seeds(rows: Sequence[Row]) -> list[str]:
-    """How many seeds the cells of these rows have."""
-    counts = {cell.summary.n for row in rows for cell in row.cells if cell is not None}
-    if not counts:
+    """How many trunks and task seeds the cells of these rows have, and what a verdict about one trunk is about."""
+    cells = [cell for row in rows for cell in row.cells if cell is not None]
+    if not cells:
         return []
-    if counts == {1}:
-        return ["One seed a cell: no spread is known, so that no difference here can be believed or dismissed."]
-    return [f"Seeds a cell: {min(counts)}." if len(counts) == 1 else f"Seeds a cell: {min(counts)} to {max(counts)}."]
+    trunks, seeds = {cell.summary.n for cell in cells}, {len(values) for cell in cells for values in cell.values}
+    if seeds == {1}:
+        if trunks == {1}:
+            return ["One seed a cell: no spread is known, so that no difference here can be believed or dismissed."]
+        return [f"Seeds a cell: {_range(trunks)}."]
+    notes = [f"Trunks a cell: {_range(trunks)}, each measured by {_range(seeds)} seeds of the task."]
+    single = [row.label for row in rows if any(cell and cell.summary.n == 1 < cell.summary.count for cell in row.cells)]
+    if single:
+        notes.append(
+            f"{THESE_WEIGHTS} In some column a single trunk, measured by several seeds of the task: "
+            f"{', '.join(single)}. What is said of it there is about these weights, and not about the method that gave "
+            "them: its spread is that of the task alone."
+        )
+    return notes
+
+
+def _range(counts: set[int]) -> str:
+    return str(min(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
 
 
 def _protocols(records: Sequence[Record], rows: Rows) -> list[str]:
@@ -158,7 +177,8 @@ def _precision(records: Sequence[Record], side: Literal["pretrain", "downstream"
     groups: dict[str, list[str]] = {}
     for record in records:
         if (precision := precision_of(record, side)) is not None:
-            groups.setdefault(precision, []).append(f"{record.pretrain} seed {record.seed}")
+            seeds = f"seed {record.seed}" if side == "pretrain" else record.seeds
+            groups.setdefault(precision, []).append(f"{record.pretrain} {seeds}")
     verb = "Pretrained" if side == "pretrain" else "Computed"
     if len(groups) < 2:
         return "".join(f" {verb} in {precision}." for precision in groups)

@@ -51,7 +51,7 @@ def _digest_of_now(code: CodeOf, record: Record, stage: str) -> str:
 
 
 def other_code_words(stages: Sequence[Sequence[str]]) -> str:
-    """Return "pretrain of 2, knn of 1" for the stages of a cell's seeds; "" where all ran the code of now."""
+    """Return "pretrain of 2, knn of 1" for the stages of a cell's runs; "" where all ran the code of now."""
     counts = Counter(stage for some in stages for stage in some)
     return ", ".join(f"{stage} of {count}" for stage, count in counts.items())
 
@@ -63,9 +63,9 @@ def other_code_notes(lines: Sequence[Line], columns: Sequence[Column]) -> list[s
         row = " ".join(filter(None, (line.fields.get("dataset"), line.row.label or line.row.name)))
         for column, cell in zip(columns, line.row.cells, strict=True):
             if cell is not None and cell.other_code:
-                said = f"{cell.other_code} of {cell.summary.n} seed{'s' if cell.summary.n > 1 else ''}"
+                said = f"{cell.other_code} of {cell.summary.count} run{'s' if cell.summary.count > 1 else ''}"
                 groups.setdefault((row, said), []).append(column.header)
     if not groups:
         return []
     marked = "; ".join(f"{row}, {' and '.join(headers)}: {said}" for (row, said), headers in groups.items())
-    return [f"{MARK} Made by other code than that of now (stage, and of how many seeds): {marked}."]
+    return [f"{MARK} Made by other code than that of now (stage, and of how many runs): {marked}."]

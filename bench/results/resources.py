@@ -1,7 +1,8 @@
 """What results cost: seconds and peak memory of each stage, from the records.
 
-One row is one (pretraining by name, fingerprint of its recipe, machine); seeds of a row share a cell. The pretraining
-and the conversion that several tasks share count once a seed, in the row of the machine that they ran on.
+One row is one (pretraining by name, fingerprint of its recipe, machine); seeds of a row share a cell, each run of a
+stage by itself. The pretraining and the conversion that several tasks, and several seeds of a task, share count once a
+seed, in the row of the machine that they ran on.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from bench.record import Record
 from bench.results.frame import RECIPE, WAY, way_of, way_suffix, without_repeats
 from bench.results.mixtures import hardware_words
 from bench.results.sections import TITLES, Cell, Column, Row, Section
-from bench.results.statistics import Summary, summarise
+from bench.results.statistics import Summary, singly, summarise
 
 LEADING = ("Pretrain set", "Pretrain", "Backbone", "Machine")
 UPSTREAM = ("pretrain", "convert")
@@ -23,6 +24,7 @@ UPSTREAM = ("pretrain", "convert")
 UNITS = ("s", "MiB", "GPU MiB")
 COSTS = frozenset({"compile", "cuda_graphs", "batch_size", "search", "validate_every"})  # that no fingerprint has
 ROW = [*RECIPE, "machine"]
+SEEDS = ["seed", "task_seed"]  # of a run; a stage before the task has one of the pretraining alone
 Amount = tuple[str, str, str, str]  # task, protocol, data, unit; a stage that tasks share has its kind as task alone
 
 
@@ -37,8 +39,8 @@ def _section(profile: str, records: Sequence[Record]) -> Section:
     """The section of one profile's records, oldest first: a later one of a seed is of the stage as it is now."""
     import pandas as pd
 
-    frame = pd.DataFrame(_lines(records), columns=[*ROW, *WAY, "unit", "seed", "value"])
-    frame = frame.drop_duplicates([*ROW, *WAY, "unit", "seed"], keep="last").sort_values("seed", kind="stable")
+    frame = pd.DataFrame(_lines(records), columns=[*ROW, *WAY, "unit", *SEEDS, "value"])
+    frame = frame.drop_duplicates([*ROW, *WAY, "unit", *SEEDS], keep="last").sort_values(SEEDS, kind="stable")
     values = frame.groupby([*ROW, *WAY, "unit"])["value"].agg(list).to_dict()
     columns = _columns(set(frame[[*WAY, "unit"]].itertuples(index=False, name=None)))
     latest = {
@@ -65,9 +67,10 @@ def _lines(records: Sequence[Record]) -> Iterator[tuple[str | int | float, ...]]
             memory = record.peak_memory_mib
             seconds = None if stage in record.untimed else record.wall_seconds.get(stage)  # a part would mislead
             amounts = seconds, memory.get(stage), memory.get(f"{stage} gpu")
+            seeds = record.seed, record.own_seed if stage == record.kind else -1
             for unit, value in zip(UNITS, amounts, strict=True):
                 if value is not None:
-                    yield (*row, *way, unit, record.seed, value)
+                    yield (*row, *way, unit, *seeds, value)
 
 
 def _columns(amounts: set[Amount]) -> dict[Amount, Column]:
@@ -91,7 +94,8 @@ def _cell(values: list[float] | None, unit: str) -> Cell | None:
     """Seconds as their mean; memory as the most that any seed took, since a machine must have that."""
     if values is None:
         return None
-    return Cell(tuple(values), summarise(values) if unit == "s" else Summary(max(values), None, len(values)))
+    runs = singly(values)
+    return Cell(runs, summarise(runs) if unit == "s" else Summary(max(values), None, len(values)))
 
 
 def _machines(record: Record) -> dict[str, str]:

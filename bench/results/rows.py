@@ -1,8 +1,9 @@
 """Records and published rows -> the rows of one section of a table, as its study file says.
 
-A row is one pretraining by name and fingerprint of its recipe; seeds of a row share a cell. In a table with data sets
-it is one pretraining on one data set, and rows that differ in their method alone form a group: within it, differences
-are to the baseline's method, of measured rows to a measured one, of published rows to a published one.
+A row is one pretraining by name and fingerprint of its recipe; seeds of a row share a cell, in which the values of one
+trunk, by several seeds of the task, stand together. In a table with data sets a row is one pretraining on one data set,
+and rows that differ in their method alone form a group: within it, differences are to the baseline's method, of
+measured rows to a measured one, of published rows to a published one.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from bench.results.other_code import other_code_words
 from bench.results.published import PublishedRow
 from bench.results.sections import EMPTY, Cell, Column, Line, Row, Section
 from bench.results.statistics import summarise
+from bench.results.trunks import by_trunk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +65,7 @@ class Rows:
 def build_rows(
     table: Table, records: Sequence[Record], published: Sequence[PublishedRow], baseline: str | None = None
 ) -> Rows:
-    """Return the rows of `records` (each seed of a cell once) and of a published table.
+    """Return the rows of `records` (each trunk and task seed of a cell once) and of a published table.
 
     `baseline` is the name or label of the row that differences are to, in a table without data sets; by default that
     of random weights. Raises BadInput when it is ambiguous.
@@ -97,19 +99,20 @@ def _cells(frame: pd.DataFrame, places: dict[Place, int], table: Table) -> dict[
     groups = frame[frame["column"] >= 0].groupby(["dataset", *RECIPE, "column"], sort=False)
     lists = groups.agg(
         values=("value", list),
+        trunks=("trunk", list),
         protocol=("protocol", "first"),
         precisions=("precision", list),
         other=("other_code", list),
     )
     return {
         key: Cell(
-            tuple(values),
-            summarise(values),
+            by_trunk(trunks, values),
+            summarise(by_trunk(trunks, values)),
             protocol=protocol,
             precision=_all_of(precisions),
             other_code=other_code_words(other),
         )
-        for key, values, protocol, precisions, other in lists.itertuples()
+        for key, values, trunks, protocol, precisions, other in lists.itertuples()
     }
 
 
@@ -125,10 +128,10 @@ def _measured(
     columns: int,
 ) -> list[Line]:
     """One line per pretraining and recipe (and data set), before differences."""
-    first: dict[tuple[str, str, str], Record] = {}  # of each row, that of the lowest seed
+    first: dict[tuple[str, str, str], Record] = {}  # of each row, that of the lowest seeds
     for record in records:
         key = record.dataset if table.datasets else "", record.pretrain, record.fingerprints.recipe
-        first[key] = min(first.get(key, record), record, key=lambda one: one.seed)
+        first[key] = min(first.get(key, record), record, key=lambda one: (one.seed, one.own_seed))
     texts = {key: _texts(record, table) for key, record in first.items()}
     names = {key: tuple(text[f] for f in fields) if table.datasets else key[1:2] for key, text in texts.items()}
     same = Counter(names.values())
@@ -152,11 +155,12 @@ def _measured(
 def _texts(record: Record, table: Table) -> dict[RowField, str]:
     """What a row's leading texts may be, of one of its records."""
     settings = record.settings.get("pretrain", {})
-    trained = record.pretrain_set != "none"
+    trained = record.pretrain_set != "none" and settings.get("epochs") != 0
     size = settings.get("view_size") if trained else record.settings.get("downstream", {}).get("size")
     stem = settings.get("stem", "imagenet") if table.datasets else "imagenet"
     elsewhere = record.pretrain_set != record.dataset or settings.get("init")  # of other data, or continues another
-    method = (not elsewhere and table.method(settings.get("objective", {}))) or record.pretrain
+    measured = settings.get("norm_statistics", "start") != "start"  # another control than the one of that name
+    method = (not elsewhere and not measured and table.method(settings.get("objective", {}))) or record.pretrain
     return {
         "dataset": record.dataset,
         "pretrain_set": record.pretrain_set,
@@ -172,7 +176,7 @@ def _texts(record: Record, table: Table) -> dict[RowField, str]:
 
 def _published(row: PublishedRow, fields: Sequence[RowField], columns: Sequence[Column], table: Table) -> Line:
     values = [row.values.get((column.task, column.metric)) if column.published else None for column in columns]
-    cells = tuple(None if v is None else Cell((v,), summarise([v]), published=True) for v in values)
+    cells = tuple(None if v is None else Cell(((v,),), summarise([[v]]), published=True) for v in values)
     texts: dict[RowField, str] = {field: row.texts.get(field, EMPTY) for field in fields}
     name = texts["method" if table.datasets else "pretrain"]
     label = name if table.datasets else ""

@@ -39,16 +39,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Cell:
-    """The values of one row in one column, one a seed, and how they compare with the baseline's."""
+    """The values of one row in one column, those of a trunk together, and how they compare with the baseline's."""
 
-    values: tuple[float, ...]
+    values: tuple[tuple[float, ...], ...]  # of each trunk, in the order of task seeds
     summary: Summary
     published: bool = False
     best: bool = False
     difference: float | None = None  # of means, to the baseline
     protocol: str = ""  # hash
     precision: str = ""  # that it was computed in, as far as that is known: bf16, float32, or "bf16 and float32"
-    other_code: str = ""  # stages that ran other code than that of now, with how many seeds' they are, in words
+    other_code: str = ""  # stages that ran other code than that of now, with how many runs' they are, in words
     signed: bool = False  # a difference itself
     verdict: Verdict | None = None
 

@@ -1,35 +1,74 @@
-"""Mean and spread over seeds, and whether two rows can be told apart.
+"""Mean and spread of a cell's values, grouped by trunk, and whether two rows can be told apart.
 
-The verdict on two rows is Welch's t-test (two-sided, unequal variances) at p < 0.05 over seeds. Two caveats:
+A trunk is one set of pretrained weights. A cell's values are nested: values of one trunk differ in the seed of the task
+alone, trunks of a row differ in the seed of the pretraining. Values of one trunk share whatever was good or bad about
+that pretraining, so they are not independent results of its method. What is independent are the means of the trunks,
+one number each: the test of two rows is Welch's t-test (two-sided, unequal variances) of these, at p < 0.05. Of a
+balanced design (as many task seeds for each trunk) the mean over task seeds loses nothing, and their noise is in the
+spread of the means already.
 
-- Power. At 3 seeds a side and a spread of 0.3 points in both rows, a true difference must be about 1 point to be seen
+With a single trunk a side there is no spread between trunks. Several task seeds of it still say how much the task's
+own draws move the number; a verdict that rests on this is about these weights, and another pretraining by the same
+method may well turn it round. `Verdict.about` says so.
+
+Two caveats:
+
+- Power. At 3 trunks a side and a spread of 0.3 points in both rows, a true difference must be about 1 point to be seen
   in four of five repetitions. So "≈" says that these runs do not tell the rows apart, not that they are equal.
 - Many pairs. p is not corrected: of twenty pairs of equal rows, one is expected to be called different.
 
-Spread over seeds covers initialisation, data order and augmentation of pretraining and transfer together, as a seed
-sets both; it does not cover the choice of images or of hyperparameters.
+The spread covers initialisation, data order and augmentation, of the pretraining between trunks and of the task within
+them. It does not cover the choice of images or of hyperparameters.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev, variance
 from typing import Literal
 
 LEVEL = 0.05
+THESE_WEIGHTS = "¶"  # marks a verdict about a single trunk, and not about its method
 
 Word = Literal["higher", "lower", "≈", "?"]
+About = Literal["methods", "weights"]
+Trunks = Sequence[Sequence[float]]  # the values of each trunk, at least one trunk of at least one value
 
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean, sample standard deviation (n − 1; None for one value) and number of values."""
+    """Mean and spread of nested values.
+
+    `mean` is that of the trunks' means. `between` is the sample standard deviation (n − 1) of these; None for one
+    trunk. `within` is that of values of one trunk, pooled over the trunks by their degrees of freedom; None where no
+    trunk has two values. `n` counts trunks and `count` values.
+    """
 
     mean: float
-    std: float | None
+    between: float | None
     n: int
+    within: float | None = None
+    count: int = 0  # as `n`, unless given
+
+    def __post_init__(self) -> None:
+        """Count one value a trunk where nothing else is said."""
+        object.__setattr__(self, "count", self.count or self.n)
+
+
+@dataclass(frozen=True)
+class MeanError:
+    """How far a row's mean may be off: the variance of that mean, its degrees of freedom, and what it is the mean of.
+
+    `about` is `methods` where it comes from the spread between trunks, and `weights` where it is that of one trunk's
+    task seeds.
+    """
+
+    mean: float
+    variance: float
+    freedom: int
+    about: About
 
 
 @dataclass(frozen=True)
@@ -38,6 +77,7 @@ class Verdict:
 
     word: Word
     p: float | None  # None where the test is undefined
+    about: About = "methods"  # `weights`: about the single trunk of a side, and not about the method that gave it
 
     @property
     def symbol(self) -> str:
@@ -45,32 +85,65 @@ class Verdict:
         return {"higher": "↑", "lower": "↓"}.get(self.word, self.word)
 
 
-def summarise(values: Sequence[float]) -> Summary:
-    """Return mean, sample standard deviation and n of at least one value."""
-    return Summary(fmean(values), stdev(values) if len(values) > 1 else None, len(values))
+def singly(values: Iterable[float]) -> tuple[tuple[float, ...], ...]:
+    """Return values of as many trunks, one each."""
+    return tuple((value,) for value in values)
 
 
-def compare(values: Sequence[float], others: Sequence[float]) -> Verdict:
-    """Return whether `values` lie above `others`, by Welch's t-test at LEVEL.
+def summarise(trunks: Trunks) -> Summary:
+    """Return mean, spread and counts of the values of each trunk."""
+    means = [fmean(values) for values in trunks]
+    freedom = sum(len(values) - 1 for values in trunks)
+    squares = sum((len(values) - 1) * variance(values) for values in trunks if len(values) > 1)
+    return Summary(
+        mean=fmean(means),
+        between=stdev(means) if len(means) > 1 else None,
+        n=len(means),
+        within=math.sqrt(squares / freedom) if freedom else None,
+        count=sum(map(len, trunks)),
+    )
 
-    `?` when either side has fewer than two values, or neither has any spread: then there is nothing to test against.
+
+def error_of_mean(trunks: Trunks) -> MeanError | None:
+    """Return how far the mean of a row may be off; None where one value is all that there is.
+
+    Of several trunks the variance of their means over their number; of a single one that of its values over theirs.
     """
-    if len(values) < 2 or len(others) < 2 or (stdev(values) == 0 and stdev(others) == 0):
+    means = [fmean(values) for values in trunks]
+    about: About = "methods" if len(means) > 1 else "weights"
+    values = means if len(means) > 1 else trunks[0]
+    if len(values) < 2:
+        return None
+    return MeanError(fmean(values), variance(values) / len(values), len(values) - 1, about)
+
+
+def compare(trunks: Trunks, others: Trunks) -> Verdict:
+    """Return whether the row of `trunks` lies above that of `others`, by Welch's t-test at LEVEL.
+
+    `?` when either side has one value alone, or neither has any spread: then there is nothing to test against.
+    """
+    ours, theirs = error_of_mean(trunks), error_of_mean(others)
+    if ours is None or theirs is None or (ours.variance == 0 and theirs.variance == 0):
         return Verdict("?", None)
-    p = _welch(values, others)
+    about: About = "methods" if ours.about == theirs.about == "methods" else "weights"
+    p = _welch(ours, theirs)
     if math.isnan(p) or p >= LEVEL:
-        return Verdict("≈", p)
-    return Verdict("higher" if fmean(values) > fmean(others) else "lower", p)
+        return Verdict("≈", p, about)
+    return Verdict("higher" if ours.mean > theirs.mean else "lower", p, about)
 
 
-def _welch(values: Sequence[float], others: Sequence[float]) -> float:
+def freedom_of(ours: MeanError, theirs: MeanError) -> float:
+    """Return the degrees of freedom of the difference of two means, by Satterthwaite's approximation."""
+    total = ours.variance + theirs.variance
+    return total**2 / (ours.variance**2 / ours.freedom + theirs.variance**2 / theirs.freedom)
+
+
+def _welch(ours: MeanError, theirs: MeanError) -> float:
     """The two-sided p of Welch's t-test: t against Student's distribution with Satterthwaite's degrees of freedom.
 
     As scipy.stats.ttest_ind(equal_var=False), whose import alone takes longer than most tables.
     """
     from scipy.special import stdtr  # 0.1 s, hence not at the top
 
-    a, b = variance(values) / len(values), variance(others) / len(others)
-    t = (fmean(values) - fmean(others)) / math.sqrt(a + b)
-    freedom = (a + b) ** 2 / (a**2 / (len(values) - 1) + b**2 / (len(others) - 1))
-    return float(2 * stdtr(freedom, -abs(t)))
+    t = (ours.mean - theirs.mean) / math.sqrt(ours.variance + theirs.variance)
+    return float(2 * stdtr(freedom_of(ours, theirs), -abs(t)))

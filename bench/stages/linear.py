@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from bench.config.no_effect import as_hashed
-from bench.config.recipe import MACHINE_KEYS, ScheduleSettings
+from bench.config.recipe import ScheduleSettings
 from bench.config.tasks import LinearTask
 from bench.data.images import ViewDataset
 from bench.data.sampler import DrawSampler, Turns, steps_per_epoch
@@ -31,6 +31,7 @@ from bench.data.sets import Index, index, part
 from bench.data.views import SUPERVISED_VIEW
 from bench.data.views.resident import Resident
 from bench.errors import BadInput, Interrupted, StageFailed
+from bench.hashing import MACHINE_KEYS
 from bench.progress import Progress
 from bench.randomness import derive, generator
 from bench.stages.features import Features, features_of, gathered, loaded, subset, through

@@ -59,7 +59,8 @@ def test_html_escapes() -> None:
 def test_csv_is_for_programs() -> None:
     lines = list(csv.DictReader(io.StringIO(render(build_tables(THREE, REFERENCE), "csv"))))
     row = next(line for line in lines if line["section"] == "mini" and line["Pretrain"] == "coco")
-    assert (row["mIoU"], row["mIoU std"], row["mIoU n"]) == ("65.0", "1.0", "3")
+    assert (row["mIoU"], row["mIoU between"], row["mIoU n"]) == ("65.0", "1.0", "3")
+    assert (row["mIoU within"], row["mIoU values"], row["mIoU verdict about"]) == ("", "3", "methods")
     assert (row["mIoU difference"], row["mIoU verdict"]) == ("4.0", "higher")
     assert row["mIoU protocol"] == THREE[0].fingerprints.protocol
     published = next(line for line in lines if line["published"] == "yes" and line["Pretrain"] == "coco")

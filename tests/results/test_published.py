@@ -96,7 +96,7 @@ def test_measured_less_published_marks_what_other_code_made(tmp_path: Path, monk
     monkeypatch.setattr(frame, "stages_of_other_code", lambda records: [("pretrain", "linear"), ("linear",)])
     _, gap = build_tables([flower(0, 20.0), flower(1, 22.0)], reference(tmp_path, "flowers", STUDY, PUBLISHED))
     assert "−4.00 ± 1.41 (2) §" in render([gap], "markdown")
-    assert any("flowers plain, hits: pretrain of 1, linear of 2 of 2 seeds" in note for note in gap.notes)
+    assert any("flowers plain, hits: pretrain of 1, linear of 2 of 2 runs" in note for note in gap.notes)
 
 
 def test_a_published_transfer_table_joins_ours(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_what_only_a_table_with_datasets_has_is_refused(tmp_path: Path) -> None:
 
 
 def test_shipped_studies_have_their_names(tmp_path: Path) -> None:
-    assert list(studies_of(tmp_path)) == ["deck-small", "loss2-short"]
+    assert list(studies_of(tmp_path)) == ["deck-small", "loss2-short", "positive-control"]
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,8 @@ def test_profiles_and_subsets_are_kept_apart() -> None:
         (LOSS1, {"pretrain": "continued", "init": {"recipe": "coco"}}, "continued"),
         ({"name": "simclr"}, {"pretrain": "cifar10_simclr"}, "cifar10_simclr"),
         ({"name": "random_init"}, {"pretrain": "random_init", "epochs": 0}, "random_init"),
+        (LOSS1, {"pretrain": "norms", "epochs": 0, "norm_statistics": "start"}, "byol+loss1"),
+        (LOSS1, {"pretrain": "norms", "epochs": 0, "norm_statistics": "data"}, "norms"),
     ],
 )
 def test_rows_are_named_by_what_was_trained(objective: dict[str, Any], more: dict[str, Any], method: str) -> None:
@@ -195,6 +197,9 @@ def test_rows_are_named_by_what_was_trained(objective: dict[str, Any], more: dic
 def test_a_controls_size_is_that_of_the_task() -> None:
     records = cell({"name": "random_init"}, 0, 50.0, 40.0, {}, pretrain="random_init", epochs=0, view_size=224)
     (row,) = table(build_tables(records, NONE)).values()
+    assert (row["Image size"], row["Batch size"]) == ("32", "–")
+    measured = [r.model_copy(update={"pretrain_set": "cifar10"}) for r in records]  # its norms were, on images
+    (row,) = table(build_tables(measured, NONE)).values()
     assert (row["Image size"], row["Batch size"]) == ("32", "–")
 
 

@@ -29,6 +29,7 @@ from bench.convert.trunk import TRUNK, read_trunk, save_trunk
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.nn.encoder import build_encoder
 from bench.outcomes import OUTCOMES, AreaOutcomes, disagreement, names_digest, read
+from bench.stages.curve import points_of
 from bench.stages.job import Job
 from bench.stages.segmentation import finetune as segmentation
 from bench.stages.segmentation.evaluation import EvaluationLoop
@@ -42,6 +43,7 @@ from bench.train import background
 from bench.train.checkpoint import write
 
 SMALL = "pspnet_r18-d8_4xb2-80k_cityscapes-512x1024"
+SCORES = ("aacc_percent", "miou_percent", "macc_percent")
 USUAL = "pspnet_r50-d8_4xb2-40k_cityscapes-512x1024"
 
 
@@ -354,6 +356,7 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_by_bit(
     assert noted_gaps() == ["2 of 4 iterations"]
 
     assert resumed == straight
+    assert points_of(tmp_path / "moved") == points_of(tmp_path / "straight")
     ours, theirs = state_of(tmp_path / "moved"), state_of(tmp_path / "straight")
     assert ours["iteration"] == theirs["iteration"] == 4
     assert match_contents(theirs["model"], ours["model"]).complete
@@ -367,6 +370,11 @@ def test_how_often_is_validated_changes_no_bit(run: Callable[..., dict[str, Any]
     """Hence `validate_every` is in no fingerprint: weights, momenta and scores at the end are the same."""
     straight, often, unevenly = (run(f"every-{each}", validate_every=each) for each in (4, 1, 3))
     assert often == straight == unevenly
+    curves = {each: points_of(tmp_path / f"every-{each}") for each in (4, 1, 3)}
+    steps = {each: [point["step"] for point in curve] for each, curve in curves.items()}
+    assert steps == {4: [4], 1: [1, 2, 3, 4], 3: [3, 4]}
+    assert curves[1][2:] == curves[3]
+    assert all(curve[-1] == {"step": 4} | {name: straight[name] for name in SCORES} for curve in curves.values())
     theirs = state_of(tmp_path / "every-4")
     for name in ("every-1", "every-3"):
         ours = state_of(tmp_path / name)

@@ -23,6 +23,7 @@ from bench.errors import BadInput
 from bench.machine import SMALL_RUN, loader_workers
 from bench.outcomes import OUTCOMES, write
 from bench.randomness import derive
+from bench.stages.curve import Curve
 from bench.stages.job import Job
 from bench.stages.segmentation.evaluation import EvaluationLoop  # noqa: F401 - registers it
 from bench.stages.segmentation.load_proof import prove_segmentor
@@ -49,7 +50,7 @@ def run(job: Job) -> dict[str, Any]:
 
     Returns, unrounded, {"aacc_percent", "miou_percent", "macc_percent", "iou_percent": {class: percent, or None where
     the class never occurs}, "iterations", "tensors_matched", "images_skipped"}; leaves the areas of each image
-    (`bench.outcomes`).
+    (`bench.outcomes`). The first three after each validation, every `validate_every` iterations, are in `curve.json`.
 
     Raises BadInput for weights without a valid load proof, a config that cannot take them, and data that is not there;
     StageFailed when the loss is lost; Interrupted when a signal stopped it.
@@ -72,7 +73,7 @@ def run(job: Job) -> dict[str, Any]:
         precisions = (task.precision, task.evaluation_precision or task.precision)
         prove = partial(prove_segmentor, trunk=trunk, said=plan.config.model, precisions=precisions)
         loading = LoadTrunk(trunk, job.seed, file, skipped, prove)
-        progress = ReportProgress(task.name, stack, stop)
+        progress = ReportProgress(task.name, stack, stop, Curve(job.folder, ranks.first))
         saving = stack.enter_context(SaveCheckpoint(file, plan.validate_every, trunk.hash, ranks, stop, skipped))
         if job.evaluation_only:
             _check_finished(file, plan.iterations)
