@@ -18,7 +18,7 @@ optimizer = dict(name="sgd", lr=0.06, lr_batch=128, momentum=0.9, weight_decay=5
 schedule = dict(name="cosine", warmup_steps=100)
 
 profiles = dict(
-    # Seconds to minutes on 2 CPU cores, on at most 512 images: shows that all parts work, not which objective is better.
+    # Under a minute on 2 CPU cores, on 512 images: shows that all parts work, not which objective is better.
     mini=dict(epochs=5, batch_size=64, subset=512, schedule=dict(warmup_steps=4)),
     # Two steps.
     smoke=dict(epochs=1, batch_size=4, subset=8, precision="float32", schedule=dict(warmup_steps=1)),
