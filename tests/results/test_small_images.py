@@ -289,7 +289,8 @@ def control(method: str, seed: int, top1: float, arch: str = "resnet18w16") -> R
     """A record of the positive control, or the same by another network."""
     name = "random_init" if method == "random_init" else f"control_{method}"
     epochs = {"epochs": 0} if name == "random_init" else {}
-    record = make({"name": method}, "knn", seed, {"top1_percent": top1}, pretrain=name, stem="stl", **epochs)
+    settings = {"pretrain": name, "stem": "stl", "arch": arch, **epochs}
+    record = make({"name": method}, "knn", seed, {"top1_percent": top1}, **settings)
     return record.model_copy(update={"arch": arch})
 
 
