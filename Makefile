@@ -64,6 +64,7 @@ check-performance: install
 check-docs: install
 	$(BIN)/python docs/objectives.py --check
 	$(BIN)/python docs/recipes.py --check
+	$(BIN)/python docs/positive_control.py --check
 	$(BIN)/python mutation/survivors.py --check
 
 check: lint types contracts check-tables check-performance check-docs test
@@ -89,11 +90,12 @@ bench: install peers
 performance: install
 	$(BIN)/python benchmarks/page.py
 
-# docs/objectives.md, from docstrings, constructors, configs and the names of tests, and docs/recipes.md, from the table in
-# tests/recipes.
+# docs/objectives.md, from docstrings, constructors, configs and the names of tests, docs/recipes.md, from the table in
+# tests/recipes, and docs/positive_control.md with its pictures, from the records in results.
 docs: install
 	$(BIN)/python docs/objectives.py
 	$(BIN)/python docs/recipes.py
+	$(BIN)/python docs/positive_control.py
 
 # One-line mistakes in the sources, and whether tests notice. ARGS: --minutes, --seed, --count, --only FOLDER …, --again.
 mutants: install

@@ -30,6 +30,7 @@ from bench.cli_options import (
     Seeds,
     Smoke,
     StaleOption,
+    TaskSeeds,
     Version,
     WorkDir,
     takes_request,
@@ -111,7 +112,7 @@ def run_command(
     stale: StaleOption = "refuse",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
-    """Run the grid: pretrainings × downstream tasks × seeds. What is recorded already is skipped."""
+    """Run the grid: pretrainings × seeds × downstream tasks × task seeds. What is recorded already is skipped."""
     from bench.execute.devices import check_gpus
     from bench.execute.grid import plan_grid
     from bench.execute.local import run_grid
@@ -184,6 +185,7 @@ def reproduce_command(
     ],
     only: Annotated[list[str], typer.Option("--only", help="Only these data sets.", metavar="A [B …]")] = [],  # noqa: B006
     seeds: Seeds = [0],  # noqa: B006
+    task_seeds: TaskSeeds = [],  # noqa: B006
     minutes: Annotated[
         float | None,
         typer.Option("--minutes", help="Stop in good order after this time; exit code 75 if more is left."),
@@ -215,6 +217,7 @@ def reproduce_command(
         raise BadInput("--mini and --smoke are two profiles; leave one out.")
     options = Options(
         seeds=seeds,
+        task_seeds=task_seeds,
         only=only,
         profile="smoke" if smoke else "mini" if mini else "full",
         data_root=data_root,

@@ -21,16 +21,42 @@ from bench.errors import BadInput
 from bench.execute.request import Request
 
 
-def seed(word: str | int) -> int:
-    """Return the seed that a word of the command line says. Raises BadInput with the form that is read."""
+def seed(word: str | int, option: str) -> int:
+    """Return the seed that a word after an option says. Raises BadInput with the form that is read."""
     if not re.fullmatch(r"-?\d+", str(word)):  # a default is a number already
-        raise BadInput(f"--seeds takes whole numbers, or ranges of them, not {word!r}; write --seeds 0 1 2, or 0-2.")
+        raise BadInput(f"{option} takes whole numbers, or ranges of them, not {word!r}; write {option} 0 1 2, or 0-2.")
     return int(word)
+
+
+SEEDS, TASK_SEEDS = "--seeds", "--task-seeds"
+
+
+def _seed(word: str | int) -> int:
+    return seed(word, SEEDS)
+
+
+def _task_seed(word: str | int) -> int:
+    return seed(word, TASK_SEEDS)
 
 
 Seeds = Annotated[
     list[int],
-    typer.Option("--seeds", help="Seeds: each cell is run once a seed; 0-2 is 0 1 2.", metavar="0 [1 …]", parser=seed),
+    typer.Option(
+        SEEDS,
+        help="Seeds of pretrainings, and of tasks without --task-seeds; 0-2 is 0 1 2.",
+        metavar="0 [1 …]",
+        parser=_seed,
+    ),
+]
+TaskSeeds = Annotated[
+    list[int],
+    typer.Option(
+        TASK_SEEDS,
+        help="Seeds of tasks: each trunk is measured once for each.",
+        metavar="0 [1 …]",
+        parser=_task_seed,
+        show_default="that of the pretraining",
+    ),
 ]
 Assignments = Annotated[
     list[str], typer.Option("--set", help="Values laid over the configs, e.g. epochs=2.", metavar="KEY=VALUE")
@@ -96,6 +122,7 @@ REQUEST: dict[str, Any] = {
         typer.Option("--downstream", help="Downstream configs: names, paths, mmseg configs.", metavar="X [Y …]"),
     ],
     "seeds": Seeds,
+    "task_seeds": TaskSeeds,
     "profile": ProfileOption,
     "smoke": Smoke,
     "assignments": Assignments,
@@ -121,14 +148,14 @@ def _with_ranges(words: list[str]) -> list[str]:
     option = ""
     for word in words:
         option = word.partition("=")[0] if word.startswith("-") else option
-        found = re.fullmatch(r"(--seeds=)?(\d+)-(\d+)", word) if option == "--seeds" else None
+        found = re.fullmatch(r"(--(?:task-)?seeds=)?(\d+)-(\d+)", word) if option in {SEEDS, TASK_SEEDS} else None
         if found is None:
             written.append(word)
             continue
         first, last = int(found[2]), int(found[3])
         if last < first or last - first >= MOST_SEEDS:
             raise BadInput(
-                f"--seeds {word.removeprefix('--seeds=')} is no range of at most {MOST_SEEDS} seeds; correct it."
+                f"{option} {word.removeprefix(f'{option}=')} is no range of at most {MOST_SEEDS} seeds; correct it."
             )
         written += [f"{found[1] or ''}{number}" for number in range(first, last + 1)]
     return written

@@ -13,7 +13,7 @@ from bench.config.kind_facts import asking
 from bench.config.no_effect import as_hashed
 from bench.config.objective_settings import portable, without_later
 from bench.config.objective_source import definition_of
-from bench.config.recipe import LATER, NOT_IN_FINGERPRINT, Recipe
+from bench.config.recipe import LATER, Recipe
 from bench.config.tasks import Task, portable_kind
 from bench.data.sets import short_name
 
@@ -21,6 +21,17 @@ Hashed = Callable[[Recipe | Task], dict[str, Any]]
 
 # Raised when a back end makes other pixels: what uses it is computed anew. The other back ends never changed.
 VIEW_VERSIONS = {"fast": 2}
+
+# Keys that say how a machine runs the job and cannot change its result: no fingerprint has them. (`pack` can change it
+# only by the pack that is then read, and that is in the fingerprint of the data.)
+MACHINE_KEYS = frozenset(
+    {
+        *("workers", "log_every", "checkpoint", "checkpoint_activations", "lars", "diagnostics"),
+        *("pack", "compile_trunk", "reuse_features"),
+    }
+)
+# What `follow_depth` chooses, an mmseg config and its iterations, is in the fingerprint in place of the task's own.
+NOT_IN_FINGERPRINT = MACHINE_KEYS | {"name", "summary", "source", "profile", "follow_depth"}
 
 
 def digest(value: Any) -> str:

@@ -184,6 +184,24 @@ def disagreement(outcomes: Outcomes, metrics: Mapping[str, object]) -> str | Non
     return None
 
 
+def images_apart(a: Outcomes, b: Outcomes) -> int | None:
+    """Return of how many images two results say something else; None where they are not of the same images."""
+    if type(a) is not type(b) or (a.names, a.images) != (b.names, b.images):
+        return None
+    ours, theirs = a._arrays(), b._arrays()
+    if ours.keys() != theirs.keys() or (
+        isinstance(a, AreaOutcomes) and not np.array_equal(ours["classes"], theirs["classes"])
+    ):
+        return None
+    apart = a.valid != b.valid
+    for name in ours.keys() - {"classes"}:
+        one, other = ours[name], theirs[name]
+        if one.ndim == 1:
+            one, other = (np.unpackbits(each, count=a.images)[:, None] for each in (one, other))
+        apart = apart | (one != other).any(axis=1)
+    return int(apart.sum())
+
+
 @dataclass(frozen=True)
 class _Parts:
     """The arrays of a file, taken out under a check of what they should be."""

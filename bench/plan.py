@@ -1,4 +1,4 @@
-"""Pure planning: recipes × tasks × seeds become stages, each with a fingerprint of all that it reads.
+"""Pure planning: recipes × seeds × tasks × their seeds become stages, each with a fingerprint of all that it reads.
 
 A fingerprint hashes the stage's part of the config, its parents' fingerprints, the fingerprints of the data
 sets that it reads, and the version of its code, and nothing else. So adding a downstream task never
@@ -27,6 +27,7 @@ from bench.hashing import hashed_as_set as hashed_as_set
 from bench.hashing import hashed_settings as hashed_settings
 from bench.hashing import protocol_hash as protocol_hash
 from bench.hashing import recorded_settings as recorded_settings
+from bench.run_names import own_seeds, task_label
 from bench.run_names import record_name as record_name
 
 
@@ -35,8 +36,8 @@ class Stage:
     """One job: what it is, what it reads, and the fingerprint of all of that."""
 
     kind: str
-    label: str  # for people: coco-s0, coco--cityscapes_pspnet-s0
-    seed: int
+    label: str  # for people: coco-s0, coco--cityscapes_pspnet-s0, coco--cityscapes_pspnet-s0-t3
+    seed: int  # that it draws by
     config: Recipe | Task
     recipe: Recipe  # the pretraining that it belongs to
     recipe_fingerprint: str
@@ -44,6 +45,7 @@ class Stage:
     parents: Mapping[str, Stage] = field(default_factory=dict)  # role -> stage
     data: Mapping[str, str] = field(default_factory=dict)  # data set -> fingerprint
     packs: tuple[PackUse, ...] = ()  # that it reads instead of the originals
+    trunk_seed: int | None = None  # of the pretraining, where a task has another seed
     kept_as: str | None = None  # another fingerprint, of an earlier version, under which its files lie
 
     @property
@@ -79,7 +81,8 @@ class Stage:
     @property
     def record_name(self) -> str:
         """The file name of a task's record."""
-        return record_name(self.recipe.name, self.config.name, self.seed, self.known_as)
+        seed, task_seed = own_seeds(self.seed, self.trunk_seed)
+        return record_name(self.recipe.name, self.config.name, seed, self.known_as, task_seed)
 
     def command(self, work_dir: Path, gpus: int = 1) -> str:
         """The shell command that runs this stage alone."""
@@ -124,18 +127,35 @@ class Planner:
         self.data_fingerprint = data_fingerprint
         self.recipes = recipes or {}
         self.stages: dict[str, Stage] = {}  # by fingerprint, parents first
+        self.notes: list[str] = []  # on seeds that decide nothing, and are not run
         self._protocols: dict[int, dict[str, Any]] = {}
         self._tasks: dict[tuple[int, str], Task] = {}  # as each is for trunks of an architecture
         self._pretrained: dict[tuple[int, int], Stage] = {}
 
-    def grid(self, recipes: Sequence[Recipe], tasks: Sequence[Task], seeds: Sequence[int]) -> list[Stage]:
-        """Return every stage that the grid needs, parents before children, none twice."""
+    def grid(
+        self, recipes: Sequence[Recipe], tasks: Sequence[Task], seeds: Sequence[int], task_seeds: Sequence[int] = ()
+    ) -> list[Stage]:
+        """Return every stage that the grid needs, parents before children, none twice.
+
+        Each trunk is measured by every one of `task_seeds`, as far as they decide anything; without them by the seed of
+        its pretraining.
+        """
         for seed in seeds:
             for recipe in recipes:
+                if task_seeds and is_fixed(recipe) and seed != seeds[0]:
+                    self._note(
+                        f"{recipe.name} is a checkpoint as it is, for any of --seeds: taken once, as seed {seeds[0]}"
+                    )
+                    continue
                 trunk = self.convert(recipe, seed)
                 for task in tasks:
-                    self.task(task, recipe, trunk, seed)
+                    for task_seed in task_seeds or [seed]:
+                        self.task(task, recipe, trunk, task_seed)
         return list(self.stages.values())
+
+    def _note(self, note: str) -> None:
+        if note not in self.notes:
+            self.notes.append(note)
 
     def pretrain(self, recipe: Recipe, seed: int, lineage: tuple[str, ...] = ()) -> Stage:
         """Return the stage that trains `recipe` (after the stage that its `init` names)."""
@@ -190,7 +210,8 @@ class Planner:
     def task(self, task: Task, recipe: Recipe, trunk: Stage, seed: int) -> Stage:
         """Return the stage that measures a recipe's trunk on a task.
 
-        The names are hashed too: two recipes with equal content share a trunk, but each gets its row.
+        A `seed` other than the trunk's is taken only where it decides something. The names are hashed too: two recipes
+        with equal content share a trunk, but each gets its row.
         """
         task = self._tasks.setdefault((id(task), recipe.arch), task.for_arch(recipe.arch))
         with asking(type(task), "check_recipe"):
@@ -198,13 +219,18 @@ class Planner:
         data, packs = self._data(task)
         if id(task) not in self._protocols:
             self._protocols[id(task)] = measured(task, self.hashed)
+        if seed != trunk.seed and not task.seed_decides(dict(task)):
+            self._note(f"the seed of {task.name} decides nothing: it is run once a trunk, not for each of --task-seeds")
+            seed = trunk.seed
+        other = seed != trunk.seed
         kind = portable_kind(task.kind)["kind"]
         body = [recipe.name, task.name, self._protocols[id(task)], _by_short_name(data), trunk.fingerprint]
         return self._add(
             Stage(
                 kind=kind,
-                label=f"{recipe.name}--{task.name}-s{seed}",
+                label=task_label(recipe.name, task.name, trunk.seed, seed if other else None),
                 seed=seed,
+                trunk_seed=trunk.seed if other else None,
                 config=task,
                 recipe=recipe,
                 recipe_fingerprint=trunk.recipe_fingerprint,
@@ -250,6 +276,11 @@ class Planner:
 
     def _add(self, stage: Stage) -> Stage:
         return self.stages.setdefault(stage.fingerprint, stage)
+
+
+def is_fixed(recipe: Recipe) -> bool:
+    """Return whether a recipe is a checkpoint as it is, so that its seed decides nothing."""
+    return recipe.epochs == 0 and recipe.initial_checkpoint is not None and recipe.norm_statistics == "start"
 
 
 def _by_short_name(data: Mapping[str, str]) -> dict[str, str]:

@@ -89,6 +89,9 @@ class Record(Frozen, populate_by_name=True):
     # what the task's network was seen to compute of a fixed image: "C2", "C5 bf16", "feature" -> the largest difference
     # from the pretraining encoder's, relative. Not there in older records, and where a kind of task proves nothing
     load_proof: dict[str, float] = Field(default={}, exclude_if=lambda differences: not differences)
+    # the task's scores on the way, by the steps of its training, the last ones those of `metrics`. () where they were
+    # taken at the end alone, and in older records. It is no result: how often it is looked is in no fingerprint
+    curve: tuple[dict[str, FiniteFloat], ...] = Field(default=(), exclude_if=lambda curve: not curve)
     # stage -> the code that it ran with, one for each sitting that had another; the stages are those of `precision`.
     # Not there in older records
     code: dict[str, tuple[CodeUsed, ...]] = Field(default={}, exclude_if=lambda code: not code)

@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 
+def own_seeds(seed: int, trunk_seed: int | None) -> tuple[int, int | None]:
+    """Return (seed of the pretraining, seed of the task where that is another), of a stage and the seed of its trunk.
+
+    `trunk_seed` is None where the stage has the same.
+    """
+    return (seed, None) if trunk_seed is None else (trunk_seed, seed)
+
+
 def task_label(pretrain: str, task: str, seed: int, task_seed: int | None = None) -> str:
     """Return the label of a task's stage: `coco--imagenet_knn-s0`, with another seed of its own `…-s0-t3`."""
     return f"{pretrain}--{task}-s{seed}" + ("" if task_seed is None else f"-t{task_seed}")

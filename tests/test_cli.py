@@ -61,7 +61,7 @@ def test_options_take_several_values(seeds: tuple[str, ...], monkeypatch: pytest
     monkeypatch.setattr("bench.execute.grid.plan_grid", plan)
     monkeypatch.setenv("BENCH_WORK_DIR", "elsewhere")
     assert run(["plan", *seeds, "--gpus", "2", "--pretrain", "a", "b", "--profile", "mini", "--set", "c=1"]) == 0
-    wanted = Request(["a", "b"], [], [0, 1], "mini", assignments=["c=1"], sweep=[], data_root=[])
+    wanted = Request(["a", "b"], [], [0, 1], [], "mini", assignments=["c=1"], sweep=[], data_root=[])
     assert asked == [replace(wanted, work_dir=Path("elsewhere"))]
 
 

@@ -61,6 +61,48 @@ def test_a_grid_has_each_stage_once_and_parents_first() -> None:
         seen.add(stage.fingerprint)
 
 
+def test_each_trunk_is_measured_by_every_task_seed() -> None:
+    """Where both seeds are the same, names and fingerprints are those without --task-seeds."""
+    planner = Planner(str)
+    stages = planner.grid([recipe()], [task("imagenet_linear")], [0, 1], [0, 1, 3])
+    assert planner.notes == []
+    measured = {stage.label: stage for stage in stages if stage.is_task}
+    ends = ("s0", "s0-t1", "s0-t3", "s1-t0", "s1", "s1-t3")
+    assert list(measured) == [f"coco--imagenet_linear-{end}" for end in ends]
+    assert [stage.seed for stage in measured.values()] == [0, 1, 3, 0, 1, 3]
+    assert [stage.trunk_seed for stage in measured.values()] == [None, 0, 0, 1, None, 1]
+    assert [stage.parents["convert"].seed for stage in measured.values()] == [0, 0, 0, 1, 1, 1]
+    assert len({stage.fingerprint for stage in stages}) == len(stages) == 4 + 6
+    plain = Planner(str).grid([recipe()], [task("imagenet_linear")], [0, 1])
+    together = {stage.title: stage for stage in stages}
+    assert all(together[stage.title] == stage for stage in plain)
+    names = [stage.record_name.split("__")[2] for stage in measured.values()]
+    assert names == ["s0", "s0t1", "s0t3", "s1t0", "s1", "s1t3"]
+
+
+def test_a_seed_that_decides_nothing_is_not_run_again() -> None:
+    """Neighbours in the whole training set, or in images that are drawn; what is no pretraining but a checkpoint."""
+    planner = Planner(str)
+    stages = planner.grid([recipe()], [task(), task("diagnostics")], [0, 1], [0, 2, 3])
+    assert [stage.label.rpartition("-")[2] for stage in stages if stage.kind == "knn"] == ["s0", "s1"]
+    assert len(planner.notes) == 2
+    assert planner.notes[0].startswith("the seed of imagenet_knn decides nothing")
+    drawn = Planner(str).grid([recipe()], [task(subset=10)], [0], [0, 2, 3])
+    assert [stage.label[-5:] for stage in drawn if stage.is_task] == ["nn-s0", "s0-t2", "s0-t3"]
+
+
+def test_a_checkpoint_is_taken_once_where_tasks_have_seeds_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "weights.pth").write_bytes(b"weights")
+    fixed = recipe("random_init", init={"checkpoint": str(tmp_path / "weights.pth")})
+    planner = Planner(str)
+    measured = planner.grid([fixed, recipe()], [task("imagenet_linear")], [1, 2], [3])
+    labels = [stage.label for stage in measured if stage.is_task]
+    assert labels == ["random_init--imagenet_linear-s1-t3", *(f"coco--imagenet_linear-s{s}-t3" for s in (1, 2))]
+    assert planner.notes == ["random_init is a checkpoint as it is, for any of --seeds: taken once, as seed 1"]
+    without = Planner(str).grid([fixed], [task("imagenet_linear")], [1, 2])
+    assert len([stage for stage in without if stage.is_task]) == 2
+
+
 def test_a_change_downstream_changes_that_stage_alone() -> None:
     before = prints(planned([recipe()], [task(), task("imagenet_linear")]))
     after = prints(planned([recipe()], [task(k=3), task("imagenet_linear")]))

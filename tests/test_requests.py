@@ -16,6 +16,7 @@ from bench.errors import BadInput
 from bench.execute.grid import Grid, plan_grid
 from bench.execute.inventory import resolved
 from bench.execute.request import Request
+from bench.execute.resolve import resolve
 from bench.execute.stage_file import Done, write_done, write_stage
 
 
@@ -220,6 +221,14 @@ def test_a_control_that_trains_nothing_is_left_out_of_a_sweep(tmp_path: Path) ->
     ]
 
 
+def test_a_control_that_measures_its_norms_is_given_the_images_of_the_grid(tmp_path: Path) -> None:
+    names = ["cifar10_byol_loss1", "random_init", "random_init_norms"]
+    settings = ["pretrain.dataset=cifar10", "pretrain.view_size=40", "pretrain.batch_size=4", "pretrain.stem=stl"]
+    _, control, norms = resolve(Request(names, profile="smoke", assignments=settings)).recipes
+    assert (control.dataset, control.view_size, control.stem, control.batch_size) == ("none", 224, "stl", 256)
+    assert (norms.dataset, norms.view_size, norms.stem, norms.batch_size) == ("cifar10", 40, "stl", 256)
+
+
 def test_a_sweep_of_what_a_trained_recipe_has_not_is_refused(tmp_path: Path) -> None:
     sweep = ["objective.temperature=0.07,0.1"]
     with pytest.raises(BadInput, match=r"Unknown key 'objective\.temperature' in --sweep for coco; known: hidden_dim"):
@@ -281,6 +290,10 @@ def test_ranges_of_seeds(words: list[str], monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setattr("bench.execute.grid.plan_grid", plan)
     assert run(["plan", "--pretrain", "coco", *words, "--set", "a=0-2"]) == 0
     assert (asked[0].seeds, asked[0].assignments) == ([0, 1, 2, 5], ["a=0-2"])
+    assert asked[0].task_seeds == []
+    of_tasks = [word.replace("--seeds", "--task-seeds") for word in words]
+    assert run(["plan", "--pretrain", "coco", *of_tasks]) == 0
+    assert (asked[1].seeds, asked[1].task_seeds) == ([0], [0, 1, 2, 5])
 
 
 @pytest.mark.parametrize(
@@ -297,6 +310,32 @@ def test_other_seeds_are_refused_in_one_sentence(
 ) -> None:
     assert run(["plan", "--pretrain", "coco", f"--seeds={word}"]) == 2
     assert capsys.readouterr().err == f"bench: {message}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["0,1"], "--task-seeds takes whole numbers, or ranges of them, not '0,1'; write --task-seeds 0 1 2, or 0-2."),
+        (["3-1"], "--task-seeds 3-1 is no range of at most 1000 seeds; correct it."),
+        (["-1", "--downstream", "imagenet_knn"], "A seed must be 0 or more; correct --task-seeds."),
+        (["1"], "--task-seeds are those of downstream tasks; give --downstream with it, or leave it out."),
+    ],
+)
+def test_other_seeds_of_tasks_are_refused(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    word, *more = words
+    assert run(["plan", "--pretrain", "coco", f"--task-seeds={word}", *more, "--work-dir", str(tmp_path)]) == 2
+    assert capsys.readouterr().err == f"bench: {message}\n"
+
+
+def test_a_plan_says_once_that_a_seed_decides_nothing(tmp_path: Path) -> None:
+    tasks = ["imagenet_knn", "imagenet_linear"]
+    found = grid(tmp_path, "coco", downstream=tasks, profile="smoke", seeds=(0, 1), task_seeds=(0, 4, 4))
+    labels = [f"{stage.label}" for stage in found.stages if stage.is_task]
+    ends = ("knn-s0", "linear-s0", "linear-s0-t4", "knn-s1", "linear-s1-t0", "linear-s1-t4")
+    assert labels == [f"coco--imagenet_{end}" for end in ends]
+    assert len([line for line in found.lines(1) if "the seed of imagenet_knn decides nothing" in line]) == 1
 
 
 @pytest.mark.parametrize(

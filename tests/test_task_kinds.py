@@ -200,6 +200,8 @@ def test_what_is_no_kind_is_refused_in_a_sentence(mine: Path, kind: str, message
             'evaluates_from = "w.pt"',
             r"has evaluates_from = 'w\.pt', but it should be a tuple of file names, .* None",
         ),
+        ('seeded_by = "step"', r"has seeded_by = 'step', but it should be a tuple of names of settings, .* None"),
+        ('seeded_by = ("stop",)', r"has seeded_by = \('stop',\), but no setting 'stop'; correct it"),
         ('outputs = "x.json"', r"has outputs = 'x\.json', but it should be a tuple of file names"),
         ("crop: Missing = 3", r"has an annotation that cannot be resolved: name 'Missing' is not defined; import it"),
         ("crop = 3", r"count\.py cannot be imported \(PydanticUserError: A non-annotated attribute .*; correct it\.$"),
@@ -212,6 +214,30 @@ def test_a_fact_that_cannot_be_is_refused_while_planning(mine: Path, line: str, 
         load_task(str(mine / "counted.py"))
     assert "\n" not in str(caught.value)
     assert "errors.pydantic.dev" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("base", "line", "function", "seeds"),
+    [
+        ("TrunkTask", "", "run", [3, 4]),  # says nothing: it decides
+        ("TrunkTask", "seeded_by = ()", "run", [0]),
+        ("TrunkTask", 'seeded_by = ("step",)', "run", [3, 4]),
+        ("TrunkTask", 'seeded_by = ("limit",)', "run", [0]),
+        ("KnnTask", "", "walk", [0]),  # run by the function of the kind that it derives from
+        ("KnnTask", 'run = "bench.stages.linear:run"', "walk", [3, 4]),
+    ],
+)
+def test_a_kind_says_where_its_seed_decides_something(
+    mine: Path, base: str, line: str, function: str, seeds: list[int]
+) -> None:
+    kind = KIND.replace("TrunkTask", base).replace("    step", f"    {line}\n    limit: int | None = None\n    step")
+    (mine / "count.py").write_text(kind.replace("def run", f"def {function}"))
+    planner = Planner(str)
+    stages = planner.grid(
+        [load_recipe("random_init", "smoke")], [load_task(str(mine / "counted.py"), "smoke")], [0], [3, 4]
+    )
+    assert [stage.seed for stage in stages if stage.is_task] == seeds
+    assert [note.startswith("the seed of counted decides nothing") for note in planner.notes] == [True] * (seeds == [0])
 
 
 def test_a_function_in_another_module_is_found_without_importing_it(

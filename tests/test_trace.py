@@ -36,11 +36,13 @@ def recorded(
     request = Request(pretrain=[pretrain], downstream=[task], profile="smoke", **more)
     configs = resolve(request)
     prints = {"imagenet": "1" * 16, "coco": "2" * 16, "cityscapes": "3" * 16}
-    *_, stage = Planner(prints.__getitem__, configs.by_name).grid(configs.recipes, configs.tasks, [0])
+    planner = Planner(prints.__getitem__, configs.by_name)
+    *_, stage = planner.grid(configs.recipes, configs.tasks, [0], request.task_seeds)
     assert stage.is_task
     file = read_stage(write_stage(stage, place / "work", roots or {}, place, "fail"))
     done = Done(fingerprint=stage.fingerprint, metrics={"top1_percent": 12.5}, wall_seconds=1.0, finished="2026")
-    return record_of(file, done, {"convert": done})
+    converted = done.model_copy(update={"metrics": {"trunk_hash": "f" * 64}})
+    return record_of(file, done, {"convert": converted})
 
 
 def with_chain(record: Record, *, processes: int = 1, unreadable: str = "fail", **more: Any) -> Record:
@@ -87,6 +89,23 @@ def test_all_that_was_set_is_in_the_command(tmp_path: Path, assigned: tuple[str,
     assert made.same
     words = shlex.split(made.command)
     assert len(words[words.index("--set") + 1 : words.index("--data-root")]) == len(assigned)
+
+
+def test_a_seed_of_the_task_is_in_the_command(tmp_path: Path) -> None:
+    record = recorded(tmp_path, "coco_two_loss", "imagenet_linear", task_seeds=(3,))
+    assert (record.seed, record.task_seed, record.trunk) == (0, 3, "f" * 64)
+    assert record.file_name.startswith("coco_two_loss__imagenet_linear__s0t3__")
+    start = "bench run --pretrain coco_two_loss --downstream imagenet_linear --seeds 0 --task-seeds 3 --profile smoke"
+    assert record.command == start
+    made = anew(record)
+    assert (made.command, made.same) == (f"{start} --data-root coco=DIR imagenet=DIR", True)
+    assert anew(record.model_copy(update={"command": None})).same
+    assert not anew(record.model_copy(update={"task_seed": 4})).same
+    text = list(lines(Path("record.json"), record))
+    assert text[0] == "coco_two_loss on imagenet_linear, seed 0 task seed 3, profile smoke"
+    assert any("in the work folder, hash ffffffff" in line for line in text)
+    same = recorded(tmp_path, "coco_two_loss", "imagenet_linear", task_seeds=(0,))
+    assert (same.task_seed, "--task-seeds" in str(same.command)) == (None, False)
 
 
 def test_a_swept_row_is_made_by_the_sweep_that_gives_it_its_name(tmp_path: Path) -> None:

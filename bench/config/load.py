@@ -254,7 +254,7 @@ def _sentence(
         if options and _is_valid(model, values):
             return f"{values['name']}, with the values of {' and '.join(options)}: {reason}."
         return f"{file}: {reason}."
-    if first["type"] == "data_set":  # its message is the choices alone
+    if first["type"] in {"arch", "data_set"}:  # its message is the choices alone
         reason = f"should be {reason}"
     return f"Key {key!r} in {giver} is {first['input']!r}, but {reason[0].lower()}{reason[1:]}."
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.architectures import WIDTH, parse_architecture
 from bench.config.config_files import dialect, mmseg_config, mmseg_configs, read
 from bench.errors import BadInput
 
@@ -90,6 +91,14 @@ def check_backbone(settings: Mapping[str, Any], name: str, arch: str) -> None:
             f"mmseg config {name} has a ResNet of depth {backbone.get('depth')}, but the trunk is a {arch}; "
             f"choose {other or f'a config of depth {depth} (r{depth} in its name)'}, or another arch."
         )
+    width = parse_architecture(arch).width
+    of_config = backbone.get("base_channels", WIDTH), backbone.get("stem_channels", WIDTH)
+    if set(of_config) != {width}:
+        raise BadInput(
+            f"mmseg config {name} has a ResNet of width {'/'.join(map(str, dict.fromkeys(of_config)))}, but the trunk "
+            f"is a {arch} of width {width}; set model.backbone.base_channels and stem_channels to {width} in the "
+            "task's overrides, and in_channels of the heads to fit, or choose another arch."
+        )
     if backbone.get("style", "pytorch") != "pytorch":
         raise BadInput(
             f"mmseg config {name} has its strides in other layers (style={backbone['style']!r}), so that the trunk "
@@ -105,7 +114,7 @@ def check_backbone(settings: Mapping[str, Any], name: str, arch: str) -> None:
 
 def depth_of(arch: str) -> int:
     """Return 50 for `resnet50`."""
-    return int(arch.removeprefix("resnet"))
+    return parse_architecture(arch).depth
 
 
 def at_depth(name: str, depth: int) -> str | None:

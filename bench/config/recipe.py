@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from bench.architectures import ArchitectureName
 from bench.config.recipe_names import in_brackets
 from bench.config.setting_types import Rate
 from bench.data.sets import DATA_SETS, DataSet, full_name, get, known_names
@@ -49,6 +50,7 @@ TrunkForm = Literal["autocast", "folded"]
 Stem = Literal["imagenet", "cifar", "stl"]
 Export = Literal["online", "target"]  # the encoder that is trained, or the moving average that follows it
 Augmentation = Literal["own", "small"]  # the objective's own views, or those of runs on small images in their place
+NormStatistics = Literal["start", "data"]
 # What makes views: Pillow, OpenCV, or the training device, of images that workers send or that lie there (`resident`).
 ViewBackend = Literal["reference", "fast", "device", "resident"]
 
@@ -186,7 +188,7 @@ class Recipe(Frozen):
     dataset: Dataset
     subset: int | None = Field(default=None, gt=0)  # use only this many images, drawn once by the seed
     objective: dict[str, Any]
-    arch: Literal["resnet18", "resnet50"] = "resnet50"
+    arch: ArchitectureName = "resnet50"
     stem: Stem = Field(default="imagenet", json_schema_extra=LATER)
     # Whether the last norm of each residual block starts with the weight 0 instead of 1, by torchvision's name.
     zero_init_residual: bool = Field(default=False, json_schema_extra=LATER)
@@ -194,6 +196,9 @@ class Recipe(Frozen):
     augmentation: Augmentation = Field(default="own", json_schema_extra=LATER)
     view_backend: ViewBackend = Field(default="reference", json_schema_extra=LATER)
     epochs: int = Field(ge=0)
+    # What the encoder's batch norms hold where nothing is trained: what they start with, mean 0 and variance 1, or
+    # what `subset` images of the data set give, as whole images of view_size pixels (bench/nn/norm_statistics.py).
+    norm_statistics: NormStatistics = Field(default="start", json_schema_extra=LATER)
     batch_size: int = Field(default=256, gt=0)  # of one optimizer step, over all ranks and accumulated parts
     accumulate: int = Field(default=1, gt=0)
     precision: Precision = "auto"
@@ -244,7 +249,9 @@ class Recipe(Frozen):
             raise ValueError(f"batch_size {self.batch_size} must be a multiple of accumulate {self.accumulate}")
         if self.norm_images is not None:
             self._whole_groups(self.norm_images)
-        if (self.dataset == "none") != (self.epochs == 0):
+        if self.norm_statistics == "data":
+            self._only_norms()
+        elif (self.dataset == "none") != (self.epochs == 0):
             raise ValueError("dataset 'none' and epochs 0 go together: set both, or neither")
         if self.augmentation != "own" and self.dataset != "none" and get(self.dataset).video:
             raise ValueError(f"augmentation={self.augmentation!r} is for images, not for clips; set it to 'own'")
@@ -255,6 +262,16 @@ class Recipe(Frozen):
         if self.optimizer is None and self.epochs > 0:
             raise ValueError("a recipe that trains needs an optimizer; add optimizer=dict(name=..., lr=...)")
         return self
+
+    def _only_norms(self) -> None:
+        """Refuse statistics from images where there are none, or where training gives the norms theirs."""
+        if self.epochs or self.dataset == "none":
+            raise ValueError(
+                "norm_statistics 'data' is for a recipe that trains nothing and names the data set whose images its "
+                "norms are measured on; set epochs=0 and a dataset, or norm_statistics='start'"
+            )
+        if self.export != "online":
+            raise ValueError("norm_statistics 'data' are the encoder's and not its copy's; set export='online'")
 
     def _whole_groups(self, size: int) -> None:
         """Refuse groups of norms that are none, or do not divide a batch."""
@@ -269,15 +286,3 @@ class Recipe(Frozen):
             part = " / accumulate" if self.accumulate > 1 else ""
             remedy = f"set norm_images to a divisor, such as {near}, or change" if near else "change"
             raise ValueError(f"norm_images {size} does not divide batch_size{part}, {batch}; {remedy} batch_size")
-
-
-# Keys that say how a machine runs the job and cannot change its result: no fingerprint has them. (`pack` can change it
-# only by the pack that is then read, and that is in the fingerprint of the data.)
-MACHINE_KEYS = frozenset(
-    {
-        *("workers", "log_every", "checkpoint", "checkpoint_activations", "lars", "diagnostics"),
-        *("pack", "compile_trunk", "reuse_features"),
-    }
-)
-# What `follow_depth` chooses, an mmseg config and its iterations, is in the fingerprint in place of the task's own.
-NOT_IN_FINGERPRINT = MACHINE_KEYS | {"name", "summary", "source", "profile", "follow_depth"}

@@ -10,10 +10,11 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from bench.architectures import ArchitectureName
 from bench.config.config_files import shipped
 from bench.config.recipe import Frozen
 from bench.errors import BadInput
@@ -98,6 +99,7 @@ class Table(Frozen):
     file: str | None = None  # CSV, beside the study file; lines that begin with # are comments
     datasets: tuple[str, ...] = ()  # in the order of rows
     kinds: tuple[str, ...] = ()  # of tasks; (): all
+    archs: tuple[ArchitectureName, ...] = ()  # whose results stand here and in no table without them; (): all others
     rows: tuple[RowColumn, ...] = Field(min_length=1)
     columns: tuple[ValueColumn, ...] = Field(min_length=1)
     methods: tuple[Method, ...] = ()  # in the order of rows; (): a method is the name of our config
@@ -125,7 +127,7 @@ class Table(Frozen):
                 f"a table without datasets has the row fields {', '.join(TRANSFER_FIELDS)}, and must have pretrain, "
                 f"which does not fit {min(wrong)!r}; give datasets, or other rows"
             )
-        for name in ("kinds", "methods", "usual", "unusual", "baseline", "measured_notes"):
+        for name in ("kinds", "archs", "methods", "usual", "unusual", "baseline", "measured_notes"):
             if getattr(self, name) and not self.datasets:
                 raise ValueError(f"{name} is for tables with datasets; leave it out, or give datasets")
         for column in self.columns:
@@ -156,6 +158,7 @@ class Part(Frozen):
     downstream: tuple[str, ...] = Field(min_length=1)
     set: tuple[str, ...] = ()  # as --set, under profile full alone: other profiles have schedules of their own
     sweep: tuple[str, ...] = ()  # as --sweep
+    task_seeds: tuple[Annotated[int, Field(ge=0)], ...] = ()  # as --task-seeds, unless that is given
 
 
 class Study(Frozen):

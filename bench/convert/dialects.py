@@ -18,6 +18,7 @@ import torch
 import torchvision
 from torch import Tensor
 
+from bench.architectures import DEPTHS, WIDTH, WIDTHS, Architecture, parse_architecture
 from bench.convert.checkpoint_file import read_checkpoint
 from bench.convert.matching import Match, match_shapes
 from bench.errors import BadInput
@@ -46,15 +47,18 @@ def trunk_shapes(arch: str, stem: str = "imagenet") -> dict[str, tuple[int, ...]
     The stems `cifar` and `stl` have the same shapes: what tells them apart is a max-pool, which has no weights.
     """
     check_stem(stem)
-    try:
-        with torch.device("meta"):
-            model = torchvision.models.get_model(arch, weights=None)
-    except ValueError:
-        raise BadInput(f"Unknown architecture {arch!r}; known: {', '.join(_OTHERS)}.") from None
+    architecture = None if arch in torchvision.models.list_models() else parse_architecture(arch)
+    with torch.device("meta"):
+        model = torchvision.models.get_model(f"resnet{architecture.depth}" if architecture else arch, weights=None)
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items() if not name.startswith("fc.")}
     if stem != "imagenet":
         shapes["conv1.weight"] = (*shapes["conv1.weight"][:2], 3, 3)
-    return shapes
+    return {name: _of_width(shape, architecture) for name, shape in shapes.items()} if architecture else shapes
+
+
+def _of_width(shape: tuple[int, ...], architecture: Architecture) -> tuple[int, ...]:
+    """A tensor's shape in a network of another width: its first two sizes count channels, but for an image's three."""
+    return tuple(n if n == 3 else architecture.scaled(n) for n in shape[:2]) + shape[2:]
 
 
 def load_trunk(path: Path, arch: str, stem: str = "imagenet", prefix: str | None = None) -> dict[str, Tensor]:
@@ -164,10 +168,18 @@ def _refusal(path: Path, arch: str, stem: str, content: Any, candidates: list[di
                 f"{path} is a {arch} with {_STEM_WORDS[other]}, not with {_STEM_WORDS[stem]}: {match.counts}; "
                 f"set stem={fitting}, or give a checkpoint with that stem."
             )
-    kind = next((other for other in _OTHERS if other != arch and _fit(trunk_shapes(other, stem), best).complete), None)
+    others = (*_OTHERS, *_narrower(best))
+    kind = next((other for other in others if other != arch and _fit(trunk_shapes(other, stem), best).complete), None)
     if kind:
         return f"{path} is a {kind}, not a {arch}: {match.counts}; set arch={kind!r} or give a checkpoint of a {arch}."
     return f"{path} is not a {arch}: {match.counts}, and {match.first_fault}; give a whole checkpoint of a {arch}."
+
+
+def _narrower(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The architectures that have as many channels in their first convolution as these tensors."""
+    first = tensors.get("conv1.weight")
+    width = first.shape[0] if first is not None and first.ndim == 4 else WIDTH
+    return [Architecture(depth, width).name for depth in DEPTHS] if width in WIDTHS and width != WIDTH else []
 
 
 def to_torchvision(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

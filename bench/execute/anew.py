@@ -94,6 +94,7 @@ def _candidates(record: Record, recorded: Sequence[str]) -> Iterator[list[str]]:
 def _plain(record: Record) -> list[str]:
     """Words for a record without a command: configs by the names of its pretraining and task."""
     words = ["--pretrain", record.pretrain.partition("[")[0], "--downstream", record.task, "--seeds", str(record.seed)]
+    words += [] if record.task_seed is None else ["--task-seeds", str(record.task_seed)]
     return [*words, "--profile", record.profile]
 
 
@@ -123,7 +124,8 @@ def _from_settings(record: Record, recorded: Sequence[str]) -> list[str]:
     ]
     assigned += [*_added_later("pretrain", recipe, upstream), *changed_words("downstream", below, shipped_task)]
     assigned += _added_later("downstream", task, below)
-    words = [word for option in ("--pretrain", "--downstream", "--seeds") for word in (option, *told[option])]
+    named = [option for option in ("--pretrain", "--downstream", "--seeds", "--task-seeds") if option in told]
+    words = [word for option in named for word in (option, *told[option])]
     words += ["--smoke"] if "--smoke" in told else ["--profile", record.profile]
     words += ["--set", *assigned] if assigned else []
     return words + (["--sweep", *(f"{key}={value}" for key, value in swept.items())] if swept else [])
@@ -180,7 +182,8 @@ def _plans(words: Sequence[str], record: Record) -> bool:
     )
     configs = resolve(request)
     for hashed in (hashed_settings, hashed_as_set):
-        stages = _OfRecord(record, configs.by_name, hashed).grid(configs.recipes, configs.tasks, [record.seed])
+        planner = _OfRecord(record, configs.by_name, hashed)
+        stages = planner.grid(configs.recipes, configs.tasks, [record.seed], [record.own_seed])
         if any(stage.fingerprint == record.fingerprints.stage for stage in stages):
             return True
     return False

@@ -57,4 +57,6 @@ def gpus_of(stage: Stage, per_stage: int) -> int:
     """Return how many GPUs a stage gets where each may have `per_stage`; 0 for one that computes nothing on them."""
     if not stage.stage_kind.uses_gpu or (stage.kind == "pretrain" and stage.recipe.dataset == "none"):
         return 0
+    if stage.kind == "pretrain" and stage.recipe.epochs == 0:
+        return 1  # only norms are measured
     return per_stage if stage.stage_kind.several_gpus else 1

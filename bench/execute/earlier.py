@@ -9,6 +9,7 @@ fingerprint must be the one that this plan, with these values, had in an earlier
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice, product
@@ -22,6 +23,7 @@ from bench.execute.stage_file import DONE, STAGE
 from bench.files import read_json
 from bench.hashing import hashed_as_set
 from bench.plan import Planner, Stage
+from bench.run_names import own_seeds
 
 MOST = 64  # combinations of values that are tried for one stage
 
@@ -71,7 +73,7 @@ class Earlier:
         if not places:
             return None
         contents = {place: read_json(place) for _, place in sorted(places)}
-        of_recipes = [self._of_recipe(recipe, stage.seed) for recipe in self._lineage(stage.recipe).values()]
+        of_recipes = [self._of_recipe(recipe, _trunk_seed(stage)) for recipe in self._lineage(stage.recipe).values()]
         of_task = _values(stage.config, contents.values()) if isinstance(stage.config, Task) else [{}]
         then: dict[str, Values] = {}  # fingerprint -> the values that it had
         for task, *values in islice(product(of_task, *of_recipes), MOST):
@@ -121,7 +123,8 @@ class Earlier:
         """
         if (recipe.name, seed) not in self._told:
             names = self._by_label(self.records)
-            labels = [each for each in names if each.startswith(f"{recipe.name}__") and each.endswith(f"__s{seed}")]
+            seeds = re.compile(rf"{re.escape(recipe.name)}__.*__s{seed}(t\d+)?")
+            labels = [each for each in names if seeds.fullmatch(each)]
             contents = [read_json(self.records / name) for label in labels for name in names[label]]
             for kind in ("pretrain", "convert"):
                 place = self.work_dir / kind
@@ -136,7 +139,7 @@ class Earlier:
         planner, recipe = self._planner_with(stage.recipe, values)
         if stage.kind == "pretrain":
             return planner.pretrain(recipe, stage.seed).fingerprint
-        trunk = planner.convert(recipe, stage.seed)
+        trunk = planner.convert(recipe, _trunk_seed(stage))
         if not isinstance(stage.config, Task):
             return trunk.fingerprint
         key = f"{id(stage.config)} {_text(task)}"  # one task, which a planner hashes once for all trunks
@@ -183,6 +186,11 @@ def _text(values: Values | Sequence[Values]) -> str:
 def _like(value: Any, other: Any) -> Any:
     """Another value of a setting, as read from JSON, in the type that the setting has."""
     return tuple(other) if isinstance(value, tuple) and isinstance(other, list) else other
+
+
+def _trunk_seed(stage: Stage) -> int:
+    """The seed of the pretraining that a stage belongs to."""
+    return own_seeds(stage.seed, stage.trunk_seed)[0]
 
 
 def _label(name: str) -> str:

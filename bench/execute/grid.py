@@ -38,7 +38,7 @@ class Grid:
     problems: dict[str, BadInput]  # data set, or OBJECTS -> why it cannot be read
     work_dir: Path
     results_dir: Path
-    # on files that changed, on packs that lie there and are not used, on what is rendered
+    # on files that changed, on packs that lie there and are not used, on seeds that decide nothing, on what is rendered
     notes: list[str] = field(default_factory=list)
     to_render: frozenset[str] = frozenset()  # data sets that a smoke run makes when it starts
     code: Staleness = field(default_factory=Staleness)
@@ -113,7 +113,8 @@ def plan_grid(request: Request, *, act: bool, gpus: int = 1, stale: StaleChoice 
     packs = Packs(data.roots, data.fingerprints)
     to_render = _to_render(request, data) if not act else frozenset()
     planner = Planner(data.fingerprints.__getitem__, configs.by_name, packs)
-    stages = planner.grid(configs.recipes, configs.tasks, list(dict.fromkeys(request.seeds)))
+    seeds, task_seeds = (list(dict.fromkeys(some)) for some in (request.seeds, request.task_seeds))
+    stages = planner.grid(configs.recipes, configs.tasks, seeds, task_seeds)
     earlier = Earlier(request.work_dir, records, planner_of(planner), configs.by_name)
     stages = earlier.found(stages)
     found, code = _states(stages, request.work_dir, records)
@@ -127,7 +128,7 @@ def plan_grid(request: Request, *, act: bool, gpus: int = 1, stale: StaleChoice 
         problems=data.problems,
         work_dir=request.work_dir,
         results_dir=request.results,
-        notes=data.notes + packs.notes + earlier.notes + ([RENDERED_LATER] if to_render else []),
+        notes=data.notes + packs.notes + planner.notes + earlier.notes + ([RENDERED_LATER] if to_render else []),
         to_render=to_render,
     )
     check_processes(grid.to_do(), gpus)

@@ -21,7 +21,8 @@ from bench.errors import BadInput
 from bench.execute.stage_file import STAGE, Done, StageFile, finished, read_stage
 from bench.made import gpu_names
 from bench.plan import recorded_settings
-from bench.record import Fingerprints, Record, environment
+from bench.record import Fingerprints, OutcomesFile, Record, environment
+from bench.run_names import own_seeds
 
 RENDERED = "rendered"  # the folder of scenes that a smoke run renders, in the work folder
 NO_LOSS = frozenset({"steps", "epochs", "images_skipped"})  # the numbers of a pretraining that are no term of its loss
@@ -56,7 +57,11 @@ def earlier_of(stage: StageFile, work_dir: Path) -> dict[str, Done]:
 
 
 def record_of(
-    stage: StageFile, done: Done, history: Mapping[str, Done], earlier: Mapping[str, Done] | None = None
+    stage: StageFile,
+    done: Done,
+    history: Mapping[str, Done],
+    earlier: Mapping[str, Done] | None = None,
+    outcomes: OutcomesFile | None = None,
 ) -> Record:
     """Return the record of a task's result, with all that is needed to believe it.
 
@@ -65,10 +70,12 @@ def record_of(
         done: what it left.
         history: what the stages before it left, by kind (see `history_of`).
         earlier: what the pretrainings left that its own continues, by their titles (see `earlier_of`).
+        outcomes: what the stage's folder has of each image.
     """
     assert stage.task is not None
     assert stage.protocol is not None
     task, metrics = stage.task, dict(done.metrics)
+    seed, task_seed = own_seeds(stage.seed, stage.trunk_seed)
     stages = {**history, stage.kind: done}
     chain = {**stages, **(earlier or {})}
     trained = history["pretrain"].metrics if "pretrain" in history else {}
@@ -88,7 +95,9 @@ def record_of(
         columns={} if task.kind in KINDS else dict(task.metrics),
         dataset=short_name(task.dataset),
         profile=task.profile,
-        seed=stage.seed,
+        seed=seed,
+        task_seed=task_seed,
+        trunk=history["convert"].metrics.get("trunk_hash"),
         images_skipped=int(metrics.pop("images_skipped", 0)) + int(trained.get("images_skipped", 0)),
         metrics=metrics,
         pretrain_metrics={
@@ -100,6 +109,7 @@ def record_of(
         data={short_name(name): value for name, value in stage.lineage_data.items()},
         definitions=stage.definitions,
         load_proof=done.load_proof,
+        curve=tuple(done.curve) if len(done.curve) > 1 else (),
         settings={"pretrain": upstream, "downstream": downstream},
         wall_seconds={kind: each.wall_seconds for kind, each in stages.items()},
         untimed={kind: each.untimed for kind, each in stages.items() if each.untimed},
@@ -114,8 +124,9 @@ def record_of(
         precision={name: each.precision for name, each in chain.items() if each.precision is not None},
         chain=done.chain,
         code={name: each.code for name, each in chain.items() if each.code},
+        outcomes=outcomes,
         weights=stage.inputs["convert"] + "/trunk.safetensors",
-        command=command_of(stage.recipe, task, stage.seed, rendered=_rendered(stage)),
+        command=command_of(stage.recipe, task, seed, task_seed, rendered=_rendered(stage)),
         **environment(gpu_names()),
     )
 
@@ -126,8 +137,8 @@ def _rendered(stage: StageFile) -> bool:
     return stage.recipe.profile == "smoke" and bool(roots) and all(root.parent.name == RENDERED for root in roots)
 
 
-def command_of(recipe: Recipe, task: Task, seed: int, *, rendered: bool = False) -> str:
-    """Return the command that gives a result anew: its configs, and what was set otherwise than in them.
+def command_of(recipe: Recipe, task: Task, seed: int, task_seed: int | None = None, *, rendered: bool = False) -> str:
+    """Return the command that gives a result anew: its configs, seeds, and what was set otherwise than in the configs.
 
     Configs are given by name, and those that are not found by name by their path from the working directory. `rendered`
     says that the data were scenes which `--smoke` renders.
@@ -135,6 +146,7 @@ def command_of(recipe: Recipe, task: Task, seed: int, *, rendered: bool = False)
     pretrain = _word_of("pretrain_configs", Path(recipe.source))
     downstream = _word_of("downstream_configs", Path(task.source))
     words = ["bench", "run", "--pretrain", pretrain, "--downstream", downstream, "--seeds", str(seed)]
+    words += [] if task_seed is None else ["--task-seeds", str(task_seed)]
     words += ["--smoke"] if rendered else ["--profile", task.profile]
     changed: list[str] = []
     with contextlib.suppress(BadInput):  # a config that is no longer where it was: the settings are in the record

@@ -40,6 +40,7 @@ class Options:
     """What a person asked for, besides the study."""
 
     seeds: Sequence[int] = (0,)
+    task_seeds: Sequence[int] = ()  # instead of those of the study, if there are any
     only: Sequence[str] = ()  # data sets
     profile: Profile = "full"
     data_root: Sequence[str] = ()
@@ -151,7 +152,8 @@ class StudyPlan:
                 f"that in {self.options.work_dir / SPEEDS}."
             )
         problems = dict.fromkeys(str(problem) for grid in self.grids for problem in grid.problems.values())
-        return lines + [f"missing: {problem}" for problem in problems]
+        notes = dict.fromkeys(note for grid in self.grids for note in grid.notes)
+        return lines + [f"missing: {problem}" for problem in problems] + [f"note: {note}" for note in notes]
 
 
 def plan_study(name: str, options: Options, *, act: bool) -> StudyPlan:
@@ -173,6 +175,7 @@ def plan_study(name: str, options: Options, *, act: bool) -> StudyPlan:
                 pretrain=part.pretrain,
                 downstream=part.downstream,
                 seeds=(seed,),
+                task_seeds=options.task_seeds or part.task_seeds,
                 profile=options.profile,
                 smoke=options.profile == "smoke",
                 assignments=(*((*study.set, *part.set) if options.profile == "full" else ()), *options.assignments),

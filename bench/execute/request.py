@@ -10,11 +10,12 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Request:
-    """A grid: pretrainings × downstream tasks × seeds, with what is laid over their configs."""
+    """A grid: pretrainings × their seeds × downstream tasks × theirs, with what is laid over their configs."""
 
     pretrain: Sequence[str]
     downstream: Sequence[str] = ()
-    seeds: Sequence[int] = (0,)
+    seeds: Sequence[int] = (0,)  # of pretrainings
+    task_seeds: Sequence[int] = ()  # of the tasks on each trunk; none: each has the seed of its pretraining
     profile: Literal["full", "mini", "smoke"] = "full"
     smoke: bool = False
     assignments: Sequence[str] = ()

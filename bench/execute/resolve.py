@@ -35,6 +35,7 @@ class Resolved(NamedTuple):
 
 
 NETWORK = frozenset({"arch", "stem"})  # what two recipes have in common of which one continues the other
+MEASURED = frozenset({"dataset", "view_size", "augmentation"})  # what images are that a recipe measures its norms on
 # What --set gives to a recipe that is only there for another to start from: its network, and how it is run.
 FOLLOWED = NETWORK | {"workers", "checkpoint"}
 PARENT = "parent."
@@ -49,6 +50,10 @@ def resolve(request: Request) -> Resolved:
         raise BadInput("Nothing to run: give --pretrain NAME; bench list shows the names.")
     if min(request.seeds, default=0) < 0:
         raise BadInput("A seed must be 0 or more; correct --seeds.")
+    if min(request.task_seeds, default=0) < 0:
+        raise BadInput("A seed must be 0 or more; correct --task-seeds.")
+    if request.task_seeds and not request.downstream:
+        raise BadInput("--task-seeds are those of downstream tasks; give --downstream with it, or leave it out.")
     profile: Profile = "smoke" if request.smoke else request.profile
     names, task_names = dict.fromkeys(request.pretrain), dict.fromkeys(request.downstream)
     assigned = parse_assignments(request.assignments)
@@ -63,8 +68,10 @@ def resolve(request: Request) -> Resolved:
         values, own_cells = upstream, cells
         if epochs[name] == 0 and len(names) > 1:
             # One that trains nothing, beside others that do, takes the network's settings and the precision
-            # alone. Otherwise `random_init` could not be a control in a grid whose schedule is set, or swept, for all.
-            values = {key: value for key, value in upstream.items() if key in NETWORK | {"precision"}}
+            # alone, and where it measures its norms, which images these see. Otherwise `random_init` could not be a
+            # control in a grid whose schedule is set, or swept, for all.
+            reaching = NETWORK | {"precision"} | (MEASURED if _measures_norms(name, profile) else frozenset())
+            values = {key: value for key, value in upstream.items() if key in reaching}
             if any(epochs.values()):
                 own_cells = _unique([{key: cell[key] for key in cell if key in NETWORK} for cell in cells])
         for cell in own_cells:
@@ -91,6 +98,10 @@ def resolve(request: Request) -> Resolved:
         return recipe.model_copy(update={"name": recipe.name + in_brackets(settings)})
 
     return _keeping(Resolved(recipes, tasks, with_parents(recipes, parent)))
+
+
+def _measures_norms(name: str, profile: Profile) -> bool:
+    return recipe_values(name, profile).get("norm_statistics") == "data"
 
 
 def _unique(cells: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

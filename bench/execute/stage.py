@@ -24,11 +24,10 @@ from filelock import FileLock
 
 from bench import allocator
 from bench.code.used import Current
-from bench.config.kind_facts import file_of
 from bench.config.kinds import StageKind
 from bench.config.processes import check_shares
 from bench.config.recipe import Recipe
-from bench.config.tasks import KINDS, Task
+from bench.config.tasks import Task
 from bench.errors import BadInput, Interrupted, StageFailed, one_line
 from bench.execute.chain import begin, chain_before, ended, joined, part_of
 from bench.execute.code_file import UNKNOWN, check_begun, check_planned, current_of
@@ -47,13 +46,22 @@ from bench.execute.stage_file import (
     write_done,
 )
 from bench.execute.stage_log import logged
-from bench.execute.stage_outputs import check_parent, forget_before, sums_of
+from bench.execute.stage_outputs import (
+    check_parent,
+    check_results,
+    forget_before,
+    has_outcomes,
+    outcomes_file,
+    sums_of,
+)
 from bench.execute.stale import StaleChoice, started_anew
 from bench.files import write_text
 from bench.load_proofs import forget_load_proof, noted_load_proof
 from bench.machine import cores
+from bench.outcomes import OUTCOMES
 from bench.record import read_file as read_record
 from bench.record import write as write_record
+from bench.stages.curve import points_of
 from bench.stages.job import Job
 from bench.timing_gaps import forget_gaps, noted_gaps
 from bench.waiting import total_share
@@ -143,10 +151,14 @@ def _recorded(folder: Path, stage: StageFile) -> bool:
         record = read_record(folder / RECORD)
     except BadInput:
         # Of a version that kept no copy.
-        return any((Path(stage.results_dir) / "records").glob(f"*__s{stage.seed}__{stage.fingerprint[:12]}.json"))
+        return any((Path(stage.results_dir) / "records").glob(stage.record_pattern))
     if record.fingerprints.stage != stage.fingerprint:
         return False
-    write_record(record, Path(stage.results_dir) / "records")
+    records = Path(stage.results_dir) / "records"
+    if has_outcomes(record, folder / OUTCOMES):
+        write_record(record, records, folder / OUTCOMES)
+    elif not (records / record.file_name).is_file():  # a record without them would say less than it claims
+        return False
     return True
 
 
@@ -177,13 +189,15 @@ def _run(folder: Path, stage: StageFile, keep: bool = False) -> None:
     sittings = begin_code(folder, stage, current, inputs).sittings if first else ()
     forget_gaps()
     forget_load_proof()
+    if first:
+        (folder / OUTCOMES).unlink(missing_ok=True)  # of an earlier sitting
     started = time.monotonic()
     record = None
     with _reported(folder, stage):
         metrics = function_of(stage.stage_kind)(job)
         if not first:
             return
-        _check_results(folder, stage, metrics)
+        check_results(folder, stage, metrics)
         if proof := noted_load_proof():
             write_text(folder / LOAD_PROOF, json.dumps(proof, indent=1, ensure_ascii=False) + "\n")
         elif stage.task is not None:
@@ -203,12 +217,14 @@ def _run(folder: Path, stage: StageFile, keep: bool = False) -> None:
             finished=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             files=sums_of(folder, stage.stage_kind.outputs),
             load_proof=proof.get("differences", {}),
+            curve=points_of(folder),
         )
         done.chain = joined(chain_before(stage, work_dir), {stage.title: ended(made, done)})
         if stage.task is not None:
-            record = record_of(stage, done, history_of(stage, work_dir), earlier_of(stage, work_dir))
+            told = outcomes_file(folder, metrics)
+            record = record_of(stage, done, history_of(stage, work_dir), earlier_of(stage, work_dir), told)
     if record is not None:
-        write_record(record, Path(stage.results_dir) / "records")
+        write_record(record, Path(stage.results_dir) / "records", folder / OUTCOMES)
         write_text(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")
     write_done(folder, done)
     if stage.task is not None:  # a pretraining's goes on to serve where its last checkpoint is damaged later
@@ -220,6 +236,7 @@ def job_of(stage: StageFile, config: Recipe | Task, folder: Path, inputs: Mappin
     return Job(
         config=config,
         seed=stage.seed,
+        trunk_seed=stage.trunk_seed,
         folder=folder,
         inputs=inputs,
         data_roots={name: Path(root) for name, root in stage.data_roots.items()},
@@ -242,23 +259,6 @@ def _reported(folder: Path, stage: StageFile) -> Iterator[None]:
         report = folder / "error.log"
         write_text(report, traceback.format_exc() + "\n")
         raise StageFailed(f"{stage.title}: {one_line(error, kind=True)} (traceback: {report})") from error
-
-
-def _check_results(folder: Path, stage: StageFile, metrics: object) -> None:
-    """Raise StageFailed where a stage has not left what its kind declares: its files, and a number for each column.
-
-    Some of our own metrics depend on the objective: what a kind takes over from one of ours may be left out.
-    """
-    kind = stage.stage_kind
-    where = f"{stage.title}: {kind.__name__} in {file_of(kind)}"
-    if not isinstance(metrics, Mapping):
-        raise StageFailed(f"{where} returned {metrics!r}, but it should return {{metric: number}}.")
-    if issubclass(kind, Task):
-        optional = {name for ours in KINDS.values() if issubclass(kind, ours) for name in ours.metrics}
-        if lacking := [name for name in kind.metrics if name not in metrics and name not in optional]:
-            raise StageFailed(f"{where} declares the metric {lacking[0]} and did not return it.")
-    if lacking := [name for name in kind.outputs if not (folder / name).is_file()]:
-        raise StageFailed(f"{where} declares the output {lacking[0]} and did not write it into {folder}.")
 
 
 def function_of(kind: type[StageKind]) -> Callable[[Job], dict[str, Any]]:

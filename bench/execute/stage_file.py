@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from bench.code.used import CodeUsed
 from bench.config.kinds import StageKind
@@ -29,6 +29,7 @@ from bench.execute.sources import sources_of
 from bench.files import checked, with_checksum, write_text
 from bench.made import Made
 from bench.plan import Stage, protocol_hash
+from bench.run_names import own_seeds, record_name
 
 STAGE, DONE = "stage.json", "done.json"
 
@@ -39,6 +40,8 @@ class StageFile(Frozen):
     kind: str
     label: str
     seed: int
+    # of the pretraining, where a task has another; None, as in older stages: the same
+    trunk_seed: int | None = Field(default=None, exclude_if=lambda seed: seed is None)
     fingerprint: str
     recipe_fingerprint: str
     recipe: Recipe
@@ -67,6 +70,12 @@ class StageFile(Frozen):
         """What its kind says of itself."""
         return stage_kind(self.kind, self.task)
 
+    @property
+    def record_pattern(self) -> str:
+        """What the file name of a task's record is like, whatever its pretraining and task are called."""
+        seed, task_seed = own_seeds(self.seed, self.trunk_seed)
+        return record_name("*", "*", seed, self.fingerprint, task_seed)
+
 
 class Done(BaseModel):
     """The content of `done.json`."""
@@ -87,6 +96,8 @@ class Done(BaseModel):
     # "C2" -> how far the map of the network that it used was from the pretraining encoder's; {} where it uses no trunk,
     # or proved none, and in older files
     load_proof: dict[str, float] = {}
+    # scores on the way, [{"step": 500, "miou_percent": 8.1, …}, …]; [] where none are taken, and in older files
+    curve: list[dict[str, float]] = []
 
 
 def write_stage(
@@ -107,6 +118,7 @@ def write_stage(
         kind=stage.kind,
         label=stage.label,
         seed=stage.seed,
+        trunk_seed=stage.trunk_seed,
         fingerprint=stage.known_as,
         recipe_fingerprint=stage.recipe_fingerprint,
         recipe=stage.recipe,

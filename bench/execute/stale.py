@@ -16,6 +16,7 @@ from bench.execute.code_file import UNKNOWN, current_of, identity_of, read_code
 from bench.execute.stage_file import STAGE, StageFile, read_done
 from bench.files import write_text
 from bench.plan import Stage
+from bench.record import beside
 from bench.record import read_file as read_record
 
 StaleChoice = Literal["refuse", "keep", "redo"]
@@ -188,7 +189,7 @@ def started_anew(folder: Path, stage: StageFile) -> StageFile:
     end = f"replaced-{others[0].digest[:8]}"
     records = Path(stage.results_dir) / "records"
     _aside(folder, end)
-    for record in records.glob(f"*__s{stage.seed}__{stage.fingerprint[:12]}.json"):
+    for record in records.glob(stage.record_pattern):
         _record_aside(record, end)
     fresh = stage.model_copy(update={"code": current.used, "code_kept": ()})
     folder.mkdir()
@@ -213,6 +214,8 @@ def _record_aside(record: Path, end: str) -> None:
     place = _free(record.parent / "replaced" / f"{record.stem}.{end}.json")
     record.rename(place)
     print(f"kept     {place}", flush=True)
+    if (outcomes := beside(record)).is_file():  # beside their record, also there
+        outcomes.rename(beside(place))
 
 
 def _free(place: Path) -> Path:

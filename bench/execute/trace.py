@@ -62,14 +62,16 @@ def lines(file: Path, record: Record) -> Iterator[str]:
     """Yield the lines for people: the number, its chain from the first pretraining on, and the command."""
     shown = [name for name in (record.columns or metrics_of(record.kind)) if name in record.metrics]
     shown = shown or list(record.metrics)[:1]
-    yield f"{record.pretrain} on {record.task}, seed {record.seed}, profile {record.profile}"
+    yield f"{record.pretrain} on {record.task}, {record.seeds}, profile {record.profile}"
     yield _line("result", ", ".join(f"{name} {record.metrics[name]}" for name in shown))
     yield _line("record", f"{file}, of {record.created}")
     prints = record.fingerprints
     yield _line("hashes", f"stage {prints.stage[:12]}, recipe {prints.recipe[:12]}, protocol {prints.protocol}")
     yield _line("data", ", ".join(f"{name} {value}" for name, value in record.data.items()) or "none")
     if record.weights is not None:
-        yield _line("weights", f"{record.weights}, in the work folder")
+        yield _line(
+            "weights", f"{record.weights}, in the work folder" + (f", hash {record.trunk}" if record.trunk else "")
+        )
     if record.chain:
         before: Part | None = None
         for title, made in record.chain.items():

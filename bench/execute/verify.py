@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from bench import outcomes
 from bench.convert.proof import load_proven
 from bench.data.roots import resolve_roots
 from bench.data.sets import fingerprint
@@ -23,11 +24,14 @@ from bench.execute.anew import anew
 from bench.execute.sources import check_unchanged
 from bench.execute.stage import RECORD, computed_in, function_of, job_of
 from bench.execute.stage_file import DONE, STAGE, Done, StageFile, finished, read_stage
+from bench.execute.stage_outputs import has_outcomes
 from bench.execute.words import duration
 from bench.files import sha256_of, write_text
 from bench.made import Part, part
+from bench.outcomes import OUTCOMES
 from bench.record import Record, read_file
 from bench.results.mixtures import Stages, known_stages
+from bench.run_names import task_label
 from bench.train.precision import FILE as PRECISION
 from bench.train.precision import resolve
 
@@ -70,19 +74,26 @@ def verify(record: Record, work_dir: Path, data_root: Sequence[str] = ()) -> Ver
         for name in stored:
             (place / name).symlink_to((folder / name).absolute())
         now, here = _evaluated(record, stage, done, place, inputs, roots)
+        apart = _apart(record, folder / OUTCOMES, place / OUTCOMES)
     edited = list(_edits(record, done, folder / RECORD))
     differences = _differences(record, here)
     verdict = judged(record.metrics, now, differences)
+    # On a machine that gives the number to the digit, each image must come out as then.
+    lost = (
+        [f"The number does not stand image by image: {apart}."] if apart and verdict.exact and not differences else []
+    )
+    edited += lost
     head = f"{stage.title}: evaluated again in {duration(time.monotonic() - started)}"
     code = f"  code of then: {record.git.words}; of now: {here.git.words}"
-    lines = (head, *([code] if record.git != here.git else []), *verdict.lines, *edited)
+    images = [f"  {'images':<24} {apart or 'as recorded, each'}"] if apart is not None else []
+    lines = (head, *([code] if record.git != here.git else []), *images, *verdict.lines, *edited)
     return Verdict(verdict.stands and not edited, verdict.exact, lines)
 
 
 def _stage_of(record: Record, work_dir: Path) -> tuple[Path, StageFile, Done]:
     """The folder of a record's stage, and what is in it."""
-    label = f"{record.pretrain}--{record.task}-s{record.seed}-{record.fingerprints.stage[:12]}"
-    folder = work_dir / record.kind.replace(":", ".") / label
+    label = task_label(record.pretrain, record.task, record.seed, record.task_seed)
+    folder = work_dir / record.kind.replace(":", ".") / f"{label}-{record.fingerprints.stage[:12]}"
     if not (folder / STAGE).is_file():
         raise BadInput(f"{folder} is not there; give the --work-dir of the run, which holds its weights.")
     stage, done = read_stage(folder), finished(folder)
@@ -170,6 +181,19 @@ def _differences(record: Record, here: Part) -> list[str]:
         update={name: getattr(here, name) for name in unknown} | {"versions": {**here.versions, **older.versions}}
     )
     return [*known.differences(here), "threads and kernels, which the record does not have"]
+
+
+def _apart(record: Record, then: Path, now: Path) -> str | None:
+    """Say how many images came out otherwise than then, "" where none did; None where nothing is left to compare."""
+    if record.outcomes is None or not then.is_file() or not now.is_file():
+        return None
+    if not has_outcomes(record, then):
+        return f"{then} is not the file that the record names"
+    kept = outcomes.read(then)
+    count = outcomes.images_apart(kept, outcomes.read(now))
+    if count is None:
+        return "they are others than then"
+    return f"{count} of {kept.images} came out otherwise" if count else ""
 
 
 def _edits(record: Record, done: Done, copy: Path) -> Iterator[str]:

@@ -15,12 +15,13 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
+from bench.architectures import WIDTH, parse_architecture
 from bench.errors import BadInput, nearest_or_all
 from bench.nn.seeding import seeded
 
-ARCHITECTURES = {
-    "resnet18": (BasicBlock, (2, 2, 2, 2)),
-    "resnet50": (Bottleneck, (3, 4, 6, 3)),
+BLOCKS: dict[int, tuple[type[BasicBlock | Bottleneck], tuple[int, ...]]] = {  # of each depth
+    18: (BasicBlock, (2, 2, 2, 2)),
+    50: (Bottleneck, (3, 4, 6, 3)),
 }
 
 STEMS = {  # the layers before the first block, with the stride of C2; those of C3, C4 and C5 are 2, 4 and 8 times that
@@ -36,7 +37,7 @@ class Encoder(ResNet):
     The weights depend on `seed` alone; heads that are built for an encoder start from its seed, too.
 
     Args:
-        arch: `resnet18` or `resnet50`.
+        arch: `resnet18` or `resnet50`, or one with a width, such as `resnet18w16` (bench/architectures.py).
         seed: of the initial weights. All but those of the first convolution are the same for every stem.
         stem: `imagenet` (7×7 of stride 2, max-pool), `stl` (3×3 of stride 1, max-pool) or `cifar` (3×3 of stride 1).
         zero_init_residual: whether the last norm of each residual block starts with the weight 0. All other weights are
@@ -51,22 +52,33 @@ class Encoder(ResNet):
         self, arch: str = "resnet50", seed: int = 0, stem: str = "imagenet", zero_init_residual: bool = False
     ) -> None:
         check_stem(stem)
-        if arch not in ARCHITECTURES:
-            raise BadInput(f"Unknown architecture {arch!r}{nearest_or_all(arch, ARCHITECTURES)}")
-        block, layers = ARCHITECTURES[arch]
+        architecture = parse_architecture(arch)
+        block, layers = BLOCKS[architecture.depth]
+        self.width = architecture.width  # before the layers are made, which ask for it
         with seeded(seed, "encoder"):
             super().__init__(block, list(layers), zero_init_residual=zero_init_residual)
         self.arch = arch
         self.seed = seed
         self.stem = stem
-        if stem != "imagenet":
+        if stem != "imagenet" or self.width != WIDTH:
+            kernel, stride = (7, 2) if stem == "imagenet" else (3, 1)
             with seeded(seed, "stem"):
-                self.conv1 = nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=1, bias=False)
+                self.conv1 = nn.Conv2d(3, self.width, kernel, stride, padding=kernel // 2, bias=False)
                 nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")  # as torchvision's
+        if self.width != WIDTH:
+            self.bn1 = nn.BatchNorm2d(self.width)
         if stem == "cifar":
             self.maxpool: nn.Module = nn.Identity()
-        self.feature_dim: int = self.fc.in_features
+        self.feature_dim: int = architecture.scaled(self.fc.in_features)
         del self.fc
+
+    def _make_layer(
+        self, block: type[BasicBlock | Bottleneck], planes: int, blocks: int, stride: int = 1, dilate: bool = False
+    ) -> nn.Sequential:
+        """Make a stage as torchvision does, of the encoder's width; torchvision has no width for basic blocks."""
+        if planes == WIDTH:  # the first stage, whose input is the stem's output
+            self.inplanes = self.width
+        return super()._make_layer(block, planes * self.width // WIDTH, blocks, stride, dilate)
 
     @property
     def stride(self) -> int:

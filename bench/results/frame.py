@@ -54,7 +54,8 @@ def precision_of(record: Record, side: Literal["pretrain", "downstream"]) -> str
     if side == "pretrain" and kept is not None:
         earlier = (precision for stage, precision in record.precision.items() if stage.startswith("pretrain "))
         kept = AND.join(sorted({kept, *earlier}))
-    return kept or (setting if setting != "auto" and (side == "downstream" or record.pretrain_set != "none") else None)
+    trained = record.pretrain_set != "none" and record.settings.get("pretrain", {}).get("epochs") != 0
+    return kept or (setting if setting != "auto" and (side == "downstream" or trained) else None)
 
 
 def without_repeats(records: Sequence[Record]) -> list[Record]:

@@ -155,11 +155,12 @@ def _measured(
 def _texts(record: Record, table: Table) -> dict[RowField, str]:
     """What a row's leading texts may be, of one of its records."""
     settings = record.settings.get("pretrain", {})
-    trained = record.pretrain_set != "none"
+    trained = record.pretrain_set != "none" and settings.get("epochs") != 0
     size = settings.get("view_size") if trained else record.settings.get("downstream", {}).get("size")
     stem = settings.get("stem", "imagenet") if table.datasets else "imagenet"
     elsewhere = record.pretrain_set != record.dataset or settings.get("init")  # of other data, or continues another
-    method = (not elsewhere and table.method(settings.get("objective", {}))) or record.pretrain
+    measured = settings.get("norm_statistics", "start") != "start"  # another control than the one of that name
+    method = (not elsewhere and not measured and table.method(settings.get("objective", {}))) or record.pretrain
     return {
         "dataset": record.dataset,
         "pretrain_set": record.pretrain_set,

@@ -103,10 +103,14 @@ def _meant(word: str, known: Iterable[str]) -> str | None:
 
 def _table_of(record: Record, tables: dict[str, Table]) -> str:
     """The name of the table that a record stands in: of a study where one has its data set, else the transfer table."""
-    for name, table in tables.items():
-        if record.dataset in table.datasets and (not table.kinds or record.kind in table.kinds):
-            return name
-    return TRANSFER_TABLE
+    holding = [
+        name
+        for name, table in tables.items()
+        if record.dataset in table.datasets
+        and (not table.kinds or record.kind in table.kinds)
+        and (not table.archs or record.arch in table.archs)
+    ]
+    return max(holding, key=lambda name: bool(tables[name].archs), default=TRANSFER_TABLE)
 
 
 def _transfer_table(joined: dict[str, Table], shown: Container[str]) -> Table:

@@ -42,6 +42,7 @@ def _told(record: Record) -> list[int | str]:
     settings = record.settings.get("pretrain", {})
     init = settings.get("init") or {}
     fixed = settings.get("epochs") == 0 and init.get("checkpoint") is not None
+    fixed = fixed and settings.get("norm_statistics", "start") == "start"  # else of images that the seed draws
     return [record.seed, *([record.trunk] if record.trunk is not None else []), *(["checkpoint"] if fixed else [])]
 
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from bench.architectures import WIDTH, parse_architecture
 from bench.errors import one_line
 from bench.nn.compiling import compile_fixed
 
 # GFLOP of a forward at 224×224, for comparing the work of architectures.
-GFLOP = {"resnet18": 3.6, "resnet50": 8.2}
+GFLOP = {18: 3.6, 50: 8.2}  # by depth; with the square of the width
 STEM_WORK = {"imagenet": 1, "stl": 4, "cifar": 16}  # what finer maps multiply it by, but for the stem's own share
 
 # Images at 224×224 through a ResNet-50 that save what compiling costs. Measured on two CPU cores, against the folded
@@ -31,7 +32,8 @@ def pays(arch: str, images: int, size: int, device: torch.device, stem: str = "i
     kind = device.type if device.type != "cpu" or not amx() else "amx"
     if kind not in BREAK_EVEN:
         return False
-    work = images * (size / 224) ** 2 * STEM_WORK[stem] * GFLOP[arch] / GFLOP["resnet50"]
+    depth, width = parse_architecture(arch)
+    work = images * (size / 224) ** 2 * STEM_WORK[stem] * (width / WIDTH) ** 2 * GFLOP[depth] / GFLOP[50]
     return work >= BREAK_EVEN[kind]
 
 

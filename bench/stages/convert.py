@@ -12,6 +12,7 @@ from typing import Any
 import torchvision
 from torch import Tensor, nn
 
+from bench.architectures import Architecture, parse_architecture
 from bench.config.recipe import Recipe
 from bench.convert.checkpoint_file import read_checkpoint
 from bench.convert.checksums import save_archive, save_tensors
@@ -71,8 +72,10 @@ class StemmedResNet(nn.Module):
 
     def __init__(self, arch: str, stem: str) -> None:
         super().__init__()
-        model = torchvision.models.get_model(arch, weights=None)
+        architecture = parse_architecture(arch)
+        model = torchvision.models.get_model(f"resnet{architecture.depth}", weights=None)
         model.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        change_width(model, architecture)
         if stem == "cifar":
             model.maxpool = nn.Sequential()  # passes its input on
         for name, child in model.named_children():
@@ -87,6 +90,19 @@ class StemmedResNet(nn.Module):
             if name.startswith("layer"):
                 maps.append(x)
         return tuple(maps)
+
+
+def change_width(model: nn.Module, architecture: Architecture) -> None:
+    """Put a layer of the architecture's width in the place of each convolution and batch norm of a ResNet."""
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.Conv2d):
+                inputs = child.in_channels if child.in_channels == 3 else architecture.scaled(child.in_channels)
+                outputs = architecture.scaled(child.out_channels)
+                kernel, stride = child.kernel_size[0], child.stride[0]
+                setattr(module, name, nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False))
+            elif isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, nn.BatchNorm2d(architecture.scaled(child.num_features)))
 
 
 def exported_name(checkpoint: Path, recipe: Recipe) -> str:

@@ -97,7 +97,7 @@ def restored(job: Job) -> Objective:
     if recipe.dataset != "none":
         train = pretraining_index(recipe.dataset, job.data_root(recipe.dataset))
         counts = {"num_classes": len(train.classes), "num_images": len(train.files)}
-    objective, _ = start(recipe, job.seed, None, **counts)
+    objective, _ = start(recipe, job.pretraining_seed, None, **counts)
     file = job.inputs["pretrain"] / LAST
     try:
         objective.load_state_dict(read(file)["objective"])

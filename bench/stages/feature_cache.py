@@ -1,8 +1,9 @@
 """Features of frozen trunks, kept for the next stage that wants the same ones.
 
 An entry is a folder named by the hash of all that decides its bits (see `features.cache_of`). It holds `features.npy`
-(N×D float32), `labels.npy` (N int64) and `about.json` with the checksum of both, and appears whole or not at all. The
-folder is kept below `BENCH_FEATURES_GIB` (16) GiB: what was not used for longest goes first.
+(N×D float32), `labels.npy` (N int64) and `about.json` with the checksum of both; where images were skipped,
+`positions.npy` (N int64) says which ones are there. It appears whole or not at all. The folder is kept below
+`BENCH_FEATURES_GIB` (16) GiB: what was not used for longest goes first.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 VERSION = 1  # raise it when features are computed in another way
-ABOUT, FEATURES, LABELS = "about.json", "features.npy", "labels.npy"
+ABOUT, FEATURES, LABELS, POSITIONS = "about.json", "features.npy", "labels.npy", "positions.npy"
 ABANDONED_SECONDS = 86_400.0  # a partial entry that old has no writer any more
 
 
@@ -34,6 +36,7 @@ class Entry:
     features: np.ndarray  # N×D float32, mapped
     labels: np.ndarray  # N int64
     skipped: int
+    positions: np.ndarray | None = None  # N int64, in the split; None where none was skipped, and in older entries
 
     def batches(self, size: int) -> Iterator[tuple[Tensor, Tensor, int]]:
         """Yield (features, labels, skipped images) of at most `size` rows each, as copies; all are skipped at first."""
@@ -53,6 +56,7 @@ class FeatureCache:
         self.partial = folder / f".{name}.{os.getpid()}"
         self._features: np.ndarray | None = None
         self._labels: list[np.ndarray] = []
+        self._positions: list[np.ndarray] = []
         self._skipped = self._count = 0
         self._refused = False
 
@@ -62,7 +66,10 @@ class FeatureCache:
             content = json.loads((self.place / ABOUT).read_text(encoding="utf-8"))
             features = np.load(self.place / FEATURES, mmap_mode="r")[: content["rows"]]
             labels = np.load(self.place / LABELS)
+            positions = np.load(self.place / POSITIONS) if "positions" in content else None
             whole = content["about"] == self.about and content["sha256"] == _checksum(features, labels)
+            if positions is not None:
+                whole &= positions.shape == labels.shape and content["positions"] == _checksum(positions, labels)
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError):
@@ -73,9 +80,13 @@ class FeatureCache:
             return None
         with contextlib.suppress(OSError):
             os.utime(self.place)  # used now
-        return Entry(self.place, features, labels, int(content["skipped"]))
+        return Entry(self.place, features, labels, int(content["skipped"]), positions)
 
-    def add(self, features: Tensor, labels: Tensor, skipped: int) -> None:
+    def forget(self) -> None:
+        """Remove the entry."""
+        shutil.rmtree(self.place, ignore_errors=True)
+
+    def add(self, features: Tensor, labels: Tensor, skipped: int, positions: Tensor | None = None) -> None:
         """Write the next rows. A disk that has no room or fails is said once, and nothing is kept."""
         if self._refused:
             return
@@ -88,6 +99,8 @@ class FeatureCache:
             self._refuse(str(error))
             return
         self._labels.append(labels.cpu().numpy())
+        if positions is not None:
+            self._positions.append(positions.cpu().numpy())
         self._count += n
         self._skipped += skipped
 
@@ -96,7 +109,7 @@ class FeatureCache:
         if self._refused or self._features is None:
             return
         labels = np.concatenate(self._labels)
-        content = {
+        content: dict[str, Any] = {
             "about": self.about,
             "rows": self._count,
             "skipped": self._skipped,
@@ -105,6 +118,10 @@ class FeatureCache:
         try:
             self._features.flush()  # type: ignore[attr-defined]
             np.save(self.partial / LABELS, labels)
+            if self._skipped and self._positions:
+                positions = np.concatenate(self._positions)
+                np.save(self.partial / POSITIONS, positions)
+                content["positions"] = _checksum(positions, labels)
             (self.partial / ABOUT).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
             self.partial.rename(self.place)
         except OSError as error:  # full, or another process was faster

@@ -62,11 +62,15 @@ def loaded(
 
 
 class Features(NamedTuple):
-    """Features of N images, N×D float32, their labels, N int64, and how many images were skipped as unreadable."""
+    """Features of N images, N×D float32, their labels, N int64, and how many images were skipped as unreadable.
+
+    `positions`, N int64 on the host, are those of the images in their split, where each is there once.
+    """
 
     features: Tensor
     labels: Tensor
     skipped: int
+    positions: Tensor | None = None
 
 
 def collect(
@@ -86,13 +90,16 @@ def collect(
     rows = most_rows(images, task, ranks)
     features = torch.empty(rows, trunk.feature_dim, device=device or trunk.device)  # ImageNet: 10 GiB, only once
     labels = torch.empty(rows, dtype=torch.int64, device=trunk.device)
+    positions = torch.empty(rows, dtype=torch.int64)
     count = skipped = 0
     for batch in features_of(job, task, trunk, images, title, ranks):
         place = slice(count, count + len(batch.labels))
         features[place] = prepare(batch.features) if prepare is not None else batch.features
         labels[place] = batch.labels
+        assert batch.positions is not None
+        positions[place] = batch.positions
         count, skipped = place.stop, skipped + batch.skipped
-    return Features(features[:count], labels[:count], skipped)
+    return Features(features[:count], labels[:count], skipped, positions[:count])
 
 
 def gathered(rows: Tensor, ranks: Ranks) -> Tensor:
@@ -137,12 +144,20 @@ def features_of(
     first, last = (len(batches) * part // ranks.world for part in (ranks.rank, ranks.rank + 1))
     cache = cache_of(job, task, trunk, images, (first, last))
     entry = cache.read() if cache is not None else None
+    if cache is not None and entry is not None and entry.skipped and entry.positions is None:
+        cache.forget()  # of a version that did not keep which images were skipped
+        entry = None
     count = 0
     if entry is not None:
         note_gap(f"{len(entry.labels)} features of {images.split}")
         print(f"{title} {task.name}: {len(entry.labels)} features read from {entry.folder.name}", flush=True)
+        start = first * task.batch_size
+        positions = torch.arange(start, start + len(entry.labels))
+        if entry.positions is not None:
+            positions = torch.from_numpy(entry.positions)
         for features, labels, skipped in entry.batches(task.batch_size):
-            yield Features(features.to(trunk.device), labels.to(trunk.device), skipped)
+            of_batch = positions[count : count + len(labels)]
+            yield Features(features.to(trunk.device), labels.to(trunk.device), skipped, of_batch)
             count += len(labels)
     elif first < last:
         for batch in _computed(job, task, trunk, images, batches[first:last], title, ranks):
@@ -181,7 +196,7 @@ def through(trunk: FrozenTrunk, batch: Batch) -> Features:
     """Return the features of a batch of images with labels."""
     moved = batch.to(trunk.device, memory_format=torch.channels_last, non_blocking=True)
     assert moved.labels is not None
-    return Features(trunk.features(moved.views[0]), moved.labels, batch.skipped)
+    return Features(trunk.features(moved.views[0]), moved.labels, batch.skipped, batch.indices)
 
 
 def cache_of(

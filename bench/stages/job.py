@@ -22,16 +22,22 @@ class Job:
     """
 
     config: Recipe | Task
-    seed: int
+    seed: int  # that the stage draws by
     folder: Path
     inputs: Mapping[str, Path] = field(default_factory=dict)  # role ("init", "pretrain", "convert") -> parent's folder
     data_roots: Mapping[str, Path] = field(default_factory=dict)
     unreadable: Literal["fail", "skip"] = "fail"
     packs: tuple[PackUse, ...] = ()
     data: Mapping[str, str] = field(default_factory=dict)  # data set -> fingerprint
+    trunk_seed: int | None = None  # of the pretraining, where a task has another
     recipe: Recipe | None = None  # of the pretraining that the stage belongs to
     evaluation_only: bool = False  # of what a finished stage left, which lies in `folder`; nothing may be trained
     features: Path | None = None  # where features of frozen trunks are kept for other stages; None: nowhere
+
+    @property
+    def pretraining_seed(self) -> int:
+        """The seed that the pretraining of the stage drew by."""
+        return self.seed if self.trunk_seed is None else self.trunk_seed
 
     def data_root(self, dataset: str) -> Path:
         """Return the folder of a data set; BadInput if the job was planned without it."""

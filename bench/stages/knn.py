@@ -26,6 +26,7 @@ from bench.nn.collectives import gather
 from bench.nn.neighbours import Bank, euclidean, over_ranks, search, vote
 from bench.stages.features import Features, collect, gathered, most_rows, subset
 from bench.stages.frozen_trunk import FrozenTrunk
+from bench.stages.image_outcomes import keep_top
 from bench.stages.job import Job
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.precision import is_bf16
@@ -36,8 +37,9 @@ CHUNK = 16_384  # rows of the bank that are scored at once in float32
 def run(job: Job) -> dict[str, Any]:
     """Evaluate the trunk that `inputs["convert"]` holds by its nearest neighbours.
 
-    Returns top-1 and top-5 in percent, the k that was used (no more than the bank holds) and counts of images. Raises
-    BadInput for missing data or a trunk without a proof, StageFailed when a feature is not finite or the trunk changed.
+    Returns top-1 and top-5 in percent, the k that was used (no more than the bank holds) and counts of images; leaves
+    what was said of each image (`bench.outcomes`). Raises BadInput for missing data or a trunk without a proof,
+    StageFailed when a feature is not finite or the trunk changed.
     """
     task = job.config
     assert isinstance(task, KnnTask)
@@ -49,8 +51,8 @@ def run(job: Job) -> dict[str, Any]:
         forwards = (len(training.files) + len(validation.files)) // ranks.world
         trunk.compile(forwards, task.size, task.batch_size, task.compile_trunk)
         with trunk.watched():
-            rows, labels, skipped = extract(job, task, trunk, training, "bank", ranks)
-            queries, truth, more = extract(job, task, trunk, validation, "queries", ranks)
+            rows, labels, skipped, _ = extract(job, task, trunk, training, "bank", ranks)
+            queries, truth, more, positions = extract(job, task, trunk, validation, "queries", ranks)
         if task.metric == "euclidean":
             centre = mean(rows, ranks.device)
             rows = euclidean(rows, centre.to(rows.device), queries=False)
@@ -58,6 +60,8 @@ def run(job: Job) -> dict[str, Any]:
         sizes = gather(torch.tensor([len(rows)], device=ranks.device)).tolist()
         bank_labels = gathered(labels, ranks)
         queries, truth = gathered(queries.to(ranks.device), ranks), gathered(truth, ranks)
+        assert positions is not None
+        positions = gathered(positions.to(ranks.device), ranks)
         k = min(task.k, sum(sizes))
         if k < task.k and ranks.first:
             print(f"{task.name}: k is {k}, not {task.k}, as the bank holds no more images", flush=True)
@@ -67,9 +71,12 @@ def run(job: Job) -> dict[str, Any]:
         ranked = classify(queries, bank, bank_labels, len(training.classes), k, temperature, offset=offset)
         skipped, more = ranks.sums(skipped, more)
     hits = ranked == truth[:, None]  # N×5
+    top1, top5 = hits[:, 0], hits.any(dim=1)
+    if ranks.first:
+        keep_top(job.folder, validation, positions, top1, top5)
     metrics = {
-        "top1_percent": 100.0 * int(hits[:, 0].sum()) / len(truth),
-        "top5_percent": 100.0 * int(hits.any(dim=1).sum()) / len(truth),
+        "top1_percent": 100.0 * int(top1.sum()) / len(truth),
+        "top5_percent": 100.0 * int(top5.sum()) / len(truth),
         "k": k,
         "bank_images": sum(sizes),
         "validation_images": len(truth),

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from bench.config.no_effect import as_hashed
-from bench.config.recipe import MACHINE_KEYS, ScheduleSettings
+from bench.config.recipe import ScheduleSettings
 from bench.config.tasks import LinearTask
 from bench.data.images import ViewDataset
 from bench.data.sampler import DrawSampler, Turns, steps_per_epoch
@@ -31,10 +31,12 @@ from bench.data.sets import Index, index, part
 from bench.data.views import SUPERVISED_VIEW
 from bench.data.views.resident import Resident
 from bench.errors import BadInput, Interrupted, StageFailed
+from bench.hashing import MACHINE_KEYS
 from bench.progress import Progress
 from bench.randomness import derive, generator
-from bench.stages.features import Features, features_of, loaded, subset, through
+from bench.stages.features import Features, features_of, gathered, loaded, subset, through
 from bench.stages.frozen_trunk import FrozenTrunk
+from bench.stages.image_outcomes import keep_top
 from bench.stages.job import Job
 from bench.stages.learning_rates import LossWatch, at_the_edge
 from bench.stages.linear_finished import check_finished, images_of
@@ -55,8 +57,9 @@ def run(job: Job) -> dict[str, Any]:
     """Train and evaluate linear classifiers on the trunk that `inputs["convert"]` holds.
 
     Returns top-1 and top-5 in percent of the chosen head, its learning rate (per 256 images), the same for all heads
-    by learning rate (None for one that diverged), and counts of images. Raises BadInput for missing data or a trunk
-    without a proof, StageFailed when every head diverges or the trunk changed.
+    by learning rate (None for one that diverged), and counts of images; leaves what the chosen head said of each image
+    (`bench.outcomes`). Raises BadInput for missing data or a trunk without a proof, StageFailed when every head
+    diverges or the trunk changed.
     """
     task = job.config
     assert isinstance(task, LinearTask)
@@ -81,7 +84,7 @@ def run(job: Job) -> dict[str, Any]:
                 chosen = best(selected.top1, task.learning_rates)
                 if ranks.first and (note := at_the_edge(task.learning_rates, chosen)):
                     print(note, flush=True)
-            result = evaluate(job, task, trunk, heads, validation, "validate", ranks)
+            result = evaluate(job, task, trunk, heads, validation, "validate", ranks, keep=chosen)
     top1, top5 = result.top1[chosen], result.top5[chosen]
     if top1 is None or top5 is None:
         raise StageFailed(f"The linear classifier diverged; {LOWER}.")
@@ -161,7 +164,7 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
         every = Every()
         stop.announce = progress.say_stopping if progress is not None else None
         for step in range(start, total):
-            features, labels, missing = next(batches)
+            features, labels, missing, _ = next(batches)
             skipped += missing
             rates = peak * rate_factor(task, step, total)
             done = step + 1
@@ -254,18 +257,38 @@ class Scores:
 
 
 def evaluate(
-    job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, images: Index, title: str, ranks: Ranks
+    job: Job,
+    task: LinearTask,
+    trunk: FrozenTrunk,
+    heads: Heads,
+    images: Index,
+    title: str,
+    ranks: Ranks,
+    keep: int | None = None,
 ) -> Scores:
-    """Return top-1 and top-5 of each head over every image once. With fewer than 5 classes top-5 is over them all."""
+    """Return top-1 and top-5 of each head over every image once. With fewer than 5 classes top-5 is over them all.
+
+    What the head `keep` said of each image stays in the stage's folder.
+    """
     most = min(5, len(images.classes))
     right = torch.zeros(2, len(heads.weight), dtype=torch.int64, device=trunk.device)
     count = skipped = 0
-    for features, labels, missing in features_of(job, task, trunk, images, title, ranks):
+    said = []
+    for features, labels, missing, positions in features_of(job, task, trunk, images, title, ranks):
         top = heads.logits(features).topk(most, dim=-1).indices  # N×L×most
         hits = top == labels[:, None, None]
-        right += torch.stack([hits[..., 0].sum(0), hits.any(-1).sum(0)])
+        firsts, of_five = hits[..., 0], hits.any(-1)
+        right += torch.stack([firsts.sum(0), of_five.sum(0)])
         count += len(labels)
         skipped += missing
+        if keep is not None:
+            assert positions is not None
+            said.append(torch.stack([positions.to(trunk.device), firsts[:, keep], of_five[:, keep]], dim=1))
+    if keep is not None:
+        none = torch.empty(0, 3, dtype=torch.int64, device=trunk.device)
+        rows = gathered(torch.cat([none, *said]), ranks)
+        if ranks.first:
+            keep_top(job.folder, images, rows[:, 0], rows[:, 1], rows[:, 2])
     finite = heads.finite()
     count, skipped, *hits_of_all = ranks.sums(count, skipped, *right.flatten().tolist())
     each = hits_of_all[: len(finite)], hits_of_all[len(finite) :]

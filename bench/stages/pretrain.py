@@ -1,6 +1,7 @@
 """Pretrain: an encoder and an objective from a recipe, trained from random or given weights.
 
-Writes `last.ckpt` (the whole training state), `epoch_….ckpt` (kept epochs), `metrics.jsonl` and `tensorboard/`.
+Writes `last.ckpt` (the whole training state), `epoch_….ckpt` (kept epochs), `metrics.jsonl` and `tensorboard/`. With 0
+epochs nothing is trained, and only `last.ckpt` is written.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from bench.objectives import build
 from bench.objectives.base import Objective
 from bench.randomness import reseed
 from bench.stages.job import Job
+from bench.stages.norm_statistics import measure_norms
 from bench.train.checkpoint import LAST, epoch_file, is_ours, write
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.feed import Parts
@@ -45,7 +47,8 @@ def run(job: Job) -> dict[str, Any]:
     """Pretrain one recipe with one seed.
 
     Returns {"steps", "epochs", "loss" and its terms, "images_skipped", "init": which modules were loaded and which are
-    fresh}. Raises BadInput, StageFailed or Interrupted, as `fit` does.
+    fresh}, and "norm_images" where norms were measured on so many. Raises BadInput, StageFailed or Interrupted, as
+    `fit` does.
     """
     recipe = job.config
     assert isinstance(recipe, Recipe)
@@ -64,11 +67,15 @@ def run(job: Job) -> dict[str, Any]:
         views_of(objective, recipe)  # refuses what does not fit
         if ranks.first and (images is None or not (job.folder / LAST).is_file()):
             print(_words(recipe, report), flush=True)
-        if images is None:  # nothing to train on
+        if recipe.epochs == 0:
+            measured: dict[str, Any] = {}
             if ranks.first:
+                if images is not None:
+                    measured = measure_norms(objective.encoder, recipe, job, images, ranks)
                 content = {"run": identity(recipe, job.seed, 0), "step": 0, "objective": objective.state_dict()}
                 write(job.folder / LAST, content)
-            return {"steps": 0, "epochs": 0, "init": report}
+            return {"steps": 0, "epochs": 0, **measured, "init": report}
+        assert images is not None
         if ranks.device.type == "cuda":
             torch.backends.cudnn.benchmark = True  # the shapes never change
         return _train(objective, recipe, job, images, ranks) | {"init": report}

@@ -34,6 +34,7 @@ from bench.stages import pretrain
 from bench.stages.costs import NOTHING, Amount, Costs, Phase, halves
 from bench.stages.job import Job
 from bench.stages.stopwatch import Stopwatch, clock
+from bench.stages.timing_norms import norms_of
 from bench.train.checkpoint import LAST, write
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.feed import to_device
@@ -112,11 +113,14 @@ def pretraining(job: Job, watch: Stopwatch) -> Costs:
         images = None if recipe.dataset == "none" else pretraining_index(recipe.dataset, job.data_root(recipe.dataset))
         counts = (0, 0) if images is None else (len(images.classes), len(images.files))
         objective, _ = pretrain.start(recipe, job.seed, None, *counts)
-        if images is None:
+        if recipe.epochs == 0:
+            norms = () if images is None else (norms_of(objective.encoder, recipe, job, images, ranks, watch),)
             content = {"run": identity(recipe, job.seed, 0), "step": 0, "objective": objective.state_dict()}
             write(job.folder / LAST, content)
             start = Amount.of([clock() - began])
-            return Costs(start=start, memory_mib=watch.memory(), disk_bytes=(job.folder / LAST).stat().st_size)
+            size = (job.folder / LAST).stat().st_size
+            return Costs(start=start, phases=norms, memory_mib=watch.memory(), disk_bytes=size)
+        assert images is not None
         if ranks.device.type == "cuda":
             torch.backends.cudnn.benchmark = True
         dataset = pretrain._dataset(objective, recipe, job, images, ranks)

@@ -34,7 +34,7 @@ def diagnostics(job: Job, watch: Stopwatch) -> Costs:
         device = ranks.device
         images = subset(index(task.dataset, job.data_root(task.dataset), "val"), task.images, SEED)
         some = subset(images, task.pairs, SEED)
-        objective, _ = start(recipe, job.seed, None, 1000, 100_000)
+        objective, _ = start(recipe, job.pretraining_seed, None, 1000, 100_000)
         objective.to(device).to(memory_format=torch.channels_last).eval().requires_grad_(False)
         ready = clock() - began
         pack = job.pack(task.dataset, "val", "evaluation")

@@ -158,7 +158,7 @@ def test_the_architecture_that_it_is_gets_named(tmp_path: Path) -> None:
 
 
 def test_unknown_architecture(tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match="Unknown architecture 'resnet49'; known: resnet18"):
+    with pytest.raises(BadInput, match="Unknown architecture 'resnet49'; did you mean resnet"):
         load_trunk(tmp_path / "x.pth", "resnet49")
 
 

@@ -17,8 +17,9 @@ from narrow import NarrowEncoder
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bench.config.recipe import NOT_IN_FINGERPRINT, Recipe
+from bench.config.recipe import Recipe
 from bench.data.views import View, small_views
+from bench.hashing import NOT_IN_FINGERPRINT
 from bench.objectives import build
 from bench.objectives.base import Objective
 
@@ -84,6 +85,7 @@ def network(left: dict[str, Any]) -> str:
     if (stem := left.pop("stem")) != "imagenet":
         text += f" with {stem}'s stem"
     text += f", norms over {over}"
+    text += ", norm statistics of whole images" if left.pop("norm_statistics") == "data" else ""
     return text + (", last norms at 0" if left.pop("zero_init_residual") else "")
 
 

@@ -185,6 +185,8 @@ def test_profiles_and_subsets_are_kept_apart() -> None:
         (LOSS1, {"pretrain": "continued", "init": {"recipe": "coco"}}, "continued"),
         ({"name": "simclr"}, {"pretrain": "cifar10_simclr"}, "cifar10_simclr"),
         ({"name": "random_init"}, {"pretrain": "random_init", "epochs": 0}, "random_init"),
+        (LOSS1, {"pretrain": "norms", "epochs": 0, "norm_statistics": "start"}, "byol+loss1"),
+        (LOSS1, {"pretrain": "norms", "epochs": 0, "norm_statistics": "data"}, "norms"),
     ],
 )
 def test_rows_are_named_by_what_was_trained(objective: dict[str, Any], more: dict[str, Any], method: str) -> None:
@@ -195,6 +197,9 @@ def test_rows_are_named_by_what_was_trained(objective: dict[str, Any], more: dic
 def test_a_controls_size_is_that_of_the_task() -> None:
     records = cell({"name": "random_init"}, 0, 50.0, 40.0, {}, pretrain="random_init", epochs=0, view_size=224)
     (row,) = table(build_tables(records, NONE)).values()
+    assert (row["Image size"], row["Batch size"]) == ("32", "–")
+    measured = [r.model_copy(update={"pretrain_set": "cifar10"}) for r in records]  # its norms were, on images
+    (row,) = table(build_tables(measured, NONE)).values()
     assert (row["Image size"], row["Batch size"]) == ("32", "–")
 
 
@@ -275,3 +280,31 @@ def test_differences_are_to_the_baseline_of_todays_definition(monkeypatch: pytes
     said = f"‡ Pretrained by an older definition of the objective: cifar10 {marked[:-2]} (byol: as of definition 1, "
     assert all(section.notes[0 if "gap" in section.key else 3].startswith(said) for section in sections[1:])
     assert "‡" in " ".join(method for _, method, _ in table(sections, "small_images_gap"))
+
+
+# ------------------------------------------------------------------------------- a table of certain networks alone
+
+
+def control(method: str, seed: int, top1: float, arch: str = "resnet18w16") -> Record:
+    """A record of the positive control, or the same by another network."""
+    name = "random_init" if method == "random_init" else f"control_{method}"
+    epochs = {"epochs": 0} if name == "random_init" else {}
+    settings = {"pretrain": name, "stem": "stl", "arch": arch, **epochs}
+    record = make({"name": method}, "knn", seed, {"top1_percent": top1}, **settings)
+    return record.model_copy(update={"arch": arch})
+
+
+def test_results_of_a_tables_networks_stand_there_alone_with_differences_to_random_weights() -> None:
+    values = {"random_init": (30.0, 30.2, 30.4), "simclr": (54.8, 55.0, 55.2)}
+    records = [control(method, seed, v) for method, several in values.items() for seed, v in enumerate(several)]
+    records.append(control("simclr", 0, 70.0, arch="resnet18"))
+    sections = {section.key: section for section in build_tables(records, REFERENCE)}
+    rows = {row.leading[1]: row for row in sections["positive_control"].rows}
+    assert list(rows) == ["SimCLR", "random_init"]
+    knn, linear = rows["SimCLR"].cells
+    assert linear is None
+    assert knn is not None
+    assert knn.verdict is not None
+    assert (round(knn.difference or 0, 6), knn.verdict.word) == (24.8, "higher")
+    small = [row for row in sections["small_images"].rows if not row.published]
+    assert [row.name for row in small] == ["control_simclr"]

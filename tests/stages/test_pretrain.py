@@ -251,6 +251,68 @@ def test_random_init_is_the_seeds_encoder(tmp_path: Path) -> None:
     assert not equal(expected, load_trunk(tmp_path / "other" / "last.ckpt", "resnet18"))
 
 
+def measured(**values: Any) -> Recipe:
+    """Random weights whose norms are measured on images of COCO."""
+    given = {"dataset": "coco", "epochs": 0, "optimizer": None, "norm_statistics": "data", "stem": "stl"}
+    return recipe("random_init", **(given | values))
+
+
+def test_norms_are_measured_on_training_images_and_weights_stay(tmp_path: Path, roots: dict[str, Path]) -> None:
+    metrics = run(job(measured(), tmp_path, roots, seed=3))
+    assert metrics == {"steps": 0, "epochs": 0, "norm_images": 10, "images_skipped": 0, "init": {"from": "the seed"}}
+    trunk, weights = load_trunk(tmp_path / "last.ckpt", "resnet18", "stl"), build_encoder("resnet18", 3, "stl")
+    changed = {name for name, tensor in weights.state_dict().items() if not torch.equal(tensor, trunk[name])}
+    assert {name.rpartition(".")[2] for name in changed} == {"running_mean", "running_var", "num_batches_tracked"}
+    # The first norm's input by hand: the whole images, their short side at 37 pixels, the middle 32×32 cut out.
+    pixels = [
+        np.asarray(Image.open(file).resize((49, 37), Image.Resampling.BILINEAR).crop((8, 2, 40, 34)))
+        for file in sorted((roots["coco"] / "train2017").iterdir())
+    ]
+    x = torch.tensor(np.stack(pixels)).permute(0, 3, 1, 2) / 255
+    x = (x - torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)) / torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    maps = torch.nn.functional.conv2d(x, weights.conv1.weight.detach(), padding=1)
+    torch.testing.assert_close(trunk["bn1.running_mean"], maps.mean((0, 2, 3)), rtol=1e-3, atol=0.02)
+    torch.testing.assert_close(trunk["bn1.running_var"], maps.var((0, 2, 3)), rtol=0.02, atol=1e-3)
+
+
+def test_a_subset_of_the_norms_images_is_drawn_by_the_seed(tmp_path: Path, roots: dict[str, Path]) -> None:
+    norms = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        metrics = run(job(measured(subset=4), tmp_path / name, roots, seed=seed))
+        assert metrics["norm_images"] == 4
+        norms.append(load_trunk(tmp_path / name / "last.ckpt", "resnet18", "stl")["bn1.running_mean"])
+    assert torch.equal(norms[0], norms[1])
+    assert not torch.equal(norms[0], norms[2])
+
+
+def test_an_unreadable_image_among_the_norms_is_left_out_or_named(tmp_path: Path, roots: dict[str, Path]) -> None:
+    shutil.copytree(roots["coco"], tmp_path / "coco")
+    (tmp_path / "coco" / "train2017" / "000000000003.jpg").write_bytes(b"no image")
+    broken = {"coco": tmp_path / "coco"}
+    with pytest.raises(BadInput, match=r"Cannot read .*000000000003.jpg"):
+        run(job(measured(), tmp_path / "fail", broken))
+    metrics = run(job(measured(), tmp_path / "skip", broken, unreadable="skip"))
+    assert (metrics["norm_images"], metrics["images_skipped"]) == (9, 1)
+    for file in (tmp_path / "coco" / "train2017").iterdir():
+        file.write_bytes(b"no image")
+    with pytest.raises(BadInput, match=r"No image below .* can be read; bench data check says why"):
+        run(job(measured(), tmp_path / "none", broken, unreadable="skip"))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 1}, "norm_statistics 'data' is for a recipe that trains nothing"),
+        ({"dataset": "none"}, "norm_statistics 'data' is for a recipe that trains nothing"),
+        ({"export": "target"}, "norm_statistics 'data' are the encoder's and not its copy's; set export='online'"),
+        ({"norm_statistics": "start"}, "dataset 'none' and epochs 0 go together"),
+    ],
+)
+def test_norm_statistics_fit_the_rest_of_a_recipe(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        measured(**values)
+
+
 def test_zeroed_last_norms_are_in_a_recipe_and_in_the_targets_copy() -> None:
     zeroed, usual = (start(recipe(zero_init_residual=zero), 5, None)[0].state_dict() for zero in (True, False))
     last = {

@@ -28,6 +28,8 @@ from bench.convert.proof import load_strictly, prove, write_proof
 from bench.convert.trunk import TRUNK, read_trunk, save_trunk
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.nn.encoder import build_encoder
+from bench.outcomes import OUTCOMES, AreaOutcomes, disagreement, names_digest, read
+from bench.stages.curve import points_of
 from bench.stages.job import Job
 from bench.stages.segmentation import finetune as segmentation
 from bench.stages.segmentation.evaluation import EvaluationLoop
@@ -41,6 +43,7 @@ from bench.train import background
 from bench.train.checkpoint import write
 
 SMALL = "pspnet_r18-d8_4xb2-80k_cityscapes-512x1024"
+SCORES = ("aacc_percent", "miou_percent", "macc_percent")
 USUAL = "pspnet_r50-d8_4xb2-40k_cityscapes-512x1024"
 
 
@@ -353,6 +356,7 @@ def test_a_resumed_run_equals_an_undisturbed_one_bit_by_bit(
     assert noted_gaps() == ["2 of 4 iterations"]
 
     assert resumed == straight
+    assert points_of(tmp_path / "moved") == points_of(tmp_path / "straight")
     ours, theirs = state_of(tmp_path / "moved"), state_of(tmp_path / "straight")
     assert ours["iteration"] == theirs["iteration"] == 4
     assert match_contents(theirs["model"], ours["model"]).complete
@@ -366,6 +370,11 @@ def test_how_often_is_validated_changes_no_bit(run: Callable[..., dict[str, Any]
     """Hence `validate_every` is in no fingerprint: weights, momenta and scores at the end are the same."""
     straight, often, unevenly = (run(f"every-{each}", validate_every=each) for each in (4, 1, 3))
     assert often == straight == unevenly
+    curves = {each: points_of(tmp_path / f"every-{each}") for each in (4, 1, 3)}
+    steps = {each: [point["step"] for point in curve] for each, curve in curves.items()}
+    assert steps == {4: [4], 1: [1, 2, 3, 4], 3: [3, 4]}
+    assert curves[1][2:] == curves[3]
+    assert all(curve[-1] == {"step": 4} | {name: straight[name] for name in SCORES} for curve in curves.values())
     theirs = state_of(tmp_path / "every-4")
     for name in ("every-1", "every-3"):
         ours = state_of(tmp_path / name)
@@ -464,6 +473,9 @@ def test_a_checkpoint_that_cannot_be_written_fails_the_stage(
 @pytest.mark.slow
 def test_a_finished_run_is_only_evaluated_again(run: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     first = run("x", iterations=2)
+    found = read(tmp_path / "x" / OUTCOMES)
+    assert disagreement(found, first) is None
+    assert set(found.metrics()) == {"aacc_percent", "miou_percent", "macc_percent"}
     before = (tmp_path / "x" / CHECKPOINT).stat().st_mtime_ns
     assert run("x", iterations=2) == first
     assert (tmp_path / "x" / CHECKPOINT).stat().st_mtime_ns == before
@@ -527,7 +539,7 @@ def test_what_the_stage_writes_lies_in_its_folder_and_the_screen_stays_quiet(
     monkeypatch.chdir(tmp_path / "elsewhere")
     run("x", iterations=1)
     assert list((tmp_path / "elsewhere").iterdir()) == []
-    assert {path.name for path in (tmp_path / "x").iterdir()} == {CHECKPOINT, "mmengine"}
+    assert {path.name for path in (tmp_path / "x").iterdir()} == {CHECKPOINT, "mmengine", OUTCOMES}
     shown = capfd.readouterr()
     assert len(shown.out.splitlines()) < 10
     assert "test: 1/1 iterations" in shown.out
@@ -664,4 +676,10 @@ def test_two_processes_share_the_batch_and_its_statistics(
     ):
         torch.testing.assert_close(two[name], one[name], rtol=1e-4, atol=1e-5)
     assert one.keys() == two.keys()
+    said = [read(tmp_path / name / OUTCOMES) for name in ("one", "two")]
+    assert all(isinstance(each, AreaOutcomes) for each in said)
+    assert said[0].names == said[1].names  # in the order of the data set, each once
+    assert (said[0].true == said[1].true).all()  # type: ignore[attr-defined]
+    names = sorted(file.relative_to(data).as_posix() for file in (data / "leftImg8bit" / "val").rglob("*.png"))
+    assert said[0].names == names_digest(names)
     assert {path.name for path in tmp_path.iterdir()} == {"one", "two", "rank.py"}

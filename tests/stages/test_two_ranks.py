@@ -66,6 +66,13 @@ def test_linear_heads_are_to_the_bit_those_of_one_process(results: list[dict[str
         assert all(torch.equal(tensors[name], their_tensors[name]) for name in tensors)
 
 
+def test_what_was_said_of_each_image_is_on_two_ranks_that_of_one(results: list[dict[str, Any]]) -> None:
+    alone, first, _ = results
+    names = [name for name in alone if name.startswith("outcomes")]
+    assert len(names) == len(STAGES) + 5
+    assert [alone[name] == first[name] for name in names] == [True] * len(names)
+
+
 def test_linear_heads_stopped_on_one_rank_stop_on_all_and_go_on(results: list[dict[str, Any]]) -> None:
     alone, *ranks = results
     for rank in ranks:

@@ -25,6 +25,8 @@ from bench.execute.agreement import judged, points_of
 from bench.execute.stage import run_stage
 from bench.execute.stage_file import Done, finished, write_done, write_stage
 from bench.execute.verify import verify
+from bench.files import sha256_of
+from bench.outcomes import OUTCOMES, TopOutcomes, read, write
 from bench.plan import Planner
 from bench.record import Record, read_all, read_file
 from bench.stages import linear
@@ -96,6 +98,7 @@ def test_a_number_stands_to_the_digit_and_nothing_is_written(work: Work, task: s
     verdict = verify(work.record(task), work.runs)
     assert verdict.stands, verdict.lines
     assert verdict.exact
+    assert f"  {'images':<24} as recorded, each" in verdict.lines
     assert verdict.lines[-1] == "The number stands to the digit."
     assert content_of(work.place) == before
 
@@ -114,6 +117,26 @@ def test_the_command_line_says_it_by_its_exit_code(work: Work, capsys: pytest.Ca
     assert f"{name} does not stand" in printed.err
     assert run([*words[:3], str(work.place / "elsewhere"), *words[4:]]) == 2
     assert "is not there; give the --work-dir of the run" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_images_that_come_out_otherwise_are_counted(work: Work) -> None:
+    """The stage's file is changed, and what the record says of it, but not the metrics."""
+    file = work.stage("imagenet_knn") / OUTCOMES
+    found = read(file)
+    assert isinstance(found, TopOutcomes)
+    found.top1[3] ^= True
+    write(found, file)
+    said = {"sha256": sha256_of(file), "bytes": file.stat().st_size}
+    for copy in (file.with_name("record.json"), work.place / "records" / work.record("imagenet_knn").file_name):
+        content = json.loads(copy.read_text())
+        content["outcomes"] |= said
+        copy.write_text(json.dumps(content))
+    verdict = verify(work.record("imagenet_knn"), work.runs)
+    assert not verdict.stands
+    assert verdict.lines[-1] == "The number does not stand image by image: 1 of 9 came out otherwise."
+    file.unlink()
+    assert verify(work.record("imagenet_knn"), work.runs).stands  # nothing to compare with
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ from torch import Tensor
 from bench.config.tasks import KnnTask, LinearTask
 from bench.errors import Interrupted
 from bench.nn.neighbours import Bank, search
+from bench.outcomes import OUTCOMES
 from bench.stages import knn, linear
 from bench.stages.job import Job
 from bench.stages.linear_heads import Heads
@@ -119,6 +120,8 @@ def main() -> None:
                 features=folder / f"features-{world}",
             )
             results[f"stage {name} {batch}"] = (knn.run(job), *asked)
+            if rank == 0:
+                results[f"outcomes {name} {batch}"] = (place / OUTCOMES).read_bytes()
             if world > 1:  # each run of the stage has a process group of its own
                 os.environ["MASTER_PORT"] = str(int(os.environ["MASTER_PORT"]) + 1)
     for name, more in (*LINEARS.items(), ("resumed", LINEARS["augmented"])):
@@ -135,6 +138,8 @@ def main() -> None:
         if name == "resumed":
             results["stopped"] = stopped_at(3, rank, job, world)
         results[f"linear {name}"] = evaluate_linear(job, world)
+        if rank == 0:
+            results[f"outcomes linear {name}"] = (place / OUTCOMES).read_bytes()
     torch.save(results, folder / f"world_{world}_rank_{rank}.pt")
 
 

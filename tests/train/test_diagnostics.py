@@ -19,11 +19,12 @@ from PIL import Image
 from stand_in import LENGTH, StandIn, assert_same_run, lines, recipe, same, source
 from torch import Tensor
 
-from bench.config.recipe import MACHINE_KEYS, DiagnosticsSettings, Recipe
+from bench.config.recipe import DiagnosticsSettings, Recipe
 from bench.data.held_out import HeldOut, held_out
 from bench.data.sets import index
 from bench.data.views import normalised
 from bench.errors import StageFailed
+from bench.hashing import MACHINE_KEYS
 from bench.train.checkpoint import LAST, read
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.loop import fit

@@ -21,7 +21,9 @@ from bench.convert.checkpoint_file import read_checkpoint
 from bench.convert.proof import load_proven
 from bench.errors import BadInput
 from bench.machine import SMALL_RUN, loader_workers
+from bench.outcomes import OUTCOMES, write
 from bench.randomness import derive
+from bench.stages.curve import Curve
 from bench.stages.job import Job
 from bench.stages.segmentation.evaluation import EvaluationLoop  # noqa: F401 - registers it
 from bench.stages.segmentation.load_proof import prove_segmentor
@@ -47,7 +49,8 @@ def run(job: Job) -> dict[str, Any]:
     """Fine-tune and evaluate; goes on from the folder's `last.ckpt` if there is one.
 
     Returns, unrounded, {"aacc_percent", "miou_percent", "macc_percent", "iou_percent": {class: percent, or None where
-    the class never occurs}, "iterations", "tensors_matched", "images_skipped"}.
+    the class never occurs}, "iterations", "tensors_matched", "images_skipped"}; leaves the areas of each image
+    (`bench.outcomes`). The first three after each validation, every `validate_every` iterations, are in `curve.json`.
 
     Raises BadInput for weights without a valid load proof, a config that cannot take them, and data that is not there;
     StageFailed when the loss is lost; Interrupted when a signal stopped it.
@@ -70,7 +73,7 @@ def run(job: Job) -> dict[str, Any]:
         precisions = (task.precision, task.evaluation_precision or task.precision)
         prove = partial(prove_segmentor, trunk=trunk, said=plan.config.model, precisions=precisions)
         loading = LoadTrunk(trunk, job.seed, file, skipped, prove)
-        progress = ReportProgress(task.name, stack, stop)
+        progress = ReportProgress(task.name, stack, stop, Curve(job.folder, ranks.first))
         saving = stack.enter_context(SaveCheckpoint(file, plan.validate_every, trunk.hash, ranks, stop, skipped))
         if job.evaluation_only:
             _check_finished(file, plan.iterations)
@@ -86,6 +89,9 @@ def run(job: Job) -> dict[str, Any]:
         except BadInput as error:  # with the traceback that torch wraps around it when a loader process raises
             raise BadInput(str(error).rpartition("bench.errors.BadInput: ")[2].strip()) from error
     scores = progress.scores
+    outcomes = runner.val_evaluator.metrics[0].outcomes
+    if ranks.first and outcomes is not None:
+        write(outcomes, job.folder / OUTCOMES)
     return {
         "aacc_percent": scores["aAcc"],
         "miou_percent": scores["mIoU"],
@@ -129,6 +135,7 @@ def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: l
     looked_up = {key: config[key] for key in ("activation_checkpointing", "efficient_conv_bn_eval") if key in config}
     shipped_metric = dict(config.val_evaluator) if isinstance(config.get("val_evaluator"), dict) else {}
     metric = UnroundedIoU(ignore_index=shipped_metric.get("ignore_index", 255))
+    metric.root = job.data_root(task.dataset)
     metric.collect_dir = str(work_dir / "collect")  # else mmengine collects in the working directory
     visualizer = dict(config.get("visualizer") or {"type": "Visualizer"})
     visualizer |= {"name": str(work_dir), "save_dir": str(work_dir), "vis_backends": [{"type": "LocalVisBackend"}]}

@@ -12,7 +12,7 @@ from mmseg.models.backbones import ResNet
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from bench.config.mmseg_networks import depth_of
+from bench.architectures import parse_architecture
 from bench.config.tasks import FastStep
 from bench.nn.norm import convert_sync_batchnorm
 from bench.randomness import reseed
@@ -21,7 +21,8 @@ from bench.stages.segmentation.fast import take_steps
 
 def build_backbone(arch: str) -> nn.Module:
     """Return mmseg's undilated `ResNet` (7×7 stem, torchvision's key names): image -> (C2, C3, C4, C5)."""
-    return ResNet(depth=depth_of(arch), norm_cfg={"type": "BN"})
+    depth, width = parse_architecture(arch)
+    return ResNet(depth=depth, stem_channels=width, base_channels=width, norm_cfg={"type": "BN"})
 
 
 def build_model(

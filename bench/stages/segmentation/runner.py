@@ -24,6 +24,7 @@ from bench.convert.trunk import Trunk
 from bench.errors import BadInput, Interrupted, StageFailed
 from bench.progress import Progress
 from bench.randomness import reseed
+from bench.stages.curve import Curve
 from bench.stages.load_proof import LoadProof
 from bench.timing_gaps import note_gap
 from bench.train.background import Saving
@@ -214,8 +215,9 @@ class ReportProgress(Hook):
 
     priority = "LOWEST"  # after a checkpoint has been restored, so that progress starts there
 
-    def __init__(self, title: str, stack: ExitStack, stop: StopRequest) -> None:
+    def __init__(self, title: str, stack: ExitStack, stop: StopRequest, curve: Curve) -> None:
         self.title, self.stack = title, stack  # the stack ends the progress, whatever happens
+        self.curve = curve  # of the scores
         self.stop = stop  # which is announced here
         self.progress: Progress | None = None  # None where another process shows it
         self.waits = Waits()
@@ -226,6 +228,7 @@ class ReportProgress(Hook):
         """Start the progress where training starts."""
         self.waits = Waits()
         if runner.rank == 0:
+            self.curve.start(runner.iter)
             progress = Progress(self.title, runner.max_iters, "iterations", done=runner.iter)
             self.progress = self.stack.enter_context(progress)
             self.stop.announce = progress.say_stopping
@@ -258,6 +261,7 @@ class ReportProgress(Hook):
     def after_val_epoch(self, runner: Any, metrics: Any = None) -> None:
         """Keep the scores, and the iteration that they belong to."""
         self.scores, self.scored_at = dict(metrics or {}), runner.iter
+        self.curve.add(runner.iter, {f"{name.lower()}_percent": self.scores[name] for name in ("aAcc", "mIoU", "mAcc")})
         self.waits.until_now(waiting=False)
         if self.progress is not None:
             self.progress.update(0, validating="done", miou=self.scores["mIoU"])

@@ -330,4 +330,18 @@ RECIPES = {
         "heads": ("none", ""),
         "settings": ({}, ""),
     },
+    "random_init_norms": {
+        "code": "none",
+        "objective": "random_init",
+        "length": (
+            "imagenet at 224 px, 0 epochs of 256, 512 images",
+            "nothing is trained; so many images give the norms their statistics",
+        ),
+        "network": ("resnet50, norms over all images, norm statistics of whole images", "torchvision's start"),
+        "optimizer": ("none", ""),
+        "schedule": ("none", ""),
+        "views": ([], ""),
+        "heads": ("none", ""),
+        "settings": ({}, ""),
+    },
 }

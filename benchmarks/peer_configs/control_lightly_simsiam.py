@@ -1,0 +1,9 @@
+"""`control_simsiam` with lightly's SimSiam: its loss, heads and step under the same settings.
+
+Command:  bench run --pretrain benchmarks/peer_configs/control_lightly_simsiam.py \
+              --downstream cifar10_knn cifar10_linear_adam --data-root DIR --results-dir results/peers
+"""
+
+_base_ = "../../pretrain_configs/control_simsiam.py"
+
+objective = dict(name="../peer_objectives.py:LightlySimSiam")

@@ -1,0 +1,14 @@
+"""SimSiam on CIFAR-10: prediction without a moving average.
+
+Source:   SimSiam (Chen and He, CVPR 2021) with narrow heads; all else is that of
+          `_base_/control.py`, which all runs of the positive control share.
+Command:  bench run --pretrain control_simsiam --downstream cifar10_knn cifar10_linear_adam --data-root DIR
+          (all of them, with their controls: bench reproduce positive-control)
+Hours:    minutes on a CPU core; `docs/positive_control.md` has what was measured.
+Expected: `docs/positive_control.md` has the results of this project; there is no published number for so small a run.
+Smoke:    --smoke, two steps on rendered images, seconds on 2 CPU cores.
+"""
+
+_base_ = "./_base_/control.py"
+
+objective = dict(name="simsiam", projection_dim=512, hidden_dim=128)

@@ -1,0 +1,14 @@
+"""BYOL plus a second loss on CIFAR-10: the deck's two losses.
+
+Source:   `cifar10_byol_two_loss`, with the heads and the average of `control_byol`; all else is that of
+          `_base_/control.py`, which all runs of the positive control share.
+Command:  bench run --pretrain control_two_loss --downstream cifar10_knn cifar10_linear_adam --data-root DIR
+          (all of them, with their controls: bench reproduce positive-control)
+Hours:    minutes on a CPU core; `docs/positive_control.md` has what was measured.
+Expected: `docs/positive_control.md` has the results of this project; there is no published number for so small a run.
+Smoke:    --smoke, two steps on rendered images, seconds on 2 CPU cores.
+"""
+
+_base_ = "./_base_/control.py"
+
+objective = dict(name="two_loss", loss2="logistic", hidden_dim=512, projection_dim=128, tau0=0.99)

@@ -1,0 +1,16 @@
+"""VAE on CIFAR-10: a code from which the image can be drawn.
+
+Source:   Kingma and Welling (ICLR 2014); all else is that of
+          `_base_/control.py`, which all runs of the positive control share.
+Command:  bench run --pretrain control_vae --downstream cifar10_knn cifar10_linear_adam --data-root DIR
+          (all of them, with their controls: bench reproduce positive-control)
+Hours:    minutes on a CPU core; `docs/positive_control.md` has what was measured.
+Expected: `docs/positive_control.md` has the results of this project; there is no published number for so small a run.
+Smoke:    --smoke, two steps on rendered images, seconds on 2 CPU cores.
+"""
+
+_base_ = "./_base_/control.py"
+
+augmentation = "own"
+objective = dict(name="vae", image_size=32, width=16, latent_dim=128)
+optimizer = dict(name="adam", lr=1e-3, lr_batch=None, weight_decay=0.0)
