@@ -197,7 +197,10 @@ def test_what_only_a_table_with_datasets_has_is_refused(tmp_path: Path) -> None:
 
 
 def test_shipped_studies_have_their_names(tmp_path: Path) -> None:
-    assert list(studies_of(tmp_path)) == ["deck-small", "loss2-short", "positive-control"]
+    assert list(studies_of(tmp_path)) == [
+        *("deck-small", "loss2-short"),
+        *("positive-control", "positive-control-photographs", "positive-control-resnet50"),
+    ]
 
 
 @pytest.mark.parametrize(
