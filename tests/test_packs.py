@@ -200,7 +200,7 @@ def test_a_stage_evaluates_from_the_pack_that_was_planned(
     def features(packs: tuple[PackUse, ...]) -> torch.Tensor:
         job = Job(task, 0, tmp_path, data_roots={"imagenet": data / "imagenet"}, packs=packs)
         trunk: Any = Pixels()
-        return torch.cat([features for features, *_ in features_of(job, task, trunk, val, "queries")])
+        return torch.cat([features for features, _, _ in features_of(job, task, trunk, val, "queries")])
 
     folder = make(data, "imagenet", resized(task), "val")
     stage = by_kind(planned(data))["knn"]

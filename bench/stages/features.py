@@ -61,16 +61,25 @@ def loaded(
     return iterating(lambda: loader(dataset, sampler, workers, pin=device.type == "cuda"))
 
 
-class Features(NamedTuple):
-    """Features of N images, N×D float32, their labels, N int64, and how many images were skipped as unreadable.
-
-    `positions`, N int64 on the host, are those of the images in their split, where each is there once.
-    """
-
+class _Rows(NamedTuple):
     features: Tensor
     labels: Tensor
     skipped: int
-    positions: Tensor | None = None
+
+
+class Features(_Rows):
+    """Features of N images, N×D float32, their labels, N int64, and how many images were skipped as unreadable.
+
+    `positions`, N int64 on the host, are those of the images in their split. They are no part of the tuple, which code
+    from outside unpacks.
+    """
+
+    positions: Tensor
+
+    def at(self, positions: Tensor) -> Features:
+        """Say where the images lie in their split."""
+        self.positions = positions
+        return self
 
 
 def collect(
@@ -96,10 +105,9 @@ def collect(
         place = slice(count, count + len(batch.labels))
         features[place] = prepare(batch.features) if prepare is not None else batch.features
         labels[place] = batch.labels
-        assert batch.positions is not None
         positions[place] = batch.positions
         count, skipped = place.stop, skipped + batch.skipped
-    return Features(features[:count], labels[:count], skipped, positions[:count])
+    return Features(features[:count], labels[:count], skipped).at(positions[:count])
 
 
 def gathered(rows: Tensor, ranks: Ranks) -> Tensor:
@@ -157,12 +165,12 @@ def features_of(
             positions = torch.from_numpy(entry.positions)
         for features, labels, skipped in entry.batches(task.batch_size):
             of_batch = positions[count : count + len(labels)]
-            yield Features(features.to(trunk.device), labels.to(trunk.device), skipped, of_batch)
+            yield Features(features.to(trunk.device), labels.to(trunk.device), skipped).at(of_batch)
             count += len(labels)
     elif first < last:
         for batch in _computed(job, task, trunk, images, batches[first:last], title, ranks):
             if cache is not None:
-                cache.add(*batch)
+                cache.add(*batch, batch.positions)
             yield batch
             count += len(batch.labels)
         if cache is not None:
@@ -196,7 +204,7 @@ def through(trunk: FrozenTrunk, batch: Batch) -> Features:
     """Return the features of a batch of images with labels."""
     moved = batch.to(trunk.device, memory_format=torch.channels_last, non_blocking=True)
     assert moved.labels is not None
-    return Features(trunk.features(moved.views[0]), moved.labels, batch.skipped, batch.indices)
+    return Features(trunk.features(moved.views[0]), moved.labels, batch.skipped).at(batch.indices)
 
 
 def cache_of(

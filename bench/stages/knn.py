@@ -51,8 +51,9 @@ def run(job: Job) -> dict[str, Any]:
         forwards = (len(training.files) + len(validation.files)) // ranks.world
         trunk.compile(forwards, task.size, task.batch_size, task.compile_trunk)
         with trunk.watched():
-            rows, labels, skipped, _ = extract(job, task, trunk, training, "bank", ranks)
-            queries, truth, more, positions = extract(job, task, trunk, validation, "queries", ranks)
+            rows, labels, skipped = extract(job, task, trunk, training, "bank", ranks)
+            asked = extract(job, task, trunk, validation, "queries", ranks)
+            queries, truth, more = asked
         if task.metric == "euclidean":
             centre = mean(rows, ranks.device)
             rows = euclidean(rows, centre.to(rows.device), queries=False)
@@ -60,8 +61,7 @@ def run(job: Job) -> dict[str, Any]:
         sizes = gather(torch.tensor([len(rows)], device=ranks.device)).tolist()
         bank_labels = gathered(labels, ranks)
         queries, truth = gathered(queries.to(ranks.device), ranks), gathered(truth, ranks)
-        assert positions is not None
-        positions = gathered(positions.to(ranks.device), ranks)
+        positions = gathered(asked.positions.to(ranks.device), ranks)
         k = min(task.k, sum(sizes))
         if k < task.k and ranks.first:
             print(f"{task.name}: k is {k}, not {task.k}, as the bank holds no more images", flush=True)

@@ -164,7 +164,7 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
         every = Every()
         stop.announce = progress.say_stopping if progress is not None else None
         for step in range(start, total):
-            features, labels, missing, _ = next(batches)
+            features, labels, missing = next(batches)
             skipped += missing
             rates = peak * rate_factor(task, step, total)
             done = step + 1
@@ -274,7 +274,8 @@ def evaluate(
     right = torch.zeros(2, len(heads.weight), dtype=torch.int64, device=trunk.device)
     count = skipped = 0
     said = []
-    for features, labels, missing, positions in features_of(job, task, trunk, images, title, ranks):
+    for batch in features_of(job, task, trunk, images, title, ranks):
+        features, labels, missing = batch
         top = heads.logits(features).topk(most, dim=-1).indices  # N×L×most
         hits = top == labels[:, None, None]
         firsts, of_five = hits[..., 0], hits.any(-1)
@@ -282,8 +283,7 @@ def evaluate(
         count += len(labels)
         skipped += missing
         if keep is not None:
-            assert positions is not None
-            said.append(torch.stack([positions.to(trunk.device), firsts[:, keep], of_five[:, keep]], dim=1))
+            said.append(torch.stack([batch.positions.to(trunk.device), firsts[:, keep], of_five[:, keep]], dim=1))
     if keep is not None:
         none = torch.empty(0, 3, dtype=torch.int64, device=trunk.device)
         rows = gathered(torch.cat([none, *said]), ranks)

@@ -62,10 +62,10 @@ def test_neighbours_say_of_each_image_what_they_say_of_it_alone(
     # One query at a time, by a plain search.
     trunk = FrozenTrunk(trunk_folder, "float32", torch.device("cpu"))
     job = Job(task, 0, tmp_path, {"convert": trunk_folder}, {"imagenet": broken}, unreadable="skip")
-    bank, labels, *_ = knn.extract(job, task, trunk, index("imagenet", broken, "train"), "x")
-    queries, truth, _, positions = knn.extract(job, task, trunk, images, "x")
-    assert positions is not None
-    right = dict(zip(positions.tolist(), (labels[(queries @ bank.t()).argmax(1)] == truth).tolist(), strict=True))
+    bank, labels, _ = knn.extract(job, task, trunk, index("imagenet", broken, "train"), "x")
+    asked = knn.extract(job, task, trunk, images, "x")
+    queries, truth, _ = asked
+    right = dict(zip(asked.positions.tolist(), (labels[(queries @ bank.t()).argmax(1)] == truth).tolist(), strict=True))
     assert {place: bool(first.top1[place]) for place in right} == right
 
     kept = [place for place in (tmp_path / "features").iterdir() if (place / POSITIONS).is_file()]

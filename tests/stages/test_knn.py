@@ -305,7 +305,7 @@ def test_the_stage_by_majority_and_distance(tmp_path: Path, trunk_folder: Path, 
     task, result = job.config, run(job)
     assert isinstance(task, KnnTask)
     trunk = FrozenTrunk(trunk_folder, "float32", torch.device("cpu"))
-    (bank, labels, *_), (queries, truth, _) = (
+    (bank, labels, _), (queries, truth, _) = (
         extract(job, task, trunk, index("imagenet", imagenet, split), "x") for split in ("train", "val")
     )
     assert bank.norm(dim=1).max() > 1.5  # as they are
