@@ -25,7 +25,8 @@ from bench.record import Fingerprints, OutcomesFile, Record, environment
 from bench.run_names import own_seeds
 
 RENDERED = "rendered"  # the folder of scenes that a smoke run renders, in the work folder
-NO_LOSS = frozenset({"steps", "epochs", "images_skipped"})  # the numbers of a pretraining that are no term of its loss
+# The numbers of a pretraining that are no term of its loss.
+NO_LOSS = frozenset({"steps", "epochs", "images_skipped", "norm_images"})
 
 
 def history_of(stage: StageFile, work_dir: Path) -> dict[str, Done]:
