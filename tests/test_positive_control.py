@@ -55,7 +55,7 @@ def small(values: dict[str, float], seeds: int = 3, **changes: Any) -> list[Reco
 
 def photograph(name: str, seed: int, miou: float, **changes: Any) -> Record:
     """A record of the study on photographs, with the settings that this gives."""
-    downstream = {"iterations": 600, "batch_size": 4, "crop": [160, 160], "scale": [320, 240], "lr": 0.01}
+    downstream = {"iterations": 600, "batch_size": 4, "crop": [160, 160], "scale": [320, 240], "lr": 0.02}
     downstream |= {"validate_every": 100, "channels_last": True}
     upstream: dict[str, Any] = {"arch": "resnet18", "epochs": 0, "objective": {"name": "random_init"}}
     if name == "imagenet_supervised":
