@@ -39,6 +39,8 @@ UNTRIED = (
     Untried("train/distributed", "ranks_of", "NCCL, and the device of a rank", ""),
     Untried("train/background", "HostCopy", "copies of a state in pinned memory, and the wait for them", ""),
     Untried("train/monitor", "undisturbed", "the random state of the device kept", ""),
+    Untried("stages/norm_statistics", "measure_norms", "images passed through the encoder block by block, without TF32",
+            "stages/test_pretrain.py::test_norms_are_measured_on_training_images_and_weights_stay"),
     Untried("nn/norm", "convert_sync_batchnorm", "torch.nn.SyncBatchNorm, of all or of a group; its choice is tested",
             "nn/test_norm.py::test_cuda_gets_torchs_own"),
     Untried("nn/norm", "PartBatchNorm", "cuDNN's norms of parts of a batch, in channels_last",

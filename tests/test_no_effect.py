@@ -353,7 +353,7 @@ def test_seeds_that_differ_in_what_decides_nothing_share_a_cell(tmp_path: Path) 
     (section,) = build_tables(alike, tmp_path)
     ((cell,),) = (row.cells for row in section.rows)
     assert cell is not None
-    assert cell.values == (50.0, 51.0)
+    assert cell.values == ((50.0,), (51.0,))
     words = describe(settings_that_count(alike[0]))
     assert "k=5" in words
     assert "batch_size" not in words

@@ -108,6 +108,8 @@ KEEP_A_COPY = {
 def test_a_copy_that_an_objective_does_not_keep_is_refused_when_the_recipe_is_read(tmp_path: Path) -> None:
     kept, refused = set(), {}
     for name in config_files("pretrain_configs"):
+        if load_recipe(name).norm_statistics == "data":
+            continue  # refused for that
         objective = load_recipe(name).objective["name"]
         try:
             assert load_recipe(name, "full", {"export": "target"}).export == "target"

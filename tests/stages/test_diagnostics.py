@@ -190,22 +190,28 @@ def test_ranks_stand_in_the_table_and_nothing_that_is_no_percentage_is_best() ->
     from bench.record import Record
     from bench.results.tables import build_tables
 
-    def record(pretrain: str, rank: float, knn: float) -> Record:
+    def record(pretrain: str, seed: int, rank: float, knn: float) -> Record:
         return Record.model_validate(
             {
                 **{"pretrain": pretrain, "pretrain_set": "coco", "arch": "resnet50", "task": "diagnostics"},
-                **{"kind": "diagnostics", "dataset": "imagenet", "profile": "mini", "seed": 0, "data": {}},
+                **{"kind": "diagnostics", "dataset": "imagenet", "profile": "mini", "seed": seed, "data": {}},
                 "metrics": {
                     "backbone_rankme": rank,
                     "backbone_knn_percent": knn,
                     "backbone_log10_spectrum": {"1": 0.1},
                 },
-                "fingerprints": {"stage": pretrain.encode().hex() * 4, "recipe": "a" * 12, "protocol": "b" * 12},
+                "fingerprints": {
+                    "stage": f"{pretrain.encode().hex() * 4}{seed}",
+                    "recipe": "a" * 12,
+                    "protocol": "b" * 12,
+                },
                 "settings": {"pretrain": {}, "downstream": {}},
             }
         )
 
-    (section,) = build_tables([record("coco", 900.0, 30.0), record("byol", 50.0, 20.0)], Path("none"))
+    coco = [record("coco", 0, 900.0, 30.0), record("coco", 1, 901.0, 31.0)]
+    byol = [record("byol", 0, 50.0, 20.0), record("byol", 1, 51.0, 21.0)]
+    (section,) = build_tables([*coco, *byol], Path("none"))
     assert [column.header for column in section.columns] == [
         "diagnostics backbone RankMe",
         "diagnostics backbone kNN",

@@ -189,9 +189,11 @@ def test_val_never_chooses_the_head(
     seen = []
     real = linear.evaluate
 
-    def evaluate(job: Job, task: LinearTask, trunk: Any, heads: Any, images: Any, title: str, ranks: Any) -> Any:
+    def evaluate(
+        job: Job, task: LinearTask, trunk: Any, heads: Any, images: Any, title: str, ranks: Any, **more: Any
+    ) -> Any:
         seen.append((title, images.split, len(images.files)))
-        return real(job, task, trunk, heads, images, title, ranks)
+        return real(job, task, trunk, heads, images, title, ranks, **more)
 
     monkeypatch.setattr(linear, "evaluate", evaluate)
     chosen = []
