@@ -2,7 +2,7 @@
 
     python docs/positive_control.py [--check]
 
-The tables and verdicts are those of `bench table`, of the records that belong to each study alone. What is written by
+The tables are those of `bench table`, of the records that belong to each study alone. What is written by
 hand is results/experiments/positive_control.md, where it exists: what was tried, and what explains a row.
 """
 
@@ -12,7 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -30,7 +30,9 @@ from bench.execute.words import duration  # noqa: E402
 from bench.record import Record, read_all  # noqa: E402
 from bench.results.as_now import as_now  # noqa: E402
 from bench.results.formats import render  # noqa: E402
+from bench.results.holm import holm  # noqa: E402
 from bench.results.sections import Cell, Row, Section  # noqa: E402
+from bench.results.statistics import LEVEL as LEVEL_OF_VERDICTS  # noqa: E402
 from bench.results.statistics import Verdict, compare  # noqa: E402
 from bench.results.tables import build_tables  # noqa: E402
 
@@ -52,7 +54,8 @@ images in the norms, so that a frozen trunk of random weights has a fair chance.
 
 None of this ranks objectives: networks are narrow or runs short, so that a few CPU cores can do them. What is asked is
 whether the supervised row lies above all others, whether those above random weights are told from them, and by how
-much. What verdicts mean is in [statistics.md](statistics.md)."""
+much. In the lists, p against random weights is corrected by Holm over the trained rows of a column, and p of the
+supervised row against others is that of each test alone. What verdicts mean is in [statistics.md](statistics.md)."""
 
 DATA = """## To repeat it
 
@@ -266,9 +269,11 @@ def findings(found: Section, place: int) -> list[str]:
 
 
 def against_random(header: str, base: Cell, others: Sequence[tuple[Row, Cell]]) -> list[str]:
-    """Return how rows compare with random weights, by the table's own verdicts."""
+    """Return how trained rows compare with random weights, each p corrected by Holm over these rows."""
+    single = [compare(cell.values, base.values) for _, cell in others]
     verdicts: list[tuple[Row, Cell, Verdict]] = [
-        (row, cell, cell.verdict or compare(cell.values, base.values)) for row, cell in others
+        (row, cell, corrected(verdict, p))
+        for (row, cell), verdict, p in zip(others, single, holm([one.p for one in single]), strict=True)
     ]
     above = [row.label for row, _, verdict in verdicts if verdict.word == "higher"]
     rest = [
@@ -290,6 +295,12 @@ def against_random(header: str, base: Cell, others: Sequence[tuple[Row, Cell]]) 
         what = f"at least {WANTED:g} points over random weights at p < {LEVEL:g}"
         lines.append(f"{header}: the best {BEST} are {'all ' if all(enough) else 'not all '}{what}: {each}.")
     return lines
+
+
+def corrected(verdict: Verdict, p: float | None) -> Verdict:
+    """Return a verdict by a larger p than that of its own test."""
+    told = verdict.word in ("higher", "lower") and p is not None and p >= LEVEL_OF_VERDICTS
+    return replace(verdict, p=p, word="≈" if told else verdict.word)
 
 
 def _signed(cell: Cell, base: Cell) -> str:

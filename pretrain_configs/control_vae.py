@@ -4,7 +4,7 @@ Source:   Kingma and Welling (ICLR 2014); all else is that of
           `_base_/control.py`, which all runs of the positive control share.
 Command:  bench run --pretrain control_vae --downstream cifar10_knn cifar10_linear_adam --data-root DIR
           (all of them, with their controls: bench reproduce positive-control)
-Hours:    minutes on a CPU core; `docs/positive_control.md` has what was measured.
+Hours:    not measured; `bench plan --estimate` says it for your machine. What it took here: docs/positive_control.md.
 Expected: `docs/positive_control.md` has the results of this project; there is no published number for so small a run.
 Smoke:    --smoke, two steps on rendered images, seconds on 2 CPU cores.
 """

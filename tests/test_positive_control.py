@@ -55,7 +55,7 @@ def small(values: dict[str, float], seeds: int = 3, **changes: Any) -> list[Reco
 
 def photograph(name: str, seed: int, miou: float, **changes: Any) -> Record:
     """A record of the study on photographs, with the settings that this gives."""
-    downstream = {"iterations": 600, "batch_size": 4, "crop": [160, 160], "scale": [320, 240], "lr": 0.01}
+    downstream = {"iterations": 600, "batch_size": 4, "crop": [160, 160], "scale": [320, 240], "lr": 0.02}
     downstream |= {"validate_every": 100, "channels_last": True}
     upstream: dict[str, Any] = {"arch": "resnet18", "epochs": 0, "objective": {"name": "random_init"}}
     if name == "imagenet_supervised":
@@ -216,3 +216,18 @@ def test_names_are_escaped_in_pictures() -> None:
     texts = [line.text for line in ElementTree.fromstring(drawn).iter() if line.text and line.text.strip()]
     assert "a<b & c" in texts
     assert "x < y" in texts
+
+
+def test_p_against_random_weights_is_corrected_for_the_number_of_rows() -> None:
+    # One row at p = 0.042 by itself, beside three that are as random weights are.
+    values = {"random_init": 30.0, "control_vae": 31.2} | {f"control_{name}": 30.0 for name in ("byol", "swav", "moco")}
+    found = page.section_of(small(values), "positive_control")
+    assert found is not None
+    cells = page.cells_of(found, 0)
+    base = next(cell for row, cell in cells if row.name == "random_init")
+    others = [pair for pair in cells if pair[0].name != "random_init"]
+    (line, *_) = page.against_random("kNN", base, others)
+    assert line.startswith("kNN: 0 of 4 trained rows are told to lie above random weights (30.00)")
+    assert "VAE (+1.20, p = 0.17)" in line
+    (alone, *_) = page.against_random("kNN", base, [pair for pair in others if pair[0].name == "control_vae"])
+    assert alone.startswith("kNN: 1 of 1 trained rows")

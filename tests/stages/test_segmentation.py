@@ -539,7 +539,7 @@ def test_what_the_stage_writes_lies_in_its_folder_and_the_screen_stays_quiet(
     monkeypatch.chdir(tmp_path / "elsewhere")
     run("x", iterations=1)
     assert list((tmp_path / "elsewhere").iterdir()) == []
-    assert {path.name for path in (tmp_path / "x").iterdir()} == {CHECKPOINT, "mmengine", OUTCOMES}
+    assert {path.name for path in (tmp_path / "x").iterdir()} == {CHECKPOINT, "mmengine", OUTCOMES, "curve.json"}
     shown = capfd.readouterr()
     assert len(shown.out.splitlines()) < 10
     assert "test: 1/1 iterations" in shown.out
