@@ -60,7 +60,7 @@ def _settings(record: Record) -> dict[str, Any]:
     name = told.get("objective", {}).get("name")
     objective = {key: each.default for key, each in settings_of(name).items()} if name in objectives() else {}
     whole = {key: value for key, value in fields.items() if key not in told} | decisive
-    whole["objective"] = objective | dict(whole.get("objective", {}))
+    whole["objective"] = {"name": name} | objective | dict(whole.get("objective", {}))
     return dict(_flat({key: value for key, value in whole.items() if key not in _NO_SETTING}))
 
 

@@ -16,7 +16,7 @@ Two caveats:
 - Power. At 3 trunks a side and a spread of 0.3 points in both rows, a true difference must be about 1 point to be seen
   in four of five repetitions. So "≈" says that these runs do not tell the rows apart, not that they are equal.
 - Many pairs. p is not corrected here: of twenty pairs of equal rows, one is expected to be called different. What
-  tables say is (`held_to`, and bench/results/holm.py).
+  tables say is corrected (`held_to`, and bench/results/holm.py).
 
 The spread covers initialisation, data order and augmentation, of the pretraining between trunks and of the task within
 them. It does not cover the choice of images or of hyperparameters.

@@ -106,6 +106,28 @@ def test_by_images_even_with_one_seed(tmp_path: Path) -> None:
     assert "higher; covers other images" in text
 
 
+def test_p_of_images_is_corrected_over_the_columns_and_trunks_count_alike(tmp_path: Path) -> None:
+    """The second task has two trunks of ours, of which one was measured by two seeds of the task."""
+    rng = np.random.default_rng(4)
+    base, knn = rng.random(400) < 0.5, {"task": "imagenet_knn", "kind": "outside.py:Kind"}
+    base[:50] = False
+    with_outcomes(tmp_path, linear("coco", 0, 0.0), np.where(np.arange(400) < 16, True, base))
+    with_outcomes(tmp_path, linear("random_init", 0, 0.0), base)
+    for number, (seed, task_seed, more) in enumerate([(0, None, 40), (0, 7, 40), (1, None, 16)]):
+        stage = {"fingerprints": linear("coco", number, 0.0, **knn).fingerprints, "task_seed": task_seed}
+        with_outcomes(tmp_path, linear("coco", seed, 0.0, **knn, **stage), np.where(np.arange(400) < more, True, base))
+    with_outcomes(tmp_path, linear("random_init", 0, 0.0, **knn), base)
+    found = {each.column.task: each for each in compare_rows("coco", "random_init", tmp_path).columns}
+    one, several = (found[task].by_images for task in ("imagenet_linear", "imagenet_knn"))
+    assert one is not None
+    assert several is not None
+    low, high = sorted((one, several), key=lambda each: each.p)
+    assert (low.adjusted, high.adjusted) == (pytest.approx(2 * low.p), pytest.approx(max(2 * low.p, high.p)))
+    # (40 + 16) / 2 of 400 images, and not (40 + 40 + 16) / 3; Bonett and Price's interval is about nearly that.
+    assert found["imagenet_knn"].effect == pytest.approx(100 * 28 / 400)
+    assert (several.low + several.high) / 2 == pytest.approx(100 * 28 / 402)
+
+
 def test_images_of_another_list_are_not_paired(tmp_path: Path) -> None:
     with_outcomes(tmp_path, linear("coco", 0, 0.0), images(0, 0.5))
     with_outcomes(tmp_path, linear("random_init", 0, 0.0), images(1, 0.5), names="abd")

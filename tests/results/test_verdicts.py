@@ -83,6 +83,18 @@ def test_pairs_are_corrected_over_all_pairs_of_their_column() -> None:
     assert "a ≈ b" in note
 
 
+def test_of_many_rows_those_pairs_that_are_listed_are_corrected_over_all_pairs() -> None:
+    rng = np.random.default_rng(2)
+    many = {f"row{n}": list(rng.normal(60, 1, 3)) for n in range(20)} | {"best": [70.0, 70.5, 71.0]}
+    (section,) = build_tables([record for name, values in many.items() for record in row(name, values)], NONE)
+    (note,) = [note for note in section.notes if note.startswith("By mIoU")]
+    assert "21 rows, each against the highest alone" in note
+    assert "after Holm's correction over 210 pairs" in note
+    ps = {name: compare(singly(values), singly(many["best"])).p for name, values in many.items() if name != "best"}
+    lowest = min(ps, key=lambda name: ps[name] or 1.0)
+    assert f"best > {lowest} (p = {210 * (ps[lowest] or 1.0):.2g})" in note
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("better", [0, 4])
 def test_a_table_of_equal_rows_has_a_verdict_in_one_of_twenty(better: int) -> None:
@@ -111,6 +123,14 @@ def test_bold_is_all_that_cannot_be_told_from_the_highest() -> None:
     assert bold([[60, 61, 62], [64, 65, 66], [64.5, 65.5, 65.6]]) == [1, 2]
     assert bold([[60, 61, 62], [64, 65, 66]]) == [1]
     assert bold([[60, 61, 62], [60.5, 61.5, 62]]) == [0, 1]
+
+
+def test_bold_is_corrected_over_the_rows_that_are_compared_with_the_highest() -> None:
+    best, below, near = [60.0, 61.0, 62.0], [57.9, 58.5, 59.1], [59.0, 60.0, 60.9]
+    ps = [compare(singly(values), singly(best)).p for values in (below, near)]
+    assert ps == pytest.approx([0.02924, 0.2645], rel=1e-3)  # below's counts once, or twice with near
+    assert bold([best, below]) == [0]
+    assert bold([best, below, near]) == [0, 1, 2]
 
 
 def test_one_value_is_never_bold_and_never_what_others_are_judged_by() -> None:
