@@ -95,7 +95,7 @@ def test_a_learning_rate_that_is_tripled_makes_what_was_trained_stale(tree: Path
     assert record(tree) == before
     assert "(1) §" in kept.stdout
     assert "§ Made by other code than that of now (stage, and of how many runs): coco, " in kept.stdout
-    assert "pretrain of 1 of 1 seed." in kept.stdout
+    assert "pretrain of 1 of 1 run." in kept.stdout
 
     redone = run("run", *GRID, "--stale", "redo")
     assert redone.returncode == 0, redone.stderr
