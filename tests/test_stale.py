@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -105,8 +106,10 @@ def test_a_learning_rate_that_is_tripled_makes_what_was_trained_stale(tree: Path
     assert after["metrics"] != before["metrics"] or after["pretrain_metrics"] != before["pretrain_metrics"]
     aside = f"replaced-{digest[:8]}"
     assert (tree / "runs" / "pretrain" / f"{folder.name}.{aside}" / "last.ckpt").is_file()
-    (old,) = (tree / "runs" / "smoke" / "results" / "records" / "replaced").iterdir()
+    old, outcomes = sorted((tree / "runs" / "smoke" / "results" / "records" / "replaced").iterdir())
     assert json.loads(old.read_text(encoding="utf-8")) == before
+    assert outcomes.name == f"{old.stem}.outcomes.npz"
+    assert hashlib.sha256(outcomes.read_bytes()).hexdigest() == before["outcomes"]["sha256"]
     assert " stale" not in run("plan", *GRID).stdout
 
 
