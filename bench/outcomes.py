@@ -30,6 +30,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,7 +47,7 @@ DIFFERENCE = 1e-9  # of a metric from the record's, in points: sums in another o
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class Outcomes(ABC):
     """What was said of N images. `names` is the hex sha256 of their names (`names_digest`), `valid` N booleans."""
 
     names: str
@@ -57,12 +58,13 @@ class Outcomes:
         """How many images there are, with those that could not be read."""
         return len(self.valid)
 
+    @abstractmethod
     def metrics(self) -> dict[str, float]:
         """Return the metrics of the set that the outcomes give, in percent, by their names in a record."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _arrays(self) -> dict[str, np.ndarray]:
-        raise NotImplementedError
+        """Return what is in the file beside `images`, `names` and `valid`."""
 
 
 @dataclass(frozen=True)

@@ -20,17 +20,17 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from statistics import fmean, variance
+from statistics import fmean
 from typing import Any
 
 from peer_pairs import PAIRS, Pair
-from scipy.special import stdtrit
 from writing import escaped, table
 
 from bench.checkout import git
 from bench.errors import BadInput
 from bench.files import write_text
 from bench.record import Record, read_all
+from bench.results.statistics import difference_of, singly, variance
 
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "results" / "experiments" / "peers.json"
@@ -67,15 +67,8 @@ class Difference:
 
 def interval(values: Sequence[float], others: Sequence[float]) -> tuple[float | None, float | None]:
     """Return the 95 % interval of the difference of means by Welch's t; (None, None) where there is no spread."""
-    if len(values) < 2 or len(others) < 2:
-        return None, None
-    a, b = variance(values) / len(values), variance(others) / len(others)
-    if a + b == 0:
-        return None, None
-    freedom = (a + b) ** 2 / (a**2 / (len(values) - 1) + b**2 / (len(others) - 1))
-    half = float(stdtrit(freedom, 0.975)) * math.sqrt(a + b)
-    middle = fmean(values) - fmean(others)
-    return middle - half, middle + half
+    found = difference_of(singly(values), singly(others))
+    return (None, None) if found is None else (found.low, found.high)
 
 
 def differences(ours: Sequence[Record], theirs: Sequence[Record]) -> tuple[list[Difference], list[str]]:

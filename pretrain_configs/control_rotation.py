@@ -1,6 +1,6 @@
 """Rotation prediction on CIFAR-10: which way is up.
 
-Source:   Gidaris et al. (ICLR 2018): all four rotations of each image; all else is that of
+Source:   Gidaris et al. (ICLR 2018): all four rotations of a crop of each image; all else is that of
           `_base_/control.py`, which all runs of the positive control share.
 Command:  bench run --pretrain control_rotation --downstream cifar10_knn cifar10_linear_adam --data-root DIR
           (all of them, with their controls: bench reproduce positive-control)

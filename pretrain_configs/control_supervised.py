@@ -1,6 +1,6 @@
 """Control: the same network trained on CIFAR-10's labels, by the same loop.
 
-Source:   cross-entropy; all else is that of
+Source:   cross-entropy on single crops; all else is that of
           `_base_/control.py`, which all runs of the positive control share.
 Command:  bench run --pretrain control_supervised --downstream cifar10_knn cifar10_linear_adam --data-root DIR
           (all of them, with their controls: bench reproduce positive-control)

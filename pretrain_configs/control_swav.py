@@ -1,7 +1,8 @@
 """SwAV on CIFAR-10: clustering by 100 prototypes that a batch shares equally.
 
-Source:   SwAV (Caron et al., NeurIPS 2020) without small crops; all else is that of
-          `_base_/control.py`, which all runs of the positive control share.
+Source:   SwAV (Caron et al., NeurIPS 2020) without small crops, with epsilon 0.03 and prototypes that
+          stand still for a tenth of the run (with the default 0.05 the loss stayed at the logarithm of their number);
+          all else is that of `_base_/control.py`, which all runs of the positive control share.
 Command:  bench run --pretrain control_swav --downstream cifar10_knn cifar10_linear_adam --data-root DIR
           (all of them, with their controls: bench reproduce positive-control)
 Hours:    not measured; `bench plan --estimate` says it for your machine. What it took here: docs/positive_control.md.

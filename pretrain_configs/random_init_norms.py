@@ -6,9 +6,9 @@ Source:   the weights of `random_init` (He et al., "Delving Deep into Rectifiers
 Command:  bench run --pretrain random_init_norms random_init --downstream imagenet_linear imagenet_knn --data-root DIR
 Hours:    not measured; `bench plan --estimate` says it for your machine. An image passes the network some five times.
 Expected: no published row. In eval mode the norms of `random_init` change nothing, since they hold mean 0 and variance
-          1, so that a frozen trunk of it gives a linear classifier features of one scale a layer and hardly any
-          contrast; this row says what the same random weights give with working norms. A pretraining that is frozen
-          should beat both. Where the network is fine-tuned, norms find their statistics while it trains.
+          1; this row says what the same random weights give with working norms. That need not be more: it was less
+          with a narrow ResNet-18 on CIFAR-10 (docs/positive_control.md). A pretraining that is frozen should beat
+          both. Where the network is fine-tuned, norms find their statistics while it trains.
 Smoke:    --smoke, with 8 rendered images.
 
 `dataset` says whose images they are, `subset` how many, drawn by the seed, and `view_size` how large: as they are

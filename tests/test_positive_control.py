@@ -23,7 +23,7 @@ import positive_control as page  # noqa: E402
 
 STUDIES = studies_of(reference_folder(ROOT / "results"))
 SMALL = {"random_init": 30.0, "control_supervised": 70.0, "control_simclr": 55.0, "control_byol": 50.0}
-SMALL |= {"control_swav": 45.0, "control_vae": 31.0}
+SMALL |= {"control_swav": 45.0, "control_rotation": 42.0, "control_vae": 31.0}
 
 
 def small(values: dict[str, float], seeds: int = 3, **changes: Any) -> list[Record]:
@@ -91,25 +91,25 @@ def test_without_records_it_says_so() -> None:
 def test_what_moved_is_said_from_the_tables_verdicts() -> None:
     files = page.files_of(source(small(SMALL)))
     text = files["positive_control.md"]
-    assert "kNN: supervised (70.00) lies above each 4 trained without labels (the highest is SimCLR with 55.00;" in text
+    assert "kNN: supervised (70.00) lies above each 5 trained without labels (the highest is SimCLR with 55.00;" in text
     told = re.search(
-        r"kNN: (\d) of 5 trained rows are told to lie above random weights \(30.00\); not told: (.*)\.", text
+        r"kNN: (\d) of 6 trained rows are told to lie above random weights \(30.00\); not told: (.*)\.", text
     )
     assert told is not None
-    assert told[1] == "4"
+    assert told[1] == "5"
     assert told[2].startswith("VAE (+1.00, p = 0.07")
-    best = "at least 8 points over random weights at p < 0.01: supervised +40.00 (p = "
-    assert f"kNN: the best 4 are all {best}" in text
+    best = "at least 8 points over random weights at p < 0.01: SimCLR +25.00 (p = "
+    assert f"kNN: the best 4 without labels are all {best}" in text
     assert "![kNN of each row](positive_control/knn.svg)" in text
 
 
 def test_what_is_not_told_apart_stays_in() -> None:
     text = page.files_of(source(small(SMALL | {"control_supervised": 55.2})))["positive_control.md"]
-    assert "supervised (55.20) is not told to lie above SimCLR of the 4 trained without labels" in text
+    assert "supervised (55.20) is not told to lie above SimCLR of the 5 trained without labels" in text
     text = page.files_of(source(small(SMALL | {"control_simclr": 37.0, "control_byol": 36.0})))["positive_control.md"]
-    assert "kNN: the best 4 are not all at least 8 points over random weights" in text
+    assert "kNN: the best 4 without labels are not all at least 8 points over random weights" in text
     alone = page.files_of(source(small(SMALL, seeds=1)))["positive_control.md"]
-    assert "kNN: 0 of 5 trained rows are told to lie above random weights" in alone
+    assert "kNN: 0 of 6 trained rows are told to lie above random weights" in alone
     assert "(+25.00, no test with one value)" in alone
 
 

@@ -40,6 +40,7 @@ from bench.results.trunks import trunks_of
 
 FEWEST = 4  # trunks of a row that can be split into two with a spread each
 DIFFERENT = ("higher", "lower")
+MOST_EXCHANGES = 200  # of images between two trunks; each is a test of all images
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def compare_with_itself(
     if not columns:
         most = max(len(set(trunks_of([r for r in records if way_of(r) == way_of(one)]))) for one in records)
         raise BadInput(
-            f"{label_of(records[0])} has {most} trunks at most in a column; two rows with a spread each take {FEWEST}, "
+            f"{label_of(records[0])} has {most} trunk{'s' if most > 1 else ''} at most in a column; two rows with a spread each take {FEWEST}, "
             "so run it with more --seeds."
         )
     return EqualRow(label_of(records[0]), profile, tuple(columns))
@@ -289,6 +290,3 @@ def _by_images(
         ours, theirs = exchanged(*pairs[n % len(pairs)], swap)
         swapped.append(compare_images([ours], [theirs], metric).p < LEVEL)
     return Rate(sum(found), len(found)), Rate(sum(swapped), len(swapped))
-
-
-MOST_EXCHANGES = 200  # each is a bootstrap of all images

@@ -106,7 +106,7 @@ def singly(values: Iterable[float]) -> tuple[tuple[float, ...], ...]:
 def variance(values: Sequence[float]) -> float:
     """Return the sample variance (n − 1) of at least two values; exactly 0 of equal ones.
 
-    The standard library's takes fifty times as long, as it computes in fractions.
+    The standard library's takes twenty times as long, as it computes in fractions, and tables call it a great deal.
     """
     if min(values) == max(values):
         return 0.0
