@@ -1,7 +1,8 @@
 """Jigsaw on CIFAR-10: in which order nine patches lie.
 
 Source:   Noroozi and Favaro (ECCV 2016): patches of 32 pixels of an image at 112, of 100 permutations,
-          for one epoch, as each image has nine; all else is that of `_base_/control.py`, which all runs of the positive control share.
+          for one epoch, as each image has nine; all else is that of `_base_/control.py`, which all runs of the
+          positive control share.
 Command:  bench run --pretrain control_jigsaw --downstream cifar10_knn cifar10_linear_adam --data-root DIR
           (all of them, with their controls: bench reproduce positive-control)
 Hours:    not measured; `bench plan --estimate` says it for your machine. What it took here: docs/positive_control.md.

@@ -1,7 +1,7 @@
 """VAE on CIFAR-10: a code from which the image can be drawn.
 
-Source:   Kingma and Welling (ICLR 2014), on single crops, under Adam (a run under SGD at 0.12 ended in NaN); all else is
-          that of `_base_/control.py`, which all runs of the positive control share.
+Source:   Kingma and Welling (ICLR 2014), on single crops, under Adam (a run under SGD at 0.12 ended in NaN);
+          all else is that of `_base_/control.py`, which all runs of the positive control share.
 Command:  bench run --pretrain control_vae --downstream cifar10_knn cifar10_linear_adam --data-root DIR
           (all of them, with their controls: bench reproduce positive-control)
 Hours:    not measured; `bench plan --estimate` says it for your machine. What it took here: docs/positive_control.md.
