@@ -118,8 +118,8 @@ def compare_with_itself(
         most = max(len(set(trunks_of([r for r in records if way_of(r) == way_of(one)]))) for one in records)
         said = f"{most} trunks" if most > 1 else "one trunk"
         raise BadInput(
-            f"{label_of(records[0])} has {said} at most in a column; two rows with a spread each take {FEWEST}, so run it "
-            "with more --seeds."
+            f"{label_of(records[0])} has {said} at most in a column; two rows with a spread each take {FEWEST}, so run "
+            "it with more --seeds."
         )
     return EqualRow(label_of(records[0]), profile, tuple(columns))
 
