@@ -56,7 +56,8 @@ def _check(name: str) -> str:
         return parse_architecture(name).name
     except BadInput:
         known = " or ".join(f"'resnet{depth}'" for depth in DEPTHS)
-        words = f"{known}, or one of these with a width that is a multiple of 8, such as 'resnet18w16'"
+        widths = f"a width other than {WIDTH}, a multiple of 8 from {WIDTHS[0]} to {WIDTHS[-1]}"
+        words = f"{known}, or one of these with {widths}, such as 'resnet18w16'"
         raise PydanticCustomError("arch", "{words}", {"words": words}) from None
 
 

@@ -42,6 +42,9 @@ from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.request import Request
 from bench.machine import WITHIN_GRID
 
+# Of the files in results/reference; reading those would make every --help slower.
+STUDIES = ("deck-small", "loss2-short", "positive-control", "positive-control-photographs", "positive-control-resnet50")
+
 app = App(
     "bench", "Pretrain, convert, transfer, compare: which pretraining transfers best, and can the number be believed?"
 )
@@ -180,9 +183,7 @@ def serve_stages_command(answers: int, modules: Annotated[list[str] | None, type
 
 @app.command("reproduce")
 def reproduce_command(
-    study: Annotated[
-        str, typer.Argument(help="deck-small: the deck's first table; loss2-short: see docs/loss2.md.", metavar="STUDY")
-    ],
+    study: Annotated[str, typer.Argument(help=f"One of {', '.join(STUDIES)}, or of a file of yours.", metavar="STUDY")],
     only: Annotated[list[str], typer.Option("--only", help="Only these data sets.", metavar="A [B …]")] = [],  # noqa: B006
     seeds: Seeds = [0],  # noqa: B006
     task_seeds: TaskSeeds = [],  # noqa: B006
@@ -208,7 +209,7 @@ def reproduce_command(
     stale: StaleOption = "refuse",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
-    """Do all of a published table: pretrainings in order, each measured and recorded; a second call goes on."""
+    """Do all of a study, such as a published table: pretrainings in order, each measured; a second call goes on."""
     from bench.execute.devices import check_gpus
     from bench.execute.reproduce import Options, plan_study, run_study, time_unknown
 

@@ -171,7 +171,9 @@ def read(file: Path) -> Outcomes:
         with np.load(file, allow_pickle=False) as archive:
             return _Parts(file, {name: archive[name] for name in archive.files}).outcomes()
     except (ValueError, KeyError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise BadInput(f"{file} holds no outcomes of images that this version reads ({error}).") from error
+        raise BadInput(
+            f"{file} holds no outcomes of images that this version reads ({error}); restore it, or run its stage again."
+        ) from error
 
 
 def disagreement(outcomes: Outcomes, metrics: Mapping[str, object]) -> str | None:

@@ -30,6 +30,8 @@ from bench.checkout import git
 from bench.errors import BadInput
 from bench.files import write_text
 from bench.record import Record, read_all
+from bench.results.as_now import as_now
+from bench.results.frame import without_repeats
 from bench.results.statistics import difference_of, singly, variance
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -104,6 +106,11 @@ def differences(ours: Sequence[Record], theirs: Sequence[Record]) -> tuple[list[
             )
         )
     return found, alone
+
+
+def records_in(results: Path) -> list[Record]:
+    """Return the records of a results folder as tables take them: each trunk and seed of a task once."""
+    return without_repeats(as_now(read_all(results / "records")))
 
 
 def grouped(theirs: Sequence[Record]) -> dict[tuple[str, str], list[Record]]:
@@ -233,7 +240,11 @@ def steps_of(kept: Mapping[str, Any] | None) -> list[str]:
     if not kept:
         return []
     rows = [
-        [f"`{name}`", f"`{each['ours']}`", *(f"{each[key]:.0e}" for key in ("loss", "gradient", "weights"))]
+        [
+            f"`{name}`",
+            f"`{each['ours']}`",
+            *(f"{each[key]:.0e}" if each[key] else "identical" for key in ("loss", "gradient", "weights")),
+        ]
         for name, each in kept["results"].items()
     ]
     steps = max(each["steps"] for each in kept["results"].values())
@@ -270,8 +281,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="keep the result in results/experiments/peers.json")
     chosen = parser.parse_args(arguments)
     try:
-        theirs = read_all(chosen.theirs / "records")
-        found, alone = differences(read_all(chosen.ours / "records"), theirs)
+        theirs = records_in(chosen.theirs)
+        found, alone = differences(records_in(chosen.ours), theirs)
     except BadInput as error:
         print(error, file=sys.stderr)
         return 2

@@ -26,6 +26,7 @@ from writing import escaped, table  # noqa: E402
 
 from bench.config.load import parse_assignments, route  # noqa: E402
 from bench.config.studies import Part, Study, reference_folder, studies_of  # noqa: E402
+from bench.errors import BadInput  # noqa: E402
 from bench.execute.words import duration  # noqa: E402
 from bench.record import Record, read_all  # noqa: E402
 from bench.results.as_now import as_now  # noqa: E402
@@ -126,7 +127,7 @@ def belongs(record: Record, study: Study, part: Part) -> bool:
     """Whether a record is of a part of a study. A network that is not set there is that of the config."""
     if record.pretrain not in part.pretrain or record.task not in part.downstream:
         return False
-    upstream, downstream = route(parse_assignments([*study.set, *part.set]))
+    upstream, downstream = route(parse_assignments(part.settings(study)))
     sides: Mapping[str, Any] = record.settings
     return _has(sides.get("pretrain", {}), upstream) and _has(sides.get("downstream", {}), downstream)
 
@@ -257,9 +258,12 @@ def findings(found: Section, place: int) -> list[str]:
     lines += against_random(column.header, base, learnt if top is None else by_mean([*learnt, top]))
     norms = next((cell for row, cell in cells if row.name == NORMS), None)
     if norms is not None:
+        verdict = compare(norms.values, base.values)
+        word = {"higher": "higher", "lower": "lower"}.get(verdict.word or "", "not told apart")
+        p = "no test with one value" if verdict.p is None else f"p = {verdict.p:.2g}"
         lines.append(
             f"{column.header}: random weights have {base.summary.mean:.2f}, and with norm statistics of images "
-            f"{norms.summary.mean:.2f}."
+            f"{norms.summary.mean:.2f} ({word}, {p})."
         )
         behind = [row.label for row, cell in learnt if compare(cell.values, norms.values).word != "higher"]
         if behind:
@@ -352,7 +356,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--results", type=Path, default=ROOT / "results", metavar="DIR")
     options = parser.parse_args(arguments)
     folder: Path = options.page.parent
-    files = {folder / name: text for name, text in files_of(source_of(options.results)).items()}
+    if not (options.results / "records").is_dir():
+        print(f"{options.results} holds no records; give the results folder of a bench run.", file=sys.stderr)
+        return BadInput.exit_code
+    try:
+        source = source_of(options.results)
+    except BadInput as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    files = {folder / name: text for name, text in files_of(source).items()}
     page = folder / PAGE.name
     files[options.page] = files.pop(page)
     lying = set((folder / PICTURES).glob("*.svg"))

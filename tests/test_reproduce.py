@@ -134,7 +134,7 @@ def test_only_and_profiles(tmp_path: Path) -> None:
     assert [run.pretrain.recipe.dataset for run in plan_study("deck-small", options, act=False).runs] == ["stl10"] * 2
     mini = plan_study("deck-small", replace(options, only=("cifar10",), profile="mini"), act=False)
     assert all(run.pretrain.recipe.profile == "mini" and run.pretrain.recipe.epochs < 200 for run in mini.runs)
-    with pytest.raises(BadInput, match=r"no data set 'cifar1'.*did you mean cifar10"):
+    with pytest.raises(BadInput, match=r"no part on 'cifar1'.*did you mean cifar10"):
         plan_study("deck-small", replace(options, only=("cifar1",)), act=False)
     with pytest.raises(BadInput, match=r"--minutes is -1"):
         plan_study("deck-small", replace(options, minutes=-1), act=False)
@@ -337,7 +337,7 @@ def test_bad_input_ends_with_2_and_one_sentence_before_anything_starts(
     monkeypatch.delenv("BENCH_DATA_ROOT", raising=False)
     for words, sentence in (
         (["deck-smal"], "No study 'deck-smal'; did you mean deck-small?"),
-        (["deck-small", "--only", "mnist"], "no data set 'mnist'"),
+        (["deck-small", "--only", "mnist"], "no part on 'mnist'"),
         (["deck-small", "--mini", "--smoke"], "leave one out"),
         (["deck-small"], "No data root for cifar10"),
         (["deck-small", "--only", "cifar100", "--data-root", str(tmp_path / "none")], "none"),

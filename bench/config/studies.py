@@ -157,8 +157,14 @@ class Part(Frozen):
     pretrain: tuple[str, ...] = Field(min_length=1)
     downstream: tuple[str, ...] = Field(min_length=1)
     set: tuple[str, ...] = ()  # as --set, under profile full alone: other profiles have schedules of their own
+    set_always: tuple[str, ...] = ()  # as --set, under every profile: what is compared, such as a network
     sweep: tuple[str, ...] = ()  # as --sweep
     task_seeds: tuple[Annotated[int, Field(ge=0)], ...] = ()  # as --task-seeds, unless that is given
+
+    def settings(self, study: Study, profile: str = "full") -> tuple[str, ...]:
+        """Return what is laid over the configs of this part under a profile, as --set has it, a later one winning."""
+        scheduled = (study.set, self.set) if profile == "full" else ()
+        return tuple(word for some in (study.set_always, self.set_always, *scheduled) for word in some)
 
 
 class Study(Frozen):
@@ -166,6 +172,7 @@ class Study(Frozen):
 
     summary: str
     set: tuple[str, ...] = ()  # for all parts, before their own
+    set_always: tuple[str, ...] = ()
     parts: tuple[Part, ...] = Field(min_length=1)
     smoke: Part
 

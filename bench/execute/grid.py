@@ -20,6 +20,7 @@ from bench.execute.packs_in_use import Packs
 from bench.execute.request import Request
 from bench.execute.resolve import Resolved, resolve
 from bench.execute.stage_file import make_folder, read_done
+from bench.execute.stage_outputs import restored_outcomes
 from bench.execute.stale import StaleChoice, Staleness, dealt_with, staleness_of
 from bench.plan import Planner, Stage
 
@@ -120,6 +121,7 @@ def plan_grid(request: Request, *, act: bool, gpus: int = 1, stale: StaleChoice 
     found, code = _states(stages, request.work_dir, records)
     if act and dealt_with(stages, code, stale, request.work_dir, records):
         found, code = _states(stages, request.work_dir, records)
+    restored = restored_outcomes(stages, found, request.work_dir, records) if act else []
     grid = Grid(
         stages=stages,
         states=found,
@@ -128,7 +130,12 @@ def plan_grid(request: Request, *, act: bool, gpus: int = 1, stale: StaleChoice 
         problems=data.problems,
         work_dir=request.work_dir,
         results_dir=request.results,
-        notes=data.notes + packs.notes + planner.notes + earlier.notes + ([RENDERED_LATER] if to_render else []),
+        notes=data.notes
+        + packs.notes
+        + planner.notes
+        + earlier.notes
+        + restored
+        + ([RENDERED_LATER] if to_render else []),
         to_render=to_render,
     )
     check_processes(grid.to_do(), gpus)

@@ -30,7 +30,7 @@ from bench.execute.speed import (
     time_tasks,
 )
 from bench.execute.stale import StaleChoice
-from bench.execute.words import duration
+from bench.execute.words import counted, duration
 from bench.plan import Stage
 from bench.train.metrics_log import read_metrics
 
@@ -124,7 +124,8 @@ class StudyPlan:
         total, unknown, lost, evaluations = 0.0, 0, 0, 0
         for number, run in enumerate(self.runs, 1):
             left, recipe = run.tasks_left(), run.pretrain.recipe
-            words = f"{recipe.epochs} epochs in batches of {recipe.batch_size}"
+            words = f"{counted(recipe.epochs, 'epoch')} in batches of {recipe.batch_size}"
+            words = words if recipe.epochs else "nothing to train"
             seconds = run.seconds()
             if run.trains:
                 words += f": about {duration(seconds)}" if seconds is not None else ": unknown" if run.speed else ""
@@ -139,12 +140,12 @@ class StudyPlan:
                 words += f"; {len(left)} of {len(run.tasks)} evaluations to do"
                 words += f", about {duration(took)}" if took else ""
             lines.append(f"{number:>3}  {run.state:<8}  {run.pretrain.label:<{width}}  {words}")
-        parts = [f"{len(self.runs)} runs, {sum(run.state == 'recorded' for run in self.runs)} recorded"]
+        parts = [f"{counted(len(self.runs), 'run')}, {sum(run.state == 'recorded' for run in self.runs)} recorded"]
         parts.append(
             f"about {duration(total)} left" if total else "nothing timed yet" if unknown or evaluations else ""
         )
-        parts.append(f"without {unknown} pretrainings that were not timed yet" if unknown else "")
-        parts.append(f"without the evaluations of {evaluations} runs, which were not timed yet" if evaluations else "")
+        parts.append(f"without {counted(unknown, 'pretraining')} not timed yet" if unknown else "")
+        parts.append(f"without the evaluations of {counted(evaluations, 'run')}, not timed yet" if evaluations else "")
         lines.append("; ".join(part for part in parts if part))
         if unknown > lost and not self.options.timing:
             lines.append(
@@ -178,7 +179,7 @@ def plan_study(name: str, options: Options, *, act: bool) -> StudyPlan:
                 task_seeds=options.task_seeds or part.task_seeds,
                 profile=options.profile,
                 smoke=options.profile == "smoke",
-                assignments=(*((*study.set, *part.set) if options.profile == "full" else ()), *options.assignments),
+                assignments=(*part.settings(study, options.profile), *options.assignments),
                 sweep=part.sweep,
                 data_root=options.data_root,
                 work_dir=options.work_dir,
@@ -210,7 +211,7 @@ def _parts(name: str, study: Study, options: Options) -> list[Part]:
     for dataset in options.only:
         if dataset not in have:
             hint = nearest(dataset, have) or f"; it has {', '.join(have)}."
-            raise BadInput(f"{name} has no data set {dataset!r} to --only run{hint}")
+            raise BadInput(f"{name} has no part on {dataset!r} for --only{hint}")
     return [part for part in parts if not options.only or part.dataset in options.only]
 
 

@@ -12,7 +12,8 @@ from bench.errors import BadInput, StageFailed
 from bench.execute.stage_file import DONE, StageFile, finished, read_stage
 from bench.files import sha256_of
 from bench.outcomes import OUTCOMES, disagreement, read
-from bench.record import OutcomesFile, Record
+from bench.plan import Stage
+from bench.record import OutcomesFile, Record, read_file, write
 
 WEIGHTS = ("*.ckpt", "*.safetensors", "*.pth")
 BEFORE = ("previous.ckpt", "previous.safetensors")  # the checkpoint before the newest one
@@ -89,3 +90,32 @@ def outcomes_file(folder: Path, metrics: Mapping[str, object]) -> OutcomesFile |
 def has_outcomes(record: Record, file: Path) -> bool:
     """Whether a file holds the outcomes that a record names, to the bit; True where it names none."""
     return record.outcomes is None or (file.is_file() and sha256_of(file) == record.outcomes.sha256)
+
+
+def restored_outcomes(stages: Iterable[Stage], states: Mapping[str, str], work_dir: Path, records: Path) -> list[str]:
+    """Put outcomes of images back beside the records that have lost them, from the stages' folders; return notes.
+
+    What is in a folder goes back if it is to the bit what the record names. A record whose outcomes are in neither
+    place keeps its number; the note says what is lost with them.
+    """
+    notes = []
+    for stage in stages:
+        if not stage.is_task or states.get(stage.fingerprint) != "recorded":
+            continue
+        file = records / stage.record_name
+        try:
+            record = read_file(file)
+        except BadInput:
+            continue  # what reads records says so
+        beside, kept = records / record.outcomes_name, work_dir / stage.folder / OUTCOMES
+        if has_outcomes(record, beside):
+            continue
+        if has_outcomes(record, kept):
+            write(record, records, kept)
+            notes.append(f"{beside} was missing or changed, and was put back from {kept.parent}.")
+        else:
+            notes.append(
+                f"{beside} is missing or changed, so that {stage.title} cannot be compared image by image; restore it "
+                "from version control, or delete the record to measure anew."
+            )
+    return notes

@@ -1,4 +1,4 @@
-"""Times and sizes as people say them."""
+"""Times, sizes and counts as people say them."""
 
 from __future__ import annotations
 
@@ -20,3 +20,8 @@ def size(count: float) -> str:
     """Return so many bytes as people say it: `12 MiB`, `3.4 GiB`."""
     mib = count / 2**20
     return f"{mib:.0f} MiB" if mib < 1000 else f"{mib / 1024:.1f} GiB"
+
+
+def counted(number: int, thing: str) -> str:
+    """Return so many things: `1 run`, `3 runs`."""
+    return f"{number} {thing}{'s' if number != 1 else ''}"

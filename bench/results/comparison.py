@@ -24,8 +24,8 @@ from bench.results.image_statistics import compare_images
 from bench.results.named_rows import label_of, rows_of
 from bench.results.outcomes import outcomes_of, why_not_paired
 from bench.results.row_settings import Difference, settings_apart, what_mars
-from bench.results.sections import Cell, Column
-from bench.results.seen import Seen, seen_by
+from bench.results.sections import Column
+from bench.results.seen import SeenOfTwo, seen_of_two
 from bench.results.statistics import About, Summary, difference_of, summarise
 from bench.results.trunks import by_trunk, task_seed_of, trunks_of
 
@@ -55,7 +55,7 @@ class Compared:
     about: About  # `weights` where a side has a single trunk
     by_images: Interval | None
     images: str  # by which method, and of how many images; or why there is none
-    seen: Seen | None  # what these runs could have seen
+    seen: SeenOfTwo | None  # what these runs could have seen; None where a side has a single trunk
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,11 @@ def compare_rows(
     labels = [each[0].pretrain for each in chosen]
     labels = labels if labels[0] != labels[1] else [label_of(each[0]) for each in chosen]
     columns, left_out, used = _columns(chosen[0], chosen[1], folder, metrics, tasks)
+    if not columns and metrics and not left_out:
+        raise BadInput(
+            f"No task of both {labels[0]} and {labels[1]} that was asked for has {', '.join(metrics)}; leave --task or "
+            "--metric out."
+        )
     if not columns:
         raise BadInput(
             f"{labels[0]} and {labels[1]} have no column in common: no task of both was measured by one protocol on "
@@ -173,8 +178,8 @@ def _headers(records: Sequence[Record], hidden: bool = False) -> dict[str, str]:
     first = records[0]
     percent = {name: name.removesuffix("_percent") for name in sorted(first.metrics) if name.endswith("_percent")}
     headers = dict(metrics_of(first.kind) or first.columns or percent)
-    if hidden:
-        headers = {name: name.removesuffix("_percent") for name in first.metrics} | headers
+    if hidden:  # counts and settings that stand among the metrics are none
+        headers = percent | headers
     return {name: header for name, header in headers.items() if isinstance(first.metrics.get(name), int | float)}
 
 
@@ -204,7 +209,7 @@ def _of_way(
                 "methods" if difference is None else difference.about,
                 by_images,
                 words,
-                seen_by([Cell(side, summary) for side, summary in zip(sides, summaries, strict=True)]),
+                seen_of_two(*summaries),
             )
         )
     return columns

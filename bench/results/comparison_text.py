@@ -10,6 +10,8 @@ from bench.results.comparison import Compared, Comparison, Interval
 from bench.results.power import POWER
 from bench.results.statistics import LEVEL, Summary
 
+UNEQUAL = 5  # times as many trunks, from which Welch's test is not to be relied on (docs/statistics.md)
+
 
 def lines(comparison: Comparison) -> list[str]:
     """Return the comparison as text."""
@@ -45,20 +47,26 @@ def _column(compared: Compared, comparison: Comparison) -> Iterator[str]:
         yield f"  {name:<{width}}  {_summary(summary)}"
     yield f"  {'difference':<{width}}  {compared.effect:+.2f}"
     if compared.by_trunks is None:
-        yield f"  {'by trunks':<{width}}  no interval: that takes two trunks, or seeds of the task, a side and a spread"
+        yield f"  {'by trunks':<{width}}  no interval: each side needs two trunks (or task seeds) that differ"
     else:
         yield f"  {'by trunks':<{width}}  {_interval(compared.by_trunks, compared.effect)}"
+        few, many = sorted((compared.ours.n, compared.theirs.n))
+        if few * UNEQUAL <= many and compared.about == "methods":
+            yield f"  {'':<{width}}  with {few} trunks against {many} the test errs in more than 5 of 100 equal rows"
     if compared.by_images is None:
         yield f"  {'by images':<{width}}  no interval: {compared.images}"
     else:
         yield f"  {'by images':<{width}}  {_interval(compared.by_images, compared.effect)}; {compared.images}"
     if compared.seen is not None:
         seen = compared.seen
-        half = f"; half of it takes {seen.for_half} a row" if seen.for_half is not None else ""
+        half = f"; half of it takes {seen.for_half} trunks of each" if seen.for_half is not None else ""
+        trunks = " and ".join(map(str, seen.trunks))
         yield (
-            f"  {'to be seen':<{width}}  {seen.smallest:.2f} or more, with {100 * POWER:.0f} % power by {seen.trunks} "
-            f"trunks a row at p < {LEVEL:g}{half}"
+            f"  {'to be seen':<{width}}  {seen.smallest:.2f} or more, with {100 * POWER:.0f} % power at p < {LEVEL:g} "
+            f"by {trunks} trunks, if either row's spread is the pooled {seen.spread:.2f}{half}"
         )
+    elif few := [name for name, each in zip(names, (compared.ours, compared.theirs), strict=True) if each.n < 2]:
+        yield f"  {'to be seen':<{width}}  nothing about the methods: {' and '.join(few)} with a single trunk"
 
 
 def _summary(summary: Summary) -> str:
@@ -74,10 +82,8 @@ def _summary(summary: Summary) -> str:
 def _interval(interval: Interval, effect: float) -> str:
     word = "≈" if interval.adjusted >= LEVEL else "higher" if effect > 0 else "lower"
     corrected = "" if interval.adjusted == interval.p else f", Holm {interval.adjusted:.2g}"
-    return (
-        f"[{interval.low:+.2f}, {interval.high:+.2f}] (95 %), p = {interval.p:.2g}{corrected}: {word}; covers "
-        f"{interval.covers}"
-    )
+    p = f"p = {interval.p:.2g}" if interval.p > 0 else "p < 1e-300"
+    return f"[{interval.low:+.2f}, {interval.high:+.2f}] (95 %), {p}{corrected}: {word}; covers {interval.covers}"
 
 
 def content(comparison: Comparison) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from bench.errors import BadInput, nearest
 from bench.record import Record
+from bench.results.frame import way_of
 
 PROFILES = ("full", "mini", "smoke")
 
@@ -20,9 +22,10 @@ def rows_of(
 ) -> tuple[str, list[list[Record]]]:
     """Return the profile, and for each word the records of its row, those of the lowest seeds first.
 
-    A word is the name of a pretraining, or `name @hash` where several recipes share it, as tables write it. Without
-    `profile` it is the first of full, mini and smoke in which all have records. Raises BadInput for a row that is not
-    there, with the nearest names, or ambiguous.
+    A word is the name of a pretraining, or `name @hash` where several recipes share it, as tables write it; of several
+    that share a name, the one that was measured in the way of another word's row is meant. Without `profile` it is the
+    first of full, mini and smoke in which all have records. Raises BadInput for a row that is not there, with the
+    nearest names, or ambiguous.
     """
     profiles = [profile] if profile else list(PROFILES)
     rows = {each: [_rows_named(word, each, records) for word in words] for each in profiles}
@@ -30,17 +33,41 @@ def rows_of(
     if not whole:
         for i, word in enumerate(words):
             if not any(rows[each][i] for each in profiles):
-                known = dict.fromkeys(name for record in records for name in (record.pretrain, label_of(record)))
-                where = f" in profile {profile}" if profile else ""
-                raise BadInput(
-                    f"There is no measured row {word!r}{where}{nearest(word, known) or '; bench table shows all.'}"
-                )
+                raise BadInput(_not_there(word, records, profile))
         raise BadInput(f"{' and '.join(words)} have records in different profiles alone; name rows of one profile.")
-    for word, found in zip(words, rows[whole[0]], strict=True):
-        if len(found) > 1:
-            labels = ", ".join(sorted(label_of(row[0]) for row in found))
+    found = rows[whole[0]]
+    for word, meant in zip(words, [_meant(i, found) for i in range(len(words))], strict=True):
+        if len(meant) > 1:
+            labels = ", ".join(f"{shlex.quote(label_of(row[0]))} ({_network(row[0])})" for row in meant)
             raise BadInput(f"Row {word!r} is ambiguous in profile {whole[0]}; say one of {labels}.")
-    return whole[0], [found[0] for found in rows[whole[0]]]
+    return whole[0], [_meant(i, found)[0] for i in range(len(words))]
+
+
+def _meant(place: int, found: Sequence[Sequence[list[Record]]]) -> Sequence[list[Record]]:
+    """Of the rows that one word may mean, those that share a column with one that another word may mean; else all."""
+    others = {way_of(record) for i, rows in enumerate(found) if i != place for row in rows for record in row}
+    sharing = [row for row in found[place] if any(way_of(record) in others for record in row)]
+    return sharing or found[place]
+
+
+def _not_there(word: str, records: Sequence[Record], profile: str | None) -> str:
+    if not records:
+        return f"There is no measured row {word!r}: there are no records; give the --results-dir that they are in."
+    where = f" in profile {profile}" if profile else ""
+    elsewhere = [each for each in PROFILES if each != profile and _rows_named(word, each, records)]
+    if elsewhere:
+        return f"There is no measured row {word!r}{where}; it has records in profile {' and '.join(elsewhere)}."
+    known = dict.fromkeys(
+        name for record in records if profile in {None, record.profile} for name in (record.pretrain, label_of(record))
+    )
+    return f"There is no measured row {word!r}{where}{nearest(word, known) or '; bench table shows all.'}"
+
+
+def _network(record: Record) -> str:
+    """What the networks of two rows of one name may differ in."""
+    settings = record.settings.get("pretrain", {})
+    stem = settings.get("stem", "imagenet")
+    return record.arch if stem == "imagenet" else f"{record.arch}, {stem} stem"
 
 
 def _rows_named(word: str, profile: str, records: Sequence[Record]) -> list[list[Record]]:

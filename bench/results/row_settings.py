@@ -23,6 +23,8 @@ from bench.results.sections import EMPTY
 
 _NO_SETTING = frozenset({*UNKNOWN, "profile", "kind"})
 _MISSING = object()
+# What weights depend on that nothing trains.
+_OF_WEIGHTS = frozenset({"arch", "stem", "init", "export", "zero_init_residual", "norm_statistics", "dataset"})
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,14 @@ def settings_apart(ours: Record, theirs: Record) -> list[Difference]:
     """Return the settings of two pretrainings that differ, without those that decide no result.
 
     A setting that a record is too old to have is at its default. The data that they were trained on are settings here.
+    Where a side trains nothing, only what its weights depend on is compared, and which objective the other has.
     """
     values, others = _settings(ours), _settings(theirs)
     differences = []
+    untrained = [not _trained(ours), not _trained(theirs)]
     for key in dict.fromkeys([*values, *others]):
+        if any(untrained) and key.partition(".")[0] not in _OF_WEIGHTS and key != "objective.name":
+            continue
         value, other = (_text(each.get(key, _MISSING)) for each in (values, others))
         if value != other:
             differences.append(Difference(key, value, other))
@@ -50,6 +56,10 @@ def settings_apart(ours: Record, theirs: Record) -> list[Difference]:
     ):
         differences.append(Difference(f"fingerprint of {ours.pretrain_set}", data, other))
     return differences
+
+
+def _trained(record: Record) -> bool:
+    return record.pretrain_set != "none" and record.settings.get("pretrain", {}).get("epochs") != 0
 
 
 def _settings(record: Record) -> dict[str, Any]:

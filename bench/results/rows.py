@@ -75,7 +75,7 @@ def build_rows(
     keys = {key for row in published for key in row.values}
     columns, places = columns_of(frame, table, keys if published else None)
     fields: tuple[RowField, ...] = tuple(row.field for row in table.rows) if table.datasets else TRANSFER_FIELDS
-    if table.datasets and any(record.settings.get("pretrain", {}).get("subset") for record in records):
+    if table.datasets and any(_subset(record) for record in records):
         fields = (*fields, "subset")
     measured = _measured(table, fields, records, _cells(frame, places, table), len(columns))
     printed = [_published(row, fields, columns, table) for row in published]
@@ -170,8 +170,14 @@ def _texts(record: Record, table: Table) -> dict[RowField, str]:
         "epochs": str(settings.get("epochs", EMPTY)),
         "backbone": record.arch if stem == "imagenet" else f"{record.arch} ({stem} stem)",
         "batch_size": str(settings.get("batch_size", EMPTY)) if trained else EMPTY,
-        "subset": str(settings.get("subset") or "all"),
+        "subset": str(_subset(record) or "all"),
     }
+
+
+def _subset(record: Record) -> int | None:
+    """How many images it was trained on, where that is not all: of a row that only measured norms on some, None."""
+    settings = record.settings.get("pretrain", {})
+    return settings.get("subset") if settings.get("epochs") != 0 else None
 
 
 def _published(row: PublishedRow, fields: Sequence[RowField], columns: Sequence[Column], table: Table) -> Line:

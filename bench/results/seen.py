@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.results.power import POWER, smallest_difference, trunks_for
 from bench.results.sections import Cell, Column, Line
-from bench.results.statistics import LEVEL
+from bench.results.statistics import LEVEL, Summary
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,35 @@ def seen_by(cells: Sequence[Cell | None]) -> Seen | None:
     smallest = smallest_difference(spread, trunks, trunks)
     strictest = smallest_difference(spread, trunks, trunks, LEVEL / family)
     return Seen(spread, freedom, trunks, len(known), smallest, strictest, trunks_for(smallest / 2, spread))
+
+
+@dataclass(frozen=True)
+class SeenOfTwo:
+    """What the runs of two rows can tell apart in one column.
+
+    Attributes:
+        spread: between trunks, pooled over both rows by their degrees of freedom, and taken to be that of either.
+        trunks: of the one row and of the other.
+        smallest: difference that they show with 80 % power at p < 0.05.
+        for_half: trunks of each row that show half of it; None: more than can be had.
+    """
+
+    spread: float
+    trunks: tuple[int, int]
+    smallest: float
+    for_half: int | None
+
+
+def seen_of_two(ours: Summary, theirs: Summary) -> SeenOfTwo | None:
+    """Return what two rows can tell apart; None where one has a single trunk, or neither has any spread."""
+    if ours.between is None or theirs.between is None:
+        return None
+    freedom = ours.n + theirs.n - 2
+    spread = math.sqrt(((ours.n - 1) * ours.between**2 + (theirs.n - 1) * theirs.between**2) / freedom)
+    if not spread:
+        return None
+    smallest = smallest_difference(spread, ours.n, theirs.n)
+    return SeenOfTwo(spread, (ours.n, theirs.n), smallest, trunks_for(smallest / 2, spread))
 
 
 def seen_notes(lines: Sequence[Line], columns: Sequence[Column], where: str = "") -> list[str]:

@@ -22,6 +22,7 @@ from bench.results.as_now import as_now
 from bench.results.formats import RESOURCES, SUFFIXES, TRANSFER, Heading, render
 from bench.results.frame import without_repeats
 from bench.results.gap import build_gap
+from bench.results.named_rows import label_of
 from bench.results.notes import section_notes
 from bench.results.published import read_published
 from bench.results.resources import build_resources
@@ -70,6 +71,11 @@ def build_tables(records: Sequence[Record], reference: Path, baseline: str | Non
             if name == TRANSFER_TABLE:
                 known |= {word for line in rows.measured for word in (line.row.name, line.row.label)}
     if baseline is not None and baseline not in known:
+        if any(baseline in {record.pretrain, label_of(record)} for record in records):
+            raise BadInput(
+                f"{baseline!r} stands in tables of small images alone, where differences are to the row that the study "
+                "file names; leave --baseline out, or compare two rows with bench compare."
+            )
         raise BadInput(f"No measured row {baseline!r} to take as baseline{nearest(baseline, known) or '.'}")
     return sections
 
