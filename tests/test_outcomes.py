@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from bench import outcomes
+from bench.config.load import load_recipe, load_task
 from bench.errors import BadInput, StageFailed
-from bench.execute.stage_outputs import outcomes_file
+from bench.execute.stage_outputs import outcomes_file, restored_outcomes
 from bench.execute.stale import _record_aside
 from bench.files import sha256_of
 from bench.outcomes import OUTCOMES, AreaOutcomes, Outcomes, TopOutcomes, disagreement, images_apart, names_digest, read
+from bench.plan import Planner
 from bench.record import OutcomesFile, Record, beside, read_all, read_file, write
 from bench.results.outcomes import outcomes_of, why_not_paired
 
@@ -169,6 +171,32 @@ def test_a_record_has_its_outcomes_beside_it(tmp_path: Path) -> None:
     write(record.model_copy(update={"weights": "w"}), file.parent, ours)
     assert beside(file).read_bytes() == ours.read_bytes()
     assert file.read_bytes() == before
+
+
+def test_planning_puts_lost_outcomes_back_from_the_stage(tmp_path: Path) -> None:
+    stages = Planner(lambda name: name).grid(
+        [load_recipe("coco", "smoke", {})], [load_task("imagenet_knn", "smoke", {})], [3]
+    )
+    stage, records = stages[-1], tmp_path / "results" / "records"
+    folder = tmp_path / stage.folder
+    folder.mkdir(parents=True)
+    outcomes.write(tops(), folder / OUTCOMES)
+    prints = {"stage": stage.known_as, "recipe": "a" * 64, "protocol": "b" * 12}
+    file = write(make(folder / OUTCOMES, fingerprints=prints), records, folder / OUTCOMES)
+    assert file.name == stage.record_name
+    states = {stage.fingerprint: "recorded"}
+    assert restored_outcomes(stages, states, tmp_path, records) == []
+    for spoil in (lambda: beside(file).unlink(), lambda: beside(file).write_bytes(b"half")):
+        spoil()
+        (note,) = restored_outcomes(stages, states, tmp_path, records)
+        assert "was put back" in note
+        assert beside(file).read_bytes() == (folder / OUTCOMES).read_bytes()
+    beside(file).unlink()
+    (folder / OUTCOMES).write_bytes(b"another run's")
+    (note,) = restored_outcomes(stages, states, tmp_path, records)
+    assert "cannot be compared image by image" in note
+    assert not beside(file).exists()
+    assert restored_outcomes(stages, {stage.fingerprint: "to do"}, tmp_path, records) == []
 
 
 def test_older_records_stay_as_they_were(tmp_path: Path) -> None:

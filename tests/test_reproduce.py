@@ -15,6 +15,7 @@ from PIL import Image
 
 from bench import cli
 from bench.config.objective_settings import settings_of
+from bench.config.studies import reference_folder, studies_of
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute import local, reproduce, speed
 from bench.execute import probe as probing
@@ -127,6 +128,21 @@ def test_the_decks_table_in_its_order(tmp_path: Path) -> None:
     assert [task.config.name for task in plan.runs[0].tasks] == [
         f"cifar10_{name}" for name in ("linear_adam", "knn5", "knn", "linear")
     ]
+
+
+@pytest.mark.parametrize("profile", ["full", "mini"])
+def test_controls_are_of_the_network_and_images_of_the_rows_that_they_control(profile: str, tmp_path: Path) -> None:
+    options = Options(work_dir=tmp_path, results_dir=tmp_path, profile=profile)  # type: ignore[arg-type]
+    recipes = [run.pretrain.recipe for run in plan_study("positive-control", options, act=False).runs]
+    assert len(recipes) == 13
+    assert {(recipe.arch, recipe.stem) for recipe in recipes} == {("resnet18w16", "stl")}
+    assert {recipe.dataset for recipe in recipes} == {"none", "cifar10"}
+    photographs = plan_study("positive-control-photographs", options, act=False).runs
+    assert {run.pretrain.recipe.arch for run in photographs} == {"resnet18"}
+
+
+def test_the_help_names_the_studies_that_there_are() -> None:
+    assert set(cli.STUDIES) == set(studies_of(reference_folder(Path("results"))))
 
 
 def test_only_and_profiles(tmp_path: Path) -> None:

@@ -38,7 +38,10 @@ def rows_of(
     found = rows[whole[0]]
     for word, meant in zip(words, [_meant(i, found) for i in range(len(words))], strict=True):
         if len(meant) > 1:
-            labels = ", ".join(f"{shlex.quote(label_of(row[0]))} ({_network(row[0])})" for row in meant)
+            labels = ", ".join(
+                f"{shlex.quote(label_of(row[0]))} ({_network(row[0])})"
+                for row in sorted(meant, key=lambda row: label_of(row[0]))
+            )
             raise BadInput(f"Row {word!r} is ambiguous in profile {whole[0]}; say one of {labels}.")
     return whole[0], [_meant(i, found)[0] for i in range(len(words))]
 

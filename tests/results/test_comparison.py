@@ -56,6 +56,24 @@ def test_by_trunks_by_hand(tmp_path: Path) -> None:
     assert "has no outcomes of images" in compared.images
 
 
+def test_what_was_to_be_seen_is_of_the_trunks_that_there_are(tmp_path: Path) -> None:
+    few = [linear("coco", seed, 60.0 + seed) for seed in range(2)]
+    many = [linear("random_init", seed, 40.0 + seed % 3) for seed in range(12)]
+    comparison = compare_rows("coco", "random_init", kept(tmp_path / "many", [*few, *many]))
+    (compared,) = comparison.columns
+    assert compared.seen is not None
+    assert compared.seen.trunks == (2, 12)
+    # Variances 1/2 on 1 degree of freedom and 8/11 on 11.
+    assert compared.seen.spread == pytest.approx((8.5 / 12) ** 0.5)
+    assert compared.seen.smallest == pytest.approx(smallest_difference((8.5 / 12) ** 0.5, 2, 12))
+    assert "by 2 and 12 trunks" in "\n".join(lines(comparison))
+    alone = compare_rows("coco", "random_init", kept(tmp_path / "alone", [few[0], *many]))
+    assert alone.columns[0].seen is None
+    said = "\n".join(lines(alone))
+    assert "to be seen   nothing about the methods: coco with a single trunk" in said
+    assert "power" not in said
+
+
 def test_all_common_columns_are_compared_and_p_corrected_over_them(tmp_path: Path) -> None:
     other = [
         linear(name, seed, value + seed, task="imagenet_knn", kind="knn")
@@ -256,6 +274,31 @@ def test_an_ambiguous_name_lists_the_labels_and_a_label_is_taken(tmp_path: Path)
     (first,) = compare_rows(labels[0], labels[1], tmp_path).columns
     assert first.effect == pytest.approx(-20.0)
     assert compare_rows(labels[0], labels[1], tmp_path).ours == labels[0]
+
+
+def test_of_rows_of_one_name_the_one_that_was_measured_as_the_other_is_meant(tmp_path: Path) -> None:
+    there = make("random_init", "imagenet_linear", 0, recipe="there", protocol="other", metrics={"top1_percent": 9.0})
+    kept(tmp_path, [linear("coco", 0, 40.0), linear("random_init", 0, 10.0, recipe="here"), there])
+    (compared,) = compare_rows("coco", "random_init", tmp_path).columns
+    assert compared.effect == pytest.approx(30.0)
+
+
+def test_of_a_row_that_trains_nothing_only_what_its_weights_depend_on_is_a_difference(tmp_path: Path) -> None:
+    trained = {"epochs": 4, "batch_size": 64, "arch": "resnet50", "objective": {"name": "simclr", "temperature": 0.3}}
+    untrained = {
+        "epochs": 0,
+        "batch_size": 256,
+        "arch": "resnet50",
+        "stem": "stl",
+        "objective": {"name": "random_init"},
+    }
+    settings = {"coco": trained, "random_init": untrained}
+    records = [linear(name, 0, 9.0, settings={"pretrain": told, "downstream": {}}) for name, told in settings.items()]
+    apart = compare_rows("coco", "random_init", kept(tmp_path, records)).settings
+    assert [(each.key, each.ours, each.theirs) for each in apart] == [
+        ("stem", "imagenet", "stl"),
+        ("objective.name", "simclr", "random_init"),
+    ]
 
 
 def test_rows_of_different_profiles_are_no_pair(tmp_path: Path) -> None:
