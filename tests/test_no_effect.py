@@ -26,6 +26,7 @@ from bench.plan import Planner, Stage
 from bench.record import Fingerprints, Record, read_all
 from bench.record import write as write_record
 from bench.results.as_now import as_now
+from bench.results.comparison import compare_rows
 from bench.results.notes import describe, settings_that_count
 from bench.results.resources import build_resources
 from bench.results.tables import build_tables
@@ -354,6 +355,11 @@ def test_seeds_that_differ_in_what_decides_nothing_share_a_cell(tmp_path: Path) 
     ((cell,),) = (row.cells for row in section.rows)
     assert cell is not None
     assert cell.values == ((50.0,), (51.0,))
+    other = records[1].fingerprints.model_copy(update={"recipe": "a" * 64, "stage": "b" * 64})
+    for one in (*records, records[1].model_copy(update={"pretrain": "other", "fingerprints": other})):
+        write_record(one, tmp_path / "records")
+    (compared,) = compare_rows(records[0].pretrain, "other", tmp_path).columns
+    assert compared.ours.n == 2
     words = describe(settings_that_count(alike[0]))
     assert "k=5" in words
     assert "batch_size" not in words

@@ -15,32 +15,21 @@ from typing import cast
 
 from bench.config.tasks import metrics_of
 from bench.errors import BadInput, nearest_or_all
-from bench.outcomes import Outcomes
 from bench.record import Record, read_all
 from bench.results.as_now import as_now
 from bench.results.frame import way_of, without_repeats
 from bench.results.holm import holm
-from bench.results.image_statistics import compare_images
+from bench.results.image_statistics import ImageInterval
 from bench.results.named_rows import label_of, rows_of
-from bench.results.outcomes import outcomes_of, why_not_paired
+from bench.results.row_images import Interval, RowImages
 from bench.results.row_settings import Difference, settings_apart, what_mars
 from bench.results.sections import Column
 from bench.results.seen import SeenOfTwo, seen_of_two
 from bench.results.statistics import About, Summary, difference_of, summarise
-from bench.results.trunks import by_trunk, task_seed_of, trunks_of
+from bench.results.trunks import Trunks, by_trunk, task_seed_of
+from bench.results.unequal import level_of
 
 Way = tuple[str, str, str]  # task, protocol, data
-
-
-@dataclass(frozen=True)
-class Interval:
-    """Of a difference: where it lies in 95 of 100 repetitions, its p and that of Holm's correction over the columns."""
-
-    low: float
-    high: float
-    p: float
-    adjusted: float
-    covers: str  # what varies from repetition to repetition
 
 
 @dataclass(frozen=True)
@@ -56,6 +45,11 @@ class Compared:
     by_images: Interval | None
     images: str  # by which method, and of how many images; or why there is none
     seen: SeenOfTwo | None  # what these runs could have seen; None where a side has a single trunk
+    level: (
+        float | None
+    )  # how often the test by trunks calls equal rows of so many trunks different; None where a side has one
+    ours_by_images: ImageInterval | None  # of our row alone; None where its records have no outcomes of images
+    theirs_by_images: ImageInterval | None
 
 
 @dataclass(frozen=True)
@@ -94,15 +88,16 @@ def compare_rows(
     where no column is left that both rows have.
     """
     folder = results_dir / "records"
-    records = without_repeats(as_now(read_all(folder)))
-    found, chosen = rows_of((ours, theirs), records, profile)
+    every = as_now(read_all(folder))
+    trunks = Trunks(every)
+    found, chosen = rows_of((ours, theirs), without_repeats(every, trunks), profile)
     if label_of(chosen[0][0]) == label_of(chosen[1][0]):
         raise BadInput(
             f"{ours!r} and {theirs!r} are the same row; bench aa says how often equal rows are called different."
         )
     labels = [each[0].pretrain for each in chosen]
     labels = labels if labels[0] != labels[1] else [label_of(each[0]) for each in chosen]
-    columns, left_out, used = _columns(chosen[0], chosen[1], folder, metrics, tasks)
+    columns, left_out, used = _columns(chosen[0], chosen[1], folder, trunks, metrics, tasks)
     if not columns and metrics and not left_out:
         raise BadInput(
             f"No task of both {labels[0]} and {labels[1]} that was asked for has {', '.join(metrics)}; leave --task or "
@@ -125,7 +120,12 @@ def compare_rows(
 
 
 def _columns(
-    ours: Sequence[Record], theirs: Sequence[Record], folder: Path, metrics: Sequence[str], tasks: Sequence[str]
+    ours: Sequence[Record],
+    theirs: Sequence[Record],
+    folder: Path,
+    trunks: Trunks,
+    metrics: Sequence[str],
+    tasks: Sequence[str],
 ) -> tuple[list[Compared], list[str], tuple[list[Record], list[Record]]]:
     """The columns of both rows, what was left out and why, and the records of either row that stand in the columns."""
     ways, others = _by_way(ours), _by_way(theirs)
@@ -148,7 +148,7 @@ def _columns(
         if not shared:
             left_out.append(f"{task}: {_why(task, ways, others)}")
         for way in shared:
-            made = _of_way(way, ways[way], others[way], folder, metrics)
+            made = _of_way(way, RowImages(ways[way], others[way], folder, trunks), metrics)
             columns += made
             if made:
                 used[0].extend(ways[way])
@@ -183,33 +183,32 @@ def _headers(records: Sequence[Record], hidden: bool = False) -> dict[str, str]:
     return {name: header for name, header in headers.items() if isinstance(first.metrics.get(name), int | float)}
 
 
-def _of_way(
-    way: Way, ours: Sequence[Record], theirs: Sequence[Record], folder: Path, metrics: Sequence[str]
-) -> list[Compared]:
+def _of_way(way: Way, images: RowImages, metrics: Sequence[str]) -> list[Compared]:
     columns = []
-    images = _Images(ours, theirs, folder)
-    for metric, header in _headers(ours, hidden=bool(metrics)).items():
+    for metric, header in _headers(images.rows[0], hidden=bool(metrics)).items():
         if metrics and not {metric, metric.removesuffix("_percent"), header}.intersection(metrics):
             continue
-        sides = [_trunks(metric, records) for records in (ours, theirs)]
+        sides = [_values(metric, *row) for row in zip(images.rows, images.trunks, strict=True)]
         if not all(sides):
             continue
-        summaries = [summarise(side) for side in sides]
-        difference = difference_of(*sides)
-        by_images, words = images.by(metric)
+        ours, theirs = (summarise(side) for side in sides)
+        found = difference_of(*sides)
+        by_images, words = images.difference(metric)
         columns.append(
             Compared(
-                Column(header, way[0], metric, protocol=way[1], data=way[2]),
-                summaries[0],
-                summaries[1],
-                summaries[0].mean - summaries[1].mean,
-                None
-                if difference is None
-                else Interval(difference.low, difference.high, difference.p, difference.p, _COVERS[difference.about]),
-                "methods" if difference is None else difference.about,
-                by_images,
-                words,
-                seen_of_two(*summaries),
+                column=Column(header, way[0], metric, protocol=way[1], data=way[2]),
+                ours=ours,
+                theirs=theirs,
+                effect=ours.mean - theirs.mean,
+                by_trunks=found
+                and Interval(found.effect, found.low, found.high, found.p, found.p, _COVERS[found.about]),
+                about="methods" if min(ours.n, theirs.n) > 1 else "weights",
+                by_images=by_images,
+                images=words,
+                seen=seen_of_two(ours, theirs),
+                level=level_of(ours.n, theirs.n) if min(ours.n, theirs.n) > 1 else None,
+                ours_by_images=images.alone(0, metric),
+                theirs_by_images=images.alone(1, metric),
             )
         )
     return columns
@@ -221,37 +220,11 @@ _COVERS: dict[About, str] = {
 }
 
 
-def _trunks(metric: str, records: Sequence[Record]) -> tuple[tuple[float, ...], ...]:
+def _values(metric: str, records: Sequence[Record], trunks: Sequence[int]) -> tuple[tuple[float, ...], ...]:
     """The values of one row in one column, those of a trunk together."""
-    having = [record for record in records if isinstance(record.metrics.get(metric), int | float)]
-    numbers = trunks_of(having)
-    order = sorted(range(len(having)), key=lambda i: (numbers[i], task_seed_of(having[i])))
-    return by_trunk([numbers[i] for i in order], [float(cast(float, having[i].metrics[metric])) for i in order])
-
-
-class _Images:
-    """The outcomes of both rows of one way, read when they are first asked for."""
-
-    def __init__(self, ours: Sequence[Record], theirs: Sequence[Record], folder: Path) -> None:
-        self.rows, self.folder = (ours, theirs), folder
-        self._read: list[list[Outcomes]] = []
-
-    def by(self, metric: str) -> tuple[Interval | None, str]:
-        """The interval of a metric, and how it was made; or why there is none."""
-        every = [record for records in self.rows for record in records]
-        if why := why_not_paired(every, metric):
-            return None, why
-        if not self._read:
-            read = [[outcomes_of(record, self.folder) for record in records] for records in self.rows]
-            self._read = [[each for each in side if each is not None] for side in read]
-        trunks = [trunks_of(records) for records in self.rows]
-        try:
-            found = compare_images(self._read[0], self._read[1], metric, trunks_a=trunks[0], trunks_b=trunks[1])
-        except BadInput as error:  # of other images than the other row's
-            return None, str(error).rstrip(".")
-        covers = "other images of this kind, for these very trunks"
-        words = f"{found.method}, {found.n_images} images"
-        return Interval(found.low, found.high, found.p, found.p, covers), words
+    pairs = sorted(zip(trunks, records, strict=True), key=lambda pair: (pair[0], task_seed_of(pair[1])))
+    having = [(trunk, record) for trunk, record in pairs if isinstance(record.metrics.get(metric), int | float)]
+    return by_trunk([trunk for trunk, _ in having], [float(cast(float, each.metrics[metric])) for _, each in having])
 
 
 def _corrected(columns: Sequence[Compared]) -> list[Compared]:

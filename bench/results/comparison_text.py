@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from bench.results.comparison import Compared, Comparison, Interval
+from bench.results.comparison import Compared, Comparison
+from bench.results.image_statistics import ImageInterval
 from bench.results.power import POWER
+from bench.results.row_images import Interval
 from bench.results.statistics import LEVEL, Summary
-
-UNEQUAL = 5  # times as many trunks, from which Welch's test is not to be relied on (docs/statistics.md)
+from bench.results.unequal import too_often
 
 
 def lines(comparison: Comparison) -> list[str]:
@@ -41,49 +42,68 @@ def lines(comparison: Comparison) -> list[str]:
 def _column(compared: Compared, comparison: Comparison) -> Iterator[str]:
     column = compared.column
     yield f"{column.task} {column.header} (protocol {column.protocol}, data {column.data or 'without a fingerprint'})"
-    names = comparison.ours, comparison.theirs
+    names, digits = (comparison.ours, comparison.theirs), 2 if column.metric.endswith("_percent") else 4
     width = max(len(name) for name in (*names, "difference"))
-    for name, summary in zip(names, (compared.ours, compared.theirs), strict=True):
-        yield f"  {name:<{width}}  {_summary(summary)}"
-    yield f"  {'difference':<{width}}  {compared.effect:+.2f}"
+    alone = compared.ours_by_images, compared.theirs_by_images
+    for name, summary, images in zip(names, (compared.ours, compared.theirs), alone, strict=True):
+        yield f"  {name:<{width}}  {_summary(summary, digits)}{_alone(images, summary.mean, digits)}"
+    yield f"  {'difference':<{width}}  {compared.effect:+.{digits}f}"
     if compared.by_trunks is None:
         yield f"  {'by trunks':<{width}}  no interval: each side needs two trunks (or task seeds) that differ"
     else:
-        yield f"  {'by trunks':<{width}}  {_interval(compared.by_trunks, compared.effect)}"
-        few, many = sorted((compared.ours.n, compared.theirs.n))
-        if few * UNEQUAL <= many and compared.about == "methods":
-            yield f"  {'':<{width}}  with {few} trunks against {many} the test errs in more than 5 of 100 equal rows"
+        yield f"  {'by trunks':<{width}}  {_interval(compared.by_trunks, compared.effect, digits)}"
+        tests = sum(each.by_trunks is not None for each in comparison.columns)
+        if said := too_often(compared.ours.n, compared.theirs.n, tests):
+            few, many = sorted((compared.ours.n, compared.theirs.n))
+            yield f"  {'':<{width}}  with {few} trunks against {many} equal rows are called different in {said}"
     if compared.by_images is None:
         yield f"  {'by images':<{width}}  no interval: {compared.images}"
     else:
-        yield f"  {'by images':<{width}}  {_interval(compared.by_images, compared.effect)}; {compared.images}"
+        yield f"  {'by images':<{width}}  {_interval(compared.by_images, compared.effect, digits)}; {compared.images}"
     if compared.seen is not None:
         seen = compared.seen
         half = f"; half of it takes {seen.for_half} trunks of each" if seen.for_half is not None else ""
         trunks = " and ".join(map(str, seen.trunks))
         yield (
-            f"  {'to be seen':<{width}}  {seen.smallest:.2f} or more, with {100 * POWER:.0f} % power at p < {LEVEL:g} "
-            f"by {trunks} trunks, if either row's spread is the pooled {seen.spread:.2f}{half}"
+            f"  {'to be seen':<{width}}  {seen.smallest:.{digits}f} or more, with {100 * POWER:.0f} % power at "
+            f"p < {LEVEL:g} by {trunks} trunks, if either row's spread is the pooled {seen.spread:.{digits}f}{half}"
         )
-    elif few := [name for name, each in zip(names, (compared.ours, compared.theirs), strict=True) if each.n < 2]:
-        yield f"  {'to be seen':<{width}}  nothing about the methods: {' and '.join(few)} with a single trunk"
+    elif single := [name for name, each in zip(names, (compared.ours, compared.theirs), strict=True) if each.n < 2]:
+        yield f"  {'to be seen':<{width}}  nothing about the methods: {' and '.join(single)} with a single trunk"
 
 
-def _summary(summary: Summary) -> str:
+def _alone(images: ImageInterval | None, mean: float, digits: int) -> str:
+    """What other images would give one row, whose value differs from the mean where some could not be read."""
+    if images is None:
+        return ""
+    value = "" if _same(images.value, mean, digits) else f"{images.value:.{digits}f} "
+    return f"; by images {value}[{images.low:.{digits}f}, {images.high:.{digits}f}]"
+
+
+def _summary(summary: Summary, digits: int) -> str:
     spread = summary.within if summary.between is None else summary.between
-    text = f"{summary.mean:.2f}" + ("" if spread is None else f" ± {spread:.2f}")
+    text = f"{summary.mean:.{digits}f}" + ("" if spread is None else f" ± {spread:.{digits}f}")
     trunks = f"{summary.n} trunk{'s' if summary.n > 1 else ''}"
     if summary.count == summary.n:
         return f"{text} ({trunks})"
-    within = "" if summary.between is None or summary.within is None else f", ± {summary.within:.2f} within a trunk"
+    within = (
+        "" if summary.between is None or summary.within is None else f", ± {summary.within:.{digits}f} within a trunk"
+    )
     return f"{text} ({trunks}, {summary.count} runs of the task{within})"
 
 
-def _interval(interval: Interval, effect: float) -> str:
-    word = "≈" if interval.adjusted >= LEVEL else "higher" if effect > 0 else "lower"
+def _interval(interval: Interval, shown: float, digits: int) -> str:
+    """An interval in words; `shown` is the difference that stands above it."""
+    word = "≈" if interval.adjusted >= LEVEL else "higher" if interval.effect > 0 else "lower"
     corrected = "" if interval.adjusted == interval.p else f", Holm {interval.adjusted:.2g}"
     p = f"p = {interval.p:.2g}" if interval.p > 0 else "p < 1e-300"
-    return f"[{interval.low:+.2f}, {interval.high:+.2f}] (95 %), {p}{corrected}: {word}; covers {interval.covers}"
+    effect = "" if _same(interval.effect, shown, digits) else f"{interval.effect:+.{digits}f} "
+    ends = f"[{interval.low:+.{digits}f}, {interval.high:+.{digits}f}]"
+    return f"{effect}{ends} (95 %), {p}{corrected}: {word}; covers {interval.covers}"
+
+
+def _same(value: float, other: float, digits: int) -> bool:
+    return f"{value:.{digits}f}" == f"{other:.{digits}f}"
 
 
 def content(comparison: Comparison) -> dict[str, Any]:

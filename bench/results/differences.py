@@ -15,7 +15,7 @@ from bench.config.studies import Table
 from bench.errors import BadInput
 from bench.results.holm import holm
 from bench.results.sections import Cell, Column, Line, Row
-from bench.results.statistics import LEVEL, compare, error_of_mean, held_to
+from bench.results.statistics import LEVEL, About, compare, error_of_mean, held_to
 
 CONTROL = "random_init"  # the default baseline of a table without data sets
 
@@ -81,11 +81,11 @@ def groups_of(lines: Sequence[Line]) -> list[list[Line]]:
 
 
 def best_marked(lines: Sequence[Line], columns: Sequence[Column]) -> list[Line]:
-    """Mark, in each column in percent, the rows of a group that cannot be told from the one with the highest mean.
+    """Mark, in each column in percent, the rows of a group that no test tells from the one with the highest mean.
 
     Rows with a single value do not compete: nothing is known of their noise, so that neither can they be told from the
-    best nor is their being highest anything. Means that are displayed alike are ties. Nothing is marked where no row
-    can be judged against the highest.
+    best nor is their being highest anything. Means that are displayed alike are ties. Another row that cannot be judged
+    against the highest, as neither has any spread, is not marked, and where none can be judged nothing is.
 
     A control that trains nothing competes with every group of its data set, image size and backbone: the best of
     methods that are all worse than random weights is not good.
@@ -98,28 +98,27 @@ def best_marked(lines: Sequence[Line], columns: Sequence[Column]) -> list[Line]:
         competing = dict.fromkeys([*group, *controls.get(_input(lines[group[0]]), [])])
         for i in (i for i, column in enumerate(columns) if column.metric.endswith("_percent")):
             cells = {n: cell for n in competing if (cell := lines[n].row.cells[i]) is not None}
-            for n in _like_the_best(cells):
-                marked[n][i] = replace(cells[n], best=True)
+            for n, about in _like_the_best(cells, columns[i].decimals).items():
+                marked[n][i] = replace(cells[n], best=True, best_about=about)
     return _with_cells(lines, marked)
 
 
-def _like_the_best(cells: dict[int, Cell]) -> list[int]:
-    """The keys of the cells that cannot be told from the one with the highest mean, itself among them."""
+def _like_the_best(cells: dict[int, Cell], decimals: int) -> dict[int, About]:
+    """{key: what that is about} of the cells that cannot be told from the one with the highest mean, and of itself."""
     competing = {n: cell for n, cell in cells.items() if not cell.published and error_of_mean(cell.values) is not None}
     if len(competing) < 2:
-        return []
-    best = max(competing.values(), key=lambda cell: cell.summary.mean)
-    others = {n: cell for n, cell in competing.items() if cell is not best}
-    verdicts = [compare(cell.values, best.values) for cell in others.values()]
-    if all(verdict.p is None for verdict in verdicts):
-        return []
-    alike = {
-        n
-        for n, p in zip(others, holm([verdict.p for verdict in verdicts]), strict=True)
-        if p is not None and p >= LEVEL
+        return {}
+    top = max(competing, key=lambda n: competing[n].summary.mean)
+    verdicts = {n: compare(cell.values, competing[top].values) for n, cell in competing.items() if n != top}
+    if all(verdict.p is None for verdict in verdicts.values()):
+        return {}
+    adjusted = dict(zip(verdicts, holm([verdict.p for verdict in verdicts.values()]), strict=True))
+    shown = f"{competing[top].summary.mean:.{decimals}f}"
+    return {
+        n: "weights" if min(cell.summary.n, competing[top].summary.n) == 1 else "methods"
+        for n, cell in competing.items()
+        if n == top or f"{cell.summary.mean:.{decimals}f}" == shown or ((p := adjusted[n]) is not None and p >= LEVEL)
     }
-    shown = round(best.summary.mean, 2)
-    return [n for n, cell in competing.items() if cell is best or n in alike or round(cell.summary.mean, 2) == shown]
 
 
 def _with_cells(lines: Sequence[Line], cells: Sequence[Sequence[Cell | None]]) -> list[Line]:

@@ -36,7 +36,7 @@ from bench.results.outcomes import outcomes_of
 from bench.results.rows import build_rows
 from bench.results.sections import Cell, Column, Line, Row
 from bench.results.statistics import LEVEL, singly, summarise
-from bench.results.trunks import trunks_of
+from bench.results.trunks import Trunks
 
 FEWEST = 4  # trunks of a row that can be split into two with a spread each
 DIFFERENT = ("higher", "lower")
@@ -108,14 +108,18 @@ def compare_with_itself(
     Raises BadInput for an unknown or ambiguous row, and one of fewer than FEWEST trunks in every column.
     """
     folder = results_dir / "records"
-    profile, (records,) = rows_of([word], without_repeats(as_now(read_all(folder))), profile)
-    columns = []
+    every = as_now(read_all(folder))
+    trunks = Trunks(every)
+    profile, (records,) = rows_of([word], without_repeats(every, trunks), profile)
+    columns, counts = [], []
     for way in dict.fromkeys(map(way_of, records)):
         of_way = [record for record in records if way_of(record) == way]
-        if len(set(trunks_of(of_way))) >= FEWEST:
-            columns += _of_way(of_way, folder, draws, rows, seed)
+        numbers = trunks.of(of_way)
+        counts.append(len(set(numbers)))
+        if counts[-1] >= FEWEST:
+            columns += _of_way(of_way, numbers, folder, draws, rows, seed)
     if not columns:
-        most = max(len(set(trunks_of([r for r in records if way_of(r) == way_of(one)]))) for one in records)
+        most = max(counts)
         said = f"{most} trunks" if most > 1 else "one trunk"
         raise BadInput(
             f"{label_of(records[0])} has {said} at most in a column; two rows with a spread each take {FEWEST}, so run "
@@ -124,32 +128,29 @@ def compare_with_itself(
     return EqualRow(label_of(records[0]), profile, tuple(columns))
 
 
-def _of_way(records: Sequence[Record], folder: Path, draws: int, rows: int, seed: int) -> list[EqualColumn]:
-    numbers = trunks_of(records)
+def _of_way(
+    records: Sequence[Record], numbers: Sequence[int], folder: Path, draws: int, rows: int, seed: int
+) -> list[EqualColumn]:
+    """The columns of one way; a metric that some trunks lack is judged in the splits that have it on both sides."""
     trunks = sorted(set(numbers))
     half = len(trunks) // 2
-    splits: dict[int, list[str]] = {}  # column -> words
-    halves: dict[int, str] = {}
-    columns: list[Column] = []
+    splits: dict[str, list[str]] = {}  # metric -> words
+    halves: dict[str, str] = {}
     for n, chosen in enumerate(_splits(trunks, half, draws, np.random.default_rng([seed, 0]))):
-        columns, words = verdicts_of_halves(records, numbers, chosen)
-        for i, word in words.items():
-            splits.setdefault(i, []).append(word)
-            if n == 0:
-                halves[i] = word
+        words = verdicts_of_halves(records, numbers, chosen)
+        halves = words if n == 0 else halves
+        for metric, word in words.items():
+            splits.setdefault(metric, []).append(word)
     outcomes = _outcomes(records, numbers, trunks, folder)
-    cells = _whole_cells(records, columns)
     found = []
-    for i, of_splits in splits.items():
+    for i, (column, cell) in enumerate(_whole_cells(records, numbers)):
+        if (metric := column.metric) not in splits:
+            continue
         rng = np.random.default_rng([seed, 1, i])
-        column, cell = columns[i], cells[i]
         simulated, tables = _simulated(cell, half, column, draws, rows, outcomes, rng)
-        images, exchanged = _by_images(outcomes, column.metric, draws, rng)
-        found.append(
-            EqualColumn(
-                column, cell.summary.n, _rate([halves[i]]), _rate(of_splits), simulated, tables, images, exchanged
-            )
-        )
+        images, exchanged = _by_images(outcomes, metric, draws, rng)
+        of_halves, of_splits = _rate([halves.get(metric, "?")]), _rate(splits[metric])
+        found.append(EqualColumn(column, cell.summary.n, of_halves, of_splits, simulated, tables, images, exchanged))
     return found
 
 
@@ -174,37 +175,38 @@ def _splits(trunks: Sequence[int], half: int, draws: int, rng: np.random.Generat
         yield tuple(trunks[i] for i in drawn)
 
 
-def verdicts_of_halves(
-    records: Sequence[Record], numbers: Sequence[int], chosen: Sequence[int]
-) -> tuple[list[Column], dict[int, str]]:
-    """Return the columns of a table of two rows, and the verdict of each by its place: the table's own code.
+def verdicts_of_halves(records: Sequence[Record], numbers: Sequence[int], chosen: Sequence[int]) -> dict[str, str]:
+    """Return the verdict of each metric in a table of two rows: the table's own code.
 
-    `chosen` are the trunks of the first row, then as many of the second, by their `numbers`.
+    `records` are of one way, and `chosen` are the trunks of the first row, then as many of the second, by `numbers`.
     """
     half = len(chosen) // 2
     sides = [
-        [_as_row(record, name) for record, number in zip(records, numbers, strict=True) if number in part]
+        [_as_row(record, name, number) for record, number in zip(records, numbers, strict=True) if number in part]
         for name, part in (("first half", chosen[:half]), ("second half", chosen[half:]))
     ]
-    table = Table.model_construct(rows=(), columns=())
-    made = build_rows(table, [*sides[0], *sides[1]], [], "first half")
+    made = build_rows(_TABLE, [*sides[0], *sides[1]], [], "first half")
     (line,) = [line for line in made.measured if line.row.name == "second half"]
-    verdicts = {i: cell.verdict.word for i, cell in enumerate(line.row.cells) if cell is not None and cell.verdict}
-    return made.columns, dict(verdicts)
+    pairs = zip(made.columns, line.row.cells, strict=True)
+    return {column.metric: cell.verdict.word for column, cell in pairs if cell is not None and cell.verdict}
 
 
-def _as_row(record: Record, name: str) -> Record:
-    """A record as that of another pretraining."""
+_TABLE = Table.model_construct(rows=(), columns=())
+
+
+def _as_row(record: Record, name: str, trunk: int) -> Record:
+    """A record as that of another pretraining, whose seed says which trunk it is of."""
     own = record.fingerprints.model_copy(update={"recipe": digest([name, record.fingerprints.recipe])})
-    return record.model_copy(update={"pretrain": name, "fingerprints": own})
+    seeds = {"seed": trunk, "task_seed": record.own_seed}
+    return record.model_copy(update={"pretrain": name, "fingerprints": own, **seeds})
 
 
-def _whole_cells(records: Sequence[Record], columns: Sequence[Column]) -> list[Cell]:
-    """The row's own cells in these columns."""
-    (line,) = build_rows(Table.model_construct(rows=(), columns=()), records, []).measured
-    cells = [cell for cell in line.row.cells if cell is not None]
-    assert len(cells) == len(columns)
-    return cells
+def _whole_cells(records: Sequence[Record], numbers: Sequence[int]) -> list[tuple[Column, Cell]]:
+    """The row's own cells, each with its column."""
+    row = [_as_row(record, record.pretrain, number) for record, number in zip(records, numbers, strict=True)]
+    made = build_rows(_TABLE, row, [])
+    (line,) = made.measured
+    return [(column, cell) for column, cell in zip(made.columns, line.row.cells, strict=True) if cell is not None]
 
 
 def verdicts_of_cells(cells: Sequence[Cell], column: Column) -> list[str]:
@@ -236,7 +238,8 @@ def _simulated(
     for _ in range(draws):
         values = rng.normal(mean, spread, (rows + 1, half))
         words = verdicts_of_cells([_cell(list(row)) for row in values], column)
-        tables.append("higher" if any(word in DIFFERENT for word in words) else "≈")
+        judged = [word for word in words if word != "?"]
+        tables.append("higher" if set(judged) & set(DIFFERENT) else "≈" if judged else "?")
         if with_images:
             drawn = rng.integers(outcomes[0].images, size=outcomes[0].images)
             chosen = rng.permutation(len(outcomes))[: 2 * half]

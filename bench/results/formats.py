@@ -33,9 +33,9 @@ TRANSFER = Heading(
     "verdict: ↑ higher, ↓ lower (Welch's t-test over trunks, two-sided, p < 0.05 after Holm's correction over the rows "
     "of a column that are compared with a baseline), ≈ these runs cannot tell the two apart, ? cannot be judged (a "
     "single value, or no spread); ¶ it is about the weights of a single trunk, and not about the method that gave "
-    "them. Bold: all rows that cannot be told from the one with the highest mean, by the same test and correction over "
-    "the rows that are compared with it; rows with a single value take no part. † published, not measured here. "
-    "– no value.",
+    "them. Bold: the row with the highest mean and those that the same test, corrected over the rows that are compared "
+    "with it, does not tell from it; rows that it cannot judge (a single value, or no spread) are not bold. ¶ at a "
+    "bold mean: that it is bold rests on a single trunk. † published, not measured here. – no value.",
 )
 RESOURCES = Heading(
     "Time and memory",
@@ -81,6 +81,7 @@ def cell_text(cell: Cell | None, column: Column, bold: str = "{}", escape: Calla
     if cell.published:
         return escape(mean if cell.difference is None else f"{mean} ({_signed(cell.difference, digits)})")
     text = bold.format(escape(mean)) if cell.best else escape(mean)
+    text += escape(THESE_WEIGHTS) if cell.best and cell.best_about == "weights" else ""
     spread = cell.summary.within if cell.summary.between is None else cell.summary.between
     if spread is not None:
         text += escape(f" ± {spread:.{digits}f}")

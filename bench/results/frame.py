@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.config.tasks import KINDS
 from bench.record import Record
 from bench.results.other_code import stages_of_other_code
-from bench.results.trunks import task_seed_of, trunks_of
+from bench.results.trunks import Trunks, task_seed_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +33,8 @@ COLUMNS = (
     "pretrained_in",  # what the pretraining was computed in, where its config left that to the machine
     "other_code",  # the stages that ran other code than that of now
     "trunk",  # of the row's records those of one trunk have the same
-    "task_seed",  # that decided the value
+    "norm_seed",  # seeds that decided the value on its trunk: of images for a checkpoint's norms,
+    "task_seed",  # and of the task
     "metric",
     "value",
 )
@@ -58,18 +59,18 @@ def precision_of(record: Record, side: Literal["pretrain", "downstream"]) -> str
     return kept or (setting if setting != "auto" and (side == "downstream" or trained) else None)
 
 
-def without_repeats(records: Sequence[Record]) -> list[Record]:
-    """Return the records with each trunk and task seed of a cell once, in their order.
+def without_repeats(records: Sequence[Record], trunks: Trunks | None = None) -> list[Record]:
+    """Return the records with each trunk and task seed of a cell once, in their order; `trunks` are by default theirs.
 
     A change in conversion alone gives a second record of the same row, column and seed. Counted as two seeds it
     would narrow the spread, so that only the newest counts. So do several records of the same weights by the same seed
     of the task, or by several that decide nothing.
     """
     newest: dict[tuple[object, ...], int] = {}
-    trunks = trunks_of(records)
+    numbers = (trunks or Trunks(records)).of(records)
     for place, record in sorted(enumerate(records), key=lambda pair: (pair[1].created, pair[1].fingerprints.stage)):
         row = record.pretrain, record.fingerprints.recipe, way_of(record), record.profile
-        newest[*row, trunks[place], task_seed_of(record)] = place
+        newest[*row, numbers[place], *task_seed_of(record)] = place
     return [records[place] for place in sorted(newest.values())]
 
 
@@ -98,16 +99,18 @@ def _headers(records: Sequence[Record]) -> dict[str, dict[str, str]]:
     return headers
 
 
-def long_frame(records: Sequence[Record], logged: Sequence[str] = ()) -> pd.DataFrame:
-    """Return one line per record and scalar metric, with the columns of COLUMNS, sorted by trunk and task seed.
+def long_frame(records: Sequence[Record], logged: Sequence[str] = (), trunks: Trunks | None = None) -> pd.DataFrame:
+    """Return one line per record and scalar metric, with the columns of COLUMNS, sorted by trunk and the task's seeds.
 
     Of the metrics in `logged`, which pretrainings log at their end, there is one line per trunk and data set, with an
-    empty task, protocol and data.
+    empty task, protocol and data. `trunks` are by default those of these records alone.
     """
     import pandas as pd
 
+    numbers = (trunks or Trunks(records)).of(records)
+
     def lines() -> Iterator[tuple[Any, ...]]:
-        for record, trunk, other in zip(records, trunks_of(records), stages_of_other_code(records), strict=True):
+        for record, trunk, other in zip(records, numbers, stages_of_other_code(records), strict=True):
             row = record.dataset, record.pretrain_set, record.arch, record.pretrain, record.fingerprints.recipe
             task, protocol, data = way_of(record)
             measured, trained = precision_of(record, "downstream"), precision_of(record, "pretrain")
@@ -117,14 +120,14 @@ def long_frame(records: Sequence[Record], logged: Sequence[str] = ()) -> pd.Data
             for name, value in record.metrics.items():
                 if not isinstance(value, dict):
                     about = task, record.kind, protocol, data, *precisions, other
-                    yield (*row, *about, trunk, task_seed_of(record), name, float(value))
+                    yield (*row, *about, trunk, *task_seed_of(record), name, float(value))
             precisions = trained, trained_in, trained_in
             other = tuple(stage for stage in other if stage == "pretrain")
             for name in logged:
                 if name in record.pretrain_metrics:
-                    yield (*row, "", "", "", "", *precisions, other, trunk, 0, name, record.pretrain_metrics[name])
+                    yield (*row, "", "", "", "", *precisions, other, trunk, 0, 0, name, record.pretrain_metrics[name])
 
-    runs = ["trunk", "task_seed"]
+    runs = ["trunk", "norm_seed", "task_seed"]
     frame = pd.DataFrame(lines(), columns=list(COLUMNS)).sort_values(runs, kind="stable", ignore_index=True)
     frame.attrs["headers"] = _headers(records)
     return frame.drop_duplicates(["dataset", *RECIPE, *WAY, "metric", *runs], keep="last", ignore_index=True)

@@ -38,6 +38,8 @@ ACCURACIES = {"top1_percent": "top1", "top5_percent": "top5"}
 AREAS = ("aacc_percent", "miou_percent", "macc_percent")
 METRICS = frozenset({*ACCURACIES, *AREAS})
 RESAMPLES = 4000  # draws of all images; no p is smaller than 2/(RESAMPLES + 1)
+DIGITS = 12  # of a share of trunks: averages of the same results in another order differ in their last digits
+ROUNDING = 1e-10  # in points, up to which two metrics of a draw are the same
 
 
 @dataclass(frozen=True)
@@ -173,7 +175,7 @@ def _averaged(difference: np.ndarray) -> ImageComparison:
 def _shares(side: Sequence[Outcomes], weights: np.ndarray, metric: str) -> np.ndarray:
     """Of each image, the share of a side's results that have it right."""
     bits = np.stack([getattr(each, ACCURACIES[metric]) for each in side]).astype(float)
-    return cast(np.ndarray, weights @ bits)
+    return cast(np.ndarray, np.round(weights @ bits, DIGITS))
 
 
 # -------------------------------------------------------------------------------------------------- areas
@@ -201,8 +203,8 @@ def _bootstrap(
         drawn.append(statistic([(times @ each).reshape(size, *areas[0].shape[1:]) for each in flat]))
     values = np.sort(np.concatenate(drawn))
     values = values[np.isfinite(values)]
-    if values[0] == values[-1]:
-        return value, value, value, float(value == 0) or 2 / (RESAMPLES + 1), 0.0
+    if values[-1] - values[0] < ROUNDING:
+        return value, value, value, 1.0 if abs(value) < ROUNDING else 2 / (RESAMPLES + 1), 0.0
     # Percentiles are too narrow by √((n − 1)/n), and normal ones where t's would be right.
     wider, degrees = math.sqrt(count / (count - 1)), count - 1
     reach = float(ndtr(-wider * stdtrit(degrees, 0.5 + LEVEL / 2)))

@@ -19,6 +19,7 @@ from bench.results.rows import Rows
 from bench.results.sections import Column, Line, Row
 from bench.results.seen import seen_notes
 from bench.results.statistics import THESE_WEIGHTS, compare, error_of_mean, held_to
+from bench.results.unequal import unequal_notes
 
 ALL_PAIRS = 20  # rows up to which each pair of them is compared
 # Settings that neither identify nor change a protocol.
@@ -33,7 +34,8 @@ def section_notes(records: Sequence[Record], rows: Rows, repeats: int = 0) -> tu
         notes += rows.table.measured_notes or _differences(rows)
         notes += _seeds(measured)
         for group in groups_of(rows.measured):
-            notes += seen_notes(group, rows.columns, _where(group) if rows.table.datasets else "")
+            where = _where(group) if rows.table.datasets else ""
+            notes += [*seen_notes(group, rows.columns, where), *unequal_notes(group, rows.columns, where)]
         notes += _by_group(rows) if rows.table.datasets else _distinguishable(_decisive(rows.columns), measured)
         logged = [column.header for column in rows.columns if not column.task]
         if any(record.pretrain_metrics for record in records) and logged:
@@ -111,7 +113,8 @@ def _distinguishable(chosen: dict[int, str], rows: Sequence[Row]) -> list[str]:
         unjudged: list[str] = []
         pairs, against = list(combinations(cells, 2)), ""
         if len(cells) > ALL_PAIRS:  # all pairs would grow with the square of the rows
-            best = max(cells, key=lambda one: one[1].summary.mean)
+            judged = [one for one in cells if error_of_mean(one[1].values) is not None]
+            best = max(judged or cells, key=lambda one: one[1].summary.mean)
             pairs = [(best, one) for one in cells if one is not best]
             against = f" ({len(cells)} rows, each against the highest alone)"
         verdicts = [compare(cell.values, other.values) for (_, cell), (_, other) in pairs]

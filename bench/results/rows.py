@@ -23,7 +23,7 @@ from bench.results.other_code import other_code_words
 from bench.results.published import PublishedRow
 from bench.results.sections import EMPTY, Cell, Column, Line, Row, Section
 from bench.results.statistics import summarise
-from bench.results.trunks import by_trunk
+from bench.results.trunks import Trunks, by_trunk
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,15 +63,20 @@ class Rows:
 
 
 def build_rows(
-    table: Table, records: Sequence[Record], published: Sequence[PublishedRow], baseline: str | None = None
+    table: Table,
+    records: Sequence[Record],
+    published: Sequence[PublishedRow],
+    baseline: str | None = None,
+    trunks: Trunks | None = None,
 ) -> Rows:
     """Return the rows of `records` (each trunk and task seed of a cell once) and of a published table.
 
     `baseline` is the name or label of the row that differences are to, in a table without data sets; by default that
-    of random weights. Raises BadInput when it is ambiguous.
+    of random weights. `trunks` are those of all records that there are, by default of these. Raises BadInput when the
+    baseline is ambiguous.
     """
     logged = [column.metric for column in table.columns if not column.task]
-    frame = long_frame(records, logged)
+    frame = long_frame(records, logged, trunks)
     keys = {key for row in published for key in row.values}
     columns, places = columns_of(frame, table, keys if published else None)
     fields: tuple[RowField, ...] = tuple(row.field for row in table.rows) if table.datasets else TRANSFER_FIELDS

@@ -7,7 +7,7 @@ from typing import Any
 
 from bench.config.studies import RowField
 from bench.record import Record
-from bench.results.statistics import Summary, Verdict
+from bench.results.statistics import About, Summary, Verdict
 
 TITLES = {"full": "Full schedules", "mini": "Profile mini", "smoke": "Profile smoke (rendered scenes; no evidence)"}
 
@@ -45,6 +45,7 @@ class Cell:
     summary: Summary
     published: bool = False
     best: bool = False
+    best_about: About = "methods"  # `weights`: that it is bold rests on a single trunk, its own or that of the highest
     difference: float | None = None  # of means, to the baseline
     protocol: str = ""  # hash
     precision: str = ""  # that it was computed in, as far as that is known: bf16, float32, or "bf16 and float32"

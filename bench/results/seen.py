@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.results.power import POWER, smallest_difference, trunks_for
 from bench.results.sections import Cell, Column, Line
-from bench.results.statistics import LEVEL, Summary
+from bench.results.statistics import LEVEL, Summary, error_of_mean
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,9 @@ class Seen:
         freedom: these.
         trunks: of the row that has fewest, of those with at least two.
         rows: with at least two trunks.
+        family: comparisons of one row with all others that can be judged, be it by the task seeds of a single trunk.
         smallest: difference that two rows of so many trunks show with 80 % power at p < 0.05.
-        strictest: the same at the first step of Holm's correction over comparisons of one row with all others.
+        strictest: the same at the first step of Holm's correction over the family.
         for_half: trunks a row that show half of `smallest`, as it is without correction; None: more than can be had.
     """
 
@@ -29,6 +30,7 @@ class Seen:
     freedom: int
     trunks: int
     rows: int
+    family: int
     smallest: float
     strictest: float
     for_half: int | None
@@ -36,16 +38,16 @@ class Seen:
 
 def seen_by(cells: Sequence[Cell | None]) -> Seen | None:
     """Return what the runs of these cells of one column can tell apart; None where no spread is known, or it is 0."""
-    summaries = [cell.summary for cell in cells if cell is not None and not cell.published]
-    known = [(each.n, each.between) for each in summaries if each.between is not None]
+    judged = [cell for cell in cells if cell is not None and error_of_mean(cell.values) is not None]
+    known = [(cell.summary.n, cell.summary.between) for cell in judged if cell.summary.between is not None]
     freedom = sum(n - 1 for n, _ in known)
     spread = math.sqrt(sum((n - 1) * between**2 for n, between in known) / freedom) if freedom else 0.0
     if not spread:
         return None
-    trunks, family = min(n for n, _ in known), max(len(known) - 1, 1)
+    trunks, family = min(n for n, _ in known), max(len(judged) - 1, 1)
     smallest = smallest_difference(spread, trunks, trunks)
     strictest = smallest_difference(spread, trunks, trunks, LEVEL / family)
-    return Seen(spread, freedom, trunks, len(known), smallest, strictest, trunks_for(smallest / 2, spread))
+    return Seen(spread, freedom, trunks, len(known), family, smallest, strictest, trunks_for(smallest / 2, spread))
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,8 @@ def seen_notes(lines: Sequence[Line], columns: Sequence[Column], where: str = ""
         if seen is None or seen.rows < 2:
             continue
         digits = column.decimals
-        strictest = f" ({seen.strictest:.{digits}f})" if seen.rows > 2 else ""
-        of_several |= seen.rows > 2
+        strictest = f" ({seen.strictest:.{digits}f})" if seen.family > 1 else ""
+        of_several |= seen.family > 1
         half = "more trunks than can be had" if seen.for_half is None else f"{seen.for_half} trunks"
         parts.append(
             f"{column.title} {seen.smallest:.{digits}f}{strictest} with {seen.trunks} trunks, half of it {half}"

@@ -28,6 +28,7 @@ from bench.results.published import read_published
 from bench.results.resources import build_resources
 from bench.results.rows import build_rows
 from bench.results.sections import TITLES, Section
+from bench.results.trunks import Trunks
 
 TRANSFER_TABLE = ""  # stands for its name
 TITLE_ENDS = {"full": "", "mini": ", profile mini", "smoke": ", profile smoke (rendered scenes; no evidence)"}
@@ -40,7 +41,8 @@ def build_tables(records: Sequence[Record], reference: Path, baseline: str | Non
     pretraining's name, or `name @hash` where several recipes share a name), by default to `random_init`. Raises
     BadInput when no section has the baseline, or it is ambiguous.
     """
-    counted = without_repeats(records)
+    trunks = Trunks(records)
+    counted = without_repeats(records, trunks)
     tables = tables_of(reference)
     for name, table in tables.items():
         _check_columns(name, table, records)
@@ -63,7 +65,7 @@ def build_tables(records: Sequence[Record], reference: Path, baseline: str | Non
                 table, repeats = tables[name], 0
                 key = name if profile == "full" else f"{name}_{profile}"
                 title = table.title + TITLE_ENDS[profile] + ("" if chosen else " (published)")
-            rows = build_rows(table, chosen, [row for some in shown.values() for row in some], baseline)
+            rows = build_rows(table, chosen, [row for some in shown.values() for row in some], baseline, trunks)
             sections.append(rows.section(title, key, rows.in_order(), section_notes(chosen, rows, repeats)))
             sections += [
                 gap for source, some in shown.items() if (gap := build_gap(rows, source, tables[source], some))

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from example_records import THREE, linear, make
+from scipy.stats import binomtest
 
 from bench import outcomes as files
 from bench.cli import run
@@ -27,9 +28,11 @@ def kept(folder: Path, records: list[Record]) -> Path:
     return folder
 
 
-def with_outcomes(folder: Path, record: Record, right: np.ndarray, names: str = "abc") -> Record:
+def with_outcomes(
+    folder: Path, record: Record, right: np.ndarray, names: str = "abc", valid: np.ndarray | None = None
+) -> Record:
     """A record of a classification beside the outcomes of its images, whose top-1 is theirs."""
-    outcomes = TopOutcomes(names_digest(names), np.ones(len(right), bool), right)
+    outcomes = TopOutcomes(names_digest(names), np.ones(len(right), bool) if valid is None else valid, right)
     file = folder / "outcomes.npz"
     folder.mkdir(parents=True, exist_ok=True)
     files.write(outcomes, file)
@@ -67,6 +70,9 @@ def test_what_was_to_be_seen_is_of_the_trunks_that_there_are(tmp_path: Path) -> 
     assert compared.seen.spread == pytest.approx((8.5 / 12) ** 0.5)
     assert compared.seen.smallest == pytest.approx(smallest_difference((8.5 / 12) ** 0.5, 2, 12))
     assert "by 2 and 12 trunks" in "\n".join(lines(comparison))
+    said = "with 2 trunks against 12 equal rows are called different in 10.8 % instead of 5.0 %"
+    assert said in "\n".join(lines(comparison))
+    assert compared.level == pytest.approx(0.108, abs=5e-4)
     alone = compare_rows("coco", "random_init", kept(tmp_path / "alone", [few[0], *many]))
     assert alone.columns[0].seen is None
     said = "\n".join(lines(alone))
@@ -124,6 +130,70 @@ def test_by_images_even_with_one_seed(tmp_path: Path) -> None:
     text = "\n".join(lines(compare_rows("coco", "random_init", tmp_path)))
     assert "by trunks    no interval" in text
     assert "higher; covers other images" in text
+    # One value a side: nothing that is said here is about a method.
+    assert (compared.about, compared.level) == ("weights", None)
+    for alone, right in ((compared.ours_by_images, second), (compared.theirs_by_images, first)):
+        assert alone is not None
+        ends = binomtest(int(right.sum()), 400).proportion_ci(method="wilson")
+        assert (alone.low, alone.high) == pytest.approx((100 * ends.low, 100 * ends.high))
+    assert f"coco         {100 * second.mean():.2f} (1 trunk); by images [" in text
+
+
+def test_a_word_by_images_is_about_the_images_that_both_could_read(tmp_path: Path) -> None:
+    """Ours read the easier half, on which it is worse; over all that each could read it looks better."""
+    ours, theirs, easy = np.zeros(400, bool), np.zeros(400, bool), np.arange(400) < 200
+    ours[:150] = True
+    theirs[:190], theirs[200:220] = True, True
+    with_outcomes(tmp_path, linear("coco", 0, 0.0), ours, valid=easy)
+    with_outcomes(tmp_path, linear("random_init", 0, 0.0), theirs)
+    comparison = compare_rows("coco", "random_init", tmp_path)
+    (compared,) = comparison.columns
+    assert compared.effect == pytest.approx(75 - 52.5)
+    assert compared.by_images is not None
+    assert compared.by_images.effect == pytest.approx(75 - 95)
+    text = "\n".join(lines(comparison))
+    assert "difference   +22.50" in text
+    assert "by images    -20.00 [-" in text
+    assert ": lower; covers other images" in text
+    assert "200 of 400 images, which all could read" in text
+
+
+def test_one_row_with_outcomes_has_its_own_interval(tmp_path: Path) -> None:
+    with_outcomes(tmp_path, linear("coco", 0, 0.0), images(0, 0.5))
+    (compared,) = compare_rows("coco", "random_init", kept(tmp_path, [linear("random_init", 0, 10.0)])).columns
+    assert compared.by_images is None
+    assert compared.ours_by_images is not None
+    assert compared.theirs_by_images is None
+
+
+def test_fractions_have_four_digits(tmp_path: Path) -> None:
+    outside = {"kind": "outside.py:Kind", "columns": {"score": "score"}, "task": "imagenet_score"}
+    records = [
+        linear(name, seed, 0.0, **outside).model_copy(update={"metrics": {"score": value + seed / 1000}})
+        for name, value in (("coco", 0.611), ("random_init", 0.615))
+        for seed in range(3)
+    ]
+    text = "\n".join(lines(compare_rows("coco", "random_init", kept(tmp_path, records))))
+    assert "coco         0.6120 ± 0.0010 (3 trunks)" in text
+    assert "difference   -0.0040" in text
+    assert "by trunks    [-0.0063, -0.0017] (95 %)" in text
+
+
+def test_what_was_measured_again_counts_once_and_by_its_newest_record(tmp_path: Path) -> None:
+    again = linear("coco", 0, 50.0, created="2026-01-01T00:00:00+00:00")
+    again = again.model_copy(update={"fingerprints": again.fingerprints.model_copy(update={"stage": "e" * 64})})
+    rows = [
+        linear(name, seed, value + seed) for name, value in (("coco", 40.0), ("random_init", 10.0)) for seed in (0, 1)
+    ]
+    (compared,) = compare_rows("coco", "random_init", kept(tmp_path, [*rows, again])).columns
+    assert (compared.ours.n, compared.ours.count, compared.ours.mean) == (2, 2, pytest.approx(45.5))
+
+
+def test_a_trunk_that_another_task_tells_is_one_here(tmp_path: Path) -> None:
+    told = [make("coco", "imagenet_knn", s, metrics={"top1_percent": 30.0}, trunk="a" * 64) for s in range(3)]
+    rows = [linear(name, seed, 40.0 + seed) for name in ("coco", "random_init") for seed in range(3)]
+    (compared,) = compare_rows("coco", "random_init", kept(tmp_path, [*rows, *told])).columns
+    assert (compared.ours.n, compared.theirs.n, compared.about) == (1, 3, "weights")
 
 
 def test_p_of_images_is_corrected_over_the_columns_and_trunks_count_alike(tmp_path: Path) -> None:

@@ -49,14 +49,10 @@ def test_a_split_is_judged_by_the_very_code_of_tables(monkeypatch: pytest.Monkey
     seen: list[int] = []
     correct = rows_of_tables.corrected
     monkeypatch.setattr(rows_of_tables, "corrected", lambda lines: seen.append(len(lines)) or correct(lines))
-    columns, words = verdicts_of_halves(records, trunks_of(records), (0, 1, 2, 3, 4, 5))
-    assert {columns[i].header.split()[1]: word for i, word in words.items()} == {
-        "aAcc": "?",
-        "mIoU": "higher",
-        "mAcc": "?",
-    }
+    words = verdicts_of_halves(records, trunks_of(records), (0, 1, 2, 3, 4, 5))
+    assert words == {"aacc_percent": "?", "miou_percent": "higher", "macc_percent": "?"}
     assert seen == [2]
-    _, mixed = verdicts_of_halves(records, trunks_of(records), (0, 3, 2, 1, 4, 5))
+    mixed = verdicts_of_halves(records, trunks_of(records), (0, 3, 2, 1, 4, 5))
     assert [word for word in mixed.values() if word != "?"] == ["≈"]
 
 
@@ -93,7 +89,7 @@ def test_equal_rows_are_called_different_as_often_as_the_test_says(tmp_path: Pat
     halves = Rate(0, 0)
     for _ in range(60):
         records = [pspnet("coco", seed, value) for seed, value in enumerate(rng.normal(60, 1, 6))]
-        _, words = verdicts_of_halves(records, trunks_of(records), range(6))
+        words = verdicts_of_halves(records, trunks_of(records), range(6))
         halves += Rate(sum(word in {"higher", "lower"} for word in words.values()), 1)
     assert binomtest(halves.different, halves.of, 0.035).pvalue > 0.01
     (column,) = self_of(kept(tmp_path, [60.0, 61.0, 62.0, 60.5, 61.5, 61.9]), draws=400).values()
@@ -113,6 +109,23 @@ def test_a_simulated_table_is_judged_as_tables_are() -> None:
     base, a, b = cell(60, 61, 62), cell(64, 65, 66), cell(62.9, 63.5, 64.1)
     assert verdicts_of_cells([base, a, b], column) == ["higher", "higher"]
     assert verdicts_of_cells([base, a, b, cell(61, 62, 63.1)], column) == ["higher", "≈", "≈"]  # Holm
+
+
+def test_a_metric_that_some_trunks_lack_is_judged_where_it_is(tmp_path: Path) -> None:
+    """Of a kind from outside; the first metric by name is of the last two trunks alone."""
+    for seed in range(6):
+        metrics = {"top1_percent": 60.0 + seed % 3} | ({"new_percent": 5.0 + seed} if seed > 3 else {})
+        write(make("coco", "imagenet_own", seed, kind="outside.py:Kind", metrics=metrics), tmp_path / "records")
+    columns = {each.column.metric: each for each in compare_with_itself("coco", tmp_path, draws=20).columns}
+    assert columns["top1_percent"].splits.of == 10
+    assert columns["top1_percent"].halves == Rate(0, 1)
+    assert "new_percent" not in columns or not columns["new_percent"].splits.of  # one trunk a side: nothing to judge
+
+
+def test_without_any_spread_nothing_was_judged(tmp_path: Path) -> None:
+    found = compare_with_itself("coco", kept(tmp_path, [60.0] * 4), draws=20)
+    for column in found.columns:
+        assert (column.halves, column.splits, column.simulated, column.tables) == (Rate(0, 0),) * 4
 
 
 # ------------------------------------------------------------------------------------- images
@@ -141,6 +154,15 @@ def test_images_of_two_seeds_and_the_same_exchanged(tmp_path: Path) -> None:
     assert column.images.different >= 4
     assert column.exchanged.different <= 11  # 5 expected of 100; P(more) < .005
     assert column.simulated.of == 100
+
+
+def test_both_simulated_rows_have_the_same_images(tmp_path: Path) -> None:
+    """Trunks that are right on the same images have the same metrics of any images, so that nothing can be judged."""
+    right = np.random.default_rng(6).random(300) < 0.5
+    for seed in range(4):
+        classified(tmp_path, seed, right)
+    (column,) = compare_with_itself("coco", tmp_path, draws=20).columns
+    assert column.simulated == Rate(0, 0)
 
 
 def test_exchanging_and_drawing_images() -> None:

@@ -177,6 +177,17 @@ def test_averages_of_several_results_cover_and_keep_their_level(gain: float) -> 
     assert gain > 0 or near_level(rejected, trials, 0.05)
 
 
+def test_the_same_results_in_another_order_differ_by_nothing() -> None:
+    """Their averages differ in the last digit, which is no difference of images."""
+    rng = np.random.default_rng(14)
+    some = [tops(rng.random(60) < share) for share in np.linspace(0.3, 0.9, 7)]
+    result = compare_images(some, some[::-1], "top1_percent")
+    assert (result.effect, result.p) == (0, 1)
+    many = [areas(side) for _ in range(4) for side in street(rng, 30)][:7]
+    result = compare_images(many, many[::-1], "miou_percent")
+    assert (result.effect, result.p) == (pytest.approx(0, abs=1e-9), 1)
+
+
 # ------------------------------------------------------------------------------------ segmentation's areas
 
 
@@ -232,6 +243,35 @@ def test_equal_results_differ_by_nothing() -> None:
     a, _ = street(np.random.default_rng(9), 20)
     result = compare_images([areas(a)], [areas(a)], "miou_percent")
     assert (result.effect, result.low, result.high, result.p) == (0, 0, 0, 1)
+
+
+def of_eight(values: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> tuple[float, float, float, float, float]:
+    """The bootstrap of the mean of eight images, by many draws."""
+    monkeypatch.setattr(image_statistics, "RESAMPLES", 40_000)
+    counts = np.zeros((8, 3, 1))
+    counts[:, 0, 0] = values
+    return image_statistics._bootstrap([counts], lambda totals: totals[0][..., 0, 0] / 8, 0)
+
+
+def test_the_bootstrap_of_few_images_is_wider_than_its_percentiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of n = 8 the percentile is Φ(−√(n/(n − 1))·t), with 7 degrees of freedom: .0057, and not .025 or .0090."""
+    values = np.array([0.3, -1.2, 0.8, 2.1, -0.4, 1.5, -0.9, 0.6])
+    level = stats.norm.cdf(-math.sqrt(8 / 7) * stats.t.ppf(0.975, 7))
+    assert level == pytest.approx(0.0057, abs=1e-4)
+    means = np.random.default_rng(15).choice(values, (400_000, 8)).mean(1)
+    wanted = np.quantile(means, [level, 1 - level])
+    value, low, high, _, _ = of_eight(values, monkeypatch)
+    assert value == pytest.approx(values.mean())
+    reach = wanted[1] - wanted[0]
+    assert (low, high) == (pytest.approx(wanted[0], abs=0.015 * reach), pytest.approx(wanted[1], abs=0.015 * reach))
+    # The p of 0 is 5 % where the interval ends at 0, on either side.
+    for end in (low, high):
+        assert of_eight(values - end, monkeypatch)[3] == pytest.approx(0.05, rel=0.1)
+
+
+def test_where_every_draw_is_above_0_p_is_that_of_one_draw_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    p = of_eight(np.arange(1.0, 9.0), monkeypatch)[3]
+    assert p == pytest.approx(2 * stats.t.cdf(stats.norm.ppf(1 / 40_001) / math.sqrt(8 / 7), 7))
 
 
 @pytest.mark.slow

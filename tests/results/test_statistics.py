@@ -9,7 +9,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from bench.results.statistics import Summary, compare, error_of_mean, singly, summarise
+from bench.results.statistics import Summary, compare, difference_of, error_of_mean, singly, summarise
 
 Nested = list[list[float]]
 
@@ -138,3 +138,14 @@ def test_equal_weights_are_called_different_in_one_case_of_twenty() -> None:
 def test_a_single_value_has_no_error() -> None:
     assert error_of_mean([[5.0]]) is None
     assert compare([[5.0]], singly([1.0, 2.0])).word == "?"
+
+
+def test_means_that_differ_by_rounding_alone_have_no_spread() -> None:
+    """Means of task seeds: 61.2 twice, and 62.2 twice, but for the last digit of a sum."""
+    ours, theirs = [[61.0, 61.2, 61.4], [61.2] * 3], [[62.1, 62.2, 62.3], [62.2] * 3]
+    verdict = compare(ours, theirs)
+    assert (verdict.word, verdict.p) == ("?", None)
+    assert difference_of(ours, theirs) is None
+    assert summarise(ours).between == 0
+    assert summarise(singly([0.1 + 0.2, 0.3])).between == 0
+    assert compare(singly([61.0, 61.002]), singly([62.0, 62.0])).p is not None  # one image of 50,000

@@ -58,6 +58,44 @@ def test_a_checkpoint_that_is_not_trained_is_one_trunk_in_older_records_too() ->
     assert trunks_of([run(seed, None, 1.0, settings=settings) for seed in (0, 1)]) == [0, 1]  # trained from one
 
 
+@pytest.mark.parametrize(("subset", "kept"), [(500, 3), (None, 1)])
+def test_norms_on_images_that_a_seed_draws_make_no_other_trunks_of_a_checkpoint(subset: int | None, kept: int) -> None:
+    """Each draw is another measurement of the same weights, as by another seed of the task."""
+    settings = {
+        "pretrain": FIXED["pretrain"] | {"norm_statistics": "data", "subset": subset},
+        "downstream": {"subset": None},
+    }
+    records = [
+        make("checkpoint", "imagenet_knn", s, metrics={"top1_percent": 30.0 + s}, settings=settings, trunk=str(s) * 64)
+        for s in range(3)
+    ]
+    assert trunks_of(records) == [0, 0, 0]
+    assert len(without_repeats(records)) == kept
+    (line,) = lines_of(build_tables(records, NONE), "mini")
+    assert line["imagenet_knn top-1"] == ("31.00 ± 1.00 (1×3)" if kept == 3 else "30.00 (1)")  # of alike ages any one
+    # Of random weights each seed draws others, whatever their norms are measured on.
+    own = {"pretrain": settings["pretrain"] | {"init": None}, "downstream": {}}
+    assert trunks_of([make("random_norms", "imagenet_knn", s, settings=own) for s in range(3)]) == [0, 1, 2]
+
+
+def test_a_record_that_is_left_out_still_tells_that_others_are_of_one_trunk() -> None:
+    """Three records from before hashes, and the same three seeds again, by one seed of the task: the same weights."""
+    same = [run(seed, 7, 60.0, trunk="a" * 64) for seed in range(3)]
+    records = [*(run(seed, None, 50.0 + seed) for seed in range(3)), *same]
+    assert len(without_repeats(records)) == 4  # of `same` the newest alone
+    assert top1(records)["coco"] == "53.25 ± 4.57 (1×4)"
+
+
+def test_a_trunk_that_another_task_tells_is_one_in_all() -> None:
+    told = [make("coco", "imagenet_knn", s, metrics={"top1_percent": 30.0}, trunk="a" * 64) for s in range(3)]
+    assert top1([*(run(seed, None, 50.0 + seed) for seed in range(3)), *told])["coco"] == "51.00 ± 1.00 (1×3)"
+
+
+def test_the_seed_of_a_task_of_another_kind_counts() -> None:
+    """What a kind from outside draws is not known here, so that each seed may be another result."""
+    assert len(without_repeats([run(0, t, 40.0 + t, kind="outside.py:Kind") for t in range(3)])) == 3
+
+
 def test_what_two_records_tell_of_a_trunk_goes_together() -> None:
     """Seed 1 has the hash in one of its records, and so has seed 3; seed 2 joins them by another hash of seed 3."""
     a, b = "a" * 64, "b" * 64
@@ -90,14 +128,16 @@ def test_differently_many_task_seeds_are_counted() -> None:
 def test_a_fixed_checkpoint_by_three_seeds_is_one_trunk_and_its_verdict_is_about_these_weights() -> None:
     records = [*(fixed(seed, 40.0 + seed) for seed in range(3)), *NESTED]
     texts = top1(records)
-    assert texts["checkpoint"] == "**41.00** ± 1.00 (1×3) +30.50 ↑¶"  # bold: two trunks of coco do not tell it apart
+    # Bold, as two trunks of coco do not tell it apart; they are highest themselves, and so bold whatever it is.
+    assert texts["checkpoint"] == "**41.00**¶ ± 1.00 (1×3) +30.50 ↑¶"
+    assert texts["coco"].startswith("**52.50** ±")
     (section,) = build_tables(records, NONE)
     (note,) = [note for note in section.notes if note.startswith("¶")]
     assert "task: checkpoint. What is said of it there is about these weights, and not about the method" in note
     assert "Trunks a cell: 1 to 2, each measured by 1 to 3 seeds of the task." in section.notes
     assert any("checkpoint > random_init¶ (p = " in note for note in section.notes)
     assert r"\textbf{52.50} $\pm$ 2.12 (2$\times$3, within 1.00)" in render([section], "latex")
-    assert r"\textbf{41.00} $\pm$ 1.00 (1$\times$3) +30.50 $\uparrow$\P{}" in render([section], "latex")
+    assert r"\textbf{41.00}\P{} $\pm$ 1.00 (1$\times$3) +30.50 $\uparrow$\P{}" in render([section], "latex")
     assert "<strong>52.50</strong> ± 2.12 (2×3, within 1.00)" in render([section], "html")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from bench.results.sections import Cell, Column, Line, Row
 from bench.results.seen import seen_by
 from bench.results.statistics import Verdict, compare, held_to, singly, summarise
 from bench.results.tables import build_tables
+from bench.results.unequal import level_of
 
 NONE = Path("no such folder")
 COLUMN = Column("mIoU", "cityscapes_pspnet", "miou_percent", protocol="p")
@@ -93,6 +95,11 @@ def test_of_many_rows_those_pairs_that_are_listed_are_corrected_over_all_pairs()
     ps = {name: compare(singly(values), singly(many["best"])).p for name, values in many.items() if name != "best"}
     lowest = min(ps, key=lambda name: ps[name] or 1.0)
     assert f"best > {lowest} (p = {210 * (ps[lowest] or 1.0):.2g})" in note
+    # A row of one value cannot be judged: were it what the others are held against, nothing would be said of them.
+    (section,) = build_tables([pspnet("one", 0, 80.0), *[r for name, vs in many.items() for r in row(name, vs)]], NONE)
+    (note,) = [note for note in section.notes if note.startswith("By mIoU")]
+    assert f"best > {lowest} (p = {210 * (ps[lowest] or 1.0):.2g})" in note
+    assert "1 pairs not judged" in note
 
 
 @pytest.mark.slow
@@ -143,6 +150,32 @@ def test_without_any_spread_nothing_is_bold_and_visible_ties_are_ties() -> None:
     assert bold([[60.0, 60.0], [61.0, 61.0]]) == []
     # Of the first two, without spread, no test can be made; to two digits they are alike.
     assert bold([[60.0, 60.0], [60.001, 60.001], [50.0, 51.0]]) == [0, 1]
+    # What no test can be made of is not bold beside a highest row that another one can be judged against.
+    assert bold([[60.0, 60.0], [61.0, 61.0], [50.0, 51.0]]) == [1]
+
+
+def test_ties_are_to_the_digits_that_are_displayed() -> None:
+    lines = [line_of(values) for values in ([60.0, 60.0], [60.04, 60.04], [50.0, 51.0])]
+    best = {
+        decimals: [
+            cell.best
+            for line in best_marked(lines, [replace(COLUMN, decimals=decimals)])
+            if (cell := line.row.cells[0]) is not None
+        ]
+        for decimals in (1, 2)
+    }
+    assert best == {1: [True, True, False], 2: [False, True, False]}
+
+
+def test_what_is_bold_by_a_single_trunk_is_about_its_weights() -> None:
+    def about(*rows: list[list[float]]) -> list[str | None]:
+        cells = [Cell(tuple(map(tuple, trunks)), summarise(trunks)) for trunks in rows]
+        marked = best_marked([Line(Row(("",), (cell,)), {}) for cell in cells], [COLUMN])
+        return [cell.best_about if cell.best else None for line in marked if (cell := line.row.cells[0]) is not None]
+
+    below, high = [[50.0], [51.0], [52.0]], [[60.0], [61.0], [62.0]]
+    assert about(below, high, [[60.0, 60.5, 61.0]]) == [None, "methods", "weights"]
+    assert about(below, high, [[61.0, 61.5, 62.0]]) == [None, "weights", "weights"]  # the highest is one trunk
 
 
 @pytest.mark.slow
@@ -188,6 +221,15 @@ def test_the_smallest_difference_of_a_column_by_hand() -> None:
     assert seen.for_half == trunks_for(seen.smallest / 2, seen.spread) == 7
 
 
+def test_a_single_trunk_that_is_judged_counts_in_the_family() -> None:
+    """Its own spread is that of task seeds, and none between trunks; its test is corrected with the others."""
+    weights = Cell(((1.0, 2.0, 4.0),), summarise([[1.0, 2.0, 4.0]]))
+    seen = seen_by([cell([1, 2, 3]), cell([2, 3, 4]), weights, cell([7.0])])
+    assert seen is not None
+    assert (seen.freedom, seen.rows, seen.family) == (4, 2, 2)
+    assert seen.strictest == pytest.approx(smallest_difference(1.0, 3, 3, 0.05 / 2))
+
+
 def test_without_a_spread_nothing_is_said_of_what_could_be_seen() -> None:
     assert seen_by([cell([1.0]), cell([2.0])]) is None
     assert seen_by([cell([1.0, 1.0]), cell([2.0, 2.0])]) is None
@@ -203,3 +245,39 @@ def test_a_note_says_what_the_runs_could_have_seen() -> None:
     assert "half of it 7 trunks" in note
     assert "80 % power" in note
     assert "aAcc" not in note  # no spread there
+
+
+# ------------------------------------------------------------------------------------- unequal numbers of trunks
+
+
+def unequal(counts: dict[str, int]) -> list[str]:
+    """The notes on differently many trunks of a table whose rows have so many."""
+    records = [record for name, n in counts.items() for record in row(name, [60.0 + i % 3 for i in range(n)])]
+    (section,) = build_tables(records, NONE)
+    return [note for note in section.notes if note.startswith("Differently many trunks")]
+
+
+def test_a_note_says_how_often_equal_rows_of_unequal_numbers_are_called_different() -> None:
+    (note,) = unequal({"random_init": 12, **{f"row{n}": 2 for n in range(4)}})
+    assert "2 trunks against 12, 10.8 % instead of 5.0 %" in note
+    assert "at the strictest step of Holm's correction 5.7 % instead of 1.2 % (mIoU)" in note
+    (note,) = unequal({"random_init": 3, "a": 12})
+    assert "3 trunks against 12, 6.8 % instead of 5.0 % (mIoU). Run rows with equally many." in note
+    (note,) = unequal({"random_init": 6, **{f"row{n}": 3 for n in range(9)}})  # 5.1 %, which is near enough
+    assert "strictest step of Holm's correction 0.64 % instead of 0.56 %" in note
+
+
+@pytest.mark.parametrize("counts", [{"a": 3, "b": 3}, {"random_init": 5, "a": 3, "b": 3}, {"a": 1, "b": 12}])
+def test_no_note_where_the_test_keeps_its_level(counts: dict[str, int]) -> None:
+    assert unequal(counts) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("n", "others", "tests"), [(2, 12, 1), (2, 12, 4), (3, 12, 9), (3, 5, 9)])
+def test_levels_of_unequal_rows_are_those_of_simulated_ones(n: int, others: int, tests: int) -> None:
+    from scipy.stats import binomtest, ttest_ind
+
+    rng, count = np.random.default_rng(n), 200_000
+    p = ttest_ind(rng.normal(size=(n, count)), rng.normal(size=(others, count)), equal_var=False).pvalue
+    found = int((p < 0.05 / tests).sum())
+    assert binomtest(found, count, level_of(n, others, 0.05 / tests)).pvalue > 0.001
