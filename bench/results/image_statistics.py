@@ -11,7 +11,8 @@ Accuracies of two results on the same images:
 - the interval of the difference is Tango's (1998), of those differences that a score test does not reject.
 - where a side has several results, the share of them that have an image right is averaged for each image. The test is
   then z = Σd/√Σd², of which McNemar's (b − c)/√(b + c) is the case of one result a side; the interval is the mean of d
-  with two images added, one for each side (Bonett and Price 2012, for any number of results).
+  with two images added, one for each side. Bonett and Price (2012) say so of one result a side; its use for means
+  over several is this project's, tested on simulated images.
 
 Areas of segmentation: the images are drawn anew with replacement, the same for both sides, and the metric of the set,
 a ratio of sums, is computed of each draw. The interval is the percentile bootstrap's (Efron), its levels widened for a
