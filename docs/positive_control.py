@@ -138,9 +138,14 @@ def _has(settings: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
         if isinstance(value, Mapping):
             if not (isinstance(found, Mapping) and _has(found, value)):
                 return False
-        elif json.dumps(found) != json.dumps(value):
+        elif json.dumps(_number(found)) != json.dumps(_number(value)):
             return False
     return True
+
+
+def _number(value: Any) -> Any:
+    """An integer as records keep it where the setting is a float: 1 and 1.0 are the same."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 # ------------------------------------------------------------------------------------ sections

@@ -2,7 +2,7 @@
 
 - For real. The trunks of one row are split into two rows, in every way or in as many as are asked for, and a table is
   made of the two by the code that makes all tables. Splits share trunks, so that their number says less than as many
-  independent ones; what is independent is the split into the trunks of lower and of higher seeds.
+  independent ones; what is independent are pairs of rows that share no trunk, cut from the trunks in order of seeds.
 - By simulation. Trunks are drawn anew around the row's mean with its spread (normal), or, where outcomes of images are
   kept, split at random and their metrics computed of images drawn anew; the verdict is that of tables. A table of
   several equal rows against one baseline says what is left after Holm's correction.
@@ -39,6 +39,7 @@ from bench.results.statistics import LEVEL, singly, summarise
 from bench.results.trunks import Trunks
 
 FEWEST = 4  # trunks of a row that can be split into two with a spread each
+AS_IN_TABLES = 3  # trunks of a row, as most tables have them
 DIFFERENT = ("higher", "lower")
 MOST_EXCHANGES = 200  # of images between two trunks; each is a test of all images
 
@@ -75,7 +76,7 @@ class EqualColumn:
 
     column: Column
     trunks: int
-    halves: Rate  # of the split into the lower and the higher seeds
+    apart: Rate  # of pairs of rows that share no trunk, AS_IN_TABLES trunks each where there are enough
     splits: Rate  # of all splits, or of those that were drawn
     simulated: Rate  # two rows
     tables: Rate  # tables of several equal rows, with any row called different from the baseline
@@ -135,12 +136,14 @@ def _of_way(
     trunks = sorted(set(numbers))
     half = len(trunks) // 2
     splits: dict[str, list[str]] = {}  # metric -> words
-    halves: dict[str, str] = {}
-    for n, chosen in enumerate(_splits(trunks, half, draws, np.random.default_rng([seed, 0]))):
-        words = verdicts_of_halves(records, numbers, chosen)
-        halves = words if n == 0 else halves
-        for metric, word in words.items():
-            splits.setdefault(metric, []).append(word)
+    apart: dict[str, list[str]] = {}
+    for pairs, said in (
+        (_splits(trunks, half, draws, np.random.default_rng([seed, 0])), splits),
+        (_apart(trunks), apart),
+    ):
+        for chosen in pairs:
+            for metric, word in verdicts_of_halves(records, numbers, chosen).items():
+                said.setdefault(metric, []).append(word)
     outcomes = _outcomes(records, numbers, trunks, folder)
     found = []
     for i, (column, cell) in enumerate(_whole_cells(records, numbers)):
@@ -149,14 +152,21 @@ def _of_way(
         rng = np.random.default_rng([seed, 1, i])
         simulated, tables = _simulated(cell, half, column, draws, rows, outcomes, rng)
         images, exchanged = _by_images(outcomes, metric, draws, rng)
-        of_halves, of_splits = _rate([halves.get(metric, "?")]), _rate(splits[metric])
-        found.append(EqualColumn(column, cell.summary.n, of_halves, of_splits, simulated, tables, images, exchanged))
+        of_apart, of_splits = _rate(apart.get(metric, [])), _rate(splits[metric])
+        found.append(EqualColumn(column, cell.summary.n, of_apart, of_splits, simulated, tables, images, exchanged))
     return found
 
 
 def _rate(words: Sequence[str]) -> Rate:
     """Of verdicts; what could not be judged ("?") is none."""
     return Rate(sum(word in DIFFERENT for word in words), sum(word != "?" for word in words))
+
+
+def _apart(trunks: Sequence[int]) -> Iterator[tuple[int, ...]]:
+    """The trunks of two rows, one row after the other, no trunk in two pairs."""
+    size = min(AS_IN_TABLES, len(trunks) // 2)
+    for start in range(0, len(trunks) - 2 * size + 1, 2 * size):
+        yield tuple(trunks[start : start + 2 * size])
 
 
 def _splits(trunks: Sequence[int], half: int, draws: int, rng: np.random.Generator) -> Iterator[tuple[int, ...]]:

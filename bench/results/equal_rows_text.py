@@ -9,7 +9,7 @@ from bench.results.equal_rows import EqualColumn, EqualRow, Rate
 from bench.results.statistics import LEVEL
 
 KINDS = {
-    "halves": "real: the lower seeds against the higher, one a column",
+    "apart": "real: pairs of rows that share no trunk, of three trunks each where there are enough",
     "splits": "real: every split of the trunks into two rows, which share trunks",
     "simulated": "simulated: two rows",
     "tables": "simulated: tables of {rows} equal rows, any called different after Holm's correction",

@@ -58,7 +58,7 @@ def test_a_split_is_judged_by_the_very_code_of_tables(monkeypatch: pytest.Monkey
 
 def test_every_split_of_six_trunks_and_of_an_odd_number(tmp_path: Path) -> None:
     (column,) = self_of(kept(tmp_path / "six", [60.0, 61.0, 62.0, 60.5, 61.5, 61.9]), draws=20).values()
-    assert (column.trunks, column.splits.of, column.halves.of) == (6, 10, 1)  # half of 6 over 3
+    assert (column.trunks, column.splits.of, column.apart.of) == (6, 10, 1)  # half of 6 over 3
     (column,) = self_of(kept(tmp_path / "five", [60.0, 61.0, 62.0, 60.5, 61.5]), draws=20).values()
     assert column.splits.of == 15  # 5 ways to leave one out × 3 pairs of pairs
     (column,) = self_of(kept(tmp_path / "many", [60.0 + i % 7 for i in range(12)]), draws=30).values()
@@ -76,7 +76,7 @@ def test_two_rows_that_differ_are_found_out(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     values = [*rng.normal(60, 1, 3), *rng.normal(70, 1, 3)]
     (column,) = self_of(kept(tmp_path, values)).values()
-    assert column.halves == Rate(1, 1)
+    assert column.apart == Rate(1, 1)
     assert column.splits.different >= 1
 
 
@@ -118,14 +118,14 @@ def test_a_metric_that_some_trunks_lack_is_judged_where_it_is(tmp_path: Path) ->
         write(make("coco", "imagenet_own", seed, kind="outside.py:Kind", metrics=metrics), tmp_path / "records")
     columns = {each.column.metric: each for each in compare_with_itself("coco", tmp_path, draws=20).columns}
     assert columns["top1_percent"].splits.of == 10
-    assert columns["top1_percent"].halves == Rate(0, 1)
+    assert columns["top1_percent"].apart == Rate(0, 1)
     assert "new_percent" not in columns or not columns["new_percent"].splits.of  # one trunk a side: nothing to judge
 
 
 def test_without_any_spread_nothing_was_judged(tmp_path: Path) -> None:
     found = compare_with_itself("coco", kept(tmp_path, [60.0] * 4), draws=20)
     for column in found.columns:
-        assert (column.halves, column.splits, column.simulated, column.tables) == (Rate(0, 0),) * 4
+        assert (column.apart, column.splits, column.simulated, column.tables) == (Rate(0, 0),) * 4
 
 
 # ------------------------------------------------------------------------------------- images
@@ -198,7 +198,7 @@ def test_the_command_prints_text_or_json(tmp_path: Path, capsys: pytest.CaptureF
     (miou,) = [column for column in values["rows"][0]["columns"] if column["metric"] == "miou_percent"]
     assert miou["splits"]["of"] == 3
     assert miou["simulated"]["of"] == 20
-    assert values["all"]["halves"]["of"] == 1
+    assert values["all"]["apart"]["of"] == 1
 
 
 @pytest.mark.parametrize(
