@@ -200,8 +200,9 @@ def _of_way(way: Way, images: RowImages, metrics: Sequence[str]) -> list[Compare
                 ours=ours,
                 theirs=theirs,
                 effect=ours.mean - theirs.mean,
-                by_trunks=found
-                and Interval(found.effect, found.low, found.high, found.p, found.p, _COVERS[found.about]),
+                by_trunks=None
+                if found is None
+                else Interval(found.effect, found.low, found.high, found.p, found.p, _COVERS[found.about]),
                 about="methods" if min(ours.n, theirs.n) > 1 else "weights",
                 by_images=by_images,
                 images=words,
