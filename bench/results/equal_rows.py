@@ -33,6 +33,7 @@ from bench.results.frame import way_of, without_repeats
 from bench.results.image_statistics import compare_images
 from bench.results.named_rows import label_of, rows_of
 from bench.results.outcomes import outcomes_of
+from bench.results.rates import Rate
 from bench.results.rows import build_rows
 from bench.results.sections import Cell, Column, Line, Row
 from bench.results.statistics import LEVEL, singly, summarise
@@ -42,32 +43,6 @@ FEWEST = 4  # trunks of a row that can be split into two with a spread each
 AS_IN_TABLES = 3  # trunks of a row, as most tables have them
 DIFFERENT = ("higher", "lower")
 MOST_EXCHANGES = 200  # of images between two trunks; each is a test of all images
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Of how many verdicts how many were "different", with the exact binomial interval of 95 %, as if independent."""
-
-    different: int
-    of: int
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Clopper's and Pearson's, as shares."""
-        from scipy.special import betaincinv
-
-        found, rest = self.different, self.of - self.different
-        low = float(betaincinv(found, rest + 1, 0.025)) if found else 0.0
-        return low, float(betaincinv(found + 1, rest, 0.975)) if rest else 1.0
-
-    def __str__(self) -> str:
-        if not self.of:
-            return "none made"
-        low, high = self.interval
-        return f"{self.different} of {self.of} ({100 * low:.1f} to {100 * high:.1f} %)"
-
-    def __add__(self, other: Rate) -> Rate:
-        return Rate(self.different + other.different, self.of + other.of)
 
 
 @dataclass(frozen=True)

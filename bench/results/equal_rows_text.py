@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bench.results.equal_rows import EqualColumn, EqualRow, Rate
+from bench.results.equal_rows import EqualColumn, EqualRow
+from bench.results.rates import Rate
 from bench.results.statistics import LEVEL
 
 KINDS = {

@@ -16,13 +16,13 @@ from bench.outcomes import AreaOutcomes, TopOutcomes, names_digest
 from bench.record import OutcomesFile, Record, write
 from bench.results import rows as rows_of_tables
 from bench.results.equal_rows import (
-    Rate,
     compare_with_itself,
     exchanged,
     of_images,
     verdicts_of_cells,
     verdicts_of_halves,
 )
+from bench.results.rates import Rate
 from bench.results.sections import Cell, Column
 from bench.results.statistics import singly, summarise
 from bench.results.trunks import trunks_of
