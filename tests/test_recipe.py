@@ -181,7 +181,10 @@ def test_unknown_config_names_the_nearest() -> None:
         ("batch_size=-1\n", r"Key 'batch_size' in .* is -1, but should be greater than 0"),
         ("arch='resnet51'\n", r"Key 'arch' in .* is 'resnet51', but should be 'resnet18' or 'resnet50', or one"),
         ("arch='resnet18w64'\n", r"Key 'arch' in .* is 'resnet18w64', but should be 'resnet18' or"),
-        ("arch='resnet18w12'\n", r"Key 'arch' in .* is 'resnet18w12', but should be .* a multiple of 8, such as"),
+        (
+            "arch='resnet18w12'\n",
+            r"Key 'arch' in .* is 'resnet18w12', but should be .* a multiple of 8 from 8 to 256, such as",
+        ),
         ("batch_size=10\naccumulate=3\n", r"batch_size 10 must be a multiple of accumulate 3"),
         ("optimizer=None\n", r"a recipe that trains needs an optimizer"),
         ("init=dict(recipe='coco')\n", r"init\.recipe needs init\.epoch"),

@@ -144,8 +144,10 @@ class StudyPlan:
         parts.append(
             f"about {duration(total)} left" if total else "nothing timed yet" if unknown or evaluations else ""
         )
-        parts.append(f"without {counted(unknown, 'pretraining')} not timed yet" if unknown else "")
-        parts.append(f"without the evaluations of {counted(evaluations, 'run')}, not timed yet" if evaluations else "")
+        parts.append(f"without {counted(unknown, 'pretraining')} that were not timed yet" if unknown else "")
+        parts.append(
+            f"without the evaluations of {counted(evaluations, 'run')}, which were not timed yet" if evaluations else ""
+        )
         lines.append("; ".join(part for part in parts if part))
         if unknown > lost and not self.options.timing:
             lines.append(
