@@ -45,9 +45,8 @@ class Compared:
     by_images: Interval | None
     images: str  # by which method, and of how many images; or why there is none
     seen: SeenOfTwo | None  # what these runs could have seen; None where a side has a single trunk
-    level: (
-        float | None
-    )  # how often the test by trunks calls equal rows of so many trunks different; None where a side has one
+    # How often the test by trunks calls equal rows of so many trunks different; None where a side has a single one.
+    level: float | None
     ours_by_images: ImageInterval | None  # of our row alone; None where its records have no outcomes of images
     theirs_by_images: ImageInterval | None
 

@@ -36,14 +36,12 @@ def rows_of(
                 raise BadInput(_not_there(word, records, profile))
         raise BadInput(f"{' and '.join(words)} have records in different profiles alone; name rows of one profile.")
     found = rows[whole[0]]
-    for word, meant in zip(words, [_meant(i, found) for i in range(len(words))], strict=True):
-        if len(meant) > 1:
-            labels = ", ".join(
-                f"{shlex.quote(label_of(row[0]))} ({_network(row[0])})"
-                for row in sorted(meant, key=lambda row: label_of(row[0]))
-            )
-            raise BadInput(f"Row {word!r} is ambiguous in profile {whole[0]}; say one of {labels}.")
-    return whole[0], [_meant(i, found)[0] for i in range(len(words))]
+    meant = [_meant(i, found) for i in range(len(words))]
+    for word, of_word in zip(words, meant, strict=True):
+        if len(of_word) > 1:
+            labels = sorted(f"{shlex.quote(label_of(row[0]))} ({_network(row[0])})" for row in of_word)
+            raise BadInput(f"Row {word!r} is ambiguous in profile {whole[0]}; say one of {', '.join(labels)}.")
+    return whole[0], [of_word[0] for of_word in meant]
 
 
 def _meant(place: int, found: Sequence[Sequence[list[Record]]]) -> Sequence[list[Record]]:

@@ -59,8 +59,9 @@ class RowImages:
         """Return the metric of one row (0: ours, 1: theirs) with its interval; None where outcomes do not give it."""
         if why_not_paired(self.rows[side], metric):
             return None
+        outcomes = self._outcomes(side)
         try:
-            return interval_of_images(self._outcomes(side), metric, trunks=self.trunks[side])
+            return interval_of_images(outcomes, metric, trunks=self.trunks[side])
         except BadInput:  # its results are of different images
             return None
 
