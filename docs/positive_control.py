@@ -252,12 +252,17 @@ def findings(found: Section, place: int) -> list[str]:
         verdicts = [compare(top[1].values, cell.values) for _, cell in learnt]
         lower = [row.label for (row, _), verdict in zip(learnt, verdicts, strict=True) if verdict.word != "higher"]
         most = max((verdict.p for verdict in verdicts if verdict.p is not None), default=None)
-        highest = f"the highest is {learnt[0][0].label} with {learnt[0][1].summary.mean:.2f}"
         words = f"{column.header}: supervised ({top[1].summary.mean:.2f}) "
         words += "lies" if not lower else "is not told to lie"
-        words += f" above {'each' if not lower else ', '.join(lower) + ' of the'} {len(learnt)} trained without labels"
-        p = "" if most is None else f"; largest p of these tests {most:.2g}"
-        lines.append(f"{words} ({highest}{p}).")
+        first, mean = learnt[0][0].label, f"{learnt[0][1].summary.mean:.2f}"
+        if len(learnt) == 1:
+            p = "" if most is None else f", p = {most:.2g}"
+            lines.append(f"{words} above {first} ({mean}{p}).")
+        else:
+            which = "each" if not lower else ", ".join(lower)
+            p = "" if most is None else f"; largest p of these tests {most:.2g}"
+            words += f" above {which} of the {len(learnt)} trained without labels"
+            lines.append(f"{words} (the highest is {first} with {mean}{p}).")
     if base is None:
         return [*lines, f"{column.header}: no row of random weights, so that nothing can be said of it."]
     lines += against_random(column.header, base, learnt if top is None else by_mean([*learnt, top]))

@@ -91,7 +91,7 @@ def test_without_records_it_says_so() -> None:
 def test_what_moved_is_said_from_the_tables_verdicts() -> None:
     files = page.files_of(source(small(SMALL)))
     text = files["positive_control.md"]
-    assert "kNN: supervised (70.00) lies above each 5 trained without labels (the highest is SimCLR with 55.00;" in text
+    assert "kNN: supervised (70.00) lies above each of the 5 trained without labels (the highest is SimCLR with" in text
     told = re.search(
         r"kNN: (\d) of 6 trained rows are told to lie above random weights \(30.00\); not told: (.*)\.", text
     )
