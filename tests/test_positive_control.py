@@ -88,10 +88,28 @@ def test_without_records_it_says_so() -> None:
     assert "## Hours" not in text["positive_control.md"]
 
 
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"control_supervised": 50.0, "control_simclr": 40.0}, "supervised (50.00) lies above SimCLR (40.00, p = "),
+        ({"control_supervised": 50.0, "control_simclr": 50.2}, "(50.00) is not told to lie above SimCLR (50.20, p = "),
+        (
+            {"control_supervised": 50.0, "control_simclr": 50.2, "control_byol": 40.0},
+            "(50.00) is not told to lie above SimCLR of the 2 trained without labels (the highest is SimCLR with 50.20",
+        ),
+    ],
+    ids=["above the only one", "not above the only one", "not above one of two"],
+)
+def test_whether_supervised_lies_above_the_others_is_said(values: dict[str, float], said: str) -> None:
+    text = page.files_of(source(small(values | {"random_init": 30.0})))["positive_control.md"]
+    assert said in text
+
+
 def test_what_moved_is_said_from_the_tables_verdicts() -> None:
     files = page.files_of(source(small(SMALL)))
     text = files["positive_control.md"]
-    assert "kNN: supervised (70.00) lies above each of the 5 trained without labels (the highest is SimCLR with" in text
+    highest = "(the highest is SimCLR with 55.00; "
+    assert f"kNN: supervised (70.00) lies above each of the 5 trained without labels {highest}" in text
     told = re.search(
         r"kNN: (\d) of 6 trained rows are told to lie above random weights \(30.00\); not told: (.*)\.", text
     )
