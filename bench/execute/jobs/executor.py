@@ -76,6 +76,16 @@ def executor_of(name: str, **told: Any) -> Executor:
     return executor
 
 
+def executor_for(name: str, words: Sequence[str], detach: bool) -> Executor | None:
+    """Return who runs what `bench run` was asked for; None where that process does so itself.
+
+    `words` are the command line after `bench`. Raises BadInput for no such executor.
+    """
+    if name != "local":
+        return executor_of(name)
+    return executor_of(name, words=[word for word in words if word != "--detach"]) if detach else None
+
+
 def states_of(submissions: Iterable[Submission]) -> dict[tuple[str, str], State]:
     """Return {(executor, id): state} of jobs of several executors; one that cannot be had says "unknown" of all its."""
     by_name: dict[str, list[Submission]] = {}
