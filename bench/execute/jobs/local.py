@@ -1,0 +1,91 @@
+"""This machine as an executor: one process walks the grid, and stages are processes of its."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.errors import BadInput
+from bench.execute.jobs.executor import State
+from bench.execute.jobs.process import alive, host, started_at
+from bench.execute.jobs.submission import Submission, now, write_submission
+from bench.execute.stage_log import LOG
+
+if TYPE_CHECKING:
+    from bench.execute.grid import Grid
+    from bench.plan import Stage
+
+LOGS = "logs"  # in the work folder: what grids print that were detached
+
+
+class LocalExecutor:
+    """Runs a grid in a process that outlives the shell: the same command again, in a session of its own.
+
+    `words` are those of the command line after `bench`, without --detach.
+    """
+
+    name = "local"
+
+    def __init__(self, words: Sequence[str] = ()) -> None:
+        self.words = list(words)
+
+    def submit(self, grid: Grid, folders: Mapping[str, Path], to_do: Sequence[Stage]) -> list[Submission]:
+        """Start the process that walks the grid, and note it in the stages' folders."""
+        if not self.words:
+            raise BadInput("There is no command to go on with in the background; give bench run --detach.")
+        log = grid.work_dir / LOGS / f"run-{now().replace(':', '')}-{os.getpid()}.txt"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "bench", *self.words],
+                start_new_session=True,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                env=os.environ | {"BENCH_PLAIN": "1"},
+            )
+        return note_jobs(process.pid, [folders[stage.fingerprint] for stage in to_do])
+
+    def states(self, submissions: Sequence[Submission]) -> dict[str, State]:
+        """Say of each grid whether the process that walks it is there; of another machine's nothing is known."""
+        return {each.id: _state(each) for each in submissions}
+
+    def cancel(self, submissions: Sequence[Submission]) -> None:
+        """Interrupt the processes that walk these grids, as Ctrl-C would. Raises BadInput for those of other machines."""
+        for each in {(each.host, each.id): each for each in submissions}.values():
+            interrupt(int(each.id), each.process, each.host)
+
+
+def note_jobs(pid: int, folders: Sequence[Path]) -> list[Submission]:
+    """Write in each stage's folder that the process `pid` of this machine walks the grid, and return what was noted."""
+    job = Submission(executor="local", id=str(pid), host=host(), submitted=now(), log=LOG, process=started_at(pid))
+    for folder in folders:
+        write_submission(folder, job)
+    return [job for _ in folders]
+
+
+def interrupt(pid: int, started: str | None, where: str) -> bool:
+    """Interrupt a process as Ctrl-C does; returns False where it is gone. Raises BadInput where it is not ours."""
+    if where != host():
+        raise BadInput(f"Process {pid} runs on {where}, and this is {host()}; give the command there.")
+    if not alive(pid, started):
+        return False
+    try:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGINT)
+    except PermissionError as error:
+        raise BadInput(f"Process {pid} belongs to another user; ask them to end it.") from error
+    return True
+
+
+def _state(job: Submission) -> State:
+    if job.host != host():
+        return State("unknown", f"it runs on {job.host}")
+    there = job.id.isdecimal() and alive(int(job.id), job.process)
+    return State("running" if there else "ended")
