@@ -15,6 +15,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bench.cli_cluster import Cluster, takes_cluster
 from bench.cli_code import app as code_app
 from bench.cli_compare import app as compare_app
 from bench.cli_data import app as data_app
@@ -107,6 +108,7 @@ def _complain(message: str, code: int) -> int:
 
 @app.command("run")
 @takes_request
+@takes_cluster
 def run_command(
     request: Request,
     gpus: GridGpus = 1,
@@ -114,8 +116,20 @@ def run_command(
     allocator: AllocatorOption = None,
     stale: StaleOption = "refuse",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    *,
+    cluster: Cluster,
 ) -> None:
     """Run the grid: pretrainings × seeds × downstream tasks × task seeds. What is recorded already is skipped."""
+    if not cluster.local:
+        from bench.execute.jobs.submitting import submit_request
+
+        if (gpus, per_stage) != (1, None):
+            raise BadInput("--gpus and --per-stage divide this machine; give --gpus-per-node for a cluster.")
+        if allocator is not None:
+            os.environ["BENCH_ALLOCATOR"] = allocator  # jobs inherit it
+        submit_request(request, cluster.executor, cluster.told(), stale, dry_run=dry_run)
+        return
+    cluster.told()
     from bench.execute.devices import check_gpus
     from bench.execute.grid import plan_grid
     from bench.execute.local import run_grid
