@@ -11,19 +11,23 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from bench.cli_canary import app as canary_app
 from bench.cli_cluster import Cluster, takes_cluster
 from bench.cli_code import app as code_app
 from bench.cli_compare import app as compare_app
 from bench.cli_data import app as data_app
+from bench.cli_jobs import app as jobs_app
 from bench.cli_options import (
     AllocatorOption,
     App,
     Assignments,
     DataRoot,
+    Detach,
+    ExecutorOption,
     Gpus,
     GridGpus,
     PerStage,
@@ -55,6 +59,8 @@ app.add_typer(data_app)
 app.add_typer(provenance_app)
 app.add_typer(code_app)
 app.add_typer(stage_app)
+app.add_typer(jobs_app)
+app.add_typer(canary_app)
 
 
 @app.callback()
@@ -76,7 +82,7 @@ def run(arguments: Sequence[str]) -> int:
     within = arguments[:1] == ["stage"] and os.environ.get(WITHIN_GRID)
     go_on = "" if within else f" Go on with: {shlex.join(['bench', *arguments])}"
     try:
-        result = app(args=list(arguments), standalone_mode=False, prog_name="bench")
+        result = app(args=list(arguments), standalone_mode=False, prog_name="bench", obj=list(arguments))
     except (BadInput, StageFailed) as error:
         return _complain(str(error), error.exit_code)
     except (MoreToDo, Interrupted) as error:
@@ -102,7 +108,11 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"bench: {message}", file=sys.stderr, flush=True)
+    try:
+        print(f"bench: {message}", file=sys.stderr, flush=True)
+    except OSError:  # the terminal was closed: what is left to be written would change the exit code
+        for number in (1, 2):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), number)
     return code
 
 
@@ -111,39 +121,42 @@ def _complain(message: str, code: int) -> int:
 @takes_cluster
 def run_command(
     request: Request,
+    context: typer.Context,
     gpus: GridGpus = 1,
     per_stage: PerStage = None,
     allocator: AllocatorOption = None,
     stale: StaleOption = "refuse",
+    executor: ExecutorOption = "local",
+    detach: Detach = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     *,
     cluster: Cluster,
 ) -> None:
     """Run the grid: pretrainings × seeds × downstream tasks × task seeds. What is recorded already is skipped."""
-    if not cluster.local:
-        from bench.execute.jobs.submitting import submit_request
-
-        if (gpus, per_stage) != (1, None):
-            raise BadInput("--gpus and --per-stage divide this machine; give --gpus-per-node for a cluster.")
-        if allocator is not None:
-            os.environ["BENCH_ALLOCATOR"] = allocator  # jobs inherit it
-        submit_request(request, cluster.executor, cluster.told(), stale, dry_run=dry_run)
-        return
-    cluster.told()
     from bench.execute.devices import check_gpus
     from bench.execute.grid import plan_grid
+    from bench.execute.jobs.executor import executor_for
+    from bench.execute.jobs.submit import submit
     from bench.execute.local import run_grid
     from bench.execute.schedule import run_side_by_side
 
+    elsewhere = executor_for(executor, context.obj, detach, cluster.told(executor, gpus, per_stage))
     check_gpus(gpus, per_stage)
+    processes = per_stage or gpus  # of one stage
+    if elsewhere is not None:
+        processes = elsewhere.processes or processes
+        elsewhere.check()
     if dry_run:
-        print("\n".join(plan_grid(request, act=False, gpus=per_stage or gpus).lines(per_stage or gpus)))
+        print("\n".join(plan_grid(request, act=False, gpus=processes).lines(processes)))
         return
     if allocator is not None:
         os.environ["BENCH_ALLOCATOR"] = allocator  # stages inherit it
-    grid = plan_grid(request, act=True, gpus=per_stage or gpus, stale=stale)
+    grid = plan_grid(request, act=True, gpus=processes, stale=stale)
     for note in grid.notes:
         print(f"note: {note}", flush=True)
+    if elsewhere is not None and grid.to_do():
+        print("\n".join(submit(grid, elsewhere, request.unreadable)))
+        return
     if per_stage is None:
         run_grid(grid, gpus, request.unreadable)
     else:
@@ -274,41 +287,3 @@ def _print_results(results_dir: Path) -> None:
         if file.suffix == ".md":
             print(f"\n{file.read_text(encoding='utf-8')}")
     print("tables: " + ", ".join(str(file) for file in written))
-
-
-@app.command("canary")
-def canary_command(
-    names: Annotated[list[str], typer.Argument(help="Objectives; all, if left out.", metavar="[NAME …]")] = [],  # noqa: B006
-    jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; one a core if left out.")] = None,
-    record: Annotated[bool, typer.Option("--record", help="Record the expected ranges anew.")] = False,
-    mistakes: Annotated[bool, typer.Option("--mistakes", help="Plant mistakes and say which are noticed.")] = False,
-    work_dir: WorkDir = Path("runs"),
-) -> None:
-    """Train each objective for 24 to 96 steps on a small fixed set, and say which train otherwise than recorded."""
-    from bench.canary import runs
-    from bench.canary.image_set import VERSION
-
-    def report(name: str, run: Any, complaints: list[str]) -> None:
-        accuracy = f"kNN {run.knn_random_percent:.0f} -> {run.knn_percent:.0f} %"
-        accuracy += (
-            "" if run.told != run.told else f", own task {run.told_random_percent:.0f} -> {run.told_percent:.0f} %"
-        )
-        words = "; ".join(complaints) or ("recorded" if record else "as recorded")
-        print(
-            f"{name:<24} loss {run.losses[0]:8.4g} -> {run.losses[-1]:8.4g}  {accuracy}  "
-            f"rank {run.rank:.0f}, spread {run.std:.2f}  {run.seconds:.0f} s  {words}",
-            flush=True,
-        )
-
-    def report_mistake(name: str, mistake: str, complaints: list[str]) -> None:
-        print(f"{name:<20} {mistake:<26} {'; '.join(complaints) or 'NOT NOTICED'}", flush=True)
-
-    jobs = jobs or len(os.sched_getaffinity(0))
-    root = work_dir / "canary" / f"images-{VERSION}"
-    if mistakes:
-        missed = runs.plant(names, root, jobs, report_mistake)
-        print(f"not noticed: {', '.join(sorted(missed)) or 'none'}")
-    elif record:
-        runs.record(names, root, jobs, report)
-    elif failed := runs.check(names, root, jobs, report):
-        raise StageFailed(f"{len(failed)} went otherwise than recorded: {', '.join(sorted(failed))}.")

@@ -1,4 +1,4 @@
-"""The options of `bench run` that say what runs the stages: this machine, Slurm, or an executor from outside."""
+"""The options of `bench run` that are for a cluster: what Slurm is asked for."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from bench.errors import BadInput
 
-LOCAL, SLURM = "local", "slurm"
+SLURM = "slurm"
 PANEL = "With --executor slurm"
 
 
@@ -24,9 +24,6 @@ def _option(name: str, help: str, metavar: str) -> Any:
 class Cluster:
     """What a person asked for; None, or nothing, where they did not."""
 
-    executor: Annotated[
-        str, typer.Option("--executor", help="What runs the stages: local, slurm, or a plug-in's name.", metavar="NAME")
-    ] = LOCAL
     time: Annotated[str | None, _option("--time", "Limit of a job: minutes, or D-HH:MM:SS; needed.", "TIME")] = None
     partition: Annotated[str | None, _option("--partition", "Partition of the cluster.", "P")] = None
     account: Annotated[str | None, _option("--account", "Account that is charged.", "A")] = None
@@ -47,26 +44,23 @@ class Cluster:
         list[str], _option("--slurm-extra", "Other options of sbatch: exclude=node7 exclusive.", "KEY=VALUE")
     ] = ()  # type: ignore[assignment]
 
-    @property
-    def local(self) -> bool:
-        """Whether this machine runs the stages."""
-        return self.executor == LOCAL
+    def told(self, executor: str, gpus: int, per_stage: int | None) -> dict[str, Any]:
+        """Return what an executor's class is told, by keywords. Raises BadInput for options that are not for it."""
+        given = {
+            field.name: value for field in fields(self) if (value := getattr(self, field.name)) not in (None, [], ())
+        }
+        if executor != SLURM:
+            for name in given:
+                option = name.replace("_", "-")
+                raise BadInput(f"--{option} is an option of --executor slurm; give that, or leave it out.")
+            return {}
+        if (gpus, per_stage) != (1, None):
+            raise BadInput("--gpus and --per-stage divide this machine; give --gpus-per-node for a cluster.")
+        from bench.execute.jobs.slurm_options import SlurmOptions, extra_of, minutes_of
 
-    def told(self) -> dict[str, Any]:
-        """Return what the executor's class is told, by keywords. Raises BadInput for options that are not its own."""
-        given = {field.name: value for field in fields(self) if (value := getattr(self, field.name))}
-        given |= {key: 0 for key in ("gpus_per_node",) if getattr(self, key) == 0}
-        given.pop("executor")
-        if self.executor == SLURM:
-            from bench.execute.jobs.slurm_options import SlurmOptions, extra_of, minutes_of
-
-            given["extra"] = extra_of(given.pop("slurm_extra", ()))
-            minutes_of(given.get("time", ""))
-            return {"options": SlurmOptions(**given)}
-        if given:
-            option = next(iter(given)).replace("_", "-")
-            raise BadInput(f"--{option} is an option of --executor slurm; give that, or leave it out.")
-        return {}
+        minutes_of(self.time or "")
+        given["extra"] = extra_of(given.pop("slurm_extra", ()))
+        return {"options": SlurmOptions(**given)}
 
 
 def takes_cluster(command: Callable[..., None]) -> Callable[..., None]:

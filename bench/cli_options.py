@@ -95,6 +95,12 @@ AllocatorOption = Annotated[
     Literal["auto", "default", "jemalloc"] | None,
     typer.Option("--allocator", help="The stages' C allocator; BENCH_ALLOCATOR says the same.", show_default="auto"),
 ]
+ExecutorOption = Annotated[
+    str, typer.Option("--executor", help="Who runs the stages: local, slurm, or a plug-in's name.", metavar="NAME")
+]
+Detach = Annotated[
+    bool, typer.Option("--detach", help="Go on after the shell is closed; bench status says how it gets on.")
+]
 UnreadableOption = Annotated[
     Literal["fail", "skip"], typer.Option("--unreadable", help="What to do with an unreadable image.")
 ]

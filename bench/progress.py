@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import math
 import os
 import statistics
@@ -17,6 +18,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
@@ -24,15 +26,20 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as RichProgress
 
+from bench.files import write_text
+
 BAR_SECONDS = 0.2  # between two drawings of the bar
 LINE_SECONDS = 5.0  # between two plain lines
 WINDOW = 30  # drawings that the rate is taken over, and steps that the median is of, so that a slow start is forgotten
 LOOK_SECONDS = 1.0  # between two looks of the thread
 BAR_QUIET, LINE_QUIET = 2.0, 60.0  # seconds without news after which a bar, or plain lines, say that a step is running
+NOTE_SECONDS = 3.0  # between two notes of how far it is, for other processes
+PROGRESS = "progress.json"  # in a stage's folder: the newest of these notes
 ERASE = "\r\x1b[2K"  # a terminal's current line
 
 _screen: TextIO | None = None  # a terminal to draw on, where the standard output is none because it is also kept
 _log: TextIO | None = None  # where plain lines are kept that the terminal does not show
+_note: Path | None = None  # where it is noted for other processes
 
 
 @contextmanager
@@ -44,6 +51,23 @@ def shown_on(screen: TextIO, log: TextIO) -> Iterator[None]:
         yield
     finally:
         _screen, _log = before
+
+
+@contextmanager
+def noted_in(file: Path | None) -> Iterator[None]:
+    """Let `file` say how far the newest progress within is: {"title", "done", "total", "unit", "seconds_left"}.
+
+    An earlier file is removed first. Nothing is noted for None.
+    """
+    global _note
+    before, _note = _note, file
+    if file is not None:
+        with contextlib.suppress(OSError):
+            file.unlink(missing_ok=True)
+    try:
+        yield
+    finally:
+        _note = before
 
 
 class Progress:
@@ -77,7 +101,7 @@ class Progress:
         self._fields: dict[str, str | float] = {}
         self._bar: RichProgress | None = None
         self._interval, self._quiet = LINE_SECONDS, LINE_QUIET
-        self._shown_at = self._logged_at = self._said_at = float("-inf")
+        self._shown_at = self._logged_at = self._said_at = self._noted_at = float("-inf")
         self._seen: deque[tuple[float, int]] = deque(maxlen=WINDOW)
         self._news_at = clock()  # when the last update came
         self._counting = True  # whether that update counted something
@@ -124,7 +148,7 @@ class Progress:
     ) -> None:
         self._ended.set()
         self._looking.join()
-        self._logged_at = float("-inf")
+        self._logged_at = self._noted_at = float("-inf")
         self._show(self._clock())
         if self._bar is not None:
             self._bar.stop()
@@ -162,22 +186,38 @@ class Progress:
     def line(self) -> str:
         """Return what is shown, as text: `120/800 steps, 3.2 steps/s, 3:32 left, loss 2.31`."""
         parts = [f"{self.done}/{self.total} {self.unit}"]
+        if (rate := self._rate()) is not None:
+            parts.append(
+                f"{rate:.3g} {self.unit}/s" if rate >= 1 else f"{1 / rate:.3g} s/{self.unit.removesuffix('s')}"
+            )
+            if self.done < self.total:
+                parts.append(f"{_duration((self.total - self.done) / rate)} left")
+        parts += [f"{name} {_shown(value)}" for name, value in self._fields.items()]
+        return ", ".join(parts)
+
+    def _rate(self) -> float | None:
+        """Units a second over the last drawings; None as long as nothing is known."""
         if len(self._seen) > 1:
             (first, before), (last, after) = self._seen[0], self._seen[-1]
             if last > first and after > before:
-                rate = (after - before) / (last - first)
-                parts.append(
-                    f"{rate:.3g} {self.unit}/s" if rate >= 1 else f"{1 / rate:.3g} s/{self.unit.removesuffix('s')}"
-                )
-                if self.done < self.total:
-                    parts.append(f"{_duration((self.total - self.done) / rate)} left")
-        parts += [f"{name} {_shown(value)}" for name, value in self._fields.items()]
-        return ", ".join(parts)
+                return (after - before) / (last - first)
+        return None
+
+    def _note(self, now: float) -> None:
+        """Say in a file how far it is, if it is time to. That this cannot be written must not end what trains."""
+        if _note is None or now - self._noted_at < NOTE_SECONDS:
+            return
+        self._noted_at, rate = now, self._rate()
+        left = None if rate is None else round((self.total - self.done) / rate, 1)
+        content = {"title": self.title, "done": self.done, "total": self.total, "unit": self.unit, "seconds_left": left}
+        with contextlib.suppress(OSError):
+            write_text(_note, json.dumps(content) + "\n")
 
     def _show(self, now: float) -> None:
         with self._lock:
             self._shown_at = now
             self._seen.append((now, self.done))
+            self._note(now)
             if self._bar is not None:
                 self._bar.update(self._bar.task_ids[0], completed=self.done, text=self.line())
                 self._bar.refresh()

@@ -11,17 +11,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import Literal, NoReturn
+from typing import Literal
 
 from bench.allocator import started_with
 from bench.config.tasks import stage_kind
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed, writing_to
 from bench.execute.grid import Grid
-from bench.execute.stage_ending import how_it_ended
+from bench.execute.jobs.cancelling import is_cancelled
+from bench.execute.jobs.endings import note_ending, why_not
+from bench.execute.jobs.local import note_jobs
+from bench.execute.parent import ending_with_this
 from bench.execute.stage_file import write_stage
 from bench.execute.stage_log import LOG, near
 from bench.execute.stage_server import PATIENCE_SECONDS, ForkedStage, StageServer, can_fork
+from bench.execute.stopping import stoppable
 from bench.machine import WITHIN_GRID
 from bench.plan import Stage
 
@@ -35,6 +38,12 @@ Start = Callable[[Path, int], Process]  # of a stage's folder and the number of 
 clock = time.monotonic  # seconds; what `until` is measured by
 
 
+def say(words: str) -> None:
+    """Print a line. That nobody reads any more, or that the disk is full, must not end what trains."""
+    with contextlib.suppress(OSError):
+        print(words, flush=True)
+
+
 def run_grid(
     grid: Grid, gpus: int = 1, unreadable: Literal["fail", "skip"] = "fail", until: float | None = None
 ) -> None:
@@ -46,6 +55,7 @@ def run_grid(
     MoreToDo when the time was over before all was done.
     """
     to_do, folders = prepare(grid, unreadable)
+    note_jobs(os.getpid(), [folders[stage.fingerprint] for stage in to_do])
     with _starter(to_do) as start:
         failed = _walk(to_do, folders, gpus, until, start)
     report(to_do, failed)
@@ -92,30 +102,30 @@ def _walk(
     """Run stages in order, and return the exit codes of those that failed by their fingerprints."""
     failed: dict[str, int] = {}  # fingerprint -> exit code
     for number, stage in enumerate(to_do, 1):
-        broken = next((parent for parent in stage.parents.values() if parent.fingerprint in failed), None)
+        folder = folders[stage.fingerprint]
         title = f"[{number}/{len(to_do)}] {stage.title}"
-        if broken is not None:
-            print(f"{title}: not run, {broken.title} failed", flush=True)
-            failed[stage.fingerprint] = failed[broken.fingerprint]
+        if (why := why_not(stage, folder, failed)) is not None:
+            say(f"{title}: not run, {why.reason}")
+            failed[stage.fingerprint] = why.code
             continue
         if until is not None and until - clock() < LEAST_SECONDS:
             raise MoreToDo(f"The time is over before {stage.title}.")
-        print(title, flush=True)
-        code = run_folder(folders[stage.fingerprint], gpus, until, start)
+        say(title)
+        code = run_folder(folder, gpus, until, start)
         if code == OVER:
             raise MoreToDo(f"The time is over; {stage.title} goes on from its last checkpoint.")
-        if code == Interrupted.exit_code:
+        if code == Interrupted.exit_code and not is_cancelled(folder):
             raise Interrupted(f"{stage.title} was interrupted; its last checkpoint stays.")
         if code:
-            log = near(folders[stage.fingerprint].absolute() / LOG)
-            print(f"{title}: {how_it_ended(code, stage.config)} (log: {log})", flush=True)
+            words = note_ending(stage, folder, code)
+            say(f"{title}: {words} (log: {near(folder.absolute() / LOG)})")
             failed[stage.fingerprint] = code
     return failed
 
 
 def _environ() -> dict[str, str]:
     """What a stage's process is started with."""
-    return started_with(os.environ) | {WITHIN_GRID: "1"}
+    return ending_with_this(started_with(os.environ) | {WITHIN_GRID: "1"})
 
 
 def start_fresh(folder: Path, gpus: int) -> subprocess.Popen[bytes]:
@@ -142,32 +152,24 @@ def run_folder(folder: Path, gpus: int, until: float | None = None, start: Start
     A signal that asks us to stop is passed on, and its end awaited.
     """
     process = None
-
-    def stop(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        process = start(folder, gpus)
-        while until is None or clock() < until:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                code = process.wait(None if until is None else POLL_SECONDS)
-                # Python ends by the signal itself where Ctrl-C came while a module was being imported.
-                return Interrupted.exit_code if code == -signal.SIGINT else code
-        return OVER if _stop(process) else 0  # it may have ended by itself meanwhile
-    except KeyboardInterrupt:
-        with contextlib.suppress(OSError):  # of the terminal
+    with stoppable():
+        try:
+            process = start(folder, gpus)
+            while until is None or clock() < until:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    code = process.wait(None if until is None else POLL_SECONDS)
+                    # Python ends by the signal itself where Ctrl-C came while a module was being imported.
+                    return Interrupted.exit_code if code == -signal.SIGINT else code
+            return OVER if _stop(process) else 0  # it may have ended by itself meanwhile
+        except KeyboardInterrupt:
             below = "\n" if sys.stdout.isatty() else ""  # the ^C, and a bar that may stand there
-            print(
+            say(
                 f"{below}Stopping {folder.name}, in at most {PATIENCE_SECONDS} s; its last checkpoint stays. Ctrl-C "
-                "again ends it at once.",
-                flush=True,
+                "again ends it at once."
             )
-        if process is not None:
-            _stop(process)
-        return Interrupted.exit_code
-    finally:
-        signal.signal(signal.SIGTERM, before)
+            if process is not None:
+                _stop(process)
+            return Interrupted.exit_code
 
 
 def _stop(process: Process) -> int:

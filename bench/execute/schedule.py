@@ -26,10 +26,14 @@ from bench.allocator import started_with
 from bench.errors import Interrupted
 from bench.execute.devices import VISIBLE, cuda_devices, gpus_of
 from bench.execute.grid import Grid
-from bench.execute.local import PATIENCE_SECONDS, POLL_SECONDS, prepare, report
-from bench.execute.stage_ending import how_it_ended
+from bench.execute.jobs.cancelling import is_cancelled
+from bench.execute.jobs.endings import note_ending, why_not
+from bench.execute.jobs.local import note_jobs
+from bench.execute.local import PATIENCE_SECONDS, POLL_SECONDS, prepare, report, say
+from bench.execute.parent import ending_with_this
 from bench.execute.stage_file import known_memory_mib
 from bench.execute.stage_log import LOG
+from bench.execute.stopping import SIGNALS, heeded
 from bench.machine import SHARED_BY, WITHIN_GRID, available_memory, cores
 from bench.plan import Stage
 
@@ -60,12 +64,6 @@ class Running:
         return ""
 
 
-def say(words: str) -> None:
-    """Print a line. That nobody reads any more, or that the disk is full, must not end what trains."""
-    with contextlib.suppress(OSError):
-        print(words, flush=True)
-
-
 def ordered(stages: Sequence[Stage]) -> list[Stage]:
     """Return stages (parents first) by what unblocks most: longest chain of dependants, then their number."""
     below: dict[str, set[str]] = {stage.fingerprint: set() for stage in stages}
@@ -88,6 +86,7 @@ def run_side_by_side(grid: Grid, gpus: int, per_stage: int, unreadable: Literal[
     to_do, folders = prepare(grid, unreadable)
     if not to_do:
         return
+    note_jobs(os.getpid(), [folders[stage.fingerprint] for stage in to_do])
     schedule = Schedule(grid, to_do, folders, gpus, per_stage)
     say(f"{len(to_do)} stages, at most {schedule.width} side by side")
     with _signals() as signals:
@@ -169,8 +168,8 @@ class Schedule:
         self.interrupted = True
         for each in self.running:
             _signal(each.process, signal.SIGINT)
-        before, until = len(signals), clock() + PATIENCE_SECONDS
-        while self.running and clock() < until and len(signals) == before:
+        before, until = _insisting(signals), clock() + PATIENCE_SECONDS
+        while self.running and clock() < until and _insisting(signals) == before:
             self.look()
             time.sleep(POLL_SECONDS)
         for each in self.running:
@@ -182,10 +181,10 @@ class Schedule:
         held = {each.stage.fingerprint for each in self.running} | {stage.fingerprint for stage in self.waiting}
         full = False  # a stage with a higher place waits for GPUs or memory: none that needs GPUs overtakes it
         for stage in list(self.waiting):
-            broken = next((parent for parent in stage.parents.values() if parent.fingerprint in self.failed), None)
-            if broken is not None:
-                say(f"{self.numbers[stage.fingerprint]}: not run, {broken.title} failed")
-                self.failed[stage.fingerprint] = self.failed[broken.fingerprint]
+            why = why_not(stage, self.folders[stage.fingerprint], self.failed)
+            if why is not None:
+                say(f"{self.numbers[stage.fingerprint]}: not run, {why.reason}")
+                self.failed[stage.fingerprint] = why.code
                 self.waiting.remove(stage)
                 held.discard(stage.fingerprint)
                 continue
@@ -222,7 +221,8 @@ class Schedule:
 
     def _environ(self, devices: Sequence[str], processes: int) -> dict[str, str]:
         """What a stage's process is told: its GPUs, its share of the machine."""
-        environ = started_with(os.environ) | {WITHIN_GRID: "1", SHARED_BY: str(self.width), "BENCH_PLAIN": "1"}
+        environ = ending_with_this(started_with(os.environ))
+        environ |= {WITHIN_GRID: "1", SHARED_BY: str(self.width), "BENCH_PLAIN": "1"}
         if not self.cuda:
             return environ
         threads = max(1, cores() // (self.width * processes))
@@ -231,14 +231,16 @@ class Schedule:
     def _end(self, each: Running, code: int) -> None:
         self.running.remove(each)
         self.free = sorted([*self.free, *each.devices], key=self.all.index)
+        folder = self.folders[each.stage.fingerprint]
+        interrupted = code in {Interrupted.exit_code, -signal.SIGINT}  # the latter where it was still importing
         if code == 0:
             say(f"{each.title}: done")
-        elif code in {Interrupted.exit_code, -signal.SIGINT}:  # the latter where it was still importing
+        elif interrupted and not is_cancelled(folder):
             say(f"{each.title}: stopped; its last checkpoint stays")
             self.interrupted = True
         else:
             self.failed[each.stage.fingerprint] = code
-            say(f"{each.title}: {how_it_ended(code, each.stage.config)}: {each.last_line()} (log: {each.log})")
+            say(f"{each.title}: {note_ending(each.stage, folder, code)}: {each.last_line()} (log: {each.log})")
 
 
 def start(folder: Path, processes: int, environ: Mapping[str, str], output: int) -> subprocess.Popen[bytes]:
@@ -254,11 +256,16 @@ def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
         os.killpg(process.pid, number)
 
 
+def _insisting(signals: Sequence[int]) -> int:
+    """How many of the signals ask for an end at once when they come again: a closed terminal sends SIGHUP twice."""
+    return sum(number != signal.SIGHUP for number in signals)
+
+
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Give the list that each SIGINT and SIGTERM from now on is added to, instead of interrupting whatever runs."""
+    """Give the list that each signal which asks us to stop is added to, instead of interrupting whatever runs."""
     noted: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
+    numbers = [number for number in (signal.SIGINT, *SIGNALS) if number == signal.SIGINT or heeded(number)]
     before = {number: signal.signal(number, lambda got, _frame: noted.append(got)) for number in numbers}
     try:
         yield noted

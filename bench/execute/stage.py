@@ -33,19 +33,12 @@ from bench.execute.chain import begin, chain_before, ended, joined, part_of
 from bench.execute.code_file import UNKNOWN, check_begun, check_planned, current_of
 from bench.execute.code_file import begin as begin_code
 from bench.execute.data_check import check_data
-from bench.execute.parent import end_with_parent
+from bench.execute.jobs.failure import noting_failure
+from bench.execute.parent import end_if_told, end_with_parent
 from bench.execute.recording import earlier_of, history_of, peak_memory_mib, record_of
 from bench.execute.sources import check_definition, check_unchanged
-from bench.execute.stage_file import (
-    Done,
-    StageFile,
-    held,
-    make_folder,
-    read_done,
-    read_stage,
-    write_done,
-)
-from bench.execute.stage_log import logged
+from bench.execute.stage_file import Done, StageFile, held, make_folder, read_done, read_stage, write_done
+from bench.execute.stage_log import LOG, logged
 from bench.execute.stage_outputs import (
     check_parent,
     check_results,
@@ -55,10 +48,12 @@ from bench.execute.stage_outputs import (
     sums_of,
 )
 from bench.execute.stale import StaleChoice, started_anew
+from bench.execute.stopping import AskedToStop, stoppable
 from bench.files import write_text
 from bench.load_proofs import forget_load_proof, noted_load_proof
 from bench.machine import cores
 from bench.outcomes import OUTCOMES
+from bench.progress import PROGRESS, noted_in
 from bench.record import read_file as read_record
 from bench.record import write as write_record
 from bench.stages.curve import points_of
@@ -91,9 +86,10 @@ def run_stage(folder: Path, gpus: int = 1, wait: bool = True, stale: StaleChoice
         with FileLock(folder / "ranks.lock") if first else nullcontext():
             _run(folder, stage, keep)
         return
+    end_if_told()
     if stale == "redo":
         stage = started_anew(folder, stage)
-    with held(folder, stage, wait):
+    with stoppable(), held(folder, stage, wait), noting_failure(folder, LOG):
         if read_done(folder, stage.fingerprint, stage.stage_kind.outputs) is not None:
             check_begun(folder, stage, current_of(stage), keep)
             if _recorded(folder, stage):
@@ -193,7 +189,7 @@ def _run(folder: Path, stage: StageFile, keep: bool = False) -> None:
         (folder / OUTCOMES).unlink(missing_ok=True)  # of an earlier sitting
     started = time.monotonic()
     record = None
-    with _reported(folder, stage):
+    with _reported(folder, stage), noted_in(folder / PROGRESS if first else None):
         metrics = function_of(stage.stage_kind)(job)
         if not first:
             return
@@ -292,7 +288,9 @@ def _torchrun(folder: Path, stage: StageFile, processes: int, keep: bool) -> Non
     with subprocess.Popen(command, env=environ, preexec_fn=told) as process:  # no thread runs yet
         try:
             code = process.wait()
-        except KeyboardInterrupt:  # the ranks get it too, and write their last checkpoint
+        except KeyboardInterrupt as asked:  # the ranks get it too, and write their last checkpoint
+            if isinstance(asked, AskedToStop):  # this process alone got it
+                process.terminate()
             process.wait()
             raise
     if code or read_done(folder, stage.fingerprint, stage.stage_kind.outputs) is None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +24,7 @@ from bench.config.recipe import Frozen, Recipe
 from bench.config.tasks import AnyTask, stage_kind
 from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput, writing_to
+from bench.execute.jobs.holder import HOLDER, LOCK, holder_of, this_holder
 from bench.execute.sources import sources_of
 from bench.files import checked, with_checksum, write_text
 from bench.made import Made
@@ -32,6 +32,7 @@ from bench.plan import Stage, protocol_hash
 from bench.run_names import own_seeds, record_name
 
 STAGE, DONE = "stage.json", "done.json"
+LOOK_SECONDS = 0.2  # that a lock is tried for: bench status holds it for some microseconds
 
 
 class StageFile(Frozen):
@@ -202,17 +203,17 @@ def held(folder: Path, stage: StageFile, wait: bool) -> Iterator[None]:
 
     Where another process holds it, wait for that one, or raise BadInput if `wait` is False.
     """
-    lock, holder = FileLock(folder / "lock"), folder / "holder"
+    lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=LOOK_SECONDS, poll_interval=0.01)
     except Timeout:
-        name = holder.read_text(encoding="utf-8").strip() if holder.is_file() else "another process"
+        name = holder_of(folder).words or "another process"
         if not wait:
             raise BadInput(f"{stage.label} is being run by {name}; wait for it, or leave out --no-wait.") from None
         print(f"{stage.title}: waiting for {name}, which runs it already", flush=True)
         lock.acquire()
     try:
-        write_text(holder, f"process {os.getpid()} on {socket.gethostname()}\n")
+        write_text(folder / HOLDER, this_holder())
         yield
     finally:
         lock.release()

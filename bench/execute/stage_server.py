@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Self
 
 from bench.errors import Interrupted, StageFailed
+from bench.execute.parent import end_if_told, end_with_parent, ending_with_this
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia")
 PATIENCE_SECONDS = 120  # for a stage to write its last checkpoint after Ctrl-C
@@ -60,7 +61,7 @@ class StageServer:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "bench", "serve-stages", str(writing), *modules],
             stdin=subprocess.PIPE,
-            env=environ,
+            env=ending_with_this(environ),
             pass_fds=[writing],
             start_new_session=True,  # Ctrl-C does not reach it: whoever started a stage stops that
         )
@@ -127,8 +128,11 @@ class StageServer:
 def serve(answers: int, modules: Iterable[str], run: Callable[[Sequence[str]], int]) -> int:
     """Import `modules`, then fork a process for each line on the standard input, which runs `bench stage` by `run`.
 
-    Answers go to the file descriptor `answers`. Returns in each fork, with its exit code, and at the end.
+    Answers go to the file descriptor `answers`. Returns in each fork, with its exit code, and at the end. Where the
+    process that asked is killed, this one ends, and with it the stage at hand, which writes its last checkpoint.
     """
+    end_if_told()
+    this = os.getpid()
     for module in modules:
         try:
             importlib.import_module(module)
@@ -142,6 +146,7 @@ def serve(answers: int, modules: Iterable[str], run: Callable[[Sequence[str]], i
         if pid == 0:
             os.setpgid(0, 0)
             os.close(answers)
+            end_with_parent(signal.SIGTERM, this)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             try:
                 signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)

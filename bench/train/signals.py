@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM ask a run to stop after the step at hand, with a checkpoint."""
+"""SIGINT, SIGTERM and SIGHUP ask a run to stop after the step at hand, with a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.errors import Interrupted
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 10.0  # that a loop has to leave by itself after a second Ctrl-C
 
 
@@ -40,7 +40,9 @@ class StopRequest:
             self._wake_before = signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
             self._listener = threading.Thread(target=self._listen, name="stop-request", daemon=True)
             self._listener.start()
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            # SIGHUP, which comes when a terminal is closed, is ignored where whoever started the run said so (nohup).
+            ignored = {signal.SIGHUP} if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else set()
+            self._before = {number: signal.signal(number, self._note) for number in SIGNALS if number not in ignored}
         return self
 
     def __exit__(self, *_: object) -> None:

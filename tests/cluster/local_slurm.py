@@ -3,9 +3,9 @@
     with LocalSlurm(folder) as slurm:
         subprocess.run(["squeue"], env=slurm.environ)
 
-Nodes are made up: each is a slurmd of its own on this machine. All listen on 127.0.0.1, on ports that were free. A keeper
-process (this file, run as a script) starts the daemons and ends them, and every process that descends from them, as
-soon as its standard input is closed: by the end of the block, or because whoever holds the other side was killed.
+Nodes are made up: each is a slurmd of its own on this machine. All listen on 127.0.0.1, on ports that were free. A
+keeper process (this file, run as a script) starts the daemons and ends them, and every process that descends from them,
+as soon as its standard input is closed: by the end of the block, or because whoever holds the other side was killed.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=
 PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 """
 NODE = (
+    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=8000 Gres=gpu:2 State=UNKNOWN"
+)
     "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=8000 Gres=gpu:2 State=UNKNOWN"
 )
 GPUS = "NodeName={name} Name=gpu File=/dev/{device} Flags=nvidia_gpu_env"  # any device file stands for one

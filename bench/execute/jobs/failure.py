@@ -7,16 +7,20 @@ starts again. A disk that is full must not hide what went wrong: nothing here ra
 from __future__ import annotations
 
 import contextlib
+import datetime
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from bench.execute.jobs.submission import now
+from bench.errors import BadInput, Interrupted, StageFailed, one_line
 from bench.files import read_json, write_text
 
 FAILED = "failed.json"
+STOPPED = "a signal stopped it; it goes on from its last checkpoint"
 
 Ending = Literal["failed", "stopped", "not run"]
 
@@ -58,3 +62,25 @@ def forget_failure(folder: Path) -> None:
     """Remove the note, as the stage starts again."""
     with contextlib.suppress(OSError):
         (folder / FAILED).unlink(missing_ok=True)
+
+
+@contextmanager
+def noting_failure(folder: Path, log: str) -> Iterator[None]:
+    """Forget how the stage in `folder` ended before, and note it if the block is left by an exception."""
+    forget_failure(folder)
+    try:
+        yield
+    except (BadInput, StageFailed) as error:
+        write_failure(folder, "failed", str(error), log, error.exit_code)
+        raise
+    except (Interrupted, KeyboardInterrupt):
+        write_failure(folder, "stopped", STOPPED, log, Interrupted.exit_code)
+        raise
+    except BaseException as error:
+        write_failure(folder, "failed", one_line(error, kind=True), log, StageFailed.exit_code)
+        raise
+
+
+def now() -> str:
+    """Return the time as these files have it: UTC, ISO 8601, whole seconds."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from bench.errors import BadInput
 from bench.execute.jobs.executor import State
+from bench.execute.jobs.failure import now
 from bench.execute.jobs.process import alive, host, started_at
-from bench.execute.jobs.submission import Submission, now, write_submission
-from bench.execute.stage_log import LOG
+from bench.execute.jobs.submission import Submission, write_submission
+from bench.execute.stage_log import LOG, near
 
 if TYPE_CHECKING:
     from bench.execute.grid import Grid
@@ -31,9 +32,13 @@ class LocalExecutor:
     """
 
     name = "local"
+    processes = None
 
     def __init__(self, words: Sequence[str] = ()) -> None:
         self.words = list(words)
+
+    def check(self) -> None:
+        """Nothing is needed but this machine."""
 
     def submit(self, grid: Grid, folders: Mapping[str, Path], to_do: Sequence[Stage]) -> list[Submission]:
         """Start the process that walks the grid, and note it in the stages' folders."""
@@ -50,6 +55,7 @@ class LocalExecutor:
                 stderr=file,
                 env=os.environ | {"BENCH_PLAIN": "1"},
             )
+        print(f"log: {near(log.absolute())}", flush=True)
         return note_jobs(process.pid, [folders[stage.fingerprint] for stage in to_do])
 
     def states(self, submissions: Sequence[Submission]) -> dict[str, State]:
@@ -57,7 +63,7 @@ class LocalExecutor:
         return {each.id: _state(each) for each in submissions}
 
     def cancel(self, submissions: Sequence[Submission]) -> None:
-        """Interrupt the processes that walk these grids, as Ctrl-C would. Raises BadInput for those of other machines."""
+        """Interrupt the processes that walk these grids, as Ctrl-C would. Raises BadInput for other machines'."""
         for each in {(each.host, each.id): each for each in submissions}.values():
             interrupt(int(each.id), each.process, each.host)
 
@@ -70,15 +76,21 @@ def note_jobs(pid: int, folders: Sequence[Path]) -> list[Submission]:
     return [job for _ in folders]
 
 
-def interrupt(pid: int, started: str | None, where: str) -> bool:
-    """Interrupt a process as Ctrl-C does; returns False where it is gone. Raises BadInput where it is not ours."""
+def interrupt(pid: int, started: str | None, where: str, *, group: bool = False) -> bool:
+    """Interrupt a process as Ctrl-C does; returns False where it is gone. Raises BadInput where it is not ours.
+
+    With `group`, the processes that it leads get it, too, if it leads some: the ranks of a stage.
+    """
     if where != host():
         raise BadInput(f"Process {pid} runs on {where}, and this is {host()}; give the command there.")
     if not alive(pid, started):
         return False
     try:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGINT)
+            if group and os.getpgid(pid) == pid:
+                os.killpg(pid, signal.SIGINT)
+            else:
+                os.kill(pid, signal.SIGINT)
     except PermissionError as error:
         raise BadInput(f"Process {pid} belongs to another user; ask them to end it.") from error
     return True

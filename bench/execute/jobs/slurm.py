@@ -16,10 +16,11 @@ from filelock import FileLock
 
 from bench.errors import BadInput
 from bench.execute.jobs.executor import State
+from bench.execute.jobs.failure import now
 from bench.execute.jobs.process import host
 from bench.execute.jobs.slurm_options import TIME_OUTS, Resources, SlurmOptions
 from bench.execute.jobs.slurm_states import ANSWER_SECONDS, states
-from bench.execute.jobs.submission import Submission, now, read_submission, write_submission
+from bench.execute.jobs.submission import Submission, read_submission, write_submission
 from bench.execute.stage_log import LOG
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ class SlurmExecutor:
         absent = [command for command in COMMANDS if shutil.which(command) is None]
         if absent:
             raise BadInput(
-                f"--executor slurm needs Slurm's {absent[0]}, which is not on this machine; give the command on a login "
-                "node of the cluster, or leave --executor out."
+                f"--executor slurm needs Slurm's {absent[0]}, which is not on this machine; give the command on a "
+                "login node of the cluster, or leave --executor out."
             )
         most = self.options.resources(self.options.gpus_per_node or 0, several=True)
         words = ["sbatch", "--test-only", *self.options.words(most), "--wrap", "true"]

@@ -1,9 +1,9 @@
-"""What a job of Slurm does: run one stage as a process, and have it write its last checkpoint before Slurm ends the job.
+"""What a job of Slurm does: run one stage as a process, and have it write its last checkpoint before the job ends.
 
 Two signals announce an end. SIGUSR2 comes before the time limit, and at a pre-emption where a site has it so: submitit
-calls `checkpoint`, and requeues the job. SIGTERM comes at any other pre-emption and when a job is cancelled: only of the
-former does Slurm say so, and the job is requeued. A lost node announces nothing, and Slurm requeues the job. Each time
-the stage goes on from what lies in its folder; nothing is handed on by the job itself.
+calls `checkpoint`, and requeues the job. SIGTERM comes at other pre-emptions, after which the job is requeued, too, and
+when a job is cancelled; Slurm says which it is. A lost node announces nothing, and Slurm requeues the job. Each time the
+stage goes on from what lies in its folder; nothing is handed on by the job itself.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.allocator import started_with
 from bench.errors import Interrupted
 from bench.execute.jobs.failure import write_failure
 from bench.execute.jobs.slurm_states import asked
-from bench.execute.parent import end_with_parent
+from bench.execute.parent import ending_with_this
 from bench.execute.stage_ending import how_it_ended
 from bench.execute.stage_file import read_stage
 from bench.execute.stage_log import LOG
@@ -81,7 +81,7 @@ class StageJob:
         return words
 
     def _environ(self) -> dict[str, str]:
-        return started_with(os.environ) | {WITHIN_GRID: "1", "BENCH_PLAIN": "1"}
+        return ending_with_this(started_with(os.environ) | {WITHIN_GRID: "1", "BENCH_PLAIN": "1"})
 
     def _terminated(self, _number: int, _frame: FrameType | None) -> NoReturn:
         """End the stage with its last checkpoint, and the job with it; requeue that if it is being pre-empted."""
@@ -140,18 +140,16 @@ def preempted(job: str) -> bool:
 
 
 def rendezvous() -> str:
-    """Return HOST:PORT where the processes of a job's nodes meet: on its first node, at a port that its number gives."""
-    environment = JobEnvironment()
-    first = os.environ.get("SLURM_LAUNCH_NODE_IPADDR") or environment.hostnames[0]
+    """Return HOST:PORT where the processes of a job's nodes meet: on its first node, at a port of the job's own."""
+    first = os.environ.get("SLURM_LAUNCH_NODE_IPADDR") or JobEnvironment().hostnames[0]
     number = int(os.environ.get("SLURM_JOB_ID", "0"))
     return f"{first}:{PORTS[number % len(PORTS)]}"
 
 
 def _begin() -> None:
-    """Prepare the stage's process, before its program starts."""
+    """Prepare the stage's process before its program starts; no other thread runs here."""
     # Some sites send it to every process of the job, and it would end the stage.
     signal.signal(signal.SIGUSR2, signal.SIG_IGN)
-    end_with_parent(signal.SIGTERM)
 
 
 def _running(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""What Slurm is asked for: the options of `bench run --executor slurm`, checked, and what a stage's job takes of them."""
+"""What Slurm is asked for: the options of `bench run --executor slurm`, checked, and what a stage's job gets."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class SlurmOptions:
 
     @property
     def warning_seconds(self) -> int:
-        """How long before its time limit a job is told to write its last checkpoint. Slurm may do so a minute earlier."""
+        """How long before its time limit a job is told to stop; Slurm may tell it a minute earlier."""
         return min(WARNING_SECONDS, self.minutes * 60 // 4)
 
     def resources(self, gpus: int, *, several: bool) -> Resources:

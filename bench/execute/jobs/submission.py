@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
+from bench.execute.jobs.cancelling import forget_cancelling
+from bench.execute.jobs.failure import forget_failure
 from bench.files import read_json, write_text
 
 JOB = "job.json"
@@ -30,13 +31,10 @@ class Submission(BaseModel):
         return folder / self.log
 
 
-def now() -> str:
-    """Return the time as these files have it: UTC, ISO 8601, whole seconds."""
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
 def write_submission(folder: Path, submission: Submission) -> None:
-    """Write a stage's `job.json`, in the place of an earlier one. Raises OSError."""
+    """Write a stage's `job.json` in the place of an earlier one, and forget how that ended. Raises OSError."""
+    forget_cancelling(folder)
+    forget_failure(folder)
     write_text(folder / JOB, submission.model_dump_json(indent=1) + "\n")
 
 

@@ -1,0 +1,55 @@
+"""What a stage printed, and what it goes on to print."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+from bench.errors import BadInput
+from bench.execute.jobs.status import rows
+
+LOOK_SECONDS = 0.5  # between two looks for more
+PIECE = 1 << 20  # bytes read at a time
+
+
+def show_log(folder: Path, work_dir: Path, follow: bool) -> None:
+    """Print the log of the stage in `folder`; with `follow` until the stage neither runs nor waits.
+
+    Raises BadInput where it has printed nothing yet and is not followed.
+    """
+    row = next((row for row in rows(work_dir) if _same(row.folder, folder)), None)
+    log = folder / "log.txt" if row is None or row.job is None else row.job.log_of(folder)
+    if not log.is_file() and not follow:
+        state = "" if row is None else f" (it is {row.state})"
+        raise BadInput(f"{folder} has no log yet{state}; bench status says how it gets on.")
+    at = 0
+    while True:
+        ended = not follow or not _goes_on(folder, work_dir)  # asked before the last look: nothing is left out
+        at = _print_from(log, at)
+        if ended:
+            return
+        time.sleep(LOOK_SECONDS)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.absolute() == other.absolute()
+
+
+def _goes_on(folder: Path, work_dir: Path) -> bool:
+    return any(row.state in {"running", "waiting"} for row in rows(work_dir) if _same(row.folder, folder))
+
+
+def _print_from(log: Path, at: int) -> int:
+    """Print a file from a place on, and return where it ends. One that is shorter by now is printed anew."""
+    try:
+        with log.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(at if size >= at else 0)
+            while piece := file.read(PIECE):
+                sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
+            return file.tell()
+    except FileNotFoundError:
+        return at

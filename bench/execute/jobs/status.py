@@ -1,0 +1,232 @@
+"""How the stages of a work folder get on, from what lies in their folders, and what executors say of their jobs.
+
+Nothing here needs the process that started them, nor torch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.execute.jobs.cancelling import is_cancelled
+from bench.execute.jobs.executor import State, states_of
+from bench.execute.jobs.failure import Failure, read_failure
+from bench.execute.jobs.holder import holder_of, is_held
+from bench.execute.jobs.process import host
+from bench.execute.jobs.submission import Submission, read_submission
+from bench.files import checked, read_json
+from bench.progress import PROGRESS
+
+STAGE, DONE, LOG = "stage.json", "done.json", "log.txt"
+BEGUN = ("holder", "made.json", LOG)  # what a stage that was begun has in its folder
+
+Word = Literal["done", "running", "waiting", "failed", "not run", "stopped", "stale"]
+ORDER: tuple[Word, ...] = ("done", "running", "waiting", "failed", "not run", "stopped", "stale")
+BAD: frozenset[Word] = frozenset({"failed", "not run"})
+States = Callable[[Iterable[Submission]], Mapping[tuple[str, str], State]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One stage."""
+
+    title: str
+    state: Word
+    folder: Path
+    log: Path | None  # None where it has printed nothing yet
+    progress: str = ""  # of one that runs: "step 120 of 400, 30 %, about 3 min left"
+    reason: str = ""  # why it waits, failed, stopped or is stale; where it runs
+    job: Submission | None = None
+
+    def content(self) -> dict[str, Any]:
+        """Return it for JSON."""
+        return {
+            "stage": self.title,
+            "state": self.state,
+            "progress": self.progress,
+            "reason": self.reason,
+            "log": None if self.log is None else str(self.log),
+            "folder": str(self.folder),
+            "executor": None if self.job is None else self.job.executor,
+            "job": None if self.job is None else self.job.id,
+        }
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What lies in a stage's folder."""
+
+    folder: Path
+    title: str
+    parents: tuple[Path, ...]
+    done: bool
+    held: bool
+    failure: Failure | None
+    job: Submission | None
+
+
+def rows(work_dir: Path, states: States = states_of) -> list[Row]:
+    """Return a row for each stage in a work folder, parents before children.
+
+    `states` asks the executors about jobs; it is asked once, for those of stages that are not done.
+    """
+    found = {each.folder: each for each in map(_found, sorted(work_dir.glob(f"*/*/{STAGE}"))) if each is not None}
+    asked = {(each.job.executor, each.job.id): each.job for each in found.values() if each.job and not each.done}
+    said = states(asked.values()) if asked else {}
+    unlisted = State("unknown")
+    of = {
+        folder: unlisted if each.job is None else said.get((each.job.executor, each.job.id), unlisted)
+        for folder, each in found.items()
+    }
+    found = {folder: _with_ending(each, of[folder]) for folder, each in found.items()}
+    rows = [_row(each, found, of[folder]) for folder, each in found.items()]
+    return sorted(rows, key=lambda row: (_depth(row.folder, found), row.folder.parent.name, row.title))
+
+
+def lines(rows: Sequence[Row]) -> list[str]:
+    """Return rows for people, and how many stages are in which state."""
+    width = max((len(row.title) for row in rows), default=0)
+    lines = []
+    for row in rows:
+        about = "; ".join(word for word in (row.progress, row.reason) if word)
+        log = f" (log: {row.log})" if row.log is not None and row.state not in {"done", "waiting"} else ""
+        lines.append(f"{row.state:<8} {row.title:<{width}}  {about}{log}".rstrip())
+    counts = [(word, sum(row.state == word for row in rows)) for word in ORDER]
+    stages = "1 stage" if len(rows) == 1 else f"{len(rows)} stages"
+    return [*lines, f"{stages}: " + ", ".join(f"{count} {word}" for word, count in counts if count)]
+
+
+def any_failed(rows: Iterable[Row]) -> bool:
+    """Whether one of the stages failed, or did not run because another did."""
+    return any(row.state in BAD for row in rows)
+
+
+def _found(file: Path) -> _Found | None:
+    """What lies in the folder of a `stage.json`; None for a stage that was put aside."""
+    folder = file.parent
+    if re.search(r"\.replaced-[^-]+(-\d+)?$", folder.name):
+        return None
+    stage = read_json(file)
+    kind, label, inputs = stage.get("kind"), stage.get("label"), stage.get("inputs")
+    title = f"{kind} {label}" if isinstance(kind, str) and isinstance(label, str) else f"{folder.parent.name} {folder}"
+    above = inputs.values() if isinstance(inputs, dict) else ()
+    done = _is_done(folder, stage.get("fingerprint"))
+    return _Found(
+        folder=folder,
+        title=title,
+        parents=tuple(folder.parent.parent / each for each in above if isinstance(each, str)),
+        done=done,
+        held=not done and is_held(folder),
+        failure=None if done else read_failure(folder),
+        job=read_submission(folder),
+    )
+
+
+def _is_done(folder: Path, fingerprint: object) -> bool:
+    """Whether `done.json` is whole and of this plan, as far as that can be said without the stage's kind."""
+    try:
+        done = checked((folder / DONE).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    files = done.get("files")
+    there = all((folder / name).is_file() for name in files) if isinstance(files, dict) else True
+    return there and fingerprint is not None and done.get("fingerprint") == fingerprint
+
+
+def _with_ending(each: _Found, said: State) -> _Found:
+    """Take an executor's word that a job failed, where the stage could leave none: it ran out of memory, say."""
+    if said.word != "failed" or each.failure is not None or each.done or each.held:
+        return each
+    failure = Failure(ending="failed", reason=said.reason or "its job failed", log=LOG, when="")
+    return replace(each, failure=failure)
+
+
+def _failed_before(each: _Found, all_: Mapping[Path, _Found], depth: int = 0) -> _Found | None:
+    """Return the stage that failed, because of which this one cannot run; None where there is none."""
+    for parent in (all_[folder] for folder in each.parents if folder in all_):
+        if parent.done or parent.held or depth > len(all_):  # deeper are circles alone, in damaged files
+            continue
+        if parent.failure is not None and parent.failure.ending == "failed":
+            return parent
+        if (before := _failed_before(parent, all_, depth + 1)) is not None:
+            return before
+    return None
+
+
+def _row(each: _Found, all_: Mapping[Path, _Found], said: State) -> Row:
+    log = each.folder / LOG if each.job is None else each.job.log_of(each.folder)
+    state, progress, reason = _state(each, all_, said)
+    return Row(each.title, state, each.folder, log if log.is_file() else None, progress, reason, each.job)
+
+
+def _state(each: _Found, all_: Mapping[Path, _Found], said: State) -> tuple[Word, str, str]:
+    """The state of a stage, how far it is, and why."""
+    if each.done:
+        return "done", "", ""
+    holder = holder_of(each.folder)
+    if each.held:
+        where = f"on {holder.host}" if holder.host not in {"", host()} else ""
+        reason = "; ".join(word for word in (where, "it was asked to end" * is_cancelled(each.folder)) if word)
+        return "running", progress_words(read_json(each.folder / PROGRESS)), reason
+    requeued = each.job is not None and each.job.executor != "local" and said.word in {"waiting", "running"}
+    if each.failure is not None and not (requeued and each.failure.ending == "stopped"):
+        ending: Word = each.failure.ending
+        return ending, "", each.failure.reason
+    return _without_holder(each, all_, said)
+
+
+def _without_holder(each: _Found, all_: Mapping[Path, _Found], said: State) -> tuple[Word, str, str]:
+    """The state of a stage that nobody holds, and that left no word of how it ended."""
+    local = each.job is not None and each.job.executor == "local"
+    lacking = [all_[parent] for parent in each.parents if parent in all_ and not all_[parent].done]
+    if said.word in {"waiting", "running"} or (said.word == "unknown" and each.job is not None and not local):
+        # The process of a grid here runs from its first stage on; a job elsewhere has yet to take the stage.
+        if lacking:
+            return "waiting", "", f"for {', '.join(parent.title for parent in lacking)}"
+        return ("running", "", "starting") if said.word == "running" and not local else ("waiting", "", said.reason)
+    if said.word == "unknown" and local:
+        return "waiting", "", f"{said.reason}; bench status says more there"
+    if (broken := _failed_before(each, all_)) is not None:
+        return "not run", "", f"{broken.title} failed"
+    if said.word == "cancelled":
+        return "stopped", "", said.reason or "its job was cancelled"
+    if any((each.folder / name).exists() for name in BEGUN):
+        holder = holder_of(each.folder)
+        who = f" ({holder.words})" if holder.words else ""
+        return "stale", "", f"it was begun and its process{who} is gone; give its command again, and it goes on"
+    return "stopped", "", "whoever was to run it has ended before it began; give the command again"
+
+
+def _depth(folder: Path, found: Mapping[Path, _Found], below: tuple[Path, ...] = ()) -> int:
+    """How many stages come one after another before this one; a circle, which only damaged files have, ends."""
+    each = found.get(folder)
+    if each is None or folder in below:
+        return 0
+    return 1 + max((_depth(parent, found, (*below, folder)) for parent in each.parents), default=0)
+
+
+def progress_words(note: Mapping[str, Any]) -> str:
+    """Return what a note of progress says, "" for none: `step 120 of 400, 30 %, about 3 min left`."""
+    done, total, unit, left = (note.get(key) for key in ("done", "total", "unit", "seconds_left"))
+    if not isinstance(done, int) or not isinstance(total, int) or not isinstance(unit, str) or total <= 0:
+        return ""
+    single = unit.removesuffix("s") if unit in {"steps", "iterations"} else ""
+    words = f"{single} {done} of {total}" if single else f"{done} of {total} {unit}"
+    words += f", {100 * done // total} %"
+    if isinstance(left, int | float) and done < total:
+        words += f", about {_duration(float(left))} left"
+    return words
+
+
+def _duration(seconds: float) -> str:
+    """A rough time for people."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours = minutes / 60
+    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
