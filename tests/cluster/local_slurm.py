@@ -73,8 +73,6 @@ PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMo
 NODE = (
     "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=8000 Gres=gpu:2 State=UNKNOWN"
 )
-    "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=8000 Gres=gpu:2 State=UNKNOWN"
-)
 GPUS = "NodeName={name} Name=gpu File=/dev/{device} Flags=nvidia_gpu_env"  # any device file stands for one
 
 # Where there is no accounting, sacct says so and nothing else, and submitit waits for ever: the same from scontrol.

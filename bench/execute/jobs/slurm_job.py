@@ -2,8 +2,8 @@
 
 Two signals announce an end. SIGUSR2 comes before the time limit, and at a pre-emption where a site has it so: submitit
 calls `checkpoint`, and requeues the job. SIGTERM comes at other pre-emptions, after which the job is requeued, too, and
-when a job is cancelled; Slurm says which it is. A lost node announces nothing, and Slurm requeues the job. Each time the
-stage goes on from what lies in its folder; nothing is handed on by the job itself.
+when a job is cancelled; Slurm says which it is. A lost node announces nothing, and Slurm requeues the job. Each time,
+the stage goes on from what lies in its folder; nothing is handed on by the job itself.
 """
 
 from __future__ import annotations
