@@ -194,7 +194,6 @@ def test_a_grid_that_is_stopped_in_every_way_ends_as_if_it_had_not_been(
     (node,) = slurm("squeue", "-h", "-o", "%N", f"--jobs={pretrain['id']}").split()
     slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")
     place.until(lambda: len(records(place.folder)) == 1, "recorded")
-    slurm("scontrol", "update", f"nodename={node}", "state=resume")
     assert "Restarts=3 " in slurm("scontrol", "--oneliner", "show", "job", pretrain["id"])
     place.until(lambda: place.state(knn["id"]) == "ended", "ended")
     assert {state for state, _ in place.status().values()} == {"done"}
