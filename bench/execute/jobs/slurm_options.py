@@ -168,7 +168,7 @@ def minutes_of(text: str) -> int:
         )
     days, dash, rest = text.rpartition("-")
     parts = rest.split(":")
-    known = all(re.fullmatch(r"\d{1,9}", part) for part in parts) and (not dash or re.fullmatch(r"\d{1,6}", days))
+    known = all(re.fullmatch(r"[0-9]{1,9}", part) for part in parts) and (not dash or re.fullmatch(r"[0-9]{1,6}", days))
     if not known or len(parts) > 3:
         raise BadInput(f"--time {text!r} is no time limit; give minutes, or D-HH:MM:SS.")
     numbers = [int(part) for part in parts]
