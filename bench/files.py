@@ -47,7 +47,7 @@ def read_json(file: Path) -> dict[str, Any]:
     """Return the JSON object in a file; {} where there is none that can be read."""
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 

@@ -125,8 +125,9 @@ class Progress:
                 redirect_stderr=False,
             )
             self._bar.add_task(self.title, total=self.total or None, completed=self.done, text="")
-            self._bar.start()
             self._interval, self._quiet = BAR_SECONDS, BAR_QUIET
+            with self._on_screen():
+                self._bar.start()
         self._news_at = self._clock()
         self._show(self._news_at)
         self._looking.start()
@@ -151,9 +152,10 @@ class Progress:
         self._logged_at = self._noted_at = float("-inf")
         self._show(self._clock())
         if self._bar is not None:
-            self._bar.stop()
+            with self._on_screen():
+                self._bar.stop()
+                self._stream.close()
             self._bar = None
-            self._stream.close()
 
     def say_running(self) -> None:
         """Show for how long the step at hand has been running, if nothing has been shown for some time."""
@@ -179,7 +181,8 @@ class Progress:
         elif self._counting:
             words += f"; how long it takes is not known, since no {unit} has ended yet"
         with self._lock:
-            self._write(f"{ERASE if self._bar is not None else ''}{words}. Ctrl-C again ends at once.\n")
+            with contextlib.suppress(OSError):  # the log shall have it all the same
+                self._write(f"{ERASE if self._bar is not None else ''}{words}. Ctrl-C again ends at once.\n")
             if self._log is not None:
                 print(words + ".", file=self._log, flush=True)
 
@@ -194,6 +197,18 @@ class Progress:
                 parts.append(f"{_duration((self.total - self.done) / rate)} left")
         parts += [f"{name} {_shown(value)}" for name, value in self._fields.items()]
         return ", ".join(parts)
+
+    @contextmanager
+    def _on_screen(self) -> Iterator[None]:
+        """Go on in plain lines on the standard output when the terminal of the bar is closed."""
+        try:
+            yield
+        except OSError:
+            self._bar, self._log = None, None
+            self._interval, self._quiet = LINE_SECONDS, LINE_QUIET
+            with contextlib.suppress(OSError):  # of what it still holds
+                self._stream.close()
+            self._stream = sys.stdout
 
     def _rate(self) -> float | None:
         """Units a second over the last drawings; None as long as nothing is known."""
@@ -219,8 +234,10 @@ class Progress:
             self._seen.append((now, self.done))
             self._note(now)
             if self._bar is not None:
-                self._bar.update(self._bar.task_ids[0], completed=self.done, text=self.line())
-                self._bar.refresh()
+                with self._on_screen():
+                    self._bar.update(self._bar.task_ids[0], completed=self.done, text=self.line())
+                    self._bar.refresh()
+            if self._bar is not None:
                 self._keep(now, self.line())
             else:
                 with contextlib.suppress(OSError):  # nobody reads it any more, or the disk is full: training goes on

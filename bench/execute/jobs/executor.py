@@ -92,16 +92,20 @@ def executor_for(name: str, words: Sequence[str], detach: bool, told: Mapping[st
     return executor_of(name, words=[word for word in words if word != "--detach"]) if detach else None
 
 
-def states_of(submissions: Iterable[Submission]) -> dict[tuple[str, str], State]:
-    """Return {(executor, id): state} of jobs of several executors; one that cannot be had says "unknown" of all its."""
+def states_of(submissions: Iterable[Submission]) -> dict[Submission, State]:
+    """Return the state of each job, of several executors; one that cannot be had says "unknown" of all its jobs."""
     by_name: dict[str, list[Submission]] = {}
-    for submission in submissions:
+    for submission in dict.fromkeys(submissions):
         by_name.setdefault(submission.executor, []).append(submission)
-    found: dict[tuple[str, str], State] = {}
+    found: dict[Submission, State] = {}
     for name, some in by_name.items():
+        # The number of a process means another one later: jobs of this machine are asked for one by one.
+        groups = [[each] for each in some] if name == "local" else [some]
         try:
-            said = executor_of(name).states(some)
+            executor = executor_of(name)
+            for group in groups:
+                said = executor.states(group)
+                found |= {each: said.get(each.id, State("unknown")) for each in group}
         except (BadInput, ImportError) as error:
-            said = {each.id: State("unknown", str(error)) for each in some}
-        found |= {(name, each.id): said.get(each.id, State("unknown")) for each in some}
+            found |= {each: State("unknown", str(error)) for each in some}
     return found

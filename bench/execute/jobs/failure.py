@@ -54,7 +54,7 @@ def read_failure(folder: Path) -> Failure | None:
     """Return how a stage's last run ended; None where it is not noted, or cannot be read."""
     try:
         return Failure.model_validate(read_json(folder / FAILED))
-    except (ValueError, RecursionError):  # pydantic's, and of a damaged file
+    except ValueError:  # pydantic's
         return None
 
 

@@ -12,6 +12,8 @@ from bench.execute.jobs.executor import State, Word
 ANSWER_SECONDS = 60.0  # that a command of Slurm's may take
 AT_ONCE = 200  # jobs that are asked for with one command
 
+_ID = re.compile(r"[0-9]{1,18}(_[0-9]{1,18})?")
+
 _WORDS: dict[str, Word] = {
     "PENDING": "waiting",
     "REQUEUED": "waiting",
@@ -76,7 +78,7 @@ def asked(command: Sequence[str]) -> str | None:
 
 def states(ids: Iterable[str]) -> dict[str, State]:
     """Return {id: state} of jobs, "123" or "123_4" in an array; without those of which Slurm does not know any more."""
-    left, found = set(ids), dict[str, State]()
+    left, found = {each for each in ids if _ID.fullmatch(each)}, dict[str, State]()  # a damaged file may say anything
     for look in (_queued, _accounted, _shown):
         for some in _pieces(sorted({each.partition("_")[0] for each in left}, key=int)):
             found |= {job: state for job, state in look(some) if job in left}
@@ -126,7 +128,7 @@ def _accounted(ids: Sequence[str]) -> Iterator[tuple[str, State]]:
     printed = asked(["sacct", "--noheader", "--allocations", "--parsable2", fields, f"--jobs={','.join(ids)}"]) or ""
     for line in printed.splitlines():
         job, word, code, reason, *_ = (*line.split("|"), "", "", "")
-        if re.fullmatch(r"\d+(_\d+)?", job):
+        if _ID.fullmatch(job):
             yield job, state_of(word, reason, code)
 
 

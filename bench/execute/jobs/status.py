@@ -26,7 +26,8 @@ BEGUN = ("holder", "made.json", LOG)  # what a stage that was begun has in its f
 Word = Literal["done", "running", "waiting", "failed", "not run", "stopped", "stale"]
 ORDER: tuple[Word, ...] = ("done", "running", "waiting", "failed", "not run", "stopped", "stale")
 BAD: frozenset[Word] = frozenset({"failed", "not run"})
-States = Callable[[Iterable[Submission]], Mapping[tuple[str, str], State]]
+UNKNOWN = State("unknown")
+States = Callable[[Iterable[Submission]], Mapping[Submission, State]]
 
 
 @dataclass(frozen=True)
@@ -74,15 +75,11 @@ def rows(work_dir: Path, states: States = states_of) -> list[Row]:
     `states` asks the executors about jobs; it is asked once, for those of stages that are not done.
     """
     found = {each.folder: each for each in map(_found, sorted(work_dir.glob(f"*/*/{STAGE}"))) if each is not None}
-    asked = {(each.job.executor, each.job.id): each.job for each in found.values() if each.job and not each.done}
-    said = states(asked.values()) if asked else {}
-    unlisted = State("unknown")
-    of = {
-        folder: unlisted if each.job is None else said.get((each.job.executor, each.job.id), unlisted)
-        for folder, each in found.items()
-    }
-    found = {folder: _with_ending(each, of[folder]) for folder, each in found.items()}
-    rows = [_row(each, found, of[folder]) for folder, each in found.items()]
+    jobs = [each.job for each in found.values() if each.job is not None and not each.done]
+    answers = states(jobs) if jobs else {}
+    said = {folder: UNKNOWN if each.job is None else answers.get(each.job, UNKNOWN) for folder, each in found.items()}
+    found = {folder: _with_ending(each, said[folder]) for folder, each in found.items()}
+    rows = [_row(each, found, said[folder]) for folder, each in found.items()]
     return sorted(rows, key=lambda row: (_depth(row.folder, found), row.folder.parent.name, row.title))
 
 

@@ -42,5 +42,5 @@ def read_submission(folder: Path) -> Submission | None:
     """Return what a stage's `job.json` says; None where there is none, or none that can be read."""
     try:
         return Submission.model_validate(read_json(folder / JOB))
-    except (ValueError, RecursionError):  # pydantic's, and of a damaged file
+    except ValueError:  # pydantic's
         return None
