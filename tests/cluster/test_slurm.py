@@ -184,11 +184,13 @@ def test_a_grid_that_is_stopped_in_every_way_ends_as_if_it_had_not_been(
     over.touch()
     place.until(at_four.exists, "at step 4")
     assert "mine-s0: going on after step 3 of 8" in place.logs()
+    assert place.logs().count("pre-empted: the stage was stopped, and the job is requeued") == 1
 
     # The signal before the time limit.
     slurm("scancel", "--signal=USR2", pretrain["id"])
     place.until(at_six.exists, "at step 6")
     assert "mine-s0: going on after step 5 of 8" in place.logs()
+    assert place.logs().count("the stage was stopped; it goes on from its last checkpoint") == 1
 
     # A node is lost, and with it all after the last checkpoint.
     (node,) = slurm("squeue", "-h", "-o", "%N", f"--jobs={pretrain['id']}").split()

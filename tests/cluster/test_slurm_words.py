@@ -370,11 +370,11 @@ def test_nodes_meet_at_the_first_of_them(monkeypatch: pytest.MonkeyPatch) -> Non
         ("JobId=5 JobState=RUNNING Reason=None PreemptTime=2026-01-01T10:00:00 Command=x", True),
         ("JobId=5 JobState=RUNNING Reason=None PreemptTime=None", False),
         ("JobId=5 JobState=CANCELLED Reason=None PreemptTime=2026-01-01T10:00:00", False),
-        (None, False),
+        (None, None),
     ],
 )
 def test_only_a_job_that_is_pre_empted_is_requeued(
-    said: str | None, is_so: bool, monkeypatch: pytest.MonkeyPatch
+    said: str | None, is_so: bool | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slurm_job, "asked", lambda _: said)
     assert slurm_job.preempted("5") is is_so

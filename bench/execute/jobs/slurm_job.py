@@ -88,9 +88,8 @@ class StageJob:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         # Some sites send the signal to every process of the job: a SIGINT on top would end the stage at once.
         self._stop(signal.SIGTERM)
-        if self._stopped() and JobEnvironment().global_rank == 0 and preempted(JobEnvironment().job_id):
-            print("pre-empted: the stage was stopped, and the job is requeued", flush=True)
-            asked(["scontrol", "requeue", JobEnvironment().job_id])
+        if self._stopped() and JobEnvironment().global_rank == 0:
+            _requeue_if_preempted(JobEnvironment().job_id)
         self._end()
         sys.exit(0)
 
@@ -132,9 +131,22 @@ class StageJob:
             sys.exit(code if code > 0 else 128 - code)
 
 
-def preempted(job: str) -> bool:
-    """Whether Slurm is taking the nodes from a job that runs, and does not end it for good."""
-    told = asked(["scontrol", "--oneliner", "show", "job", job]) or ""
+def _requeue_if_preempted(job: str) -> None:
+    """Requeue this job if Slurm is about to take its nodes: of one that ends by itself before, Slurm says it failed."""
+    taken = preempted(job)
+    if taken and asked(["scontrol", "requeue", job]) is not None:
+        print("pre-empted: the stage was stopped, and the job is requeued", flush=True)
+        return
+    # Where Slurm does not answer, wait for it to end the job, which it then requeues, or not, by itself.
+    while taken is not False:
+        time.sleep(1)
+
+
+def preempted(job: str) -> bool | None:
+    """Whether Slurm takes the nodes from a job that runs, and does not end it for good; None: it does not answer."""
+    told = asked(["scontrol", "--oneliner", "show", "job", job])
+    if told is None:
+        return None
     fields = dict(word.partition("=")[::2] for word in told.split() if "=" in word)
     return fields.get("JobState") == "RUNNING" and fields.get("PreemptTime", "None") not in ("None", "")
 
