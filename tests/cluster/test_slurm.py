@@ -12,11 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from bench.cli_stage import stage_command
 from bench.execute.jobs.slurm_states import states
 
 if TYPE_CHECKING:
@@ -27,7 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 PATIENCE = 240.0  # seconds for what must come; a safety net
 
 OBJECTIVE = """
-import signal, time
+import os, signal, time
 from pathlib import Path
 
 from bench.objectives.simclr import SimCLR
@@ -36,16 +38,19 @@ STOPS = Path(__file__).parent / "stops"
 
 
 class Pausing(SimCLR):
-    '''SimCLR that waits in the middle of a step which has a file in `stops` until its process is asked to stop.'''
+    '''SimCLR that waits, once, in a step which has a file in `stops`, until a process of its run is asked to stop.'''
 
     def before_step(self, progress):
         super().before_step(progress)
-        stop = STOPS / f"{progress:.3f}"
-        if not stop.exists():
+        stop = f"{progress:.3f}"
+        reached = STOPS / f"{stop}-reached-{os.environ.get('RANK', '0')}"
+        if not (STOPS / stop).exists() or reached.exists():
             return
-        stop.rename(stop.with_name(stop.name + "-reached"))
-        while not signal.getsignal(signal.SIGTERM).__self__.asked:
+        reached.touch()
+        asked = STOPS / f"{stop}-asked"
+        while not signal.getsignal(signal.SIGTERM).__self__.asked and not asked.exists():
             time.sleep(0.01)
+        asked.touch()
 """
 
 CONFIG = '''"""Eight steps on rendered scenes."""
@@ -86,7 +91,7 @@ class Place:
     def stop_at(self, step: int) -> Path:
         """Have the training wait in that step of eight, and return the file that says it is there."""
         (self.folder / "stops" / f"{step / 8:.3f}").touch()
-        return self.folder / "stops" / f"{step / 8:.3f}-reached"
+        return self.folder / "stops" / f"{step / 8:.3f}-reached-0"
 
     def status(self) -> dict[str, tuple[str, str]]:
         """{title: (state, reason)} as `bench status` says it."""
@@ -251,6 +256,27 @@ def test_what_needs_a_stage_that_failed_is_not_run(place: Place, slurm: LocalSlu
     assert place.bench("status", code=1).stdout.count("not run") == 5  # and in the last line
     found = states_within(slurm, first, *(place.job(f"convert mine-s{seed}")["id"] for seed in (0, 1)))
     assert sorted(state.word for state in found.values()) == ["cancelled", "cancelled", "failed"]
+
+
+@pytest.mark.skipif("rendezvous" not in signature(stage_command).parameters, reason="bench stage knows one node alone")
+def test_two_nodes_train_as_two_processes_of_one(
+    place: Place, slurm: LocalSlurm, rendered: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "undisturbed").mkdir()
+    other = Place(tmp_path / "undisturbed", slurm, rendered)
+    grid = ("--pretrain", "mine.py", "--downstream", "imagenet_knn")
+    reached = place.stop_at(4)
+    place.run(*grid, *JOB, "--nodes", "2", "--gpus-per-node", "1")
+    pretrain, knn = (place.job(title)["id"] for title in ("pretrain mine-s0", "knn mine--imagenet_knn-s0"))
+    other.run(*grid, "--gpus", "2")  # meanwhile
+    place.until(reached.exists, "at step 4")
+    assert sorted(slurm("squeue", "-h", "-o", "%N", f"--jobs={pretrain}").split()) == ["node[0-1]"]
+    slurm("scancel", "--signal=USR2", pretrain)
+    place.until(lambda: place.state(knn) == "ended", "ended")
+    assert "mine-s0: going on after step 5 of 8" in place.logs()
+    (ours,), (undisturbed,) = records(place.folder), records(other.folder)
+    assert ours["trunk"] == undisturbed["trunk"]
+    assert ours["metrics"] == undisturbed["metrics"]
 
 
 def test_what_slurm_refuses_is_said_before_anything_is_written(place: Place) -> None:
