@@ -289,15 +289,11 @@ def test_jobs_are_looked_for_in_the_queue_then_in_the_accounts_then_in_what_is_r
         "3": State("failed", "exit code 1"),
         "4_0": State("cancelled", "a job before it failed"),
         "4_3": State("cancelled", "a job before it failed"),
+        "9": State("ended", "Slurm knows of it no more"),
     }
     assert [command[0] for command in asked] == ["squeue", "sacct", "scontrol", "scontrol"]
     assert asked[0][-1] == "--jobs=1,2,3,4,7,9"
     assert asked[1][-1] == "--jobs=2,3,4,9"  # each is asked only for what the one before did not know
-
-
-def test_a_slurm_that_does_not_answer_makes_nothing_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert slurm_states.states(["1", "2_3"]) == {}
 
 
 def commands(folder: Path, **scripts: str) -> None:
@@ -305,6 +301,29 @@ def commands(folder: Path, **scripts: str) -> None:
     for name in ("sbatch", "squeue", "scontrol", "scancel", "srun"):
         (folder / name).write_text(f"#!/bin/sh\n{scripts.get(name, 'exit 0')}\n")
         (folder / name).chmod(0o700 | stat.S_IXUSR)
+
+
+@pytest.mark.parametrize("answer", ["", "exit 1", 'echo "slurm_load_jobs error: Unable to contact" >&2; exit 1'])
+def test_nothing_is_submitted_where_slurm_does_not_say_what_runs(
+    answer: str, planned: tuple[Grid, dict[str, Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid, folders = planned
+    Recorded(SlurmOptions(), {}).submit(grid, folders, grid.stages)
+    place = tmp_path / "bin"
+    place.mkdir()
+    monkeypatch.setenv("PATH", str(place))
+    if answer:
+        commands(place, squeue=answer)
+    assert slurm_states.states(["1", "2_3"]) == dict.fromkeys(("1", "2_3"), State("unknown", "Slurm does not answer"))
+    with pytest.raises(BadInput, match="Slurm does not answer, so that it is not known which stages run already; try"):
+        SlurmExecutor(SlurmOptions(time="5")).submit(grid, folders, grid.stages)
+
+
+def test_a_job_that_slurm_has_forgotten_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unknown = 'echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1'
+    commands(tmp_path, squeue=unknown, scontrol=unknown)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert slurm_states.states(["7"]) == {"7": State("ended", "Slurm knows of it no more")}
 
 
 def test_without_slurm_the_remedy_is_said(

@@ -19,7 +19,7 @@ from bench.execute.jobs.executor import State
 from bench.execute.jobs.failure import now
 from bench.execute.jobs.process import host
 from bench.execute.jobs.slurm_options import TIME_OUTS, Resources, SlurmOptions
-from bench.execute.jobs.slurm_states import ANSWER_SECONDS, states
+from bench.execute.jobs.slurm_states import ANSWER_SECONDS, SILENT, states
 from bench.execute.jobs.submission import Submission, read_submission, write_submission
 from bench.execute.stage_log import LOG
 
@@ -71,7 +71,7 @@ class SlurmExecutor:
             raise BadInput(
                 f"Slurm's controller did not answer within {ANSWER_SECONDS:.0f} s; try again later."
             ) from error
-        if tried.returncode:
+        if tried.returncode and "Required node not available" not in tried.stderr:  # those come back
             raise BadInput(f"Slurm does not take such jobs ({_said(tried.stderr)}); correct the options for it.")
 
     def submit(self, grid: Grid, folders: Mapping[str, Path], to_do: Sequence[Stage]) -> list[Submission]:
@@ -89,7 +89,7 @@ class SlurmExecutor:
         return [jobs[stage.fingerprint] for stage in to_do]
 
     def states(self, submissions: Sequence[Submission]) -> dict[str, State]:
-        """Ask Slurm for the states of jobs; "unknown" are those that it has forgotten."""
+        """Ask Slurm for the states of jobs; all are "unknown" where it does not answer."""
         return states(each.id for each in submissions)
 
     def cancel(self, submissions: Sequence[Submission]) -> None:
@@ -108,8 +108,10 @@ class SlurmExecutor:
         noted = {stage.fingerprint: read_submission(folders[stage.fingerprint]) for stage in to_do}
         ours = {key: job for key, job in noted.items() if job is not None and job.executor == self.name}
         known = self.states(list(ours.values()))
+        if silent := [state.reason for state in known.values() if state.word == "unknown" and state.reason == SILENT]:
+            raise BadInput(f"{silent[0]}, so that it is not known which stages run already; try again later.")
         there = ("waiting", "running")
-        return {key: job for key, job in ours.items() if known.get(job.id, State("unknown")).word in there}
+        return {key: job for key, job in ours.items() if job.id in known and known[job.id].word in there}
 
     def _batches(self, to_do: Sequence[Stage], jobs: Mapping[str, Submission]) -> Iterator[Batch]:
         """Group the stages without a job, each group after those that it waits for have their ids in `jobs`."""

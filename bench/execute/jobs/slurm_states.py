@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from bench.execute.jobs.executor import State, Word
 
 ANSWER_SECONDS = 60.0  # that a command of Slurm's may take
+SILENT = "Slurm does not answer"
+FORGOTTEN = "Slurm knows of it no more"
 AT_ONCE = 200  # jobs that are asked for with one command
 
 _ID = re.compile(r"[0-9]{1,18}(_[0-9]{1,18})?")
@@ -65,7 +67,7 @@ _REASONS = {
 
 
 def asked(command: Sequence[str]) -> str | None:
-    """Return what a command of Slurm's printed; None where it is absent, fails or does not answer."""
+    """Return what a command of Slurm's printed, "" of jobs that it does not know; None where it does not answer."""
     try:
         environ = os.environ | {"SLURM_TIME_FORMAT": "standard"}
         done = subprocess.run(
@@ -73,17 +75,26 @@ def asked(command: Sequence[str]) -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
+    if done.returncode and "Invalid job id specified" in done.stderr:
+        return ""
     return done.stdout if done.returncode == 0 else None
 
 
 def states(ids: Iterable[str]) -> dict[str, State]:
-    """Return {id: state} of jobs, "123" or "123_4" in an array; without those of which Slurm does not know any more."""
-    left, found = {each for each in ids if _ID.fullmatch(each)}, dict[str, State]()  # a damaged file may say anything
+    """Return {id: state} of jobs, "123" or "123_4" in an array.
+
+    One that Slurm has forgotten has "ended", how is not known; all are "unknown" where it does not answer.
+    """
+    known = {each for each in ids if _ID.fullmatch(each)}  # a damaged file may say anything
+    left, found = set(known), dict[str, State]()
     for look in (_queued, _accounted, _shown):
         for some in _pieces(sorted({each.partition("_")[0] for each in left}, key=int)):
-            found |= {job: state for job, state in look(some) if job in left}
+            answers = look(some)
+            if answers is None:  # of squeue, which every Slurm has
+                return {each: State("unknown", SILENT) for each in known}
+            found |= {job: state for job, state in answers if job in left}
         left -= found.keys()
-    return found
+    return found | {each: State("ended", FORGOTTEN) for each in left}
 
 
 def state_of(word: str, reason: str = "", code: str = "") -> State:
@@ -111,15 +122,14 @@ def state_of(word: str, reason: str = "", code: str = "") -> State:
     return State(kind)
 
 
-def _queued(ids: Sequence[str]) -> Iterator[tuple[str, State]]:
-    """Those that wait or run."""
-    # An id that is known no more spoils the answer where it is the only one.
-    printed = asked(["squeue", "--noheader", "--array", "--format=%i|%T|%r", f"--jobs={','.join(ids)}"]) or ""
-    for line in printed.splitlines():
-        job, _, rest = line.strip().partition("|")
-        word, _, reason = rest.partition("|")
-        if (state := state_of(word, reason)).word in ("waiting", "running"):
-            yield job, state
+def _queued(ids: Sequence[str]) -> list[tuple[str, State]] | None:
+    """Those that wait or run; None where Slurm does not answer."""
+    printed = asked(["squeue", "--noheader", "--array", "--format=%i|%T|%r", f"--jobs={','.join(ids)}"])
+    if printed is None:
+        return None
+    lines = ((*line.strip().split("|"), "", "") for line in printed.splitlines())
+    found = [(job, state_of(word, reason)) for job, word, reason, *_ in lines]
+    return [(job, state) for job, state in found if state.word in ("waiting", "running")]
 
 
 def _accounted(ids: Sequence[str]) -> Iterator[tuple[str, State]]:
