@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from bench.cli_canary import app as canary_app
+from bench.cli_cluster import Cluster, takes_cluster
 from bench.cli_code import app as code_app
 from bench.cli_compare import app as compare_app
 from bench.cli_data import app as data_app
@@ -117,6 +118,7 @@ def _complain(message: str, code: int) -> int:
 
 @app.command("run")
 @takes_request
+@takes_cluster
 def run_command(
     request: Request,
     context: typer.Context,
@@ -127,6 +129,8 @@ def run_command(
     executor: ExecutorOption = "local",
     detach: Detach = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    *,
+    cluster: Cluster,
 ) -> None:
     """Run the grid: pretrainings × seeds × downstream tasks × task seeds. What is recorded already is skipped."""
     from bench.execute.devices import check_gpus
@@ -136,14 +140,18 @@ def run_command(
     from bench.execute.local import run_grid
     from bench.execute.schedule import run_side_by_side
 
-    elsewhere = executor_for(executor, context.obj, detach)
+    elsewhere = executor_for(executor, context.obj, detach, cluster.told(executor, gpus, per_stage))
     check_gpus(gpus, per_stage)
+    processes = per_stage or gpus  # of one stage
+    if elsewhere is not None:
+        processes = elsewhere.processes or processes
+        elsewhere.check()
     if dry_run:
-        print("\n".join(plan_grid(request, act=False, gpus=per_stage or gpus).lines(per_stage or gpus)))
+        print("\n".join(plan_grid(request, act=False, gpus=processes).lines(processes)))
         return
     if allocator is not None:
         os.environ["BENCH_ALLOCATOR"] = allocator  # stages inherit it
-    grid = plan_grid(request, act=True, gpus=per_stage or gpus, stale=stale)
+    grid = plan_grid(request, act=True, gpus=processes, stale=stale)
     for note in grid.notes:
         print(f"note: {note}", flush=True)
     if elsewhere is not None and grid.to_do():

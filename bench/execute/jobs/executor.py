@@ -40,6 +40,11 @@ class Executor(Protocol):
     """Runs stages. Whatever it is told when it is made must have defaults: `bench status` makes it without words."""
 
     name: str
+    processes: int | None  # of a stage that several can share, on all its nodes; None: those of --gpus
+
+    def check(self) -> None:
+        """Refuse what cannot work, before anything is planned or written. Raises BadInput."""
+        ...
 
     def submit(self, grid: Grid, folders: Mapping[str, Path], to_do: Sequence[Stage]) -> list[Submission]:
         """Have the stages `to_do` run, parents before children, and return the job of each, in that order.
@@ -76,13 +81,14 @@ def executor_of(name: str, **told: Any) -> Executor:
     return executor
 
 
-def executor_for(name: str, words: Sequence[str], detach: bool) -> Executor | None:
+def executor_for(name: str, words: Sequence[str], detach: bool, told: Mapping[str, Any]) -> Executor | None:
     """Return who runs what `bench run` was asked for; None where that process does so itself.
 
-    `words` are the command line after `bench`. Raises BadInput for no such executor.
+    `words` are the command line after `bench`, and `told` has keywords of the executor's class. Raises BadInput for no
+    such executor.
     """
     if name != "local":
-        return executor_of(name)
+        return executor_of(name, **told)
     return executor_of(name, words=[word for word in words if word != "--detach"]) if detach else None
 
 

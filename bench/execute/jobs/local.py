@@ -32,9 +32,13 @@ class LocalExecutor:
     """
 
     name = "local"
+    processes = None
 
     def __init__(self, words: Sequence[str] = ()) -> None:
         self.words = list(words)
+
+    def check(self) -> None:
+        """Nothing is needed but this machine."""
 
     def submit(self, grid: Grid, folders: Mapping[str, Path], to_do: Sequence[Stage]) -> list[Submission]:
         """Start the process that walks the grid, and note it in the stages' folders."""

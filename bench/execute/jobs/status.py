@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -76,10 +76,10 @@ def rows(work_dir: Path, states: States = states_of) -> list[Row]:
     """
     found = {each.folder: each for each in map(_found, sorted(work_dir.glob(f"*/*/{STAGE}"))) if each is not None}
     jobs = [each.job for each in found.values() if each.job is not None and not each.done]
-    said = states(jobs) if jobs else {}
-    rows = [
-        _row(each, found, said.get(each.job, UNKNOWN) if each.job is not None else UNKNOWN) for each in found.values()
-    ]
+    answers = states(jobs) if jobs else {}
+    said = {folder: UNKNOWN if each.job is None else answers.get(each.job, UNKNOWN) for folder, each in found.items()}
+    found = {folder: _with_ending(each, said[folder]) for folder, each in found.items()}
+    rows = [_row(each, found, said[folder]) for folder, each in found.items()]
     return sorted(rows, key=lambda row: (_depth(row.folder, found), row.folder.parent.name, row.title))
 
 
@@ -133,6 +133,26 @@ def _is_done(folder: Path, fingerprint: object) -> bool:
     return there and fingerprint is not None and done.get("fingerprint") == fingerprint
 
 
+def _with_ending(each: _Found, said: State) -> _Found:
+    """Take an executor's word that a job failed, where the stage could leave none: it ran out of memory, say."""
+    if said.word != "failed" or each.failure is not None or each.done or each.held:
+        return each
+    failure = Failure(ending="failed", reason=said.reason or "its job failed", log=LOG, when="")
+    return replace(each, failure=failure)
+
+
+def _failed_before(each: _Found, all_: Mapping[Path, _Found], depth: int = 0) -> _Found | None:
+    """Return the stage that failed, because of which this one cannot run; None where there is none."""
+    for parent in (all_[folder] for folder in each.parents if folder in all_):
+        if parent.done or parent.held or depth > len(all_):  # deeper are circles alone, in damaged files
+            continue
+        if parent.failure is not None and parent.failure.ending == "failed":
+            return parent
+        if (before := _failed_before(parent, all_, depth + 1)) is not None:
+            return before
+    return None
+
+
 def _row(each: _Found, all_: Mapping[Path, _Found], said: State) -> Row:
     log = each.folder / LOG if each.job is None else each.job.log_of(each.folder)
     state, progress, reason = _state(each, all_, said)
@@ -166,13 +186,10 @@ def _without_holder(each: _Found, all_: Mapping[Path, _Found], said: State) -> t
         return ("running", "", "starting") if said.word == "running" and not local else ("waiting", "", said.reason)
     if said.word == "unknown" and local:
         return "waiting", "", f"{said.reason}; bench status says more there"
-    if said.word == "failed":
-        return "failed", "", said.reason or "its job failed"
+    if (broken := _failed_before(each, all_)) is not None:
+        return "not run", "", f"{broken.title} failed"
     if said.word == "cancelled":
         return "stopped", "", said.reason or "its job was cancelled"
-    broken = [parent for parent in lacking if parent.failure is not None and parent.failure.ending == "failed"]
-    if broken:
-        return "not run", "", f"{broken[0].title} failed"
     if any((each.folder / name).exists() for name in BEGUN):
         holder = holder_of(each.folder)
         who = f" ({holder.words})" if holder.words else ""

@@ -8,6 +8,7 @@ from typing import Literal
 
 from bench.execute.grid import Grid
 from bench.execute.jobs.executor import Executor
+from bench.execute.jobs.submission import Submission, read_submission
 from bench.execute.local import prepare
 
 
@@ -17,14 +18,14 @@ def submit(grid: Grid, executor: Executor, unreadable: Literal["fail", "skip"]) 
     Raises BadInput where the executor, or the allocator, cannot be had.
     """
     to_do, folders = prepare(grid, unreadable)
+    before = [read_submission(folders[stage.fingerprint]) for stage in to_do]
     jobs = executor.submit(grid, folders, to_do)
-    if len({job.id for job in jobs}) == 1:
-        what = "1 stage goes" if len(jobs) == 1 else f"{len(jobs)} stages go"
-        lines = [f"{what} on: {executor.name} {jobs[0].id}"]
+    if len(jobs) > 1 and len({job.id for job in jobs}) == 1:
+        lines = [f"{len(jobs)} stages go on: {executor.name} {jobs[0].id}"]
     else:
         lines = [
-            f"{stage.title}: {executor.name} {job.id}" + (f", after {', '.join(job.after)}" if job.after else "")
-            for stage, job in zip(to_do, jobs, strict=True)
+            f"{stage.title}: {executor.name} {job.id}" + _about(job, known)
+            for stage, job, known in zip(to_do, jobs, before, strict=True)
         ]
     where = [] if grid.work_dir == Path("runs") else ["--work-dir", str(grid.work_dir)]
     look, read, end = (
@@ -32,3 +33,10 @@ def submit(grid: Grid, executor: Executor, unreadable: Literal["fail", "skip"]) 
         for words in (["status"], ["logs", to_do[0].title, "--follow"], ["cancel", "--all"])
     )
     return [*lines, f"How it gets on: {look}", f"What a stage prints: {read}", f"To end it: {end}"]
+
+
+def _about(job: Submission, known: Submission | None) -> str:
+    """What a stage's job waits for, or that it was submitted before and has not ended."""
+    if known == job:
+        return ", submitted before"
+    return f", after {', '.join(job.after)}" if job.after else ""
