@@ -52,7 +52,7 @@ def read(file: Path) -> dict[str, Any]:
     content = read_checkpoint(file)
     if not is_ours(content):
         raise BadInput(f"{file} is not a training checkpoint of this project; give one that a pretrain stage wrote.")
-    if content["format"] != FORMAT:
+    if not isinstance(content["format"], int) or content["format"] != FORMAT:
         raise BadInput(
             f"{file} has format {content['format']}, this version reads {FORMAT}; run its pretrain stage again."
         )
