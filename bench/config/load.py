@@ -22,7 +22,7 @@ from bench.config.tasks import KINDS, KnnTask, Task, full_kind, task_class
 from bench.errors import BadInput, nearest, nearest_or_all, shortened
 
 ABOUT = frozenset({"name", "summary", "source", "profile"})  # what a config is known by, and cannot say itself
-DEEPEST = 20  # levels of a key with dots
+DEEPEST = 20  # dots in a key
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -31,18 +31,17 @@ def parse_assignments(items: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for item in items:
         key, separator, text = item.partition("=")
-        parts = key.split(".")
-        if not separator or not all(parts):
+        if not separator or not all(key.split(".")):
             raise BadInput(f"--set takes key=value, not {shortened(item)}.")
-        if len(parts) > DEEPEST:
-            raise BadInput(f"--set {shortened(key)} names {len(parts)} levels; no config has more than {DEEPEST}.")
+        if key.count(".") > DEEPEST:
+            raise BadInput(
+                f"--set {shortened(key)} has {key.count('.')} dots, more than any config is deep; correct it."
+            )
         try:
             values[key] = ast.literal_eval(text)
         except (RecursionError, MemoryError) as error:  # of Python's parser, which goes one call deeper a level
-            raise BadInput(
-                f"--set {key} is given a value that is nested too deeply to be read ({shortened(text)}); write it with "
-                "fewer brackets or signs."
-            ) from error
+            words = f"--set {key} is nested too deeply to be read ({shortened(text)}); use fewer brackets or signs."
+            raise BadInput(words) from error
         except (ValueError, SyntaxError):
             values[key] = {"true": True, "false": False, "none": None}.get(text.lower(), text)
     return values

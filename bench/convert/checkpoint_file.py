@@ -32,7 +32,7 @@ def read_checkpoint(path: Path) -> Any:
     carries are compared first: a file of ours has one of the whole, torch's archives have one of each part.
 
     Raises BadInput when there is no such file, when it is no checkpoint, when it carries code, and when it would unpack
-    to more than it is (which is known before anything is unpacked, but for tensors that are small in memory, too); Damaged, a BadInput, when it is not what was written.
+    to more than it is; Damaged, a BadInput, when it is not what was written.
     """
     if not path.is_file():
         raise BadInput(f"No checkpoint {path}; give the path of a file.")

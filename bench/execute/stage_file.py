@@ -151,9 +151,9 @@ def read_stage(folder: Path) -> StageFile:
         stage = StageFile.model_validate_json(without_checksum(file.read_text(encoding="utf-8")))
     except (ValueError, OSError) as error:  # pydantic's, too
         raise BadInput(f"{file} is not a stage of this version of bench; start it again with bench run.") from error
-    wanted = {"pretrain": set(), "convert": {"pretrain"}}.get(stage.kind, {"convert"})
+    wanted: set[str] = {"pretrain": set[str](), "convert": {"pretrain"}}.get(stage.kind, {"convert"})
     if (stage.task is None) != (stage.kind in STEPS) or not wanted <= stage.inputs.keys():
-        raise BadInput(f"{file} is of no kind of stage that there is, or lacks its parents; start it again with bench run.")
+        raise BadInput(f"{file} is of no kind of stage, or lacks its parents; start it again with bench run.")
     return stage
 
 
