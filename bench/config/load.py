@@ -34,9 +34,7 @@ def parse_assignments(items: Sequence[str]) -> dict[str, Any]:
         if not separator or not all(key.split(".")):
             raise BadInput(f"--set takes key=value, not {shortened(item)}.")
         if key.count(".") > DEEPEST:
-            raise BadInput(
-                f"--set {shortened(key)} has {key.count('.')} dots, more than any config is deep; correct it."
-            )
+            raise BadInput(f"--set {shortened(key)} has more dots than any config is deep; correct it.")
         try:
             values[key] = ast.literal_eval(text)
         except (RecursionError, MemoryError) as error:  # of Python's parser, which goes one call deeper a level
