@@ -175,7 +175,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--count", type=int, default=100_000, help="cases, of which --only leaves some out")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="+", metavar="KIND", help="kinds of input; all by default")
-    parser.add_argument("--case", type=int, metavar="NUMBER", help="this one alone, in this process, with its traceback")
+    parser.add_argument("--case", type=int, metavar="NUMBER", help="this one alone, here, with its traceback")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.relative_to(ROOT)}")
     given = parser.parse_args(words)
     import torch

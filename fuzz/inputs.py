@@ -48,7 +48,9 @@ def same(a: Any, b: Any) -> bool:
         return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     if hasattr(a, "dtype") and hasattr(b, "dtype"):
         alike = a.dtype == b.dtype and a.shape == b.shape
-        return bool(alike and (a.numpy() if hasattr(a, "numpy") else a).tobytes() == (
-            b.numpy() if hasattr(b, "numpy") else b
-        ).tobytes())
+        return bool(
+            alike
+            and (a.numpy() if hasattr(a, "numpy") else a).tobytes()
+            == (b.numpy() if hasattr(b, "numpy") else b).tobytes()
+        )
     return type(a) is type(b) and a == b

@@ -60,23 +60,24 @@ class Images(Input):
     def read(self, case: bytes) -> Read:
         self.file.write_bytes(case)
         try:
-            with Image.open(io.BytesIO(case)) as opened:
+            with Image.open(self.file) as opened:
                 if opened.mode.startswith("I;16"):
                     wanted = (np.asarray(opened) >> 8).astype(np.uint8)[..., None].repeat(3, 2)
                 else:
                     wanted = np.asarray(opened.convert("RGB"))
         except Exception:  # whatever Pillow raises
             wanted = None
+        plain = fast = refusal = None
         try:
             plain = np.asarray(read_rgb(self.file))
-        except Undecodable:
-            plain = None
+        except Undecodable as error:
+            refusal = error
         try:
             fast = read_array(self.file)
-        except Undecodable:
-            if wanted is None and plain is None:
-                raise
-            fast = None
+        except Undecodable as error:
+            refusal = error
+        if refusal is not None and (isinstance(refusal.__cause__, MemoryError) or wanted is plain is fast is None):
+            raise refusal
         if wanted is None or plain is None or fast is None:
             return "silent"
         alike = np.array_equal(plain, wanted) and np.array_equal(fast, wanted)
@@ -96,7 +97,7 @@ class LabelMaps(Input):
             *((ids.astype(np.uint16) * 257, "PNG"), (picture(), "PNG"), (ids[:8], "PNG"), (ids + 1, "PNG")),
             *((ids.astype(np.int32), "TIFF"), (ids > 3, "PNG"), (ids.astype(np.float32), "TIFF")),
         ]
-        self.files = [encoded(pixels.astype(np.uint8) if pixels.dtype == np.int64 else pixels, f) for pixels, f in forms]
+        self.files = [encoded(p.astype(np.uint8) if p.dtype == np.int64 else p, form) for p, form in forms]
         palette = Image.fromarray(ids.astype(np.uint8), "P")
         palette.putpalette([0, 0, 0] * 256)
         palette.save(stream := io.BytesIO(), "PNG")

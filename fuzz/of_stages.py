@@ -43,7 +43,7 @@ def record(seed: int, task: str = "imagenet_linear", pretrain: str = "coco", **c
         "profile": "mini",
         "seed": seed,
         "trunk": stage[:16],
-        "metrics": {name: 60.0 + seed for name in names},
+        "metrics": dict.fromkeys(names, 60.0 + seed),
         "pretrain_metrics": {"loss": 0.5},
         "fingerprints": {
             "stage": stage,
@@ -99,7 +99,7 @@ class Tables(Input):
 
     def case(self, draw: random.Random) -> tuple[str, bytes]:
         name, content = draw.choice(self.contents)
-        key = draw.choice(("metrics", "settings", "fingerprints", "precision", "wall_seconds", "data", "pretrain_metrics"))
+        key = draw.choice(("metrics", "settings", "fingerprints", "precision", "wall_seconds", "data", "trunk"))
         return name, json.dumps(content | {key: of_value(draw, {key: content[key]}).get(key, {})}).encode()
 
     def read(self, case: tuple[str, bytes]) -> Read:

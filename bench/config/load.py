@@ -262,7 +262,7 @@ def _sentence(
         return f"{file}: {reason}."
     if first["type"] in {"arch", "data_set"}:  # its message is the choices alone
         reason = f"should be {reason}"
-    return f"Key {key!r} in {giver} is {first['input']!r}, but {reason[0].lower()}{reason[1:]}."
+    return f"Key {shortened(key)} in {giver} is {shortened(first['input'], 200)}, but {reason[0].lower()}{reason[1:]}."
 
 
 def _is_valid(model: type[BaseModel], values: Mapping[str, Any]) -> bool:

@@ -386,9 +386,7 @@ def test_decompression_bombs_are_refused_by_their_header(
     file.write_bytes(content)
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
     for read in (read_rgb, read_array):
-        with pytest.raises(
-            Undecodable, match=r"^more than 178,956,970 pixels; to have it decoded, raise"
-        ):
+        with pytest.raises(Undecodable, match=r"^more than 178,956,970 pixels; to have it decoded, raise"):
             read(file)
 
 
