@@ -171,7 +171,7 @@ def read_file(file: Path) -> Record:
         return Record.model_validate_json(without_checksum(file.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"])[:200]
         reason = first["msg"].removeprefix("Value error, ")
         reason = f"{where}: {reason}" if where else reason
     except (OSError, ValueError) as error:

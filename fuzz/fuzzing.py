@@ -22,7 +22,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +44,7 @@ class Outcome(NamedTuple):
     kind: str
     outcome: str
     words: str = ""
+    seconds: float = 0.0  # of the processor
 
 
 def all_kinds() -> tuple[type[Input], ...]:
@@ -57,14 +58,13 @@ def all_kinds() -> tuple[type[Input], ...]:
     return tuple(kind for module in modules for kind in module.KINDS_OF_INPUT)
 
 
-def prepared(kinds: Sequence[type[Input]], folder: Path) -> list[Input]:
-    """Return each kind, with its originals in a folder of its own."""
-    inputs = []
-    for kind in kinds:
-        place = folder / kind.name
-        place.mkdir(parents=True)
-        inputs.append(kind(place))
-        inputs[-1].prepare()
+def prepared(kinds: Sequence[type[Input]], folder: Path, only: Collection[str] | None = None) -> list[Input]:
+    """Return each kind, those of `only` (None: all) with their originals, in a folder each."""
+    inputs = [kind(folder / kind.name) for kind in kinds]
+    for each in inputs:
+        if only is None or each.name in only:
+            each.folder.mkdir(parents=True)
+            each.prepare()
     return inputs
 
 
@@ -139,9 +139,11 @@ def _child(inputs: Sequence[Input], seed: int, numbers: Sequence[int], writer: i
             for number in numbers:
                 told.write(f"{number}\n")
                 signal.setitimer(signal.ITIMER_PROF, SECONDS)  # whose signal ends the process
+                begun = time.process_time()
                 outcome = tried(kind_of(inputs, number), seed, number)
                 signal.setitimer(signal.ITIMER_PROF, 0)
-                told.write(json.dumps(outcome) + "\n")
+                seconds = round(time.process_time() - begun, 4)
+                told.write(json.dumps(outcome._replace(seconds=seconds)) + "\n")
     finally:
         os._exit(0)
 
@@ -183,16 +185,19 @@ def main(words: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)  # none is left running where this process forks
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder:
-        inputs = prepared(all_kinds(), Path(folder))
-        if unknown := {*(given.only or ())} - {each.name for each in inputs}:
-            parser.error(f"no kind {', '.join(unknown)}; there are {', '.join(each.name for each in inputs)}")
+        kinds = all_kinds()
+        if unknown := {*(given.only or ())} - {kind.name for kind in kinds}:
+            parser.error(f"no kind {', '.join(unknown)}; there are {', '.join(kind.name for kind in kinds)}")
+        inputs = prepared(kinds, Path(folder), given.only)
         if given.case is not None:
             print(tried(kind_of(inputs, given.case), given.seed, given.case, show=True))
             return 0
         numbers = [n for n in range(given.count) if not given.only or kind_of(inputs, n).name in given.only]
         counts: Counter[tuple[str, str]] = Counter()
+        seconds: Counter[str] = Counter()
         for done, one in enumerate(run(inputs, given.seed, numbers), 1):
             counts[one.kind, one.outcome] += 1
+            seconds[one.kind] += one.seconds  # type: ignore[assignment]
             if one.outcome in FAILURES:
                 again = f"python fuzz/fuzzing.py --seed {given.seed} --case {one.number}"
                 print(f"{one.outcome}: {one.kind}: {one.words.strip()}\n    {again}", flush=True)
@@ -200,7 +205,8 @@ def main(words: Sequence[str] | None = None) -> int:
                 print(f"{done} of {len(numbers)} cases, {time.monotonic() - started:.0f} s", flush=True)
     result = summary(counts, given.seed, time.monotonic() - started)
     for kind, row in result["kinds"].items():
-        print(f"{kind:<12} " + ", ".join(f"{n} {what}" for what, n in row.items()))
+        row_seconds = f"{1000 * seconds[kind] / sum(row.values()):.1f} ms each"
+        print(f"{kind:<14} " + ", ".join(f"{n} {what}" for what, n in row.items()) + f", {row_seconds}")
     print(f"{result['cases']} cases, {result['failures']} failures, {result['seconds']} s")
     if given.write:
         RESULTS.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -152,8 +152,11 @@ def read_stage(folder: Path) -> StageFile:
     except (ValueError, OSError) as error:  # pydantic's, too
         raise BadInput(f"{file} is not a stage of this version of bench; start it again with bench run.") from error
     wanted: set[str] = {"pretrain": set[str](), "convert": {"pretrain"}}.get(stage.kind, {"convert"})
-    if (stage.task is None) != (stage.kind in STEPS) or not wanted <= stage.inputs.keys():
-        raise BadInput(f"{file} is of no kind of stage, or lacks its parents; start it again with bench run.")
+    named = isinstance(stage.recipe.objective.get("name"), str)
+    if (stage.task is None) != (stage.kind in STEPS) or not wanted <= stage.inputs.keys() or not named:
+        raise BadInput(
+            f"{file} is of no kind of stage, or lacks its parents or objective; start it again with bench run."
+        )
     return stage
 
 

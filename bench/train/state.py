@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bench.config.recipe import Recipe
-from bench.errors import BadInput, StageFailed, one_line
+from bench.errors import BadInput, StageFailed, one_line, shortened
 from bench.train.background import Saving
 from bench.train.checkpoint import LAST, assert_finite, epoch_file, put_back, read, read_newest
 from bench.train.distributed import Ranks
@@ -76,7 +76,9 @@ class State(Saving):
             raise BadInput(f"{file} holds no whole state of a run ({lacking}); {remedy}.")
         for key, value in self.run.items():
             if content["run"].get(key) != value:
-                raise BadInput(f"{file} is of a run with {key} {content['run'].get(key)}, not {value}; {remedy}.")
+                found = content["run"].get(key)
+                words = found if isinstance(found, str | int) and len(str(found)) < 200 else shortened(found)
+                raise BadInput(f"{file} is of a run with {key} {words}, not {value}; {remedy}.")
         try:
             self.objective.load_state_dict(content["objective"])
             self.optimizer.load_state_dict(content["optimizer"])
