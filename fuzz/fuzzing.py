@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import faulthandler
 import json
 import os
 import random
@@ -78,8 +79,8 @@ def tried(each: Input, seed: int, number: int, *, show: bool = False) -> Outcome
     """Read a case in this process, and return what became of it; `show` prints what was raised."""
     from bench.errors import BadInput
 
-    case = each.case(random.Random(f"{seed} {number}"))
     try:
+        case = each.case(random.Random(f"{seed} {number}"))
         return Outcome(number, each.name, each.read(case))
     except (BadInput, *each.refusals) as error:
         if show:
@@ -128,10 +129,12 @@ def run(inputs: Sequence[Input], seed: int, numbers: Sequence[int]) -> Iterator[
 
 def _child(inputs: Sequence[Input], seed: int, numbers: Sequence[int], writer: int) -> None:
     """Try cases, tell what became of each, and end this process."""
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 1)  # libraries print what they think of a file
+    os.dup2(nothing, 2)
+    faulthandler.disable()  # pytest's would be said where it is not looked for
+    code = 1
     try:
-        nothing = os.open(os.devnull, os.O_RDWR)
-        os.dup2(nothing, 1)  # libraries print what they think of a file
-        os.dup2(nothing, 2)
         pages = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (pages + MEMORY, pages + MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -142,10 +145,10 @@ def _child(inputs: Sequence[Input], seed: int, numbers: Sequence[int], writer: i
                 begun = time.process_time()
                 outcome = tried(kind_of(inputs, number), seed, number)
                 signal.setitimer(signal.ITIMER_PROF, 0)
-                seconds = round(time.process_time() - begun, 4)
-                told.write(json.dumps(outcome._replace(seconds=seconds)) + "\n")
+                told.write(json.dumps(outcome._replace(seconds=round(time.process_time() - begun, 4))) + "\n")
+        code = 0
     finally:
-        os._exit(0)
+        os._exit(code)
 
 
 def summary(outcomes: Counter[tuple[str, str]], seed: int, seconds: float) -> dict[str, Any]:

@@ -154,9 +154,7 @@ def read_stage(folder: Path) -> StageFile:
     wanted: set[str] = {"pretrain": set[str](), "convert": {"pretrain"}}.get(stage.kind, {"convert"})
     named = isinstance(stage.recipe.objective.get("name"), str)
     if (stage.task is None) != (stage.kind in STEPS) or not wanted <= stage.inputs.keys() or not named:
-        raise BadInput(
-            f"{file} is of no kind of stage, or lacks its parents or objective; start it again with bench run."
-        )
+        raise BadInput(f"{file} lacks its kind, its parents or its objective; start it again with bench run.")
     return stage
 
 

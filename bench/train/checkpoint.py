@@ -54,7 +54,8 @@ def read(file: Path) -> dict[str, Any]:
         raise BadInput(f"{file} is not a training checkpoint of this project; give one that a pretrain stage wrote.")
     if not isinstance(content["format"], int) or content["format"] != FORMAT:
         raise BadInput(
-            f"{file} has format {shortened(content['format'])}, this version reads {FORMAT}; run its pretrain stage again."
+            f"{file} has format {shortened(content['format'])}, this version reads {FORMAT}; run its pretrain stage "
+            "again."
         )
     return content
 

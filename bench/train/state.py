@@ -77,7 +77,7 @@ class State(Saving):
         for key, value in self.run.items():
             if content["run"].get(key) != value:
                 found = content["run"].get(key)
-                words = found if isinstance(found, str | int) and len(str(found)) < 200 else shortened(found)
+                words = str(found) if len(str(found)) < 200 else shortened(found)
                 raise BadInput(f"{file} is of a run with {key} {words}, not {value}; {remedy}.")
         try:
             self.objective.load_state_dict(content["objective"])
