@@ -57,6 +57,12 @@ def one_line(error: BaseException, *, kind: bool = False) -> str:
     return f"{name}: {words}" if kind and words else words or name
 
 
+def shortened(value: object, most: int = 80) -> str:
+    """Return a value as Python writes it, without its middle where that takes more than `most` characters."""
+    text = repr(value)
+    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 4 :]}"
+
+
 def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
     """Return `"; did you mean a, b?"` for the known words nearest to `word`, or `""` if none is near.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 CHECKSUM = "checksum"  # of an object in JSON
+_AT_END = re.compile(rf',\n "{CHECKSUM}": "([0-9a-f]{{64}})"\n\}}\n\Z')
+_AT_END_LENGTH = len(CHECKSUM) + 64 + 14
 
 
 @contextmanager
@@ -71,6 +74,27 @@ def checked(text: str) -> dict[str, Any]:
     if stated is not None and with_checksum(content) != text:
         raise ValueError("its checksum is not that of its content")
     return content
+
+
+def add_checksum(text: str) -> str:
+    """Return a JSON object, written with an indent of 1, with a last entry `checksum`: the sha256 of the text given."""
+    body, digest = text.removesuffix("\n"), hashlib.sha256(text.removesuffix("\n").encode()).hexdigest()
+    return f'{body[:-2]},\n "{CHECKSUM}": "{digest}"\n}}\n'
+
+
+def without_checksum(text: str) -> str:
+    """Return the text that `add_checksum` was given, after comparing; one without a checksum as it is.
+
+    Nothing is parsed, so that it costs little beside what reads the text. Raises ValueError where the text differs from
+    what was written; an entry of that name elsewhere is for the reader to refuse.
+    """
+    found = _AT_END.search(text, max(0, len(text) - _AT_END_LENGTH))
+    if found is None:
+        return text
+    body = text[: found.start()] + "\n}"
+    if hashlib.sha256(body.encode()).hexdigest() != found[1]:
+        raise ValueError("its checksum is not that of its content")
+    return body
 
 
 def sha256_of(file: Path) -> str:

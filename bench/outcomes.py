@@ -29,7 +29,9 @@ from __future__ import annotations
 
 import hashlib
 import io
+import struct
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -37,13 +39,20 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.errors import BadInput
+from bench.errors import BadInput, one_line
 from bench.files import replacing
 
 OUTCOMES = "outcomes.npz"  # in a stage's folder
 FORMAT = 1
 LIMIT = 2**32  # bytes that an archive may hold unpacked: a hundred times what 100,000 images of 19 classes take
 DIFFERENCE = 1e-9  # of a metric from the record's, in points: sums in another order
+
+
+# What reading a damaged archive raises.
+UNREADABLE = (
+    *(OSError, ValueError, KeyError, EOFError, RuntimeError, MemoryError, SyntaxError, struct.error, zlib.error),
+    zipfile.BadZipFile,
+)
 
 
 @dataclass(frozen=True)
@@ -164,16 +173,26 @@ def write(outcomes: Outcomes, file: Path) -> None:
 
 def read(file: Path) -> Outcomes:
     """Return what a file holds. Raises BadInput that says what is wrong with it; OSError where it cannot be opened."""
-    try:
-        with zipfile.ZipFile(file) as whole:
-            if sum(entry.file_size for entry in whole.infolist()) > LIMIT:
-                raise ValueError("it holds more than any outcomes do")
-        with np.load(file, allow_pickle=False) as archive:
-            return _Parts(file, {name: archive[name] for name in archive.files}).outcomes()
-    except (ValueError, KeyError, zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise BadInput(
-            f"{file} holds no outcomes of images that this version reads ({error}); restore it, or run its stage again."
-        ) from error
+    with file.open("rb") as opened:
+        try:
+            with zipfile.ZipFile(opened) as whole:
+                if sum(entry.file_size for entry in whole.infolist()) > LIMIT:
+                    raise ValueError("it holds more than any outcomes do")
+                arrays = {entry.filename.removesuffix(".npy"): _array_of(whole, entry) for entry in whole.infolist()}
+            return _Parts(file, arrays).outcomes()
+        except UNREADABLE as error:
+            raise BadInput(
+                f"{file} holds no outcomes of images that this version reads ({one_line(error)}); restore it, or run "
+                "its stage again."
+            ) from error
+
+
+def _array_of(whole: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
+    content = io.BytesIO(whole.read(entry))  # all of it, so that its CRC is compared
+    array = np.lib.format.read_array(content, allow_pickle=False)
+    if content.read(1):
+        raise ValueError(f"{entry.filename} holds more than an array")
+    return array
 
 
 def disagreement(outcomes: Outcomes, metrics: Mapping[str, object]) -> str | None:

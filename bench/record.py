@@ -21,7 +21,7 @@ from bench.checkout import git
 from bench.code.used import CodeUsed
 from bench.config.recipe import Frozen, Profile
 from bench.errors import BadInput, writing_to
-from bench.files import replacing, sha256_of, write_text
+from bench.files import add_checksum, replacing, sha256_of, without_checksum, write_text
 from bench.made import Hardware as Hardware
 from bench.made import Made
 from bench.outcomes import OUTCOMES
@@ -115,6 +115,10 @@ class Record(Frozen, populate_by_name=True):
         """
         return record_name(self.pretrain, self.task, self.seed, self.fingerprints.stage, self.task_seed)
 
+    def as_text(self) -> str:
+        """Return what its file holds: JSON, whose last entry is the checksum of the rest."""
+        return add_checksum(self.model_dump_json(indent=1, by_alias=True))
+
     @property
     def own_seed(self) -> int:
         """The seed of the task."""
@@ -157,20 +161,20 @@ def write(record: Record, folder: Path, outcomes: Path | None = None) -> Path:
                 with replacing(place) as temporary:
                     shutil.copyfile(outcomes, temporary)
         if not file.exists():
-            write_text(file, record.model_dump_json(indent=1, by_alias=True) + "\n")
+            write_text(file, record.as_text())
     return file
 
 
 def read_file(file: Path) -> Record:
     """Read one record; BadInput names the file, what is wrong with it, and the remedy."""
     try:
-        return Record.model_validate_json(file.read_text(encoding="utf-8"))
+        return Record.model_validate_json(without_checksum(file.read_text(encoding="utf-8")))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"])[:200]
         reason = first["msg"].removeprefix("Value error, ")
         reason = f"{where}: {reason}" if where else reason
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = str(error)
     raise BadInput(
         f"{file} is not a record that this version reads ({reason}); restore it from version control, or delete "

@@ -19,9 +19,10 @@ from bench.config.objective_settings import check_arguments
 from bench.config.processes import check_norm_images
 from bench.config.recipe import Profile, Recipe
 from bench.config.tasks import KINDS, KnnTask, Task, full_kind, task_class
-from bench.errors import BadInput, nearest, nearest_or_all
+from bench.errors import BadInput, nearest, nearest_or_all, shortened
 
 ABOUT = frozenset({"name", "summary", "source", "profile"})  # what a config is known by, and cannot say itself
+DEEPEST = 20  # dots in a key
 Model = TypeVar("Model", bound=BaseModel)
 
 
@@ -31,9 +32,14 @@ def parse_assignments(items: Sequence[str]) -> dict[str, Any]:
     for item in items:
         key, separator, text = item.partition("=")
         if not separator or not all(key.split(".")):
-            raise BadInput(f"--set takes key=value, not {item!r}.")
+            raise BadInput(f"--set takes key=value, not {shortened(item)}.")
+        if key.count(".") > DEEPEST:
+            raise BadInput(f"--set {shortened(key)} has more dots than any config is deep; correct it.")
         try:
             values[key] = ast.literal_eval(text)
+        except (RecursionError, MemoryError) as error:  # of Python's parser, which goes one call deeper a level
+            words = f"--set {key} is nested too deeply to be read ({shortened(text)}); use fewer brackets or signs."
+            raise BadInput(words) from error
         except (ValueError, SyntaxError):
             values[key] = {"true": True, "false": False, "none": None}.get(text.lower(), text)
     return values
@@ -256,7 +262,7 @@ def _sentence(
         return f"{file}: {reason}."
     if first["type"] in {"arch", "data_set"}:  # its message is the choices alone
         reason = f"should be {reason}"
-    return f"Key {key!r} in {giver} is {first['input']!r}, but {reason[0].lower()}{reason[1:]}."
+    return f"Key {shortened(key)} in {giver} is {shortened(first['input'], 200)}, but {reason[0].lower()}{reason[1:]}."
 
 
 def _is_valid(model: type[BaseModel], values: Mapping[str, Any]) -> bool:

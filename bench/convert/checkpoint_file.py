@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
-import pickle
-import pickletools
+import mmap
 import warnings
 import zipfile
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from bench.convert.checksums import KEY, UNREADABLE, Damaged, check_archive
 from bench.convert.matching import trunk_hash
+from bench.convert.pickled import excess, imports
 from bench.errors import BadInput, one_line
 
 # What PyTorch itself names in a file of tensors; anything else is code of somebody's.
@@ -39,6 +41,9 @@ def read_checkpoint(path: Path) -> Any:
     if _holds_program(path):
         raise _carries(path, "a TorchScript program")
     whole = check_archive(path)
+    for stream in _pickled(path):
+        if what := excess(stream, path.stat().st_size):
+            raise _unpacks(path, what)
     try:
         with warnings.catch_warnings():  # about programs and other pickles, which are refused below
             warnings.simplefilter("ignore")
@@ -53,6 +58,7 @@ def read_checkpoint(path: Path) -> Any:
         raise Damaged(
             f"{path} is damaged: it had a checksum, which is gone; restore it from a copy, or write it again."
         )
+    _check_sizes(path, content)
     return content
 
 
@@ -95,32 +101,38 @@ def _is_safetensors(path: Path) -> bool:
 
 def _code_in(path: Path) -> str:
     """Return the first function or class that loading the file would import, or "" if there is none."""
-    try:
+    names = (name for stream in _pickled(path) for name in imports(stream))
+    return next((name.replace(" ", ".") for name in names if not name.startswith(_OF_TORCH)), "")
+
+
+def _pickled(path: Path) -> Iterator[Any]:
+    """Yield the pickles that a file holds or begins with, as streams; none where it cannot be read."""
+    with suppress(*UNREADABLE):  # an empty file cannot be mapped
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
-                pickled = next((archive.read(name) for name in names if name.endswith("data.pkl")), b"")
-        else:
-            pickled = path.read_bytes()
-        return next(iter(_imports(pickled)), "")
-    except UNREADABLE:
-        return ""
+            with zipfile.ZipFile(path) as archive:  # all of that name: which one torch takes is its business
+                for part in archive.infolist():
+                    if part.filename.endswith("data.pkl"):
+                        yield io.BytesIO(archive.read(part))
+        else:  # mapped: a read is no larger than what is there, whatever length the file states
+            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                yield mapped
 
 
-def _imports(pickled: bytes) -> list[str]:
-    """List the names that a pickle imports, by reading its instructions without following them."""
-    names: list[str] = []
-    words: list[str] = []  # the last strings, which STACK_GLOBAL takes its module and name from
-    stream = io.BytesIO(pickled)
-    try:
-        while stream.tell() < len(pickled):  # the old format is several pickles in a row
-            for opcode, argument, _ in pickletools.genops(stream):
-                if opcode.name in {"GLOBAL", "INST"}:
-                    names.append(str(argument))
-                elif opcode.name == "STACK_GLOBAL" and len(words) >= 2:
-                    names.append(" ".join(words[-2:]))
-                elif isinstance(argument, str):
-                    words.append(argument)
-    except (ValueError, IndexError, OverflowError, pickle.PickleError):
-        pass  # no pickle, or the raw tensors after the last one
-    return [name.replace(" ", ".") for name in names if not name.startswith(_OF_TORCH)]
+def _check_sizes(path: Path, content: Any) -> None:
+    """Raise BadInput for a tensor that takes more bytes than the file has: a few values seen many times."""
+    size, waiting, seen = path.stat().st_size, [content], set[int]()
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Tensor):
+            if value.layout == torch.strided and not value.is_meta and value.numel() * value.element_size() > size:
+                raise _unpacks(path, f"a tensor of {value.numel():,} values")
+        elif isinstance(value, dict | list | tuple) and id(value) not in seen:
+            seen.add(id(value))
+            waiting += value.values() if isinstance(value, dict) else value
+
+
+def _unpacks(path: Path, what: str) -> BadInput:
+    return BadInput(
+        f"{path} has {path.stat().st_size:,} bytes and unpacks to {what}, which is no checkpoint of a network; write "
+        "its tensors anew with torch.save(model.state_dict(), FILE) where you trust it."
+    )

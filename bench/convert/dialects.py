@@ -97,12 +97,21 @@ def _dictionaries(content: Any, where: str = "", depth: int = 0) -> Iterator[tup
     """Yield (name, its tensors) for each dictionary in a checkpoint that holds tensors by name."""
     if not isinstance(content, Mapping) or depth > 3:
         return
-    tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+    tensors = {key: value for key, value in content.items() if isinstance(key, str) and _is_plain(value)}
     if tensors:
         yield where, tensors
     for key, value in content.items():
         if isinstance(key, str):
             yield from _dictionaries(value, f"{where}.{key}" if where else key, depth + 1)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value is a tensor that can be taken as weights: real numbers, one after another in memory."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout == torch.strided
+        and not (value.is_meta or value.is_quantized or value.is_complex())
+    )
 
 
 def _prefixes(tensors: Mapping[str, Tensor]) -> list[str]:

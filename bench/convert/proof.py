@@ -182,7 +182,7 @@ def read_proof(folder: Path) -> Proof:
         raise BadInput(f"Weights refused: {folder} has no load proof; {_remedy(folder)}") from None
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
+        where = ".".join(str(part) for part in first["loc"])[:200]
         said = first["msg"].removeprefix("Value error, ")
         reason = f"{where}: {said}" if where else said
     except (OSError, ValueError, RecursionError) as error:

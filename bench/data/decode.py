@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import os
 import struct
+import warnings
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -12,6 +17,11 @@ from PIL import Image
 
 from bench.errors import BadInput, one_line
 
+VARIABLE = "BENCH_MAX_PIXELS"
+MOST_PIXELS = 178_956_970  # of an image: half a gigabyte in RGB, and where Pillow by itself stops
+
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # what it warns of is refused here
+
 
 class WorkerError(BadInput):
     """Bad input that a worker meets. DataLoader raises it anew with its traceback as the text: cut off here."""
@@ -19,6 +29,16 @@ class WorkerError(BadInput):
     def __init__(self, text: str) -> None:
         name = f"{type(self).__module__}.{type(self).__name__}: "
         super().__init__(text.strip().rpartition("\n")[2].removeprefix(name))
+
+
+def most_pixels() -> int:
+    """Return how many pixels an image may have to be decoded, whatever decodes it. Raises BadInput."""
+    given = os.environ.get(VARIABLE, "").strip()
+    most = int(given) if given.isascii() and given.isdigit() and len(given) < 16 else 0
+    if given and not most:
+        raise WorkerError(f"{VARIABLE} is {given!r}, but should be a number of pixels, such as {MOST_PIXELS}.")
+    Image.MAX_IMAGE_PIXELS = most = most or MOST_PIXELS  # which Pillow warns above, and refuses twice as many
+    return most
 
 
 class Undecodable(Exception):
@@ -30,15 +50,34 @@ def read_rgb(file: Path | str | IO[bytes]) -> Image.Image:
 
     EXIF orientation is left alone, as torchvision's and most others' readers do.
 
-    Raises Undecodable when the file is missing, truncated, or no image.
+    Raises Undecodable when the file is missing, truncated, too large, or no image.
     """
     try:
-        with Image.open(file) as opened:
+        with opened_image(file) as opened:
             if opened.mode.startswith("I;16"):  # convert would cut off at 255
                 return Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8)).convert("RGB")
             return opened.convert("RGB")
+    except (Undecodable, WorkerError):
+        raise
     except Exception as error:  # decoders raise OSError, SyntaxError, struct.error and what not
         raise Undecodable(reason(error)) from error
+
+
+@contextmanager
+def opened_image(file: Path | str | IO[bytes]) -> Iterator[Image.Image]:
+    """Give an image whose header has been read, and no pixel.
+
+    Raises Undecodable where it has more pixels than are decoded, and for the rest what Pillow raises.
+    """
+    most = most_pixels()
+    try:
+        with Image.open(file) as opened:
+            width, height = opened.size
+            if width * height > most:
+                raise Image.DecompressionBombError
+            yield opened
+    except Image.DecompressionBombError:
+        raise Undecodable(f"more than {most:,} pixels; to have it decoded, raise {VARIABLE}") from None
 
 
 def read_array(file: Path | str) -> np.ndarray:
@@ -65,10 +104,22 @@ def read_array(file: Path | str) -> np.ndarray:
     return np.asarray(read_rgb(file))
 
 
+def check_whole(file: Path | str) -> None:
+    """Raise Undecodable for a JPEG or PNG that `read_rgb` refuses, for readers that decode it by OpenCV.
+
+    It is decoded here only where OpenCV might make something else of it. Raises OSError for a file that can't be
+    opened.
+    """
+    with open(file, "rb") as opened:
+        content = opened.read()
+    if content.startswith((b"\xff\xd8", b"\x89PNG\r\n\x1a\n")) and not same_in_opencv(content):
+        read_rgb(io.BytesIO(content))
+
+
 def same_in_opencv(content: bytes) -> bool:
     """Whether a file's content is a JPEG or PNG that OpenCV converts to RGB as Pillow does, or refuses where it does.
 
-    False for what Pillow alone looks at: more pixels than `PIL.Image.MAX_IMAGE_PIXELS`, damage after the last line of
+    False for what Pillow alone looks at: more pixels than are decoded, damage after the last line of
     pixels that is wanted, damaged or compressed text beside them. What is False here, is Pillow's to read or refuse.
     """
     if content[:8] == b"\x89PNG\r\n\x1a\n":
@@ -136,9 +187,8 @@ def _harmless(content: bytes, place: int, length: int, kind: bytes) -> bool:
 
 
 def _many(width: int, height: int) -> bool:
-    """Whether Pillow has something to say of an image's size: a warning, or that it is a decompression bomb."""
-    most = Image.MAX_IMAGE_PIXELS
-    return width == 0 or height == 0 or (most is not None and width * height > most)
+    """Whether an image has no pixels, or too many to be decoded."""
+    return width == 0 or height == 0 or width * height > most_pixels()
 
 
 _PLAIN = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"tIME": 7}  # kinds of chunks, and their lengths
@@ -147,8 +197,10 @@ _PLAIN = {b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"pHYs": 9, b"tIME": 7}  # kinds 
 def read_labels(file: Path | str) -> np.ndarray:
     """Return a label map, H×W, as it is stored. Raises Undecodable."""
     try:
-        with Image.open(file) as opened:
+        with opened_image(file) as opened:
             return np.asarray(opened)
+    except (Undecodable, WorkerError):
+        raise
     except Exception as error:
         raise Undecodable(reason(error)) from error
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageMode
+from PIL import ImageMode
 
-from bench.data.decode import Undecodable, reason
+from bench.data.decode import Undecodable, WorkerError, opened_image, reason
 from bench.data.sets.data_set import IGNORED
 
 REMEDY = "store the ids of classes as one channel of 8 bits, of the size of the image (a PNG in grey or with a palette)"
@@ -26,8 +26,10 @@ def wrong_form(file: Path | str, size: tuple[int, int] | None = None) -> str | N
     Raises Undecodable where the file is missing or no image.
     """
     try:
-        with Image.open(file) as opened:
+        with opened_image(file) as opened:
             mode, found = opened.mode, opened.size
+    except (Undecodable, WorkerError):
+        raise
     except Exception as error:
         raise Undecodable(reason(error)) from error
     channels = len(ImageMode.getmode(mode).bands)

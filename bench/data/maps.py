@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args
 import cv2
 import numpy as np
 
+from bench.data.decode import most_pixels
 from bench.data.sets import Index
 from bench.data.sets.coco import annotation_file, check_objects
 from bench.errors import BadInput, one_line
@@ -24,6 +25,9 @@ LONGEST = 160  # pixels of a side on which segments and saliency are computed; t
 SEGMENT = 1000 / (500 * 375)  # Felzenszwalb's scale and least size, as a share of the pixels
 SALIENT = 128  # from this value on, a saliency map is the salient region
 MOST = 255  # ids of a map
+
+# What reading raises where annotations are not laid out as COCO's.
+UNLIKE_COCO = (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 
 Crop = tuple[int, int, int, int]  # left, top, width, height
 
@@ -137,6 +141,7 @@ class _Instances:
         """Read the annotations of a split; BadInput where they are missing or are not COCO's."""
         check_objects(index.dataset, index.root, index.split)
         file = annotation_file(index.root, index.split)
+        packed = []
         try:
             content = json.loads(file.read_bytes())
             sizes = {image["id"]: (image["width"], image["height"]) for image in content["images"]}
@@ -144,15 +149,16 @@ class _Instances:
             shapes: dict[int, list[Any]] = {key: [] for key in sizes}
             for one in content["annotations"]:
                 if not one.get("iscrowd"):
-                    shapes[one["image_id"]].append((one["area"], one["segmentation"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise BadInput(f"{file} cannot be read as COCO's instances ({error!r}); unpack it anew.") from error
-        packed = []
-        for name in index.files:
-            image = names.get(name.rpartition("/")[2])
-            largest_first = sorted(shapes.get(image, []), key=lambda one: -one[0]) if image is not None else []
-            entry = [sizes.get(image, (0, 0)), [segmentation for _, segmentation in largest_first]]
-            packed.append(zlib.compress(json.dumps(entry).encode(), 1))
+                    shapes[one["image_id"]].append((float(one["area"]), one["segmentation"]))
+            for name in index.files:
+                image = names.get(name.rpartition("/")[2])
+                largest_first = sorted(shapes.get(image, []), key=lambda one: -one[0]) if image is not None else []
+                entry = [sizes.get(image, (0, 0)), [segmentation for _, segmentation in largest_first]]
+                packed.append(zlib.compress(json.dumps(entry).encode(), 1))
+        except UNLIKE_COCO as error:
+            raise BadInput(
+                f"{file} cannot be read as COCO's instances ({one_line(error, kind=True)}); unpack it anew."
+            ) from error
         return cls(packed)
 
     def map(self, position: int, width: int, height: int) -> np.ndarray:
@@ -161,6 +167,10 @@ class _Instances:
         (full_width, full_height), shapes = json.loads(zlib.decompress(self._bytes[start:end].tobytes()))
         if not shapes:
             return np.zeros((height, width), np.uint8)
+        if not all(isinstance(side, int) and side > 0 for side in (full_width, full_height)):
+            raise WrongMap(f"they are of {full_width!r}×{full_height!r} pixels")
+        if full_width * full_height > most_pixels():
+            raise WrongMap(f"they are of {full_width}×{full_height} pixels, which are too many")
         # A pack's image is smaller by one factor, each side rounded to whole pixels.
         if abs(width * full_height - height * full_width) > full_width + full_height:
             raise WrongMap(f"they are of {full_width}×{full_height} pixels, and the image has {width}×{height}")
@@ -168,7 +178,7 @@ class _Instances:
         try:
             for number, shape in enumerate(shapes, 1):
                 whole[instance_mask(shape, full_width, full_height)] = min(number, MOST)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+        except UNLIKE_COCO as error:
             raise WrongMap(f"object {number} has no outline that can be read: {one_line(error)}") from error
         return whole
 

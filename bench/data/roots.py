@@ -107,6 +107,9 @@ def resolve_roots(
 
     Raises BadInput for words and files that cannot be understood; that a folder is missing is said when it is needed.
     """
+    from bench.data.decode import most_pixels  # which loads Pillow
+
+    most_pixels()  # refuses what its variable should not be, before a stage finds out
     environ = os.environ if environ is None else environ
     cwd = (cwd or Path.cwd()).absolute()
     prefix = VARIABLE + "_"

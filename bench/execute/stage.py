@@ -221,7 +221,7 @@ def _run(folder: Path, stage: StageFile, keep: bool = False) -> None:
             record = record_of(stage, done, history_of(stage, work_dir), earlier_of(stage, work_dir), told)
     if record is not None:
         write_record(record, Path(stage.results_dir) / "records", folder / OUTCOMES)
-        write_text(folder / RECORD, record.model_dump_json(indent=1, by_alias=True) + "\n")
+        write_text(folder / RECORD, record.as_text())
     write_done(folder, done)
     if stage.task is not None:  # a pretraining's goes on to serve where its last checkpoint is damaged later
         forget_before(folder)

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 from pydantic import BaseModel, Field
 
 from bench.code.used import CodeUsed
-from bench.config.kinds import StageKind
+from bench.config.kinds import STEPS, StageKind
 from bench.config.objective_settings import portable
 from bench.config.objective_source import definition_of
 from bench.config.recipe import Frozen, Recipe
@@ -26,7 +26,7 @@ from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput, writing_to
 from bench.execute.jobs.holder import HOLDER, LOCK, holder_of, this_holder
 from bench.execute.sources import sources_of
-from bench.files import checked, with_checksum, write_text
+from bench.files import add_checksum, checked, with_checksum, without_checksum, write_text
 from bench.made import Made
 from bench.plan import Stage, protocol_hash
 from bench.run_names import own_seeds, record_name
@@ -139,7 +139,7 @@ def write_stage(
     )
     folder = work_dir / stage.folder
     make_folder(folder, "--work-dir")
-    write_text(folder / STAGE, content.model_dump_json(indent=1) + "\n")
+    write_text(folder / STAGE, add_checksum(content.model_dump_json(indent=1)))
     return folder
 
 
@@ -149,9 +149,14 @@ def read_stage(folder: Path) -> StageFile:
     if not file.is_file():
         raise BadInput(f"{folder} holds no {STAGE}; give a folder that bench plan names, after bench run made it.")
     try:
-        return StageFile.model_validate_json(file.read_text(encoding="utf-8"))
-    except ValueError as error:  # pydantic's, too
+        stage = StageFile.model_validate_json(without_checksum(file.read_text(encoding="utf-8")))
+    except (ValueError, OSError) as error:  # pydantic's, too
         raise BadInput(f"{file} is not a stage of this version of bench; start it again with bench run.") from error
+    wanted: set[str] = {"pretrain": set[str](), "convert": {"pretrain"}}.get(stage.kind, {"convert"})
+    named = isinstance(stage.recipe.objective.get("name"), str)
+    if (stage.task is None) != (stage.kind in STEPS) or not wanted <= stage.inputs.keys() or not named:
+        raise BadInput(f"{file} lacks its kind, its parents or its objective; start it again with bench run.")
+    return stage
 
 
 def read_done(folder: Path, fingerprint: str, outputs: Iterable[str]) -> Done | None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from bench.config.recipe import epoch_file as epoch_file
 from bench.convert.checkpoint_file import read_checkpoint
 from bench.convert.checksums import ATTACHED, KEY, Damaged, save_archive
-from bench.errors import BadInput, StageFailed, one_line
+from bench.errors import BadInput, StageFailed, one_line, shortened
 from bench.files import replacing, second_name
 
 FORMAT = 1
@@ -52,9 +52,10 @@ def read(file: Path) -> dict[str, Any]:
     content = read_checkpoint(file)
     if not is_ours(content):
         raise BadInput(f"{file} is not a training checkpoint of this project; give one that a pretrain stage wrote.")
-    if content["format"] != FORMAT:
+    if not isinstance(content["format"], int) or content["format"] != FORMAT:
         raise BadInput(
-            f"{file} has format {content['format']}, this version reads {FORMAT}; run its pretrain stage again."
+            f"{file} has format {shortened(content['format'])}, this version reads {FORMAT}; run its pretrain stage "
+            "again."
         )
     return content
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,27 +54,39 @@ class MetricsLog:
 
 
 def drop_after(file: Path, step: int) -> None:
-    """Drop the lines after `step` from a metrics file, and one that a killed process left half written."""
+    """Drop the lines after `step` from a metrics file, and one that a killed process left half written.
+
+    Lines that are damaged, as by a disk, are dropped, too, which is said: a log that lacks them is no reason not to go
+    on.
+    """
     if not file.exists():
         return
-    text = file.read_text(encoding="utf-8")
-    kept = "".join(line for line in text.splitlines(keepends=True) if _step_of(line) <= step)
-    if kept != text:
-        write_text(file, kept)
+    content = file.read_bytes()
+    lines = content.splitlines(keepends=True)
+    steps = [None if (values := _values_of(line)) is None else values["step"] for line in lines]
+    kept = b"".join(line for line, one in zip(lines, steps, strict=True) if one is not None and one <= step)
+    if kept != content:
+        write_text(file, kept.decode())
+    damaged = [number for number, one in enumerate(steps, 1) if one is None and lines[number - 1].endswith(b"\n")]
+    if damaged:
+        count = f"{len(damaged)} damaged lines were" if len(damaged) > 1 else "a damaged line was"
+        print(f"{file}: {count} dropped (line {damaged[0]})", flush=True)
 
 
-def _step_of(line: str) -> float:
-    """The step of a whole line; infinity for anything else."""
+def _values_of(line: bytes) -> dict[str, Any] | None:
+    """What a whole line says; None for anything else."""
     try:
-        return int(json.loads(line)["step"]) if line.endswith("\n") else float("inf")
-    except (ValueError, KeyError, TypeError):
-        return float("inf")
+        values = json.loads(line.decode()) if line.endswith(b"\n") else None
+    except (ValueError, RecursionError):
+        return None
+    step = values.get("step") if isinstance(values, dict) else None
+    return values if isinstance(step, int) and not isinstance(step, bool) else None
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the whole lines of a run's log: what it has logged so far, [] before that."""
-    file, lines = folder / FILE, []
-    with suppress(OSError, ValueError):  # a last line that is only half written
-        for line in file.read_text(encoding="utf-8").splitlines():
-            lines.append(json.loads(line))
-    return lines
+    """Return the whole lines of a run's log: what it has logged so far, [] before that. Damaged ones are left out."""
+    try:
+        lines = (folder / FILE).read_bytes().splitlines(keepends=True)
+    except OSError:
+        return []
+    return [values for line in lines if (values := _values_of(line)) is not None]

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bench.config.recipe import Recipe
-from bench.errors import BadInput, StageFailed, one_line
+from bench.errors import BadInput, StageFailed, one_line, shortened
 from bench.train.background import Saving
 from bench.train.checkpoint import LAST, assert_finite, epoch_file, put_back, read, read_newest
 from bench.train.distributed import Ranks
@@ -72,15 +72,19 @@ class State(Saving):
         except BadInput as error:
             words, _, known = str(error).partition(";")
             raise BadInput(f"{words.rstrip('.')}; {known.strip() if 'both' in known else remedy + '.'}") from error
+        if lacking := _lacking(content):
+            raise BadInput(f"{file} holds no whole state of a run ({lacking}); {remedy}.")
         for key, value in self.run.items():
             if content["run"].get(key) != value:
-                raise BadInput(f"{file} is of a run with {key} {content['run'].get(key)}, not {value}; {remedy}.")
+                found = content["run"].get(key)
+                words = str(found) if len(str(found)) < 200 else shortened(found)
+                raise BadInput(f"{file} is of a run with {key} {words}, not {value}; {remedy}.")
         try:
             self.objective.load_state_dict(content["objective"])
             self.optimizer.load_state_dict(content["optimizer"])
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise BadInput(f"{file} does not fit this run ({one_line(error)}); {remedy}.") from error
-        self.meter.load(content["meter"], self.ranks.device)
+            self.meter.load(content["meter"], self.ranks.device)
+        except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:  # of torch's own reading
+            raise BadInput(f"{file} does not fit this run ({one_line(error, kind=True)}); {remedy}.") from error
         self.step, self.skipped, self.logged = content["step"], content["skipped"], content["logged"]
         self.last_good = self._before = f"{LAST} of step {self.step} stays"
         self.ranks.sums(0)  # returns when all ranks have read
@@ -117,3 +121,17 @@ class State(Saving):
         """Return the error, and which checkpoint stays: the one before."""
         self.last_good = self._before
         return f"{error}; {self.last_good}. Free space there, then run it again to go on."
+
+
+# What `last.ckpt` holds, besides the objective's tensors.
+_KINDS = {"run": dict, "step": int, "optimizer": dict, "meter": dict, "skipped": int, "logged": dict}
+
+
+def _lacking(content: Mapping[str, Any]) -> str:
+    """What a state lacks, or has in another form; "" where it is whole."""
+    for key, kind in _KINDS.items():
+        if key not in content:
+            return f"it lacks {key}"
+        if not isinstance(content[key], kind):
+            return f"its {key} is of the type {type(content[key]).__name__}"
+    return "" if min(content["step"], content["skipped"]) >= 0 else "it counts fewer than 0 steps or images"

@@ -10,7 +10,7 @@ import warnings
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import islice, permutations
+from itertools import islice, permutations, product
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,10 @@ from PIL import Image, PngImagePlugin
 from torchvision.transforms import functional as TF
 
 from bench.data import decode, images
-from bench.data.decode import Undecodable, read_array, read_rgb
+from bench.data.decode import Undecodable, read_array, read_labels, read_rgb
 from bench.data.images import EvalDataset, ViewDataset, in_order, loader
+from bench.data.label_maps import wrong_form
+from bench.data.roots import resolve_roots
 from bench.data.sampler import DrawSampler
 from bench.data.sets import Index, index
 from bench.data.views import BYOL_VIEWS, SUPERVISED_VIEW, View
@@ -32,6 +34,7 @@ from bench.data.views import opencv as fast_views
 from bench.data.views.device import Drawing, collate_drawings
 from bench.data.views.draw import Drawn, draw
 from bench.data.views.pillow import JITTERS, apply, make_test_view
+from bench.errors import BadInput
 from bench.randomness import generator
 
 Paint = Callable[..., Path]
@@ -383,8 +386,28 @@ def test_decompression_bombs_are_refused_by_their_header(
     file.write_bytes(content)
     monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("was decoded"))
     for read in (read_rgb, read_array):
-        with pytest.raises(Undecodable, match="decompression bomb"):
+        with pytest.raises(Undecodable, match=r"^more than 178,956,970 pixels; to have it decoded, raise"):
             read(file)
+
+
+def test_how_many_pixels_are_decoded_can_be_set_for_all_readers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture("smooth", 0).save(file := tmp_path / "picture.png")
+    width, height = Image.open(file).size
+    readers = (read_rgb, read_array, read_labels, wrong_form)
+    for given, read in product((width * height, 2 * width * height), readers):
+        monkeypatch.setenv("BENCH_MAX_PIXELS", str(given))
+        read(file)
+    for given, read in product((width * height - 1, width * height // 3), readers):  # Pillow warns of the first alone
+        monkeypatch.setenv("BENCH_MAX_PIXELS", str(given))
+        with pytest.raises(Undecodable, match=f"^more than {given:,} pixels"):
+            read(file)
+    for given in ("0", "-1", "many", "1e6"):
+        monkeypatch.setenv("BENCH_MAX_PIXELS", given)
+        for read in (*readers, lambda _: resolve_roots(["coco=x"])):
+            with pytest.raises(BadInput, match=f"BENCH_MAX_PIXELS is '{given}', but should be a number of pixels"):
+                read(file)
 
 
 def test_a_zipped_text_that_is_a_bomb_is_refused(tmp_path: Path) -> None:

@@ -93,3 +93,33 @@ def test_no_layout_at_all(tmp_path: Path) -> None:
         check("coco", tmp_path)
     with pytest.raises(BadInput, match="leftImg8bit/train"):
         check("cityscapes", tmp_path)
+
+
+def test_what_is_passed_over_is_named_and_the_check_goes_on(coco: Path, imagenet: Path, cityscapes: Path) -> None:
+    (coco / "train2017" / "loop.jpg").symlink_to("loop.jpg")
+    (coco / "train2017" / "gone.jpg").symlink_to("nowhere.jpg")
+    (coco / "train2017" / "folder.jpg").mkdir()
+    (coco / "val2017" / "link.jpg").symlink_to(coco / "train2017" / "000000000001.jpg")
+    report = check("coco", coco)
+    assert report.counts == {"train": {"": 10}, "val": {"": 4}}
+    assert report.unreadable == [
+        ("train2017/folder.jpg", "a folder that is named as an image"),
+        ("train2017/gone.jpg", "a link that leads nowhere (nowhere.jpg)"),
+        ("train2017/loop.jpg", "a link that leads nowhere (loop.jpg)"),
+    ]
+    assert report.lines()[-1] == "3 problems"
+    (imagenet / "val" / "n00000009").symlink_to("n00000009")
+    assert check("imagenet", imagenet).unreadable == [("val/n00000009", "a link that leads nowhere (n00000009)")]
+    (cityscapes / "leftImg8bit" / "train" / "ulm").symlink_to("../train/ulm")
+    assert [name for name, _ in check("cityscapes", cityscapes).unreadable] == ["leftImg8bit/train/ulm"]
+    assert check("coco", coco / "train2017").unreadable[0][0] == "folder.jpg"  # images in the root itself
+
+
+def test_names_in_annotations_that_are_no_text(coco: Path) -> None:
+    (coco / "annotations").mkdir()
+    content = rb'{"images": [{"file_name": "\u12"}, {"file_name": "\xff"}, {"file_name": "\ud800"}]}'
+    (coco / "annotations" / "instances_train2017.json").write_bytes(content.replace(rb"\xff", b"\xff"))
+    assert check("coco", coco).missing == [
+        r"train2017/\ud800 (named in instances_train2017.json)",
+        "2 images whose names in instances_train2017.json are no text",
+    ]

@@ -25,7 +25,7 @@ from bench.execute.agreement import judged, points_of
 from bench.execute.stage import run_stage
 from bench.execute.stage_file import Done, finished, write_done, write_stage
 from bench.execute.verify import verify
-from bench.files import sha256_of
+from bench.files import add_checksum, sha256_of, without_checksum
 from bench.outcomes import OUTCOMES, TopOutcomes, read, write
 from bench.plan import Planner
 from bench.record import Record, read_all, read_file
@@ -248,7 +248,7 @@ def test_data_that_are_others_or_gone_are_named(work: Work, imagenet: Path, tmp_
     with pytest.raises(BadInput, match=r"The data set imagenet in .* is another now, with the fingerprint"):
         verify(work.record("imagenet_knn"), work.runs, [f"imagenet={other}"])
     file = work.stage("imagenet_knn") / "stage.json"
-    file.write_text(file.read_text().replace(str(imagenet), str(tmp_path / "gone")))
+    file.write_text(add_checksum(without_checksum(file.read_text()).replace(str(imagenet), str(tmp_path / "gone"))))
     with pytest.raises(BadInput, match=r"imagenet is no longer where it was; give --data-root imagenet=DIR"):
         verify(work.record("imagenet_knn"), work.runs)
 
@@ -262,7 +262,7 @@ def test_other_code_is_named_and_that_of_a_plug_in_is_refused(work: Work, monkey
     assert verify(other, work.runs).lines[1] == f"  code of then: aaaaaaaa with changes; of now: {part.git.words}"
     assert "code of then" not in "".join(verify(record, work.runs).lines)
     file = work.stage("imagenet_knn") / "stage.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"sources": {"mine.py": "0" * 16}}))
+    file.write_text(json.dumps(json.loads(without_checksum(file.read_text())) | {"sources": {"mine.py": "0" * 16}}))
     with pytest.raises(BadInput, match=r"mine.py changed since it was planned, so that other code would evaluate"):
         verify(record, work.runs)
 

@@ -67,3 +67,16 @@ def test_speed_and_waiting_are_logged(tmp_path: Path) -> None:
         assert line["images_per_second"] > 0
         assert 0 <= line["data_wait_share"] <= 1
     assert "data_wait_share" in board(tmp_path).Tags()["scalars"]
+
+
+def test_damaged_lines_are_dropped_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / FILE
+    whole = [b'{"step": 1, "loss": 0.5}\n', b'{"step": 2, "loss": 0.4}\n', b'{"step": 4, "loss": 0.2}\n']
+    for bad in (b'{"step": 3, "lo\xffs": 0.3}\n', b'{"step": 3, \n', b"[" * 5000 + b"\n", b'{"loss": 3}\n', b"3\n"):
+        file.write_bytes(whole[0] + bad + whole[1] + bad + whole[2])
+        assert [line["step"] for line in read_metrics(tmp_path)] == [1, 2, 4]
+        drop_after(file, 3)
+        assert file.read_bytes() == whole[0] + whole[1]
+        assert capsys.readouterr().out == f"{file}: 2 damaged lines were dropped (line 2)\n"
+        drop_after(file, 3)
+        assert capsys.readouterr().out == ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from bench.data.packs.manifest import find_packs
 from bench.data.packs.reading import open_pack, verify
 from bench.data.sets import DataSet, find, get, reading
 from bench.data.sets.fingerprints import check_command, content_hash, take_manifest
+from bench.data.sets.folders import strange_names
 from bench.data.sets.listing import asking, listed, listed_without_labels, splits_of
 from bench.data.sets.manifests import changed_files
 from bench.errors import BadInput
@@ -100,7 +101,7 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
     def look(image: str) -> list[tuple[str, str]]:
         return list(_problems(data_set, root, image, masks.get(image)))
 
-    unreadable: list[tuple[str, str]] = []
+    unreadable = _strange(root, [*images, *masks.values()])
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool, Progress("check", len(images), "images") as progress:
         for problems in _in_order(pool, look, images):
             unreadable += problems
@@ -132,6 +133,19 @@ def check_content(dataset: str, root: Path, cache: Path, manifest: Path | None =
         name = dataset if data_set is None else data_set.name
         raise changed_files(root, file, problems, check_command(dataset, name, root, cache))
     return f"{file}: {done}"
+
+
+def _strange(root: Path, files: Sequence[str]) -> list[tuple[str, str]]:
+    """What lies beside the files of a data set and is passed over: (file below root, why), such as a broken link."""
+    inner = {Path(file).parent for file in files}
+    folders = {Path(), *inner, *(parent for folder in inner for parent in folder.parents)}
+    named = {folder.as_posix() for folder in folders}  # a clip is a folder, whatever its name
+    strange: list[tuple[str, str]] = []
+    for folder in sorted(folders):
+        if (root / folder).is_dir():
+            found = (((folder / name).as_posix(), why) for name, why in strange_names(root / folder))
+            strange += [(file, why) for file, why in found if file not in named]
+    return strange
 
 
 def _packs(data_set: DataSet, root: Path, workers: int) -> tuple[list[str], list[str]]:

@@ -136,5 +136,11 @@ def _only_in_annotations(root: Path, split: str, files: Iterable[str]) -> list[s
         return []
     present = {image.rpartition("/")[2] for image in files}
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        names = {str(json.loads(match[1])) for match in FILE_NAME.finditer(content)}
-    return [f"{split}2017/{name} (named in {file.name})" for name in sorted(names - present)]
+        names, strange = set[str](), 0
+        for match in FILE_NAME.finditer(content):
+            try:
+                names.add(str(json.loads(match[1])))
+            except ValueError:
+                strange += 1
+    missing = [f"{split}2017/{ascii(name)[1:-1]} (named in {file.name})" for name in sorted(names - present)]
+    return missing + ([f"{strange} images whose names in {file.name} are no text"] if strange else [])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from abc import ABC, abstractmethod
 from collections import Counter
@@ -14,12 +13,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from bench.data.sets.folders import SUFFIXES as SUFFIXES
+from bench.data.sets.folders import folder_names as folder_names
+from bench.data.sets.folders import image_names as image_names
 from bench.errors import BadInput
 from bench.plugins import Source
 
 SPLITS = ("train", "val")
 IGNORED = 255  # in label maps: no class
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
 
 
 class Joined:
@@ -253,21 +254,3 @@ def opened(data_set: DataSet, root: Path) -> Iterator[None]:
 def unreadable(error: OSError) -> BadInput:
     """Return the error that a file or folder cannot be read."""
     return BadInput(f"Cannot read {error.filename}: {error.strerror}; check its permissions.")
-
-
-def image_names(folder: Path) -> list[str]:
-    """Return the names of the images in a folder, sorted; hidden files are left out."""
-    with os.scandir(folder) as entries:
-        return sorted(
-            entry.name
-            for entry in entries
-            if not entry.name.startswith(".")
-            and os.path.splitext(entry.name)[1].lower() in SUFFIXES  # noqa: PTH122 - a million times
-            and entry.is_file()
-        )
-
-
-def folder_names(folder: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted; hidden ones are left out."""
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir())

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from bench.config.tasks import SegmentationTask
+from bench.data.decode import Undecodable, check_whole, opened_image
 from bench.errors import BadInput
 from bench.randomness import generator, reseed
 from bench.stages.job import Job
@@ -83,9 +85,10 @@ class DrawnDataset(Dataset[Any]):
             place = (index + offset) % len(self.dataset)
             reseed(self.seed, "segmentation", "augment", draw)
             try:
+                check_readable(*self._files(place))
                 sample = self.dataset[place]
             except Exception as error:  # mmcv raises whatever its decoder does
-                file = self._unreadable_file(place)
+                file = str(error) if isinstance(error, Undecodable) else self._unreadable_file(place)
                 if file is None:
                     raise
                 if self.unreadable == "fail":
@@ -100,11 +103,34 @@ class DrawnDataset(Dataset[Any]):
             return sample
         raise BadInput("No image of the data set can be read; bench data check lists them.")
 
+    def _files(self, index: int) -> tuple[str | None, str | None]:
+        """The image and the label map of a sample."""
+        info = self.dataset.get_data_info(index)
+        return info.get("img_path"), info.get("seg_map_path")
+
     def _unreadable_file(self, index: int) -> str | None:
         """Return the image or mask of a sample that OpenCV cannot decode, if any."""
-        info = self.dataset.get_data_info(index)
-        files = [info.get("img_path"), info.get("seg_map_path")]
+        files = self._files(index)
         return next((str(f) for f in files if f and (not Path(f).is_file() or cv2.imread(str(f), -1) is None)), None)
+
+
+def check_readable(image: str | None, label_map: str | None) -> None:
+    """Raise Undecodable, with the file's name, for what the other tasks refuse and mmseg's readers would not.
+
+    That are images and label maps of too many pixels, and JPEG and PNG files that are damaged in the middle, of which
+    OpenCV returns what it has. A form that Pillow does not know is for mmseg's readers to judge.
+    """
+    try:
+        for file in (image, label_map):
+            if file is None:
+                continue
+            with suppress(OSError):
+                if file is image:
+                    check_whole(file)
+                with opened_image(file):
+                    pass
+    except Undecodable as error:
+        raise Undecodable(f"{file} ({error})") from error
 
 
 def training_loader(job: Job, settings: Any, *, batch_size: int, ranks: Ranks, workers: int) -> DataLoader[Any]:
