@@ -202,7 +202,7 @@ def _task_values(name: str, profile: Profile) -> tuple[type[Task], dict[str, Any
         values["kind"] = full_kind(str(values["kind"]), file.parent)
         return task_class(values["kind"]), values
     except BadInput as error:
-        raise BadInput(f"{file}: {error}") from error
+        raise type(error)(f"{file}: {error}") from error
 
 
 def _small_schedule(profile: Profile) -> dict[str, Any]:

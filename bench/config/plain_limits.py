@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-MOST_BYTES = 2**18  # of one file
-MOST_VALUES = 50_000  # of one file, those that names repeat included
+MOST_BYTES = 2**17  # of one file
+MOST_VALUES = 20_000  # of one file, those that names repeat included
 DEEPEST = 40  # levels of lists and dictionaries
 LARGEST = 2**63  # of whole numbers
 
