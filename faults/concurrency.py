@@ -4,8 +4,8 @@
 
 Each trial draws what each process wants, and when which process gets SIGKILL or SIGSTOP (above all one that runs a
 stage), or kills itself between a result, its record and its end. One that was killed is started again, as a person or a
-scheduler would. In the end each stage must have been done once, with the result of one process that nothing happened to,
-all files must be whole and all locks free.
+scheduler would. In the end each stage must have been done once, with the result of one process that nothing happened
+to, all files must be whole and all locks free.
 
 Hosts differ by their names and by their paths to the folder. That the folder is on another machine is not tried: there
 its file system must have a flock that works between machines.
@@ -40,8 +40,9 @@ from bench.record import environment
 
 FILE = Path(__file__).resolve().parents[1] / "results" / "benchmarks" / "concurrency.json"
 HOSTS = ("host-a", "host-b")
-EVERYTHING = Contender(0, HOSTS[0], SEEDS, TASK_SEEDS, TASKS)
-AT_HOLDERS = 0.7  # of all signals
+RATE = 0.4  # of the looks, some 20 a second, at which a signal is sent
+AT_HOLDERS = 0.7  # of the signals that are sent while any process runs a stage
+SIGNALS = 3  # for every two processes
 DYING = 0.08  # the chance of a kill at each instant, in the first lives of a process
 LIVES = 3  # in which it may kill itself
 PATIENCE = 300.0  # s, after which a trial hangs
@@ -54,7 +55,7 @@ class Trial:
     place: Path
     seed: int
     contenders: list[Contender]
-    signals: int  # that are still to be sent
+    signals: int  # that are still to be sent, as long as any process runs
     running: dict[int, Contender] = field(default_factory=dict)  # by process
     lives: Counter[int] = field(default_factory=Counter)  # starts, by the number of the contender
     stopped: dict[int, float] = field(default_factory=dict)  # process -> when it goes on
@@ -125,6 +126,9 @@ class Trial:
             elif note["what"] == "done":
                 running.pop(note["stage"], None)
         holders = sorted(set(running.values()) & self.running.keys())
+        # Where none runs a stage, all of them plan, or wait for one that has just been killed.
+        if chance.random() > (RATE if holders else RATE / 10):
+            return
         chosen = chance.choice(holders if holders and chance.random() < AT_HOLDERS else sorted(self.running))
         self.signals -= 1
         self.done_to["signals at holders"] += chosen in holders
@@ -143,23 +147,23 @@ class Trial:
             os.waitpid(process, 0)
 
 
-def drawn(chance: random.Random, processes: int) -> list[Contender]:
+def drawn(chance: random.Random, processes: int, seeds: Sequence[int]) -> list[Contender]:
     """Return what each process wants: some seeds, task seeds and tasks; every second one is on the other host."""
 
     def some(values: Sequence[Any]) -> tuple[Any, ...]:
         return tuple(sorted(chance.sample(values, chance.randint(1, len(values))), key=values.index))
 
     return [
-        Contender(number, HOSTS[number % len(HOSTS)], some(SEEDS), some(TASK_SEEDS), some(TASKS))
+        Contender(number, HOSTS[number % len(HOSTS)], some(seeds), some(TASK_SEEDS), some(TASKS))
         for number in range(processes)
     ]
 
 
-def tried(seed: int, processes: int, place: Path, undisturbed: dict[str, Any]) -> dict[str, Any]:
+def tried(seed: int, processes: int, place: Path, undisturbed: dict[str, Any], seeds: Sequence[int]) -> dict[str, Any]:
     """Run one trial in an empty folder, and return its figures."""
     chance = random.Random(seed)
     lay_out(place, HOSTS)
-    trial = Trial(place, seed, drawn(chance, processes), signals=2 * processes)
+    trial = Trial(place, seed, drawn(chance, processes, seeds), signals=processes * SIGNALS // 2)
     began = time.monotonic()
     hung = 0
     try:
@@ -189,21 +193,22 @@ def tried(seed: int, processes: int, place: Path, undisturbed: dict[str, Any]) -
     }
 
 
-def campaign(trials: int, processes: int, seed: int, place: Path) -> dict[str, Any]:
-    """Run all trials, and return what the file holds."""
-    import torch  # noqa: F401  # processes are forks, which need not import it again
-
+def campaign(trials: int, processes: int, seed: int, place: Path, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
+    """Run all trials, of pretrainings by `seeds`, and return what the file holds."""
+    # Processes are forks, which need not import these again.
     import bench.stages.convert
-    import bench.stages.pretrain  # noqa: F401
+    import bench.stages.pretrain
+    import bench.stages.segmentation.load_proof  # noqa: F401
 
     alone = place / "alone"
     lay_out(alone, HOSTS)
-    contend_alone(alone)
-    undisturbed = results_of(alone / "shared" / "runs", grid_of(alone, EVERYTHING).stages)
+    everything = Contender(0, HOSTS[0], tuple(seeds), TASK_SEEDS, TASKS)
+    contend_alone(alone, everything)
+    undisturbed = results_of(alone / "shared", grid_of(alone, everything).stages)
     figures = []
     for number in range(trials):
         folder = place / f"trial-{number}"
-        figures.append(tried(seed + number, processes, folder, undisturbed))
+        figures.append(tried(seed + number, processes, folder, undisturbed, seeds))
         print(json.dumps(figures[-1]), flush=True)
         if not wrong(figures[-1]):
             shutil.rmtree(folder)
@@ -225,10 +230,10 @@ def campaign(trials: int, processes: int, seed: int, place: Path) -> dict[str, A
     }
 
 
-def contend_alone(place: Path) -> None:
+def contend_alone(place: Path, everything: Contender) -> None:
     """Run everything in one process that nothing happens to."""
-    trial = Trial(place, -1, [EVERYTHING], signals=0)
-    trial.lives[EVERYTHING.number] = LIVES  # it does not kill itself, either
+    trial = Trial(place, -1, [everything], signals=0)
+    trial.lives[everything.number] = LIVES  # it does not kill itself, either
     trial.run(random.Random(0))
     if trial.failed:
         raise RuntimeError(f"undisturbed, {trial.failed[0]}: {place}")
@@ -244,11 +249,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description="Many processes on one folder, killed and stopped at random.")
     parser.add_argument("--trials", type=int, default=10)
     parser.add_argument("--processes", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of the first trial's draws")
+    parser.add_argument("--pretrainings", type=int, default=len(SEEDS), help="seeds of pretrainings")
     parser.add_argument("--write", action="store_true", help=f"write {FILE.name}, in results/benchmarks")
     options = parser.parse_args(arguments)
     place = Path(tempfile.mkdtemp(prefix="bench-concurrency-"))
-    content = campaign(options.trials, options.processes, options.seed, place)
+    content = campaign(options.trials, options.processes, options.seed, place, range(options.pretrainings))
     if options.write:
         write_text(FILE, json.dumps(content, indent=1) + "\n")
     print(json.dumps(content["total"]), flush=True)

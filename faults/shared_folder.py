@@ -12,7 +12,7 @@ from contender import notes_of
 from filelock import FileLock, Timeout
 
 from bench.errors import BadInput
-from bench.execute.stage_file import DONE, STAGE, finished, read_done, read_stage
+from bench.execute.stage_file import DONE, STAGE, Done, finished, read_done, read_stage
 from bench.files import sha256_of
 from bench.plan import Stage
 from bench.record import beside, read_all, read_file
@@ -21,14 +21,23 @@ from bench.record import beside, read_all, read_file
 NONE_OF = ("lost", "double", "overlapping", "again after the end", "half files", "stale locks", "different")
 
 
-def results_of(work_dir: Path, stages: Sequence[Stage]) -> dict[str, Any]:
-    """Return {stage's folder: metrics} of the stages that are done."""
+def results_of(shared: Path, stages: Sequence[Stage]) -> dict[str, Any]:
+    """Return {stage's folder: metrics} of the stages that are done: of tasks as recorded, of others as they left it.
+
+    A task that was killed between its record and its `done.json` is done: nothing runs it again.
+    """
     found = {}
     for stage in stages:
-        done = read_done(work_dir / stage.folder, stage.known_as, stage.outputs)
-        if done is not None:
+        record = shared / "results" / "records" / stage.record_name if stage.is_task else None
+        if record is not None and record.is_file():
+            found[stage.folder] = read_file(record).metrics
+        elif record is None and (done := _done(shared, stage)) is not None:
             found[stage.folder] = done.metrics
     return found
+
+
+def _done(shared: Path, stage: Stage) -> Done | None:
+    return read_done(shared / "runs" / stage.folder, stage.known_as, stage.outputs)
 
 
 def counted(shared: Path, stages: Sequence[Stage], undisturbed: Mapping[str, Any]) -> dict[str, int]:
@@ -40,7 +49,7 @@ def counted(shared: Path, stages: Sequence[Stage], undisturbed: Mapping[str, Any
         undisturbed: {stage's folder: metrics} of one process that nothing happened to.
     """
     work_dir, results_dir = shared / "runs", shared / "results"
-    notes, found = notes_of(shared), results_of(work_dir, stages)
+    notes, found = notes_of(shared), results_of(shared, stages)
     did = Counter(note["what"] for note in notes)
     wanted = {stage.record_name for stage in stages if stage.is_task}
     records = {file.name for file in (results_dir / "records").glob("*.json")}
@@ -49,7 +58,7 @@ def counted(shared: Path, stages: Sequence[Stage], undisturbed: Mapping[str, Any
     return {
         "stages": len(stages),
         "records": len(wanted),
-        "lost": len(stages) - len(found) + len(wanted - records),
+        "lost": len(stages) - len(found),
         "double": sum(count - 1 for count in ends.values()) + len(records - wanted),
         "overlapping": did["overlapping"],
         "again after the end": did["again"],
@@ -57,6 +66,7 @@ def counted(shared: Path, stages: Sequence[Stage], undisturbed: Mapping[str, Any
         "stale locks": sum(_is_held(lock) for lock in work_dir.glob("*/*/lock")),
         "different": sum(metrics != undisturbed[folder] for folder, metrics in found.items()),
         "begun": did["begun"],
+        "recorded without done.json": sum(stage.is_task and _done(shared, stage) is None for stage in stages),
         "temporary files left": len([*work_dir.rglob(".*"), *results_dir.rglob(".*")]),
     }
 
