@@ -116,7 +116,7 @@ def _complain(message: str, code: int) -> int:
     return code
 
 
-@app.command("run")
+@app.command("run", safe=True)
 @takes_request
 @takes_cluster
 def run_command(
@@ -165,7 +165,7 @@ def run_command(
         _print_results(grid.results_dir)
 
 
-@app.command("plan")
+@app.command("plan", safe=True)
 @takes_request
 def plan_command(
     request: Request,
@@ -208,7 +208,7 @@ def serve_stages_command(answers: int, modules: Annotated[list[str] | None, type
     return serve(answers, modules or [], run)
 
 
-@app.command("reproduce")
+@app.command("reproduce", safe=True)
 def reproduce_command(
     study: Annotated[str, typer.Argument(help=f"One of {', '.join(STUDIES)}, or of a file of yours.", metavar="STUDY")],
     only: Annotated[list[str], typer.Option("--only", help="Only these data sets.", metavar="A [B …]")] = [],  # noqa: B006

@@ -9,6 +9,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -19,6 +20,7 @@ from typer.core import TyperCommand
 from bench import __version__
 from bench.errors import BadInput
 from bench.execute.request import Request
+from bench.safe_mode import safe_mode
 
 
 def seed(word: str | int, option: str) -> int:
@@ -103,6 +105,10 @@ Detach = Annotated[
 ]
 UnreadableOption = Annotated[
     Literal["fail", "skip"], typer.Option("--unreadable", help="What to do with an unreadable image.")
+]
+SafeOption = Annotated[
+    bool,
+    typer.Option("--safe", help="Read configs as plain data, run no code that they name; BENCH_SAFE=1 says so, too."),
 ]
 
 MOST_SEEDS = 1000  # that a range may mean
@@ -192,9 +198,27 @@ class App(typer.Typer):
             name=name, help=help, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
         )
 
-    def command(self, name: str | None = None, **more: Any) -> Callable[[Any], Any]:
-        """Register a function as a command."""
-        return super().command(name, cls=Command, **more)
+    def command(self, name: str | None = None, *, safe: bool = False, **more: Any) -> Callable[[Any], Any]:
+        """Register a function as a command; with `safe` it has the option --safe."""
+        register = super().command(name, cls=Command, **more)
+        return (lambda command: register(_may_be_safe(command))) if safe else register
+
+
+def _may_be_safe(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the option --safe, by which all of it is in safe mode."""
+    signature = inspect.signature(command, eval_str=True)
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    given = [each.replace(kind=keyword) for each in signature.parameters.values()]
+    given.append(inspect.Parameter("safe", keyword, default=False, annotation=SafeOption))
+
+    @functools.wraps(command)
+    def safely(safe: bool, **values: Any) -> None:
+        with safe_mode() if safe else nullcontext():
+            command(**values)
+
+    safely.__signature__ = inspect.Signature(given)  # type: ignore[attr-defined]
+    safely.__annotations__ = {each.name: each.annotation for each in given}
+    return safely
 
 
 def takes_request(command: Callable[..., None]) -> Callable[..., None]:

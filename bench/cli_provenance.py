@@ -24,6 +24,10 @@ Results = Annotated[Path, typer.Option("--results-dir", envvar="BENCH_RESULTS_DI
 def trace_command(
     name: RecordName,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    safe: Annotated[
+        bool,
+        typer.Option("--safe/--no-safe", help="Read the configs that the record names as plain data, and run nothing."),
+    ] = True,
     results_dir: Results = Path("results"),
 ) -> None:
     """Say what a number was made of, from the first pretraining on, and the command that makes its row anew."""
@@ -31,9 +35,9 @@ def trace_command(
 
     file, record = find_record(name, results_dir)
     if as_json:
-        print(json.dumps(content(file, record), indent=1))
+        print(json.dumps(content(file, record, safe), indent=1))
         return
-    print("\n".join(lines(file, record)))
+    print("\n".join(lines(file, record, safe)))
 
 
 @app.command("verify")

@@ -68,7 +68,7 @@ def list_command(
             print(f"  {name:<{width}}  {summary}")
 
 
-@app.command("show")
+@app.command("show", safe=True)
 def show_command(
     name: Annotated[str, typer.Argument(help="A config, by name or path, or an objective.", metavar="NAME")],
     profile: ProfileOption = "full",

@@ -22,6 +22,8 @@ def stage_command(
     """Run one stage in this process (what torchrun and a cluster call)."""
     from bench.execute.devices import check_gpus
     from bench.execute.stage import run_stage
+    from bench.execute.stage_file import read_stage
 
     check_gpus(gpus)
-    run_stage(folder, gpus, wait, stale)
+    with read_stage(folder).in_its_mode():
+        run_stage(folder, gpus, wait, stale)

@@ -20,6 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed, nearest, one_line
+from bench.safe_mode import NotSafe, is_safe, remedy
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,10 @@ def locate(
         where: what names it, for messages, such as " in my_config.py".
         known: names that the caller knows by itself, for messages.
 
-    Raises BadInput when there is no such file, module or name.
+    Raises BadInput when there is no such file, module or name, and in safe mode for what is no entry point.
     """
+    if ":" in name and is_safe() and name not in entries(group).values():
+        raise NotSafe(f"The {what} {name!r}{where} is code from outside of bench, which is not run; {remedy()}")
     place, colon, attribute = (name if ":" in name else entries(group).get(name, "")).rpartition(":")
     if not colon or not place or not attribute.isidentifier():
         names = [*known, *entries(group)]

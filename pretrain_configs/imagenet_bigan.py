@@ -17,7 +17,10 @@ batch_size = 128
 objective = dict(name="bigan")
 optimizer = dict(name="adam", lr=2e-4, lr_batch=None, betas=(0.5, 0.999), weight_decay=2.5e-5)
 schedule = dict(
-    name="step", warmup_epochs=0, milestones=[epoch / 100 for epoch in range(50, 100)], gamma=0.01 ** (1 / 50)
+    name="step",
+    warmup_epochs=0,
+    milestones=[epoch / 100 for epoch in range(50, 100)],
+    gamma=0.9120108393559098,  # 0.01 ** (1 / 50)
 )
 
 profiles = dict(mini=dict(schedule=dict(warmup_epochs=0)), smoke=dict(schedule=dict(warmup_epochs=0)))

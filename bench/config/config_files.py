@@ -1,7 +1,7 @@
-"""Config files: finding them by name, and reading them in mmengine's dialect.
+"""Config files: finding them by name, and reading them in mmengine's dialect, or as plain data.
 
-They are plain Python assignments with `_base_`. A name is looked for in `./pretrain_configs` (`./downstream_configs`),
-then among the shipped ones; a path works, too.
+They are plain Python assignments with `_base_`, or the same in YAML or JSON. A name is looked for in
+`./pretrain_configs` (`./downstream_configs`), then among the shipped ones; a path works, too, and in safe mode a URL.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from bench.config.plain_files import DATA_SUFFIXES, SUFFIXES, read_plain
+from bench.config.remote_config import fetched, is_url, url_of
 from bench.errors import BadInput, nearest, one_line
+from bench.safe_mode import is_safe
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -30,8 +33,16 @@ def config_files(folder: str) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for place in (shipped(folder), Path.cwd() / folder):
         if place.is_dir():
-            files |= {file.stem: file for file in sorted(place.glob("*.py")) if not file.stem.startswith("_")}
+            files |= _of_folder(place)
     return dict(sorted(files.items()))
+
+
+def _of_folder(place: Path) -> dict[str, Path]:
+    files: dict[str, Path] = {}
+    for file in sorted(each for each in place.iterdir() if each.suffix in SUFFIXES and not each.stem.startswith("_")):
+        if (other := files.setdefault(file.stem, file)) != file:
+            raise BadInput(f"{other} and {file.name} beside it are two configs of one name; rename one of them.")
+    return files
 
 
 @cache
@@ -45,7 +56,7 @@ def mmseg_configs() -> Path | None:
 def mmseg_config(name: str) -> Path | None:
     """Return the file of the mmseg config `name` (a path, or a stem such as pspnet_r50-d8_4xb2-40k_…)."""
     path = Path(name)
-    if path.suffix == ".py" and path.is_file():
+    if path.suffix in SUFFIXES and path.is_file():
         return path
     folder = mmseg_configs()
     stem = path.name.removesuffix(".py")
@@ -65,15 +76,23 @@ def find_mmseg(name: str) -> Path:
 
 
 def read(file: Path) -> tuple[dict[str, Any], str]:
-    """Return (values, docstring) of one config file in mmengine's dialect; each version of a file is read once.
+    """Return (values, docstring) of one config file; each version of a file is read once.
 
+    It is run, as mmengine does; YAML and JSON, and in safe mode all, are read as plain data instead.
     Raises BadInput when the file cannot be read as a config.
     """
-    return copy.deepcopy(_read(file, file.absolute(), file.stat().st_mtime_ns))
+    return copy.deepcopy(_read(file, file.absolute(), file.stat().st_mtime_ns, reads_plainly(file)))
+
+
+def reads_plainly(file: Path) -> bool:
+    """Whether a config is read as plain data, and nothing of it is run."""
+    return is_safe() or file.suffix in DATA_SUFFIXES
 
 
 @cache
-def _read(file: Path, _place: Path, _changed: int) -> tuple[dict[str, Any], str]:
+def _read(file: Path, _place: Path, _changed: int, plainly: bool) -> tuple[dict[str, Any], str]:
+    if plainly:
+        return read_plain(file, _base_file)
     config = dialect()
     try:
         docstring = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
@@ -88,18 +107,43 @@ def _read(file: Path, _place: Path, _changed: int) -> tuple[dict[str, Any], str]
 
 @cache
 def dialect() -> Any:
-    """Return mmengine's `Config`, whose `_base_` may also name a config of ours, or one of mmseg's."""
-    from mmengine.config import Config  # 0.2 s, hence not at the top
+    """Return mmengine's `Config`, whose `_base_` may also name a config of ours, or one of mmseg's.
 
-    by_path = Config._get_cfg_path
+    What is YAML or JSON there is read as plain data.
+    """
+    from mmengine.config import Config, ConfigDict  # 0.2 s, hence not at the top
+
+    by_path, run = Config._get_cfg_path, Config._file2dict
 
     def by_name_or_path(base: str, file: str) -> tuple[str, str | None]:
-        if re.fullmatch(r"[\w.-]+", base) and not base.endswith((".py", ".json", ".yaml", ".yml")):
-            return str(_base(base, Path(file))), None
-        return by_path(base, file)
+        return (str(_base(base, Path(file))), None) if _is_name(base) else by_path(base, file)
+
+    def run_or_read(filename: str, *options: Any, **more: Any) -> tuple[Any, str, Any]:
+        if not str(filename).endswith(DATA_SUFFIXES):
+            return run(filename, *options, **more)
+        return ConfigDict(read_plain(Path(filename), _base_file)[0]), "", {}
 
     Config._get_cfg_path = staticmethod(by_name_or_path)
+    Config._file2dict = staticmethod(run_or_read)
     return Config
+
+
+def _is_name(base: str) -> bool:
+    return re.fullmatch(r"[\w.-]+", base) is not None and not base.endswith(SUFFIXES)
+
+
+def _base_file(base: str, file: Path) -> Path:
+    """The file that a word in `_base_` of a config means that is read as plain data."""
+    if _is_name(base):
+        try:
+            return _base(base, file)
+        except BadInput as error:
+            raise BadInput(f"{file}: {error}") from error
+    if is_url(base) or "::" in base:
+        raise BadInput(f"_base_ in {file} is {base!r}, which plain data cannot inherit; give a path or a name.")
+    if (url := url_of(file)) is not None:
+        raise BadInput(f"_base_ in {url} is the path {base!r}, but what is fetched inherits by name alone; correct it.")
+    return file.parent / base
 
 
 def _base(name: str, file: Path) -> Path:
@@ -117,8 +161,10 @@ def _base(name: str, file: Path) -> Path:
 
 def find(folder: str, name: str) -> Path:
     """Return the config file for a name or path; BadInput names the nearest when there is none."""
+    if is_url(name):
+        return fetched(name)
     path = Path(name)
-    if path.suffix == ".py" and path.is_file():
+    if path.suffix in SUFFIXES and path.is_file():
         return path
     files = config_files(folder)
     if name in files:

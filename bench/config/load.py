@@ -18,6 +18,7 @@ from bench.config.exported import check_export
 from bench.config.objective_settings import check_arguments
 from bench.config.processes import check_norm_images
 from bench.config.recipe import Profile, Recipe
+from bench.config.remote_config import is_url
 from bench.config.tasks import KINDS, KnnTask, Task, full_kind, task_class
 from bench.errors import BadInput, nearest, nearest_or_all, shortened
 
@@ -198,7 +199,7 @@ def _task_values(name: str, profile: Profile) -> tuple[type[Task], dict[str, Any
                 f"{file} has neither a kind nor, as mmseg's configs have, a model; set kind to one of {known}."
             )
         dataset = str(said.get("dataset_type", "cityscapes")).removesuffix("Dataset").lower()
-        config = str(file) if Path(name).is_file() else file.stem
+        config = str(file) if is_url(name) or Path(name).is_file() else file.stem
         about = {"name": file.stem, "summary": f"mmseg's {file.stem}", "source": str(file), "profile": profile}
         values = {"kind": "segmentation", "config": config, "dataset": dataset}
         return KINDS["segmentation"], overlay(_small_schedule(profile), about | values)
@@ -207,7 +208,7 @@ def _task_values(name: str, profile: Profile) -> tuple[type[Task], dict[str, Any
         values["kind"] = full_kind(str(values["kind"]), file.parent)
         return task_class(values["kind"]), values
     except BadInput as error:
-        raise BadInput(f"{file}: {error}") from error
+        raise type(error)(f"{file}: {error}") from error
 
 
 def _small_schedule(profile: Profile) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.architectures import WIDTH, parse_architecture
 from bench.config.config_files import dialect, mmseg_config, mmseg_configs, read
+from bench.config.mmseg_code import check_for_code
 from bench.errors import BadInput
 
 WANTED = ("model", "train_dataloader", "val_dataloader", "train_cfg", "optim_wrapper", "param_scheduler")
@@ -22,6 +23,7 @@ def settings_of(file: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an mmseg config says, with `overrides` (dotted keys) laid over it. Raises BadInput."""
     values, _ = read(file)
     if not overrides:
+        check_for_code(values, file)
         return values
     config = dialect()(values)
     try:
@@ -41,6 +43,7 @@ def settings_of(file: Path, overrides: Mapping[str, Any]) -> dict[str, Any]:
     schedulers = values.get("param_scheduler", [])
     if not all(isinstance(one, Mapping) for one in (schedulers if isinstance(schedulers, list) else [schedulers])):
         raise BadInput(f"overrides make 'param_scheduler' of {file} no list of dictionaries; correct them.")
+    check_for_code(values, file)
     return values
 
 

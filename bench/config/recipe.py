@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInf
 from pydantic_core import PydanticCustomError
 
 from bench.architectures import ArchitectureName
+from bench.config.plain_files import SUFFIXES
 from bench.config.recipe_names import in_brackets
 from bench.config.setting_types import Rate
 from bench.data.sets import DATA_SETS, DataSet, full_name, get, known_names
@@ -232,7 +233,7 @@ class Recipe(Frozen):
         if self.init is None or self.init.recipe is None:
             return None
         beside = Path(self.source).parent / self.init.recipe
-        name = str(beside.resolve()) if beside.suffix == ".py" and beside.is_file() else self.init.recipe
+        name = str(beside.resolve()) if beside.suffix in SUFFIXES and beside.is_file() else self.init.recipe
         return name + in_brackets(self.init.settings)
 
     @property

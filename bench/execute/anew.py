@@ -6,6 +6,7 @@ import contextlib
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from bench.hashing import Hashed, hashed_as_set, hashed_settings, recorded_setti
 from bench.plan import Planner
 from bench.record import Record
 from bench.results.definitions import older_definition
+from bench.safe_mode import FROM_RECORD, NotSafe, safe_mode
 
 _OTHER = "\0"  # that no setting is
 UPSTREAM = " (upstream)"  # after the name of a data set that an ancestor read in another form
@@ -59,12 +61,18 @@ class _OfRecord(Planner):
         return {config.dataset: upstream or self.of_record.get(name, "")}, ()
 
 
-def anew(record: Record) -> Anew:
+def anew(record: Record, safe: bool = True) -> Anew:
     """Return the one command that makes a record's row anew: configs, --set, --gpus, and data roots by name.
 
     It is worked out from the record's settings and the configs as they are here. Where that is no longer this row, it
-    is the command that was recorded, which was worked out from the configs of then.
+    is the command that was recorded, which was worked out from the configs of then. With `safe`, as for a record of
+    whoever, configs that it names are read as plain data, and no code that it or they name is run.
     """
+    with safe_mode(FROM_RECORD) if safe else nullcontext():
+        return _anew(record)
+
+
+def _anew(record: Record) -> Anew:
     recorded = shlex.split(record.command)[2:] if record.command else _plain(record)
     reason = ""
     note = "Planned here, it gives this very row: configs, settings and data have its fingerprint."
@@ -73,6 +81,8 @@ def anew(record: Record) -> Anew:
             if _plans(words, record):
                 return Anew(_whole(words, record), True, note)
             note = "Planned here, it gives this very row; the settings that the record holds would give another."
+        except NotSafe as error:
+            return Anew(_whole(recorded, record), False, f"It was not planned here: {error}")
         except BadInput as error:
             reason = f" ({str(error).rstrip('.')})"
     reason = f" ({older})" if (older := older_definition(record)) else reason
@@ -86,7 +96,7 @@ def anew(record: Record) -> Anew:
 
 def _candidates(record: Record, recorded: Sequence[str]) -> Iterator[list[str]]:
     """The words of commands that may give the row: from the settings of the record, then as recorded."""
-    with contextlib.suppress(BadInput):  # of a config that is no longer here
+    with contextlib.suppress(BadInput):  # of a config that is no longer here, or that safe mode does not read
         yield _from_settings(record, recorded)
     yield list(recorded)
 
@@ -126,6 +136,7 @@ def _from_settings(record: Record, recorded: Sequence[str]) -> list[str]:
     assigned += _added_later("downstream", task, below)
     named = [option for option in ("--pretrain", "--downstream", "--seeds", "--task-seeds") if option in told]
     words = [word for option in named for word in (option, *told[option])]
+    words += ["--safe"] if "--safe" in told else []
     words += ["--smoke"] if "--smoke" in told else ["--profile", record.profile]
     words += ["--set", *assigned] if assigned else []
     return words + (["--sweep", *(f"{key}={value}" for key, value in swept.items())] if swept else [])

@@ -11,7 +11,9 @@ from bench.config.config_files import config_files, find, mmseg_config, read
 from bench.config.load import load_recipe, load_task, nest, parse_assignments, route, with_search
 from bench.config.objective_settings import Setting, settings_of
 from bench.config.objective_source import GROUP, classes_of, objectives
+from bench.config.plain_files import SUFFIXES
 from bench.config.recipe import Profile
+from bench.config.remote_config import is_url
 from bench.errors import BadInput, nearest
 from bench.execute.resolve import PARENT
 from bench.plugins import entries
@@ -40,8 +42,8 @@ def resolved(name: str, profile: Profile, assignments: Sequence[str]) -> tuple[s
         f"init.settings.{key.removeprefix(PARENT)}" if key.startswith(PARENT) else key: value
         for key, value in parse_assignments(assignments).items()
     }
-    is_path = Path(name).suffix == ".py" and Path(name).is_file()
-    if name in pretrain or (is_path and "objective" in read(Path(name))[0]):
+    is_path = is_url(name) or (Path(name).suffix in SUFFIXES and Path(name).is_file())
+    if name in pretrain or (is_path and "objective" in read(find("pretrain_configs", name))[0]):
         extra = route(values)[0] if any("pretrain." in key for key in values) else nest(values)
         return read(find("pretrain_configs", name))[1], load_recipe(name, profile, extra).model_dump(mode="json")
     if name in downstream or is_path or mmseg_config(name) is not None:

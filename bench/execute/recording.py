@@ -15,6 +15,7 @@ from typing import Any
 from bench.config.config_files import find
 from bench.config.load import load_recipe, load_task, parse_assignments
 from bench.config.recipe import Recipe
+from bench.config.remote_config import url_of
 from bench.config.tasks import KINDS, Task
 from bench.data.sets import short_name
 from bench.errors import BadInput
@@ -144,9 +145,12 @@ def command_of(recipe: Recipe, task: Task, seed: int, task_seed: int | None = No
     Configs are given by name, and those that are not found by name by their path from the working directory. `rendered`
     says that the data were scenes which `--smoke` renders.
     """
-    pretrain = _word_of("pretrain_configs", Path(recipe.source))
-    downstream = _word_of("downstream_configs", Path(task.source))
-    words = ["bench", "run", "--pretrain", pretrain, "--downstream", downstream, "--seeds", str(seed)]
+    sources = Path(recipe.source), Path(task.source)
+    pretrain, downstream = _word_of("pretrain_configs", sources[0]), _word_of("downstream_configs", sources[1])
+    urls = [url_of(source) for source in sources]
+    told = [url or word for url, word in zip(urls, (pretrain, downstream), strict=True)]
+    words = ["bench", "run", "--pretrain", told[0], "--downstream", told[1], "--seeds", str(seed)]
+    words += ["--safe"] if any(urls) else []
     words += [] if task_seed is None else ["--task-seeds", str(task_seed)]
     words += ["--smoke"] if rendered else ["--profile", task.profile]
     changed: list[str] = []

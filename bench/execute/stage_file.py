@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,6 +30,7 @@ from bench.files import add_checksum, checked, with_checksum, without_checksum, 
 from bench.made import Made
 from bench.plan import Stage, protocol_hash
 from bench.run_names import own_seeds, record_name
+from bench.safe_mode import is_safe, safe_mode
 
 STAGE, DONE = "stage.json", "done.json"
 LOOK_SECONDS = 0.2  # that a lock is tried for: bench status holds it for some microseconds
@@ -60,11 +61,16 @@ class StageFile(Frozen):
     sources: dict[str, str] = {}  # file of code that is not ours -> hash of its content; {} in older stages
     code: CodeUsed | None = None  # that it was planned with; None in older stages
     code_kept: tuple[str, ...] = ()  # digests of other code that it was begun with, which a person chose to keep
+    safe: bool = Field(default=False, exclude_if=lambda safe: not safe)  # planned in safe mode, and so it is run
 
     @property
     def title(self) -> str:
         """Its name for people."""
         return f"{self.kind} {self.label}"
+
+    def in_its_mode(self) -> AbstractContextManager[None]:
+        """Be in safe mode, with the processes that this one starts, if it was planned so."""
+        return safe_mode() if self.safe else nullcontext()
 
     @property
     def stage_kind(self) -> type[StageKind]:
@@ -136,6 +142,7 @@ def write_stage(
         sources=sources_of(stage.recipe, task),
         code=code,
         code_kept=code_kept,
+        safe=is_safe(),
     )
     folder = work_dir / stage.folder
     make_folder(folder, "--work-dir")

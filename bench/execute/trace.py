@@ -46,9 +46,9 @@ def find_record(word: str, results_dir: Path) -> tuple[Path, Record]:
     raise BadInput(f"No record {word!r} in {folder}{hint}")
 
 
-def content(file: Path, record: Record) -> dict[str, Any]:
+def content(file: Path, record: Record, safe: bool = True) -> dict[str, Any]:
     """Return what `bench trace --json` prints: the record, the command that makes it anew, and notes."""
-    command = anew(record)
+    command = anew(record, safe)
     return {
         "file": str(file),
         "command": command.command,
@@ -58,7 +58,7 @@ def content(file: Path, record: Record) -> dict[str, Any]:
     }
 
 
-def lines(file: Path, record: Record) -> Iterator[str]:
+def lines(file: Path, record: Record, safe: bool = True) -> Iterator[str]:
     """Yield the lines for people: the number, its chain from the first pretraining on, and the command."""
     shown = [name for name in (record.columns or metrics_of(record.kind)) if name in record.metrics]
     shown = shown or list(record.metrics)[:1]
@@ -82,7 +82,7 @@ def lines(file: Path, record: Record) -> Iterator[str]:
     else:
         yield ""
         yield from _older(record)
-    command = anew(record)
+    command = anew(record, safe)
     yield ""
     yield from (f"note: {note}" for note in notes(record))
     yield "To make this row anew:"

@@ -157,7 +157,8 @@ def _evaluated(
         config = resolve(config, place, starting=False)
     here = part(precision=computed_in(stage.stage_kind, config), unreadable=stage.unreadable)
     job = job_of(stage.model_copy(update={"data_roots": roots}), config, place, inputs)
-    metrics = function_of(stage.stage_kind)(replace(job, features=None, evaluation_only=True))
+    with stage.in_its_mode():
+        metrics = function_of(stage.stage_kind)(replace(job, features=None, evaluation_only=True))
     metrics = json.loads(json.dumps(metrics))  # as a record has them
     metrics.pop("images_skipped", None)  # of which training has its part
     return metrics, here

@@ -11,8 +11,8 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.config.utils import MODULE2PACKAGE
 
-from bench.config.config_files import dialect, find_mmseg
-from bench.config.mmseg_networks import check_backbone, check_training
+from bench.config.config_files import dialect, find_mmseg, reads_plainly
+from bench.config.mmseg_networks import check_backbone, check_training, settings_of
 from bench.config.tasks import SegmentationTask
 from bench.errors import BadInput, one_line
 from bench.stages.segmentation.checked_labels import check_label_maps
@@ -42,8 +42,13 @@ def adapt(task: SegmentationTask, arch: str, root: Path, *, world: int, synchron
     """
     file = find_mmseg(task.config)
     try:
-        config = dialect().fromfile(file)
-        config.merge_from_dict(dict(task.overrides))
+        if reads_plainly(file):
+            config = dialect()(settings_of(file, task.overrides))
+        else:
+            config = dialect().fromfile(file)
+            config.merge_from_dict(dict(task.overrides))
+    except BadInput:
+        raise
     except Exception as error:  # whatever a config's Python raises, the remedy is the same
         raise BadInput(
             f"{file} is not a readable mmseg config ({one_line(error)}); correct it, or the overrides."
