@@ -154,7 +154,8 @@ class Progress:
         if self._bar is not None:
             with self._on_screen():
                 self._bar.stop()
-                self._stream.close()
+        if self._bar is not None:
+            self._stream.close()
             self._bar = None
 
     def say_running(self) -> None:
@@ -203,6 +204,8 @@ class Progress:
         """Go on in plain lines on the standard output when the terminal of the bar is closed."""
         try:
             yield
+            if not self._stream.isatty():  # what draws the bar would say nothing of it
+                raise OSError
         except OSError:
             self._bar, self._log = None, None
             self._interval, self._quiet = LINE_SECONDS, LINE_QUIET
