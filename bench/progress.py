@@ -94,7 +94,8 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.title, self.total, self.unit, self.done = title, total, unit, done
-        on_screen = stream is None and _screen is not None and not os.environ.get("BENCH_PLAIN")
+        # The terminal may have been closed: what is printed still gets to the log.
+        on_screen = stream is None and _screen is not None and _screen.isatty() and not os.environ.get("BENCH_PLAIN")
         self._stream = stream or (_screen if on_screen and _screen is not None else sys.stdout)
         self._log = _log if on_screen else None
         self._clock = clock

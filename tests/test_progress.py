@@ -214,7 +214,7 @@ def test_a_terminal_that_is_closed_costs_the_bar_alone(
         for _ in range(20):
             clock.now += 1
             progress.update(1)
-    with Progress("tiny", 1, stream=terminal, clock=clock):
+    with shown_on(terminal, io.StringIO()), Progress("tiny", 1, clock=clock):  # that begins later
         clock.now += 1
     with contextlib.suppress(OSError):
         terminal.close()
