@@ -26,6 +26,7 @@ from bench.progress import Progress
 from bench.randomness import reseed
 from bench.stages.curve import Curve
 from bench.stages.load_proof import LoadProof
+from bench.stages.segmentation.logs import only_informs
 from bench.timing_gaps import note_gap
 from bench.train.background import Saving, unwritten
 from bench.train.checkpoint import LAST, put_back, read_newest
@@ -43,6 +44,8 @@ class QuietRunner(Runner):
         """Build mmengine's logger without its handler for the screen."""
         logger = super().build_logger(log_level, log_file or str(Path(self.work_dir) / "mmengine.log"), **kwargs)
         logger.handlers = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+        for handler in logger.handlers:
+            handler.handleError = only_informs
         return logger
 
 
