@@ -1,8 +1,9 @@
 """Times stages one after another, each in a process of its own: `python -m bench.execute.probing STARTED UNTIL FOLDER…`
 
-STARTED and UNTIL are seconds of the machine's monotonic clock, which nobody sets. A stage's process is forked from this one, which has imported what they share,
-so that their time is not spent on imports; it leaves `costs.json`, or `problem.txt`, in the stage's folder. The last
-line that this process prints says since when it does nothing but end, which takes a process with torch some time, too.
+STARTED and UNTIL are seconds of the machine's monotonic clock, which nobody sets. A stage's process is forked from this
+one, which has imported what they share, so that their time is not spent on imports; it leaves `costs.json`, or
+`problem.txt`, in the stage's folder. The last line that this process prints says since when it does nothing but end,
+which takes a process with torch some time, too.
 """
 
 from __future__ import annotations
