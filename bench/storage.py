@@ -9,6 +9,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from bench.errors import BadInput, system_error
@@ -58,11 +59,9 @@ def when_there_is_room(
                 raise
             if clock() - said >= SAY_SECONDS:
                 said = clock()
-                print(
-                    f"{file} waits for space ({cause.strerror}), for {math.ceil(left / 60)} more minutes at most; free "
-                    "some, or stop the run with Ctrl-C",
-                    flush=True,
-                )
+                words = f"{file} waits for space ({cause.strerror}), for {math.ceil(left / 60)} more minutes at most"
+                with suppress(OSError):  # the output may go to the same disk
+                    print(f"{words}; free some, or stop the run with Ctrl-C", flush=True)
             if wait(min(TRY_SECONDS, left)):
                 raise
         else:

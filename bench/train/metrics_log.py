@@ -41,13 +41,12 @@ class MetricsLog:
         self._said, self._dropped = False, False
         self._stream: IO[bytes] | None = None
         self._board: SummaryWriter | None = None
-        self._hook_before = threading.excepthook
+        self._hook_before, threading.excepthook = threading.excepthook, self._thread_failed
         self._append()
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
         with self._only_said():
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start_step + 1)
-        threading.excepthook = self._thread_failed
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Log the values after `step` optimizer steps; `flush` and the end put them on the disk."""
@@ -94,7 +93,8 @@ class MetricsLog:
             if not self._said:
                 self._said = True
                 reason = error.strerror or one_line(error)
-                print(f"The log of {self.file.parent} cannot be written ({reason}); training goes on.", flush=True)
+                with suppress(OSError):
+                    print(f"The log of {self.file.parent} cannot be written ({reason}); training goes on.", flush=True)
 
     @contextmanager
     def _board_or_end(self) -> Iterator[SummaryWriter | None]:

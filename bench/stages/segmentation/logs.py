@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Any
 
 from mmengine.registry import VISBACKENDS
@@ -25,4 +26,5 @@ class ScoresOnDisk(LocalVisBackend):
         except OSError as error:
             if not self._said:
                 self._said = True
-                print(f"{file_path} cannot be written ({error.strerror}); training goes on.", flush=True)
+                with suppress(OSError):
+                    print(f"{file_path} cannot be written ({error.strerror}); training goes on.", flush=True)
