@@ -372,9 +372,13 @@ def test_a_grid_that_cannot_fit_on_the_disk_is_refused_and_noted_in_a_plan(
     assert sizes == {
         "pretrain": (2 * 2 * trunk + 3 * trunk, 2 * trunk),
         "convert": (4 * trunk, 0),
-        "segmentation": (trunk, 2 * trunk),
+        "segmentation": (trunk, 0),
     }
     needed = 7 * trunk + 4 * trunk + trunk + 2 * trunk
+    (short, *_) = Planner(lambda name: name).grid(
+        [load_recipe("coco", extra={"arch": "resnet50", "epochs": 1})], [], [0]
+    )
+    assert sizes_of(short) == (2 * trunk + trunk, 0)  # one checkpoint, and the epoch that is always kept
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage._replace(free=needed - 1))
     with pytest.raises(BadInput, match=rf"take at least 1\.32 GB, but {tmp_path} has 1\.32 GB free; free space there"):

@@ -31,7 +31,7 @@ def check_room(stages: Iterable[Stage], work_dir: Path) -> None:
 
 
 def sizes_of(stage: Stage) -> tuple[int, int]:
-    """Return how many bytes a stage leaves at least, and how many the newest checkpoint takes while it is written."""
+    """Return how many bytes a stage leaves at least, and how many more its next checkpoint takes meanwhile."""
     recipe = stage.recipe
     trunk = BYTES * parameters_of(recipe.arch, recipe.stem)
     if stage.kind == "pretrain":
@@ -39,12 +39,10 @@ def sizes_of(stage: Stage) -> tuple[int, int]:
             return trunk, 0
         whole = trunk * (1 + recipe.optimizer.kept_of_each_weight)
         kept = sum(recipe.checkpoint.keeps(epoch, recipe.epochs) for epoch in range(recipe.epochs))
-        return 2 * whole + kept * trunk, whole
+        return min(2, recipe.epochs) * whole + kept * trunk, whole if recipe.epochs > 2 else 0
     if stage.kind == "convert":  # the trunk, and its exports
         return (4 if recipe.stem == "imagenet" else 3) * trunk, 0
-    if stage.kind == "segmentation":  # the one before the newest goes when the stage ends
-        return trunk, 2 * trunk
-    return 0, 0
+    return (trunk, 0) if stage.kind == "segmentation" else (0, 0)
 
 
 def _there(folder: Path) -> int:

@@ -78,7 +78,7 @@ def fit(
         print(f"{title}: going on after step {start} of {total}, with the weights of {LAST}", flush=True)
     if start == total:
         return _metrics(state, recipe)
-    check_room(folder, recipe, objective)
+    check_room(folder, recipe, objective, start, total, steps_per_epoch)
 
     with (
         StopRequest() as stop,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from torch import nn
@@ -13,12 +14,16 @@ from bench.train.checkpoint import LAST, before
 AT_ONCE = 3  # the newest checkpoint, the one before, and the next one while it is written
 
 
-def check_room(folder: Path, recipe: Recipe, objective: nn.Module) -> None:
-    """Raise BadInput where the checkpoints that a run has still to write are larger than what is free.
+def check_room(
+    folder: Path, recipe: Recipe, objective: nn.Module, start: int, total: int, steps_per_epoch: int
+) -> None:
+    """Raise BadInput where the checkpoints that a run from step `start` on has to write are larger than what is free.
 
-    Those are three whole ones at once and the epochs that are kept, without those that are there already.
+    Those are up to three whole ones at once and the epochs that are kept, without those that are there already.
     """
     assert recipe.optimizer is not None
+    every = recipe.checkpoint.every_steps or steps_per_epoch
+    saves = math.ceil(total / every) - start // every
     model = sum(tensor.nbytes for tensor in objective.state_dict().values())
     weights = sum(parameter.nbytes for parameter in objective.parameters() if parameter.requires_grad)
     whole = model + recipe.optimizer.kept_of_each_weight * weights
@@ -27,6 +32,6 @@ def check_room(folder: Path, recipe: Recipe, objective: nn.Module) -> None:
     ]
     newest = folder / LAST
     there = sum(file.is_file() for file in (newest, before(newest)))
-    needed = (AT_ONCE - there) * whole + len(kept) * model
-    what = f"{recipe.name} needs room for {AT_ONCE - there} checkpoints at once and {len(kept)} epochs to keep, in all"
-    check_free(folder, needed, what, "free space there or give another --work-dir")
+    more = max(0, min(AT_ONCE, there + saves) - there)
+    what = f"{recipe.name} needs room for {more} whole checkpoints and {len(kept)} of epochs to keep, in all"
+    check_free(folder, more * whole + len(kept) * model, what, "free space there or give another --work-dir")

@@ -293,8 +293,15 @@ def test_a_run_that_has_no_room_for_its_checkpoints_is_refused_before_its_first_
     with pytest.raises(BadInput) as caught:
         train(tmp_path / "small", recipe(), hook=steps.append)
     words = str(caught.value)
-    assert words.startswith("tiny needs room for 3 checkpoints at once and 3 epochs to keep, in all ")
+    assert words.startswith("tiny needs room for 3 whole checkpoints and 3 of epochs to keep, in all ")
     assert words.endswith(f"but {tmp_path / 'small'} has 1 KB free; free space there or give another --work-dir.")
     assert steps == []
     said = float(words.partition("in all ")[2].partition(" KB")[0]) * 1e3
     assert said == pytest.approx(3 * (model + momenta) + 3 * model, rel=0.01)
+    # One whole checkpoint alone is written of a run that ends after its first.
+    short = recipe(epochs=1, checkpoint={})
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage._replace(free=2 * model + momenta - 1))
+    with pytest.raises(BadInput, match="room for 1 whole checkpoints and 1 of epochs to keep"):
+        train(tmp_path / "short", short)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage._replace(free=2 * model + momenta))
+    train(tmp_path / "short", short)
