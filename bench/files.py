@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from bench.errors import CannotWrite
+from bench.errors import CannotWrite, system_error
 
 CHECKSUM = "checksum"  # of an object in JSON
 
@@ -38,8 +38,10 @@ def replacing(file: Path, *, durable: bool = False) -> Iterator[Path]:
     except BaseException as error:
         with suppress(OSError):  # of a disk that takes nothing any more: what went wrong before is what counts
             temporary.unlink(missing_ok=True)  # a full disk wants its space back
-        if isinstance(error, OSError) and _concerns(error, temporary, file):
-            raise CannotWrite(error.errno, error.strerror, str(file)) from error
+        # torch's archive says RuntimeError where its stream said OSError.
+        said = system_error(error) if isinstance(error, OSError | RuntimeError) else None
+        if said is not None and _concerns(said, temporary, file):
+            raise CannotWrite(said.errno, said.strerror, str(file)) from error
         raise
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from filelock import FileLock
 from bench import cli, storage
 from bench.architectures import parameters_of
 from bench.config.load import load_recipe, load_task
+from bench.convert.checksums import save_archive
 from bench.convert.dialects import COUNTER, trunk_shapes
 from bench.data.packs import unfinished
 from bench.errors import BadInput, CannotWrite, StageFailed, writing_to
@@ -123,6 +125,22 @@ def test_a_file_system_that_cannot_sync_folders_is_taken_as_it_is(
         write()
     assert len(calls) == 2
     assert (tmp_path / "state").read_text() == "new"
+
+
+def test_an_archive_that_does_not_fit_is_named(tmp_path: Path) -> None:
+    """Where its stream cannot be written, torch says `unexpected pos` and no more."""
+
+    class Full(io.BytesIO):
+        def write(self, data: Any) -> int:
+            if self.tell() > 20_000:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(data)
+
+    with (
+        pytest.raises(CannotWrite, match=rf"Cannot write {tmp_path / 'trunk.pth'} \(No space left"),
+        replacing(tmp_path / "trunk.pth"),
+    ):
+        save_archive(Full(), {"weight": torch.zeros(10_000)})
 
 
 def test_what_could_not_be_read_is_not_taken_for_what_could_not_be_written(tmp_path: Path) -> None:
