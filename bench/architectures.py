@@ -62,3 +62,33 @@ def _check(name: str) -> str:
 
 
 ArchitectureName = Annotated[str, AfterValidator(_check)]
+
+
+def parameters_of(name: str, stem: str = "imagenet") -> int:
+    """Return how many parameters a ResNet has without its classifier, e.g. 23,508,032 for `resnet50`.
+
+    He et al. 2016, table 1, with batch norms' weights and biases; the stem of `imagenet` has 7×7 weights, others 3×3.
+    """
+    architecture = parse_architecture(name)
+    width, deep = architecture.width, architecture.depth >= 50
+    blocks, growth = {18: ((2, 2, 2, 2), 1), 50: ((3, 4, 6, 3), 4)}[architecture.depth]
+    count = _convolution(3, width, 7 if stem == "imagenet" else 3)
+    inputs = width
+    for stage, repeats in enumerate(blocks):
+        inner = width * 2**stage
+        outputs = inner * growth
+        for number in range(repeats):
+            if deep:
+                count += _convolution(inputs, inner, 1) + _convolution(inner, inner, 3)
+                count += _convolution(inner, outputs, 1)
+            else:
+                count += _convolution(inputs, inner, 3) + _convolution(inner, outputs, 3)
+            if number == 0 and (stage or inputs != outputs):
+                count += _convolution(inputs, outputs, 1)
+            inputs = outputs
+    return count
+
+
+def _convolution(inputs: int, outputs: int, side: int) -> int:
+    """The parameters of a convolution without bias and of the batch norm behind it."""
+    return inputs * outputs * side**2 + 2 * outputs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,17 @@ class StageFailed(Exception):
     """A stage broke while it ran."""
 
     exit_code = 1
+
+
+class CannotWrite(StageFailed, OSError):
+    """A file could not be written; what it held before is still there, unless its folder is not.
+
+    Made as an OSError is, of its number, the system's words and the file. The message names the remedy.
+    """
+
+    def __str__(self) -> str:
+        """Return which file, why, and what to do."""
+        return f"Cannot write {self.filename} ({self.strerror}); {remedy_of(self)}, then run it again to go on."
 
 
 class Interrupted(Exception):
@@ -42,9 +54,40 @@ def writing_to(folder: Path, option: str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise BadInput(
-            f"Cannot write to {folder} ({reason}); correct its permissions or give another {option}."
-        ) from error
+        remedy = "correct its permissions" if error.errno in _PERMISSIONS else remedy_of(error)
+        raise BadInput(f"Cannot write to {folder} ({reason}); {remedy} or give another {option}.") from error
+
+
+_PERMISSIONS = frozenset({None, errno.EACCES, errno.EPERM, errno.ENOENT, errno.EEXIST, errno.ENOTDIR})
+# What a person does about a file that could not be written, by the number of the error.
+_REMEDIES = {
+    errno.ENOSPC: "free space there",
+    errno.EDQUOT: "free space there, or ask for a larger quota",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
+    errno.EROFS: "mount that disk for writing",
+    errno.EACCES: "correct its permissions",
+    errno.EPERM: "correct its permissions",
+    errno.ENOENT: "leave that folder in place while a stage runs",
+    errno.ENOTDIR: "leave that folder in place while a stage runs",
+    errno.ESTALE: "mount that share again",
+    errno.EIO: "check that disk, or its server",
+}
+
+
+def remedy_of(error: BaseException | None) -> str:
+    """Return what to do about a file that could not be written: "free space there", or what fits the system's error.
+
+    That is looked for in the error, and in what it came from.
+    """
+    said = system_error(error)
+    return _REMEDIES.get(said.errno or 0, "check that disk") if said is not None else _REMEDIES[errno.ENOSPC]
+
+
+def system_error(error: BaseException | None) -> OSError | None:
+    """Return the error of the system that another one came from, or is; None where there is none."""
+    while error is not None and not (isinstance(error, OSError) and error.errno is not None):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def one_line(error: BaseException, *, kind: bool = False) -> str:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from bench.errors import CannotWrite, system_error
 
 CHECKSUM = "checksum"  # of an object in JSON
 _AT_END = re.compile(rf',\n "{CHECKSUM}": "([0-9a-f]{{64}})"\n\}}\n\Z')
@@ -21,8 +24,8 @@ _AT_END_LENGTH = len(CHECKSUM) + 64 + 14
 def replacing(file: Path, *, durable: bool = False) -> Iterator[Path]:
     """Give a temporary path beside `file`; what is written there takes the place of `file` when the block ends well.
 
-    If the block raises, what was written is removed, and `file` stays as it was. Raises OSError when the temporary file
-    cannot take its place.
+    If the block raises, what was written is removed, and `file` stays as it was. Raises CannotWrite, an OSError which
+    names `file`, when the temporary file cannot be written or cannot take its place.
 
     With `durable` the content lies on the disk before it takes the place of `file`, so that a power cut does not cost
     it. Only one process at a time may write such a file: what a killed one left is overwritten by the next.
@@ -31,17 +34,55 @@ def replacing(file: Path, *, durable: bool = False) -> Iterator[Path]:
     try:
         yield temporary
         if durable:
-            sync(temporary)
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)  # a full disk wants its space back
+            sync(temporary)  # not tried again where it fails: the second time it may say that all is well
+        _take_place(temporary, file)
+        if durable:
+            _sync_folder(file.parent)  # else the old name may outlive a power cut
+    except BaseException as error:
+        with suppress(OSError):  # of a disk that takes nothing any more: what went wrong before is what counts
+            temporary.unlink(missing_ok=True)  # a full disk wants its space back
+        # torch's archive says RuntimeError where its stream said OSError.
+        said = system_error(error) if isinstance(error, OSError | RuntimeError) else None
+        if said is not None and _concerns(said, temporary, file):
+            raise CannotWrite(said.errno, said.strerror, str(file)) from error
         raise
-    if durable:
-        sync(file.parent)  # else the old name may outlive a power cut
+
+
+def _take_place(temporary: Path, file: Path) -> None:
+    """Give `file` what the temporary one holds. Raises OSError.
+
+    A server of NFS that answers late is asked again, and says the second time that the temporary file is not there:
+    what counts is what `file` is then.
+    """
+    written = temporary.stat()
+    try:
+        temporary.replace(file)
+    except OSError:
+        with suppress(OSError):
+            if os.path.samestat(written, file.stat()):
+                return
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder lie on the disk, where its file system can say so. Raises OSError."""
+    try:
+        sync(folder)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP, errno.EACCES}:
+            raise
+
+
+def _concerns(error: OSError, temporary: Path, file: Path) -> bool:
+    """Whether an error is about writing a file, and not about what a block reads to write it."""
+    if error.errno is None or isinstance(error, CannotWrite):
+        return False
+    named = {os.fspath(name) for name in (error.filename, error.filename2) if isinstance(name, str | os.PathLike)}
+    return not named or bool(named & {str(temporary), str(file), str(file.parent)})
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write text in UTF-8, with its line ends as they are. Raises OSError, and leaves what was there."""
+    """Write text in UTF-8, with its line ends as they are. Raises CannotWrite, and leaves what was there."""
     with replacing(file) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
@@ -124,3 +165,13 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def remove_tree(folder: Path) -> None:
+    """Take a folder away at once, then remove what is in it, as far as that can be. Raises OSError.
+
+    On NFS a file that some process still has open leaves another in its place, so that its folder cannot be removed.
+    """
+    aside = folder.with_name(f".{folder.name}.removed.{os.getpid()}")
+    folder.rename(aside)
+    shutil.rmtree(aside, ignore_errors=True)

@@ -186,7 +186,8 @@ class Progress:
             with contextlib.suppress(OSError):  # the log shall have it all the same
                 self._write(f"{ERASE if self._bar is not None else ''}{words}. Ctrl-C again ends at once.\n")
             if self._log is not None:
-                print(words + ".", file=self._log, flush=True)
+                with contextlib.suppress(OSError):
+                    print(words + ".", file=self._log, flush=True)
 
     def line(self) -> str:
         """Return what is shown, as text: `120/800 steps, 3.2 steps/s, 3:32 left, loss 2.31`."""
@@ -251,7 +252,8 @@ class Progress:
         """Write a plain line to the log, if it is time to."""
         if self._log is not None and now - self._logged_at >= LINE_QUIET:
             self._logged_at = now
-            print(f"{self.title}: {words}", file=self._log, flush=True)
+            with contextlib.suppress(OSError):  # of a full disk: training goes on
+                print(f"{self.title}: {words}", file=self._log, flush=True)
 
     def _running(self, now: float) -> str:
         seconds = now - self._news_at

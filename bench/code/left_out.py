@@ -18,6 +18,8 @@ LEFT_OUT: dict[str, str] = {
     "bench.errors": "exceptions and the wording of messages",
     "bench.progress": "what a person sees",
     "bench.files": "files written whole or not at all: a reader gets what was written, or an error",
+    "bench.storage": "waiting for room on a disk, and whether there is some",
+    "bench.train.room": "whether there is room for checkpoints",
     "bench.train.signals": "when a run stops; where it goes on is the checkpoint's matter, which counts",
     "bench.train.metrics_log": "a log that only people and the monitor read",
     "bench.timing_gaps": "words beside a time",

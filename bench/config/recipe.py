@@ -99,6 +99,11 @@ class OptimizerSettings(Frozen):
             raise ValueError("optimizer has both clip_norm and clip_each; set one of them")
         return self
 
+    @property
+    def kept_of_each_weight(self) -> int:
+        """How many numbers it keeps of each weight between two steps, at least."""
+        return 2 if self.name in {"adam", "adamw"} else int(self.momentum > 0)
+
 
 class ScheduleSettings(Frozen):
     """Learning rate per step: linear warm-up from 0, then cosine (or steps of ×0.1, or constant)."""

@@ -19,6 +19,7 @@ from bench.execute.earlier import Earlier, planner_of
 from bench.execute.packs_in_use import Packs
 from bench.execute.request import Request
 from bench.execute.resolve import Resolved, resolve
+from bench.execute.room import check_room
 from bench.execute.stage_file import make_folder, read_done
 from bench.execute.stage_outputs import restored_outcomes
 from bench.execute.stale import StaleChoice, Staleness, dealt_with, staleness_of
@@ -141,6 +142,12 @@ def plan_grid(request: Request, *, act: bool, gpus: int = 1, stale: StaleChoice 
     check_processes(grid.to_do(), gpus)
     _check_starts(grid)
     _check_data(grid, act)
+    try:
+        check_room(grid.to_do(), grid.work_dir)
+    except BadInput as problem:
+        if act:
+            raise
+        grid.notes.append(str(problem))
     return grid
 
 

@@ -52,7 +52,7 @@ def probe(
     if not stages:
         return {}
     order = _order(stages, machine)
-    until = time.time() + seconds
+    until = time.monotonic() + seconds
     _remove_left(work_dir)
     beside = work_dir if work_dir.is_dir() else None
     with tempfile.TemporaryDirectory(prefix="timing-", dir=beside) as place:
@@ -139,7 +139,7 @@ def _start(folders: Sequence[str], until: float, log: Path) -> float:
 
     It and what it started end with this one.
     """
-    started = time.time()
+    started = time.monotonic()
     command = [sys.executable, "-m", "bench.execute.probing", f"{started:.3f}", f"{until:.3f}", *folders]
     environ = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # as the command line sets it for stages
     with log.open("w", encoding="utf-8") as stream:
@@ -148,7 +148,7 @@ def _start(folders: Sequence[str], until: float, log: Path) -> float:
         )
         try:
             process.wait(max(1.0, until - started + 5))
-            ended = time.time()
+            ended = time.monotonic()
         except BaseException as error:  # its children are of its process group
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, 9)

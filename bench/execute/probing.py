@@ -1,8 +1,9 @@
 """Times stages one after another, each in a process of its own: `python -m bench.execute.probing STARTED UNTIL FOLDER…`
 
-STARTED and UNTIL are seconds since 1970. A stage's process is forked from this one, which has imported what they share,
-so that their time is not spent on imports; it leaves `costs.json`, or `problem.txt`, in the stage's folder. The last
-line that this process prints says since when it does nothing but end, which takes a process with torch some time, too.
+STARTED and UNTIL are seconds of the machine's monotonic clock, which nobody sets. A stage's process is forked from this
+one, which has imported what they share, so that their time is not spent on imports; it leaves `costs.json`, or
+`problem.txt`, in the stage's folder. The last line that this process prints says since when it does nothing but end,
+which takes a process with torch some time, too.
 """
 
 from __future__ import annotations
@@ -39,16 +40,16 @@ def main(arguments: Sequence[str]) -> int:
 
     import bench.stages.timing  # noqa: F401
 
-    imported = time.time() - started
+    imported = time.monotonic() - started
     stages = [(folder, read_stage(folder)) for folder in folders]
     for number, (folder, stage) in enumerate(stages):
         weights = [WEIGHTS.get(each.kind, 1.0) for _, each in stages[number:]]
-        left = until - time.time()
+        left = until - time.monotonic()
         # Too little for each would time nothing: later ones wait for the next call.
         seconds = min(left, max(LEAST, left * weights[0] / sum(weights)))
         if seconds > 2 * MARGIN:
             _apart(folder, stage, imported, seconds)
-    print(f"{ENDING} {time.time():.3f}", flush=True)
+    print(f"{ENDING} {time.monotonic():.3f}", flush=True)
     return 0
 
 

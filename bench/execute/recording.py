@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import resource
 import shlex
 import sys
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,11 @@ from bench.config.tasks import KINDS, Task
 from bench.data.sets import short_name
 from bench.errors import BadInput
 from bench.execute.stage_file import STAGE, Done, StageFile, finished, read_stage
+from bench.files import read_json
 from bench.made import gpu_names
 from bench.plan import recorded_settings
 from bench.record import Fingerprints, OutcomesFile, Record, environment
-from bench.run_names import own_seeds
+from bench.run_names import own_seeds, record_name
 
 RENDERED = "rendered"  # the folder of scenes that a smoke run renders, in the work folder
 # The numbers of a pretraining that are no term of its loss.
@@ -88,7 +91,9 @@ def record_of(
     for key in ("recipe", "checkpoint") if upstream["init"] is not None else ():
         if upstream["init"][key] is not None:
             upstream["init"][key] = Path(upstream["init"][key]).name
+    records = Path(stage.results_dir) / "records"
     return Record(
+        created=created_after(records, stage.recipe.name, task.name, seed, task_seed),
         pretrain=stage.recipe.name,
         pretrain_set=short_name(stage.recipe.dataset),
         arch=stage.recipe.arch,
@@ -131,6 +136,19 @@ def record_of(
         command=command_of(stage.recipe, task, seed, task_seed, rendered=_rendered(stage)),
         **environment(gpu_names()),
     )
+
+
+def created_after(records: Path, pretrain: str, task: str, seed: int, task_seed: int | None) -> str:
+    """Return what a new record says of when it was made, in UTC: now, or a second after the newest of its cell.
+
+    Tables take the newest record of a cell, which an earlier one would be for ever where the clock was set back.
+    """
+    now = datetime.now(UTC).replace(microsecond=0)
+    start = record_name(pretrain, task, seed, "", task_seed).removesuffix(".json")
+    for file in records.glob(f"{glob.escape(start)}*.json"):
+        with contextlib.suppress(TypeError, ValueError):  # of what is no record, or says no zone
+            now = max(now, datetime.fromisoformat(str(read_json(file).get("created"))) + timedelta(seconds=1))
+    return now.isoformat(timespec="seconds")
 
 
 def _rendered(stage: StageFile) -> bool:

@@ -13,7 +13,6 @@ import signal
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -37,6 +36,7 @@ from bench.execute.jobs.failure import noting_failure
 from bench.execute.parent import end_if_told, end_with_parent
 from bench.execute.recording import earlier_of, history_of, peak_memory_mib, record_of
 from bench.execute.sources import check_definition, check_unchanged
+from bench.execute.stage_ending import kept_traceback
 from bench.execute.stage_file import Done, StageFile, held, make_folder, read_done, read_stage, write_done
 from bench.execute.stage_log import LOG, logged
 from bench.execute.stage_outputs import (
@@ -252,9 +252,8 @@ def _reported(folder: Path, stage: StageFile) -> Iterator[None]:
     except (BadInput, StageFailed, Interrupted, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as error:  # a stage ends by returning
-        report = folder / "error.log"
-        write_text(report, traceback.format_exc() + "\n")
-        raise StageFailed(f"{stage.title}: {one_line(error, kind=True)} (traceback: {report})") from error
+        words = f"{stage.title}: {one_line(error, kind=True)} ({kept_traceback(folder)})"
+        raise StageFailed(words) from error
 
 
 def function_of(kind: type[StageKind]) -> Callable[[Job], dict[str, Any]]:

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import signal
+import traceback
+from pathlib import Path
 
 from pydantic import BaseModel
+
+from bench.files import write_text
+
+REPORT = "error.log"  # in a stage's folder: the traceback of what ended it
 
 # Settings that decide how much memory a stage takes, with what to do about them.
 _MEMORY = {"workers": "lower", "accumulate": "raise", "batch_size": "lower"}
@@ -29,3 +35,12 @@ def how_it_ended(code: int, config: BaseModel) -> str:
         if advice := [f"{verb} {setting}" for setting, verb in _MEMORY.items() if setting in known]:
             words += f": {', or '.join(advice)} (--set; all but workers make it another run)"
     return words
+
+
+def kept_traceback(folder: Path) -> str:
+    """Write the traceback of the error at hand into a stage's folder, and return where it is, for people."""
+    try:
+        write_text(folder / REPORT, traceback.format_exc() + "\n")
+    except OSError:  # a full disk must not hide what went wrong
+        return f"its traceback could not be written to {folder}"
+    return f"traceback: {folder / REPORT}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -23,7 +25,7 @@ from bench.config.objective_source import definition_of
 from bench.config.recipe import Frozen, Recipe
 from bench.config.tasks import AnyTask, stage_kind
 from bench.data.packs.manifest import PackUse
-from bench.errors import BadInput, writing_to
+from bench.errors import BadInput, CannotWrite, writing_to
 from bench.execute.jobs.holder import HOLDER, LOCK, holder_of, this_holder
 from bench.execute.sources import sources_of
 from bench.files import add_checksum, checked, with_checksum, without_checksum, write_text
@@ -31,8 +33,11 @@ from bench.made import Made
 from bench.plan import Stage, protocol_hash
 from bench.run_names import own_seeds, record_name
 from bench.safe_mode import is_safe, safe_mode
+from bench.storage import patience
 
 STAGE, DONE = "stage.json", "done.json"
+TEMPORARY = re.compile(r"\..+\.(\d+|partial)|\.writable-\d+")  # the names of `replacing`, and of `make_folder`
+A_DAY = 86_400.0  # seconds
 LOOK_SECONDS = 0.2  # that a lock is tried for: bench status holds it for some microseconds
 
 
@@ -213,8 +218,10 @@ def known_memory_mib(work_dir: Path, kind: str, name: str) -> float:
 def held(folder: Path, stage: StageFile, wait: bool) -> Iterator[None]:
     """Hold a stage's folder, so that one process at a time runs it.
 
-    Where another process holds it, wait for that one, or raise BadInput if `wait` is False.
+    Where another process holds it, wait for that one, or raise BadInput if `wait` is False. What a killed process left
+    half written is removed. Raises CannotWrite where the folder takes no file.
     """
+    patience()  # refuses a wrong BENCH_WAIT_FOR_SPACE before anything runs
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=LOOK_SECONDS, poll_interval=0.01)
@@ -224,11 +231,30 @@ def held(folder: Path, stage: StageFile, wait: bool) -> Iterator[None]:
             raise BadInput(f"{stage.label} is being run by {name}; wait for it, or leave out --no-wait.") from None
         print(f"{stage.title}: waiting for {name}, which runs it already", flush=True)
         lock.acquire()
+    except OSError as error:
+        raise CannotWrite(error.errno, error.strerror, lock.lock_file) from error
     try:
-        write_text(folder / HOLDER, this_holder())
+        remove_left(folder)
+        with contextlib.suppress(OSError):  # it only informs those who wait
+            write_text(folder / HOLDER, this_holder())
         yield
     finally:
         lock.release()
+
+
+def remove_left(folder: Path) -> None:
+    """Remove what killed processes left half written in a stage's folder. Only who holds the folder calls it.
+
+    A plan writes `stage.json` without holding it, perhaps at this moment and on another machine: what is beside that
+    stays for a day.
+    """
+    for file in folder.glob(".*"):
+        if not TEMPORARY.fullmatch(file.name):
+            continue
+        with contextlib.suppress(OSError):  # on NFS, of a file that is open somewhere
+            planned = file.name.startswith((f".{STAGE}.", ".writable-"))
+            if not planned or time.time() - file.stat().st_mtime > A_DAY:
+                file.unlink()
 
 
 def make_folder(folder: Path, option: str) -> None:

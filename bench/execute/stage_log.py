@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import io
 import os
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from bench.errors import one_line
+from bench.errors import CannotWrite, one_line
 from bench.execute import log_writer
 from bench.progress import shown_on
 
@@ -24,22 +25,31 @@ def logged(folder: Path, title: str) -> Iterator[None]:
     """Keep what is printed within in the folder's log, too, and say where that is.
 
     A bar of progress on a terminal is still drawn there; the log has a line of it a minute. An error that leaves the
-    block is noted in the log. Nothing is done where the standard output is the log already.
+    block is noted in the log. Nothing is done where the standard output is the log already. A log that stays behind on
+    a full disk stops nothing; one that cannot be opened raises CannotWrite.
     """
     file = folder / LOG
-    with file.open("a", encoding="utf-8") as log:
+    with _opened(file) as log:
         if os.path.sameopenfile(log.fileno(), 1):
             yield
             return
         print(f"log: {near(file)}", flush=True)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        print(f"--- {title}, {now}", file=log, flush=True)
+        log_writer.write(log.fileno(), f"--- {title}, {now}\n".encode())
         try:
             with _copied(log):
                 yield
         except BaseException as error:
-            print(str(error) if hasattr(error, "exit_code") else one_line(error, kind=True), file=log, flush=True)
+            words = str(error) if hasattr(error, "exit_code") else one_line(error, kind=True)
+            log_writer.write(log.fileno(), f"{words}\n".encode(errors="backslashreplace"))
             raise
+
+
+def _opened(file: Path) -> TextIO:
+    try:  # without a buffer, so that nothing is left to be written when it is closed
+        return io.TextIOWrapper(file.open("ab", buffering=0), encoding="utf-8", write_through=True)
+    except OSError as error:
+        raise CannotWrite(error.errno, error.strerror, str(file)) from error
 
 
 def near(file: Path) -> Path:

@@ -21,11 +21,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 VERSION = 1  # raise it when features are computed in another way
 ABOUT, FEATURES, LABELS, POSITIONS = "about.json", "features.npy", "labels.npy", "positions.npy"
-ABANDONED_SECONDS = 86_400.0  # a partial entry that old has no writer any more
+LOCK = "writing.lock"
+ABANDONED_SECONDS = 86_400.0  # a partial entry of an earlier version that is so old has no writer any more
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class FeatureCache:
         name = hashlib.sha256(json.dumps(self.about, sort_keys=True).encode()).hexdigest()[:32]
         self.place = folder / name
         self.partial = folder / f".{name}.{os.getpid()}"
+        self._lock = FileLock(self.partial / LOCK)  # held while it is written: else another process may remove it
         self._features: np.ndarray | None = None
         self._labels: list[np.ndarray] = []
         self._positions: list[np.ndarray] = []
@@ -123,11 +126,13 @@ class FeatureCache:
                 np.save(self.partial / POSITIONS, positions)
                 content["positions"] = _checksum(positions, labels)
             (self.partial / ABOUT).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            self._lock.release()
+            (self.partial / LOCK).unlink(missing_ok=True)
             self.partial.rename(self.place)
         except OSError as error:  # full, or another process was faster
             if not self.place.is_dir():
                 self._refuse(str(error))
-            shutil.rmtree(self.partial, ignore_errors=True)
+            self._remove_partial()
         self._features = None
         clean(self.folder, limit(), keep=self.place)
 
@@ -138,11 +143,21 @@ class FeatureCache:
         if size > min(limit(), shutil.disk_usage(self.folder).free // 2):
             raise OSError(f"{size / 2**30:.1f} GiB are too much; BENCH_FEATURES_GIB or the disk allows less")
         self.partial.mkdir(exist_ok=True)
-        return np.lib.format.open_memmap(self.partial / FEATURES, "w+", np.float32, (self.rows, self.dim))
+        self._lock.acquire(blocking=False)
+        mapped = np.lib.format.open_memmap(self.partial / FEATURES, "w+", np.float32, (self.rows, self.dim))
+        # Taken up at once: a process that writes into a mapped file ends by SIGBUS where the disk is full by then.
+        with (self.partial / FEATURES).open("r+b") as file:
+            os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        return mapped
+
+    def _remove_partial(self) -> None:
+        with contextlib.suppress(OSError):
+            self._lock.release()
+        shutil.rmtree(self.partial, ignore_errors=True)
 
     def _refuse(self, reason: str) -> None:
         self._refused, self._features = True, None
-        shutil.rmtree(self.partial, ignore_errors=True)
+        self._remove_partial()
         print(f"features are not kept: {reason}", flush=True)
 
 
@@ -152,14 +167,18 @@ def limit() -> int:
 
 
 def clean(folder: Path, most: int, keep: Path | None) -> None:
-    """Remove entries, least recently used first, until `most` bytes are left; and partial ones that were abandoned."""
+    """Remove entries, least recently used first, until `most` bytes are left; and partial ones that were abandoned.
+
+    Those are of processes that no longer hold them. What an earlier version began has nothing to hold: it is removed
+    when it is a day old.
+    """
     entries: list[tuple[float, int, Path]] = []
     for place in folder.iterdir():
         with contextlib.suppress(OSError):
             used = place.stat().st_mtime
             if not place.name.startswith("."):
                 entries.append((used, sum(file.stat().st_size for file in place.iterdir()), place))
-            elif time.time() - used > ABANDONED_SECONDS:
+            elif _abandoned(place, used):
                 shutil.rmtree(place, ignore_errors=True)
     total = sum(size for _, size, _ in entries)
     for _, size, place in sorted(entries):
@@ -168,6 +187,19 @@ def clean(folder: Path, most: int, keep: Path | None) -> None:
         if place != keep:
             shutil.rmtree(place, ignore_errors=True)
             total -= size
+
+
+def _abandoned(place: Path, used: float) -> bool:
+    """Whether nobody writes a partial entry any more. Raises OSError."""
+    if not (place / LOCK).is_file():
+        return time.time() - used > ABANDONED_SECONDS
+    lock = FileLock(place / LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return False
+    lock.release()
+    return True
 
 
 def _checksum(features: np.ndarray, labels: np.ndarray) -> str:

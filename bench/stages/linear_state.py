@@ -15,6 +15,7 @@ from bench.convert.checksums import Damaged, header_of, read_header, save_tensor
 from bench.convert.matching import trunk_hash
 from bench.files import replacing
 from bench.stages.linear_heads import Heads
+from bench.storage import when_there_is_room
 from bench.timing_gaps import note_gap
 from bench.train.checkpoint import keep_as_before, read_newest
 
@@ -24,12 +25,19 @@ Read = tuple[dict[str, Tensor], dict[str, str]]
 
 
 def save(file: Path, heads: Heads, about: Mapping[str, str]) -> None:
-    """Write the heads, and what they are of, whole or not at all; those before them stay as `previous.safetensors`."""
+    """Write the heads, and what they are of, whole or not at all; those before them stay as `previous.safetensors`.
+
+    A full disk is waited for as a checkpoint waits. Raises CannotWrite.
+    """
     tensors = dict(sorted(heads.tensors().items()))
     words = {**about, SAYS_SO: "sha256"}
-    with replacing(file) as temporary:
-        save_tensors(temporary, tensors, {**words, CHECKSUM: _checksum(tensors, words)})
-        keep_as_before(file)
+
+    def once() -> None:
+        with replacing(file) as temporary:
+            save_tensors(temporary, tensors, {**words, CHECKSUM: _checksum(tensors, words)})
+            keep_as_before(file)
+
+    when_there_is_room(file, once)
 
 
 def resume(file: Path, heads: Heads, about: Mapping[str, str], *, say: bool = True) -> tuple[int, int, Path]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from PIL import Image
 
 from bench.errors import BadInput
@@ -97,24 +98,29 @@ def _whole(place: Path, mark: str, write: Callable[[Path], None]) -> None:
         return
     if present is None and place.exists() and any(place.iterdir()):
         raise BadInput(f"{place} exists and was not rendered by bench; choose another folder, or move it away.")
-    fresh = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
-    try:
-        fresh.chmod(0o755)
-        write(fresh)
-        (fresh / MARK).write_text(mark, encoding="utf-8")
+    with FileLock(place.parent / f".{place.name}.lock"):
         if _mark(place) == mark:
-            return  # another process rendered the same meanwhile, and may be reading it
-        if place.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{place.name}.old.", dir=place.parent))
-            place.replace(old)
-            shutil.rmtree(old)
+            return  # another process has rendered the same meanwhile
+        for left in place.parent.glob(f".{place.name}.*/"):  # of processes that were killed
+            shutil.rmtree(left, ignore_errors=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
         try:
-            fresh.replace(place)
-        except OSError:
-            if _mark(place) != mark:  # as above, a moment later
-                raise
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+            fresh.chmod(0o755)
+            write(fresh)
+            (fresh / MARK).write_text(mark, encoding="utf-8")
+            if _mark(place) == mark:
+                return  # one of an earlier version, which knows no lock, and may be reading it
+            if place.exists():
+                old = Path(tempfile.mkdtemp(prefix=f".{place.name}.old.", dir=place.parent))
+                place.replace(old)
+                shutil.rmtree(old)
+            try:
+                fresh.replace(place)
+            except OSError:
+                if _mark(place) != mark:  # as above, a moment later
+                    raise
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
 
 
 def _mark(place: Path) -> str | None:

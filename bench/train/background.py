@@ -8,6 +8,7 @@ up, and its copy may lie in pinned memory.
 from __future__ import annotations
 
 import copy
+import errno
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,9 +17,21 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from bench.errors import StageFailed
+from bench.errors import StageFailed, remedy_of, system_error
 from bench.train.checkpoint import write
 from bench.train.distributed import Ranks
+
+
+def unwritten(error: StageFailed, folder: Path, stays: str) -> str:
+    """Return the message on a checkpoint that could not be written into a run's folder, where `stays` says what stays.
+
+    Where the folder is gone, nothing does.
+    """
+    said, words = system_error(error), str(error).rstrip(".")
+    if said is not None and said.errno in {errno.ENOENT, errno.ENOTDIR} and not folder.is_dir():
+        return f"{words}; the folder is gone, and its checkpoints with it: put it back, or run it again to start anew."
+    remedy = remedy_of(error)
+    return f"{words}{stays} {remedy[0].upper()}{remedy[1:]}, then run it again to go on."
 
 
 class HostCopy:

@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from bench.config.recipe import epoch_file as epoch_file
 from bench.convert.checkpoint_file import read_checkpoint
 from bench.convert.checksums import ATTACHED, KEY, Damaged, save_archive
-from bench.errors import BadInput, StageFailed, one_line, shortened
+from bench.errors import BadInput, StageFailed, one_line, shortened, system_error
 from bench.files import replacing, second_name
+from bench.storage import when_there_is_room
 
 FORMAT = 1
 LAST = "last.ckpt"
@@ -32,14 +33,19 @@ Content = TypeVar("Content")
 def write(file: Path, content: Mapping[str, Any]) -> None:
     """Write a checkpoint so that `file` is always whole, even after a power cut; a `last.ckpt` before it is kept.
 
-    Raises StageFailed when the disk does not take it; `file` then is as it was.
+    Where the disk is full it waits for as long as `BENCH_WAIT_FOR_SPACE` says. Raises StageFailed when the disk does
+    not take it; `file` then is as it was.
     """
-    try:
+
+    def once() -> None:
         with replacing(file, durable=True) as partial:
             with partial.open("wb") as stream:
                 save_archive(stream, {"format": FORMAT, KEY: ATTACHED, **content})
             if file.name == LAST:  # when the new one is whole, and not before
                 keep_as_before(file)
+
+    try:
+        when_there_is_room(file, once)
     except (OSError, RuntimeError) as error:  # torch's archive says RuntimeError where the stream said OSError
         raise StageFailed(f"Cannot write {file} ({_reason(error)})") from error
 
@@ -112,10 +118,8 @@ def is_ours(content: Any) -> bool:
 
 def _reason(error: BaseException) -> str:
     """Why writing failed, in a word: what the system said, if it said anything."""
-    said = error
-    while not isinstance(said, OSError) and (said.__context__ or said.__cause__):
-        said = said.__cause__ or said.__context__ or said
-    return (isinstance(said, OSError) and said.strerror) or one_line(error)
+    said = system_error(error)
+    return (said is not None and said.strerror) or one_line(error)
 
 
 def assert_finite(objective: nn.Module, optimizer: torch.optim.Optimizer, step: int, last_good: str) -> None:

@@ -24,6 +24,7 @@ from bench.train.feed import Source, iterating, to_device
 from bench.train.metrics_log import MetricsLog
 from bench.train.monitor import Diagnostics
 from bench.train.readings import Line, Readings
+from bench.train.room import check_room
 from bench.train.schedule import learning_rate, peak_rate
 from bench.train.signals import StopRequest
 from bench.train.state import State, identity
@@ -54,8 +55,9 @@ def fit(
 
     Returns {"steps", "epochs", "images_skipped", "loss" and the terms}, means over the last log interval.
 
-    Raises BadInput for a batch that does not divide evenly and for a checkpoint of another run, StageFailed when the
-    loss or a weight is not finite and where `diagnostics.guard` ends the run, Interrupted after a signal.
+    Raises BadInput for a batch that does not divide evenly, a checkpoint of another run and a disk without room for
+    checkpoints, StageFailed when the loss or a weight is not finite and where `diagnostics.guard` ends the run,
+    Interrupted after a signal.
     """
     ranks = ranks or Ranks()
     assert recipe.optimizer is not None
@@ -76,6 +78,7 @@ def fit(
         print(f"{title}: going on after step {start} of {total}, with the weights of {LAST}", flush=True)
     if start == total:
         return _metrics(state, recipe)
+    check_room(folder, recipe, objective, start, total, steps_per_epoch)
 
     with (
         StopRequest() as stop,

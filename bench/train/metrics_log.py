@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
+from bench.errors import one_line
 from bench.files import write_text
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 FILE = "metrics.jsonl"
+
+
+MOST_LINES = 10_000  # that are kept in memory while they cannot be written
 
 
 class MetricsLog:
@@ -17,40 +27,108 @@ class MetricsLog:
 
     A line: {"step": optimizer steps done, "epoch": 0-based, "loss": …, its terms …, "lr": …, "images_per_second": …,
     "data_wait_share": …}. With `active=False` (a rank that writes no files) all methods do nothing.
+
+    No result depends on the log: where it cannot be written that is said once, and the run goes on. The newest lines
+    are kept, and written when there is room again; TensorBoard's file ends there.
     """
 
     def __init__(self, folder: Path, start_step: int, active: bool = True) -> None:
         self._active = active
         if not active:
             return
-        self.file = folder / FILE
-        drop_after(self.file, start_step)
-        self._stream = self.file.open("a", encoding="utf-8")
+        self.file, self._start = folder / FILE, start_step
+        self._lines: list[bytes] = []
+        self._said, self._dropped = False, False
+        self._stream: IO[bytes] | None = None
+        self._board: SummaryWriter | None = None
+        self._hook_before, threading.excepthook = threading.excepthook, self._thread_failed
+        self._append()
         from torch.utils.tensorboard import SummaryWriter  # slow to import
 
-        self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start_step + 1)
+        with self._only_said():
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start_step + 1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Log the values after `step` optimizer steps; `flush` and the end put them on the disk."""
         if not self._active:
             return
-        self._stream.write(json.dumps({"step": step, **values}) + "\n")
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        self._lines.append((json.dumps({"step": step, **values}) + "\n").encode())
+        del self._lines[:-MOST_LINES]
+        with self._board_or_end() as board:
+            if board is not None:
+                for name, value in values.items():
+                    board.add_scalar(name, value, step)
 
     def flush(self) -> None:
         """Put what was logged on the disk."""
-        if self._active:
-            self._stream.flush()
-            self._board.flush()
+        if not self._active:
+            return
+        self._append()
+        with self._board_or_end() as board:
+            if board is not None:
+                board.flush()
+
+    def _append(self) -> None:
+        """Write the lines that wait, all of them or none."""
+        with self._only_said():
+            if not self._dropped:
+                drop_after(self.file, self._start)
+                self._dropped = True
+            if self._stream is None:
+                self._stream = self.file.open("ab", buffering=0)
+            text, size = memoryview(b"".join(self._lines)), os.fstat(self._stream.fileno()).st_size
+            try:
+                while text:
+                    text = text[self._stream.write(text) :]
+            except OSError:
+                self._stream.truncate(size)  # of a line that is not whole the next one would be a part
+                raise
+            self._lines = []
+
+    @contextmanager
+    def _only_said(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if not self._said:
+                self._said = True
+                reason = error.strerror or one_line(error)
+                with suppress(OSError):
+                    print(f"The log of {self.file.parent} cannot be written ({reason}); training goes on.", flush=True)
+
+    @contextmanager
+    def _board_or_end(self) -> Iterator[SummaryWriter | None]:
+        """Give TensorBoard's writer; one that fails is given up, since its thread has ended."""
+        board = self._board
+        with self._only_said():
+            try:
+                yield board
+            except OSError:
+                self._board = None
+                if board is not None:
+                    with suppress(OSError):
+                        board.close()
+                raise
+
+    def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
+        """Keep the traceback of TensorBoard's thread from the screen: its next use says what went wrong."""
+        ours = type(failure.thread).__module__.startswith("tensorboard.")
+        if not (ours and isinstance(failure.exc_value, OSError)):
+            self._hook_before(failure)
 
     def __enter__(self) -> MetricsLog:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._active:
+        if not self._active:
+            return
+        self._append()
+        if self._stream is not None:
             self._stream.close()
-            self._board.close()
+        with self._board_or_end() as board:
+            if board is not None:
+                board.close()
+        threading.excepthook = self._hook_before
 
 
 def drop_after(file: Path, step: int) -> None:

@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from bench.errors import Interrupted
+from bench.storage import stop_waiting
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 GRACE_SECONDS = 10.0  # that a loop has to leave by itself after a second Ctrl-C
@@ -35,6 +36,7 @@ class StopRequest:
 
     def __enter__(self) -> StopRequest:
         if threading.current_thread() is threading.main_thread():
+            stop_waiting.clear()
             self._heard, self._told = os.pipe()
             os.set_blocking(self._told, False)
             self._wake_before = signal.set_wakeup_fd(self._told, warn_on_full_buffer=False)
@@ -60,6 +62,7 @@ class StopRequest:
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = True
+        stop_waiting.set()  # a checkpoint that waits for space waits no longer
 
     def _listen(self) -> None:
         """Read the numbers of the signals that arrive, among them others than ours, until the 0 at the end."""

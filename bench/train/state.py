@@ -11,7 +11,7 @@ from torch import nn
 
 from bench.config.recipe import Recipe
 from bench.errors import BadInput, StageFailed, one_line, shortened
-from bench.train.background import Saving
+from bench.train.background import Saving, unwritten
 from bench.train.checkpoint import LAST, assert_finite, epoch_file, put_back, read, read_newest
 from bench.train.distributed import Ranks
 from bench.train.meter import Meter
@@ -120,7 +120,7 @@ class State(Saving):
     def explain(self, error: StageFailed) -> str:
         """Return the error, and which checkpoint stays: the one before."""
         self.last_good = self._before
-        return f"{error}; {self.last_good}. Free space there, then run it again to go on."
+        return unwritten(error, self.folder, f"; {self.last_good}.")
 
 
 # What `last.ckpt` holds, besides the objective's tensors.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,8 @@ import torch
 from torch import nn
 
 from bench.errors import Interrupted, StageFailed
-from bench.stages.segmentation.runner import CHECKPOINT, CollectSkipped, SaveCheckpoint
+from bench.stages.segmentation.logs import ScoresOnDisk
+from bench.stages.segmentation.runner import CHECKPOINT, CollectSkipped, QuietRunner, SaveCheckpoint
 from bench.train import background
 from bench.train.checkpoint import write
 from bench.train.distributed import Ranks
@@ -212,3 +214,26 @@ def test_a_failure_in_the_first_process_ends_the_others(tmp_path: Path) -> None:
     run = Run(tmp_path, OtherRanks(rank=1, world=2))
     with pytest.raises(StageFailed, match="The first process could not write the checkpoint"):
         run.keep.finish_writing()
+
+
+def test_scores_that_cannot_be_written_are_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "scalars.json").mkdir()
+    scores = ScoresOnDisk(str(tmp_path))
+    for step in (1, 2):
+        scores.add_scalar("loss", 0.5, step)
+    words = f"{tmp_path / 'scalars.json'} cannot be written (Is a directory); training goes on.\n"
+    assert capsys.readouterr().out == words
+
+
+def test_a_line_that_mmengines_log_cannot_take_is_no_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runner = QuietRunner.__new__(QuietRunner)
+    runner._experiment_name = "no space"
+    (tmp_path / "mmengine.log").symlink_to("/dev/full")
+    logger = runner.build_logger(log_file=str(tmp_path / "mmengine.log"))
+    logger.info("a line")
+    (handler,) = logger.handlers
+    with suppress(OSError):  # of what it still holds
+        handler.close()
+    assert capsys.readouterr().err == ""

@@ -24,8 +24,9 @@ from bench.data.packs.encoding import Encoded, encode_all, encode_files
 from bench.data.packs.manifest import INDEX, MANIFEST, NAMES, PARTIAL, Form, Manifest, data_file, decoders
 from bench.data.packs.reading import ROW, sha256
 from bench.errors import BadInput
-from bench.files import read_json, sync
+from bench.files import read_json, remove_tree, sync
 from bench.progress import Progress
+from bench.storage import size_words
 
 Unreadable = Literal["fail", "skip"]
 
@@ -78,7 +79,7 @@ class Writer:
         if rows is not None and self._holds(rows):
             return rows
         if self.partial.exists():
-            shutil.rmtree(self.partial)
+            remove_tree(self.partial)
         self.partial.mkdir()
         _write(self.partial / BEGUN, json.dumps(begun).encode())
         return np.empty(0, ROW)
@@ -213,7 +214,7 @@ class Writer:
         _write(self.partial / MANIFEST, (manifest.sealed().model_dump_json(indent=1) + "\n").encode())
         (self.partial / BEGUN).unlink(missing_ok=True)
         if self.folder.exists():  # a damaged one
-            shutil.rmtree(self.folder)
+            remove_tree(self.folder)
         self.partial.rename(self.folder)
         sync(self.folder.parent)
 
@@ -244,11 +245,3 @@ def _write(file: Path, content: bytes) -> None:
     with file.open("wb") as opened:
         opened.write(content)
         _sync(opened)
-
-
-def size_words(count: float) -> str:
-    """Return a number of bytes for people: `3.6 MB`."""
-    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count / 1e3:.3g} KB"

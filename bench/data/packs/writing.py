@@ -9,10 +9,11 @@ from filelock import FileLock, Timeout
 
 from bench.data.packs.manifest import FOLDER, MANIFEST, VARIABLE, Form, folder_name
 from bench.data.packs.reading import Pack, open_pack
-from bench.data.packs.unfinished import Unreadable, Writer, size_words
+from bench.data.packs.unfinished import Unreadable, Writer
 from bench.data.sets import DATA_SETS, fingerprint, get, index
 from bench.errors import BadInput
 from bench.machine import cores
+from bench.storage import size_words
 
 FEW = 1024  # images for which starting processes would take longer than packing
 

@@ -20,6 +20,7 @@ from bench.config.tasks import SegmentationTask
 from bench.convert.checkpoint_file import read_checkpoint
 from bench.convert.proof import load_proven
 from bench.errors import BadInput
+from bench.files import write_text
 from bench.machine import SMALL_RUN, loader_workers
 from bench.outcomes import OUTCOMES, write
 from bench.randomness import derive
@@ -27,6 +28,7 @@ from bench.stages.curve import Curve
 from bench.stages.job import Job
 from bench.stages.segmentation.evaluation import EvaluationLoop  # noqa: F401 - registers it
 from bench.stages.segmentation.load_proof import prove_segmentor
+from bench.stages.segmentation.logs import ScoresOnDisk
 from bench.stages.segmentation.metric import UnroundedIoU
 from bench.stages.segmentation.mmseg_config import Plan, adapt
 from bench.stages.segmentation.model import build_model
@@ -124,7 +126,7 @@ def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: l
         optimisation["optimizer"] = {"fused": True, **optimisation["optimizer"]}
     work_dir.mkdir(parents=True, exist_ok=True)
     if ranks.first:
-        (work_dir / "config.json").write_text(json.dumps(config.to_dict(), indent=1, default=str), encoding="utf-8")
+        write_text(work_dir / "config.json", json.dumps(config.to_dict(), indent=1, default=str))
     # Runner formats its whole config four times, a second in all: it gets what it looks up there and no more.
     wrapper = {
         "type": "MMDistributedDataParallel",
@@ -138,7 +140,7 @@ def _runner(job: Job, task: SegmentationTask, plan: Plan, ranks: Ranks, hooks: l
     metric.root = job.data_root(task.dataset)
     metric.collect_dir = str(work_dir / "collect")  # else mmengine collects in the working directory
     visualizer = dict(config.get("visualizer") or {"type": "Visualizer"})
-    visualizer |= {"name": str(work_dir), "save_dir": str(work_dir), "vis_backends": [{"type": "LocalVisBackend"}]}
+    visualizer |= {"name": str(work_dir), "save_dir": str(work_dir), "vis_backends": [{"type": ScoresOnDisk.__name__}]}
     logger = (config.get("default_hooks") or {}).get("logger", {"type": "LoggerHook"})
     return QuietRunner(
         model=build_model(

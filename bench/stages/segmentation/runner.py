@@ -26,8 +26,9 @@ from bench.progress import Progress
 from bench.randomness import reseed
 from bench.stages.curve import Curve
 from bench.stages.load_proof import LoadProof
+from bench.stages.segmentation.logs import only_informs
 from bench.timing_gaps import note_gap
-from bench.train.background import Saving
+from bench.train.background import Saving, unwritten
 from bench.train.checkpoint import LAST, put_back, read_newest
 from bench.train.distributed import Ranks
 from bench.train.signals import StopRequest
@@ -43,6 +44,8 @@ class QuietRunner(Runner):
         """Build mmengine's logger without its handler for the screen."""
         logger = super().build_logger(log_level, log_file or str(Path(self.work_dir) / "mmengine.log"), **kwargs)
         logger.handlers = [handler for handler in logger.handlers if isinstance(handler, logging.FileHandler)]
+        for handler in logger.handlers:
+            handler.handleError = only_informs
         return logger
 
 
@@ -202,7 +205,7 @@ class SaveCheckpoint(Saving, Hook):
 
     def explain(self, error: StageFailed) -> str:
         """Return the error, and which checkpoint stays."""
-        return f"{error}. {self._last_good()} Free space there, then run it again to go on."
+        return unwritten(error, self.file.parent, f". {self._last_good()}")
 
     def _last_good(self) -> str:
         """What stays if the run ends now, which waits for what is being written."""
