@@ -100,7 +100,7 @@ def one_line(error: BaseException, *, kind: bool = False) -> str:
     return f"{name}: {words}" if kind and words else words or name
 
 
-def shortened(value: object, most: int = 80) -> str:
+def shortened(value: object, most: int = 200) -> str:
     """Return a value as Python writes it, without its middle where that takes more than `most` characters."""
     text = repr(value)
     return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 4 :]}"

@@ -16,8 +16,7 @@ from typing import Any
 from bench.errors import CannotWrite, system_error
 
 CHECKSUM = "checksum"  # of an object in JSON
-_AT_END = re.compile(rf',\n "{CHECKSUM}": "([0-9a-f]{{64}})"\n\}}\n\Z')
-_AT_END_LENGTH = len(CHECKSUM) + 64 + 14
+_FIRST = re.compile(rf'\{{\n "{CHECKSUM}": "([0-9a-f]{{64}})",(?=\n)')
 
 
 @contextmanager
@@ -118,9 +117,12 @@ def checked(text: str) -> dict[str, Any]:
 
 
 def add_checksum(text: str) -> str:
-    """Return a JSON object, written with an indent of 1, with a last entry `checksum`: the sha256 of the text given."""
-    body, digest = text.removesuffix("\n"), hashlib.sha256(text.removesuffix("\n").encode()).hexdigest()
-    return f'{body[:-2]},\n "{CHECKSUM}": "{digest}"\n}}\n'
+    """Return a JSON object, written with an indent of 1, with a first entry `checksum`: the sha256 of the text given.
+
+    At the end, one cut could take it away together with what comes before it, and leave an object.
+    """
+    body = text.removesuffix("\n")
+    return f'{{\n "{CHECKSUM}": "{hashlib.sha256(body.encode()).hexdigest()}",{body[1:]}\n'
 
 
 def without_checksum(text: str) -> str:
@@ -129,11 +131,11 @@ def without_checksum(text: str) -> str:
     Nothing is parsed, so that it costs little beside what reads the text. Raises ValueError where the text differs from
     what was written; an entry of that name elsewhere is for the reader to refuse.
     """
-    found = _AT_END.search(text, max(0, len(text) - _AT_END_LENGTH))
+    found = _FIRST.match(text)
     if found is None:
         return text
-    body = text[: found.start()] + "\n}"
-    if hashlib.sha256(body.encode()).hexdigest() != found[1]:
+    body = "{" + text[found.end() : -1]
+    if text[-1] != "\n" or hashlib.sha256(body.encode()).hexdigest() != found[1]:
         raise ValueError("its checksum is not that of its content")
     return body
 

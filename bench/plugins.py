@@ -19,7 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed, nearest, one_line
+from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed, nearest, one_line, shortened
 from bench.safe_mode import NotSafe, is_safe, remedy
 
 
@@ -77,19 +77,21 @@ def locate(
     if not colon or not place or not attribute.isidentifier():
         names = [*known, *entries(group)]
         hint = nearest(name, names) or f"; known: {', '.join([*names, 'package.module:Class and file.py:Class'])}."
-        raise BadInput(f"Unknown {what} {name!r}{where}{hint}")
+        raise BadInput(f"Unknown {what} {shortened(name)}{where}{hint}")
     if place.endswith(".py"):
         folders = [*([folder] if folder is not None else []), Path.cwd()]
         file = next((parent / place for parent in folders if (parent / place).is_file()), None)
         if file is None:
             places = " nor in ".join(str(parent) for parent in dict.fromkeys(folders))
-            raise BadInput(f"The {what} {name!r}{where} names {place}, which is not in {places}; correct the path.")
+            raise BadInput(
+                f"The {what} {shortened(name)}{where} names {place}, which is not in {places}; correct the path."
+            )
         return Source(file.resolve(), attribute, None)
     module = module_file(place)
     if module is None:
         raise BadInput(
-            f"The {what} {name!r}{where} names the module {place}, which is not installed; install its package, or "
-            "give path/to/file.py:Class."
+            f"The {what} {shortened(name)}{where} names the module {place}, which is not installed; install its "
+            "package, or give path/to/file.py:Class."
         )
     return Source(module, attribute, place)
 

@@ -116,7 +116,7 @@ class Record(Frozen, populate_by_name=True):
         return record_name(self.pretrain, self.task, self.seed, self.fingerprints.stage, self.task_seed)
 
     def as_text(self) -> str:
-        """Return what its file holds: JSON, whose last entry is the checksum of the rest."""
+        """Return what its file holds: JSON, whose first entry is the checksum of the rest."""
         return add_checksum(self.model_dump_json(indent=1, by_alias=True))
 
     @property

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydantic import ValidationError
 
@@ -24,7 +25,7 @@ from bench.execute.recording import command_of, earlier_of, history_of, record_o
 from bench.execute.resolve import with_parents
 from bench.execute.stage import run_stage
 from bench.execute.stage_file import Done, read_stage, write_done, write_stage
-from bench.record import Record, environment, read_all, write
+from bench.record import Record, environment, read_all, read_file, write
 
 STAGE = "0123456789abcdef" * 4
 
@@ -282,3 +283,44 @@ def test_records_know_the_precision_of_the_pretrainings_that_theirs_continues(tm
     assert "untimed" not in make().model_dump()  # as in older records
     shutil.rmtree(work / stages[0].folder)
     assert earlier_of(knn, work) == {}
+
+
+def test_a_record_carries_its_checksum_and_any_changed_bit_is_noticed(tmp_path: Path) -> None:
+    file = write(make(), tmp_path)
+    data = file.read_bytes()
+    assert read_file(file) == make()
+    for bit in np.random.default_rng(0).integers(0, 8 * len(data), 400).tolist():
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(changed)
+        with pytest.raises(
+            BadInput, match=r"is not a record that this version reads .*; restore it from version control"
+        ):
+            read_file(file)
+    file.write_text(data.decode().replace("12.5", "99.5"))
+    with pytest.raises(BadInput, match="its checksum is not that of its content"):
+        read_file(file)
+    file.write_text(make(metrics={"top1_percent": 99.5}).model_dump_json(indent=1, by_alias=True))  # as older versions
+    assert read_file(file).metrics == {"top1_percent": 99.5}
+
+
+def test_a_stage_file_carries_its_checksum_and_says_its_kind_and_parents(tmp_path: Path) -> None:
+    pretrain, convert = plan.Planner(str).grid([load_recipe("random_init", "smoke")], [], [0])
+    for one in (pretrain, convert):
+        folder = write_stage(one, tmp_path, {}, tmp_path, "fail")
+        file, text = folder / "stage.json", (folder / "stage.json").read_text()
+        assert read_stage(folder).fingerprint == one.fingerprint
+        file.write_text(text.replace('"seed": 0', '"seed": 1', 1))
+        with pytest.raises(
+            BadInput, match=r"is not a stage of this version of bench; start it again with bench run\.$"
+        ):
+            read_stage(folder)
+        content = json.loads(text)
+        del content["checksum"]
+        file.write_text(json.dumps(content))  # as older versions
+        assert read_stage(folder).fingerprint == one.fingerprint
+        wrong: list[dict[str, Any]] = [{"kind": "retrain"}, {"recipe": content["recipe"] | {"objective": {}}}]
+        for change in [*wrong, *([{"inputs": {}}] if one is convert else [])]:
+            file.write_text(json.dumps(content | change))
+            with pytest.raises(BadInput, match=r"lacks its kind, its parents or its objective; start it again with"):
+                read_stage(folder)

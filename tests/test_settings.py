@@ -290,3 +290,21 @@ def test_settings_are_inherited_with_the_defaults_that_a_class_changes(theirs: s
     beside = settings_of(theirs.replace("theirs.py", "beside.py:Beside"))
     assert (beside["a"].default, beside["a"].type_name) == (2, "int")
     assert list(beside) == list(preset)
+
+
+DEEP = {
+    "signs": "precision=" + "-" * 3000 + "1",
+    "more signs": "precision=" + "-" * 100_000 + "1",
+    "a sum": "precision=" + "1" + "+1" * 20_000,
+    "dots": "optimizer" + ".lr" * 5000 + "=1",
+    "a long word": "precision=" + "x" * 100_000,
+    "a long key": "x" * 100_000 + "=1",
+    "no value": "x" * 100_000,
+}
+
+
+@pytest.mark.parametrize("name", DEEP)
+def test_a_value_that_is_too_deep_or_too_long_is_one_short_sentence(
+    name: str, plan: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert 20 < len(one_sentence(capsys, plan("byol"), DEEP[name])) < 500

@@ -98,7 +98,9 @@ def route(
         homes = [side for side, keys in schemas.items() if head in keys]
         if not homes:
             known = sorted(schemas["pretrain"] | schemas["downstream"])
-            raise BadInput(f"Unknown key {key!r} in --set{nearest(head, known) or '; bench show NAME lists the keys.'}")
+            raise BadInput(
+                f"Unknown key {shortened(key)} in --set{nearest(head, known) or '; bench show NAME lists the keys.'}"
+            )
         if len(homes) == 2 and key not in BOTH:
             raise BadInput(f"--set {key} could mean either side: say pretrain.{key} or downstream.{key}.")
         if key in BOTH and not any(key in schema_keys(kind) for kind in kinds):
@@ -171,7 +173,7 @@ def load_tasks(names: Iterable[str], profile: Profile = "full", extra: Mapping[s
     for key in extra:
         if key not in known:
             hint = nearest(key, known) or "; bench show NAME lists the keys."
-            raise BadInput(f"No downstream config of this run has the key {key!r}{hint}")
+            raise BadInput(f"No downstream config of this run has the key {shortened(key)}{hint}")
     return [
         _validate(kind, values, ("--set", {key: value for key, value in extra.items() if key in schema_keys(kind)}))
         for kind, values in configs
@@ -221,7 +223,9 @@ def _values(file: Path, profile: Profile) -> dict[str, Any]:
     values, docstring = read(file)
     profiles = values.pop("profiles", {})
     if not isinstance(profiles, Mapping) or not all(isinstance(one, Mapping) for one in profiles.values()):
-        raise BadInput(f"profiles in {file} is {profiles!r}, but should be dict(NAME=dict(KEY=VALUE)); correct it.")
+        raise BadInput(
+            f"profiles in {file} is {shortened(profiles)}, but should be dict(NAME=dict(KEY=VALUE)); correct it."
+        )
     if profile != "full" and profile not in profiles:
         raise BadInput(f"{file} has no profile {profile!r}; it has {', '.join(['full', *profiles])}.")
     summary = docstring.strip().splitlines()[0] if docstring.strip() else ""
@@ -252,7 +256,7 @@ def _sentence(
     key, giver = ".".join(where), _giver(where, values, laid_over) or file
     if first["type"] == "extra_forbidden":
         known = sorted(set().union(*map(schema_keys, _walk(model, where[:-1]))))
-        return f"Unknown key {key!r} in {giver}{nearest_or_all(where[-1], known)}"
+        return f"Unknown key {shortened(key)} in {giver}{nearest_or_all(where[-1], known)}"
     if first["type"] == "missing":
         return f"{file} lacks the key {key!r}; add it."
     reason = first["msg"].removeprefix("Value error, ").removeprefix("Input ").replace(" after validation", "")
@@ -263,7 +267,7 @@ def _sentence(
         return f"{file}: {reason}."
     if first["type"] in {"arch", "data_set"}:  # its message is the choices alone
         reason = f"should be {reason}"
-    return f"Key {shortened(key)} in {giver} is {shortened(first['input'], 200)}, but {reason[0].lower()}{reason[1:]}."
+    return f"Key {shortened(key)} in {giver} is {shortened(first['input'])}, but {reason[0].lower()}{reason[1:]}."
 
 
 def _is_valid(model: type[BaseModel], values: Mapping[str, Any]) -> bool:

@@ -21,7 +21,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUndefinedAnnotation, PydanticUserError
 
 from bench.config.objective_source import GROUP, class_literal, classes_of, locate, objectives, type_of
-from bench.errors import BadInput, nearest_or_all
+from bench.errors import BadInput, nearest_or_all, shortened
 from bench.plugins import entries
 
 # Arguments that every objective gets from the recipe, not from its settings.
@@ -103,13 +103,13 @@ class Setting:
         if fault := kinds.get("literal_error"):
             wrong = fault["input"]
             hint = nearest_or_all(wrong if isinstance(wrong, str) else "", map(str, self.choices))
-            raise BadInput(f"Unknown {key} {wrong!r}{where}{hint}")
+            raise BadInput(f"Unknown {key} {shortened(wrong)}{where}{hint}")
         if fault := kinds.get("value_error"):
             raise BadInput(f"{key}{where} is {value}; {fault['ctx']['error']}.")
         if any(kind.startswith(("greater_than", "less_than")) for kind in kinds):
             them, nothing = "each" if faults[0]["loc"] else "it", {"type": "null"} in self.alternatives
             raise BadInput(f"{key}{where} is {value}; set {them} {self.range}{', or to None' * nothing}.")
-        raise BadInput(f"Key '{key}'{where} is {value!r}, but should be {self.type_name}.")
+        raise BadInput(f"Key '{key}'{where} is {shortened(value)}, but should be {self.type_name}.")
 
 
 def _choices(schema: Schema) -> list[Any]:
@@ -242,7 +242,9 @@ def check_arguments(
     """
     name, given = objective.get("name"), given or {}
     if not isinstance(name, str):
-        raise BadInput(f"Unknown objective {name!r} in {given.get('name', source)}; known: {', '.join(objectives())}.")
+        raise BadInput(
+            f"Unknown objective {shortened(name)} in {given.get('name', source)}; known: {', '.join(objectives())}."
+        )
     place = locate(name, source, given.get("name"))
     settings = settings_of(name, source)
     # On the command line `none` means None, unless the setting has the word.

@@ -93,9 +93,9 @@ def check_archive(file: Path) -> bool:
         raise Damaged(
             f"{file} is damaged: its checksum is not that of its content; restore it from a copy, or write it again."
         )
-    if not zipfile.is_zipfile(file):
-        return False
     try:
+        if not zipfile.is_zipfile(file):
+            return False
         with zipfile.ZipFile(file) as archive:
             size, parts = file.stat().st_size, archive.infolist()
             packed = any(part.compress_type != zipfile.ZIP_STORED for part in parts)

@@ -34,7 +34,11 @@ def read_frames(path: Path, numbers: Sequence[int]) -> list[np.ndarray]:
     """
     if path.is_dir():
         files = image_names(path)
-        return [read_array(path / files[number]) for number in numbers]
+        read = [read_array(path / files[number]) for number in numbers]
+        if other := next((frame.shape for frame in read if frame.shape != read[0].shape), None):
+            sizes = " and ".join(f"{width}×{height}" for height, width, _ in (read[0].shape, other))
+            raise Undecodable(f"its frames are of {sizes} pixels")
+        return read
     wanted, frames = set(numbers), {}
     for number, frame in enumerate(_decoded(path)):
         if number in wanted:

@@ -17,7 +17,7 @@ import numpy as np
 from bench.data.decode import most_pixels
 from bench.data.sets import Index
 from bench.data.sets.coco import annotation_file, check_objects
-from bench.errors import BadInput, one_line
+from bench.errors import BadInput, one_line, shortened
 
 MapKind = Literal["objects", "segments", "saliency"]
 
@@ -168,7 +168,7 @@ class _Instances:
         if not shapes:
             return np.zeros((height, width), np.uint8)
         if not all(isinstance(side, int) and side > 0 for side in (full_width, full_height)):
-            raise WrongMap(f"they are of {full_width!r}×{full_height!r} pixels")
+            raise WrongMap(f"they are of {shortened(full_width)}×{shortened(full_height)} pixels")
         if full_width * full_height > most_pixels():
             raise WrongMap(f"they are of {full_width}×{full_height} pixels, which are too many")
         # A pack's image is smaller by one factor, each side rounded to whole pixels.

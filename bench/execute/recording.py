@@ -20,7 +20,7 @@ from bench.config.recipe import Recipe
 from bench.config.remote_config import url_of
 from bench.config.tasks import KINDS, Task
 from bench.data.sets import short_name
-from bench.errors import BadInput
+from bench.errors import BadInput, StageFailed, one_line
 from bench.execute.stage_file import STAGE, Done, StageFile, finished, read_stage
 from bench.files import read_json
 from bench.made import gpu_names
@@ -76,13 +76,31 @@ def record_of(
         history: what the stages before it left, by kind (see `history_of`).
         earlier: what the pretrainings left that its own continues, by their titles (see `earlier_of`).
         outcomes: what the stage's folder has of each image.
+
+    Raises StageFailed where something in these is not what a record can hold, as in damaged files of older versions.
     """
+    try:
+        return _record_of(stage, done, history, earlier or {}, outcomes)
+    except (ValueError, TypeError) as error:  # pydantic's, too
+        raise StageFailed(
+            f"What {stage.title} and its parents left gives no record ({one_line(error)}); remove their folders, then "
+            "bench run."
+        ) from error
+
+
+def _record_of(
+    stage: StageFile,
+    done: Done,
+    history: Mapping[str, Done],
+    earlier: Mapping[str, Done],
+    outcomes: OutcomesFile | None,
+) -> Record:
     assert stage.task is not None
     assert stage.protocol is not None
     task, metrics = stage.task, dict(done.metrics)
     seed, task_seed = own_seeds(stage.seed, stage.trunk_seed)
     stages = {**history, stage.kind: done}
-    chain = {**stages, **(earlier or {})}
+    chain = {**stages, **earlier}
     trained = history["pretrain"].metrics if "pretrain" in history else {}
     upstream, downstream = recorded_settings(stage.recipe), recorded_settings(task)
     # Paths would be of this machine; the fingerprints know the contents.

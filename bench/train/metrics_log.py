@@ -157,8 +157,9 @@ def _values_of(line: bytes) -> dict[str, Any] | None:
         values = json.loads(line.decode()) if line.endswith(b"\n") else None
     except (ValueError, RecursionError):
         return None
-    step = values.get("step") if isinstance(values, dict) else None
-    return values if isinstance(step, int) and not isinstance(step, bool) else None
+    if not isinstance(values, dict) or not all(type(value) in (int, float) for value in values.values()):
+        return None
+    return values if isinstance(values.get("step"), int) else None
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -212,6 +212,17 @@ def test_a_clip_that_is_too_short_is_named_with_the_remedy_or_skipped(root):
         ClipDataset(clips, (), 0, Clip(2), backend="device")
 
 
+def test_a_clip_of_frames_of_two_sizes_is_named_or_skipped(root):
+    for file in sorted((root / "train/walk/a").iterdir())[1::2]:
+        Image.open(file).resize((20, 20)).save(file)
+    for backend in ("reference", "fast"):
+        clips, views = index("clips", root, "train"), (View(size=32),)
+        with pytest.raises(UnreadableImage, match=r"Cannot read the clip .*walk/a \(its frames are of 64×48 and 20×20"):
+            ClipDataset(clips, views, 0, Clip(4, 1), backend=backend)[1, 0]
+        sample = ClipDataset(clips, views, 0, Clip(4, 1), unreadable="skip", backend=backend)[1, 0]
+        assert (sample.index, sample.skipped) == (2, 1)
+
+
 def test_a_broken_video_is_named_or_skipped(root):
     (root / "train/run/c.mkv").write_bytes(b"no video")
     clips = index("clips", root, "train")

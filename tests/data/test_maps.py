@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from bench.data.images import ViewDataset, loader
-from bench.data.maps import Maps, covered, cut, instance_mask, run_lengths, saliency, segments
+from bench.data.maps import Maps, WrongMap, covered, cut, instance_mask, run_lengths, saliency, segments
 from bench.data.sampler import DrawSampler
 from bench.data.sets import index
 from bench.data.views import BYOL_VIEWS, View
@@ -290,3 +290,49 @@ def test_a_view_with_its_map_is_drawn_by_the_same_crop(coco):
     drawn = draw(dataset.views[0], image.width, image.height, generator(0, "view", 5), saliency=whole)
     assert np.array_equal(sample.masks[0], cut(whole, drawn.crop, drawn.flip, 24, image.width, image.height))
     assert np.array_equal(sample.views[0], np.asarray(apply(image, dataset.views[0], drawn)))
+
+
+SQUARE = [[2.0, 2.0, 8.0, 2.0, 8.0, 8.0]]
+UNLIKE = {
+    "nested": b'{"images": ' + b"[" * 100_000,
+    "no objects": b'{"images": [], "annotations": [3]}',
+    "no list": b'{"images": 3, "annotations": []}',
+    "words for areas": json.dumps(
+        {
+            "images": [{"id": 1, "file_name": "0.jpg", "width": 40, "height": 32}],
+            "annotations": [{"image_id": 1, "area": area, "segmentation": SQUARE} for area in (3, "much")],
+        }
+    ).encode(),
+    "an id that is a list": b'{"images": [{"id": [1], "file_name": "0.jpg", "width": 4, "height": 4}]}',
+}
+
+
+@pytest.mark.parametrize("content", UNLIKE.values(), ids=UNLIKE.keys())
+def test_annotations_of_any_other_form_are_one_sentence(coco, content):
+    (coco / "annotations").mkdir()
+    (coco / "annotations" / "instances_train2017.json").write_bytes(content)
+    with pytest.raises(BadInput, match=r"^\S+ cannot be read as COCO's instances \(.*\); unpack it anew\.$"):
+        Maps("objects", index("coco", coco, "train"))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"width": "40"}, "they are of '40'×32 pixels"),
+        ({"width": -40}, "they are of -40×32 pixels"),
+        ({"width": 2**40, "height": 2**40}, "which are too many"),  # before memory is taken for them
+        ({"segmentation": [[float("inf")] * 6]}, "object 1 has no outline"),
+        ({"segmentation": {"counts": [2**70]}}, "object 1 has no outline"),
+        ({"segmentation": 3}, "object 1 has no outline"),
+    ],
+)
+def test_sizes_and_outlines_that_are_none_are_refused(coco, change, said):
+    (coco / "annotations").mkdir()
+    names = index("coco", coco, "train").files
+    image = {"id": 1, "file_name": names[0].rpartition("/")[2], "width": 40, "height": 32}
+    shape = {"image_id": 1, "area": 9, "segmentation": SQUARE}
+    image |= {key: value for key, value in change.items() if key in image}
+    content = {"images": [image], "annotations": [shape | {key: change[key] for key in change if key in shape}]}
+    (coco / "annotations" / "instances_train2017.json").write_text(json.dumps(content))
+    with pytest.raises(WrongMap, match=said):
+        Maps("objects", index("coco", coco, "train")).of(0, np.zeros((32, 40, 3), np.uint8))

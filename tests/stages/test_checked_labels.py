@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -167,3 +169,28 @@ def test_the_size_of_the_image_need_not_be_known(tmp_path: Path) -> None:
     assert wrong_form(tmp_path / "map.png") is None
     assert wrong_form(tmp_path / "map.png", (96, 64)) is None
     assert wrong_form(tmp_path / "map.png", (96, 65)) == "96×64 pixels, but its image has 96×65"
+
+
+def test_images_that_the_other_tasks_refuse_are_refused_or_skipped(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """mmseg's reader returns what OpenCV has of a JPEG that is damaged in the middle, and decodes any size."""
+    for file in root.glob("*/train/town/*"):
+        shutil.copy(file, file.with_name(file.name.replace("town_000000", "town_000001")))
+    dataset = samples(root, "train", "skip")
+    first = Path(dataset.dataset.get_data_info(0)["img_path"])
+    whole = first.read_bytes()
+    Image.open(first).convert("RGB").resize((96, 64)).save(jpeg := root / "damaged.jpg", quality=95)
+    content = jpeg.read_bytes()
+    middle = len(content) // 2
+    first.write_bytes(content[:middle] + b"\xff\xc0\x00\x0b" + content[middle + 4 :])  # where pixels should be
+    assert cv2.imread(str(first)) is not None
+    (skipped,) = dataset[0]["data_samples"].skipped
+    assert skipped.startswith(f"{first} (broken data stream")
+    with pytest.raises(BadInput, match=rf"^Cannot read {first} \(.*\); repair or remove it"):
+        samples(root, "train")[0]
+    first.write_bytes(whole)
+    width, height = Image.open(first).size
+    monkeypatch.setenv("BENCH_MAX_PIXELS", str(width * height - 1))
+    with pytest.raises(BadInput, match=rf"^Cannot read {first} \(more than {width * height - 1:,} pixels; to have it"):
+        samples(root, "train")[0]
+    monkeypatch.setenv("BENCH_MAX_PIXELS", str(width * height))
+    assert "skipped" not in samples(root, "train")[0]["data_samples"]

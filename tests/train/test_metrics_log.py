@@ -72,7 +72,15 @@ def test_speed_and_waiting_are_logged(tmp_path: Path) -> None:
 def test_damaged_lines_are_dropped_and_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / FILE
     whole = [b'{"step": 1, "loss": 0.5}\n', b'{"step": 2, "loss": 0.4}\n', b'{"step": 4, "loss": 0.2}\n']
-    for bad in (b'{"step": 3, "lo\xffs": 0.3}\n', b'{"step": 3, \n', b"[" * 5000 + b"\n", b'{"loss": 3}\n', b"3\n"):
+    damaged = (
+        b'{"step": 3, "lo\xffs": 0.3}\n',
+        b'{"step": 3, \n',
+        b"[" * 5000 + b"\n",
+        b'{"loss": 3}\n',
+        b'{"step": "3"}\n',
+        b"3\n",
+    )
+    for bad in damaged:
         file.write_bytes(whole[0] + bad + whole[1] + bad + whole[2])
         assert [line["step"] for line in read_metrics(tmp_path)] == [1, 2, 4]
         drop_after(file, 3)

@@ -279,3 +279,35 @@ def test_where_files_have_one_name_alone_the_one_before_is_copied(
         write(tmp_path / LAST, {"objective": {}, "step": step})
     assert [read(tmp_path / name)["step"] for name in ("previous.ckpt", LAST)] == [1, 2]
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        *(({key: None}, f"it lacks {key}") for key in ("run", "step", "optimizer", "meter", "skipped", "logged")),
+        ({"run": 3}, "its run is of the type int"),
+        ({"step": "3"}, "its step is of the type str"),
+        ({"step": -1}, "it counts fewer than 0 steps or images"),
+        ({"meter": {}}, "does not fit this run .KeyError: 'sums'"),
+        ({"meter": {"sums": [], "parts": 1}}, "does not fit this run .AttributeError"),
+        ({"optimizer": {}}, "does not fit this run .KeyError"),
+        ({"optimizer": {"state": 3, "param_groups": 3}}, "does not fit this run .TypeError"),
+    ],
+)
+def test_a_state_that_is_not_whole_is_one_sentence(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    with pytest.raises(Crash):
+        train(tmp_path, recipe(), hook=crash_at(4))
+    content = read(tmp_path / LAST) | change
+    write(tmp_path / LAST, {key: value for key, value in content.items() if value is not None})
+    with pytest.raises(BadInput, match=rf"^\S+last\.ckpt .*{said}.*; remove \S+last\.ckpt to start this run anew\.$"):
+        train(tmp_path, recipe())
+
+
+def test_a_log_with_bad_bytes_stops_no_resume(tmp_path: Path) -> None:
+    with pytest.raises(Crash):
+        train(tmp_path, recipe(), hook=crash_at(4))
+    log = tmp_path / "metrics.jsonl"
+    first, *others = log.read_bytes().splitlines(keepends=True)
+    log.write_bytes(b"".join([first[:5] + b"\xff" + first[6:], *others]))
+    assert train(tmp_path, recipe())["steps"] == STEPS
+    assert [line["step"] for line in stand_in.read_metrics(tmp_path)] == [4, 6, 8, 9]
