@@ -57,6 +57,12 @@ def one_line(error: BaseException, *, kind: bool = False) -> str:
     return f"{name}: {words}" if kind and words else words or name
 
 
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, of a GPU or of the host; torch says so by a RuntimeError."""
+    words = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")  # of CUDA, of the host, of cuBLAS and cuDNN
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in str(error) for w in words))
+
+
 def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
     """Return `"; did you mean a, b?"` for the known words nearest to `word`, or `""` if none is near.
 

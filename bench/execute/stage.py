@@ -28,7 +28,7 @@ from bench.config.kinds import StageKind
 from bench.config.processes import check_shares
 from bench.config.recipe import Recipe
 from bench.config.tasks import Task
-from bench.errors import BadInput, Interrupted, StageFailed, one_line
+from bench.errors import BadInput, Interrupted, StageFailed
 from bench.execute.chain import begin, chain_before, ended, joined, part_of
 from bench.execute.code_file import UNKNOWN, check_begun, check_planned, current_of
 from bench.execute.code_file import begin as begin_code
@@ -36,6 +36,7 @@ from bench.execute.data_check import check_data
 from bench.execute.parent import end_with_parent
 from bench.execute.recording import earlier_of, history_of, peak_memory_mib, record_of
 from bench.execute.sources import check_definition, check_unchanged
+from bench.execute.stage_ending import what_broke
 from bench.execute.stage_file import (
     Done,
     StageFile,
@@ -258,7 +259,9 @@ def _reported(folder: Path, stage: StageFile) -> Iterator[None]:
     except (Exception, SystemExit) as error:  # a stage ends by returning
         report = folder / "error.log"
         write_text(report, traceback.format_exc() + "\n")
-        raise StageFailed(f"{stage.title}: {one_line(error, kind=True)} (traceback: {report})") from error
+        raise StageFailed(
+            f"{stage.title}: {what_broke(error, stage.task or stage.recipe)} (traceback: {report})"
+        ) from error
 
 
 def function_of(kind: type[StageKind]) -> Callable[[Job], dict[str, Any]]:

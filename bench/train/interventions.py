@@ -20,13 +20,13 @@ from typing import Any, TypeVar
 import torch
 
 from bench.config.recipe import Recipe
-from bench.errors import BadInput, Interrupted, StageFailed
+from bench.errors import BadInput, Interrupted, StageFailed, ran_out_of_memory
 from bench.files import checked, replacing, second_name, with_checksum
 from bench.made import Intervention
 from bench.train.checkpoint import LAST, put_back, read
 from bench.train.distributed import Ranks
 from bench.train.divergence import Diverged
-from bench.train.memory import halved, memory_words, ran_out_of_memory
+from bench.train.memory import halved, memory_words
 from bench.train.signals import StopRequest
 from bench.train.state import State
 
@@ -154,7 +154,7 @@ class Interventions:
         if self.ranks.world > 1:
             # The others wait for this process in the middle of a step: all end, and the next start halves on all.
             (self.folder / NOTE.format(rank=self.ranks.rank)).write_text(f"{state.saved}\n", encoding="ascii")
-            raise StageFailed(f"{said} Started again, it goes on with accumulate={smaller.accumulate}.") from error
+            raise StageFailed(f"{said} Run again, it goes on with accumulate={smaller.accumulate}.") from error
         return self._halved_to(smaller, state.saved)
 
     def _halved_to(self, smaller: Recipe, after: int) -> Intervention:

@@ -1,23 +1,12 @@
-"""Memory that runs out, on a GPU or on the host: how it is recognised, and what a recipe could change about it."""
+"""Memory that runs out in a pretraining, on a GPU or on the host: what its recipe could change about it."""
 
 from __future__ import annotations
 
-import torch
 from pydantic import ValidationError
 
 from bench.config.processes import check_shares
 from bench.config.recipe import Recipe
 from bench.errors import BadInput, one_line
-
-# What torch's allocator on the host says, and what CUDA's libraries say of their own workspaces (a RuntimeError each).
-PHRASES = ("DefaultCPUAllocator", "out of memory", "ALLOC_FAILED")
-
-
-def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory ran out."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in PHRASES)
 
 
 def halved(recipe: Recipe, world: int) -> Recipe | None:
