@@ -123,8 +123,8 @@ def check_halving(recipe: Recipe) -> None:
     if recipe.on_out_of_memory == "halve" and not class_says(name, "mean_over_images"):
         able = [each for each in objectives() if class_says(each, "mean_over_images")]
         raise BadInput(
-            f"{recipe.name}: on_out_of_memory='halve' cuts a batch into smaller parts, which would change the method of "
-            f"{name}, whose loss is no mean over images; set it to 'stop', or take one of {', '.join(able)}."
+            f"{recipe.name}: on_out_of_memory='halve' cuts a batch into smaller parts, which would change the method "
+            f"of {name}, whose loss is no mean over images; set it to 'stop', or take one of {', '.join(able)}."
         )
 
 
