@@ -100,6 +100,12 @@ def one_line(error: BaseException, *, kind: bool = False) -> str:
     return f"{name}: {words}" if kind and words else words or name
 
 
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out, of a GPU or of the host; torch says so by a RuntimeError."""
+    words = ("out of memory", "DefaultCPUAllocator", "ALLOC_FAILED")  # of CUDA, of the host, of cuBLAS and cuDNN
+    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(w in str(error) for w in words))
+
+
 def shortened(value: object, most: int = 200) -> str:
     """Return a value as Python writes it, without its middle where that takes more than `most` characters."""
     text = repr(value)

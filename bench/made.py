@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from bench import allocator
 from bench.checkout import Git as Git
@@ -114,6 +114,26 @@ class Part(_Open):
         ]
 
 
+class Intervention(_Open):
+    """What a training did by itself, since its recipe lets it, when it could not go on (bench/train/interventions.py).
+
+    Nothing here depends on the clock, or on where the training was interrupted.
+    """
+
+    action: Literal["lower_lr", "halve"]
+    why: str  # "nan or inf", "out of memory"
+    after: int  # the step of the checkpoint that it went on from
+    lr_factor: float | None = None  # what the learning rate is multiplied by from there on, with those before it
+    accumulate: int | None = None  # parts of a batch from there on
+
+    @property
+    def words(self) -> str:
+        """Say it for people."""
+        if self.action == "lower_lr":
+            return f"learning rate × {self.lr_factor:g} from step {self.after} on ({self.why})"
+        return f"accumulate={self.accumulate} from step {self.after} on ({self.why})"
+
+
 class Made(_Open):
     """What a stage was made of, and what it took.
 
@@ -130,6 +150,8 @@ class Made(_Open):
     untimed: tuple[str, ...] = ()  # what these do not hold
     peak_memory_mib: dict[str, float] = {}
     finished: str | None = None  # UTC, ISO 8601
+    # of a pretraining. Not there in older files
+    interventions: tuple[Intervention, ...] = Field(default=(), exclude_if=lambda some: not some)
 
 
 def part(

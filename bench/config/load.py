@@ -16,7 +16,7 @@ from bench.config.back_ends import check_view_backend
 from bench.config.config_files import find, read, shipped
 from bench.config.exported import check_export
 from bench.config.objective_settings import check_arguments
-from bench.config.processes import check_norm_images
+from bench.config.processes import check_halving, check_norm_images
 from bench.config.recipe import Profile, Recipe
 from bench.config.remote_config import is_url
 from bench.config.tasks import KINDS, KnnTask, Task, full_kind, task_class
@@ -145,6 +145,7 @@ def load_recipe(
     objective = check_arguments(recipe.objective, Path(recipe.source), {k: v for k, v in given.items() if v})
     recipe = recipe.model_copy(update={"objective": objective})
     check_norm_images(recipe)
+    check_halving(recipe)
     check_export(recipe)
     check_view_backend(recipe)
     return recipe

@@ -62,6 +62,8 @@ def _of_recipe(settings: Settings) -> dict[str, Any]:
             name = values.get("name", model.model_fields["name"].default)
             unread = [key for key, names in readers.items() if name not in names]
             found |= {f"{part}.{key}": model.model_fields[key].default for key in unread}
+    if settings.get("on_divergence", "stop") != "lower_lr":
+        found |= {key: Recipe.model_fields[key].default for key in ("lower_lr_factor", "lower_lr_times")}
     return found
 
 

@@ -117,6 +117,17 @@ def check_norm_images(recipe: Recipe) -> None:
     check_groups(recipe, grouped=class_says(name, "norm_groups"), shuffles=class_says(name, "shuffles_keys"))
 
 
+def check_halving(recipe: Recipe) -> None:
+    """Refuse to cut batches into smaller parts where the loss compares their images; read from its class."""
+    name = str(recipe.objective["name"])
+    if recipe.on_out_of_memory == "halve" and not class_says(name, "mean_over_images"):
+        able = [each for each in objectives() if class_says(each, "mean_over_images")]
+        raise BadInput(
+            f"{recipe.name}: on_out_of_memory='halve' cuts a batch into smaller parts, which would change the method "
+            f"of {name}, whose loss is no mean over images; set it to 'stop', or take one of {', '.join(able)}."
+        )
+
+
 def check_groups(recipe: Recipe, *, grouped: bool, shuffles: bool) -> None:
     """Do the same for an objective whose class says whether it can have groups, and whether it shuffles its keys.
 

@@ -219,6 +219,12 @@ class Recipe(Frozen):
     lars: Literal["foreach", "timm"] = "foreach"  # how LARS is computed; equal results
     optimizer: OptimizerSettings | None = None  # None only where nothing is trained
     schedule: ScheduleSettings = ScheduleSettings()
+    # What follows a divergence, or memory that runs out: the end of the run, or a start from the last good checkpoint,
+    # with the rate times `lower_lr_factor` (`lower_lr_times` at most), or with micro-batches of half the size.
+    on_divergence: Literal["stop", "lower_lr"] = Field(default="stop", json_schema_extra=LATER)
+    lower_lr_factor: float = Field(default=0.5, gt=0, lt=1, json_schema_extra=LATER)
+    lower_lr_times: int = Field(default=3, gt=0, json_schema_extra=LATER)
+    on_out_of_memory: Literal["stop", "halve"] = Field(default="stop", json_schema_extra=LATER)
     init: Init | None = None
     # Which encoder is evaluated: the one that is trained (student, query), or the copy that follows it (teacher, key).
     # The pretraining is the same either way.

@@ -13,7 +13,7 @@ from bench.config.recipe import Recipe
 from bench.errors import BadInput
 from bench.execute.stage_file import Done, StageFile, finished, read_stage
 from bench.files import read_json, write_text
-from bench.made import Made, NormGroups, Part, part, with_part
+from bench.made import Intervention, Made, NormGroups, Part, part, with_part
 
 FILE = "made.json"  # in a stage's folder: its sittings so far
 
@@ -94,4 +94,5 @@ def _outcome(done: Done) -> dict[str, Any]:
         "untimed": tuple(done.untimed),
         "peak_memory_mib": done.peak_memory_mib,
         "finished": done.finished,
+        "interventions": tuple(map(Intervention.model_validate, done.metrics.get("interventions", ()))),
     }

@@ -27,7 +27,7 @@ from bench.config.kinds import StageKind
 from bench.config.processes import check_shares
 from bench.config.recipe import Recipe
 from bench.config.tasks import Task
-from bench.errors import BadInput, Interrupted, StageFailed, one_line
+from bench.errors import BadInput, Interrupted, StageFailed
 from bench.execute.chain import begin, chain_before, ended, joined, part_of
 from bench.execute.code_file import UNKNOWN, check_begun, check_planned, current_of
 from bench.execute.code_file import begin as begin_code
@@ -36,7 +36,7 @@ from bench.execute.jobs.failure import noting_failure
 from bench.execute.parent import end_if_told, end_with_parent
 from bench.execute.recording import earlier_of, history_of, peak_memory_mib, record_of
 from bench.execute.sources import check_definition, check_unchanged
-from bench.execute.stage_ending import kept_traceback
+from bench.execute.stage_ending import kept_traceback, what_broke
 from bench.execute.stage_file import Done, StageFile, held, make_folder, read_done, read_stage, write_done
 from bench.execute.stage_log import LOG, logged
 from bench.execute.stage_outputs import (
@@ -252,7 +252,7 @@ def _reported(folder: Path, stage: StageFile) -> Iterator[None]:
     except (BadInput, StageFailed, Interrupted, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as error:  # a stage ends by returning
-        words = f"{stage.title}: {one_line(error, kind=True)} ({kept_traceback(folder)})"
+        words = f"{stage.title}: {what_broke(error, stage.task or stage.recipe)} ({kept_traceback(folder)})"
         raise StageFailed(words) from error
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from bench.errors import one_line, ran_out_of_memory
 from bench.files import write_text
 
 REPORT = "error.log"  # in a stage's folder: the traceback of what ended it
@@ -30,10 +31,7 @@ def how_it_ended(code: int, config: BaseModel) -> str:
         name = f"signal {-code}"
     words = f"ended by {name}"
     if -code == signal.SIGKILL:
-        words += "; the machine may have run out of memory"
-        known = type(config).model_fields
-        if advice := [f"{verb} {setting}" for setting, verb in _MEMORY.items() if setting in known]:
-            words += f": {', or '.join(advice)} (--set; all but workers make it another run)"
+        words += "; the machine may have run out of memory" + _advice(config)
     return words
 
 
@@ -44,3 +42,22 @@ def kept_traceback(folder: Path) -> str:
     except OSError:  # a full disk must not hide what went wrong
         return f"its traceback could not be written to {folder}"
     return f"traceback: {folder / REPORT}"
+
+
+def what_broke(error: BaseException, config: BaseModel) -> str:
+    """Say what an error of a stage with that config was; of one about memory with the settings that take less."""
+    words = one_line(error, kind=True)
+    return f"{words}; memory ran out{_advice(config)}" if ran_out_of_memory(error) else words
+
+
+def _advice(config: BaseModel) -> str:
+    """Return ": lower workers (now 4), or …" of the settings that a config has; "" of one that has none of them."""
+    known = type(config).model_fields
+    if advice := [f"{verb} {setting}{_now(config, setting)}" for setting, verb in _MEMORY.items() if setting in known]:
+        return f": {', or '.join(advice)} (--set; all but workers make it another run)"
+    return ""
+
+
+def _now(config: BaseModel, setting: str) -> str:
+    value = getattr(config, setting, None)
+    return f" (now {value})" if value is not None else ""

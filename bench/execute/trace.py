@@ -14,6 +14,7 @@ from bench.execute.words import duration
 from bench.made import Git, Made, Part
 from bench.record import Record, read_file
 from bench.results.definitions import older_definition
+from bench.results.interventions import interventions_of
 from bench.results.mixtures import mixture_notes
 
 LEAST_DIGITS = 4  # of a fingerprint that names a record
@@ -95,6 +96,8 @@ def notes(record: Record) -> list[str]:
     found = mixture_notes([record])
     if older := older_definition(record):
         found.append(f"Pretrained by an older definition of the objective: {older}.")
+    if acts := interventions_of(record):
+        found.append(f"What its recipe lets a training do by itself: {'; '.join(acts)}.")
     automatic = [side for side, settings in record.settings.items() if settings.get("precision") == "auto"]
     kinds = {"pretrain": "pretrain", "downstream": record.kind}
     chosen = [f"{side} {record.precision[kinds[side]]}" for side in automatic if kinds[side] in record.precision]

@@ -64,6 +64,10 @@ class Objective(nn.Module, ABC):
     keeps_copy: ClassVar[bool] = False
     # Back ends that can make its views, where not all can: maps, patches and photometric steps are the workers'.
     view_backends: ClassVar[tuple[str, ...]]
+    # Whether the loss of a batch is the mean of its parts' losses, and nothing is kept from one part to the next: then,
+    # norms aside, a batch may be cut into smaller parts where memory is short. A class that changes the loss of one
+    # that says so has to say it anew.
+    mean_over_images: ClassVar[bool] = False
     map: MapKind | None = None  # what `Batch.masks` has of each view; a setting may choose it
 
     # What it learns from besides images in colour, and a frozen trunk of it can be shown (bench.config.trunk_inputs).

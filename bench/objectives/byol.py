@@ -37,6 +37,7 @@ class BYOL(MovingCopies):
     """BYOL: predict the other view's projection by a slowly moving copy of the network."""
 
     needs_several_for = "several images for the batch norms in its heads"
+    mean_over_images: ClassVar[bool] = True
     full_views = staticmethod(BYOL_VIEWS)
     crops_like = View()
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")

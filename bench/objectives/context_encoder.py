@@ -94,6 +94,7 @@ class ContextEncoder(Objective):
     """Context encoder: fill in the middle of an image from what surrounds it, by pixels and a discriminator."""
 
     definition: ClassVar[int] = 2  # running statistics of whole images, another crop
+    mean_over_images: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -39,6 +39,7 @@ class DenoisingAutoencoder(OneCrop):
     """Denoising autoencoder: restore an image from a damaged copy of it."""
 
     definition: ClassVar[int] = 2  # running statistics of clean images
+    mean_over_images: ClassVar[bool] = True
 
     def __init__(
         self,

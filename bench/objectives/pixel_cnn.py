@@ -35,6 +35,7 @@ from bench.objectives.base import Objective
 class PixelCNN(Objective):
     """PixelCNN: pixel values predicted one after another by masked convolutions, given the trunk's feature."""
 
+    mean_over_images: ClassVar[bool] = True
     layers: ClassVar[Literal["cnn", "row_lstm"]] = "cnn"  # what the network is made of
 
     def __init__(

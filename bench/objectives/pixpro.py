@@ -75,6 +75,7 @@ class PixPro(MovingCopies):
     crops_like = View(interpolation="bilinear")
     crops_apart = True
     norm_groups: ClassVar[bool] = False  # norms in heads see positions
+    mean_over_images: ClassVar[bool] = True
     later: ClassVar[tuple[str, ...]] = ("crops", "crop_size", "crop_scale")
     definition: ClassVar[int] = 2  # views are resized bilinearly
 

@@ -27,6 +27,7 @@ class Rotation(OneCrop):
     """Rotation prediction: all four rotations of each image in one batch, and a 4-way classifier."""
 
     norm_groups: ClassVar[bool] = True
+    mean_over_images: ClassVar[bool] = True
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__(encoder)

@@ -15,7 +15,7 @@ Departs from it: the rate falls at every step (there: epoch); the projector's hi
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -37,6 +37,7 @@ class SimSiam(SmallCrops):
     """SimSiam: predict the other view's projection by the same network, which gets no gradient there."""
 
     needs_several_for = "several images for the batch norms in its heads"
+    mean_over_images: ClassVar[bool] = True
     full_views = staticmethod(MOCO_V2_VIEWS)
 
     def __init__(

@@ -43,6 +43,7 @@ class SplitBrain(OneCrop):
 
     # 313 bins, ten neighbours, sampled and not averaged targets, one forward, running statistics of images.
     definition: ClassVar[int] = 2
+    mean_over_images: ClassVar[bool] = True
     inputs: ClassVar[tuple[str, ...]] = ("grey", "halves")
 
     bins: Tensor

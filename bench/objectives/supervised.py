@@ -25,6 +25,7 @@ class Supervised(OneCrop):
     """Supervised classification: the control that has seen labels."""
 
     norm_groups: ClassVar[bool] = True
+    mean_over_images: ClassVar[bool] = True
 
     def __init__(self, encoder: Encoder, num_classes: int = 0) -> None:
         super().__init__(encoder)

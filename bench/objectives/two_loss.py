@@ -138,6 +138,7 @@ class TwoLoss(BYOL):
     """Two losses at once: BYOL's regression, and a second term from a slot (logistic by default)."""
 
     norm_groups: ClassVar[bool] = False  # norms in heads of dense terms see positions
+    mean_over_images: ClassVar[bool] = False  # most second losses compare images
     later: ClassVar[tuple[str, ...]] = ("loss2_weight", "crops", "crop_size", "crop_scale")
 
     def __init__(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.errors import BadInput, nearest_or_all
+from bench.results.interventions import INTERVENED, intervention_words
 from bench.results.other_code import MARK
 from bench.results.sections import EMPTY, Cell, Column, Row, Section
 from bench.results.statistics import THESE_WEIGHTS
@@ -88,6 +89,8 @@ def cell_text(cell: Cell | None, column: Column, bold: str = "{}", escape: Calla
     text += escape(f" ({_counts(cell, digits)})")
     if cell.other_code:
         text += escape(f" {MARK}")
+    if cell.interventions:
+        text += escape(f" {INTERVENED}")
     if cell.difference is not None and cell.verdict is not None:
         words = f"{_signed(cell.difference, digits)} {cell.verdict.symbol}"
         words += THESE_WEIGHTS if cell.verdict.about == "weights" else ""
@@ -145,6 +148,7 @@ def escape_latex(text: str) -> str:
         "‡": r"$\ddagger$",
         "§": r"\S{}",
         "¶": r"\P{}",
+        "‖": r"$\|$",
         "↑": r"$\uparrow$",
         "↓": r"$\downarrow$",
     }
@@ -203,8 +207,12 @@ def _csv(sections: Sequence[Section], _heading: Heading) -> str:
         for row in section.rows:
             line = {"section": section.key, "published": "yes" if row.published else "no"}
             line["older definition"] = row.older
+            acts = [cell.interventions.split("; ") for cell in row.cells if cell is not None and cell.interventions]
+            line["interventions"] = intervention_words(acts)
             lines.append(line | dict(zip(section.leading, row.leading, strict=True)) | _csv_cells(section, row))
-    fields = dict.fromkeys(["section", "published", "older definition", *(name for line in lines for name in line)])
+    fields = dict.fromkeys(
+        ["section", "published", "older definition", "interventions", *(name for line in lines for name in line)]
+    )
     return pd.DataFrame(lines, columns=list(fields)).to_csv(index=False, lineterminator="\n")
 
 

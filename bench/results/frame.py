@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bench.config.tasks import KINDS
 from bench.record import Record
+from bench.results.interventions import interventions_of
 from bench.results.other_code import stages_of_other_code
 from bench.results.trunks import Trunks, task_seed_of
 
@@ -32,6 +33,7 @@ COLUMNS = (
     "computed_in",  # the same, where its config left that to the machine
     "pretrained_in",  # what the pretraining was computed in, where its config left that to the machine
     "other_code",  # the stages that ran other code than that of now
+    "interventions",  # what the pretraining did by itself
     "trunk",  # of the row's records those of one trunk have the same
     "norm_seed",  # seeds that decided the value on its trunk: of images for a checkpoint's norms,
     "task_seed",  # and of the task
@@ -117,15 +119,17 @@ def long_frame(records: Sequence[Record], logged: Sequence[str] = (), trunks: Tr
             computed_in = measured if record.settings.get("downstream", {}).get("precision") == "auto" else None
             trained_in = trained if record.settings.get("pretrain", {}).get("precision") == "auto" else None
             precisions = measured, computed_in, trained_in
+            acts = interventions_of(record)
             for name, value in record.metrics.items():
                 if not isinstance(value, dict):
-                    about = task, record.kind, protocol, data, *precisions, other
+                    about = task, record.kind, protocol, data, *precisions, other, acts
                     yield (*row, *about, trunk, *task_seed_of(record), name, float(value))
             precisions = trained, trained_in, trained_in
             other = tuple(stage for stage in other if stage == "pretrain")
             for name in logged:
                 if name in record.pretrain_metrics:
-                    yield (*row, "", "", "", "", *precisions, other, trunk, 0, 0, name, record.pretrain_metrics[name])
+                    about = "", "", "", "", *precisions, other, acts
+                    yield (*row, *about, trunk, 0, 0, name, record.pretrain_metrics[name])
 
     runs = ["trunk", "norm_seed", "task_seed"]
     frame = pd.DataFrame(lines(), columns=list(COLUMNS)).sort_values(runs, kind="stable", ignore_index=True)

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from bench.config.studies import RowField, Table
 from bench.results.definitions import definition_notes
+from bench.results.interventions import intervention_notes
 from bench.results.other_code import other_code_notes
 from bench.results.published import PublishedRow
 from bench.results.rows import Rows
@@ -43,7 +44,8 @@ def build_gap(rows: Rows, name: str, table: Table, published: Sequence[Published
             less.append(replace(line.row, leading=tuple(leading), cells=cells))
             lines.append(line)
     title = f"{table.title or name}: measured less published"
-    notes = (*definition_notes(lines), *other_code_notes(lines, rows.columns), *table.gap_notes)
+    marks = (*other_code_notes(lines, rows.columns), *intervention_notes(lines, rows.columns))
+    notes = (*definition_notes(lines), *marks, *table.gap_notes)
     return rows.section(title, f"{name}_gap", less, notes) if less else None
 
 
@@ -57,5 +59,6 @@ def _less(cell: Cell | None, value: float | None) -> Cell | None:
         protocol=cell.protocol,
         precision=cell.precision,
         other_code=cell.other_code,
+        interventions=cell.interventions,
         signed=True,
     )

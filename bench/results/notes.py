@@ -13,6 +13,7 @@ from bench.results.definitions import definition_notes
 from bench.results.differences import groups_of
 from bench.results.frame import precision_of, way_of
 from bench.results.holm import holm
+from bench.results.interventions import intervention_notes
 from bench.results.mixtures import mixture_notes
 from bench.results.other_code import other_code_notes
 from bench.results.rows import Rows
@@ -44,6 +45,7 @@ def section_notes(records: Sequence[Record], rows: Rows, repeats: int = 0) -> tu
             notes.append(f"{listed} over the last logged steps of the pretraining.")
         notes += definition_notes(rows.measured)
         notes += other_code_notes(rows.measured, rows.columns)
+        notes += intervention_notes(rows.measured, rows.columns)
         notes += _protocols(records, rows)
         if pretrained := _precision(records, "pretrain").strip():
             notes.append(pretrained)

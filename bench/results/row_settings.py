@@ -17,6 +17,7 @@ from bench.record import Record
 from bench.results.as_now import UNKNOWN, without_effect
 from bench.results.definitions import older_definition
 from bench.results.frame import precision_of
+from bench.results.interventions import intervention_words, interventions_of
 from bench.results.mixtures import ASPECTS, known_stages
 from bench.results.other_code import stages_of_other_code
 from bench.results.sections import EMPTY
@@ -107,6 +108,8 @@ def what_mars(rows: Mapping[str, Sequence[Record]]) -> list[str]:
     for label, records in rows.items():
         if stages := list(dict.fromkeys(stage for some in stages_of_other_code(records) for stage in some)):
             sentences.append(f"{label} was made by other code than that of now: {', '.join(stages)}.")
+        if acts := intervention_words(map(interventions_of, records)):
+            sentences.append(f"{label} was pretrained with what its recipe lets a training do by itself: {acts}.")
     sentences += _code_apart(rows)
     for aspect in ASPECTS:
         found = _apart(

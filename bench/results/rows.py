@@ -19,6 +19,7 @@ from bench.results.columns import Place, columns_of
 from bench.results.definitions import older_definition
 from bench.results.differences import base_of, best_marked, compared, corrected, to_baseline
 from bench.results.frame import AND, RECIPE, WAY, long_frame
+from bench.results.interventions import intervention_words
 from bench.results.other_code import other_code_words
 from bench.results.published import PublishedRow
 from bench.results.sections import EMPTY, Cell, Column, Line, Row, Section
@@ -108,6 +109,7 @@ def _cells(frame: pd.DataFrame, places: dict[Place, int], table: Table) -> dict[
         protocol=("protocol", "first"),
         precisions=("precision", list),
         other=("other_code", list),
+        acts=("interventions", list),
     )
     return {
         key: Cell(
@@ -116,8 +118,9 @@ def _cells(frame: pd.DataFrame, places: dict[Place, int], table: Table) -> dict[
             protocol=protocol,
             precision=_all_of(precisions),
             other_code=other_code_words(other),
+            interventions=intervention_words(acts),
         )
-        for key, values, trunks, protocol, precisions, other in lists.itertuples()
+        for key, values, trunks, protocol, precisions, other, acts in lists.itertuples()
     }
 
 

@@ -50,6 +50,7 @@ class Cell:
     protocol: str = ""  # hash
     precision: str = ""  # that it was computed in, as far as that is known: bf16, float32, or "bf16 and float32"
     other_code: str = ""  # stages that ran other code than that of now, with how many runs' they are, in words
+    interventions: str = ""  # what the pretrainings of its runs did by themselves, in words
     signed: bool = False  # a difference itself
     verdict: Verdict | None = None
 

@@ -39,6 +39,7 @@ from bench.stages.norm_statistics import measure_norms
 from bench.train.checkpoint import LAST, epoch_file, is_ours, write
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.feed import Parts
+from bench.train.interventions import Interventions, until_done
 from bench.train.loop import fit
 from bench.train.state import identity
 
@@ -47,8 +48,8 @@ def run(job: Job) -> dict[str, Any]:
     """Pretrain one recipe with one seed.
 
     Returns {"steps", "epochs", "loss" and its terms, "images_skipped", "init": which modules were loaded and which are
-    fresh}, and "norm_images" where norms were measured on so many. Raises BadInput, StageFailed or Interrupted, as
-    `fit` does.
+    fresh}, "norm_images" where norms were measured on so many, and "interventions" where it went back by itself. Raises
+    BadInput, StageFailed or Interrupted, as `fit` does.
     """
     recipe = job.config
     assert isinstance(recipe, Recipe)
@@ -56,29 +57,36 @@ def run(job: Job) -> dict[str, Any]:
         images = None
         if recipe.dataset != "none":
             images = pretraining_index(recipe.dataset, job.data_root(recipe.dataset))
-        objective, report = start(
-            recipe,
-            job.seed,
-            starting_file(job),
-            num_classes=len(images.classes) if images else 0,
-            num_images=len(images.files) if images else 0,
-        )
-        objective.check(recipe.batch_size // recipe.accumulate, recipe.view_size)
-        views_of(objective, recipe)  # refuses what does not fit
-        if ranks.first and (images is None or not (job.folder / LAST).is_file()):
-            print(_words(recipe, report), flush=True)
-        if recipe.epochs == 0:
-            measured: dict[str, Any] = {}
-            if ranks.first:
-                if images is not None:
-                    measured = measure_norms(objective.encoder, recipe, job, images, ranks)
-                content = {"run": identity(recipe, job.seed, 0), "step": 0, "objective": objective.state_dict()}
-                write(job.folder / LAST, content)
-            return {"steps": 0, "epochs": 0, **measured, "init": report}
-        assert images is not None
-        if ranks.device.type == "cuda":
-            torch.backends.cudnn.benchmark = True  # the shapes never change
-        return _train(objective, recipe, job, images, ranks) | {"init": report}
+        return until_done(partial(_attempt, job, images, ranks))
+
+
+def _attempt(job: Job, images: Index | None, ranks: Ranks, again: bool) -> dict[str, Any]:
+    """Build the objective and train it, from the last checkpoint if there is one; `again` in the same process."""
+    assert isinstance(job.config, Recipe)
+    recipe = Interventions(job.folder, job.config, ranks).recipe
+    objective, report = start(
+        recipe,
+        job.seed,
+        starting_file(job),
+        num_classes=len(images.classes) if images else 0,
+        num_images=len(images.files) if images else 0,
+    )
+    objective.check(recipe.batch_size // recipe.accumulate, recipe.view_size)
+    views_of(objective, recipe)  # refuses what does not fit
+    if ranks.first and (images is None or not (job.folder / LAST).is_file()):
+        print(_words(recipe, report), flush=True)
+    if recipe.epochs == 0:
+        measured: dict[str, Any] = {}
+        if ranks.first:
+            if images is not None:
+                measured = measure_norms(objective.encoder, recipe, job, images, ranks)
+            content = {"run": identity(recipe, job.seed, 0), "step": 0, "objective": objective.state_dict()}
+            write(job.folder / LAST, content)
+        return {"steps": 0, "epochs": 0, **measured, "init": report}
+    assert images is not None
+    if ranks.device.type == "cuda":
+        torch.backends.cudnn.benchmark = True  # the shapes never change
+    return _train(objective, recipe, job, images, ranks, again) | {"init": report}
 
 
 def starting_file(job: Job) -> Path | None:
@@ -172,7 +180,9 @@ def workers_of(objective: Objective, recipe: Recipe, steps: int, ranks: Ranks) -
     )
 
 
-def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks: Ranks) -> dict[str, Any]:
+def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks: Ranks, again: bool) -> dict[str, Any]:
+    """Train by the recipe that is in force; `fit` is given the planned one, and finds the same."""
+    assert isinstance(job.config, Recipe)
     micro_batch(recipe.batch_size, ranks.world, recipe.accumulate)
     dataset = _dataset(objective, recipe, job, images, ranks)
     length = len(dataset)
@@ -191,13 +201,14 @@ def _train(objective: Objective, recipe: Recipe, job: Job, images: Index, ranks:
     return fit(
         objective,
         source,
-        recipe,
+        job.config,
         seed=job.seed,
         steps_per_epoch=steps,
         folder=job.folder,
         ranks=ranks,
         title=f"{recipe.name}-s{job.seed}",
         held_out=partial(held_out, images, recipe.view_size, look.images, look.classes, look.bank),
+        again=again,
     )
 
 

@@ -22,6 +22,7 @@ from bench.convert.checksums import ATTACHED, KEY, Damaged, save_archive
 from bench.errors import BadInput, StageFailed, one_line, shortened, system_error
 from bench.files import replacing, second_name
 from bench.storage import when_there_is_room
+from bench.train.divergence import REMEDY, Diverged
 
 FORMAT = 1
 LAST = "last.ckpt"
@@ -123,7 +124,7 @@ def _reason(error: BaseException) -> str:
 
 
 def assert_finite(objective: nn.Module, optimizer: torch.optim.Optimizer, step: int, last_good: str) -> None:
-    """Raise StageFailed if the state after `step` holds a NaN or inf, naming the tensor: it must not be written."""
+    """Raise Diverged if the state after `step` holds a NaN or inf, naming the tensor: it must not be written."""
     named = [(name, tensor) for name, tensor in _tensors(objective, optimizer) if tensor.is_floating_point()]
     if not named:
         return
@@ -137,10 +138,7 @@ def assert_finite(objective: nn.Module, optimizer: torch.optim.Optimizer, step: 
     bad = [name for (name, _), fine in zip(named, good, strict=True) if not fine]
     if bad:
         more = f" and {len(bad) - 1} more tensors" if len(bad) > 1 else ""
-        raise StageFailed(
-            f"After step {step} {bad[0]}{more} held nan or inf; nothing was written, {last_good}. "
-            "Lower optimizer.lr or lengthen schedule.warmup_epochs."
-        )
+        raise Diverged(f"After step {step} {bad[0]}{more} held nan or inf; nothing was written, {last_good}. {REMEDY}")
 
 
 def _tensors(objective: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:

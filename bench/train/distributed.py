@@ -38,6 +38,14 @@ class Ranks:
         dist.all_reduce(total, group=self.control)
         return tuple(total.tolist())
 
+    def most(self, number: int) -> int:
+        """Return the largest of the ranks' numbers (on the host, without waiting for the device)."""
+        if self.world == 1:
+            return number
+        largest = torch.tensor(number, dtype=torch.int64)
+        dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=self.control)
+        return int(largest)
+
     def mean_(self, tensor: Tensor) -> Tensor:
         """Replace a tensor on the device by its mean over the ranks, and return it."""
         if self.world > 1:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from bench.data.views import Batch
-from bench.errors import StageFailed
 from bench.train.distributed import Ranks
+from bench.train.divergence import REMEDY, Diverged, terms_words
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,12 @@ class Means:
     values: Tensor  # one for each name, float64
 
     def read(self, step: int, last_good: str) -> dict[str, float]:
-        """Return them; waits for the device. Raises StageFailed when one is not finite."""
+        """Return them; waits for the device. Raises Diverged when one is not finite."""
         means = dict(zip(self.names, self.values.tolist(), strict=True))
         for name, mean in means.items():
             if not math.isfinite(mean):
-                raise StageFailed(
-                    f"{name} became {mean} by step {step}; {last_good}. "
-                    "Lower optimizer.lr or lengthen schedule.warmup_epochs."
-                )
+                said = f"{last_good}. Means since the last log step: {terms_words(means)}"
+                raise Diverged(f"{name} became {mean} by step {step}; {said}. {REMEDY}")
         return means
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from bench.config.recipe import DiagnosticsSettings, Recipe
 from bench.data.held_out import HeldOut
 from bench.data.views import normalised
-from bench.errors import StageFailed, one_line
+from bench.errors import one_line
 from bench.losses.uniformity import alignment
 from bench.nn.representation import (
     centred,
@@ -30,6 +30,7 @@ from bench.nn.representation import (
     tolerance,
 )
 from bench.train.distributed import Ranks
+from bench.train.divergence import Diverged
 from bench.train.metrics_log import read_metrics
 from bench.train.precision import is_bf16
 
@@ -93,9 +94,10 @@ class Diagnostics:
         return values | self._count(measured, done)
 
     def judge(self) -> None:
-        """Raise StageFailed on all ranks where the last look says so, and the recipe wants the run to end by that."""
+        """Raise Diverged on all ranks where the last look says so, and the recipe wants the run to end by that."""
         if self._due and self.settings.guard == "stop" and self.ranks.sums(int(bool(self._verdict)))[0]:
-            raise StageFailed(self._verdict or "The representation collapsed; the first process's message says how.")
+            words = self._verdict or "The representation collapsed; the first process's message says how."
+            raise Diverged(words, "collapsed outputs")
 
     def _count(self, measured: Mapping[str, Mapping[str, float]], done: int) -> dict[str, float]:
         """Count checks in a row below a threshold, say so when there are enough of them, and log the count."""

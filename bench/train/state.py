@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from bench.errors import BadInput, StageFailed, one_line, shortened
 from bench.train.background import Saving, unwritten
 from bench.train.checkpoint import LAST, assert_finite, epoch_file, put_back, read, read_newest
 from bench.train.distributed import Ranks
+from bench.train.divergence import Diverged
 from bench.train.meter import Meter
 
 
@@ -35,7 +36,8 @@ def identity(recipe: Recipe, seed: int, steps_per_epoch: int) -> dict[str, Any]:
 class State(Saving):
     """A run's weights (`objective` is the module without DDP), optimizer and counts, and where they are kept.
 
-    With `background`, checkpoints are written while training goes on.
+    With `background`, checkpoints are written while training goes on. `interventions` are what the training did by
+    itself so far (bench/train/interventions.py).
     """
 
     def __init__(
@@ -46,12 +48,15 @@ class State(Saving):
         optimizer: torch.optim.Optimizer,
         ranks: Ranks,
         background: bool = False,
+        interventions: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         super().__init__(ranks)
         self.folder, self.run = folder, dict(run)
         self.objective, self.optimizer = objective, optimizer
         self.meter = Meter()
+        self.interventions = [dict(each) for each in interventions]
         self.step = 0  # optimizer steps done
+        self.saved = 0  # those that `last.ckpt` holds
         self.skipped = 0  # unreadable images that were replaced by others
         self.logged: dict[str, float] = {}  # the loss terms of the last log step
         # What stays if the run ends now: true once nothing is being written, which every way out waits for.
@@ -79,6 +84,12 @@ class State(Saving):
                 found = content["run"].get(key)
                 words = str(found) if len(str(found)) < 200 else shortened(found)
                 raise BadInput(f"{file} is of a run with {key} {words}, not {value}; {remedy}.")
+        kept = content.get("interventions", [])
+        if self.interventions[: len(kept)] != kept:
+            raise BadInput(
+                f"{file} was trained with interventions that {self.folder / 'interventions.json'} does not have; put "
+                f"that file back, or {remedy}."
+            )
         try:
             self.objective.load_state_dict(content["objective"])
             self.optimizer.load_state_dict(content["optimizer"])
@@ -86,6 +97,7 @@ class State(Saving):
         except (RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:  # of torch's own reading
             raise BadInput(f"{file} does not fit this run ({one_line(error, kind=True)}); {remedy}.") from error
         self.step, self.skipped, self.logged = content["step"], content["skipped"], content["logged"]
+        self.saved = self.step
         self.last_good = self._before = f"{LAST} of step {self.step} stays"
         self.ranks.sums(0)  # returns when all ranks have read
         if self.ranks.first:
@@ -98,24 +110,36 @@ class State(Saving):
         What goes wrong in the background is raised by the next save, by `finish_writing`, or when the `with` block
         ends. When the run is `leaving`, it is written in the foreground.
 
-        Raises StageFailed, and writes nothing, when the loss or a tensor is not finite, or an earlier checkpoint could
-        not be written.
+        Raises Diverged on all ranks, and writes nothing, when the loss or a tensor is not finite; StageFailed when an
+        earlier checkpoint could not be written.
         """
         self.finish_writing()
         self.meter.means(self.ranks).read(self.step, self.last_good)
-        assert_finite(self.objective, self.optimizer, self.step, self.last_good)
+        self._assert_finite()
         background = self._background and not leaving
         if self.ranks.first:
             content = {"run": self.run, "step": self.step, "objective": self.objective.state_dict()}
+            content |= {"interventions": self.interventions} if self.interventions else {}
             files = {}
             if keep_epoch is not None:  # first, so that last.ckpt of this epoch means that this file is there, too
                 files[self.folder / epoch_file(keep_epoch)] = content | {"epoch": keep_epoch}
             rest = {"optimizer": self.optimizer.state_dict(), "meter": self.meter.state()}
             files[self.folder / LAST] = content | rest | {"skipped": self.skipped, "logged": self.logged}
             self.writer.start(files, background=background)
+        self.saved = self.step
         self._before, self.last_good = self.last_good, f"{LAST} of step {self.step} stays"
         if not background:
             self.finish_writing()
+
+    def _assert_finite(self) -> None:
+        """Do it on all ranks, whose buffers may differ, so that all end where one has to."""
+        failure: Diverged | None = None
+        try:
+            assert_finite(self.objective, self.optimizer, self.step, self.last_good)
+        except Diverged as error:
+            failure = error
+        if self.ranks.sums(int(failure is not None))[0]:
+            raise failure or Diverged("Another process held nan or inf; its message says where.")
 
     def explain(self, error: StageFailed) -> str:
         """Return the error, and which checkpoint stays: the one before."""

@@ -83,9 +83,12 @@ class Step:
                 if parameter.grad is not None:
                     parameter.grad = parameter.grad.clone()
 
-    def update(self, rate: float, progress: float) -> None:
-        """Move the weights by the gradients gathered so far, then the target network; `progress` is k / K."""
-        set_rates(self.optimizer, rate, self._peak)
+    def update(self, rate: float, progress: float, lr_factor: float = 1.0) -> None:
+        """Move the weights by the gradients gathered so far, then the target network; `progress` is k / K.
+
+        `rate` and the constant rates are multiplied by `lr_factor`.
+        """
+        set_rates(self.optimizer, rate * lr_factor, self._peak * lr_factor)
         self.objective.before_step(progress)
         clip_gradients([p for group in self.optimizer.param_groups for p in group["params"]], self._settings)
         self.optimizer.step()

@@ -30,6 +30,7 @@ from bench.randomness import derive, generator
 from bench.train.checkpoint import LAST, before, read
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.feed import Parts, Source
+from bench.train.interventions import Interventions, until_done
 from bench.train.loop import fit
 from bench.train.metrics_log import read_metrics
 
@@ -199,17 +200,22 @@ def train(
     """Train the stand-in in `folder`; `hook(step)` is called after each optimizer step."""
     folder.mkdir(exist_ok=True)
     config = config or recipe()
-    objective = kind(**model).to(dtype)
-    objective.hook = hook
-    return fit(
-        objective,  # type: ignore[arg-type]
-        source(config, workers, ranks, dtype),
-        config,
-        seed=7,
-        steps_per_epoch=LENGTH // config.batch_size,
-        folder=folder,
-        ranks=ranks,
-    )
+
+    def attempt(again: bool) -> dict[str, Any]:
+        objective = kind(**model).to(dtype)
+        objective.hook = hook
+        return fit(
+            objective,  # type: ignore[arg-type]
+            source(Interventions(folder, config, ranks or Ranks()).recipe, workers, ranks, dtype),
+            config,
+            seed=7,
+            steps_per_epoch=LENGTH // config.batch_size,
+            folder=folder,
+            ranks=ranks,
+            again=again,
+        )
+
+    return until_done(attempt)
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
