@@ -32,6 +32,8 @@ from bench.plan import Stage, protocol_hash
 from bench.run_names import own_seeds, record_name
 
 STAGE, DONE = "stage.json", "done.json"
+RENDEZVOUS = "rendezvous"  # in a stage's folder: where the nodes that run it meet
+TRIES = 20  # of half a second, to learn whether the holder is to be joined
 
 
 class StageFile(Frozen):
@@ -197,24 +199,38 @@ def known_memory_mib(work_dir: Path, kind: str, name: str) -> float:
 
 
 @contextmanager
-def held(folder: Path, stage: StageFile, wait: bool) -> Iterator[None]:
-    """Hold a stage's folder, so that one process at a time runs it.
+def held(folder: Path, stage: StageFile, wait: bool, rendezvous: str | None = None) -> Iterator[bool]:
+    """Hold a stage's folder, so that one process at a time runs it; give whether this process holds it.
 
-    Where another process holds it, wait for that one, or raise BadInput if `wait` is False.
+    Where another process holds it, wait for that one, or raise BadInput if `wait` is False. A holder whose processes
+    are on several nodes names the `rendezvous` of these: who comes with the same joins it, and holds nothing.
     """
-    lock, holder = FileLock(folder / "lock"), folder / "holder"
+    lock, holder, place = FileLock(folder / "lock"), folder / "holder", folder / RENDEZVOUS
     try:
         lock.acquire(blocking=False)
     except Timeout:
-        name = holder.read_text(encoding="utf-8").strip() if holder.is_file() else "another process"
-        if not wait:
-            raise BadInput(f"{stage.label} is being run by {name}; wait for it, or leave out --no-wait.") from None
-        print(f"{stage.title}: waiting for {name}, which runs it already", flush=True)
-        lock.acquire()
+        for _ in range(1 if rendezvous is None else TRIES):  # of one that holds it, and has yet to say so
+            if rendezvous is not None and place.is_file() and place.read_text(encoding="utf-8").strip() == rendezvous:
+                yield False
+                return
+            with contextlib.suppress(Timeout):
+                lock.acquire(timeout=0.5 if rendezvous is not None else 0)
+                break
+        if not lock.is_locked:
+            name = holder.read_text(encoding="utf-8").strip() if holder.is_file() else "another process"
+            if not wait:
+                raise BadInput(f"{stage.label} is being run by {name}; wait for it, or leave out --no-wait.") from None
+            print(f"{stage.title}: waiting for {name}, which runs it already", flush=True)
+            lock.acquire()
     try:
+        place.unlink(missing_ok=True)
         write_text(holder, f"process {os.getpid()} on {socket.gethostname()}\n")
-        yield
+        if rendezvous is not None:
+            write_text(place, f"{rendezvous}\n")
+        yield True
     finally:
+        if rendezvous is not None:
+            place.unlink(missing_ok=True)
         lock.release()
 
 
