@@ -108,8 +108,9 @@ def launch(folder: Path, stage: StageFile, layout: Layout, more: list[str], hold
     if isinstance(outcome.error, (BadInput, StageFailed, Interrupted)):
         raise outcome.error
     if outcome.error is not None:
+        words = str(outcome.error).rstrip(".")
         raise StageFailed(
-            f"{str(outcome.error).rstrip('.')}. It was started again {layout.restarts} times; its last checkpoint stays: "
+            f"{words}. It was started again {layout.restarts} times; its last checkpoint stays: "
             f"look at {log}, then run it again to go on."
         )
     if not done and holder:
