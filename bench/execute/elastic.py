@@ -26,6 +26,10 @@ from torch.distributed.elastic.rendezvous.api import RendezvousClosedError, Rend
 
 from bench.execute.rank_endings import ASKED, Ending, Verdict
 
+# torch 2.15 keeps one store over all restarts, in which ranks find the address of a rank that died: with this, each start
+# has a store of its own (rendezvous.py says "a new TCPStore for every retry", dynamic_rendezvous.py makes it once).
+OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+
 JOIN_SECONDS = 600  # that the launchers of several nodes wait for each other
 END_SECONDS = 20.0  # that the other ranks have to end by themselves once one has
 STOP_SECONDS = 110  # that ranks have to write their last checkpoint after a signal
@@ -168,7 +172,7 @@ def run(ranks: Ranks, judge: Judge, said_by: Callable[[int], str], say: Callable
 def _surroundings(environ: Mapping[str, str]) -> Iterator[None]:
     """Have ranks inherit an environment, and put back what the agent changes in this process."""
     before, handlers = dict(os.environ), {number: signal.getsignal(number) for number in SIGNALS}
-    os.environ.update(environ)
+    os.environ.update({**environ, **OWN_STORE})
     try:
         yield
     finally:
