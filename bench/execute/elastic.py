@@ -26,8 +26,8 @@ from torch.distributed.elastic.rendezvous.api import RendezvousClosedError, Rend
 
 from bench.execute.rank_endings import ASKED, Ending, Verdict
 
-# torch 2.15 keeps one store over all restarts, in which ranks find the address of a rank that died: with this, each start
-# has a store of its own (rendezvous.py says "a new TCPStore for every retry", dynamic_rendezvous.py makes it once).
+# torch 2.15 keeps one store over all restarts, in which ranks find the address of a rank that died. With this, each
+# start has a store of its own (rendezvous.py says "a new TCPStore for every retry"; dynamic_rendezvous.py makes one).
 OWN_STORE = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 JOIN_SECONDS = 600  # that the launchers of several nodes wait for each other

@@ -1,8 +1,8 @@
 """What 1, 2 and 3 gloo processes compute together; a script: forked_ranks.py FOLDER.
 
-One fresh process imports once, and every rank is a fork of it: a start takes some 0.1 s. It computes nothing itself, since
-a fork of a process with threads hangs. Ranks of one world are forked together, and go through all checks in one process
-group; what they find goes to FOLDER/world_WORLD_rank_RANK.pt.
+One fresh process imports once, and every rank is a fork of it: a start takes some 0.1 s. It computes nothing itself,
+since a fork of a process with threads hangs. Ranks of one world are forked together, and go through all checks in one
+process group; what they find goes to FOLDER/world_WORLD_rank_RANK.pt.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from made_of_numbers import (
     CLASSES,
     EPOCHS,
     IMAGES,
-    K,
     MAPS,
     PIXEL_CLASSES,
     QUEUE,
     TAU,
     TEMPERATURE,
+    K,
     bank,
     bn_input,
     bn_upstream,
@@ -109,7 +109,7 @@ def queued(ranks: Ranks) -> dict[str, Tensor]:
 
 
 def averaged(ranks: Ranks) -> dict[str, Tensor]:
-    """A target that follows a linear map, which gradient descent fits; images fall to ranks as the sampler deals them."""
+    """A target that follows a linear map, which gradient descent fits on what the sampler deals out."""
     x, y = (torch.from_numpy(array) for array in regression())
     online = nn.Linear(3, 2, bias=False).double()
     with torch.no_grad():
