@@ -96,6 +96,8 @@ def judge(title: str, endings: Sequence[Ending], world: int, config: BaseModel, 
     """
     ordered = sorted(endings, key=lambda one: one.rank)
     failed = [one for one in ordered if (one.code or 0) > 0 and one.code not in (PeerLost.exit_code, *ASKED)]
+    if any(one.code == -signal.SIGKILL for one in ordered):  # nothing that another rank does ends in that
+        failed = [one for one in failed if one.code == BadInput.exit_code]
     if failed:
         first = failed[0]
         if first.code == BadInput.exit_code and first.said:
