@@ -17,7 +17,7 @@ _WORKER = re.compile(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\)")
 _KILLED_BY = re.compile(r"is killed by signal: (.+?)\.(?: |$)")
 _CONNECTION = re.compile(
     r"gloo/transport|connectFullMesh|Connection (?:closed|reset) by peer|Broken pipe|"
-    r"ProcessGroupNCCL|NCCL (?:error|communicator)"
+    r"ProcessGroupNCCL|NCCL (?:error|communicator)|^[Ww]ait timeout"  # the last of the store where ranks meet
 )
 _TIME_OUT = re.compile(r"Timed out waiting|operation timeout|[Ww]ait timeout")  # not one of connecting
 _NETWORK = tuple(

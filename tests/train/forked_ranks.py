@@ -51,7 +51,7 @@ from bench.nn.ema import follow, target_of
 from bench.nn.neighbours import Bank
 from bench.nn.norm import GlobalBatchNorm
 from bench.nn.queue import Queue
-from bench.stages.features import Features, gathered, parts
+from bench.stages.features import Features, gathered, parts, run_of
 from bench.stages.knn import classify
 from bench.stages.linear_ranks import in_turns
 from bench.stages.segmentation.metric import UnroundedIoU
@@ -167,7 +167,7 @@ def evaluated(ranks: Ranks) -> dict[str, Any]:
     orders: dict[str, Any] = {}
     for length in (*range(1, 14), IMAGES):
         batches = in_order(length, 4)
-        first, last = (len(batches) * part // ranks.world for part in (ranks.rank, ranks.rank + 1))
+        first, last = run_of(len(batches), ranks)
         own = torch.tensor([image for batch in batches[first:last] for image in batch], dtype=torch.int64)
         orders[f"{length}"] = gathered(own, ranks)
     sizes = [len(part) for part in parts(torch.arange(ranks.rank * 2), ranks)]
