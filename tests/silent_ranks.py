@@ -18,6 +18,11 @@ from bench.execute.rank_endings import said_to_launcher
 ERRORS = {str(kind.exit_code): kind for kind in (BadInput, StageFailed, PeerLost, Interrupted)}
 
 
+def stop(note: Path) -> None:
+    note.touch()
+    sys.exit(Interrupted.exit_code)
+
+
 def main() -> None:
     folder, words = Path(sys.argv[1]), sys.argv[2:]
     rank, number = int(os.environ["RANK"]), int(os.environ["TORCHELASTIC_RESTART_COUNT"])
@@ -25,8 +30,8 @@ def main() -> None:
         file.write(f"{number} {rank}\n")
     word = words[number].split(",")[rank]
     with said_to_launcher(folder):
-        if word == "wait":
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        if word == "wait":  # until it is asked to stop in the way that ranks know
+            signal.signal(signal.SIGTERM, lambda *_: stop(folder / f"asked-{rank}"))
             (folder / f"waiting-{rank}").touch()
             while True:
                 time.sleep(60)

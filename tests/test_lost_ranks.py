@@ -187,14 +187,15 @@ def test_a_rank_that_hangs_is_killed_and_named(
     assert "did not answer for 0.5 minutes" in lines[0]
 
 
-def test_a_signal_to_the_launcher_reaches_the_ranks(
-    tmp_path: Path, started: Callable[..., tuple[elastic.Outcome, list[str]]]
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_to_the_launcher_reaches_the_ranks_as_one_that_they_know(
+    tmp_path: Path, started: Callable[..., tuple[elastic.Outcome, list[str]]], number: signal.Signals
 ) -> None:
     def stop() -> None:
         end = time.monotonic() + 60
         while time.monotonic() < end and len(list(tmp_path.glob("waiting-*"))) < 2:
             time.sleep(0.05)
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
     thread = threading.Thread(target=stop)
     thread.start()
@@ -202,7 +203,8 @@ def test_a_signal_to_the_launcher_reaches_the_ranks(
         outcome, lines = started("wait,wait", "ok,ok")
     finally:
         thread.join()
-    assert outcome.interrupted == signal.SIGTERM
+    assert outcome.interrupted == number
+    assert sorted(file.name for file in tmp_path.glob("asked-*")) == ["asked-0", "asked-1"]
     assert lines == []
     assert starts(tmp_path) == ["0 0", "0 1"]
 

@@ -106,6 +106,11 @@ class Agent(LocalElasticAgent):
         self.outcome.endings = endings
         return self.judge(endings, worker_group.workers[0].world_size)
 
+    def _shutdown(self, death_sig: signal.Signals = signal.SIGTERM, timeout: int = 30) -> None:
+        # Ranks write their last checkpoint after SIGTERM and SIGINT alone; any other would end them at once.
+        known = death_sig in (signal.SIGTERM, signal.SIGINT, signal.SIGKILL)
+        super()._shutdown(death_sig if known else signal.SIGTERM, timeout)
+
     def _processes(self) -> dict[int, Any]:
         assert self._pcontext is not None
         return {local: handler.proc for local, handler in self._pcontext.subprocess_handlers.items()}  # type: ignore[attr-defined]
