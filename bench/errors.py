@@ -35,6 +35,12 @@ class CannotWrite(StageFailed, OSError):
         return f"Cannot write {self.filename} ({self.strerror}); {remedy_of(self)}, then run it again to go on."
 
 
+class PeerLost(StageFailed):
+    """Another process of the same stage ended or does not answer; started again together, they may go on."""
+
+    exit_code = 76  # EX_PROTOCOL: of its launcher alone
+
+
 class Interrupted(Exception):
     """A signal asked the stage to stop; what was computed so far lies in its last checkpoint."""
 

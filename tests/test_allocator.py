@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from bench import allocator
 from bench.allocator import KEEP_FREED, VARIABLE, chosen, started_with
 from bench.errors import BadInput
-from bench.execute import doctor, local, stage
+from bench.execute import doctor, elastic, launch, local, stage
 
 # Faults of touching 256 MiB that were allocated, touched and freed before.
 PROGRAM = """
@@ -93,10 +94,11 @@ def test_the_launcher_preloads_it_for_its_stages(tmp_path: Path, monkeypatch: py
     monkeypatch.delenv("LD_PRELOAD", raising=False)
     monkeypatch.setattr(allocator, "find_jemalloc", lambda places=(): library)
     monkeypatch.setattr(subprocess, "Popen", popen)
+    monkeypatch.setattr(elastic, "run", lambda ranks, *_: popen([], env=ranks.environ))
     with pytest.raises(Started, match=str(library)):
         local.run_folder(tmp_path, 1)
     with pytest.raises(Started, match=str(library)):
-        stage._torchrun(tmp_path, None, 2, False)  # type: ignore[arg-type]
+        launch.launch(tmp_path, mock.Mock(fingerprint="f"), launch.Layout(2), [])
 
 
 def test_the_doctor_says_what_stages_would_use(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,7 +21,7 @@ def two_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_80"])
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda index: "Tesla X")
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index: (8, 0))
-    monkeypatch.setattr(stages, "_torchrun", lambda *_: pytest.fail("processes were started"))
+    monkeypatch.setattr(stages, "launch", lambda *_, **__: pytest.fail("processes were started"))
 
 
 def folder_of(tmp_path: Path, *assignments: str) -> Path:

@@ -1,6 +1,6 @@
 """Run one stage in this process: lock, run, mark as done, write the record.
 
-With several processes, this process holds the lock and starts torchrun, whose ranks come here again.
+With several processes, this process holds the lock and starts them (`launch.py`); these ranks come here again.
 """
 
 from __future__ import annotations
@@ -10,12 +10,9 @@ import importlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +30,9 @@ from bench.execute.code_file import UNKNOWN, check_begun, check_planned, current
 from bench.execute.code_file import begin as begin_code
 from bench.execute.data_check import check_data
 from bench.execute.jobs.failure import noting_failure
+from bench.execute.launch import Layout, chosen_restarts, launch
 from bench.execute.parent import end_if_told, end_with_parent
+from bench.execute.rank_endings import said_to_launcher
 from bench.execute.recording import earlier_of, history_of, peak_memory_mib, record_of
 from bench.execute.sources import check_definition, check_unchanged
 from bench.execute.stage_ending import kept_traceback, what_broke
@@ -48,10 +47,9 @@ from bench.execute.stage_outputs import (
     sums_of,
 )
 from bench.execute.stale import StaleChoice, started_anew
-from bench.execute.stopping import AskedToStop, stoppable
+from bench.execute.stopping import stoppable
 from bench.files import write_text
 from bench.load_proofs import forget_load_proof, noted_load_proof
-from bench.machine import cores
 from bench.outcomes import OUTCOMES
 from bench.progress import PROGRESS, noted_in
 from bench.record import read_file as read_record
@@ -70,43 +68,58 @@ def under_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def run_stage(folder: Path, gpus: int = 1, wait: bool = True, stale: StaleChoice = "refuse") -> None:
+def run_stage(
+    folder: Path,
+    gpus: int = 1,
+    wait: bool = True,
+    stale: StaleChoice = "refuse",
+    layout: Layout | None = None,
+) -> None:
     """Run the stage in `folder` unless it is done.
 
     Two processes on one stage: the second waits for the first (or, without `wait`, leaves with BadInput). `stale` says
-    what to do where it was begun or made by other code than that of now.
+    what to do where it was begun or made by other code than that of now. `layout` says more of its processes than that
+    there are `gpus` of them here.
     Raises BadInput, StageFailed or Interrupted.
     """
     folder = folder.absolute()
     stage, keep = read_stage(folder), stale == "keep"
     if under_torchrun():
-        # torchrun gives ranks sessions of their own: what kills it, or the launcher that holds the lock, misses them.
+        # Ranks have sessions of their own: what kills the launcher, which holds the lock, misses them.
         end_with_parent(signal.SIGKILL)
         first = os.environ.get("RANK", "0") == "0"
-        with FileLock(folder / "ranks.lock") if first else nullcontext():
+        with said_to_launcher(folder), FileLock(folder / "ranks.lock") if first else nullcontext():
             _run(folder, stage, keep)
         return
     end_if_told()
+    layout = layout or Layout(gpus, restarts=chosen_restarts())
+    layout.check()
+    several = layout.world > 1 and stage.stage_kind.several_gpus
     if stale == "redo":
         stage = started_anew(folder, stage)
-    with stoppable(), held(folder, stage, wait), noting_failure(folder, LOG):
+    with (
+        stoppable(),
+        held(folder, stage, wait, layout.rendezvous if several else None) as holds,
+        noting_failure(folder, LOG) if holds else nullcontext(),
+    ):
         if read_done(folder, stage.fingerprint, stage.stage_kind.outputs) is not None:
             check_begun(folder, stage, current_of(stage), keep)
             if _recorded(folder, stage):
                 print(f"{stage.title}: done already", flush=True)
                 return
-        with logged(folder, stage.title):
+        with logged(folder, stage.title) if holds else nullcontext():
             check_data(stage.data, stage.data_roots, folder.parent.parent)
-            if gpus > 1 and stage.stage_kind.several_gpus:
-                _check_ranks(stage, gpus)
+            if several:
+                _check_ranks(stage, layout)
                 _check_code(stage, folder, keep)
-                settled(stage, folder)
-                _torchrun(folder, stage, gpus, keep)
+                if holds:
+                    settled(stage, folder)
+                launch(folder, stage, layout, ["--stale", "keep"] if keep else [], holder=holds)
             else:
                 _run(folder, stage, keep)
 
 
-def _check_ranks(stage: StageFile, gpus: int) -> None:
+def _check_ranks(stage: StageFile, layout: Layout) -> None:
     """Raise BadInput here for what would end each of several processes, of which a launcher says only that they failed.
 
     Those are GPUs that torch was not built for, and a pretraining that they cannot share, or not compile.
@@ -114,14 +127,14 @@ def _check_ranks(stage: StageFile, gpus: int) -> None:
     from bench.train.gpus import check_built_for_gpus
     from bench.train.precision import this_device
 
-    check_built_for_gpus(gpus)
+    check_built_for_gpus(layout.gpus)
     if stage.kind != "pretrain" or stage.recipe.epochs == 0:
         return
-    check_shares(stage.recipe, gpus)
+    check_shares(stage.recipe, layout.world)
     if stage.recipe.compile:
         from bench.train.step import check_compiling
 
-        check_compiling(stage.recipe, gpus, this_device())
+        check_compiling(stage.recipe, layout.world, this_device())
 
 
 def _check_code(stage: StageFile, folder: Path, keep: bool) -> Current:
@@ -252,6 +265,10 @@ def _reported(folder: Path, stage: StageFile) -> Iterator[None]:
     except (BadInput, StageFailed, Interrupted, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as error:  # a stage ends by returning
+        from bench.train.lost_processes import in_words
+
+        if lost := in_words(error, stage.title):
+            raise lost from error
         words = f"{stage.title}: {what_broke(error, stage.task or stage.recipe)} ({kept_traceback(folder)})"
         raise StageFailed(words) from error
 
@@ -276,21 +293,3 @@ def computed_in(kind: type[StageKind], config: Recipe | Task) -> str | None:
     """The precision for the record; None where nothing was computed in one that could have been another."""
     untrained = isinstance(config, Recipe) and config.epochs == 0
     return None if untrained or not kind.auto_precision else getattr(config, "precision", None)
-
-
-def _torchrun(folder: Path, stage: StageFile, processes: int, keep: bool) -> None:
-    threads = max(1, cores() // processes)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    command += ["-m", "bench", "stage", str(folder), *(["--stale", "keep"] if keep else [])]
-    environ = allocator.started_with(os.environ) | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
-    told = partial(end_with_parent, signal.SIGTERM)  # which it passes on: ranks write their last checkpoint
-    with subprocess.Popen(command, env=environ, preexec_fn=told) as process:  # no thread runs yet
-        try:
-            code = process.wait()
-        except KeyboardInterrupt as asked:  # the ranks get it too, and write their last checkpoint
-            if isinstance(asked, AskedToStop):  # this process alone got it
-                process.terminate()
-            process.wait()
-            raise
-    if code or read_done(folder, stage.fingerprint, stage.stage_kind.outputs) is None:
-        raise StageFailed(f"{stage.title} failed in one of {processes} processes (exit code {code}).")

@@ -39,6 +39,8 @@ STAGE, DONE = "stage.json", "done.json"
 TEMPORARY = re.compile(r"\..+\.(\d+|partial)|\.writable-\d+")  # the names of `replacing`, and of `make_folder`
 A_DAY = 86_400.0  # seconds
 LOOK_SECONDS = 0.2  # that a lock is tried for: bench status holds it for some microseconds
+RENDEZVOUS = "rendezvous"  # in a stage's folder: where the nodes that run it meet
+TRIES = 20  # of half a second, to learn whether the holder is to be joined
 
 
 class StageFile(Frozen):
@@ -215,30 +217,44 @@ def known_memory_mib(work_dir: Path, kind: str, name: str) -> float:
 
 
 @contextmanager
-def held(folder: Path, stage: StageFile, wait: bool) -> Iterator[None]:
-    """Hold a stage's folder, so that one process at a time runs it.
+def held(folder: Path, stage: StageFile, wait: bool, rendezvous: str | None = None) -> Iterator[bool]:
+    """Hold a stage's folder, so that one process at a time runs it; give whether this process holds it.
 
-    Where another process holds it, wait for that one, or raise BadInput if `wait` is False. What a killed process left
-    half written is removed. Raises CannotWrite where the folder takes no file.
+    Where another process holds it, wait for that one, or raise BadInput if `wait` is False. A holder whose processes
+    are on several nodes names the `rendezvous` of these: who comes with the same joins it, and holds nothing. What a
+    killed process left half written is removed. Raises CannotWrite where the folder takes no file.
     """
     patience()  # refuses a wrong BENCH_WAIT_FOR_SPACE before anything runs
-    lock = FileLock(folder / LOCK)
+    lock, place = FileLock(folder / LOCK), folder / RENDEZVOUS
     try:
         lock.acquire(timeout=LOOK_SECONDS, poll_interval=0.01)
     except Timeout:
-        name = holder_of(folder).words or "another process"
-        if not wait:
-            raise BadInput(f"{stage.label} is being run by {name}; wait for it, or leave out --no-wait.") from None
-        print(f"{stage.title}: waiting for {name}, which runs it already", flush=True)
-        lock.acquire()
+        for _ in range(1 if rendezvous is None else TRIES):  # of one that holds it, and has yet to say so
+            if rendezvous is not None and place.is_file() and place.read_text(encoding="utf-8").strip() == rendezvous:
+                yield False
+                return
+            with contextlib.suppress(Timeout):
+                lock.acquire(timeout=0.5 if rendezvous is not None else 0)
+                break
+        if not lock.is_locked:
+            name = holder_of(folder).words or "another process"
+            if not wait:
+                raise BadInput(f"{stage.label} is being run by {name}; wait for it, or leave out --no-wait.") from None
+            print(f"{stage.title}: waiting for {name}, which runs it already", flush=True)
+            lock.acquire()
     except OSError as error:
         raise CannotWrite(error.errno, error.strerror, lock.lock_file) from error
     try:
+        place.unlink(missing_ok=True)
         remove_left(folder)
         with contextlib.suppress(OSError):  # it only informs those who wait
             write_text(folder / HOLDER, this_holder())
-        yield
+        if rendezvous is not None:
+            write_text(place, f"{rendezvous}\n")
+        yield True
     finally:
+        if rendezvous is not None:
+            place.unlink(missing_ok=True)
         lock.release()
 
 

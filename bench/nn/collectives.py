@@ -8,11 +8,36 @@ the whole batch, whether every rank computes the whole loss or only the part of 
 
 from __future__ import annotations
 
+import datetime
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+from bench.errors import BadInput
+
+COLLECTIVE_MINUTES = "BENCH_COLLECTIVE_MINUTES"  # how long a rank waits for the others
+DEFAULT_MINUTES = 30.0  # longer than what one rank does alone: looking at held-out images, writing a checkpoint
+
+
+def collective_minutes(environ: Mapping[str, str] | None = None) -> float:
+    """Return how many minutes an operation of several ranks may take; BadInput for what is no such number."""
+    given = (os.environ if environ is None else environ).get(COLLECTIVE_MINUTES, "")
+    try:
+        minutes = float(given) if given else DEFAULT_MINUTES
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes <= 60 * 24 * 7:
+        raise BadInput(f"{COLLECTIVE_MINUTES}={given} is no time; set it to minutes, such as {DEFAULT_MINUTES:g}.")
+    return minutes
+
+
+def collective_timeout() -> datetime.timedelta:
+    """Return the same for a process group."""
+    return datetime.timedelta(minutes=collective_minutes())
 
 
 def world() -> int:
@@ -97,4 +122,6 @@ def group_of(processes: int) -> Any:
     apart = world() // processes
     if apart == 1:
         return None
-    return [dist.new_group(list(range(first, world(), apart))) for first in range(apart)][rank() % apart]
+    timeout = collective_timeout()
+    groups = [dist.new_group(list(range(first, world(), apart)), timeout=timeout) for first in range(apart)]
+    return groups[rank() % apart]

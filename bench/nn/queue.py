@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.errors import BadInput
-from bench.nn.collectives import gather
+from bench.nn.collectives import gather, in_batch_order
 from bench.nn.seeding import seeded
 
 
@@ -55,9 +55,11 @@ class Queue(nn.Module):
     def push(self, keys: Tensor) -> None:
         """Put the keys n×D of this rank, and those of the other ranks, in the place of the oldest. After the loss.
 
+        They lie in the order of the batch, as one process has them, whatever the number of ranks.
+
         `keys.clone()` of the queue must be what the loss saw: this changes the buffer in place.
         """
-        newest = gather(keys).to(self.keys.dtype)  # N×D
+        newest = in_batch_order(gather(keys)).to(self.keys.dtype)  # N×D
         places = (self.position + torch.arange(len(newest), device=self.keys.device)) % self.size
         self.keys[places] = newest
         self.position.copy_((self.position + len(newest)) % self.size)

@@ -132,6 +132,11 @@ def most_rows(images: Index, task: LinearTask | KnnTask, ranks: Ranks | None) ->
     return min(len(images.files), batches * task.batch_size)
 
 
+def run_of(batches: int, ranks: Ranks) -> tuple[int, int]:
+    """Return which of so many batches are this rank's: from the first up to the last, which is not among them."""
+    return batches * ranks.rank // ranks.world, batches * (ranks.rank + 1) // ranks.world
+
+
 def features_of(
     job: Job,
     task: LinearTask | KnnTask,
@@ -149,7 +154,7 @@ def features_of(
     """
     ranks = ranks or Ranks(device=trunk.device)
     batches = in_order(len(images.files), task.batch_size)
-    first, last = (len(batches) * part // ranks.world for part in (ranks.rank, ranks.rank + 1))
+    first, last = run_of(len(batches), ranks)
     cache = cache_of(job, task, trunk, images, (first, last))
     entry = cache.read() if cache is not None else None
     if cache is not None and entry is not None and entry.skipped and entry.positions is None:

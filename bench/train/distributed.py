@@ -13,6 +13,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from bench.errors import Interrupted
+from bench.nn.collectives import collective_timeout
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,8 @@ class Ranks:
 def ranks_of(environ: Mapping[str, str] | None = None, device: str | None = None) -> Iterator[Ranks]:
     """Join the process group of torchrun's environment (NCCL on CUDA, gloo on CPU), and leave it at the end.
 
-    `device` is "cpu" or "cuda"; by default CUDA where there is one.
+    `device` is "cpu" or "cuda"; by default CUDA where there is one. A rank that waits for another longer than
+    `BENCH_COLLECTIVE_MINUTES` raises what `train/lost_processes.py` has words for.
     """
     environ = os.environ if environ is None else environ
     kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -72,8 +74,9 @@ def ranks_of(environ: Mapping[str, str] | None = None, device: str | None = None
         return
     rank = int(environ["RANK"])
     backend = "nccl" if kind == "cuda" else "gloo"
-    dist.init_process_group(backend, init_method="env://", rank=rank, world_size=world)
-    control = dist.new_group(backend="gloo") if backend == "nccl" else dist.group.WORLD
+    timeout = collective_timeout()
+    dist.init_process_group(backend, init_method="env://", rank=rank, world_size=world, timeout=timeout)
+    control = dist.new_group(backend="gloo", timeout=timeout) if backend == "nccl" else dist.group.WORLD
     clean = False
     try:
         yield Ranks(rank, world, int(environ.get("LOCAL_WORLD_SIZE", str(world))), here, control)

@@ -1,0 +1,88 @@
+"""Two launchers on one folder, as two nodes start them: a rank that is killed costs nothing of the result."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench.execute.grid import Request, plan_grid
+from bench.execute.rank_endings import REPORTS
+from bench.execute.stage_file import read_done, read_stage, write_stage
+
+TINY = ("arch=resnet18", "view_size=32", "pretrain.batch_size=4", "pretrain.subset=8", "pretrain.epochs=3")
+TINY += ("objective.hidden_dim=16", "objective.projection_dim=8", "log_every=1", "checkpoint.every_steps=1")
+TINY += ("pretrain.workers=0",)
+
+
+def folder_of(work: Path, data: Path) -> Path:
+    request = Request(pretrain=["coco"], profile="smoke", work_dir=work, assignments=TINY)
+    return write_stage(plan_grid(request, act=False).stages[0], work, {"coco": str(data / "coco")}, work, "fail")
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "bench", "stage", str(folder), *words]
+    environ = os.environ | {"OMP_NUM_THREADS": "1"}  # the last bits depend on it
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ)
+
+
+def ranks_below(process: subprocess.Popen[str]) -> list[int]:
+    found = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            if int(file.read_text().rpartition(")")[2].split()[1]) == process.pid:
+                found.append(int(file.parent.name))
+    return [pid for pid in found if b"log_writer" not in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def steps(folder: Path) -> int:
+    file = folder / "metrics.jsonl"
+    return len(file.read_text().splitlines()) if file.is_file() else 0
+
+
+def weights(folder: Path) -> str:
+    state = torch.load(folder / "last.ckpt", weights_only=True)["objective"]
+    return hashlib.sha256(b"".join(name.encode() + state[name].numpy().tobytes() for name in sorted(state))).hexdigest()
+
+
+@pytest.mark.slow
+def test_a_rank_killed_on_one_of_two_nodes_costs_nothing_of_the_result(tmp_path: Path, rendered: Path) -> None:
+    quiet, folder = (folder_of(tmp_path / name, rendered) for name in ("quiet", "nodes"))
+    alone = start(quiet, "--gpus", "2")
+    out, _ = alone.communicate(timeout=240)
+    assert alone.returncode == 0, out
+    assert not (quiet / REPORTS).exists()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{free.getsockname()[1]}"
+    nodes = [start(folder, "--nodes", "2", "--rendezvous", place) for _ in range(2)]
+    try:
+        end = time.monotonic() + 200
+        while not (folder / "last.ckpt").is_file():
+            assert time.monotonic() < end
+            assert [node.poll() for node in nodes] == [None, None], [node.communicate()[0] for node in nodes]
+            time.sleep(0.02)
+        (killed,) = ranks_below(nodes[1])
+        os.kill(killed, signal.SIGKILL)
+        outputs = [node.communicate(timeout=200)[0] for node in nodes]
+    finally:
+        for node in nodes:
+            node.kill()
+    assert [node.returncode for node in nodes] == [0, 0], outputs
+    both = "".join(outputs)
+    assert re.search(rf"rank [01] of 2 \(process {killed}\) was ended by SIGKILL; .*\(restart 1 of 3\)", both)
+    assert "going on after step" in both
+    stage = read_stage(folder)
+    assert read_done(folder, stage.fingerprint, stage.stage_kind.outputs) is not None
+    assert weights(folder) == weights(quiet)
+    assert steps(folder) == steps(quiet) == 6
