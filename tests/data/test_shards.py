@@ -21,7 +21,7 @@ import bench.data.shards.index_file as index_file
 import bench.data.shards.reading as reading
 from bench.cli import run
 from bench.data.decode import WorkerError
-from bench.data.packs.manifest import Form
+from bench.data.packs.manifest import Form, find_packs
 from bench.data.packs.writing import pack
 from bench.data.roots import resolve_roots
 from bench.data.sets import fingerprint, identity, index, pretraining_index, splits
@@ -456,6 +456,17 @@ def test_an_interrupted_writing_leaves_no_shards(coco: Path, tmp_path: Path, mon
     with pytest.raises(KeyboardInterrupt):
         write_shards("coco", coco, tmp_path / "shards")
     assert not [*(tmp_path / "shards").iterdir()]
+
+
+def test_a_pack_of_the_folder_serves_its_shards(
+    imagenet: Path, shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BENCH_PACK_DIR", str(tmp_path / "packs"))
+    made, _ = pack("imagenet", imagenet, "train", Form(short_side=32), to=tmp_path / "packs")
+    (found,), refused = find_packs("imagenet", shards, fingerprint("imagenet", shards))
+    assert (found.manifest.digest, refused) == (made.manifest.digest, [])
+    report = check("imagenet", shards)
+    assert (len(report.packs), report.ok) == (1, True)
 
 
 def test_the_same_shards_lie_where_the_roots_say_and_no_pack_is_made_of_them(shards: Path) -> None:

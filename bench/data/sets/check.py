@@ -108,7 +108,8 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
         for problems in _in_order(pool, look, images):
             unreadable += problems
             progress.update(1, unreadable=str(len(unreadable)))
-    packs, damaged = _packs(data_set, root, workers)
+    wrong_shards = isinstance(data_set, Sharded) and unreadable  # which have no fingerprint to find packs by
+    packs, damaged = ([], []) if wrong_shards else _packs(data_set, root, workers)
     layout, read = data_set.recognised(root), (len(images), len(masks))
     return Report(
         data_set.name, root, counts, data_set.groups, missing, unreadable, packs, damaged, layout=layout, read=read

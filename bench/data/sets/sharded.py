@@ -22,7 +22,18 @@ from bench.data.shards.scan import NO_LABEL, Problem
 from bench.errors import BadInput
 
 CLASSES = "classes.txt"  # the names of the classes, a line each, in the order of their numbers
-SHOWN = ("name", "layout", "labelled", "pretrains", "groups", "needs", "serves_from", "mask_classes", "definition")
+SHOWN = (
+    "name",
+    "layout",
+    "labelled",
+    "pretrains",
+    "packable",
+    "groups",
+    "needs",
+    "serves_from",
+    "mask_classes",
+    "definition",
+)
 
 
 def laid_out(data_set: DataSet, root: Path) -> DataSet:
