@@ -5,7 +5,6 @@ Exit codes: 0 done, 1 a stage failed, 2 bad input, 75 the given time is over and
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import sys
@@ -40,6 +39,7 @@ from bench.cli_options import (
     WorkDir,
     takes_request,
 )
+from bench.cli_plan import app as plan_app
 from bench.cli_provenance import app as provenance_app
 from bench.cli_show import app as show_app
 from bench.cli_stage import app as stage_app
@@ -56,6 +56,7 @@ app = App(
 app.add_typer(show_app)
 app.add_typer(compare_app)
 app.add_typer(data_app)
+app.add_typer(plan_app)
 app.add_typer(provenance_app)
 app.add_typer(code_app)
 app.add_typer(stage_app)
@@ -163,41 +164,6 @@ def run_command(
         run_side_by_side(grid, gpus, per_stage, request.unreadable)
     if request.downstream:
         _print_results(grid.results_dir)
-
-
-@app.command("plan", safe=True)
-@takes_request
-def plan_command(
-    request: Request,
-    gpus: GridGpus = 1,
-    per_stage: PerStage = None,
-    estimate: Annotated[
-        bool,
-        typer.Option(
-            "--estimate",
-            help="Say how long each stage will take here, its peak memory and its disk; a minute is spent on timing.",
-        ),
-    ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --estimate: print it alone, as JSON.")] = False,
-) -> None:
-    """Print the stages: which are done, what each needs and produces, and the command of each."""
-    from bench.execute.devices import check_gpus
-    from bench.execute.grid import plan_grid
-
-    check_gpus(gpus, per_stage)
-    gpus = per_stage or gpus  # of one stage
-    if estimate:
-        from bench.execute.estimate import estimate_grid
-
-        grid, estimated = estimate_grid(request, gpus)
-        if as_json:
-            print(json.dumps(estimated.content(), indent=1))
-        else:
-            print("\n".join([*grid.lines(gpus), "", *estimated.lines()]))
-        return
-    if as_json:
-        raise BadInput("--json prints an estimate; give --estimate with it, or leave it out.")
-    print("\n".join(plan_grid(request, act=False, gpus=gpus).lines(gpus)))
 
 
 @app.command("serve-stages", hidden=True)

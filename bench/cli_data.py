@@ -30,12 +30,16 @@ def data_check_command(
         Path | None,
         typer.Option("--manifest", help="With --full: where it is; the work folder, if left out.", metavar="FILE"),
     ] = None,
+    keep_index: Annotated[
+        bool, typer.Option("--keep-index", help="Of shards: keep the index of what is in them beside them, too.")
+    ] = False,
     work_dir: WorkDir = Path("runs"),
 ) -> None:
     """Decode all files of a data set; say which layout and labels it has, and what is missing or unreadable."""
     from bench.data.roots import resolve_roots
     from bench.data.sets import find
     from bench.data.sets.check import check, check_content
+    from bench.data.sets.sharded import keep_index_beside
 
     if manifest is not None and not full:
         raise BadInput("--manifest says where --full keeps the manifest; give both, or leave it out.")
@@ -43,6 +47,8 @@ def data_check_command(
     report = None if full and find(dataset) is None else check(dataset, root)  # mmseg alone may know how to read it
     for line in report.lines() if report is not None else ():
         print(line)
+    if keep_index:
+        print(f"index      {keep_index_beside(dataset, find(dataset), root)}")
     if full:
         print(f"manifest   {check_content(dataset, root, work_dir / 'data.json', manifest)}")
     if report is not None and not report.ok:
@@ -85,6 +91,33 @@ def data_pack_command(
         print(summary(made, there), flush=True)
     if to is not None and os.environ.get("BENCH_PACK_DIR") != str(to):
         print(f"So that plan and run find it, set BENCH_PACK_DIR={to.absolute()}", flush=True)
+
+
+@app.command("shard")
+def data_shard_command(
+    dataset: Annotated[str, typer.Argument(help="Such as coco or imagenet.", metavar="DATASET")],
+    to: Annotated[Path, typer.Option("--to", help="Where to; a folder without shards.", metavar="DIR")],
+    data_root: DataRoot = [],  # noqa: B006
+    split: Annotated[
+        list[Split], typer.Option("--split", help="Which splits; all, if left out.", metavar="train [val]")
+    ] = [],  # noqa: B006
+    size: Annotated[int, typer.Option("--size", min=1, help="Of a shard, in MB (10^6 bytes).")] = 1000,
+    keep_index: Annotated[
+        bool, typer.Option("--keep-index", help="Keep the index of what is in the shards beside them, too.")
+    ] = False,
+) -> None:
+    """Write a data set's images as WebDataset shards, which are then read in their place."""
+    from bench.data.roots import resolve_roots
+    from bench.data.shards.writing import write_shards
+
+    root = resolve_roots(data_root).find(dataset)
+    chosen = [str(part) for part in split]
+    try:
+        written = write_shards(dataset, root, to, split_names=chosen, size=size, beside=keep_index)
+    except KeyboardInterrupt as error:  # which the parser would turn into an exit without a word
+        raise Interrupted(f"Sharding {dataset} was interrupted; nothing was left in {to}.") from error
+    for one in written:
+        print(one.words(to), flush=True)
 
 
 @app.command("render")

@@ -45,15 +45,16 @@ class Undecodable(Exception):
     """The file is no image that can be read; the message says why, without the file's name."""
 
 
-def read_rgb(file: Path | str | IO[bytes]) -> Image.Image:
-    """Return the whole image in mode RGB; greyscale, palette, CMYK and 16-bit images are converted.
+def read_rgb(file: Path | str | bytes | IO[bytes]) -> Image.Image:
+    """Return the whole image of a file, or of its content, in mode RGB.
 
-    EXIF orientation is left alone, as torchvision's and most others' readers do.
+    Greyscale, palette, CMYK and 16-bit images are converted. EXIF orientation is left alone, as torchvision's and most
+    others' readers do.
 
     Raises Undecodable when the file is missing, truncated, too large, or no image.
     """
     try:
-        with opened_image(file) as opened:
+        with opened_image(io.BytesIO(file) if isinstance(file, bytes) else file) as opened:
             if opened.mode.startswith("I;16"):  # convert would cut off at 255
                 return Image.fromarray((np.asarray(opened) >> 8).astype(np.uint8)).convert("RGB")
             return opened.convert("RGB")
@@ -80,17 +81,17 @@ def opened_image(file: Path | str | IO[bytes]) -> Iterator[Image.Image]:
         raise Undecodable(f"more than {most:,} pixels; to have it decoded, raise {VARIABLE}") from None
 
 
-def read_array(file: Path | str) -> np.ndarray:
-    """Return the whole image H×W×3 uint8 as `read_rgb` does, decoded by OpenCV where that gives the same.
+def read_array(file: Path | str | bytes) -> np.ndarray:
+    """Return the whole image H×W×3 uint8 of a file, or of its content.
 
-    That is so for greyscale and colour JPEG and PNG with 8 bits; all else, and what does not end as it should, is left
-    to `read_rgb`, so that what one refuses, the other does. Raises Undecodable.
+    It is as `read_rgb` gives it, decoded by OpenCV where that gives the same: for greyscale and colour JPEG and PNG
+    with 8 bits. All else, and what does not end as it should, is left to `read_rgb`, so that what one refuses, the
+    other does. Raises Undecodable.
     """
     import cv2  # not at the top: counting and checking files do without
 
     try:
-        with open(file, "rb") as opened:
-            content = opened.read()
+        content = file if isinstance(file, bytes) else Path(file).read_bytes()
     except OSError as error:
         raise Undecodable(reason(error)) from error
     if same_in_opencv(content):

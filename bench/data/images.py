@@ -19,6 +19,7 @@ from bench.data.packs.reading import Pack
 from bench.data.sampler import chosen
 from bench.data.sets import Index
 from bench.data.sets.data_set import Pixels
+from bench.data.shards.reading import Members
 from bench.data.views import Batch, View
 from bench.data.views import opencv as fast_views
 from bench.data.views.batch import stack
@@ -53,10 +54,7 @@ class Sample:
 
 @dataclass
 class Files:
-    """A split's files without a Python object for each.
-
-    Forked workers would copy, page by page, what they count references to: with a million images, gigabytes.
-    """
+    """A split's files without a Python object for each, which forked workers would copy, page by page: gigabytes."""
 
     root: str
     names: np.ndarray = field(repr=False)  # bytes
@@ -64,6 +62,7 @@ class Files:
     pack: Pack | None = None
     places: np.ndarray | None = field(default=None, repr=False)  # of the files in the pack
     pixels: Pixels | None = field(default=None, repr=False)  # of all images, where they are no files
+    members: Members | None = field(default=None, repr=False)  # all files, where they lie in shards
 
     @classmethod
     def of(cls, index: Index, pack: Pack | None = None) -> Files:
@@ -71,7 +70,7 @@ class Files:
         labels = None if index.labels is None else np.asarray(index.labels, dtype=np.int64)
         names = np.asarray([os.fsencode(file) for file in index.files])
         places = None if pack is None else pack.positions(names)
-        return cls(str(index.root), names, labels, pack, places, index.pixels)
+        return cls(str(index.root), names, labels, pack, places, index.pixels, index.members)
 
     def decoded(self, index: int) -> np.ndarray | None:
         """Return an image, H×W×3 uint8, of `pixels` or the pack; None where it is a file. Raises Undecodable."""
@@ -82,16 +81,21 @@ class Files:
     def image(self, index: int) -> Image.Image:
         """Return an image, from the pack if there is one. Raises Undecodable."""
         decoded = self.decoded(index)
-        return read_rgb(self.path(index)) if decoded is None else Image.fromarray(decoded)
+        return read_rgb(self.file(index)) if decoded is None else Image.fromarray(decoded)
 
     def array(self, index: int) -> np.ndarray:
         """Return an image H×W×3 uint8, from the pack if there is one. Raises Undecodable."""
         decoded = self.decoded(index)
-        return read_array(self.path(index)) if decoded is None else decoded
+        return read_array(self.file(index)) if decoded is None else decoded
+
+    def file(self, index: int) -> Path | bytes:
+        """Return an image as it is stored: its path or, of one in a shard, its content."""
+        return self.path(index) if self.members is None else self.members.read(index)
 
     def path(self, index: int) -> Path:
-        """Return where a file lies."""
-        return Path(self.root, os.fsdecode(bytes(self.names[index])))
+        """Return where a file lies; of one in a shard, its name below that of the shard."""
+        folder = self.root if self.members is None else self.members.shard(index)
+        return Path(folder, os.fsdecode(bytes(self.names[index])))
 
     def label(self, index: int) -> int | None:
         """Return a file's label, None where there are none."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from platformdirs import user_config_path
 
 from bench.data.sets import DATA_SETS, find, known_names, mistaken
+from bench.data.sets.sharded import laid_out
 from bench.errors import BadInput, nearest, one_line
 
 VARIABLE = "BENCH_DATA_ROOT"
@@ -144,7 +145,9 @@ def _doubt(dataset: str, place: Path) -> str:
         return ""
     try:
         other = mistaken(data_set, place)
-        return f"looks like {other}" if other is not None else data_set.lacks(place)
+        return f"looks like {other}" if other is not None else laid_out(data_set, place).lacks(place)
+    except BadInput as error:  # of shards that are compressed, or not all there
+        return f"cannot be used: {str(error).rstrip('.')}"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
 

@@ -158,8 +158,10 @@ def open_pack(folder: Path, identity: str | None = None, *, fingerprint: str | N
     return Pack(folder, manifest)
 
 
-def verify(pack: Pack, root: Path, workers: int = 2) -> list[str]:
-    """Look at every record of a pack, and at the files that it was made of; return what is wrong, one sentence each."""
+def verify(pack: Pack, root: Path | None, workers: int = 2) -> list[str]:
+    """Look at every record of a pack, and (with `root`) at the files that it was made of; return what is wrong, one
+    sentence each.
+    """
     numbers = range(len(pack))
     title = f"check {pack.manifest.dataset} {pack.manifest.split} pack"
     wrong: list[str] = []

@@ -11,6 +11,7 @@ from bench.data.packs.manifest import FOLDER, MANIFEST, VARIABLE, Form, folder_n
 from bench.data.packs.reading import Pack, open_pack
 from bench.data.packs.unfinished import Unreadable, Writer
 from bench.data.sets import DATA_SETS, fingerprint, get, index
+from bench.data.sets.sharded import refuse_shards
 from bench.errors import BadInput
 from bench.machine import cores
 from bench.storage import size_words
@@ -47,6 +48,7 @@ def pack(
     if not data_set.packable:
         packable = ", ".join(name for name, one in DATA_SETS.items() if one.packable)
         raise BadInput(f"{dataset} is read at full size and cannot be packed; packs are made of {packable}.")
+    refuse_shards(data_set, root, "packs are made of files")
     place = (to or root / FOLDER).absolute()
     known = place / ".fingerprints.json"
     try:

@@ -18,6 +18,7 @@ from bench.data.sets.data_set import SPLITS, DataSet, Index, WrongLayout, opened
 from bench.data.sets.fingerprints import Identity, identify
 from bench.data.sets.imagenet import ImageNet, ImageNet100
 from bench.data.sets.listing import listed, listed_for_pretraining, listed_without_labels, splits_of
+from bench.data.sets.sharded import laid_out
 from bench.data.sets.stl10 import Stl10
 from bench.data.sets.videos import Clips
 from bench.errors import BadInput, one_line
@@ -159,7 +160,7 @@ def index(dataset: str, root: Path, split: str) -> Index:
         raise ValueError(f"split is train or val, not {split!r}")
     data_set = get(dataset)
     with reading(data_set, root):
-        return replace(listed(data_set, root, split), dataset=dataset)
+        return replace(listed(laid_out(data_set, root), root, split), dataset=dataset)
 
 
 def pretraining_index(dataset: str, root: Path) -> Index:
@@ -170,7 +171,7 @@ def pretraining_index(dataset: str, root: Path) -> Index:
     """
     data_set = get(dataset)
     with reading(data_set, root):
-        return replace(listed_for_pretraining(data_set, root), dataset=dataset)
+        return replace(listed_for_pretraining(laid_out(data_set, root), root), dataset=dataset)
 
 
 def check_pretraining(dataset: str, root: Path) -> None:
@@ -183,7 +184,7 @@ def check_pretraining(dataset: str, root: Path) -> None:
 
 def splits(dataset: str, root: Path) -> tuple[str, ...]:
     """Return which of `train` and `val` a folder has, whatever is in them."""
-    return splits_of(get(dataset), root)
+    return splits_of(laid_out(get(dataset), root), root)
 
 
 def fingerprint(dataset: str, root: Path, cache: Path | None = None) -> str:

@@ -23,6 +23,7 @@ class SmallImages(ClassFolders):
     """Images of one size in their authors' binary layout, or in folders of classes."""
 
     one_size = True
+    shards = False
     other_val = "test"
     binary_folder: ClassVar[str]
     # The files of `train` and `val`, and of the names of the `classes`.

@@ -18,6 +18,7 @@ from bench.data.sets.fingerprints import check_command, content_hash, take_manif
 from bench.data.sets.folders import strange_names
 from bench.data.sets.listing import asking, listed, listed_without_labels, splits_of
 from bench.data.sets.manifests import changed_files
+from bench.data.sets.sharded import Sharded, laid_out
 from bench.errors import BadInput
 from bench.progress import Progress
 
@@ -73,11 +74,13 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
     `workers` threads decode. Raises BadInput where there is no such layout at all.
     """
     data_set = get(dataset)
+    unreadable: list[tuple[str, str]] = []
     counts: dict[str, Mapping[str, int]] = {}
     missing: list[str] = []
     images: list[str] = []
     masks: dict[str, str] = {}
     with reading(data_set, root):
+        data_set = laid_out(data_set, root)
         for split in splits_of(data_set, root) or ("train",):  # with neither, let the reader say what it looked for
             if data_set.source is not None:
                 listed(data_set, root, split)
@@ -87,6 +90,7 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
             images += contents.images
             masks |= contents.masks
             missing += contents.missing
+            unreadable += contents.unreadable
         if data_set.has_unlabelled(root):
             more = listed_without_labels(data_set, root)
             counts[more.split] = {"": len(more.files)}
@@ -101,12 +105,14 @@ def check(dataset: str, root: Path, workers: int = 2) -> Report:
     def look(image: str) -> list[tuple[str, str]]:
         return list(_problems(data_set, root, image, masks.get(image)))
 
-    unreadable = _strange(root, [*images, *masks.values()])
+    if not isinstance(data_set, Sharded):
+        unreadable += _strange(root, [*images, *masks.values()])
     with ThreadPoolExecutor(max_workers=max(1, workers)) as pool, Progress("check", len(images), "images") as progress:
         for problems in _in_order(pool, look, images):
             unreadable += problems
             progress.update(1, unreadable=str(len(unreadable)))
-    packs, damaged = _packs(data_set, root, workers)
+    wrong_shards = isinstance(data_set, Sharded) and unreadable  # which have no fingerprint to find packs by
+    packs, damaged = ([], []) if wrong_shards else _packs(data_set, root, workers)
     layout, read = data_set.recognised(root), (len(images), len(masks))
     return Report(
         data_set.name, root, counts, data_set.groups, missing, unreadable, packs, damaged, layout=layout, read=read
@@ -161,7 +167,7 @@ def _packs(data_set: DataSet, root: Path, workers: int) -> tuple[list[str], list
             damaged.append(str(error))
             continue
         packs.append(f"{stored.manifest.split}: {pack.describe()}, {len(pack)} images, {stored.folder}")
-        damaged += verify(pack, root, workers)
+        damaged += verify(pack, None if isinstance(data_set, Sharded) else root, workers)
     return packs, damaged
 
 
@@ -177,7 +183,7 @@ def _in_order(
 def _problems(data_set: DataSet, root: Path, image: str, mask: str | None) -> Iterator[tuple[str, str]]:
     size = None
     try:
-        size = read_rgb(root / image).size
+        size = read_rgb(data_set.stored(root, image)).size
     except Undecodable as error:
         yield image, str(error)
     if mask is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +14,7 @@ class ClassFolders(DataSet):
     """Images in train/<class>/ and val/<class>/. A subclass needs a `name` and no more."""
 
     layout = "train/<class>/*.jpg and val/<class>/*.jpg"
+    shards = True
     class_word: ClassVar[str] = "<class>"  # how messages write the folder of a class
     other_val: ClassVar[str | None] = None  # the folder of `val` where there is no val/
 
@@ -34,6 +35,10 @@ class ClassFolders(DataSet):
             remedy = "sort the images into a folder for each class, and it"
             raise self.wrong_layout(root, f"{folder}/{self.class_word}/", remedy)
         return names
+
+    def chosen(self, names: Iterable[str], place: Path) -> list[str]:  # noqa: ARG002 - of subclasses
+        """Return those of the classes in a place that belong to the data set, sorted."""
+        return list(names)
 
     def index(self, root: Path, split: str) -> Index:
         """List a split; labels are positions among the classes of `train`."""

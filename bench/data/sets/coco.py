@@ -23,6 +23,7 @@ class Coco(DataSet):
     layout = "train2017/*.jpg (and val2017/*.jpg), or the images themselves"
     labelled = False
     packable = True
+    shards = True
     needs = ()  # a flat folder has no splits, and nothing needs val2017
     archives = {
         folder: (f"{folder}.zip", f"unzip -q {folder}.zip") for folder in ("train2017", "val2017", "unlabeled2017")
@@ -77,6 +78,7 @@ class CocoPlus(Coco):
     name = "coco_plus"
     layout = "train2017/*.jpg and unlabeled2017/*.jpg (and val2017/*.jpg)"
     packable = False
+    shards = False
     serves_from = ("coco",)
     unlabelled_split = UNLABELLED
 

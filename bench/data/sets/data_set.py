@@ -16,6 +16,7 @@ import numpy as np
 from bench.data.sets.folders import SUFFIXES as SUFFIXES
 from bench.data.sets.folders import folder_names as folder_names
 from bench.data.sets.folders import image_names as image_names
+from bench.data.shards.reading import Members
 from bench.errors import BadInput
 from bench.plugins import Source
 
@@ -62,7 +63,8 @@ class Index:
 
     `labels` are positions in `classes`, one for each file (None where images have no class); `masks` are label maps,
     one for each file (empty where there are none). `pixels` are the images, N×H×W×3 uint8, where many lie in one file,
-    which may be mapped; `files` are then names that say where an image lies in it. None where each is a file.
+    which may be mapped; `files` are then names that say where an image lies in it. None where each is a file. `members`
+    are the encoded images where they lie in shards, one for each of `files`, which are then names in the shards.
     """
 
     dataset: str
@@ -73,6 +75,11 @@ class Index:
     classes: tuple[str, ...] = ()
     masks: tuple[str, ...] = ()
     pixels: Pixels | None = field(default=None, compare=False, repr=False)
+    members: Members | None = field(default=None, compare=False, repr=False)
+
+    def file(self, position: int) -> Path:
+        """Return where an image lies, for messages: its file or, in shards, its name below that of its shard."""
+        return (self.root if self.members is None else self.members.shard(position)) / self.files[position]
 
 
 def part(index: Index, chosen: Sequence[int] | np.ndarray) -> Index:
@@ -84,6 +91,7 @@ def part(index: Index, chosen: Sequence[int] | np.ndarray) -> Index:
         labels=None if index.labels is None else tuple(index.labels[i] for i in kept),
         masks=tuple(index.masks[i] for i in kept) if index.masks else (),
         pixels=None if index.pixels is None else index.pixels[np.asarray(kept, np.int64)],
+        members=None if index.members is None else index.members.part(np.asarray(kept, np.int64)),
     )
 
 
@@ -95,6 +103,7 @@ class Contents:
     images: Sequence[str]  # files to decode, relative to the root
     masks: Mapping[str, str] = field(default_factory=dict)  # image -> its label map
     missing: Sequence[str] = ()  # what should be there and is not, and who asks for it
+    unreadable: Sequence[tuple[str, str]] = ()  # (what cannot be read, why), known without decoding
 
 
 class WrongLayout(BadInput):
@@ -113,6 +122,7 @@ class DataSet(ABC):
     pretrains: ClassVar[bool] = True  # whether pretraining may read it
     video: ClassVar[bool] = False  # whether the files of an index are clips
     packable: ClassVar[bool] = False  # whether `bench data pack` may shrink its images
+    shards: ClassVar[bool] = False  # whether its images may lie in shards (see bench.data.shards)
     one_size: ClassVar[bool] = False  # small images of one size, which need no pack
     groups: ClassVar[str] = "classes"  # what `bench data check` counts images by
     needs: ClassVar[tuple[str, ...]] = SPLITS  # the splits that must be there
@@ -206,6 +216,10 @@ class DataSet(ABC):
         counts = {listed.classes[label]: number for label, number in sorted(per_label.items())}
         missing = [f"{split}/{name} (train has it)" for name in listed.classes if name not in counts]
         return Contents(counts, images, missing=missing)
+
+    def stored(self, root: Path, image: str) -> Path | bytes:
+        """Return one of the `images` of its contents as it is stored: its file, or the content of it."""
+        return root / image
 
     def strange_label(self, mask: str, labels: np.ndarray) -> str | None:  # noqa: ARG002 - of subclasses
         """Return what is wrong with the values of a label map (its file, and H×W as stored), if anything is."""

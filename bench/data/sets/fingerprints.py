@@ -24,6 +24,7 @@ from bench.data.sets.manifests import (
     read_manifest,
     write_manifest,
 )
+from bench.data.sets.sharded import Sharded, laid_out
 from bench.errors import BadInput, writing_to
 from bench.files import read_json, write_text
 
@@ -50,6 +51,7 @@ class _Listing:
     names: list[str]  # folders first, each once
     looks: np.ndarray
     settled: bool  # whether nothing changed while it was looked at
+    shards: Sharded | None = None  # that the files lie in; `files` and `sampled` are then empty
 
     @property
     def distinct(self) -> list[str]:
@@ -188,14 +190,17 @@ def _look_around(called: str, data_set: DataSet | None, root: Path) -> _Listing:
 
     A change in the same tick of the clock as the look would leave no trace.
     """
+    data_set = None if data_set is None else laid_out(data_set, root)
+    shards = data_set if isinstance(data_set, Sharded) else None
     for number in range(LOOKS):
         start = time.time_ns()
-        files = _all_files(called, data_set, root)
+        files = _all_files(called, data_set, root) if shards is None else []
         sampled = [files[i * len(files) // SAMPLED] for i in range(SAMPLED)] if len(files) > SAMPLED else [*files]
         lists = () if data_set is None else data_set.list_files(root)
         files += lists
         sampled += lists
-        distinct = [*dict.fromkeys([*files, *_watched(data_set, root)])]
+        holding = [] if shards is None else shards.holding()
+        distinct = [*dict.fromkeys([*files, *holding, *_watched(data_set, root)])]
         inner = {file.rpartition("/")[0] for file in distinct}  # first, as there may be a million files
         folders = inner | {parent.as_posix() for folder in inner for parent in Path(folder, "file").parents}
         above = sorted(folders - {""})
@@ -205,12 +210,15 @@ def _look_around(called: str, data_set: DataSet | None, root: Path) -> _Listing:
         if settled or number == LOOKS - 1:
             break
         time.sleep(TICK / 1e9)
-    return _Listing(files, sampled, len(above), names, looks, settled)
+    return _Listing(files, sampled, len(above), names, looks, settled, shards)
 
 
 def _hash(head: str, listing: _Listing, root: Path) -> str:
     sizes = dict(zip(listing.distinct, listing.looks[listing.folders :, 2].tolist(), strict=True))
     total = hashlib.sha256(f"{head}\n".encode())
+    if listing.shards is not None:
+        total.update(listing.shards.content(SAMPLED))
+        return total.hexdigest()[:16]
     for file in listing.files:
         size = sizes[file] if sizes[file] >= 0 else (root / file).stat().st_size  # says why it is not there
         total.update(f"{file}\0{size}\n".encode("utf-8", "surrogateescape"))

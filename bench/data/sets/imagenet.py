@@ -64,10 +64,6 @@ class ImageNet(ClassFolders):
         """Return the classes of a folder that count, sorted."""
         return self.chosen(super().classes(root, folder), root / folder)
 
-    def chosen(self, names: Iterable[str], place: Path) -> list[str]:  # noqa: ARG002 - of subclasses
-        """Return those of the classes in a place that belong to the data set, sorted."""
-        return list(names)
-
     def list_files(self, root: Path) -> Sequence[str]:
         """Return what a flat val/ has its labels from."""
         return label_files(root) if is_flat(root) else ()

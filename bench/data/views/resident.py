@@ -200,8 +200,8 @@ def _check_memory(index: Index, device: torch.device, sharing: int) -> None:
     if not index.files:
         raise BadInput(f"{index.split} of {index.dataset} at {index.root} has no images; add them.")
     try:
-        shape = read_array(index.root / index.files[0]).shape if index.pixels is None else index.pixels.shape[1:]
-    except Undecodable:
+        shape = _read(index, 0).shape if index.pixels is None else index.pixels.shape[1:]
+    except BadInput:
         return  # reading all says which
     needed, free = len(index.files) * int(np.prod(shape)), free_bytes(device) // sharing
     if needed > SHARE * free:
@@ -241,7 +241,7 @@ def load_pixels(index: Index) -> np.ndarray:
                 if image.shape != pixels.shape[1:]:
                     (height, width), (first_height, first_width) = image.shape[:2], pixels.shape[1:3]
                     raise BadInput(
-                        f"{index.root / index.files[done]} has {width}×{height} pixels, but {index.files[0]} has "
+                        f"{index.file(done)} has {width}×{height} pixels, but {index.files[0]} has "
                         f"{first_width}×{first_height}; images that lie in memory together must have one size: "
                         "resize them, or set view_backend to 'fast'."
                     )
@@ -252,16 +252,17 @@ def load_pixels(index: Index) -> np.ndarray:
 
 
 def _decoded(index: Index) -> Iterator[list[np.ndarray]]:
-    rest = iter(index.files)
+    rest = iter(range(len(index.files)))
     with ThreadPoolExecutor(min(8, cores())) as pool:
         while chunk := list(islice(rest, CHUNK)):
-            yield list(pool.map(partial(_read, index.root), chunk))
+            yield list(pool.map(partial(_read, index), chunk))
 
 
-def _read(root: Path, file: str) -> np.ndarray:
+def _read(index: Index, position: int) -> np.ndarray:
+    members, file = index.members, index.file(position)
     try:
-        return read_array(root / file)
+        return read_array(file if members is None else members.read(position))
     except Undecodable as error:
         raise BadInput(
-            f"Cannot read {root / file} ({error}); correct or remove it (bench data check lists all such files)."
+            f"Cannot read {file} ({error}); correct or remove it (bench data check lists all such files)."
         ) from error
