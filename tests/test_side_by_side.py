@@ -58,6 +58,8 @@ for number in behaviour.get("signal", []):
 if "signal" in behaviour:
     time.sleep(60)
 alone.unlink(missing_ok=True)
+if behaviour.get("cancelled"):
+    (folder / "cancel").touch()
 print("the end of", title, flush=True)
 sys.exit(behaviour.get("code", 0))
 """
@@ -208,6 +210,16 @@ def test_a_failure_leaves_what_does_not_need_it(stages: Stages, capfd: pytest.Ca
     (log,) = (stages.place / "runs" / "pretrain").glob(f"{OTHER}-s0-*/log.txt")
     assert log.read_text() == f"the end of pretrain {OTHER}-s0\n"
     assert str(log) in said
+
+
+def test_a_cancelled_stage_leaves_what_does_not_need_it(stages: Stages, capfd: pytest.CaptureFixture[str]) -> None:
+    stages.behave({f"pretrain {ONE}-s0": {"code": 130, "cancelled": True}})
+    with pytest.raises(StageFailed, match=f"2 of 4 stages did not finish: pretrain {ONE}-s0, convert {ONE}-s0"):
+        schedule.run_side_by_side(stages.grid(ONE, OTHER), 2, 1)
+    assert stages.order()[2:] == [f"convert {OTHER}-s0"]
+    said = capfd.readouterr().out
+    assert f"pretrain {ONE}-s0: cancelled by bench cancel; its last checkpoint stays: the end of" in said
+    assert f"convert {ONE}-s0: not run, pretrain {ONE}-s0 failed" in said
 
 
 def test_bad_input_alone_ends_as_bad_input(stages: Stages, capfd: pytest.CaptureFixture[str]) -> None:
