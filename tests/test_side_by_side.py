@@ -58,6 +58,8 @@ for number in behaviour.get("signal", []):
 if "signal" in behaviour:
     time.sleep(60)
 alone.unlink(missing_ok=True)
+if behaviour.get("cancelled"):
+    (folder / "cancel").touch()
 print("the end of", title, flush=True)
 sys.exit(behaviour.get("code", 0))
 """
@@ -210,13 +212,22 @@ def test_a_failure_leaves_what_does_not_need_it(stages: Stages, capfd: pytest.Ca
     assert str(log) in said
 
 
+def test_a_cancelled_stage_leaves_what_does_not_need_it(stages: Stages, capfd: pytest.CaptureFixture[str]) -> None:
+    stages.behave({f"pretrain {ONE}-s0": {"code": 130, "cancelled": True}})
+    with pytest.raises(StageFailed, match=f"2 of 4 stages did not finish: pretrain {ONE}-s0, convert {ONE}-s0"):
+        schedule.run_side_by_side(stages.grid(ONE, OTHER), 2, 1)
+    assert stages.order()[2:] == [f"convert {OTHER}-s0"]
+    said = capfd.readouterr().out
+    assert f"pretrain {ONE}-s0: cancelled by bench cancel; its last checkpoint stays: the end of" in said
+    assert f"convert {ONE}-s0: not run, pretrain {ONE}-s0 failed" in said
+
+
 def test_bad_input_alone_ends_as_bad_input(stages: Stages, capfd: pytest.CaptureFixture[str]) -> None:
     stages.behave({f"pretrain {ONE}-s0": {"code": 2}})
     with pytest.raises(BadInput, match="2 of 2 stages did not finish"):
         schedule.run_side_by_side(stages.grid(ONE), 2, 1)
 
 
-# A terminal that is closed may say so more than once.
 @pytest.mark.parametrize("numbers", [[2], [15], [1, 1]])
 def test_ctrl_c_stops_all_and_is_acknowledged_once(
     stages: Stages, capfd: pytest.CaptureFixture[str], numbers: list[int]
@@ -231,6 +242,18 @@ def test_ctrl_c_stops_all_and_is_acknowledged_once(
     assert "Stopping 2 stages after the step at hand" in said
     for log in (stages.place / "runs" / "pretrain").glob("*/log.txt"):
         assert log.read_text() == "stopped well\n"
+
+
+def test_a_terminal_that_says_twice_that_it_is_closed_ends_nothing_at_once(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = "def stop(*_):\n    os.kill(os.getppid(), signal.SIGHUP)\n    time.sleep(0.5)"  # to be killed in, if it is
+    monkeypatch.setitem(globals(), "STAGE", STAGE.replace("def stop(*_):", again))
+    stages.behave({f"pretrain {ONE}-s0": {"signal": [1]}})
+    with pytest.raises(Interrupted):
+        schedule.run_side_by_side(stages.grid(ONE), 2, 1)
+    (log,) = (stages.place / "runs" / "pretrain").glob("*/log.txt")
+    assert log.read_text() == "stopped well\n"
 
 
 def test_a_second_ctrl_c_ends_all_at_once(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:

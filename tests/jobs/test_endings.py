@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,18 +18,18 @@ from filelock import FileLock
 from bench import cli
 from bench.config.load import load_recipe, load_task
 from bench.errors import BadInput, Interrupted, StageFailed
-from bench.execute import local, parent
+from bench.execute import local, parent, schedule
 from bench.execute.grid import Grid
-from bench.execute.jobs import logs
+from bench.execute.jobs import executor, logs
 from bench.execute.jobs.cancel import cancel
 from bench.execute.jobs.cancelling import ask_to_cancel, is_cancelled
-from bench.execute.jobs.executor import Executor, executor_for, executor_of
+from bench.execute.jobs.executor import Executor, State, executor_for, executor_of
 from bench.execute.jobs.failure import FAILED, noting_failure, read_failure, write_failure
 from bench.execute.jobs.holder import HOLDER
 from bench.execute.jobs.local import LocalExecutor, interrupt, note_jobs
 from bench.execute.jobs.process import host, started_at
 from bench.execute.jobs.status import rows
-from bench.execute.jobs.submission import read_submission
+from bench.execute.jobs.submission import Submission, read_submission, write_submission
 from bench.execute.stopping import AskedToStop, stoppable
 from bench.plan import Planner
 from bench.progress import Progress, noted_in
@@ -189,6 +190,21 @@ def test_a_signal_that_nohup_ignores_stays_ignored(hang_up: None) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
+def test_stages_side_by_side_ignore_it_too(hang_up: None) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with schedule._signals() as noted:
+        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert noted == [signal.SIGTERM]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no file that cannot be written")
+def test_a_terminal_that_takes_no_word_does_not_change_the_exit_code(tmp_path: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [sys.executable, "-m", "bench", "stage", str(tmp_path)]
+        assert subprocess.run(command, stdout=full, stderr=full, check=False).returncode == BadInput.exit_code
+
+
 def test_another_thread_than_the_main_one_catches_nothing() -> None:
     entered = []
 
@@ -319,6 +335,30 @@ def test_a_detached_grid_is_told_in_the_folders_of_its_stages(
     assert asked == [[sys.executable, "-m", "bench", "run", "--smoke"]]
     assert [job.id for job in jobs] == [str(sleeper.pid)] * 4
     assert read_submission(of(grid, "convert coco-s0")) == jobs[0]
+
+
+def test_a_job_elsewhere_that_has_not_ended_stays_noted(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nobody could cancel it any more."""
+    _, folders = local.prepare(grid, "fail")
+    queued, ended = list(folders.values())[:2]
+    jobs = [Submission(executor="queue", id=name, host="login", submitted="", log="log.txt") for name in ("7", "8")]
+    for folder, job in zip((queued, ended), jobs, strict=True):
+        write_submission(folder, job)
+
+    class Queue:
+        def states(self, some: list[Submission]) -> dict[str, State]:
+            return {each.id: State("waiting" if each.id == "7" else "ended") for each in some}
+
+    monkeypatch.setitem(executor.OURS, "queue", "queue_for_tests:Queue")
+    monkeypatch.setitem(sys.modules, "queue_for_tests", types.SimpleNamespace(Queue=Queue))
+    noted = note_jobs(os.getpid(), list(folders.values()))
+    assert [job.executor for job in noted] == ["queue", "local", "local", "local"]
+    assert [read_submission(folder) for folder in folders.values()] == noted
+
+
+def test_a_work_folder_that_cannot_be_written_is_said_in_a_sentence(grid: Grid, tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"Cannot write to .*none .*give another --work-dir"):
+        note_jobs(os.getpid(), [tmp_path / "none"])
 
 
 def test_a_log_is_printed_and_followed_to_its_end(
