@@ -21,6 +21,7 @@ LEFT_OUT: dict[str, str] = {
     "bench.storage": "waiting for room on a disk, and whether there is some",
     "bench.train.room": "whether there is room for checkpoints",
     "bench.train.signals": "when a run stops; where it goes on is the checkpoint's matter, which counts",
+    "bench.stages.segmentation.logs": "logs of mmengine that only people read",
     "bench.train.metrics_log": "a log that only people and the monitor read",
     "bench.timing_gaps": "words beside a time",
     "bench.machine": "how many processes read images; no result depends on it",
