@@ -94,7 +94,8 @@ class Progress:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.title, self.total, self.unit, self.done = title, total, unit, done
-        on_screen = stream is None and _screen is not None and not os.environ.get("BENCH_PLAIN")
+        # The terminal may have been closed: what is printed still gets to the log.
+        on_screen = stream is None and _screen is not None and _screen.isatty() and not os.environ.get("BENCH_PLAIN")
         self._stream = stream or (_screen if on_screen and _screen is not None else sys.stdout)
         self._log = _log if on_screen else None
         self._clock = clock
@@ -154,7 +155,8 @@ class Progress:
         if self._bar is not None:
             with self._on_screen():
                 self._bar.stop()
-                self._stream.close()
+        if self._bar is not None:
+            self._stream.close()
             self._bar = None
 
     def say_running(self) -> None:
@@ -203,6 +205,8 @@ class Progress:
         """Go on in plain lines on the standard output when the terminal of the bar is closed."""
         try:
             yield
+            if not self._stream.isatty():  # what draws the bar would say nothing of it
+                raise OSError
         except OSError:
             self._bar, self._log = None, None
             self._interval, self._quiet = LINE_SECONDS, LINE_QUIET

@@ -199,3 +199,26 @@ def test_a_stream_that_nobody_reads_ends_nothing(clock: Clock) -> None:
     with Progress("tiny", 2, stream=Gone(), clock=clock) as progress:
         progress.update()
     assert progress.done == 1
+
+
+def test_a_terminal_that_is_closed_costs_the_bar_alone(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Training goes on, or ends in good order, and what it says from then on is in its log."""
+    monkeypatch.delenv("BENCH_PLAIN", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    leader, follower = pty.openpty()
+    terminal = os.fdopen(follower, "w")
+    with Progress("tiny", 40, stream=terminal, clock=clock) as progress:
+        os.close(leader)
+        for _ in range(20):
+            clock.now += 1
+            progress.update(1)
+    with shown_on(terminal, io.StringIO()), Progress("tiny", 1, clock=clock):  # that begins later
+        clock.now += 1
+    with contextlib.suppress(OSError):
+        terminal.close()
+    assert [line.partition(",")[0] for line in capsys.readouterr().out.splitlines()] == [
+        *(f"tiny: {done}/40 steps" for done in (1, 6, 11, 16, 20)),
+        *["tiny: 0/1 steps"] * 2,
+    ]

@@ -55,8 +55,11 @@ for other in behaviour.get("meet", []):
         time.sleep(0.01)
 for number in behaviour.get("signal", []):
     os.kill(os.getppid(), number)
+if "signal" in behaviour:
     time.sleep(60)
 alone.unlink(missing_ok=True)
+if behaviour.get("cancelled"):
+    (folder / "cancel").touch()
 print("the end of", title, flush=True)
 sys.exit(behaviour.get("code", 0))
 """
@@ -209,18 +212,29 @@ def test_a_failure_leaves_what_does_not_need_it(stages: Stages, capfd: pytest.Ca
     assert str(log) in said
 
 
+def test_a_cancelled_stage_leaves_what_does_not_need_it(stages: Stages, capfd: pytest.CaptureFixture[str]) -> None:
+    stages.behave({f"pretrain {ONE}-s0": {"code": 130, "cancelled": True}})
+    with pytest.raises(StageFailed, match=f"2 of 4 stages did not finish: pretrain {ONE}-s0, convert {ONE}-s0"):
+        schedule.run_side_by_side(stages.grid(ONE, OTHER), 2, 1)
+    assert stages.order()[2:] == [f"convert {OTHER}-s0"]
+    said = capfd.readouterr().out
+    assert f"pretrain {ONE}-s0: cancelled by bench cancel; its last checkpoint stays: the end of" in said
+    assert f"convert {ONE}-s0: not run, pretrain {ONE}-s0 failed" in said
+
+
 def test_bad_input_alone_ends_as_bad_input(stages: Stages, capfd: pytest.CaptureFixture[str]) -> None:
     stages.behave({f"pretrain {ONE}-s0": {"code": 2}})
     with pytest.raises(BadInput, match="2 of 2 stages did not finish"):
         schedule.run_side_by_side(stages.grid(ONE), 2, 1)
 
 
-@pytest.mark.parametrize("number", [2, 15])
+# A terminal that is closed may say so more than once.
+@pytest.mark.parametrize("numbers", [[2], [15], [1, 1]])
 def test_ctrl_c_stops_all_and_is_acknowledged_once(
-    stages: Stages, capfd: pytest.CaptureFixture[str], number: int
+    stages: Stages, capfd: pytest.CaptureFixture[str], numbers: list[int]
 ) -> None:
     one, other = f"pretrain {ONE}-s0", f"pretrain {OTHER}-s0"
-    stages.behave({one: {"meet": [other], "signal": [number]}, other: {"meet": [one], "signal": [0]}})
+    stages.behave({one: {"meet": [other], "signal": numbers}, other: {"meet": [one], "signal": [0]}})
     with pytest.raises(Interrupted, match=f"Interrupted: {one}, {other}; what was finished stays"):
         schedule.run_side_by_side(stages.grid(ONE, OTHER, tasks=(KNN,)), 2, 1)
     assert sorted(stages.order()) == sorted([one, other])

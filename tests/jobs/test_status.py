@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from filelock import FileLock
 from bench import cli
 from bench.config.load import load_recipe, load_task
 from bench.errors import BadInput
+from bench.execute import stage_file
 from bench.execute.jobs.executor import GROUP, OURS, State, executor_of, states_of
 from bench.execute.jobs.failure import FAILED, write_failure
 from bench.execute.jobs.holder import HOLDER, this_holder
@@ -283,3 +286,28 @@ def test_a_holder_says_when_its_process_started() -> None:
     first, second = this_holder().splitlines()
     assert first == f"process {os.getpid()} on {host()}"
     assert second == started_at(os.getpid())
+
+
+def test_a_look_at_a_stage_keeps_nobody_from_running_it(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look holds the lock for a moment; here it is held until the stage has been refused it once."""
+    folder, tried = work.folders[PRETRAIN], threading.Event()
+    monkeypatch.setattr(stage_file, "LOOK_SECONDS", 60)
+    with (folder / "lock").open("wb") as look:
+        fcntl.flock(look, fcntl.LOCK_SH)
+        releasing = threading.Thread(target=lambda: (tried.wait(), fcntl.flock(look, fcntl.LOCK_UN)))
+        releasing.start()
+        flock = fcntl.flock
+
+        def refused(file: int, operation: int) -> None:
+            try:
+                flock(file, operation)
+            finally:
+                tried.set()
+
+        monkeypatch.setattr(fcntl, "flock", refused)
+        try:
+            with held(folder, read_stage(folder), wait=False):
+                assert tried.is_set()
+        finally:
+            tried.set()
+            releasing.join()

@@ -51,7 +51,7 @@ def test_a_second_ctrl_c_ends_an_operation_that_cannot_be_interrupted() -> None:
     assert (done.returncode, done.stdout) == (130, ""), done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_it_is_announced_once_and_nothing_stays(number: signal.Signals) -> None:
     before, threads, announced = signal.getsignal(number), set(threading.enumerate()), []
     with StopRequest() as stop:
@@ -63,6 +63,18 @@ def test_it_is_announced_once_and_nothing_stays(number: signal.Signals) -> None:
     assert signal.getsignal(number) is before
     assert signal.set_wakeup_fd(-1) == -1
     assert set(threading.enumerate()) == threads
+
+
+def test_a_closed_terminal_is_no_request_where_that_is_ignored() -> None:
+    """`nohup` says so."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.asked
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_other_signals_are_no_request() -> None:

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.errors import BadInput
-from bench.execute.jobs.executor import State
+from bench.errors import BadInput, writing_to
+from bench.execute.jobs.executor import State, states_of
 from bench.execute.jobs.failure import now
 from bench.execute.jobs.process import alive, host, started_at
-from bench.execute.jobs.submission import Submission, write_submission
+from bench.execute.jobs.submission import Submission, read_submission, write_submission
 from bench.execute.stage_log import LOG, near
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ class LocalExecutor:
         if not self.words:
             raise BadInput("There is no command to go on with in the background; give bench run --detach.")
         log = grid.work_dir / LOGS / f"run-{now().replace(':', '')}-{os.getpid()}.txt"
-        log.parent.mkdir(parents=True, exist_ok=True)
+        with writing_to(log.parent, "--work-dir"):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.touch()
         with log.open("ab") as file:
             process = subprocess.Popen(
                 [sys.executable, "-m", "bench", *self.words],
@@ -69,11 +71,23 @@ class LocalExecutor:
 
 
 def note_jobs(pid: int, folders: Sequence[Path]) -> list[Submission]:
-    """Write in each stage's folder that the process `pid` of this machine walks the grid, and return what was noted."""
+    """Write in each stage's folder that the process `pid` of this machine walks the grid, and return what stands there.
+
+    A job elsewhere that has not ended yet stays noted, so that it can be found and cancelled. Raises BadInput where it
+    cannot be written.
+    """
     job = Submission(executor="local", id=str(pid), host=host(), submitted=now(), log=LOG, process=started_at(pid))
-    for folder in folders:
-        write_submission(folder, job)
-    return [job for _ in folders]
+    before = [read_submission(folder) for folder in folders]
+    states = states_of(each for each in before if each is not None and each.executor != job.executor)
+    noted = []
+    for folder, other in zip(folders, before, strict=True):
+        if other is not None and other in states and states[other].word in {"waiting", "running"}:
+            noted.append(other)
+            continue
+        with writing_to(folder, "--work-dir"):
+            write_submission(folder, job)
+        noted.append(job)
+    return noted
 
 
 def interrupt(pid: int, started: str | None, where: str, *, group: bool = False) -> bool:
