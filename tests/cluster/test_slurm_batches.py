@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,12 @@ def test_equal_stages_that_wait_for_the_same_jobs_are_an_array(planned: tuple[Gr
     assert batches[tasks] == (Resources(2, 4, 4), (convert,))  # each can be shared by processes
     training = ids[next(stage.fingerprint for stage in grid.stages if stage.title == trained[0])]
     assert batches["diagnostics coco--diagnostics-s0",] == (Resources(1, 1, 1), (convert, training))  # one process
+
+
+def test_a_work_folder_that_slurm_would_read_otherwise_is_refused(planned: tuple[Grid, dict[str, Path]]) -> None:
+    grid, folders = planned
+    with pytest.raises(BadInput, match="in the place of % in .*; give another --work-dir"):
+        Recorded(SlurmOptions(), {}).submit(replace(grid, work_dir=Path("50%/runs")), folders, grid.stages)
 
 
 def test_what_waits_or_runs_is_not_submitted_again_and_what_has_ended_is(
