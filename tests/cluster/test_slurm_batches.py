@@ -83,7 +83,7 @@ def test_equal_stages_that_wait_for_the_same_jobs_are_an_array(planned: tuple[Gr
 
 def test_a_work_folder_that_slurm_would_read_otherwise_is_refused(planned: tuple[Grid, dict[str, Path]]) -> None:
     grid, folders = planned
-    with pytest.raises(BadInput, match="in the place of % in .*; give another --work-dir"):
+    with pytest.raises(BadInput, match=r"in the place of % in .*; give another --work-dir"):
         Recorded(SlurmOptions(), {}).submit(replace(grid, work_dir=Path("50%/runs")), folders, grid.stages)
 
 
