@@ -7,10 +7,6 @@ middle of its training, wherever a machine is slow.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from inspect import signature
 from pathlib import Path
@@ -20,127 +16,15 @@ import pytest
 from torch import Tensor
 
 from bench.cli_stage import stage_command
-from bench.execute.jobs.slurm_states import states
 from bench.train.checkpoint import read
 
 if TYPE_CHECKING:
     from local_slurm import LocalSlurm
+    from places import Place
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-PATIENCE = 240.0  # seconds for what must come; a safety net
-
-OBJECTIVE = """
-import os, signal, time
-from pathlib import Path
-
-from bench.objectives.simclr import SimCLR
-
-STOPS = Path(__file__).parent / "stops"
-
-
-class Pausing(SimCLR):
-    '''SimCLR that waits, once, in a step which has a file in `stops`, until a process of its run is asked to stop.'''
-
-    def before_step(self, progress):
-        super().before_step(progress)
-        stop = f"{progress:.3f}"
-        reached = STOPS / f"{stop}-reached-{os.environ.get('RANK', '0')}"
-        if not (STOPS / stop).exists() or reached.exists():
-            return
-        reached.touch()
-        asked = STOPS / f"{stop}-asked"
-        while not signal.getsignal(signal.SIGTERM).__self__.asked and not asked.exists():
-            time.sleep(0.01)
-        asked.touch()
-"""
-
-CONFIG = '''"""Eight steps on rendered scenes."""
-dataset = "coco"
-arch = "resnet18w16"
-objective = dict(name="pausing.py:Pausing", hidden_dim=16, projection_dim=8)
-epochs = 4
-batch_size = 4
-subset = 8
-view_size = 32
-optimizer = dict(name="sgd", lr=0.1)
-profiles = dict(smoke=dict())
-'''
 JOB = ("--executor", "slurm", "--partition", "main", "--time", "10", "--mem", "1500M")
-
-
-class Place:
-    """An empty folder, from which `bench` is called as on a login node."""
-
-    def __init__(self, folder: Path, slurm: LocalSlurm, data: Path) -> None:
-        self.folder, self.slurm, self.data = folder, slurm, data
-        (folder / "stops").mkdir()
-        (folder / "pausing.py").write_text(OBJECTIVE)
-        (folder / "mine.py").write_text(CONFIG)
-        self.environ = {k: v for k, v in slurm.environ.items() if not k.startswith("BENCH_")} | {"BENCH_PLAIN": "1"}
-
-    def bench(self, *words: object, code: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "bench", *map(str, words)]
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.environ | environ, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == code, f"{command}:\n{done.stdout}{done.stderr}\n{self.logs()}"
-        return done
-
-    def run(self, *words: object, **more: Any) -> subprocess.CompletedProcess[str]:
-        return self.bench("run", "--profile", "smoke", "--data-root", self.data, *words, **more)
-
-    def stop_at(self, step: int) -> Path:
-        """Have the training wait in that step of eight, and return the file that says it is there."""
-        (self.folder / "stops" / f"{step / 8:.3f}").touch()
-        return self.folder / "stops" / f"{step / 8:.3f}-reached-0"
-
-    def status(self) -> dict[str, tuple[str, str]]:
-        """{title: (state, reason)} as `bench status` says it."""
-        printed = subprocess.run(
-            [sys.executable, "-m", "bench", "status", "--json"],
-            cwd=self.folder,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return {row["stage"]: (row["state"], row["reason"]) for row in json.loads(printed.stdout)}
-
-    def job(self, title: str) -> dict[str, Any]:
-        """The `job.json` of a stage."""
-        (file,) = (self.folder / "runs").glob(f"{title.replace(' ', '/')}-*/job.json")
-        return json.loads(file.read_text())
-
-    def state(self, job: str) -> str:
-        found = states_within(self.slurm, job)
-        return found[job].word if job in found else "gone"
-
-    def until(self, holds: Callable[[], bool], what: str) -> None:
-        until = time.monotonic() + PATIENCE
-        while not holds():
-            assert time.monotonic() < until, f"not {what}:\n{self.logs()}\n{self.slurm('scontrol', 'show', 'job')}"
-            time.sleep(0.1)
-
-    def logs(self) -> str:
-        files = [*self.folder.glob("runs/slurm/*.out"), *self.folder.glob("runs/*/*/log.txt")]
-        return "\n".join(f"{file}:\n{file.read_text()}" for file in sorted(files))
-
-
-def states_within(slurm: LocalSlurm, *jobs: str) -> dict[str, Any]:
-    """What our own reading of Slurm's answers says of jobs, asked within its environment."""
-    before = dict(os.environ)
-    os.environ.update(slurm.environ)
-    try:
-        return states(jobs)
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
-@pytest.fixture
-def place(tmp_path: Path, slurm: LocalSlurm, rendered: Path) -> Place:
-    return Place(tmp_path, slurm, rendered)
 
 
 @pytest.fixture
@@ -162,10 +46,8 @@ def records(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_a_grid_that_is_stopped_in_every_way_ends_as_if_it_had_not_been(
-    place: Place, slurm: LocalSlurm, rendered: Path, tmp_path: Path, taken: Callable[[], Path]
+    place: Place, other: Place, slurm: LocalSlurm, taken: Callable[[], Path]
 ) -> None:
-    (tmp_path / "undisturbed").mkdir()
-    other = Place(tmp_path / "undisturbed", slurm, rendered)
     grid = ("--pretrain", "mine.py", "--downstream", "imagenet_knn")
     at_two, at_four, at_six = place.stop_at(2), place.stop_at(4), place.stop_at(6)
     said = place.run(*grid, *JOB).stdout
@@ -199,10 +81,14 @@ def test_a_grid_that_is_stopped_in_every_way_ends_as_if_it_had_not_been(
     assert "mine-s0: going on after step 5 of 8" in place.logs()
     assert place.logs().count("the stage was stopped; it goes on from its last checkpoint") == 1
 
-    # A node is lost, and with it all after the last checkpoint.
+    # A node is lost: Slurm starts the job on the other one. Drained, the lost one does not come back by itself.
     (node,) = slurm("squeue", "-h", "-o", "%N", f"--jobs={pretrain['id']}").split()
-    slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=lost")
-    place.until(lambda: len(records(place.folder)) == 1, "recorded")
+    for state in ("drain", "down"):
+        slurm("scontrol", "update", f"nodename={node}", f"state={state}", "reason=lost")
+    try:
+        place.until(lambda: len(records(place.folder)) == 1, "recorded")
+    finally:
+        slurm("scontrol", "update", f"nodename={node}", "state=resume")
     assert "Restarts=3 " in slurm("scontrol", "--oneliner", "show", "job", pretrain["id"])
     place.until(lambda: place.state(knn["id"]) == "ended", "ended")
     assert {state for state, _ in place.status().values()} == {"done"}
@@ -256,16 +142,12 @@ def test_what_needs_a_stage_that_failed_is_not_run(place: Place, slurm: LocalSlu
         for title in (f"convert mine-s{seed}", f"knn mine--imagenet_knn-s{seed}"):
             assert shown[title] == ("not run", f"pretrain mine-s{seed} failed")
     assert place.bench("status", code=1).stdout.count("not run") == 5  # and in the last line
-    found = states_within(slurm, first, *(place.job(f"convert mine-s{seed}")["id"] for seed in (0, 1)))
+    found = place.states(first, *(place.job(f"convert mine-s{seed}")["id"] for seed in (0, 1)))
     assert sorted(state.word for state in found.values()) == ["cancelled", "cancelled", "failed"]
 
 
 @pytest.mark.skipif("rendezvous" not in signature(stage_command).parameters, reason="bench stage knows one node alone")
-def test_two_nodes_train_as_two_processes_of_one(
-    place: Place, slurm: LocalSlurm, rendered: Path, tmp_path: Path
-) -> None:
-    (tmp_path / "undisturbed").mkdir()
-    other = Place(tmp_path / "undisturbed", slurm, rendered)
+def test_two_nodes_train_as_two_processes_of_one(place: Place, other: Place, slurm: LocalSlurm) -> None:
     reached = place.stop_at(4)
     place.run("--pretrain", "mine.py", *JOB, "--nodes", "2", "--gpus-per-node", "1")
     job = place.job("pretrain mine-s0")["id"]

@@ -76,6 +76,8 @@ class SlurmExecutor:
 
     def submit(self, grid: Grid, folders: Mapping[str, Path], to_do: Sequence[Stage]) -> list[Submission]:
         """Submit a job for each stage that has none in Slurm's queue, and return the jobs of all, in their order."""
+        if "%" in str(grid.work_dir.absolute()):
+            raise BadInput(f"Slurm puts something else in the place of % in {grid.work_dir}; give another --work-dir.")
         grid.work_dir.mkdir(parents=True, exist_ok=True)
         with FileLock(grid.work_dir / "submitting.lock"):  # two who submit at once would both find no job
             jobs = self._queued(folders, to_do)

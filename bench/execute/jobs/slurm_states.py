@@ -61,6 +61,7 @@ _REASONS = {
     "Priority": "behind jobs of a higher priority",
     "BeginTime": "for the time at which it may start",
     "JobArrayTaskLimit": "for its place among --array-parallelism",
+    "launch_failed_requeued_held": "held, since a node could not start it; scontrol release lets it run",
     "JobHeldUser": "held; scontrol release lets it run",
     "JobHeldAdmin": "held by an administrator",
 }
