@@ -310,8 +310,8 @@ def test_what_has_ended_is_said_and_stages_must_be_named(grid: Grid, capsys: pyt
 
 
 def test_who_runs_a_grid() -> None:
-    assert executor_for("local", ["run", "--smoke"], False) is None
-    detached = executor_for("local", ["run", "--detach", "--smoke"], True)
+    assert executor_for("local", ["run", "--smoke"], False, {}) is None
+    detached = executor_for("local", ["run", "--detach", "--smoke"], True, {})
     assert isinstance(detached, LocalExecutor)
     assert detached.words == ["run", "--smoke"]
     ours: Executor = executor_of("local")
