@@ -31,6 +31,7 @@ PLAIN = "harness_"  # what has no peers: goals are seconds
 PARTS = ("view_stages",)  # contenders there are parts of one whole, of which the fastest says nothing
 # What is timed there runs in processes that the contender starts, of which its own peak memory says nothing.
 STARTS_OTHERS = ("ranks", "harness_commands", "harness_starts")
+CAMPAIGNS = ("faults", "fuzz", "concurrency")  # what was attacked, and what came of it: docs/reliability.md has these
 OF_THEIR_OWN = ("estimates",)  # measured by a script of that name, not by run.py
 # The commit that has the scripts of what was measured once and is not repeated.
 ONCE = "5830159"
@@ -280,6 +281,8 @@ def by_class(results: Path) -> Classes:
     """Read all results: processors by their instructions, then simulated ones, then GPUs. Raises BadInput."""
     classes: dict[MachineClass, list[Measurement]] = {}
     for file in sorted([*results.glob("*.json"), *results.glob("*/*.json")], key=lambda file: place(file.stem)):
+        if file.stem in CAMPAIGNS:
+            continue
         one = read(file)
         classes.setdefault(one.machine, []).append(one)
     known = [name for name, *_ in CLASSES]
