@@ -204,7 +204,12 @@ def campaign(trials: int, processes: int, seed: int, place: Path, seeds: Sequenc
     lay_out(alone, HOSTS)
     everything = Contender(0, HOSTS[0], tuple(seeds), TASK_SEEDS, TASKS)
     contend_alone(alone, everything)
-    undisturbed = results_of(alone / "shared", grid_of(alone, everything).stages)
+    stages = grid_of(alone, everything).stages
+    undisturbed = results_of(alone / "shared", stages)
+    if len(undisturbed) < len(stages):
+        raise RuntimeError(
+            f"undisturbed, {len(stages) - len(undisturbed)} of {len(stages)} stages are missing: {alone}"
+        )
     figures = []
     for number in range(trials):
         folder = place / f"trial-{number}"

@@ -64,7 +64,7 @@ def counted(shared: Path, stages: Sequence[Stage], undisturbed: Mapping[str, Any
         "again after the end": did["again"],
         "half files": len(half),
         "stale locks": sum(_is_held(lock) for lock in work_dir.glob("*/*/lock")),
-        "different": sum(metrics != undisturbed[folder] for folder, metrics in found.items()),
+        "different": sum(metrics != undisturbed.get(folder) for folder, metrics in found.items()),
         "begun": did["begun"],
         "recorded without done.json": sum(stage.is_task and _done(shared, stage) is None for stage in stages),
         "temporary files left": len([*work_dir.rglob(".*"), *results_dir.rglob(".*")]),

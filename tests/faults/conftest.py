@@ -1,4 +1,4 @@
-"""What processes are killed with are scripts below faults/, not a package."""
+"""What injects faults are scripts below faults/, not a package."""
 
 from __future__ import annotations
 
