@@ -249,8 +249,8 @@ Measured on a machine with the processor "{measured["cpu"]}", in `results/experi
   mostly for names, and up to {sizes["peak"]} while it is made.
 
 By proportion, and not tried: 100 million images take {hours} h of one core to index, once, and as long as the disk
-needs for their headers; {disk} GB of disk; and at least {held} GB of memory in each process of a GPU, {peak} GB while it
-starts. Memory is what limits how many images a node can train on: ImageNet-22k needs {of_22k} GB a process."""
+needs for their headers; {disk} GB of disk; and at least {held} GB of memory in each process of a GPU, {peak} GB while
+it starts. Memory is what limits how many images a node can train on: ImageNet-22k needs {of_22k} GB a process."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
