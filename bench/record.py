@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import gc
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, FiniteFloat, StringConstraints, ValidationError
+from pydantic import Field, FiniteFloat, StringConstraints, ValidationError, field_validator
 
 from bench import made
 from bench.checkout import Git as Git
 from bench.checkout import git
 from bench.code.used import CodeUsed
 from bench.config.recipe import Frozen, Profile
-from bench.errors import BadInput, writing_to
+from bench.errors import BadInput, shortened, writing_to
 from bench.files import add_checksum, replacing, sha256_of, without_checksum, write_text
 from bench.made import Hardware as Hardware
 from bench.made import Made
@@ -106,6 +106,16 @@ class Record(Frozen, populate_by_name=True):
     images_skipped: int = Field(default=0, ge=0)
     command: str | None = None
     created: str = Field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))  # UTC, ISO 8601
+
+    @field_validator("settings")
+    @classmethod
+    def _in_parts(cls, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Refuse what tables look into and is no dictionary; the rest is as its configs had it."""
+        pretrain = settings.get("pretrain", {})
+        for key, kinds in (("objective", dict), ("init", dict | None)):
+            if key in pretrain and not isinstance(value := pretrain[key], kinds):
+                raise ValueError(f"pretrain.{key} is {shortened(value)}, and no dictionary")
+        return settings
 
     @property
     def file_name(self) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
+import os
 import random
-from pathlib import Path
 
 from changes import literal, of_bytes
 from inputs import Input, Read
@@ -15,6 +16,18 @@ from bench.config.load import load_recipe, load_tasks, parse_assignments, route,
 from bench.config.recipe import Recipe
 from bench.config.tasks import KINDS
 
+SAFE = "BENCH_SAFE"
+# Lines that make a folder if they are run.
+CODE = (
+    b"x = __import__('os').mkdir('RAN')\n",
+    b"import os\nos.mkdir('RAN')\n",
+    b"from pathlib import Path\nx = Path('RAN').mkdir()\n",
+    b"x = [__import__('os').mkdir('RAN') for _ in (1,)]\n",
+    b"x = f\"{__import__('os').mkdir('RAN')}\"\n",
+    b"x = dict(a=(lambda: __import__('os').mkdir('RAN'))())\n",
+    b"class X:\n    __import__('os').mkdir('RAN')\n",
+    b"objective = dict(name='RAN.py:X')\n",
+)
 RECIPES = ("coco_two_loss", "random_init", "imagenet_simclr", "cifar10_byol")
 TASKS = ("imagenet_linear", "imagenet_knn", "cityscapes_pspnet")
 
@@ -62,19 +75,24 @@ def _dotted(model: type[BaseModel]) -> list[str]:
 
 
 class Configs(Input):
-    """Config files whose values are literals and `dict(…)`, so that nothing in a case is ever run but that."""
+    """Config files whose values are literals and `dict(…)`, so that nothing in a case is ever run but that.
+
+    Where there is a safe mode, which runs nothing of a config, half of the cases are read in it, and may hold anything.
+    """
 
     name, share = "config", 2
+    has_safe_mode = importlib.util.find_spec("bench.safe_mode") is not None
 
     def prepare(self) -> None:
+        self.ran = self.folder / "ran"
         files = config_files.config_files("pretrain_configs")
         self.texts = [files[name].read_text(encoding="utf-8") for name in RECIPES if name in files]
         self.texts = [text for text in self.texts if _is_plain(text)]
         self.place = self.folder / "pretrain_configs" / "case.py"
         self.place.parent.mkdir(parents=True)
 
-    def case(self, draw: random.Random) -> bytes:
-        lines = draw.choice(self.texts).splitlines()
+    def case(self, draw: random.Random) -> tuple[bytes, bool]:
+        lines, safe = draw.choice(self.texts).splitlines(), draw.random() < 0.5
         for _ in range(draw.choice((1, 1, 2, 3))):
             place = draw.randrange(len(lines))
             head, separator, _ = lines[place].partition("=")
@@ -89,14 +107,28 @@ class Configs(Input):
                 case _ if separator:
                     lines[place] = f"{head}= {literal(draw)}"
         data = ("\n".join(lines) + "\n").encode("utf-8", "surrogatepass")
-        return of_bytes(draw, data) if draw.random() < 0.2 else data
+        if safe and self.has_safe_mode and draw.random() < 0.3:
+            data += draw.choice(CODE)
+        return of_bytes(draw, data) if draw.random() < 0.2 else data, safe
 
-    def read(self, case: bytes) -> Read:
-        if not _is_plain(case):
+    def read(self, case: tuple[bytes, bool]) -> Read:
+        data, safe = case
+        if not (safe and self.has_safe_mode) and not _is_plain(data):
             return "same"  # it might run something, which is no matter of a reader's
         config_files._read.cache_clear()
-        self.place.write_bytes(case)
-        load_recipe(str(self.place), "smoke")
+        self.place.write_bytes(data.replace(b"RAN", str(self.ran).encode()))
+        before = os.environ.pop(SAFE, None)
+        try:
+            if safe:
+                os.environ[SAFE] = "1"
+            load_recipe(str(self.place), "smoke")
+        finally:
+            os.environ.pop(SAFE, None)
+            if before is not None:
+                os.environ[SAFE] = before
+            if self.ran.exists():
+                self.ran.rmdir()
+                raise AssertionError("it ran what the config holds")
         return "other"
 
 
@@ -117,4 +149,3 @@ def _is_plain(text: str | bytes) -> bool:
 
 
 KINDS_OF_INPUT: tuple[type[Input], ...] = (Words, Configs)
-_ = Path

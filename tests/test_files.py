@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
 
 from bench.execute.stage_file import Done, read_done, write_done
-from bench.files import replacing, write_text
+from bench.files import add_checksum, replacing, without_checksum, write_text
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -31,3 +33,32 @@ def test_what_another_plan_left_in_a_folder_does_not_count_as_done(tmp_path: Pat
     write_done(tmp_path, done)
     assert read_done(tmp_path, "a" * 64, ()) == done
     assert read_done(tmp_path, "b" * 64, ()) is None
+
+
+def test_a_checksum_stands_first_and_covers_every_letter() -> None:
+    text = json.dumps({"a": 1, "b": {"ü": [1, 2]}, "c": "x"}, indent=1, ensure_ascii=False)
+    written = add_checksum(text + "\n")
+    assert list(json.loads(written)) == ["checksum", "a", "b", "c"]
+    assert hashlib.sha256(text.encode()).hexdigest() == json.loads(written)["checksum"]
+    assert without_checksum(written) == text
+    for place in range(len(written)):
+        for changed in (written[:place] + written[place + 1 :], written[:place] + "7" + written[place + 1 :]):
+            if changed == written:
+                continue
+            try:
+                left = json.loads(without_checksum(changed))
+            except ValueError:
+                continue
+            assert len(left) == 4  # with an entry that no reader expects
+    for start in range(len(written)):  # no cut of one piece leaves an object with other content and no checksum
+        for end in range(start + 1, len(written)):
+            try:
+                left = json.loads(without_checksum(written[:start] + written[end:]))
+            except ValueError:
+                continue
+            assert left.keys() != {"a", "b", "c"} or left == json.loads(text)
+
+
+def test_older_files_without_a_checksum_are_read_as_they_are() -> None:
+    for text in ("{}", '{"a": 1}\n', json.dumps({"a": 1, "checksum": "0" * 64}, indent=1), ""):
+        assert without_checksum(text) == text

@@ -110,6 +110,9 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         write(make(), tmp_path / "records")
 
 
+WHOLE = make(settings={"pretrain": {"objective": {}, "init": None}, "downstream": {}}).model_dump_json(by_alias=True)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -117,6 +120,8 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
         ('{"schema": 1}', "pretrain"),
         (make().model_dump_json(by_alias=True).replace('"schema":1', '"schema":2'), "schema"),
         (make().model_dump_json(by_alias=True).replace("12.5", "NaN"), "top1_percent"),
+        (WHOLE.replace('"objective":{}', '"objective":null'), "pretrain.objective is None, and no dictionary"),
+        (WHOLE.replace('"init":null', '"init":[3]'), r"pretrain.init is \[3\], and no dictionary"),
     ],
 )
 def test_a_broken_record_is_named_with_the_remedy(tmp_path: Path, content: str, reason: str) -> None:

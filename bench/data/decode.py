@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,8 +18,6 @@ from bench.errors import BadInput, one_line
 
 VARIABLE = "BENCH_MAX_PIXELS"
 MOST_PIXELS = 178_956_970  # of an image: half a gigabyte in RGB, and where Pillow by itself stops
-
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # what it warns of is refused here
 
 
 class WorkerError(BadInput):
