@@ -37,7 +37,7 @@ def what_broke(error: BaseException, config: BaseModel) -> str:
 
 
 def _advice(config: BaseModel, now: bool = False) -> str:
-    """Return ": lower workers, or …" of the settings that a config has, with what they are `now`; "" where it has none."""
+    """Return ": lower workers, or …" of the settings that a config has, and what they are `now`; "" if it has none."""
     known = type(config).model_fields
     if advice := [
         f"{verb} {setting}{_now(config, setting) if now else ''}"
