@@ -175,7 +175,6 @@ def _run(folder: Path, stage: StageFile, keep: bool = False) -> None:
         from bench.convert.proof import check_twin
 
         check_twin(inputs["convert"], stage.recipe.export)
-    if stage.task is not None:
         make_folder(Path(stage.results_dir) / "records", "--results-dir")
     from bench.train.gpus import check_built_for_gpus  # torch takes a second: not before what is quick to refuse
     from bench.train.precision import begun
@@ -257,11 +256,9 @@ def _reported(folder: Path, stage: StageFile) -> Iterator[None]:
     except (BadInput, StageFailed, Interrupted, KeyboardInterrupt):
         raise
     except (Exception, SystemExit) as error:  # a stage ends by returning
-        report = folder / "error.log"
-        write_text(report, traceback.format_exc() + "\n")
-        raise StageFailed(
-            f"{stage.title}: {what_broke(error, stage.task or stage.recipe)} (traceback: {report})"
-        ) from error
+        write_text(report := folder / "error.log", traceback.format_exc() + "\n")
+        words = what_broke(error, stage.task or stage.recipe)
+        raise StageFailed(f"{stage.title}: {words} (traceback: {report})") from error
 
 
 def function_of(kind: type[StageKind]) -> Callable[[Job], dict[str, Any]]:
