@@ -20,7 +20,7 @@ from bench.execute import local
 from bench.execute.grid import Grid, plan_grid
 from bench.execute.log_writer import copy
 from bench.execute.request import Request
-from bench.execute.stage_ending import how_it_ended
+from bench.execute.stage_ending import how_it_ended, what_broke
 from bench.execute.stage_log import LOG, logged, near
 from bench.progress import Progress
 
@@ -196,3 +196,11 @@ def test_ctrl_c_is_acknowledged_before_the_stage_has_ended(
     monkeypatch.setattr(local, "_stop", stop)
     assert local.run_folder(tmp_path / "coco-s0-12", 1, start=lambda *_: Process()) == 130  # type: ignore[arg-type,return-value]
     assert said == ["Stopping coco-s0-12, in at most 120 s; its last checkpoint stays. Ctrl-C again ends it at once.\n"]
+
+
+def test_an_error_about_memory_names_the_settings_that_take_less_and_others_do_not() -> None:
+    task = KnnTask.model_construct(batch_size=256)
+    said = what_broke(RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB."), task)
+    assert said.startswith("RuntimeError: CUDA out of memory. Tried to allocate 2.00 GiB; memory ran out: ")
+    assert "lower batch_size (now 256)" in said
+    assert what_broke(ValueError("no"), task) == "ValueError: no"

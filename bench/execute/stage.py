@@ -183,7 +183,6 @@ def _run(folder: Path, stage: StageFile, keep: bool = False) -> None:
         from bench.convert.proof import check_twin
 
         check_twin(inputs["convert"], stage.recipe.export)
-    if stage.task is not None:
         make_folder(Path(stage.results_dir) / "records", "--results-dir")
     from bench.train.gpus import check_built_for_gpus  # torch takes a second: not before what is quick to refuse
     from bench.train.precision import begun

@@ -47,13 +47,17 @@ def kept_traceback(folder: Path) -> str:
 def what_broke(error: BaseException, config: BaseModel) -> str:
     """Say what an error of a stage with that config was; of one about memory with the settings that take less."""
     words = one_line(error, kind=True)
-    return f"{words}; memory ran out{_advice(config)}" if ran_out_of_memory(error) else words
+    return f"{words}; memory ran out{_advice(config, now=True)}" if ran_out_of_memory(error) else words
 
 
-def _advice(config: BaseModel) -> str:
-    """Return ": lower workers (now 4), or …" of the settings that a config has; "" of one that has none of them."""
+def _advice(config: BaseModel, now: bool = False) -> str:
+    """Return ": lower workers, or …" of the settings that a config has, and what they are `now`; "" if it has none."""
     known = type(config).model_fields
-    if advice := [f"{verb} {setting}{_now(config, setting)}" for setting, verb in _MEMORY.items() if setting in known]:
+    if advice := [
+        f"{verb} {setting}{_now(config, setting) if now else ''}"
+        for setting, verb in _MEMORY.items()
+        if setting in known
+    ]:
         return f": {', or '.join(advice)} (--set; all but workers make it another run)"
     return ""
 

@@ -418,3 +418,24 @@ def test_without_a_divergence_the_policy_changes_nothing(tmp_path: Path) -> None
     train(tmp_path / "policy", recipe(**LOWER))
     assert_same_run(tmp_path / "plain", tmp_path / "policy")
     assert not (tmp_path / "policy" / FILE).exists()
+
+
+def test_a_rate_is_lowered_from_the_checkpoint_on_that_was_gone_back_to(tmp_path: Path) -> None:
+    (tmp_path / LAST).touch()
+    acts = [{"action": "lower_lr", "why": "", "after": after, "lr_factor": f} for after, f in ((4, 0.5), (6, 0.25))]
+    (tmp_path / FILE).write_text(json.dumps({"interventions": acts}))
+    told = interventions.Interventions(tmp_path, recipe(**LOWER), Ranks())
+    assert [told.lr_factor(step) for step in (0, 3, 4, 5, 6, 9)] == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+
+
+def test_constant_rates_are_lowered_too() -> None:
+    class Constant(StandIn):
+        def param_groups(self) -> list[dict[str, Any]]:
+            return [{**group, "constant": i == 0} for i, group in enumerate(super().param_groups())]
+
+        def before_step(self, progress: float) -> None:
+            pass
+
+    step = Step(Constant(), recipe(), Ranks())  # type: ignore[arg-type]
+    step.update(0.1, 0.0, 0.5)
+    assert [group["lr"] for group in step.optimizer.param_groups] == [0.25, 0.05]  # of the peak, 0.5, and of 0.1

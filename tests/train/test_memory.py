@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import socket
@@ -204,10 +205,10 @@ def two_ranks(folder: Path, *words: str) -> list[tuple[int, str]]:
         for rank in range(2)
     ]
     try:
-        said = [processes[1].communicate(timeout=120)[0]]
+        said = [processes[1].communicate(timeout=300)[0]]
         if words:
             processes[0].kill()
-        said.insert(0, processes[0].communicate(timeout=120)[0])
+        said.insert(0, processes[0].communicate(timeout=300)[0])
     finally:
         for process in processes:
             process.kill()
@@ -259,6 +260,7 @@ def main() -> None:
         yield "most", 1 if rank == 1 and since is not None else 99
         yield "since", int(since or 0)
 
+    faulthandler.dump_traceback_later(240, exit=True)  # where it waits, if it never ends
     folder, *words = sys.argv[1:]
     with ranks_of(device="cpu") as ranks:
         kind = short(**dict(facts(ranks.rank, words[0] if words else None)))
