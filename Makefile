@@ -11,12 +11,13 @@ BIN     = $(VENV)/bin
 LEFT_OUT = $(if $(CPU),triton,nothing)
 
 .PHONY: help install demo test test-fast lint types contracts check-tables check-performance check-docs check peers bench \
-	performance docs mutants mutants-page lock clean
+	performance docs mutants mutants-page faults fuzz concurrency lock clean
 
 help:
 	@echo "make demo | test | test-fast (not the slow ones) | check (lint, types, contracts, tests, tables, pages)"
 	@echo "     lint | types | contracts"
 	@echo "     mutants (one-line mistakes, and whether tests notice; hours) | mutants-page"
+	@echo "     faults (300 SIGKILLs; an hour) | fuzz (100,000 damaged inputs) | concurrency (20 processes on one folder)"
 	@echo "     bench (measures against the peers) | performance, docs (their pages alone) | peers | lock | clean"
 
 install: $(VENV)/.installed
@@ -65,6 +66,7 @@ check-docs: install
 	$(BIN)/python docs/objectives.py --check
 	$(BIN)/python docs/recipes.py --check
 	$(BIN)/python docs/positive_control.py --check
+	$(BIN)/python docs/scale.py --check
 	$(BIN)/python mutation/survivors.py --check
 
 check: lint types contracts check-tables check-performance check-docs test
@@ -91,11 +93,13 @@ performance: install
 	$(BIN)/python benchmarks/page.py
 
 # docs/objectives.md, from docstrings, constructors, configs and the names of tests, docs/recipes.md, from the table in
-# tests/recipes, and docs/positive_control.md with its pictures, from the records in results.
+# tests/recipes, docs/positive_control.md with its pictures, from the records in results, and docs/scale.md, from what
+# bench plan --simulate computes.
 docs: install
 	$(BIN)/python docs/objectives.py
 	$(BIN)/python docs/recipes.py
 	$(BIN)/python docs/positive_control.py
+	$(BIN)/python docs/scale.py
 
 # One-line mistakes in the sources, and whether tests notice. ARGS: --minutes, --seed, --count, --only FOLDER …, --again.
 mutants: install
@@ -103,6 +107,18 @@ mutants: install
 
 mutants-page: install
 	$(BIN)/python mutation/survivors.py
+
+# What docs/reliability.md reports. ARGS: --kills, --seed, --only SUBJECT, --work-dir DIR (continues), --write.
+faults: install
+	$(BIN)/python faults/killing.py $(ARGS)
+
+# ARGS: --count (100,000), --seed, --only KIND …, --write.
+fuzz: install
+	$(BIN)/python fuzz/fuzzing.py $(ARGS)
+
+# ARGS: --trials, --seed, --write.
+concurrency: install
+	$(BIN)/python faults/concurrency.py $(ARGS)
 
 # Pins and hashes, no URLs and no hosts: the machine that installs decides where packages come from.
 lock:

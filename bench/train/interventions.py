@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import torch
 
 from bench.config.recipe import Recipe
-from bench.errors import BadInput, Interrupted, StageFailed, ran_out_of_memory
+from bench.errors import BadInput, Interrupted, PeerLost, StageFailed, ran_out_of_memory
 from bench.files import checked, replacing, second_name, with_checksum
 from bench.made import Intervention
 from bench.train.checkpoint import LAST, put_back, read
@@ -152,9 +152,10 @@ class Interventions:
         if smaller is None:
             raise StageFailed(f"{said} Its micro-batches cannot be halved again.") from error
         if self.ranks.world > 1:
-            # The others wait for this process in the middle of a step: all end, and the next start halves on all.
+            # The others wait for this process in the middle of a step: all end, and the next start, which a launcher
+            # of ours makes by itself, halves on all.
             (self.folder / NOTE.format(rank=self.ranks.rank)).write_text(f"{state.saved}\n", encoding="ascii")
-            raise StageFailed(f"{said} Run again, it goes on with accumulate={smaller.accumulate}.") from error
+            raise PeerLost(f"{said} Started again, it goes on with accumulate={smaller.accumulate}.") from error
         return self._halved_to(smaller, state.saved)
 
     def _halved_to(self, smaller: Recipe, after: int) -> Intervention:

@@ -222,7 +222,7 @@ def test_memory_that_runs_out_on_one_of_two_processes_halves_on_both(tmp_path: P
     train(tmp_path / "one", recipe(**HALVE), kind=short(since=4), dtype=torch.float64, **plain)
     _, (code, said) = two_ranks(tmp_path / "two", "4")
     assert code == 1
-    assert "last.ckpt of step 2 stays. Run again, it goes on with accumulate=2." in said
+    assert "last.ckpt of step 2 stays. Started again, it goes on with accumulate=2." in said
     assert (tmp_path / "two" / NOTE.format(rank=1)).read_text() == "2\n"
     for code, said in two_ranks(tmp_path / "two"):
         assert code == 0, said
