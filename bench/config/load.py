@@ -39,8 +39,7 @@ def parse_assignments(items: Sequence[str]) -> dict[str, Any]:
         try:
             values[key] = ast.literal_eval(text)
         except (RecursionError, MemoryError) as error:  # of Python's parser, which goes one call deeper a level
-            words = f"--set {key} is nested too deeply to be read ({shortened(text)}); use fewer brackets or signs."
-            raise BadInput(words) from error
+            raise BadInput(f"--set {key} is nested too deeply ({shortened(text)}); use fewer brackets.") from error
         except (ValueError, SyntaxError):
             values[key] = {"true": True, "false": False, "none": None}.get(text.lower(), text)
     return values
@@ -98,9 +97,8 @@ def route(
         homes = [side for side, keys in schemas.items() if head in keys]
         if not homes:
             known = sorted(schemas["pretrain"] | schemas["downstream"])
-            raise BadInput(
-                f"Unknown key {shortened(key)} in --set{nearest(head, known) or '; bench show NAME lists the keys.'}"
-            )
+            hint = nearest(head, known) or "; bench show NAME lists the keys."
+            raise BadInput(f"Unknown key {shortened(key)} in --set{hint}")
         if len(homes) == 2 and key not in BOTH:
             raise BadInput(f"--set {key} could mean either side: say pretrain.{key} or downstream.{key}.")
         if key in BOTH and not any(key in schema_keys(kind) for kind in kinds):
@@ -224,9 +222,7 @@ def _values(file: Path, profile: Profile) -> dict[str, Any]:
     values, docstring = read(file)
     profiles = values.pop("profiles", {})
     if not isinstance(profiles, Mapping) or not all(isinstance(one, Mapping) for one in profiles.values()):
-        raise BadInput(
-            f"profiles in {file} is {shortened(profiles)}, but should be dict(NAME=dict(KEY=VALUE)); correct it."
-        )
+        raise BadInput(f"profiles in {file} is {shortened(profiles)}; write profiles = dict(NAME=dict(KEY=VALUE)).")
     if profile != "full" and profile not in profiles:
         raise BadInput(f"{file} has no profile {profile!r}; it has {', '.join(['full', *profiles])}.")
     summary = docstring.strip().splitlines()[0] if docstring.strip() else ""
