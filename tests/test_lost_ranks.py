@@ -38,11 +38,7 @@ def stage(tmp_path: Path) -> tuple[Path, StageFile]:
 def judged(config: Recipe, *codes: int | None, said: Sequence[str] = (), world: int | None = None) -> Verdict:
     sentences = [*said, *[""] * len(codes)]
     endings = [Ending(rank, code, sentences[rank], 100 + rank) for rank, code in enumerate(codes)]
-    return judge("pretrain x", reversed_(endings), world or len(codes), config, "x/log.txt", 0.5)
-
-
-def reversed_(endings: list[Ending]) -> list[Ending]:
-    return endings[::-1]  # in whatever order they are found
+    return judge("pretrain x", endings[::-1], world or len(codes), config, "x/log.txt", 0.5)  # in any order
 
 
 KILLED, ABORTED, LOST = -signal.SIGKILL, -signal.SIGABRT, PeerLost.exit_code
