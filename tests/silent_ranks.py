@@ -1,7 +1,8 @@
 """A rank without torch that ends as it is told; a script: silent_ranks.py FOLDER WORDS, a word for each start.
 
 A word is what each rank does, parted by commas: `ok`, `wait` (for ever), `stop` (by SIGSTOP), the name of a signal that
-ends it, or CODE:SENTENCE, what it says to its launcher. FOLDER/starts has a line for each start of each rank.
+ends it, or CODE:SENTENCE, what it says to its launcher. FOLDER/starts has a line for each start of each rank, and
+FOLDER/stores the address of the store where the ranks of that start meet.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ def main() -> None:
     rank, number = int(os.environ["RANK"]), int(os.environ["TORCHELASTIC_RESTART_COUNT"])
     with (folder / "starts").open("a") as file:
         file.write(f"{number} {rank}\n")
+    with (folder / "stores").open("a") as file:
+        file.write(f"{number} {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}\n")
     word = words[number].split(",")[rank]
     with said_to_launcher(folder):
         if word == "wait":  # until it is asked to stop in the way that ranks know

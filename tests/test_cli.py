@@ -291,7 +291,7 @@ def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(
 
 
 def working_on(folder: Path) -> list[int]:
-    """The processes that run a stage: its launcher, torchrun and ranks."""
+    """The processes that run a stage: its launcher, unless that is a fork, and ranks."""
     pids = []
     for place in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
@@ -308,7 +308,7 @@ def test_ranks_end_with_the_process_that_holds_the_stage(tmp_path: Path, rendere
     wait_for(lambda: any(tmp_path.glob("runs/pretrain/*/metrics.jsonl")), process)
     (folder,) = tmp_path.glob("runs/pretrain/*")
     holder = int((folder / "holder").read_text().split()[1])
-    assert len(working_on(folder)) >= 3  # torchrun and two ranks
+    assert len(working_on(folder)) >= 2  # two ranks; the holder may be a fork of another name
     os.kill(holder, signal.SIGKILL)
     _, err = process.communicate(timeout=100)
     assert process.returncode == 1, err

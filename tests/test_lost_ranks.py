@@ -15,7 +15,7 @@ import pytest
 
 from bench.config.recipe import Recipe
 from bench.errors import BadInput, Interrupted, PeerLost, StageFailed
-from bench.execute import elastic, launch
+from bench.execute import elastic, launch, stage_file
 from bench.execute.grid import Request, plan_grid
 from bench.execute.launch import Layout, chosen_restarts
 from bench.execute.rank_endings import REPORTS, STARTED_BY, Ending, Verdict, judge, said_by, said_to_launcher
@@ -38,11 +38,7 @@ def stage(tmp_path: Path) -> tuple[Path, StageFile]:
 def judged(config: Recipe, *codes: int | None, said: Sequence[str] = (), world: int | None = None) -> Verdict:
     sentences = [*said, *[""] * len(codes)]
     endings = [Ending(rank, code, sentences[rank], 100 + rank) for rank, code in enumerate(codes)]
-    return judge("pretrain x", reversed_(endings), world or len(codes), config, "x/log.txt", 0.5)
-
-
-def reversed_(endings: list[Ending]) -> list[Ending]:
-    return endings[::-1]  # in whatever order they are found
+    return judge("pretrain x", endings[::-1], world or len(codes), config, "x/log.txt", 0.5)  # in any order
 
 
 KILLED, ABORTED, LOST = -signal.SIGKILL, -signal.SIGABRT, PeerLost.exit_code
@@ -155,6 +151,8 @@ def test_ranks_start_again_together_after_one_was_killed(
     assert starts(tmp_path) == ["0 0", "0 1", "1 0", "1 1", "2 0", "2 1"]
     assert [line.partition("(process")[0] for line in lines] == ["pretrain x: rank 1 of 2 ", "pretrain x: rank 0 of 2 "]
     assert lines[0].endswith("All ranks start again from the last checkpoint (restart 1 of 3).")
+    stores = [line.split()[1] for line in sorted(set((tmp_path / "stores").read_text().splitlines()))]
+    assert len(set(stores)) == len(stores) == 3  # or a rank would find the address of a dead one
     assert dict(os.environ) == environ
     assert signal.getsignal(signal.SIGTERM) == handler
 
@@ -282,15 +280,19 @@ def test_times_and_restarts_come_from_the_environment() -> None:
     assert collective_timeout().total_seconds() == 1800
 
 
-def test_a_second_launcher_joins_the_holder_at_the_same_place_alone(stage: tuple[Path, StageFile]) -> None:
+def test_a_second_launcher_joins_the_holder_at_the_same_place_alone(
+    stage: tuple[Path, StageFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage_file, "TRIES", 1)
     folder, content = stage
     with held(folder, content, wait=False, rendezvous="node0:1") as holds:
         assert holds
         with held(folder, content, wait=False, rendezvous="node0:1") as second:
             assert not second
         assert (folder / RENDEZVOUS).read_text() == "node0:1\n"
-        with pytest.raises(BadInput, match="is being run by process"), held(folder, content, wait=False):
-            pass
+        for other in (None, "node0:2"):
+            with pytest.raises(BadInput, match="is being run by process"), held(folder, content, False, other):
+                pass
     assert not (folder / RENDEZVOUS).exists()
     with held(folder, content, wait=False) as holds:
         assert holds

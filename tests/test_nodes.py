@@ -55,6 +55,27 @@ def weights(folder: Path) -> str:
     return hashlib.sha256(b"".join(name.encode() + state[name].numpy().tobytes() for name in sorted(state))).hexdigest()
 
 
+def free_place() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+@pytest.mark.slow
+def test_what_a_rank_of_one_node_refuses_is_said_on_both(tmp_path: Path, rendered: Path) -> None:
+    folder, place = folder_of(tmp_path, rendered), free_place()
+    command = [sys.executable, str(Path(__file__).with_name("silent_node.py")), str(folder), place]
+    words = ("76:x: another rank has ended,2:Give a folder.", "ok,ok")
+    nodes = [subprocess.Popen([*command, holder, *words], stdout=subprocess.PIPE, text=True) for holder in "10"]
+    try:
+        said = [node.communicate(timeout=200)[0].splitlines()[-1] for node in nodes]
+    finally:
+        for node in nodes:
+            node.kill()
+    assert sorted(said) == ["BadInput: Give a folder.", "StageFailed: Give a folder."]  # one has its rank
+    assert len((folder / "starts").read_text().splitlines()) == 2  # and none started again
+
+
 @pytest.mark.slow
 def test_a_rank_killed_on_one_of_two_nodes_costs_nothing_of_the_result(tmp_path: Path, rendered: Path) -> None:
     quiet, folder = (folder_of(tmp_path / name, rendered) for name in ("quiet", "nodes"))
@@ -62,9 +83,7 @@ def test_a_rank_killed_on_one_of_two_nodes_costs_nothing_of_the_result(tmp_path:
     out, _ = alone.communicate(timeout=240)
     assert alone.returncode == 0, out
     assert not (quiet / REPORTS).exists()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place = f"127.0.0.1:{free.getsockname()[1]}"
+    place = free_place()
     nodes = [start(folder, "--nodes", "2", "--rendezvous", place) for _ in range(2)]
     try:
         end = time.monotonic() + 200

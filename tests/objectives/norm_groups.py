@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from cases import images_batch, load, rows
 from torch import Tensor
-from two_ranks import in_any_order, sample
+from two_ranks import sample
 
 from bench.config.objective_settings import settings_of
 from bench.config.recipe import Recipe
@@ -88,7 +88,7 @@ def train(run: str, ranks: Ranks) -> dict[str, Tensor]:
                     results[f"grad {key}"] = sample(parameter.grad)
         work.update(0.05, step / STEPS)
     results |= {f"weight {key}": sample(parameter) for key, parameter in objective.named_parameters()}
-    return results | {f"buffer {key}": sample(in_any_order(key, buffer)) for key, buffer in objective.named_buffers()}
+    return results | {f"buffer {key}": sample(buffer) for key, buffer in objective.named_buffers()}
 
 
 def main() -> None:

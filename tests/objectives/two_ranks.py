@@ -80,11 +80,6 @@ def sample(tensor: Tensor) -> Tensor:
     return torch.cat([flat.norm()[None], flat[:: max(1, len(flat) // 1000)]])
 
 
-def in_any_order(name: str, buffer: Tensor) -> Tensor:
-    """A queue's rows in the order of their sums: ranks push theirs one after another, not interleaved."""
-    return buffer[buffer.double().sum(1).argsort()] if name.endswith(".keys") else buffer
-
-
 def mean_(tensor: Tensor) -> Tensor:
     """A tensor's mean over the ranks, in place."""
     if dist.is_initialized():
@@ -127,7 +122,7 @@ def step(case: Case, rank_images: slice, halves: bool = False) -> dict[str, Tens
     if halves:
         average_statistics(objective, mean_)
     objective.after_step(0.5)
-    buffers = {name: sample(in_any_order(name, buffer)) for name, buffer in objective.named_buffers()}
+    buffers = {name: sample(buffer) for name, buffer in objective.named_buffers()}
     return results | {f"buffer {name}": buffer for name, buffer in buffers.items()}
 
 
