@@ -228,7 +228,6 @@ def test_bad_input_alone_ends_as_bad_input(stages: Stages, capfd: pytest.Capture
         schedule.run_side_by_side(stages.grid(ONE), 2, 1)
 
 
-# A terminal that is closed may say so more than once.
 @pytest.mark.parametrize("numbers", [[2], [15], [1, 1]])
 def test_ctrl_c_stops_all_and_is_acknowledged_once(
     stages: Stages, capfd: pytest.CaptureFixture[str], numbers: list[int]
@@ -243,6 +242,18 @@ def test_ctrl_c_stops_all_and_is_acknowledged_once(
     assert "Stopping 2 stages after the step at hand" in said
     for log in (stages.place / "runs" / "pretrain").glob("*/log.txt"):
         assert log.read_text() == "stopped well\n"
+
+
+def test_a_terminal_that_says_twice_that_it_is_closed_ends_nothing_at_once(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    again = "def stop(*_):\n    os.kill(os.getppid(), signal.SIGHUP)\n    time.sleep(0.5)"  # to be killed in, if it is
+    monkeypatch.setitem(globals(), "STAGE", STAGE.replace("def stop(*_):", again))
+    stages.behave({f"pretrain {ONE}-s0": {"signal": [1]}})
+    with pytest.raises(Interrupted):
+        schedule.run_side_by_side(stages.grid(ONE), 2, 1)
+    (log,) = (stages.place / "runs" / "pretrain").glob("*/log.txt")
+    assert log.read_text() == "stopped well\n"
 
 
 def test_a_second_ctrl_c_ends_all_at_once(stages: Stages, monkeypatch: pytest.MonkeyPatch) -> None:
