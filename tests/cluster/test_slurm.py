@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from torch import Tensor
 
-from bench.cli_stage import stage_command
 from bench.train.checkpoint import read
 
 if TYPE_CHECKING:
@@ -146,7 +144,6 @@ def test_what_needs_a_stage_that_failed_is_not_run(place: Place, slurm: LocalSlu
     assert sorted(state.word for state in found.values()) == ["cancelled", "cancelled", "failed"]
 
 
-@pytest.mark.skipif("rendezvous" not in signature(stage_command).parameters, reason="bench stage knows one node alone")
 def test_two_nodes_train_as_two_processes_of_one(place: Place, other: Place, slurm: LocalSlurm) -> None:
     reached = place.stop_at(4)
     place.run("--pretrain", "mine.py", *JOB, "--nodes", "2", "--gpus-per-node", "1")
