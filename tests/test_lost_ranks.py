@@ -185,6 +185,22 @@ def test_a_rank_that_hangs_is_killed_and_named(
     assert "did not answer for 0.5 minutes" in lines[0]
 
 
+def test_a_rank_that_hangs_while_another_was_asked_to_stop_is_killed(
+    tmp_path: Path, started: Callable[..., tuple[elastic.Outcome, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elastic, "END_SECONDS", 0.1)
+    monkeypatch.setattr(elastic, "STOP_SECONDS", 1.0)
+    net = threading.Timer(60, lambda: os.kill(int((tmp_path / "stopped-1").read_text()), signal.SIGKILL))
+    net.start()  # so that an endless wait fails
+    try:
+        outcome, lines = started("130:Stopped after step 4.,stop", "ok,ok")
+    finally:
+        net.cancel()
+    assert [ending.code for ending in outcome.endings] == [130, None]  # and not SIGKILL of the net
+    assert isinstance(outcome.error, Interrupted)
+    assert lines == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_launcher_reaches_the_ranks_as_one_that_they_know(
     tmp_path: Path, started: Callable[..., tuple[elastic.Outcome, list[str]]], number: signal.Signals
