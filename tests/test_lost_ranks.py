@@ -19,6 +19,7 @@ from bench.execute import elastic, launch, stage_file
 from bench.execute.grid import Request, plan_grid
 from bench.execute.launch import Layout, chosen_restarts
 from bench.execute.rank_endings import REPORTS, STARTED_BY, Ending, Verdict, judge, said_by, said_to_launcher
+from bench.execute.stage import _reported
 from bench.execute.stage_file import RENDEZVOUS, StageFile, held, read_stage, write_stage
 from bench.nn.collectives import collective_minutes, collective_timeout
 
@@ -312,3 +313,10 @@ def test_a_second_launcher_joins_the_holder_at_the_same_place_alone(
     assert not (folder / RENDEZVOUS).exists()
     with held(folder, content, wait=False) as holds:
         assert holds
+
+
+def test_an_error_of_a_single_process_is_no_lost_rank(stage: tuple[Path, StageFile]) -> None:
+    """Whatever reads images from a network may say the same of its own connection."""
+    words = r"^pretrain coco-s0: RuntimeError: Connection reset by peer \(traceback: "
+    with pytest.raises(StageFailed, match=words), _reported(*stage):
+        raise RuntimeError("Connection reset by peer")
