@@ -8,6 +8,8 @@ import json
 import os
 import re
 import shutil
+import socket
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +19,14 @@ from bench.errors import CannotWrite, system_error
 
 CHECKSUM = "checksum"  # of an object in JSON
 _FIRST = re.compile(rf'\{{\n "{CHECKSUM}": "([0-9a-f]{{64}})",(?=\n)')
+
+
+def process_number() -> str:
+    """Return digits of this process alone, on this machine and others: in containers, processes often have one number.
+
+    They are those of its number and of the machine's name.
+    """
+    return f"{os.getpid()}{zlib.crc32(socket.gethostname().encode()):010d}"
 
 
 @contextmanager
@@ -29,7 +39,7 @@ def replacing(file: Path, *, durable: bool = False) -> Iterator[Path]:
     With `durable` the content lies on the disk before it takes the place of `file`, so that a power cut does not cost
     it. Only one process at a time may write such a file: what a killed one left is overwritten by the next.
     """
-    temporary = file.with_name(f".{file.name}.{'partial' if durable else os.getpid()}")
+    temporary = file.with_name(f".{file.name}.{'partial' if durable else process_number()}")
     try:
         yield temporary
         if durable:

@@ -39,6 +39,7 @@ def main() -> None:
             while True:
                 time.sleep(60)
         elif word == "stop":
+            (folder / f"stopped-{rank}").write_text(str(os.getpid()))
             os.kill(os.getpid(), signal.SIGSTOP)
         elif word.startswith("SIG"):
             os.kill(os.getpid(), getattr(signal, word))

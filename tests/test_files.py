@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.execute.stage_file import Done, read_done, write_done
+from bench.execute.stage_file import TEMPORARY, Done, read_done, write_done
 from bench.files import add_checksum, replacing, without_checksum, write_text
 
 
@@ -26,6 +26,22 @@ def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path: Path, durable
         fail()
     assert file.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_processes_of_one_number_on_two_machines_write_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In containers, numbers are small and often equal."""
+    file = tmp_path / "stage.json"
+    monkeypatch.setattr("os.getpid", lambda: 7)
+    monkeypatch.setattr("socket.gethostname", lambda: "node0")
+    with replacing(file) as one:
+        one.write_text("one")
+        monkeypatch.setattr("socket.gethostname", lambda: "node1")
+        write_text(file, "other")
+        assert file.read_text() == "other"
+    assert file.read_text() == "one"
+    assert TEMPORARY.fullmatch(one.name)  # so that what a killed process leaves is known as such
 
 
 def test_what_another_plan_left_in_a_folder_does_not_count_as_done(tmp_path: Path) -> None:

@@ -88,10 +88,10 @@ class Agent(LocalElasticAgent):
 
     def _verdict(self, worker_group: WorkerGroup, processes: Mapping[int, Any]) -> Verdict:
         """Wait for the other ranks, kill those that do not end by themselves, and judge."""
-        end = time.monotonic() + END_SECONDS
-        while time.monotonic() < end and any(process.poll() is None for process in processes.values()):
+        begun, seconds = time.monotonic(), END_SECONDS
+        while time.monotonic() - begun < seconds and any(process.poll() is None for process in processes.values()):
             if any(process.poll() in ASKED for process in processes.values()):  # the first may be writing still
-                end = max(end, time.monotonic() + STOP_SECONDS - END_SECONDS)
+                seconds = STOP_SECONDS
             time.sleep(0.05)
         silent = [local for local, process in processes.items() if process.poll() is None]
         for local in silent:

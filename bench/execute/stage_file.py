@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -28,7 +27,7 @@ from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput, CannotWrite, writing_to
 from bench.execute.jobs.holder import HOLDER, LOCK, holder_of, this_holder
 from bench.execute.sources import sources_of
-from bench.files import add_checksum, checked, with_checksum, without_checksum, write_text
+from bench.files import add_checksum, checked, process_number, with_checksum, without_checksum, write_text
 from bench.made import Made
 from bench.plan import Stage, protocol_hash
 from bench.run_names import own_seeds, record_name
@@ -277,7 +276,7 @@ def make_folder(folder: Path, option: str) -> None:
     """Make a folder and check that it can be written; BadInput names the option that chose it."""
     with writing_to(folder, option):
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable-{os.getpid()}"
+        probe = folder / f".writable-{process_number()}"
         probe.touch()
         probe.unlink()
 

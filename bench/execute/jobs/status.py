@@ -5,6 +5,7 @@ Nothing here needs the process that started them, nor torch.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -213,7 +214,7 @@ def progress_words(note: Mapping[str, Any]) -> str:
     single = unit.removesuffix("s") if unit in {"steps", "iterations"} else ""
     words = f"{single} {done} of {total}" if single else f"{done} of {total} {unit}"
     words += f", {100 * done // total} %"
-    if isinstance(left, int | float) and done < total:
+    if isinstance(left, int | float) and math.isfinite(left) and done < total:  # a damaged note may say anything
         words += f", about {_duration(float(left))} left"
     return words
 
