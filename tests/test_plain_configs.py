@@ -288,7 +288,10 @@ def test_each_dialect_inherits_each(tmp_path: Path) -> None:
         ("_base_: pipe.yaml\n", r"pipe\.yaml is no file"),
         ("_base_: large.yaml\n", rf"more than {MOST_BYTES // 1024} KiB"),
         ("_base_: latin.yaml\n", r"latin\.yaml is not UTF-8"),
-        ('_base_: "a\\0b.yaml"\n', r"_base_ in .* is 'a\\x00b\.yaml', which names no file \(embedded null byte\); corr"),
+        (
+            '_base_: "a\\0b.yaml"\n',
+            r"_base_ in .* is 'a\\x00b\.yaml', which names no file \(embedded null byte\); corr",
+        ),
         ("_base_: " + "x" * 300 + "\n", r"_base_ in .* is 'xxx.*', which names no file \(.*File name too long"),
     ],
 )

@@ -322,9 +322,7 @@ def test_what_cannot_be_fetched_is_refused_in_one_sentence(
             find("pretrain_configs", server.url("/slow.yaml"))
 
 
-def test_a_cache_that_cannot_be_written_is_named(
-    server: Server, place: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_that_cannot_be_written_is_named(server: Server, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (place / "file").touch()
     monkeypatch.setattr(remote_config, "_folder", lambda: place / "file" / "configs")
     server.bodies["/fresh.yaml"] = b"epochs: 3\n"
@@ -334,7 +332,7 @@ def test_a_cache_that_cannot_be_written_is_named(
 
 def test_a_name_too_long_for_a_file_is_no_config() -> None:
     for folder in ("pretrain_configs", "downstream_configs"):
-        with pytest.raises(BadInput, match="No (pretraining|downstream) config 'xxx"):
+        with pytest.raises(BadInput, match=r"No (pretraining|downstream) config 'xxx"):
             find(folder, "x" * 300 + ".yaml")
 
 
