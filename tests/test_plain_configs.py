@@ -86,6 +86,7 @@ def test_python_that_is_data_means_what_python_makes_of_it() -> None:
         ("x = " + "[" * 60 + "]" * 60, rf"more than {DEEPEST} levels deep"),
         ("x = " + "-" * 3000 + "1", r"levels deep|too deep"),
         ("x = " + "1+" * 3000 + "1", r"levels deep|too deep"),
+        (f"x = range(-{2**62}, {2**62})", r"more than 20000 values"),
     ],
 )
 def test_python_that_is_no_data_is_refused_with_its_line(line: str, reason: str) -> None:
@@ -287,6 +288,11 @@ def test_each_dialect_inherits_each(tmp_path: Path) -> None:
         ("_base_: pipe.yaml\n", r"pipe\.yaml is no file"),
         ("_base_: large.yaml\n", rf"more than {MOST_BYTES // 1024} KiB"),
         ("_base_: latin.yaml\n", r"latin\.yaml is not UTF-8"),
+        (
+            '_base_: "a\\0b.yaml"\n',
+            r"_base_ in .* is 'a\\x00b\.yaml', which names no file \(embedded null byte\); corr",
+        ),
+        ("_base_: " + "x" * 300 + "\n", r"_base_ in .* is 'xxx.*', which names no file \(.*File name too long"),
     ],
 )
 def test_what_cannot_be_inherited_is_refused_in_one_sentence(text: str, message: str, tmp_path: Path) -> None:
