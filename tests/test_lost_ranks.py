@@ -315,6 +315,18 @@ def test_a_second_launcher_joins_the_holder_at_the_same_place_alone(
         assert holds
 
 
+def test_a_place_to_meet_that_is_removed_meanwhile_is_none(
+    stage: tuple[Path, StageFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On NFS a file that another node has removed may seem to be there."""
+    monkeypatch.setattr(stage_file, "TRIES", 1)
+    with held(*stage, wait=False):
+        is_file = Path.is_file
+        monkeypatch.setattr(Path, "is_file", lambda file: file.name == RENDEZVOUS or is_file(file))
+        with pytest.raises(BadInput, match="is being run by process"), held(*stage, False, "node0:1"):
+            pass
+
+
 def test_an_error_of_a_single_process_is_no_lost_rank(stage: tuple[Path, StageFile]) -> None:
     """Whatever reads images from a network may say the same of its own connection."""
     words = r"^pretrain coco-s0: RuntimeError: Connection reset by peer \(traceback: "
