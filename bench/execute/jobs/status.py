@@ -144,6 +144,18 @@ def _is_done(folder: Path, fingerprint: object) -> bool:
     return there and fingerprint is not None and done.get("fingerprint") == fingerprint
 
 
+def _is_recorded(folder: Path) -> bool:
+    """Whether a task that is not marked as done has a record all the same."""
+    stage = read_json(folder / STAGE)
+    place, fingerprint = stage.get("results_dir"), stage.get("fingerprint")
+    if not isinstance(place, str) or not isinstance(fingerprint, str) or not fingerprint.isalnum():
+        return False
+    try:
+        return any((Path(place) / "records").glob(f"*__{fingerprint[:12]}.json"))
+    except (OSError, ValueError):
+        return False
+
+
 def _with_ending(each: _Found, said: State) -> _Found:
     """Take an executor's word that a job failed, where the stage could leave none: it ran out of memory, say."""
     if said.word != "failed" or each.failure is not None or each.done or each.held:
@@ -202,6 +214,9 @@ def _without_holder(each: _Found, all_: Mapping[Path, _Found], said: State) -> t
     if said.word == "cancelled":
         return "stopped", "", said.reason or "its job was cancelled"
     if any((each.folder / name).exists() for name in BEGUN):
+        if _is_recorded(each.folder):  # so that a grid passes it over
+            words = "its result is recorded, but its process ended before it said so"
+            return "stale", "", f"{words}; bench stage {each.folder} does"
         holder = holder_of(each.folder)
         who = f" ({holder.words})" if holder.words else ""
         return "stale", "", f"it was begun and its process{who} is gone; give its command again, and it goes on"
