@@ -35,7 +35,7 @@ def main() -> None:
     with said_to_launcher(folder):
         if word == "wait":  # until it is asked to stop in the way that ranks know
             signal.signal(signal.SIGTERM, lambda *_: stop(folder / f"asked-{rank}"))
-            (folder / f"waiting-{rank}").touch()
+            (folder / f"waiting-{rank}").write_text(str(os.getpid()))
             while True:
                 time.sleep(60)
         elif word == "stop":

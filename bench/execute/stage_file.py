@@ -25,7 +25,7 @@ from bench.config.recipe import Frozen, Recipe
 from bench.config.tasks import AnyTask, stage_kind
 from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput, CannotWrite, writing_to
-from bench.execute.jobs.holder import HOLDER, LOCK, holder_of, this_holder
+from bench.execute.jobs.holder import HOLDER, LOCK, holder_of, said_in, this_holder
 from bench.execute.sources import sources_of
 from bench.files import add_checksum, checked, process_number, with_checksum, without_checksum, write_text
 from bench.made import Made
@@ -229,7 +229,7 @@ def held(folder: Path, stage: StageFile, wait: bool, rendezvous: str | None = No
         lock.acquire(timeout=LOOK_SECONDS, poll_interval=0.01)
     except Timeout:
         for _ in range(1 if rendezvous is None else TRIES):  # of one that holds it, and has yet to say so
-            if rendezvous is not None and place.is_file() and place.read_text(encoding="utf-8").strip() == rendezvous:
+            if rendezvous is not None and said_in(place) == rendezvous:
                 yield False
                 return
             with contextlib.suppress(Timeout):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -244,6 +245,37 @@ def test_status_needs_neither_torch_nor_pandas_and_says_by_its_exit_code_that_so
 def test_an_empty_folder_is_said_to_be_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["status", "--work-dir", str(tmp_path)]) == 0
     assert capsys.readouterr().out.startswith(f"There are no stages in {tmp_path}; bench run makes them")
+
+
+def test_a_task_that_is_recorded_and_not_marked_as_done_has_a_remedy_of_its_own(work: Work) -> None:
+    """Its process was killed between the two; a grid passes it over from then on."""
+    note_jobs(gone(), list(work.folders.values()))
+    folder = work.folders[KNN]
+    (folder / HOLDER).write_text("process 12 on elsewhere\n")
+    assert work.rows()[KNN].reason.endswith("give its command again, and it goes on")
+    stage = read_stage(folder)
+    records = Path(stage.results_dir) / "records"
+    records.mkdir(parents=True)
+    (records / stage.record_pattern.replace("*", "x")).write_text("{}")
+    row = work.rows()[KNN]
+    assert (row.state, row.reason) == (
+        "stale",
+        f"its result is recorded, but its process ended before it said so; bench stage {folder} does",
+    )
+    assert work.rows()[CONVERT].state == "stopped"
+
+
+def test_a_folder_that_may_not_be_read_is_said_to_be_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> list[Path]:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "glob", refuse)  # root may read anything
+    for words in (["status"], ["logs", "x"], ["cancel", "x"], ["cancel", "--all"]):
+        assert cli.run([*words, "--work-dir", str(tmp_path)]) == 2
+        said = capsys.readouterr().err
+        assert said == f"bench: Cannot read {tmp_path} (Permission denied); give another --work-dir, or get access.\n"
 
 
 # ------------------------------------------------------------------------------------- names of stages and executors

@@ -6,7 +6,7 @@ import contextlib
 from pathlib import Path
 
 from bench.errors import BadInput, nearest
-from bench.execute.jobs.status import STAGE
+from bench.execute.jobs.status import STAGE, stage_files
 from bench.files import read_json
 
 MOST_NAMED = 4  # of several that fit, in a message
@@ -21,7 +21,7 @@ def folder_named(name: str, work_dir: Path) -> Path:
         with contextlib.suppress(OSError):  # of a name that is too long for a file
             if (folder / STAGE).is_file():
                 return folder
-    known = {file.parent: _names(file) for file in sorted(work_dir.glob(f"*/*/{STAGE}"))}
+    known = {file.parent: _names(file) for file in stage_files(work_dir)}
     fitting = [folder for folder, names in known.items() if name in names]
     if name and not fitting:
         fitting = [folder for folder, names in known.items() if any(each.startswith(name) for each in names)]
