@@ -115,11 +115,14 @@ def with_checksum(content: Mapping[str, Any]) -> str:
 def checked(text: str) -> dict[str, Any]:
     """Return the object in a JSON text without its checksum; what has none, of older versions, is not checked.
 
-    Raises ValueError where the text is no object, or not to the letter the one that `with_checksum` gave.
+    Raises ValueError where the text is no object, or not to the letter the one that `with_checksum` gave, and for half
+    a surrogate pair, which no file could hold again.
     """
     content = json.loads(text)
     if not isinstance(content, dict):
         raise ValueError("it holds no object")
+    if "\\u" in text:
+        json.dumps(content, ensure_ascii=False).encode()
     stated = content.pop(CHECKSUM, None)
     if stated is not None and with_checksum(content) != text:
         raise ValueError("its checksum is not that of its content")

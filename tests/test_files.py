@@ -8,8 +8,13 @@ from pathlib import Path
 
 import pytest
 
+<<<<<<< HEAD
 from bench.execute.stage_file import TEMPORARY, Done, read_done, write_done
 from bench.files import add_checksum, replacing, without_checksum, write_text
+=======
+from bench.execute.stage_file import Done, read_done, write_done
+from bench.files import add_checksum, checked, replacing, without_checksum, write_text
+>>>>>>> adv2
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -78,3 +83,9 @@ def test_a_checksum_stands_first_and_covers_every_letter() -> None:
 def test_older_files_without_a_checksum_are_read_as_they_are() -> None:
     for text in ("{}", '{"a": 1}\n', json.dumps({"a": 1, "checksum": "0" * 64}, indent=1), ""):
         assert without_checksum(text) == text
+
+
+def test_half_a_surrogate_pair_is_refused_and_a_whole_one_read() -> None:
+    assert checked('{"a": "\\ud83d\\ude00"}') == {"a": "\N{GRINNING FACE}"}
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        checked('{"a": ["\\ud800"]}')

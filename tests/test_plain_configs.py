@@ -112,12 +112,12 @@ def test_names_that_repeat_names_cannot_grow_without_limit() -> None:
 def test_yaml_means_what_version_1_2_of_it_says() -> None:
     values, comment = parse_yaml(
         "# First line.\n#\n# More.\n\na: 1e-4\n"
-        "b: [no, on, 2020-01-01, 1:30, '1', ~, null, true, 0x1f]\nc:\n  d: -3\n  e:\n"
+        "b: [no, on, 2020-01-01, 1:30, '1', ~, null, true, 0x]\nc:\n  d: -3\n  e:\n"
     )
     assert comment == "First line.\n\nMore."
     assert values == {
         "a": 0.0001,
-        "b": ["no", "on", "2020-01-01", "1:30", "1", None, None, True, "0x1f"],
+        "b": ["no", "on", "2020-01-01", "1:30", "1", None, None, True, "0x"],
         "c": {"d": -3, "e": None},
     }
     assert parse_yaml("")[0] == {}
@@ -143,6 +143,10 @@ def test_yaml_means_what_version_1_2_of_it_says() -> None:
         ("- a\n", 1, r"holds no keys"),
         ("a\n", 1, r"holds no keys"),
         ("a: 1\nb: 1e999\n", 2, r"not finite"),
+        ("a: 1\nb: 0x1f\n", 2, r"0x1f is no number in decimals, nor a string in quotes"),
+        ("a: 1\nb: [0o17]\n", 2, r"0o17 is no number in decimals"),
+        ("a: 1\nb: -.inf\n", 2, r"-\.inf is no number in decimals"),
+        ("a: 1\nb: .NaN\n", 2, r"\.NaN is no number in decimals"),
         (f"a: 1\nb: {'9' * 5000}\n", 2, r"63 bits"),
         ("a: 1\nb: " + "[" * 9000, 2, rf"more than {DEEPEST} levels deep"),
         ("a: 1\nb: [" + "1," * (MOST_VALUES + 1) + "]", 2, rf"more than {MOST_VALUES} values"),

@@ -166,7 +166,7 @@ def read_stage(folder: Path) -> StageFile:
     except (ValueError, OSError) as error:  # pydantic's, too
         raise BadInput(f"{file} is not a stage of this version of bench; start it again with bench run.") from error
     wanted: set[str] = {"pretrain": set[str](), "convert": {"pretrain"}}.get(stage.kind, {"convert"})
-    named = isinstance(stage.recipe.objective.get("name"), str)
+    named = isinstance(stage.recipe.objective.get("name"), str) and "".join(stage.inputs.values()).isprintable()
     if (stage.task is None) != (stage.kind in STEPS) or not wanted <= stage.inputs.keys() or not named:
         raise BadInput(f"{file} lacks its kind, its parents or its objective; start it again with bench run.")
     return stage
