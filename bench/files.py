@@ -106,10 +106,8 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def with_checksum(content: Mapping[str, Any]) -> str:
-    """Return an object as JSON whose last entry, `checksum`, is the sha256 of the others as they are written there."""
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return json.dumps({**content, CHECKSUM: digest}, indent=1, ensure_ascii=False) + "\n"
+    """Return an object, which must not be empty, as JSON with the checksum that `add_checksum` gives it."""
+    return add_checksum(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def checked(text: str) -> dict[str, Any]:
@@ -118,15 +116,21 @@ def checked(text: str) -> dict[str, Any]:
     Raises ValueError where the text is no object, or not to the letter the one that `with_checksum` gave, and for half
     a surrogate pair, which no file could hold again.
     """
-    content = json.loads(text)
+    content = json.loads(without_checksum(text))
     if not isinstance(content, dict):
         raise ValueError("it holds no object")
     if "\\u" in text:
         json.dumps(content, ensure_ascii=False).encode()
     stated = content.pop(CHECKSUM, None)
-    if stated is not None and with_checksum(content) != text:
+    if stated is not None and _with_checksum_last(content) != text:
         raise ValueError("its checksum is not that of its content")
     return content
+
+
+def _with_checksum_last(content: Mapping[str, Any]) -> str:
+    """As earlier versions wrote it."""
+    digest = hashlib.sha256(json.dumps(content, indent=1, ensure_ascii=False).encode()).hexdigest()
+    return json.dumps({**content, CHECKSUM: digest}, indent=1, ensure_ascii=False) + "\n"
 
 
 def add_checksum(text: str) -> str:

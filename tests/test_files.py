@@ -8,13 +8,8 @@ from pathlib import Path
 
 import pytest
 
-<<<<<<< HEAD
 from bench.execute.stage_file import TEMPORARY, Done, read_done, write_done
-from bench.files import add_checksum, replacing, without_checksum, write_text
-=======
-from bench.execute.stage_file import Done, read_done, write_done
-from bench.files import add_checksum, checked, replacing, without_checksum, write_text
->>>>>>> adv2
+from bench.files import add_checksum, checked, replacing, with_checksum, without_checksum, write_text
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -78,6 +73,16 @@ def test_a_checksum_stands_first_and_covers_every_letter() -> None:
             except ValueError:
                 continue
             assert left.keys() != {"a", "b", "c"} or left == json.loads(text)
+
+
+def test_a_checksum_at_the_end_is_that_of_an_older_file() -> None:
+    content = {"a": 1, "b": "ä"}
+    digest = hashlib.sha256(json.dumps(content, indent=1, ensure_ascii=False).encode()).hexdigest()
+    older = json.dumps({**content, "checksum": digest}, indent=1, ensure_ascii=False) + "\n"
+    assert checked(older) == checked(with_checksum(content)) == content
+    for text in (older, with_checksum(content)):
+        with pytest.raises(ValueError, match="its checksum is not that of its content"):
+            checked(text.replace('"a": 1', '"a": 2'))
 
 
 def test_older_files_without_a_checksum_are_read_as_they_are() -> None:
