@@ -90,6 +90,12 @@ def test_no_flipped_bit_of_done_json_is_believed(chain: list[Path]) -> None:
     run_stage(folder)  # is done already
 
 
+@pytest.mark.parametrize("name", ["gone", "x" * 300])
+def test_a_folder_without_a_stage_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadInput, match=r"holds no stage\.json; give a folder that bench plan names"):
+        read_stage(tmp_path / name)
+
+
 def test_an_edited_number_in_done_json_is_no_result(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("")
     write_done(tmp_path, Done(fingerprint="f", metrics={"top1_percent": 41.5}, wall_seconds=1.0, finished="now"))

@@ -159,7 +159,10 @@ def write_stage(
 def read_stage(folder: Path) -> StageFile:
     """Read a stage's folder (or the file in it); BadInput when it is none."""
     file = folder if folder.name == STAGE else folder / STAGE
-    if not file.is_file():
+    there = False
+    with contextlib.suppress(OSError):  # of a name that is too long, too
+        there = file.is_file()
+    if not there:
         raise BadInput(f"{folder} holds no {STAGE}; give a folder that bench plan names, after bench run made it.")
     try:
         stage = StageFile.model_validate_json(without_checksum(file.read_text(encoding="utf-8")))
