@@ -30,8 +30,12 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tiny coco, imagenet and cityscapes sets. Tests must not write to it."""
-    root = tmp_path_factory.mktemp("rendered")
+    """A folder with tiny coco, imagenet and cityscapes sets. Tests must not write to it.
+
+    Processes that share the tests share it, too: who comes second waits, and finds it rendered.
+    """
+    shared = "PYTEST_XDIST_WORKER" in os.environ
+    root = tmp_path_factory.getbasetemp().parent / "rendered" if shared else tmp_path_factory.mktemp("rendered")
     render(root)
     return root
 
