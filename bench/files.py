@@ -8,6 +8,8 @@ import json
 import os
 import re
 import shutil
+import socket
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +19,14 @@ from bench.errors import CannotWrite, system_error
 
 CHECKSUM = "checksum"  # of an object in JSON
 _FIRST = re.compile(rf'\{{\n "{CHECKSUM}": "([0-9a-f]{{64}})",(?=\n)')
+
+
+def process_number() -> str:
+    """Return digits of this process alone, on this machine and others: in containers, processes often have one number.
+
+    They are those of its number and of the machine's name.
+    """
+    return f"{os.getpid()}{zlib.crc32(socket.gethostname().encode()):010d}"
 
 
 @contextmanager
@@ -29,7 +39,7 @@ def replacing(file: Path, *, durable: bool = False) -> Iterator[Path]:
     With `durable` the content lies on the disk before it takes the place of `file`, so that a power cut does not cost
     it. Only one process at a time may write such a file: what a killed one left is overwritten by the next.
     """
-    temporary = file.with_name(f".{file.name}.{'partial' if durable else os.getpid()}")
+    temporary = file.with_name(f".{file.name}.{'partial' if durable else process_number()}")
     try:
         yield temporary
         if durable:
@@ -96,24 +106,31 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def with_checksum(content: Mapping[str, Any]) -> str:
-    """Return an object as JSON whose last entry, `checksum`, is the sha256 of the others as they are written there."""
-    text = json.dumps(content, indent=1, ensure_ascii=False)
-    digest = hashlib.sha256(text.encode()).hexdigest()
-    return json.dumps({**content, CHECKSUM: digest}, indent=1, ensure_ascii=False) + "\n"
+    """Return an object, which must not be empty, as JSON with the checksum that `add_checksum` gives it."""
+    return add_checksum(json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def checked(text: str) -> dict[str, Any]:
     """Return the object in a JSON text without its checksum; what has none, of older versions, is not checked.
 
-    Raises ValueError where the text is no object, or not to the letter the one that `with_checksum` gave.
+    Raises ValueError where the text is no object, or not to the letter the one that `with_checksum` gave, and for half
+    a surrogate pair, which no file could hold again.
     """
-    content = json.loads(text)
+    content = json.loads(without_checksum(text))
     if not isinstance(content, dict):
         raise ValueError("it holds no object")
+    if "\\u" in text:
+        json.dumps(content, ensure_ascii=False).encode()
     stated = content.pop(CHECKSUM, None)
-    if stated is not None and with_checksum(content) != text:
+    if stated is not None and _with_checksum_last(content) != text:
         raise ValueError("its checksum is not that of its content")
     return content
+
+
+def _with_checksum_last(content: Mapping[str, Any]) -> str:
+    """As earlier versions wrote it."""
+    digest = hashlib.sha256(json.dumps(content, indent=1, ensure_ascii=False).encode()).hexdigest()
+    return json.dumps({**content, CHECKSUM: digest}, indent=1, ensure_ascii=False) + "\n"
 
 
 def add_checksum(text: str) -> str:

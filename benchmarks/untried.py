@@ -16,6 +16,7 @@ class Untried(NamedTuple):
 
 
 UNTRIED = (
+    Untried("train/interventions", "until_done", "memory that is given back before a training is begun anew", ""),
     Untried("train/feed", "to_device", "copies on a stream of their own",
             "train/test_step.py::test_copies_run_on_a_stream_of_their_own"),
     Untried("train/feed", "_copies", "that stream", ""),

@@ -75,11 +75,13 @@ folders are read with), and `KEY.cls` or `KEY.json` (an entry `label`) with the 
 
 A root holds shards where its files are named so: `train/*.tar` and `val/*.tar`; or `train-000000.tar`,
 `val-000000.tar`, also with words before (`imagenet1k-train-0000.tar`, `…-validation-00.tar`); or `NAME-000000.tar`
-alone, which are all `train`. Numbers begin with 0 or 1 and have no gap: a shard that is missing is refused. So is one
-that is truncated or damaged, compressed (`gunzip` it: no image in it can be read alone), or that lies beside an
-unpacked copy. `classes.txt` has the names of the classes, one a line in the order of their numbers; without it the
-numbers are the names. Data sets of images read them: `coco`, `imagenet`, `imagenet100` (by `classes.txt`), and
-[your own](adding_a_dataset.md) where its class has `shards = True`, as classes that derive from `ClassFolders` have.
+alone, which are all `train`. Numbers begin with 0 or 1 and have no gap: a shard that is missing between others is
+refused. That the last ones are missing, or number 0 where 1 is there, no name tells; compare the images that `bench
+data check` counts. Refused, too, are shards that are truncated, damaged, not finished, compressed (`gunzip` them: no
+image in them can be read alone), of one split in two places, or beside an unpacked copy. `classes.txt` has the names
+of the classes, one a line in the order of their numbers; without it the numbers are the names. Data sets of images read
+them: `coco`, `imagenet`, `imagenet100` (by `classes.txt`), and [your own](adding_a_dataset.md) where its class has
+`shards = True`, as classes that derive from `ClassFolders` have.
 
 - **The same results.** Images are listed by class and name, whatever shard they are in, and each draw of a seed is the
   image that it is from the folder: batches, weights and accuracies are the same bits, and a run goes on where it was

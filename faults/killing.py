@@ -45,6 +45,7 @@ from subjects import SUBJECTS, Subject  # noqa: E402
 FIGURES = ROOT / "results" / "benchmarks" / "faults.json"
 MOST = 5  # kills in a life
 PATIENCE = 600  # seconds without an end after which a start counts as hung
+HUNG = -1  # the exit code of such a start
 LOOK = 0.005
 TARGETS = ("tree", "grid", "stage", "rank", "worker")
 
@@ -150,6 +151,8 @@ class Campaign:
                 break  # it came to its end first
             life.kills.append(killed)
             life.stages.append(stage)
+            if killed.endswith(f"exit code {HUNG}"):
+                life.by_hand = f"hung: {killed}"
             done |= {name: content for name, content in finished(folder).items() if name not in done}
         self._end(subject, folder, life, known, done)
         shutil.rmtree(folder, ignore_errors=True)
@@ -202,13 +205,13 @@ class Campaign:
                     if killed in ("tree", "grid"):
                         os.waitpid(pid, 0)
                         return killed, stage
-                    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                    code = wait(None)
                     # Launchers start a killed rank again, and loaders say so: either way the grid has ended by itself.
                     return (killed if code in (0, 1, 130) else f"{killed}, exit code {code}"), stage
                 if spent > PATIENCE:
                     self._kill(pid, "tree")
                     os.waitpid(pid, 0)
-                    return -1
+                    return HUNG
                 time.sleep(LOOK)
 
         return wait

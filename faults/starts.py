@@ -2,7 +2,7 @@
 
 A start then takes tenths of a second where a fresh process takes six, so that a campaign of hundreds of kills is
 affordable. What is forked runs the package's code as it is: the server of stages is a fork as well, and the ranks of
-torchrun are processes of their own. A share of the campaign starts fresh processes throughout.
+a stage are processes of their own. A share of the campaign starts fresh processes throughout.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ def start_fresh(words: Sequence[str], folder: Path) -> int:
 
 @dataclass(frozen=True)
 class Process:
-    """One of a tree, and what it is: "grid", "server", "stage", "launcher", "rank" or "worker"."""
+    """One of a tree, and what it is: "grid", "server", "stage", "rank" or "worker"."""
 
     pid: int
     role: str
@@ -189,12 +189,8 @@ def _role(pid: int, above: str) -> str:
         ranked = b"\0RANK=" in (place / "environ").read_bytes()
     except OSError:
         return "gone"
-    if b"torch.distributed.run" in words:
-        return "launcher"
     if above == "grid":
         return "server" if name == SERVER or b"serve-stages" in words else "stage"
     if above == "server":
         return "stage"
-    if above == "launcher":
-        return "rank" if ranked else "gone"
-    return "worker"
+    return "rank" if above == "stage" and ranked else "worker"

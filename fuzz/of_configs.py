@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import json
 import os
 import random
 
-from changes import literal, of_bytes
+import yaml  # type: ignore[import-untyped]
+from changes import any_value, as_json, literal, of_bytes, of_value
 from inputs import Input, Read
 from pydantic import BaseModel
 
 from bench.config import config_files
 from bench.config.load import load_recipe, load_tasks, parse_assignments, route, task_classes
+from bench.config.plain_files import DATA_SUFFIXES
 from bench.config.recipe import Recipe
 from bench.config.tasks import KINDS
 
@@ -28,7 +31,12 @@ CODE = (
     b"class X:\n    __import__('os').mkdir('RAN')\n",
     b"objective = dict(name='RAN.py:X')\n",
 )
-RECIPES = ("coco_two_loss", "random_init", "imagenet_simclr", "cifar10_byol")
+# Ends of texts in YAML that take long to read, are deep, or are no data.
+YAML = (
+    *(b"- " * 60_000, b"? " * 5000, b"x: " * 3000, b"{" * 50_000, b"a: |" * 2000, b"a: &a [*a]\n", b"%YAML 9\n"),
+    *(b"a: !!python/object:os.x {}\n", b"\t\t", b'a: "\\x00"\n', b"a: 1:30\n", b"<<: {a: 1}\n"),
+)
+RECIPES = ("coco_two_loss", "random_init", "imagenet_simclr", "cifar10_byol_two_loss")
 TASKS = ("imagenet_linear", "imagenet_knn", "cityscapes_pspnet")
 
 
@@ -38,7 +46,6 @@ class Words(Input):
     name, share = "set", 3
 
     def prepare(self) -> None:
-        self.recipes = [name for name in RECIPES if name in config_files.config_files("pretrain_configs")]
         self.keys = ["objective.name", "objective.temperature", "precision", "nothing", "optimizer.optimizer"]
         for side, model in [("pretrain", Recipe), *(("downstream", kind) for kind in KINDS.values())]:
             self.keys += [f"{side}.{key}" for key in _dotted(model)]
@@ -59,7 +66,7 @@ class Words(Input):
 
     def read(self, case: list[str]) -> Read:
         upstream, downstream = route(parse_assignments(case), task_classes(TASKS, "smoke"))
-        load_recipe(self.recipes[len(case[0]) % len(self.recipes)], "smoke", upstream)
+        load_recipe(RECIPES[len(case[0]) % len(RECIPES)], "smoke", upstream)
         load_tasks(TASKS, "smoke", downstream)
         return "other"
 
@@ -86,7 +93,7 @@ class Configs(Input):
     def prepare(self) -> None:
         self.ran = self.folder / "ran"
         files = config_files.config_files("pretrain_configs")
-        self.texts = [files[name].read_text(encoding="utf-8") for name in RECIPES if name in files]
+        self.texts = [files[name].read_text(encoding="utf-8") for name in RECIPES]
         self.texts = [text for text in self.texts if _is_plain(text)]
         self.place = self.folder / "pretrain_configs" / "case.py"
         self.place.parent.mkdir(parents=True)
@@ -132,6 +139,35 @@ class Configs(Input):
         return "other"
 
 
+class DataConfigs(Input):
+    """Config files in YAML and JSON, of which nothing is ever run."""
+
+    name, share = "data_config", 1
+
+    def prepare(self) -> None:
+        files = config_files.config_files("pretrain_configs")
+        self.values = [json.loads(json.dumps(config_files.read(files[name])[0])) for name in RECIPES]
+
+    def case(self, draw: random.Random) -> tuple[str, bytes]:
+        values = of_value(draw, draw.choice(self.values))
+        if draw.random() < 0.15:
+            values["_base_"] = draw.choice(("coco", "./x.yaml", "case.json", any_value(draw), [any_value(draw)]))
+        suffix = draw.choice(DATA_SUFFIXES)
+        if suffix == ".json" or draw.random() < 0.3:  # which YAML holds, too
+            return suffix, as_json(draw, values)
+        data: bytes = yaml.safe_dump(values, allow_unicode=True).encode("utf-8", "surrogatepass")
+        data = of_bytes(draw, data) if draw.random() < 0.4 else data
+        return suffix, data + draw.choice(YAML) if draw.random() < 0.1 else data
+
+    def read(self, case: tuple[str, bytes]) -> Read:
+        suffix, data = case
+        config_files._read.cache_clear()
+        place = self.folder / f"case{suffix}"
+        place.write_bytes(data)
+        load_recipe(str(place), "smoke")
+        return "other"
+
+
 def _is_plain(text: str | bytes) -> bool:
     """Whether a config holds literals and calls of `dict` alone, or is no Python, so that nothing of it is run."""
     try:
@@ -148,4 +184,4 @@ def _is_plain(text: str | bytes) -> bool:
     return True
 
 
-KINDS_OF_INPUT: tuple[type[Input], ...] = (Words, Configs)
+KINDS_OF_INPUT: tuple[type[Input], ...] = (Words, Configs, DataConfigs)

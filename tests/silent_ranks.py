@@ -35,10 +35,11 @@ def main() -> None:
     with said_to_launcher(folder):
         if word == "wait":  # until it is asked to stop in the way that ranks know
             signal.signal(signal.SIGTERM, lambda *_: stop(folder / f"asked-{rank}"))
-            (folder / f"waiting-{rank}").touch()
+            (folder / f"waiting-{rank}").write_text(str(os.getpid()))
             while True:
                 time.sleep(60)
         elif word == "stop":
+            (folder / f"stopped-{rank}").write_text(str(os.getpid()))
             os.kill(os.getpid(), signal.SIGSTOP)
         elif word.startswith("SIG"):
             os.kill(os.getpid(), getattr(signal, word))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.execute.stage_file import Done, read_done, write_done
-from bench.files import add_checksum, replacing, without_checksum, write_text
+from bench.execute.stage_file import TEMPORARY, Done, read_done, write_done
+from bench.files import add_checksum, checked, replacing, with_checksum, without_checksum, write_text
 
 
 @pytest.mark.parametrize("durable", [False, True])
@@ -26,6 +26,22 @@ def test_an_error_leaves_what_was_there_and_nothing_else(tmp_path: Path, durable
         fail()
     assert file.read_text(encoding="utf-8") == "old"
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_processes_of_one_number_on_two_machines_write_one_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In containers, numbers are small and often equal."""
+    file = tmp_path / "stage.json"
+    monkeypatch.setattr("os.getpid", lambda: 7)
+    monkeypatch.setattr("socket.gethostname", lambda: "node0")
+    with replacing(file) as one:
+        one.write_text("one")
+        monkeypatch.setattr("socket.gethostname", lambda: "node1")
+        write_text(file, "other")
+        assert file.read_text() == "other"
+    assert file.read_text() == "one"
+    assert TEMPORARY.fullmatch(one.name)  # so that what a killed process leaves is known as such
 
 
 def test_what_another_plan_left_in_a_folder_does_not_count_as_done(tmp_path: Path) -> None:
@@ -59,6 +75,22 @@ def test_a_checksum_stands_first_and_covers_every_letter() -> None:
             assert left.keys() != {"a", "b", "c"} or left == json.loads(text)
 
 
+def test_a_checksum_at_the_end_is_that_of_an_older_file() -> None:
+    content = {"a": 1, "b": "ä"}
+    digest = hashlib.sha256(json.dumps(content, indent=1, ensure_ascii=False).encode()).hexdigest()
+    older = json.dumps({**content, "checksum": digest}, indent=1, ensure_ascii=False) + "\n"
+    assert checked(older) == checked(with_checksum(content)) == content
+    for text in (older, with_checksum(content)):
+        with pytest.raises(ValueError, match="its checksum is not that of its content"):
+            checked(text.replace('"a": 1', '"a": 2'))
+
+
 def test_older_files_without_a_checksum_are_read_as_they_are() -> None:
     for text in ("{}", '{"a": 1}\n', json.dumps({"a": 1, "checksum": "0" * 64}, indent=1), ""):
         assert without_checksum(text) == text
+
+
+def test_half_a_surrogate_pair_is_refused_and_a_whole_one_read() -> None:
+    assert checked('{"a": "\\ud83d\\ude00"}') == {"a": "\N{GRINNING FACE}"}
+    with pytest.raises(ValueError, match="surrogates not allowed"):
+        checked('{"a": ["\\ud800"]}')

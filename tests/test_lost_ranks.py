@@ -19,6 +19,7 @@ from bench.execute import elastic, launch, stage_file
 from bench.execute.grid import Request, plan_grid
 from bench.execute.launch import Layout, chosen_restarts
 from bench.execute.rank_endings import REPORTS, STARTED_BY, Ending, Verdict, judge, said_by, said_to_launcher
+from bench.execute.stage import _reported
 from bench.execute.stage_file import RENDEZVOUS, StageFile, held, read_stage, write_stage
 from bench.nn.collectives import collective_minutes, collective_timeout
 
@@ -185,6 +186,39 @@ def test_a_rank_that_hangs_is_killed_and_named(
     assert "did not answer for 0.5 minutes" in lines[0]
 
 
+def test_a_rank_that_hangs_while_another_was_asked_to_stop_is_killed(
+    tmp_path: Path, started: Callable[..., tuple[elastic.Outcome, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(elastic, "END_SECONDS", 0.1)
+    monkeypatch.setattr(elastic, "STOP_SECONDS", 1.0)
+    net = threading.Timer(60, lambda: os.kill(int((tmp_path / "stopped-1").read_text()), signal.SIGKILL))
+    net.start()  # so that an endless wait fails
+    try:
+        outcome, lines = started("130:Stopped after step 4.,stop", "ok,ok")
+    finally:
+        net.cancel()
+    assert [ending.code for ending in outcome.endings] == [130, None]  # and not SIGKILL of the net
+    assert isinstance(outcome.error, Interrupted)
+    assert lines == []
+
+
+def test_a_rank_that_hangs_after_rank_0_has_ended_well_is_ended(
+    tmp_path: Path, started: Callable[..., tuple[elastic.Outcome, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rank 0 marks the stage as done, the last thing that any of them does."""
+    monkeypatch.setattr(elastic, "STOP_SECONDS", 1.0)
+    waiting = tmp_path / "waiting-1"
+    net = threading.Timer(60, lambda: os.kill(int(waiting.read_text()), signal.SIGKILL))
+    net.start()
+    try:
+        outcome, lines = started("ok,wait", "ok,ok")
+    finally:
+        net.cancel()
+    assert outcome == elastic.Outcome()
+    assert lines == []
+    assert len(starts(tmp_path)) == 2
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_to_the_launcher_reaches_the_ranks_as_one_that_they_know(
     tmp_path: Path, started: Callable[..., tuple[elastic.Outcome, list[str]]], number: signal.Signals
@@ -296,3 +330,22 @@ def test_a_second_launcher_joins_the_holder_at_the_same_place_alone(
     assert not (folder / RENDEZVOUS).exists()
     with held(folder, content, wait=False) as holds:
         assert holds
+
+
+def test_a_place_to_meet_that_is_removed_meanwhile_is_none(
+    stage: tuple[Path, StageFile], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On NFS a file that another node has removed may seem to be there."""
+    monkeypatch.setattr(stage_file, "TRIES", 1)
+    with held(*stage, wait=False):
+        is_file = Path.is_file
+        monkeypatch.setattr(Path, "is_file", lambda file: file.name == RENDEZVOUS or is_file(file))
+        with pytest.raises(BadInput, match="is being run by process"), held(*stage, False, "node0:1"):
+            pass
+
+
+def test_an_error_of_a_single_process_is_no_lost_rank(stage: tuple[Path, StageFile]) -> None:
+    """Whatever reads images from a network may say the same of its own connection."""
+    words = r"^pretrain coco-s0: RuntimeError: Connection reset by peer \(traceback: "
+    with pytest.raises(StageFailed, match=words), _reported(*stage):
+        raise RuntimeError("Connection reset by peer")

@@ -86,6 +86,7 @@ def test_python_that_is_data_means_what_python_makes_of_it() -> None:
         ("x = " + "[" * 60 + "]" * 60, rf"more than {DEEPEST} levels deep"),
         ("x = " + "-" * 3000 + "1", r"levels deep|too deep"),
         ("x = " + "1+" * 3000 + "1", r"levels deep|too deep"),
+        (f"x = range(-{2**62}, {2**62})", r"more than 20000 values"),
     ],
 )
 def test_python_that_is_no_data_is_refused_with_its_line(line: str, reason: str) -> None:
@@ -111,12 +112,12 @@ def test_names_that_repeat_names_cannot_grow_without_limit() -> None:
 def test_yaml_means_what_version_1_2_of_it_says() -> None:
     values, comment = parse_yaml(
         "# First line.\n#\n# More.\n\na: 1e-4\n"
-        "b: [no, on, 2020-01-01, 1:30, '1', ~, null, true, 0x1f]\nc:\n  d: -3\n  e:\n"
+        "b: [no, on, 2020-01-01, 1:30, '1', ~, null, true, 0x]\nc:\n  d: -3\n  e:\n"
     )
     assert comment == "First line.\n\nMore."
     assert values == {
         "a": 0.0001,
-        "b": ["no", "on", "2020-01-01", "1:30", "1", None, None, True, "0x1f"],
+        "b": ["no", "on", "2020-01-01", "1:30", "1", None, None, True, "0x"],
         "c": {"d": -3, "e": None},
     }
     assert parse_yaml("")[0] == {}
@@ -142,6 +143,10 @@ def test_yaml_means_what_version_1_2_of_it_says() -> None:
         ("- a\n", 1, r"holds no keys"),
         ("a\n", 1, r"holds no keys"),
         ("a: 1\nb: 1e999\n", 2, r"not finite"),
+        ("a: 1\nb: 0x1f\n", 2, r"0x1f is no number in decimals, nor a string in quotes"),
+        ("a: 1\nb: [0o17]\n", 2, r"0o17 is no number in decimals"),
+        ("a: 1\nb: -.inf\n", 2, r"-\.inf is no number in decimals"),
+        ("a: 1\nb: .NaN\n", 2, r"\.NaN is no number in decimals"),
         (f"a: 1\nb: {'9' * 5000}\n", 2, r"63 bits"),
         ("a: 1\nb: " + "[" * 9000, 2, rf"more than {DEEPEST} levels deep"),
         ("a: 1\nb: [" + "1," * (MOST_VALUES + 1) + "]", 2, rf"more than {MOST_VALUES} values"),
@@ -287,6 +292,11 @@ def test_each_dialect_inherits_each(tmp_path: Path) -> None:
         ("_base_: pipe.yaml\n", r"pipe\.yaml is no file"),
         ("_base_: large.yaml\n", rf"more than {MOST_BYTES // 1024} KiB"),
         ("_base_: latin.yaml\n", r"latin\.yaml is not UTF-8"),
+        (
+            '_base_: "a\\0b.yaml"\n',
+            r"_base_ in .* is 'a\\x00b\.yaml', which names no file \(embedded null byte\); corr",
+        ),
+        ("_base_: " + "x" * 300 + "\n", r"_base_ in .* is 'xxx.*', which names no file \(.*File name too long"),
     ],
 )
 def test_what_cannot_be_inherited_is_refused_in_one_sentence(text: str, message: str, tmp_path: Path) -> None:

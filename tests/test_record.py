@@ -325,7 +325,11 @@ def test_a_stage_file_carries_its_checksum_and_says_its_kind_and_parents(tmp_pat
         file.write_text(json.dumps(content))  # as older versions
         assert read_stage(folder).fingerprint == one.fingerprint
         wrong: list[dict[str, Any]] = [{"kind": "retrain"}, {"recipe": content["recipe"] | {"objective": {}}}]
-        for change in [*wrong, *([{"inputs": {}}] if one is convert else [])]:
+        for change in [*wrong, *([{"inputs": {}}, {"inputs": {"pretrain": "a\nb"}}] if one is convert else [])]:
             file.write_text(json.dumps(content | change))
             with pytest.raises(BadInput, match=r"lacks its kind, its parents or its objective; start it again with"):
+                read_stage(folder)
+        for task in ({}, {"kind": ["knn"]}):
+            file.write_text(json.dumps(content | {"task": task}))
+            with pytest.raises(BadInput, match=r"is not a stage of this version of bench"):
                 read_stage(folder)

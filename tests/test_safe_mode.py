@@ -315,9 +315,25 @@ def test_what_cannot_be_fetched_is_refused_in_one_sentence(
         for url in ("ftp://localhost/a.yaml", "file:///etc/a.yaml", "http://example.com/a.yaml", "https:///a.yaml"):
             with pytest.raises(BadInput, match="configs are fetched over https alone"):
                 find("pretrain_configs", url)
+        with pytest.raises(BadInput, match=r"https://\[x/a\.py is no URL \(Invalid IPv6 URL\); correct it"):
+            find("pretrain_configs", "https://[x/a.py")
         monkeypatch.setattr(remote_config, "SECONDS", 0.3)
         with pytest.raises(BadInput, match=r"slow\.yaml did not answer within 0 s"):
             find("pretrain_configs", server.url("/slow.yaml"))
+
+
+def test_a_cache_that_cannot_be_written_is_named(server: Server, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (place / "file").touch()
+    monkeypatch.setattr(remote_config, "_folder", lambda: place / "file" / "configs")
+    server.bodies["/fresh.yaml"] = b"epochs: 3\n"
+    with safe_mode(), pytest.raises(BadInput, match=r"Cannot write to .*configs \(Not a directory\).*XDG_CACHE_HOME"):
+        find("pretrain_configs", server.url("/fresh.yaml"))
+
+
+def test_a_name_too_long_for_a_file_is_no_config() -> None:
+    for folder in ("pretrain_configs", "downstream_configs"):
+        with pytest.raises(BadInput, match=r"No (pretraining|downstream) config 'xxx"):
+            find(folder, "x" * 300 + ".yaml")
 
 
 def test_another_machine_cannot_lead_to_this_one() -> None:

@@ -56,13 +56,21 @@ def mmseg_configs() -> Path | None:
 def mmseg_config(name: str) -> Path | None:
     """Return the file of the mmseg config `name` (a path, or a stem such as pspnet_r50-d8_4xb2-40k_…)."""
     path = Path(name)
-    if path.suffix in SUFFIXES and path.is_file():
+    if path.suffix in SUFFIXES and _is_file(path):
         return path
     folder = mmseg_configs()
     stem = path.name.removesuffix(".py")
     if folder is None or not stem:
         return None
     return next((file for file in sorted(folder.glob("*/*.py")) if file.stem == stem), None)
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is a file; there is none of a name that is too long for one."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def find_mmseg(name: str) -> Path:
@@ -164,7 +172,7 @@ def find(folder: str, name: str) -> Path:
     if is_url(name):
         return fetched(name)
     path = Path(name)
-    if path.suffix in SUFFIXES and path.is_file():
+    if path.suffix in SUFFIXES and _is_file(path):
         return path
     files = config_files(folder)
     if name in files:

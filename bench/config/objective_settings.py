@@ -146,7 +146,7 @@ def check_values(values: Mapping[str, Any], settings: Mapping[str, Setting], whe
         if key not in settings and key in GONE:
             raise BadInput(f"objective.{key}{where} is no setting any more: {GONE[key]}.")
         if key not in settings:
-            raise BadInput(f"Unknown key 'objective.{key}'{where}{nearest_or_all(key, settings)}")
+            raise BadInput(f"Unknown key {shortened(f'objective.{key}')}{where}{nearest_or_all(key, settings)}")
         settings[key].check(f"objective.{key}", value, where)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from bench.config.plain_limits import MOST_BYTES, NotPlain
 from bench.config.plain_python import parse_python
 from bench.config.plain_text import parse_json, parse_yaml
-from bench.errors import BadInput
+from bench.errors import BadInput, one_line, shortened
 from bench.safe_mode import NotSafe, is_safe, remedy
 
 DATA_SUFFIXES = (".yaml", ".yml", ".json")  # of files that are read as plain data always
@@ -46,7 +46,13 @@ def _with_bases(
     values, docstring = _parsed(file)
     inherited: dict[str, Any] = {}
     for word in _words(values.pop(BASE, []), file):
-        base = find_base(word, file)
+        try:
+            base = find_base(word, file)
+            base.resolve()
+        except (OSError, ValueError) as error:  # too long for a name; with characters that no path has
+            raise BadInput(
+                f"{BASE} in {file} is {shortened(word)}, which names no file ({one_line(error)}); correct it."
+            ) from error
         below_base = (*below, file.resolve())
         from_base, _ = _with_bases(base, find_base, below_base, seen)
         if common := sorted(inherited.keys() & from_base.keys()):

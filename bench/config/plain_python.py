@@ -137,7 +137,7 @@ class _Reader:
                 whole = all(type(each) is int for each in values)
                 if whole and 1 <= len(values) <= 3 and 0 not in values[2:]:
                     numbers = range(*values)
-                    self.counter.add(node.lineno, depth, min(len(numbers), MOST_VALUES + 1))
+                    self.counter.add(node.lineno, depth, len(numbers[: MOST_VALUES + 1]))
                     return list(numbers)
             elif len(values) < 2 and all(isinstance(each, list | tuple) for each in values):
                 return (list if node.func.id == "list" else tuple)(*values)

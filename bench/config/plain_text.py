@@ -1,7 +1,7 @@
 """Configs in YAML and JSON: lists, dictionaries, strings, numbers, booleans and null, and nothing else of either.
 
 Of YAML that is without anchors, aliases, tags and merge keys. A word without quotes means what it does in YAML 1.2:
-`1e-4` is a number, and `no`, `on` and `2020-01-01` are strings.
+`1e-4` is a number, and `no`, `on` and `2020-01-01` are strings. Hexadecimal and octal numbers are refused.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": Non
 _WORDS |= {word: word.lower() == "true" for word in ("true", "True", "TRUE", "false", "False", "FALSE")}
 _WHOLE = re.compile(r"[-+]?[0-9]+")
 _DECIMAL = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?")
+# Numbers of YAML 1.2 that other readers take for strings.
+_OTHER_NUMBER = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 # What a text is made of that is known to be JSON.
 _JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]:,\n]|[^\s"{}\[\]:,]+')
 
@@ -150,6 +152,8 @@ def _read_word(word: str, line: int) -> Any:
     """What a word without quotes means."""
     if word in _WORDS:
         return _WORDS[word]
+    if _OTHER_NUMBER.fullmatch(word):
+        raise NotPlain(f"{word} is no number in decimals, nor a string in quotes", line)
     return _number(word, line) if _DECIMAL.fullmatch(word) else word
 
 

@@ -18,7 +18,7 @@ from platformdirs import user_cache_path
 
 from bench.config.plain_files import SUFFIXES
 from bench.config.plain_limits import MOST_BYTES
-from bench.errors import BadInput, one_line
+from bench.errors import BadInput, one_line, writing_to
 from bench.files import write_text
 from bench.safe_mode import NotSafe, is_safe, may_fetch
 
@@ -59,6 +59,7 @@ def _folder() -> Path:
 
 @cache
 def _kept(url: str) -> Path:
+    _check_scheme(url)
     name = PurePosixPath(urlsplit(url).path).name
     if not name.endswith(SUFFIXES) or not name.isascii() or "%" in name:
         raise BadInput(f"{url} is no config, whose name ends in {', '.join(SUFFIXES)}; correct the URL.")
@@ -68,15 +69,15 @@ def _kept(url: str) -> Path:
     except UnicodeDecodeError as error:
         raise BadInput(f"{url} is not UTF-8, as configs are; correct the URL.") from error
     place = _folder() / hashlib.sha256(url.encode() + b"\n" + content).hexdigest()[:16]
-    place.mkdir(parents=True, exist_ok=True)
-    write_text(place / f"{name}{_KEPT_URL}", url + "\n")
-    write_text(place / name, text)
+    with writing_to(_folder(), "cache folder by XDG_CACHE_HOME"):
+        place.mkdir(parents=True, exist_ok=True)
+        write_text(place / f"{name}{_KEPT_URL}", url + "\n")
+        write_text(place / name, text)
     return place / name
 
 
 def _read(url: str) -> bytes:
     """What is at a URL. In a thread, since a server that sends a byte a second outlasts the time-out of a socket."""
-    _check_scheme(url)
     found: list[bytes | Exception] = []
 
     def read() -> None:

@@ -220,7 +220,11 @@ def metrics_of(kind: str) -> Mapping[str, str]:
 
 
 def _as_task(value: Any) -> Any:
-    return task_class(value["kind"]).model_validate(value) if isinstance(value, Mapping) else value
+    if not isinstance(value, Mapping):
+        return value
+    if not isinstance(kind := value.get("kind"), str):
+        raise ValueError("a task lacks its kind")
+    return task_class(kind).model_validate(value)
 
 
 # A field that holds a task of any kind, read and written by the class of its kind.

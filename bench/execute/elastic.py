@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch.distributed.elastic.rendezvous.registry as rendezvous_registry
-from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec
+from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec, WorkerState
 from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
 from torch.distributed.elastic.rendezvous import RendezvousConnectionError, RendezvousParameters
@@ -70,6 +70,7 @@ class Agent(LocalElasticAgent):
         super().__init__(spec, DefaultLogsSpecs(), shutdown_timeout=STOP_SECONDS)
         self.judge, self.said_by, self.say = judge, said_by, say
         self.outcome = Outcome()
+        self.ended: float | None = None  # when rank 0 was first seen to have ended well
 
     def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
         processes = self._processes()
@@ -84,14 +85,27 @@ class Agent(LocalElasticAgent):
                 number = most - self._remaining_restarts + 1
                 words = verdict.words.rstrip(".")
                 self.say(f"{words}. All ranks start again from the last checkpoint (restart {number} of {most}).")
+        elif self._over(worker_group, processes):  # those that are left hang, and are ended with the agent
+            values = dict.fromkeys((worker.global_rank for worker in worker_group.workers), None)
+            return RunResult(state=WorkerState.SUCCEEDED, return_values=values)
         return super()._monitor_workers(worker_group)
+
+    def _over(self, worker_group: WorkerGroup, processes: Mapping[int, Any]) -> bool:
+        """Whether rank 0, which marks the stage as done, has ended well, and STOP_SECONDS have passed since."""
+        if not any(
+            worker_group.workers[local].global_rank == 0 and each.poll() == 0 for local, each in processes.items()
+        ):
+            self.ended = None
+            return False
+        self.ended = self.ended or time.monotonic()
+        return time.monotonic() - self.ended >= STOP_SECONDS
 
     def _verdict(self, worker_group: WorkerGroup, processes: Mapping[int, Any]) -> Verdict:
         """Wait for the other ranks, kill those that do not end by themselves, and judge."""
-        end = time.monotonic() + END_SECONDS
-        while time.monotonic() < end and any(process.poll() is None for process in processes.values()):
+        begun, seconds = time.monotonic(), END_SECONDS
+        while time.monotonic() - begun < seconds and any(process.poll() is None for process in processes.values()):
             if any(process.poll() in ASKED for process in processes.values()):  # the first may be writing still
-                end = max(end, time.monotonic() + STOP_SECONDS - END_SECONDS)
+                seconds = STOP_SECONDS
             time.sleep(0.05)
         silent = [local for local, process in processes.items() if process.poll() is None]
         for local in silent:

@@ -83,8 +83,8 @@ def record_of(
         return _record_of(stage, done, history, earlier or {}, outcomes)
     except (ValueError, TypeError) as error:  # pydantic's, too
         raise StageFailed(
-            f"What {stage.title} and its parents left gives no record ({one_line(error)}); remove their folders, then "
-            "bench run."
+            f"What {stage.title} returned, and its parents left, gives no record ({one_line(error, kind=True)}); "
+            "correct its task if that is yours, or else remove their folders, then bench run."
         ) from error
 
 

@@ -24,7 +24,7 @@ from bench.config.kinds import StageKind
 from bench.config.processes import check_shares
 from bench.config.recipe import Recipe
 from bench.config.tasks import Task
-from bench.errors import BadInput, Interrupted, StageFailed
+from bench.errors import BadInput, Interrupted, PeerLost, StageFailed
 from bench.execute.chain import begin, chain_before, ended, joined, part_of
 from bench.execute.code_file import UNKNOWN, check_begun, check_planned, current_of
 from bench.execute.code_file import begin as begin_code
@@ -32,7 +32,7 @@ from bench.execute.data_check import check_data
 from bench.execute.jobs.failure import noting_failure
 from bench.execute.launch import Layout, chosen_restarts, launch
 from bench.execute.parent import end_if_told, end_with_parent
-from bench.execute.rank_endings import said_to_launcher
+from bench.execute.rank_endings import STARTED_BY, said_to_launcher
 from bench.execute.recording import earlier_of, history_of, peak_memory_mib, record_of
 from bench.execute.sources import check_definition, check_unchanged
 from bench.execute.stage_ending import kept_traceback, what_broke
@@ -86,7 +86,8 @@ def run_stage(
     stage, keep = read_stage(folder), stale == "keep"
     if under_torchrun():
         # Ranks have sessions of their own: what kills the launcher, which holds the lock, misses them.
-        end_with_parent(signal.SIGKILL)
+        launcher = os.environ.get(STARTED_BY, "")
+        end_with_parent(signal.SIGKILL, int(launcher) if launcher.isdecimal() else None)
         first = os.environ.get("RANK", "0") == "0"
         with said_to_launcher(folder), FileLock(folder / "ranks.lock") if first else nullcontext():
             _run(folder, stage, keep)
@@ -266,7 +267,8 @@ def _reported(folder: Path, stage: StageFile) -> Iterator[None]:
     except (Exception, SystemExit) as error:  # a stage ends by returning
         from bench.train.lost_processes import in_words
 
-        if lost := in_words(error, stage.title):
+        lost = in_words(error, stage.title)
+        if lost is not None and (under_torchrun() or not isinstance(lost, PeerLost)):  # a process alone loses no other
             raise lost from error
         words = f"{stage.title}: {what_broke(error, stage.task or stage.recipe)} ({kept_traceback(folder)})"
         raise StageFailed(words) from error

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import time
 from collections.abc import Iterable, Iterator
@@ -26,9 +25,9 @@ from bench.config.recipe import Frozen, Recipe
 from bench.config.tasks import AnyTask, stage_kind
 from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput, CannotWrite, writing_to
-from bench.execute.jobs.holder import HOLDER, LOCK, holder_of, this_holder
+from bench.execute.jobs.holder import HOLDER, LOCK, holder_of, said_in, this_holder
 from bench.execute.sources import sources_of
-from bench.files import add_checksum, checked, with_checksum, without_checksum, write_text
+from bench.files import add_checksum, checked, process_number, with_checksum, without_checksum, write_text
 from bench.made import Made
 from bench.plan import Stage, protocol_hash
 from bench.run_names import own_seeds, record_name
@@ -91,7 +90,7 @@ class StageFile(Frozen):
         return record_name("*", "*", seed, self.fingerprint, task_seed)
 
 
-class Done(BaseModel):
+class Done(BaseModel, allow_inf_nan=False):
     """The content of `done.json`."""
 
     fingerprint: str
@@ -167,7 +166,7 @@ def read_stage(folder: Path) -> StageFile:
     except (ValueError, OSError) as error:  # pydantic's, too
         raise BadInput(f"{file} is not a stage of this version of bench; start it again with bench run.") from error
     wanted: set[str] = {"pretrain": set[str](), "convert": {"pretrain"}}.get(stage.kind, {"convert"})
-    named = isinstance(stage.recipe.objective.get("name"), str)
+    named = isinstance(stage.recipe.objective.get("name"), str) and "".join(stage.inputs.values()).isprintable()
     if (stage.task is None) != (stage.kind in STEPS) or not wanted <= stage.inputs.keys() or not named:
         raise BadInput(f"{file} lacks its kind, its parents or its objective; start it again with bench run.")
     return stage
@@ -230,7 +229,7 @@ def held(folder: Path, stage: StageFile, wait: bool, rendezvous: str | None = No
         lock.acquire(timeout=LOOK_SECONDS, poll_interval=0.01)
     except Timeout:
         for _ in range(1 if rendezvous is None else TRIES):  # of one that holds it, and has yet to say so
-            if rendezvous is not None and place.is_file() and place.read_text(encoding="utf-8").strip() == rendezvous:
+            if rendezvous is not None and said_in(place) == rendezvous:
                 yield False
                 return
             with contextlib.suppress(Timeout):
@@ -277,7 +276,7 @@ def make_folder(folder: Path, option: str) -> None:
     """Make a folder and check that it can be written; BadInput names the option that chose it."""
     with writing_to(folder, option):
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".writable-{os.getpid()}"
+        probe = folder / f".writable-{process_number()}"
         probe.touch()
         probe.unlink()
 

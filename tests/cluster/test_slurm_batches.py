@@ -113,6 +113,24 @@ def test_what_waits_or_runs_is_not_submitted_again_and_what_has_ended_is(
     assert third.batches == []
 
 
+def test_what_still_waits_for_a_job_that_failed_is_submitted_again(planned: tuple[Grid, dict[str, Path]]) -> None:
+    """Slurm takes some time to cancel it, and would do so after it had been passed over."""
+    grid, folders = planned
+    first = Recorded(SlurmOptions(), {}).submit(grid, folders, grid.stages)
+    jobs = {stage.title: job.id for stage, job in zip(grid.stages, first, strict=True)}
+    known = dict.fromkeys(jobs.values(), State("waiting"))
+    known[jobs["pretrain coco-s0"]] = State("failed")
+    again = Recorded(SlurmOptions(), known)
+    submitted = again.submit(grid, folders, grid.stages)
+    below = {title for title in jobs if title.split()[1].startswith(("coco-s0", "coco--"))}
+    assert {title for titles, *_ in again.batches for title in titles} == below
+    ids = {stage.fingerprint: job.id for stage, job in zip(grid.stages, submitted, strict=True)}
+    assert all(
+        set(job.after) == {ids[parent] for parent in parents_of(stage)}
+        for stage, job in zip(grid.stages, submitted, strict=True)
+    )
+
+
 @pytest.mark.parametrize("answer", ["", "exit 1", 'echo "slurm_load_jobs error: Unable to contact" >&2; exit 1'])
 def test_nothing_is_submitted_where_slurm_does_not_say_what_runs(
     answer: str, planned: tuple[Grid, dict[str, Path]], commands: Callable[..., None]

@@ -120,6 +120,8 @@ def test_options_become_the_lines_of_a_script(tmp_path: Path, monkeypatch: pytes
         "output": f"{folder}/%j_0_log.out",
         "wckey": "submitit",
     }
+    (step,) = [line for line in text.splitlines() if line.startswith("srun ")]
+    assert "--cpus-per-task=16" in shlex.split(step)  # which a step has not from its job, since Slurm 22.05
 
 
 def test_a_short_limit_keeps_three_quarters_of_its_time() -> None:

@@ -114,7 +114,7 @@ def test_a_task_moves_itself_alone(edit: Edit) -> None:
 
 def test_what_only_says_moves_nothing(edit: Edit) -> None:
     assert edit("progress.py", "WINDOW = 30", "WINDOW = 31") == set()
-    assert edit("train/monitor.py", "FORWARDS = 6", "FORWARDS = 7") == set()
+    assert edit("train/monitor.py", 'name = "projector" if', 'name = "backbone" if') == set()
 
 
 def test_a_setting_is_no_code_and_a_method_of_settings_is(edit: Edit) -> None:

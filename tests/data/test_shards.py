@@ -233,6 +233,10 @@ def test_what_is_in_no_shard_or_twice_is_refused(tmp_path: Path, imagenet: Path)
     refused(r"a\.json holds no class", {"train-0.tar": sample("a") | {"a.json": b'{"label": -1}'}})
     refused(r"train-0\.tar/c is a sample without an image", {"train-0.tar": one | {"c.cls": b"0"}})
     refused(r"a\.jpg is the second image of its sample", {"train-0.tar": one | {"a.jpg": picture(0, "JPEG")}})
+    refused(r"a\.CLS is the second label of its sample", {"train-0.tar": one | {"a.CLS": b"1"}})
+    refused(
+        r"shards of train in two places \(train/0\.tar and train-0\.tar\)", {"train/0.tar": two, "train-0.tar": one}
+    )
     refused(r"hold no images", {"train-0.tar": {}})
     refused(r"there is no train-\*\.tar", {"val-0.tar": one})
     refused(r"no train2017/", {"train-0.tar": one}, "coco_plus")
@@ -317,12 +321,20 @@ def test_the_index_is_kept_beside_the_shards_when_asked(
 ) -> None:
     root = tmp_path / "data"
     tar(root / "train-0.tar", sample("a", 0))
+    tar(root / "train-1.tar", sample("b", 0, 1))
     words = ["data", "check", "coco", "--keep-index", "--data-root", f"coco={root}"]
     assert run(words) == 0
     assert str(root / ".bench-shards") in capsys.readouterr().out
     shutil.rmtree(tmp_path / "index")
-    monkeypatch.setattr(index_file, "scan", lambda root, shard: pytest.fail(shard))
-    assert len(index("coco", root, "train").files) == 1
+    scanned: list[str] = []
+    scan = index_file.scan
+    monkeypatch.setattr(index_file, "scan", lambda root, shard: (scanned.append(shard), scan(root, shard))[1])
+    assert len(index("coco", root, "train").files) == 2
+    assert scanned == []
+    os.utime(root / "train-0.tar", (1, 1))  # as of a copy, whose index is kept with this user
+    for _ in range(2):
+        assert len(index("coco", root, "train").files) == 2
+        assert scanned == ["train-0.tar"]
 
 
 def test_a_change_of_shards_is_noticed(shards: Path, tmp_path: Path) -> None:
@@ -456,6 +468,24 @@ def test_an_interrupted_writing_leaves_no_shards(coco: Path, tmp_path: Path, mon
     with pytest.raises(KeyboardInterrupt):
         write_shards("coco", coco, tmp_path / "shards")
     assert not [*(tmp_path / "shards").iterdir()]
+
+
+def test_a_killed_writing_leaves_no_data_set_and_is_begun_anew(
+    coco: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.data.shards.writing.MB", 6000)
+    to = tmp_path / "shards"
+    (whole,) = (one.shards for one in write_shards("coco", coco, to, size=1, split_names=["train"]))
+    assert whole > 1
+    first = to / "train-000000.tar"
+    first.rename(partial := to / ".train-000000.tar.partial")  # the last name that is given
+    with pytest.raises(BadInput, match=r"\.train-000000\.tar\.partial is of shards that were not finished; remove all"):
+        index("coco", to, "train")
+    for file in to.glob("train-*.tar"):
+        file.unlink()
+    partial.rename(to / f".train-{whole:06d}.tar.partial")  # of smaller shards
+    assert write_shards("coco", coco, to, size=1, split_names=["train"])[0].shards == whole
+    assert index("coco", to, "train").files == index("coco", coco, "train").files
 
 
 def test_a_pack_of_the_folder_serves_its_shards(

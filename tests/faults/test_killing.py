@@ -16,6 +16,7 @@ from ends import end_of, finished
 from injected import Calls, Death
 from killing import Life, figures
 from safetensors.torch import save_file
+from starts import tree
 
 from bench.files import replacing, write_text
 
@@ -140,3 +141,26 @@ def test_calls_are_counted_under_the_role_of_the_process(tmp_path: Path) -> None
     assert os.waitpid(pid, 0)[1] == 0
     line = json.loads((tmp_path / "counts").read_text())
     assert line == {"role": "knn", "calls": {"open": 3, "fsync": 6, "replace": 3}}
+
+
+CHAIN = """
+import os, subprocess, sys
+if below := sys.argv[1:]:
+    ranked = {"RANK": "0"} if below[0] == "rank" else {}
+    subprocess.Popen([sys.executable, "-IS", __file__, *below[1:]], env={**os.environ, **ranked}).wait()
+else:
+    print("ready", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_ranks_are_told_from_loaders_since_either_is_killed(tmp_path: Path) -> None:
+    script = tmp_path / "chain.py"
+    script.write_text(CHAIN)
+    words = [sys.executable, "-IS", str(script), "stage", "rank", "worker"]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        assert [one.role for one in tree(process.pid)] == ["grid", "stage", "rank", "worker"]
+        process.stdin.close()

@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -27,9 +28,11 @@ from bench.execute.jobs.executor import Executor, State, executor_for, executor_
 from bench.execute.jobs.failure import FAILED, noting_failure, read_failure, write_failure
 from bench.execute.jobs.holder import HOLDER
 from bench.execute.jobs.local import LocalExecutor, interrupt, note_jobs
+from bench.execute.jobs.logs import show_log
 from bench.execute.jobs.process import host, started_at
 from bench.execute.jobs.status import rows
 from bench.execute.jobs.submission import Submission, read_submission, write_submission
+from bench.execute.rank_endings import STARTED_BY
 from bench.execute.stopping import AskedToStop, stoppable
 from bench.plan import Planner
 from bench.progress import Progress, noted_in
@@ -227,6 +230,17 @@ def test_a_process_whose_parent_has_ended_before_it_asks_ends(tmp_path: Path) ->
         assert (done.returncode, done.stdout) == (code, "goes on\n" if code == 0 else ""), done.stderr
 
 
+def test_a_rank_whose_launcher_has_ended_before_it_asks_begins_nothing(grid: Grid) -> None:
+    """A rank imports for some seconds before it asks; the stage may be run anew by then."""
+    local.prepare(grid, "fail")
+    folder = of(grid, "pretrain coco-s0")
+    environ = os.environ | {"TORCHELASTIC_RUN_ID": "x", "RANK": "0", STARTED_BY: str(os.getppid())}
+    command = [sys.executable, "-m", "bench", "stage", str(folder)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 128 + signal.SIGKILL, done.stderr
+    assert not (folder / "ranks.lock").exists()
+
+
 # ----------------------------------------------------------------------------------------------------- bench cancel
 
 
@@ -382,6 +396,32 @@ def test_a_log_is_printed_and_followed_to_its_end(
     monkeypatch.setattr(logs.time, "sleep", sleep)
     assert cli.run([*words, "--follow"]) == 0
     assert capsysbinary.readouterr().out == b"first \xff\nmore\n"
+
+
+def test_a_log_that_is_followed_asks_a_cluster_seldom(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its controller answers all who use it."""
+    _, folders = local.prepare(grid, "fail")
+    for number, folder in enumerate(folders.values()):
+        write_submission(folder, Submission(executor="slurm", id=f"{number}", host=host(), submitted="", log="log.txt"))
+    folder, clock, asked = of(grid, "pretrain coco-s0"), Clock(), list[tuple[float, int]]()
+
+    def states_of(jobs: Iterable[Submission]) -> dict[Submission, State]:
+        some = list(jobs)
+        asked.append((clock.now, len(some)))
+        return dict.fromkeys(some, State("ended" if clock.now > 100 else "running"))
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    monkeypatch.setattr(logs, "states_of", states_of)
+    monkeypatch.setattr(logs.time, "monotonic", clock)
+    monkeypatch.setattr(logs.time, "sleep", sleep)
+    show_log(folder, grid.work_dir, follow=True)
+    assert 100 < clock.now <= 100 + logs.ASK_SECONDS + logs.LOOK_SECONDS
+    times = [moment for moment, _ in asked]
+    assert [count for _, count in asked] == [1] * len(asked)  # about this stage alone
+    assert all(later - before >= logs.ASK_SECONDS for before, later in pairwise(times))
+    assert len(times) > 5
 
 
 class Clock:

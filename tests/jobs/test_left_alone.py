@@ -27,6 +27,7 @@ from bench.execute.stage_file import write_stage
 WORDS = ("run", "--profile", "smoke", "--pretrain", "coco")
 TINY = ("--set", "arch=resnet18", "view_size=32", "pretrain.batch_size=2", "pretrain.subset=4", "log_every=1")
 TINY += ("objective.hidden_dim=16", "objective.projection_dim=8", "pretrain.epochs=100000")
+TINY += ("pretrain.checkpoint.keep_every_epochs=100000",)  # room is asked for all that are kept
 NO_END = 240  # seconds: a net that only catches what would hang
 TERMINAL = "import pty, sys; pty.spawn(sys.argv[1:])"
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -216,6 +218,8 @@ def test_a_done_stage_without_what_it_left_is_not_done(work: Work) -> None:
         ),
         ({"done": 1, "total": 8, "unit": "steps", "seconds_left": 864000}, "step 1 of 8, 12 %, about 10.0 days left"),
         ({"done": 3, "total": 3, "unit": "steps", "seconds_left": 0.0}, "step 3 of 3, 100 %"),
+        ({"done": 1, "total": 2, "unit": "steps", "seconds_left": float("inf")}, "step 1 of 2, 50 %"),
+        ({"done": 1, "total": 2, "unit": "steps", "seconds_left": float("nan")}, "step 1 of 2, 50 %"),
     ],
 )
 def test_progress_in_words(note: dict[str, object], words: str) -> None:
@@ -243,6 +247,37 @@ def test_an_empty_folder_is_said_to_be_one(tmp_path: Path, capsys: pytest.Captur
     assert capsys.readouterr().out.startswith(f"There are no stages in {tmp_path}; bench run makes them")
 
 
+def test_a_task_that_is_recorded_and_not_marked_as_done_has_a_remedy_of_its_own(work: Work) -> None:
+    """Its process was killed between the two; a grid passes it over from then on."""
+    note_jobs(gone(), list(work.folders.values()))
+    folder = work.folders[KNN]
+    (folder / HOLDER).write_text("process 12 on elsewhere\n")
+    assert work.rows()[KNN].reason.endswith("give its command again, and it goes on")
+    stage = read_stage(folder)
+    records = Path(stage.results_dir) / "records"
+    records.mkdir(parents=True)
+    (records / stage.record_pattern.replace("*", "x")).write_text("{}")
+    row = work.rows()[KNN]
+    assert (row.state, row.reason) == (
+        "stale",
+        f"its result is recorded, but its process ended before it said so; bench stage {folder} does",
+    )
+    assert work.rows()[CONVERT].state == "stopped"
+
+
+def test_a_folder_that_may_not_be_read_is_said_to_be_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> list[Path]:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "glob", refuse)  # root may read anything
+    for words in (["status"], ["logs", "x"], ["cancel", "x"], ["cancel", "--all"]):
+        assert cli.run([*words, "--work-dir", str(tmp_path)]) == 2
+        said = capsys.readouterr().err
+        assert said == f"bench: Cannot read {tmp_path} (Permission denied); give another --work-dir, or get access.\n"
+
+
 # ------------------------------------------------------------------------------------- names of stages and executors
 
 
@@ -256,8 +291,27 @@ def test_a_stage_by_its_names(work: Work) -> None:
         folder_named("coco-s0", work.dir)
     with pytest.raises(BadInput, match=r"There is no stage 'pretrian coco-s0' in .*; did you mean pretrain coco-s0\?"):
         folder_named("pretrian coco-s0", work.dir)
-    with pytest.raises(BadInput, match="bench status lists those that there are"):
-        folder_named("zebra", work.dir)
+    for name in ("zebra", "x" * 5000):
+        with pytest.raises(BadInput, match="bench status lists those that there are"):
+            folder_named(name, work.dir)
+
+
+def test_no_name_is_no_stage_even_where_there_is_one_alone(work: Work) -> None:
+    for title in (CONVERT, KNN):
+        shutil.rmtree(work.folders[title])
+    assert folder_named("p", work.dir).absolute() == work.folders[PRETRAIN]
+    with pytest.raises(BadInput, match="There is no stage ''"):  # of "$STAGE" that is not set
+        folder_named("", work.dir)
+
+
+@pytest.mark.parametrize("number", ["x", "", "-1", "9" * 20])
+def test_a_job_here_that_names_no_process_is_none(work: Work, number: str) -> None:
+    folder = work.folders[PRETRAIN]
+    job = Submission(executor="slurm", id=number, host=host(), submitted="", log="")
+    (folder / JOB).write_text(job.model_dump_json())
+    assert read_submission(folder) is not None
+    (folder / JOB).write_text((folder / JOB).read_text().replace("slurm", "local"))
+    assert read_submission(folder) is None
 
 
 def test_an_unknown_executor_is_refused_before_anything_is_planned(

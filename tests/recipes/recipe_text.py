@@ -32,6 +32,8 @@ def aspects(recipe: Recipe) -> dict[str, Any]:
     Raises AssertionError for a key that decides a result and is in no aspect.
     """
     left = {key: value for key, value in recipe.model_dump().items() if key not in NOT_IN_FINGERPRINT}
+    assert left.pop("on_divergence") == left.pop("on_out_of_memory") == "stop"  # no shipped recipe goes back by itself
+    left = {key: value for key, value in left.items() if key not in ("lower_lr_factor", "lower_lr_times")}
     objective = built(recipe)
     name = left["objective"].pop("name")
     texts = {

@@ -61,8 +61,12 @@ def read_table(root: Path, split: str, shards: Sequence[str], *, beside: bool = 
     """
     looks = np.array([_look(root / shard) for shard in shards], np.int64).reshape(-1, 2)
     places = [root / BESIDE / f"{split}.npz", _cache(root, split)]
-    kept = next((table for place in places if (table := _read(place)) is not None), None)
-    whole = kept is not None and kept.shards == tuple(shards) and np.array_equal(kept.looks, looks)
+    kept: Table | None = None
+    whole = False
+    for place in places:  # the first that is of these shards; one beside them may be of their copies elsewhere
+        if not whole and (found := _read(place)) is not None:
+            whole = found.shards == tuple(shards) and np.array_equal(found.looks, looks)
+            kept = found if whole or kept is None else kept
     table = kept if whole and kept is not None else _from_shards(root, split, shards, looks, kept)
     if not whole:
         with contextlib.suppress(OSError):  # a cache that cannot be written costs time, and nothing else

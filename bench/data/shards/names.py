@@ -12,6 +12,7 @@ from bench.errors import BadInput
 
 SHARD = re.compile(r"(?:(?P<name>.+)-)?(?P<number>\d+)\.tar")
 COMPRESSED = re.compile(r"(?:.+-)?\d+\.(?:tar\.\w+|tgz|tbz2?|txz)")
+PARTIAL = ".partial"  # ends the hidden name of a shard that is being written
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val"}
 
 Shards = Mapping[str, Sequence[str]]  # split -> shards, relative to the root, in the order of their numbers
@@ -23,8 +24,8 @@ def find_shards(root: Path) -> Shards:
     They lie in train/ and val/, or in the folder itself and say their split: `train-000000.tar`,
     `imagenet1k-validation-00.tar`. Where none says it, they are all of `train`.
 
-    Raises BadInput for shards that are compressed, for a number that is missing between others, and where names do not
-    say what belongs together; and OSError.
+    Raises BadInput for shards that are compressed or not finished, for a number that is missing between others, for a
+    split in two places, and where names do not say what belongs together; and OSError.
     """
     found = {split: [f"{split}/{name}" for name in _shards_in(root / split)] for split in ("train", "val")}
     here = _shards_in(root)
@@ -32,8 +33,12 @@ def find_shards(root: Path) -> Shards:
     for name in here:
         by_split.setdefault(_split_of(name), []).append(name)
     for split, names in found.items():
-        if not names:
-            names += by_split.get(split, [])
+        more = by_split.get(split, [])
+        if names and more:
+            raise BadInput(
+                f"{root} has shards of {split} in two places ({names[0]} and {more[0]}); move them into one of these."
+            )
+        names += more
     unnamed = by_split.get(None, [])
     if unnamed and not any(found.values()):
         if len({_family(name) for name in unnamed}) > 1:
@@ -69,6 +74,8 @@ def _shards_in(folder: Path) -> list[str]:
             f"{folder / packed} is compressed, so that no image in it can be read without those before it; uncompress "
             "it (gunzip for .gz): images are compressed already, and it grows by little."
         )
+    if names and (unfinished := sorted(folder.glob(f".*.tar{PARTIAL}"))):
+        raise BadInput(f"{unfinished[0]} is of shards that were not finished; remove all of them, and write them anew.")
     return names
 
 

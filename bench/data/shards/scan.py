@@ -110,6 +110,8 @@ def _add(samples: dict[str, _Sample], member: tarfile.TarInfo, opened: IO[bytes]
         if sample.image is not None:
             return "is the second image of its sample; give each image a key (the name before the first dot) alone"
         sample.image = member
+    elif ending in LABELS and ending == sample.label_from:
+        return "is the second label of its sample; remove one of them"
     elif ending in LABELS and sample.label_from != LABELS[0]:
         if member.size > MOST:
             return f"has {member.size} bytes, too many for a label; correct it"

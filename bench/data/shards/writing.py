@@ -17,14 +17,13 @@ from pathlib import Path
 from bench.data.sets import get, index, splits
 from bench.data.sets.data_set import Index
 from bench.data.sets.sharded import CLASSES, Sharded, laid_out
-from bench.data.shards.names import holds_shards
+from bench.data.shards.names import PARTIAL, holds_shards
 from bench.data.shards.scan import BLOCK, IMAGES
 from bench.errors import BadInput, writing_to
 from bench.files import write_text
 from bench.progress import Progress
 
 MB = 1_000_000
-PARTIAL = ".partial"  # of a shard that has not its name yet
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,8 @@ def write_shards(
         to.mkdir(parents=True, exist_ok=True)
         if holds_shards(to):
             raise BadInput(f"{to} holds shards already; give another --to, or remove them.")
+        for left in to.glob(f".*.tar{PARTIAL}"):  # by a process that was killed
+            left.unlink()
         needed = sum(_tar_bytes(_size(one, place)) for one in indices for place in range(len(one.files)))
         free = shutil.disk_usage(to).free
         if needed > free:
@@ -84,7 +85,7 @@ def write_shards(
             raise
         if indices[0].classes:
             write_text(to / CLASSES, "".join(f"{name}\n" for name in indices[0].classes))
-        for partial, whole in reversed(done):  # so that those that have their names lack the first until the end
+        for partial, whole in reversed(done):  # as long as one lacks its name, no reader takes the others
             partial.replace(whole)
     there = laid_out(data_set, to)
     assert isinstance(there, Sharded)

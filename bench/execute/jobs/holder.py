@@ -31,14 +31,19 @@ def this_holder() -> str:
 
 def holder_of(folder: Path) -> Holder:
     """Return who holds the stage in `folder`, or held it last."""
-    try:
-        words, _, process = (folder / HOLDER).read_text(encoding="utf-8").strip().partition("\n")
-    except (OSError, ValueError):
-        return Holder()
+    words, _, process = said_in(folder / HOLDER).partition("\n")
     found = re.fullmatch(r"process (\d{1,10}) on (.+)", words)
     if found is None:
         return Holder(words)
     return Holder(words, int(found[1]), found[2], process.strip() or None)
+
+
+def said_in(file: Path) -> str:
+    """Return what a note in a stage's folder says; "" for none, which another machine may remove at any time."""
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        return ""
 
 
 def is_held(folder: Path) -> bool:

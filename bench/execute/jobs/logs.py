@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bench.errors import BadInput
-from bench.execute.jobs.status import rows
+from bench.execute.jobs.executor import State, states_of
+from bench.execute.jobs.status import States, rows
+from bench.execute.jobs.submission import Submission
 
 LOOK_SECONDS = 0.5  # between two looks for more
+ASK_SECONDS = 15.0  # between two questions to a cluster, whose controller answers all who use it
 PIECE = 1 << 20  # bytes read at a time
 
 
@@ -24,9 +29,9 @@ def show_log(folder: Path, work_dir: Path, follow: bool) -> None:
     if not log.is_file() and not follow:
         state = "" if row is None else f" (it is {row.state})"
         raise BadInput(f"{folder} has no log yet{state}; bench status says how it gets on.")
-    at = 0
+    at, states = 0, _sparing(row.job if row is not None else None)
     while True:
-        ended = not follow or not _goes_on(folder, work_dir)  # asked before the last look: nothing is left out
+        ended = not follow or not _goes_on(folder, work_dir, states)  # asked before the last look: nothing is left out
         at = _print_from(log, at)
         if ended:
             return
@@ -37,8 +42,22 @@ def _same(one: Path, other: Path) -> bool:
     return one.absolute() == other.absolute()
 
 
-def _goes_on(folder: Path, work_dir: Path) -> bool:
-    return any(row.state in {"running", "waiting"} for row in rows(work_dir) if _same(row.folder, folder))
+def _goes_on(folder: Path, work_dir: Path, states: States) -> bool:
+    return any(row.state in {"running", "waiting"} for row in rows(work_dir, states) if _same(row.folder, folder))
+
+
+def _sparing(job: Submission | None) -> States:
+    """Return what says the state of one job, and asks a cluster for it every ASK_SECONDS at most."""
+    known, asked_at = dict[Submission, State](), -math.inf
+
+    def states(jobs: Iterable[Submission]) -> Mapping[Submission, State]:
+        nonlocal known, asked_at
+        now = time.monotonic()
+        if job is not None and job in jobs and (job.executor == "local" or now - asked_at >= ASK_SECONDS):
+            known, asked_at = states_of([job]), now
+        return known
+
+    return states
 
 
 def _print_from(log: Path, at: int) -> int:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from bench.errors import BadInput, nearest
-from bench.execute.jobs.status import STAGE
+from bench.execute.jobs.status import STAGE, stage_files
 from bench.files import read_json
 
 MOST_NAMED = 4  # of several that fit, in a message
@@ -16,13 +17,14 @@ def folder_named(name: str, work_dir: Path) -> Path:
 
     A label without its kind will do. Raises BadInput where none fits, or several.
     """
-    if (Path(name) / STAGE).is_file():
-        return Path(name)
-    if (work_dir / name / STAGE).is_file():
-        return work_dir / name
-    known = {file.parent: _names(file) for file in sorted(work_dir.glob(f"*/*/{STAGE}"))}
+    for folder in (Path(name), work_dir / name) if name else ():
+        with contextlib.suppress(OSError):  # of a name that is too long for a file
+            if (folder / STAGE).is_file():
+                return folder
+    known = {file.parent: _names(file) for file in stage_files(work_dir)}
     fitting = [folder for folder, names in known.items() if name in names]
-    fitting = fitting or [folder for folder, names in known.items() if any(each.startswith(name) for each in names)]
+    if name and not fitting:
+        fitting = [folder for folder, names in known.items() if any(each.startswith(name) for each in names)]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:

@@ -106,14 +106,23 @@ class SlurmExecutor:
             raise BadInput(f"Slurm did not cancel {', '.join(ids)} ({_said(done.stderr)}); try again.")
 
     def _queued(self, folders: Mapping[str, Path], to_do: Sequence[Stage]) -> dict[str, Submission]:
-        """{fingerprint: job} of stages that have one that waits or runs."""
+        """{fingerprint: job} of stages that have one that waits or runs.
+
+        One that waits for a parent which has none has waited for a job that did not end well: Slurm will cancel it.
+        """
         noted = {stage.fingerprint: read_submission(folders[stage.fingerprint]) for stage in to_do}
         ours = {key: job for key, job in noted.items() if job is not None and job.executor == self.name}
         known = self.states(list(ours.values()))
         if silent := [state.reason for state in known.values() if state.word == "unknown" and state.reason == SILENT]:
             raise BadInput(f"{silent[0]}, so that it is not known which stages run already; try again later.")
-        there = ("waiting", "running")
-        return {key: job for key, job in ours.items() if job.id in known and known[job.id].word in there}
+        there: dict[str, Submission] = {}
+        for stage in to_do:  # parents first
+            job = ours.get(stage.fingerprint)
+            word = known[job.id].word if job is not None and job.id in known else "unknown"
+            in_vain = any(parent.fingerprint in noted.keys() - there.keys() for parent in stage.parents.values())
+            if job is not None and (word == "running" or (word == "waiting" and not in_vain)):
+                there[stage.fingerprint] = job
+        return there
 
     def _batches(self, to_do: Sequence[Stage], jobs: Mapping[str, Submission]) -> Iterator[Batch]:
         """Group the stages without a job, each group after those that it waits for have their ids in `jobs`."""

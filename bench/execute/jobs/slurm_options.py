@@ -134,6 +134,8 @@ class SlurmOptions:
             "ntasks_per_node": 1,
             "gpus_per_node": resources.gpus or None,
             "cpus_per_task": self.cpus_per_task,
+            # Since Slurm 22.05 a step does not have them from its job, and may be bound to one core.
+            "srun_args": [f"--cpus-per-task={self.cpus_per_task}"] if self.cpus_per_task else None,
             "signal_delay_s": self.warning_seconds,
             "array_parallelism": self.array_parallelism,
             "stderr_to_stdout": True,

@@ -5,12 +5,14 @@ Nothing here needs the process that started them, nor torch.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.errors import BadInput
 from bench.execute.jobs.cancelling import is_cancelled
 from bench.execute.jobs.executor import State, states_of
 from bench.execute.jobs.failure import Failure, read_failure
@@ -74,13 +76,22 @@ def rows(work_dir: Path, states: States = states_of) -> list[Row]:
 
     `states` asks the executors about jobs; it is asked once, for those of stages that are not done.
     """
-    found = {each.folder: each for each in map(_found, sorted(work_dir.glob(f"*/*/{STAGE}"))) if each is not None}
+    found = {each.folder: each for each in map(_found, stage_files(work_dir)) if each is not None}
     jobs = [each.job for each in found.values() if each.job is not None and not each.done]
     answers = states(jobs) if jobs else {}
     said = {folder: UNKNOWN if each.job is None else answers.get(each.job, UNKNOWN) for folder, each in found.items()}
     found = {folder: _with_ending(each, said[folder]) for folder, each in found.items()}
     rows = [_row(each, found, said[folder]) for folder, each in found.items()]
     return sorted(rows, key=lambda row: (_depth(row.folder, found), row.folder.parent.name, row.title))
+
+
+def stage_files(work_dir: Path) -> list[Path]:
+    """Return each `stage.json` of a work folder. Raises BadInput where that may not be read."""
+    try:
+        return sorted(work_dir.glob(f"*/*/{STAGE}"))
+    except OSError as error:
+        words = f"Cannot read {work_dir} ({error.strerror}); give another --work-dir, or get access."
+        raise BadInput(words) from error
 
 
 def lines(rows: Sequence[Row]) -> list[str]:
@@ -131,6 +142,18 @@ def _is_done(folder: Path, fingerprint: object) -> bool:
     files = done.get("files")
     there = all((folder / name).is_file() for name in files) if isinstance(files, dict) else True
     return there and fingerprint is not None and done.get("fingerprint") == fingerprint
+
+
+def _is_recorded(folder: Path) -> bool:
+    """Whether a task that is not marked as done has a record all the same."""
+    stage = read_json(folder / STAGE)
+    place, fingerprint = stage.get("results_dir"), stage.get("fingerprint")
+    if not isinstance(place, str) or not isinstance(fingerprint, str) or not fingerprint.isalnum():
+        return False
+    try:
+        return any((Path(place) / "records").glob(f"*__{fingerprint[:12]}.json"))
+    except (OSError, ValueError):
+        return False
 
 
 def _with_ending(each: _Found, said: State) -> _Found:
@@ -191,6 +214,9 @@ def _without_holder(each: _Found, all_: Mapping[Path, _Found], said: State) -> t
     if said.word == "cancelled":
         return "stopped", "", said.reason or "its job was cancelled"
     if any((each.folder / name).exists() for name in BEGUN):
+        if _is_recorded(each.folder):  # so that a grid passes it over
+            words = "its result is recorded, but its process ended before it said so"
+            return "stale", "", f"{words}; bench stage {each.folder} does"
         holder = holder_of(each.folder)
         who = f" ({holder.words})" if holder.words else ""
         return "stale", "", f"it was begun and its process{who} is gone; give its command again, and it goes on"
@@ -213,7 +239,7 @@ def progress_words(note: Mapping[str, Any]) -> str:
     single = unit.removesuffix("s") if unit in {"steps", "iterations"} else ""
     words = f"{single} {done} of {total}" if single else f"{done} of {total} {unit}"
     words += f", {100 * done // total} %"
-    if isinstance(left, int | float) and done < total:
+    if isinstance(left, int | float) and math.isfinite(left) and done < total:  # a damaged note may say anything
         words += f", about {_duration(float(left))} left"
     return words
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from bench.execute.jobs.cancelling import forget_cancelling
 from bench.execute.jobs.failure import forget_failure
@@ -25,6 +27,12 @@ class Submission(BaseModel):
     log: str  # what the stage prints: relative to its folder, or absolute
     after: tuple[str, ...] = ()  # ids of the jobs that it waits for
     process: str | None = None  # local: when that process started, so that a number given out again is not taken for it
+
+    @model_validator(mode="after")
+    def _names_a_process(self) -> Self:
+        if self.executor == "local" and not re.fullmatch(r"[0-9]{1,9}", self.id):
+            raise ValueError("a job of this machine is the number of a process")
+        return self
 
     def log_of(self, folder: Path) -> Path:
         """Return the path of the log of the stage in `folder`."""
