@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,10 +30,28 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture(scope="session")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with tiny coco, imagenet and cityscapes sets. Tests must not write to it."""
-    root = tmp_path_factory.mktemp("rendered")
+    """A folder with tiny coco, imagenet and cityscapes sets. Tests must not write to it.
+
+    Processes that share the tests share it, too: who comes second waits, and finds it rendered.
+    """
+    shared = "PYTEST_XDIST_WORKER" in os.environ
+    root = tmp_path_factory.getbasetemp().parent / "rendered" if shared else tmp_path_factory.mktemp("rendered")
     render(root)
     return root
+
+
+@pytest.fixture(scope="session")
+def render_into(rendered: Path) -> Callable[[Path], Path]:
+    """Return render_into(work): puts the scenes of a smoke run into a work folder and returns it.
+
+    A smoke run leaves scenes that are there as they are; to render them takes it 5 s.
+    """
+
+    def copy(work: Path) -> Path:
+        shutil.copytree(rendered, work / "rendered")
+        return work
+
+    return copy
 
 
 @pytest.fixture(scope="session")
@@ -73,5 +92,23 @@ def bench(tmp_path: Path) -> Run:
             text=True,
             check=False,
         )
+
+    return run
+
+
+@pytest.fixture
+def bench_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Do as `bench` does, but in the process of the test, which has imported everything: for what runs no stage."""
+    from bench.cli import run as command
+
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("BENCH_")]:
+        monkeypatch.delenv(name)
+
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        capfd.readouterr()
+        code = command([str(word) for word in words])
+        said = capfd.readouterr()
+        return subprocess.CompletedProcess(words, code, said.out, said.err)
 
     return run

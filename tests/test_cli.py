@@ -19,12 +19,14 @@ import pytest
 import torch
 
 from bench.cli import run
+from bench.execute import stage_file
 from bench.execute.grid import Grid
+from bench.execute.jobs.holder import Holder
 from bench.execute.request import Request
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
-TINY = ("--set", "arch=resnet18", "view_size=32", "pretrain.batch_size=2", "pretrain.subset=4")
+TINY = ("--set", "arch=resnet18w16", "view_size=32", "pretrain.batch_size=2", "pretrain.subset=4")
 TINY += ("objective.hidden_dim=16", "objective.projection_dim=8")
 
 
@@ -65,13 +67,13 @@ def test_options_take_several_values(seeds: tuple[str, ...], monkeypatch: pytest
     assert asked == [replace(wanted, work_dir=Path("elsewhere"))]
 
 
-def test_list_and_show(bench: Run) -> None:
+def test_list_and_show(bench: Run, bench_here: Run) -> None:
     names = json.loads(bench("list", "--json").stdout)
     assert {"byol", "two_loss", "patch_byol", "supervised", "random_init"} <= set(names["objectives"])
     assert {"coco_two_loss", "random_init"} <= set(names["pretrain"])
     assert all(summary for entries in names.values() for summary in entries.values())
-    assert "coco_two_loss" in bench("list").stdout
-    shown = bench("show", "coco_two_loss", "--profile", "mini", "--set", "epochs=3")
+    assert "coco_two_loss" in bench_here("list").stdout
+    shown = bench_here("show", "coco_two_loss", "--profile", "mini", "--set", "epochs=3")
     assert shown.returncode == 0
     values = json.loads(shown.stdout[shown.stdout.index("\n{") :])
     assert (values["epochs"], values["objective"]["loss2"], values["profile"]) == (3, "logistic", "mini")
@@ -117,33 +119,33 @@ def test_the_installed_package_works_outside_the_checkout(tmp_path: Path) -> Non
         (["run", "--pretrain", "coco", "--profile", "mini"], ["coco", "--data-root"]),
     ],
 )
-def test_bad_arguments_get_one_sentence(bench: Run, tmp_path: Path, words: list[str], parts: list[str]) -> None:
-    refused(bench(*words), *parts)
+def test_bad_arguments_get_one_sentence(bench_here: Run, tmp_path: Path, words: list[str], parts: list[str]) -> None:
+    refused(bench_here(*words), *parts)
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
 @pytest.mark.slow
-def test_missing_layout_and_empty_class_folder(bench: Run, tmp_path: Path, rendered: Path) -> None:
+def test_missing_layout_and_empty_class_folder(bench: Run, bench_here: Run, tmp_path: Path, rendered: Path) -> None:
     (tmp_path / "empty").mkdir()
     words = ("run", "--pretrain", "coco", "--profile", "smoke", "--data-root")
     refused(bench(*words, f"coco={tmp_path / 'empty'}"), "train2017")
-    refused(bench(*words, f"coco={tmp_path / 'nowhere'}"), "nowhere")
+    refused(bench_here(*words, f"coco={tmp_path / 'nowhere'}"), "nowhere")
     copy = tmp_path / "imagenet"
     shutil.copytree(rendered / "imagenet", copy)
     victim = sorted((copy / "train").iterdir())[0]
     for file in victim.iterdir():
         file.unlink()
     words = ("run", "--pretrain", "imagenet_supervised", "--profile", "smoke", "--data-root")
-    refused(bench(*words, f"imagenet={copy}"), victim.name)
+    refused(bench_here(*words, f"imagenet={copy}"), victim.name)
 
 
 @pytest.mark.slow
-def test_unreadable_image_fails_or_is_counted(bench: Run, tmp_path: Path, rendered: Path) -> None:
+def test_unreadable_image_fails_or_is_counted(bench: Run, bench_here: Run, tmp_path: Path, rendered: Path) -> None:
     copy = tmp_path / "coco"
     shutil.copytree(rendered / "coco", copy)
     victim = sorted((copy / "train2017").glob("*.jpg"))[0]
     victim.write_bytes(victim.read_bytes()[:200])
-    checked = bench("data", "check", "coco", "--data-root", f"coco={copy}")
+    checked = bench_here("data", "check", "coco", "--data-root", f"coco={copy}")
     refused(checked, "correct or remove")
     assert victim.name in checked.stdout
     words = (
@@ -171,9 +173,9 @@ def test_a_checkpoint_that_does_not_fit_is_refused(bench: Run, tmp_path: Path, r
     weights = tmp_path / "weights.pth"
     words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, f"init.checkpoint={weights}")
     words += ("--data-root", str(rendered))
-    state = build_encoder("resnet18", 0).state_dict()
-    torch.save(build_encoder("resnet50", 0).state_dict(), weights)
-    refused(bench(*words), "resnet18", "tensors")
+    state = build_encoder("resnet18w16", 0).state_dict()
+    torch.save(build_encoder("resnet50w16", 0).state_dict(), weights)
+    refused(bench(*words), "resnet18w16", "tensors")
     weights.write_text("no checkpoint at all")
     refused(bench(*words), "weights.pth", "checkpoint")
     torch.save({f"module.encoder_q.{name}": value for name, value in state.items()}, weights)
@@ -195,7 +197,7 @@ def test_a_checkpoint_that_carries_code_is_never_unpickled(bench: Run, tmp_path:
     assert (tmp_path / "exploded").exists()
 
 
-def test_folders_that_cannot_be_written(bench: Run, tmp_path: Path, rendered: Path) -> None:
+def test_folders_that_cannot_be_written(bench_here: Run, tmp_path: Path, rendered: Path) -> None:
     """A file where a folder should be fails for root too, unlike missing permissions."""
     (tmp_path / "file").write_text("")
     words = (
@@ -209,12 +211,12 @@ def test_folders_that_cannot_be_written(bench: Run, tmp_path: Path, rendered: Pa
         "--data-root",
         rendered,
     )
-    refused(bench(*words, "--results-dir", tmp_path / "file" / "results"), "Cannot write", "--results-dir")
-    refused(bench(*words, "--work-dir", tmp_path / "file" / "runs"), "Cannot write", "--work-dir")
+    refused(bench_here(*words, "--results-dir", tmp_path / "file" / "results"), "Cannot write", "--results-dir")
+    refused(bench_here(*words, "--work-dir", tmp_path / "file" / "runs"), "Cannot write", "--work-dir")
 
 
 @pytest.mark.slow
-def test_dry_run_and_plan_write_nothing(bench: Run, tmp_path: Path, rendered: Path) -> None:
+def test_dry_run_and_plan_write_nothing(bench_here: Run, tmp_path: Path, rendered: Path) -> None:
     words = (
         "--pretrain",
         "coco_4_1finetune_79_4p",
@@ -226,7 +228,7 @@ def test_dry_run_and_plan_write_nothing(bench: Run, tmp_path: Path, rendered: Pa
         rendered,
     )
     for command in (("run", *words, "--dry-run"), ("plan", *words)):
-        done = bench(*command)
+        done = bench_here(*command)
         assert done.returncode == 0, done.stderr
         assert "pretrain coco-s0" in done.stdout  # the parent, first
         assert "bench stage runs/pretrain/coco-s0-" in done.stdout
@@ -235,17 +237,17 @@ def test_dry_run_and_plan_write_nothing(bench: Run, tmp_path: Path, rendered: Pa
     assert not list(tmp_path.iterdir())
 
 
-def test_plan_without_data_says_what_is_missing(bench: Run) -> None:
-    done = bench("plan", "--pretrain", "coco")
+def test_plan_without_data_says_what_is_missing(bench_here: Run) -> None:
+    done = bench_here("plan", "--pretrain", "coco")
     assert done.returncode == 0
     assert "data: coco (missing)" in done.stdout
     assert "--data-root" in done.stdout
 
 
 @pytest.mark.slow
-def test_doctor_names_what_is_missing(bench: Run, rendered: Path) -> None:
+def test_doctor_names_what_is_missing(bench_here: Run, rendered: Path) -> None:
     roots = [f"{name}={rendered / name}" for name in ("coco", "imagenet")]
-    done = bench("doctor", "--data-root", *roots)
+    done = bench_here("doctor", "--data-root", *roots)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"coco: {rendered / 'coco'}" in done.stdout
     assert "cityscapes: not found; give --data-root cityscapes=DIR" in done.stdout
@@ -319,17 +321,33 @@ def test_ranks_end_with_the_process_that_holds_the_stage(tmp_path: Path, rendere
 
 
 @pytest.mark.slow
-def test_the_second_process_on_a_stage_waits_or_leaves(tmp_path: Path, rendered: Path, bench: Run) -> None:
+def test_the_second_process_on_a_stage_waits_or_leaves(
+    tmp_path: Path, rendered: Path, bench_here: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first stands still until the second, which is the process of this test, knows that the stage is held."""
     words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, "pretrain.epochs=30", "log_every=1")
     first = start(*words, "--data-root", rendered, cwd=tmp_path)
     wait_for(lambda: any(tmp_path.glob("runs/pretrain/*/metrics.jsonl")), first)
     (folder,) = tmp_path.glob("runs/pretrain/*")
-    refused(bench("stage", folder, "--no-wait"), "is being run by process")
-    second = start("stage", folder, cwd=tmp_path)
-    out, err = second.communicate(timeout=200)
-    assert second.returncode == 0, err
-    assert "waiting for process" in out
-    assert "done already" in out
+    holder = int((folder / "holder").read_text().split()[1])
+    look = stage_file.holder_of
+
+    def look_and_let_go_on(place: Path) -> Holder:
+        found = look(place)
+        os.kill(holder, signal.SIGCONT)
+        return found
+
+    os.kill(holder, signal.SIGSTOP)
+    try:
+        refused(bench_here("stage", folder, "--no-wait"), "is being run by process")
+        monkeypatch.setattr(stage_file, "holder_of", look_and_let_go_on)
+        second = bench_here("stage", folder)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(holder, signal.SIGCONT)
+    assert second.returncode == 0, second.stderr
+    assert "waiting for process" in second.stdout
+    assert "done already" in second.stdout
     assert first.wait(timeout=200) == 0
     steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps))  # nothing was trained twice

@@ -366,7 +366,7 @@ def test_what_killed_timing_left_is_removed_once_it_is_old(tmp_path: Path):
 def test_every_kind_of_stage_can_be_timed(rendered: Path, tmp_path: Path):
     """How long it takes depends on the machine; that something is found, and what it is made of, does not."""
     tasks = ("imagenet_knn", "imagenet_linear_cached", "diagnostics", "cityscapes_pspnet")
-    grid = planned(rendered, tmp_path, pretrain=("imagenet_0",), tasks=tasks)
+    grid = planned(rendered, tmp_path, tasks=tasks, assignments=["pretrain.arch=resnet18"])
     stages = {key_of(stage, HERE): stage for stage in grid.stages}
     found = probing.probe(stages, grid.roots, HERE, grid.work_dir, seconds=200)
     named = {stages[key].kind: costs for key, costs in found.items()}

@@ -20,7 +20,7 @@ from bench.execute.grid import Request, plan_grid
 from bench.execute.rank_endings import REPORTS
 from bench.execute.stage_file import read_done, read_stage, write_stage
 
-TINY = ("arch=resnet18", "view_size=32", "pretrain.batch_size=4", "pretrain.subset=8", "pretrain.epochs=3")
+TINY = ("arch=resnet18w16", "view_size=32", "pretrain.batch_size=4", "pretrain.subset=8", "pretrain.epochs=3")
 TINY += ("objective.hidden_dim=16", "objective.projection_dim=8", "log_every=1", "checkpoint.every_steps=1")
 TINY += ("pretrain.workers=0",)
 

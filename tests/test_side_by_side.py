@@ -311,14 +311,17 @@ def test_planning_takes_any_number_where_there_is_no_cuda(monkeypatch: pytest.Mo
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_side_by_side_gives_the_bits_of_one_after_the_other(bench: Run, tmp_path: Path) -> None:
+def test_side_by_side_gives_the_bits_of_one_after_the_other(
+    bench: Run, tmp_path: Path, render_into: Callable[[Path], Path]
+) -> None:
     import torch
     from safetensors.torch import load_file
 
     words = ("run", "--smoke", "--pretrain", "random_init", "--seeds", "0", "1")
-    words += ("--downstream", "cityscapes_pspnet", LINEAR)
+    words += ("--downstream", "cityscapes_pspnet", LINEAR, "--set", "arch=resnet18")
     found = []
     for name, more in (("serial", ()), ("beside", ("--gpus", "2", "--per-stage", "1"))):
+        render_into(tmp_path / name)
         done = bench(*words, *more, "--work-dir", tmp_path / name, "--results-dir", tmp_path / name)
         assert done.returncode == 0, done.stdout + done.stderr
         assert ("8 stages, at most 2 side by side" in done.stdout) == (name == "beside")
@@ -340,7 +343,7 @@ def test_side_by_side_gives_the_bits_of_one_after_the_other(bench: Run, tmp_path
         assert waited >= ({"linear", "segmentation"} if name == "beside" else set())
     serial, beside = found
     assert len([name for name in serial if name.endswith(".json")]) == 4
-    assert len(serial) > 600  # tensors of two PSPNets and two linear stages among them
+    assert len(serial) > 300  # tensors of two PSPNets and two linear stages among them
     assert beside == serial
 
 

@@ -16,16 +16,18 @@ import pytest
 from bench.code.modules import OURS
 
 RATE = 'group["lr"] = (peak if group.get("constant") else rate) * group.get("rate", 1.0)'
-GRID = ("--smoke", "--pretrain", "coco", "--downstream", "imagenet_knn", "--set", "pretrain.arch=resnet18")
+GRID = ("--smoke", "--pretrain", "coco", "--downstream", "imagenet_knn", "--set", "pretrain.arch=resnet18w16")
+GRID += ("objective.hidden_dim=16", "objective.projection_dim=8")
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tree(tmp_path_factory: pytest.TempPathFactory, render_into: Callable[[Path], Path]) -> Path:
     folder = tmp_path_factory.mktemp("tree")
     for name in ("bench", "pretrain_configs", "downstream_configs"):
         shutil.copytree(OURS.parent / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(OURS.parent / "results" / "reference", folder / "results" / "reference")
+    render_into(folder / "runs")
     return folder
 
 
@@ -35,7 +37,7 @@ def run(tree: Path) -> Run:
 
     def bench(*words: object) -> subprocess.CompletedProcess[str]:
         environ = {k: v for k, v in os.environ.items() if not k.startswith("BENCH_")}
-        environ |= {"PYTHONPATH": str(tree), "XDG_CACHE_HOME": str(tree / "cache"), "PYTHONDONTWRITEBYTECODE": "1"}
+        environ |= {"PYTHONPATH": str(tree), "XDG_CACHE_HOME": str(tree / "cache")}
         command = [sys.executable, "-m", "bench", *map(str, words)]
         return subprocess.run(command, cwd=tree, env=environ, capture_output=True, text=True, check=False)
 
@@ -115,7 +117,7 @@ def test_a_learning_rate_that_is_tripled_makes_what_was_trained_stale(tree: Path
 
 @pytest.mark.slow
 def test_an_unfinished_training_goes_on_under_other_code_only_if_that_is_said(tree: Path, run: Run) -> None:
-    words = ("--smoke", "--pretrain", "random_init", "--set", "arch=resnet18")
+    words = ("--smoke", "--pretrain", "random_init", "--set", "arch=resnet18w16")
     assert run("run", *words).returncode == 0
     (folder,) = (place for place in (tree / "runs" / "pretrain").iterdir() if place.name.startswith("random_init"))
     (folder / "done.json").unlink()

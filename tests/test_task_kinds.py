@@ -77,7 +77,10 @@ def named(folder: Path, kind: str) -> str:
 
 
 @pytest.mark.slow
-def test_the_commands_of_the_page_give_a_column(bench: Run, tmp_path: Path) -> None:
+def test_the_commands_of_the_page_give_a_column(
+    bench: Run, tmp_path: Path, render_into: Callable[[Path], Path]
+) -> None:
+    render_into(tmp_path / "runs")
     text = PAGE.read_text(encoding="utf-8")
     for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         name, _, content = block.partition("\n")
@@ -85,7 +88,7 @@ def test_the_commands_of_the_page_give_a_column(bench: Run, tmp_path: Path) -> N
         file.parent.mkdir(exist_ok=True)
         file.write_text(content, encoding="utf-8")
     (command,) = re.findall(r"^    bench (run .*)$", text, re.MULTILINE)
-    done = bench(*command.split(), "--set", "arch=resnet18")
+    done = bench(*command.split(), "--set", "arch=resnet18w16")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "| imagenet_norm mean norm |" in done.stdout.replace("  ", "")
 
@@ -107,7 +110,10 @@ def test_the_commands_of_the_page_give_a_column(bench: Run, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_an_entry_point_names_a_kind(bench: Run, mine: Path, tmp_path: Path) -> None:
+def test_an_entry_point_names_a_kind(
+    bench: Run, mine: Path, tmp_path: Path, render_into: Callable[[Path], Path]
+) -> None:
+    render_into(tmp_path / "runs")
     (mine / "count.py").rename(mine / "count_plugin.py")
     installed = mine / "count_plugin-1.0.dist-info"
     installed.mkdir()
@@ -116,7 +122,7 @@ def test_an_entry_point_names_a_kind(bench: Run, mine: Path, tmp_path: Path) -> 
     (installed / "entry_points.txt").write_text(f"[bench.tasks]\n{points}")
     path = os.pathsep.join([str(mine), os.environ.get("PYTHONPATH", str(ROOT))])
     words = ("run", "--smoke", "--pretrain", "random_init", "--downstream", named(mine, "count"))
-    done = bench(*words, "--set", "arch=resnet18", "step=3", PYTHONPATH=path)
+    done = bench(*words, "--set", "arch=resnet18w16", "step=3", PYTHONPATH=path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "other images" in done.stdout
     (log,) = tmp_path.glob("runs/count_plugin.Count/*/log.txt")
@@ -127,7 +133,7 @@ def test_an_entry_point_names_a_kind(bench: Run, mine: Path, tmp_path: Path) -> 
     assert record["settings"]["downstream"]["step"] == 3
     # What is no metric fails the stage, not the command with a traceback.
     (mine / "count_plugin.py").write_text(KIND.replace("    return {", '    return {"words": "many",'))
-    failed = bench(*words, "--set", "arch=resnet18", PYTHONPATH=path)
+    failed = bench(*words, "--set", "arch=resnet18w16", PYTHONPATH=path)
     assert failed.returncode == 1
     assert "ValidationError" in failed.stderr
     assert "Traceback" not in failed.stderr

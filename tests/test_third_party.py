@@ -50,7 +50,7 @@ class Pull(Objective):
 
 CONFIG = '''"""Mine."""
 dataset = "coco"
-arch = "resnet18"
+arch = "resnet18w16"
 objective = dict(name="pull.py:Pull", width=24)
 epochs = 1
 batch_size = 4
@@ -78,7 +78,10 @@ def named(folder: Path, name: str) -> str:
 
 
 @pytest.mark.slow
-def test_an_objective_in_a_file_trains_in_smoke_form(bench: Run, mine: Path, tmp_path: Path) -> None:
+def test_an_objective_in_a_file_trains_in_smoke_form(
+    bench: Run, mine: Path, tmp_path: Path, render_into: Callable[[Path], Path]
+) -> None:
+    render_into(tmp_path / "runs")
     config = str(mine / "pull_coco.py")
     done = bench("run", "--smoke", "--pretrain", config)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,7 +25,8 @@ FOLDER = Path(__file__).resolve().parents[2] / "faults"
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_grid_that_is_killed_three_times_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+def test_a_grid_that_is_killed_three_times_ends_as_if_it_had_not_been(tmp_path: Path, rendered: Path) -> None:
+    shutil.copytree(rendered, tmp_path / "data")  # where the campaign would render it
     command = [sys.executable, FOLDER / "killing.py", "--kills", "3", "--only", "one process, 1 workers"]
     command += ["--work-dir", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -223,13 +223,13 @@ def test_ranks_stand_in_the_table_and_nothing_that_is_no_percentage_is_best() ->
 
 @pytest.mark.slow
 def test_the_command_line_runs_it_and_the_table_has_it(bench: Any, rendered: Path, tmp_path: Path) -> None:
-    words = ("--downstream", "diagnostics", "--data-root", rendered, "--set", "arch=resnet18")
+    words = ("--downstream", "diagnostics", "--data-root", rendered, "--set", "arch=resnet18w16")
     done = bench("run", "--profile", "smoke", "--pretrain", "random_init", *words, "--results-dir", tmp_path / "res")
     assert done.returncode == 0, done.stdout + done.stderr
     (file,) = (tmp_path / "res" / "records").glob("*.json")
     record = json.loads(file.read_text())
     assert record["kind"] == "diagnostics"
-    assert record["metrics"]["backbone_dims"] == 512
+    assert record["metrics"]["backbone_dims"] == 128
     assert record["metrics"]["backbone_knn_percent"] >= 0
     assert (tmp_path / "runs" / "diagnostics").is_dir()
     assert "diagnostics backbone RankMe" in (tmp_path / "res" / "tables" / "transfer.md").read_text()
