@@ -184,9 +184,10 @@ def test_a_task_that_was_done_is_not_measured_again(
 
 
 @pytest.mark.slow
-def test_an_unfinished_work_folder_goes_on(grown: Grown, tmp_path: Path, rendered: Path) -> None:
+@pytest.mark.parametrize("version", [FIRST, "5993f45", LAST_BEFORE])  # all versions are read above; running takes long
+def test_an_unfinished_work_folder_goes_on(version: str, tmp_path: Path, rendered: Path) -> None:
     """From a training state to a record, by the code of today."""
-    own = Grown(grown.version, tmp_path, DESCRIBED)
+    own = Grown(version, tmp_path, DESCRIBED)
     shutil.rmtree(own.results)
     for kind in ("pretrain", "convert", "knn", "linear"):
         folder = own.one(kind)

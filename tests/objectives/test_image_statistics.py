@@ -32,12 +32,13 @@ def test_running_statistics_are_those_of_the_images_unless_that_is_off(name):
     model, as_trained = (case.make(image_statistics=on) for on in (True, False))
     batch = case.data()
     plain(batch.views[0])
+    torch.manual_seed(0)  # of noise and masks
     for one in (model, as_trained):
         one(batch)
     for key, buffer in plain.named_buffers():
         if "running" in key:
             torch.testing.assert_close(model.encoder.get_buffer(key), buffer, msg=key)
-            assert not torch.allclose(as_trained.encoder.get_buffer(key), buffer, rtol=1e-3), key
+            assert not torch.allclose(as_trained.encoder.get_buffer(key), buffer, rtol=1e-5), key
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -62,7 +62,7 @@ def test_it_is_announced_once_and_nothing_stays(number: signal.Signals) -> None:
     assert announced == [1]
     assert signal.getsignal(number) is before
     assert signal.set_wakeup_fd(-1) == -1
-    assert set(threading.enumerate()) == threads
+    assert {one for one in threading.enumerate() if one.is_alive()} <= threads
 
 
 def test_a_closed_terminal_is_no_request_where_that_is_ignored() -> None:
