@@ -71,6 +71,7 @@ class Life:
     double: list[str] = field(default_factory=list)
     by_hand: str = ""  # what the last start said, where it did not end well
     left: list[str] = field(default_factory=list)  # temporary files
+    seed: int = 0  # that it was drawn by
 
     @property
     def equal(self) -> bool:
@@ -246,6 +247,7 @@ class Campaign:
         while self.kills < kills and time.monotonic() < end:
             draw = random.Random(f"{seed} {len(self.lives)}")
             life = self.live(draw.choices(self.subjects, shares)[0], draw)
+            life.seed = seed
             self.lives.append(life)
             partial = self.state.with_suffix(".partial")
             partial.write_text(json.dumps([asdict(one) for one in self.lives], indent=1))
@@ -254,13 +256,13 @@ class Campaign:
             print(f"{self.kills} kills; {life.subject}: {', '.join(life.kills) or 'none'}: {verdict}", flush=True)
 
 
-def figures(lives: Sequence[Life], seed: int) -> dict[str, Any]:
+def figures(lives: Sequence[Life]) -> dict[str, Any]:
     """What is published."""
     kills = [(life, kill, stage) for life in lives for kill, stage in zip(life.kills, life.stages, strict=True)]
     return {
         "benchmark": "faults",
         "title": "SIGKILL while grids run: what was lost, double, or needed a hand",
-        "seed": seed,
+        "seeds": sorted({life.seed for life in lives}),
         "killed": len(kills),
         "lives": len(lives),
         "equal": sum(life.equal for life in lives),
@@ -282,6 +284,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--minutes", type=float, default=600)
     parser.add_argument("--work-dir", type=Path, metavar="DIR", help="kept, and continued by a later call")
+    parser.add_argument(
+        "--join", nargs="*", default=[], type=Path, metavar="DIR", help="count the lives of other folders, too"
+    )
     parser.add_argument("--only", nargs="*", metavar="SUBJECT", help=", ".join(one.name for one in SUBJECTS))
     parser.add_argument("--write", action="store_true", help=f"write {FIGURES.relative_to(ROOT)}")
     options = parser.parse_args(arguments)
@@ -290,7 +295,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         campaign = Campaign((options.work_dir or Path(scratch)).absolute(), subjects)
         campaign.prepare()
         campaign.run(options.kills, options.seed, options.minutes)
-    came = figures(campaign.lives, options.seed)
+    more = [Life(**one) for work in options.join for one in json.loads((work / "lives.json").read_text())]
+    came = figures([*campaign.lives, *more])
     print(json.dumps(came, indent=1))
     if options.write:
         sys.path.insert(0, str(ROOT / "benchmarks"))

@@ -90,7 +90,7 @@ def test_half_a_note_says_nothing_of_a_stage(tmp_path: Path) -> None:
 )
 def test_whatever_is_wrong_with_a_life_is_counted(wrong: dict[str, object]) -> None:
     lives = [Life("x", ["tree", "stage"], ["knn", "knn"]), Life("x", ["grid"], ["convert"], **wrong)]  # type: ignore[arg-type]
-    came = figures(lives, 0)
+    came = figures(lives)
     assert (came["killed"], came["lives"], came["equal"]) == (3, 2, 1)
     assert came["lost"] + came["double"] + came["manual_work"] == 1
     assert len(came["not_equal"]) == 1
