@@ -115,6 +115,8 @@ class Record(Frozen, populate_by_name=True):
         for key, kinds in (("objective", dict), ("init", dict | None)):
             if key in pretrain and not isinstance(value := pretrain[key], kinds):
                 raise ValueError(f"pretrain.{key} is {shortened(value)}, and no dictionary")
+        if not isinstance(name := pretrain.get("objective", {}).get("name", ""), str):
+            raise ValueError(f"pretrain.objective.name is {shortened(name)}, and no name")
         return settings
 
     @property

@@ -122,6 +122,7 @@ WHOLE = make(settings={"pretrain": {"objective": {}, "init": None}, "downstream"
         (make().model_dump_json(by_alias=True).replace("12.5", "NaN"), "top1_percent"),
         (WHOLE.replace('"objective":{}', '"objective":null'), "pretrain.objective is None, and no dictionary"),
         (WHOLE.replace('"init":null', '"init":[3]'), r"pretrain.init is \[3\], and no dictionary"),
+        (WHOLE.replace('"objective":{}', '"objective":{"name":[]}'), r"pretrain.objective.name is \[\], and no name"),
     ],
 )
 def test_a_broken_record_is_named_with_the_remedy(tmp_path: Path, content: str, reason: str) -> None:

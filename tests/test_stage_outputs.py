@@ -103,5 +103,9 @@ def test_an_edited_number_in_done_json_is_no_result(tmp_path: Path) -> None:
     text = (tmp_path / DONE).read_text(encoding="utf-8")
     (tmp_path / DONE).write_text(text.replace("41.5", "43.5"), encoding="utf-8")
     assert read_done(tmp_path, "f", ["x"]) is None
+    # Nor is one whose checksum has another name.
+    (tmp_path / DONE).write_text(text.replace("41.5", "43.5").replace("checksum", "checksui"), encoding="utf-8")
+    assert read_done(tmp_path, "f", ["x"]) is None
+    (tmp_path / DONE).write_text(text.replace("41.5", "43.5"), encoding="utf-8")
     with pytest.raises(ValueError, match="its checksum is not that of its content"):
         checked((tmp_path / DONE).read_text(encoding="utf-8"))

@@ -19,7 +19,7 @@ from torch import Tensor
 from bench.convert.checksums import KEY, UNREADABLE, Damaged, check_archive
 from bench.convert.matching import trunk_hash
 from bench.convert.pickled import excess, imports
-from bench.errors import BadInput, one_line
+from bench.errors import BadInput, one_line, shortened
 
 # What PyTorch itself names in a file of tensors; anything else is code of somebody's.
 _OF_TORCH = ("torch ", "torch._utils ", "collections ", "torch.serialization ", "_codecs ")
@@ -75,8 +75,9 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _carries(path: Path, code: str) -> BadInput:
+    named = code if len(code) <= 100 and code.isprintable() else shortened(code, 100)
     return BadInput(
-        f"{path} carries code ({code}) and was not read; write its tensors alone, with "
+        f"{path} carries code ({named}) and was not read; write its tensors alone, with "
         "torch.save(model.state_dict(), FILE), where you trust it."
     )
 

@@ -90,7 +90,7 @@ class StageFile(Frozen):
         return record_name("*", "*", seed, self.fingerprint, task_seed)
 
 
-class Done(BaseModel, allow_inf_nan=False):
+class Done(BaseModel, allow_inf_nan=False, extra="forbid"):
     """The content of `done.json`."""
 
     fingerprint: str

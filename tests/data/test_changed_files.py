@@ -332,6 +332,9 @@ def test_no_flipped_bit_of_a_manifest_passes(coco: Path, cache: Path) -> None:
         file.write_bytes(spoilt)
         with pytest.raises(BadInput):
             read_manifest(file)
+    file.write_bytes(b"")
+    with pytest.raises(BadInput, match="it is empty"):
+        read_manifest(file)
     file.write_bytes(content)
     assert read_manifest(file)[0] == digests
 

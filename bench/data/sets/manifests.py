@@ -46,7 +46,8 @@ def read_manifest(file: Path) -> tuple[dict[str, str], str]:
     """Return a manifest's {file: SHA-256}, and the SHA-256 of itself. Raises BadInput for what is none."""
     remedy = "put it back from a copy, or remove it and write another with bench data check --full"
     try:
-        packed = file.read_bytes()
+        if not (packed := file.read_bytes()):  # which gzip takes for nothing, packed
+            raise EOFError("it is empty")
         lines = gzip.decompress(packed).decode("utf-8", "surrogateescape").split("\n")
     except (OSError, EOFError, zlib.error) as error:
         raise BadInput(f"{file} cannot be read as a manifest ({error}); {remedy}.") from error
