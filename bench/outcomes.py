@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import struct
 import zipfile
 import zlib
@@ -44,6 +45,7 @@ from bench.files import replacing
 
 OUTCOMES = "outcomes.npz"  # in a stage's folder
 FORMAT = 1
+END = 22  # bytes of a zip's end, which says how many parts there are
 LIMIT = 2**32  # bytes that an archive may hold unpacked: a hundred times what 100,000 images of 19 classes take
 DIFFERENCE = 1e-9  # of a metric from the record's, in points: sums in another order
 
@@ -178,6 +180,9 @@ def read(file: Path) -> Outcomes:
             with zipfile.ZipFile(opened) as whole:
                 if sum(entry.file_size for entry in whole.infolist()) > LIMIT:
                     raise ValueError("it holds more than any outcomes do")
+                opened.seek(-END, os.SEEK_END)
+                if int.from_bytes(opened.read(END)[10:12], "little") != len(whole.infolist()):  # zipfile passes over it
+                    raise ValueError("it has a part that its directory lacks")
                 arrays = {entry.filename.removesuffix(".npy"): _array_of(whole, entry) for entry in whole.infolist()}
             return _Parts(file, arrays).outcomes()
         except UNREADABLE as error:

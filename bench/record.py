@@ -28,7 +28,10 @@ from bench.outcomes import OUTCOMES
 from bench.run_names import record_name
 
 Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{12,64}$")]
-Metric = int | FiniteFloat | dict[str, FiniteFloat | None]  # one number, or one a class (None: it never occurred)
+# Squares of larger ones would not be numbers, where a spread is computed.
+Score = Annotated[float, Field(allow_inf_nan=False, ge=-1e100, le=1e100)]
+Whole = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Metric = Whole | Score | dict[str, Score | None]  # one number, or one a class (None: it never occurred)
 
 
 class Fingerprints(Frozen):

@@ -135,6 +135,19 @@ def test_impossible_counts_are_refused(name: str, said: str, tmp_path: Path) -> 
         read(tmp_path / "a.npz")
 
 
+def test_a_part_that_the_directory_lost_is_missed(tmp_path: Path) -> None:
+    """One bit can make the directory pass over an entry, which no CRC covers."""
+    file = tmp_path / "a.npz"
+    outcomes.write(tops(), file)
+    content = bytearray(file.read_bytes())
+    place = content.rindex(b"top1.npy")  # in the directory; two bytes of its length of a comment end 14 before
+    assert content[place - 14 : place - 12] == b"\0\0"
+    content[place - 14] = 54  # as much as the next entry is long
+    file.write_bytes(content)
+    with pytest.raises(BadInput, match="it has a part that its directory lacks"):
+        read(file)
+
+
 @pytest.mark.parametrize("size", [0, 10, 400])
 def test_half_a_file_is_refused(size: int, tmp_path: Path) -> None:
     file = tmp_path / "a.npz"

@@ -120,6 +120,7 @@ WHOLE = make(settings={"pretrain": {"objective": {}, "init": None}, "downstream"
         ('{"schema": 1}', "pretrain"),
         (make().model_dump_json(by_alias=True).replace('"schema":1', '"schema":2'), "schema"),
         (make().model_dump_json(by_alias=True).replace("12.5", "NaN"), "top1_percent"),
+        (make().model_dump_json(by_alias=True).replace("12.5", "1e200"), "top1_percent"),
         (WHOLE.replace('"objective":{}', '"objective":null'), "pretrain.objective is None, and no dictionary"),
         (WHOLE.replace('"init":null', '"init":[3]'), r"pretrain.init is \[3\], and no dictionary"),
         (WHOLE.replace('"objective":{}', '"objective":{"name":[]}'), r"pretrain.objective.name is \[\], and no name"),
