@@ -214,9 +214,9 @@ def test_a_done_stage_without_what_it_left_is_not_done(work: Work) -> None:
         ({"done": 2, "total": 3, "unit": "images", "seconds_left": 0.2}, "2 of 3 images, 66 %, about 1 s left"),
         (
             {"done": 1, "total": 2, "unit": "iterations", "seconds_left": 7200},
-            "iteration 1 of 2, 50 %, about 2.0 h left",
+            "iteration 1 of 2, 50 %, about 2 h 0 min left",
         ),
-        ({"done": 1, "total": 8, "unit": "steps", "seconds_left": 864000}, "step 1 of 8, 12 %, about 10.0 days left"),
+        ({"done": 1, "total": 8, "unit": "steps", "seconds_left": 864000}, "step 1 of 8, 12 %, about 10 d 0 h left"),
         ({"done": 3, "total": 3, "unit": "steps", "seconds_left": 0.0}, "step 3 of 3, 100 %"),
         ({"done": 1, "total": 2, "unit": "steps", "seconds_left": float("inf")}, "step 1 of 2, 50 %"),
         ({"done": 1, "total": 2, "unit": "steps", "seconds_left": float("nan")}, "step 1 of 2, 50 %"),

@@ -19,6 +19,7 @@ from bench.execute.jobs.failure import Failure, read_failure
 from bench.execute.jobs.holder import holder_of, is_held
 from bench.execute.jobs.process import host
 from bench.execute.jobs.submission import Submission, read_submission
+from bench.execute.words import duration
 from bench.files import checked, read_json
 from bench.progress import PROGRESS
 
@@ -240,16 +241,5 @@ def progress_words(note: Mapping[str, Any]) -> str:
     words = f"{single} {done} of {total}" if single else f"{done} of {total} {unit}"
     words += f", {100 * done // total} %"
     if isinstance(left, int | float) and math.isfinite(left) and done < total:  # a damaged note may say anything
-        words += f", about {_duration(float(left))} left"
+        words += f", about {duration(float(left))} left"
     return words
-
-
-def _duration(seconds: float) -> str:
-    """A rough time for people."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours = minutes / 60
-    return f"{hours:.1f} h" if hours < 48 else f"{hours / 24:.1f} days"
