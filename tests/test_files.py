@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.execute.stage_file import TEMPORARY, Done, read_done, write_done
+from bench.execute.half_written import TEMPORARY
+from bench.execute.stage_file import Done, read_done, write_done
 from bench.files import add_checksum, checked, replacing, with_checksum, without_checksum, write_text
 
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -25,6 +23,7 @@ from bench.config.recipe import Frozen, Recipe
 from bench.config.tasks import AnyTask, stage_kind
 from bench.data.packs.manifest import PackUse
 from bench.errors import BadInput, CannotWrite, writing_to
+from bench.execute.half_written import remove_left
 from bench.execute.jobs.holder import HOLDER, LOCK, holder_of, said_in, this_holder
 from bench.execute.sources import sources_of
 from bench.files import add_checksum, checked, process_number, with_checksum, without_checksum, write_text
@@ -35,8 +34,6 @@ from bench.safe_mode import is_safe, safe_mode
 from bench.storage import patience
 
 STAGE, DONE = "stage.json", "done.json"
-TEMPORARY = re.compile(r"\..+\.(\d+|partial)|\.writable-\d+")  # the names of `replacing`, and of `make_folder`
-A_DAY = 86_400.0  # seconds
 LOOK_SECONDS = 0.2  # that a lock is tried for: bench status holds it for some microseconds
 RENDEZVOUS = "rendezvous"  # in a stage's folder: where the nodes that run it meet
 TRIES = 20  # of half a second, to learn whether the holder is to be joined
@@ -180,12 +177,9 @@ def read_done(folder: Path, fingerprint: str, outputs: Iterable[str]) -> Done | 
 
     A `done.json` that is not what was written says nothing: the stage is run again, and goes on where it was.
     """
-    try:
-        done = Done.model_validate(checked((folder / DONE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, RecursionError):
-        return None
+    done = _done_in(folder)
     complete = all((folder / name).is_file() for name in outputs)
-    return done if complete and done.fingerprint == fingerprint else None
+    return done if done is not None and complete and done.fingerprint == fingerprint else None
 
 
 def finished(folder: Path) -> Done:
@@ -212,10 +206,17 @@ def known_memory_mib(work_dir: Path, kind: str, name: str) -> float:
     for file in place.glob(f"*/{DONE}"):
         label = file.parent.name.rpartition("-s")[0]
         if label == name or label.endswith(f"--{name}"):
-            with contextlib.suppress(OSError, ValueError):
-                done = Done.model_validate_json(file.read_text(encoding="utf-8"))
-                most = max(most, done.peak_memory_mib.get("process", 0.0))
+            done = _done_in(file.parent)
+            most = max(most, 0.0 if done is None else done.peak_memory_mib.get("process", 0.0))
     return most
+
+
+def _done_in(folder: Path) -> Done | None:
+    """What `done.json` says; None where there is none, or where it is not what was written."""
+    try:
+        return Done.model_validate(checked((folder / DONE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, RecursionError):
+        return None
 
 
 @contextmanager
@@ -258,21 +259,6 @@ def held(folder: Path, stage: StageFile, wait: bool, rendezvous: str | None = No
         if rendezvous is not None:
             place.unlink(missing_ok=True)
         lock.release()
-
-
-def remove_left(folder: Path) -> None:
-    """Remove what killed processes left half written in a stage's folder. Only who holds the folder calls it.
-
-    A plan writes `stage.json` without holding it, perhaps at this moment and on another machine: what is beside that
-    stays for a day.
-    """
-    for file in folder.glob(".*"):
-        if not TEMPORARY.fullmatch(file.name):
-            continue
-        with contextlib.suppress(OSError):  # on NFS, of a file that is open somewhere
-            planned = file.name.startswith((f".{STAGE}.", ".writable-"))
-            if not planned or time.time() - file.stat().st_mtime > A_DAY:
-                file.unlink()
 
 
 def make_folder(folder: Path, option: str) -> None:
