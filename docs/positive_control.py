@@ -24,7 +24,8 @@ from peer_agreement import section as peers_section  # noqa: E402
 from pictures import curves, dots  # noqa: E402
 from writing import escaped, table  # noqa: E402
 
-from bench.config.load import parse_assignments, route  # noqa: E402
+from bench.config.assignments import parse_assignments  # noqa: E402
+from bench.config.load import route  # noqa: E402
 from bench.config.studies import Part, Study, reference_folder, studies_of  # noqa: E402
 from bench.errors import BadInput  # noqa: E402
 from bench.execute.words import duration  # noqa: E402

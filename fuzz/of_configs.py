@@ -14,7 +14,8 @@ from inputs import Input, Read
 from pydantic import BaseModel
 
 from bench.config import config_files
-from bench.config.load import load_recipe, load_tasks, parse_assignments, route, task_classes
+from bench.config.assignments import parse_assignments
+from bench.config.load import load_recipe, load_tasks, route, task_classes
 from bench.config.plain_files import DATA_SUFFIXES
 from bench.config.recipe import Recipe
 from bench.config.tasks import KINDS

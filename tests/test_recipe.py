@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
+from bench.config.assignments import parse_assignments
 from bench.config.config_files import config_files, mmseg_configs
-from bench.config.load import load_recipe, load_task, load_tasks, nest, overlay, parse_assignments, route
+from bench.config.load import load_recipe, load_task, load_tasks, nest, overlay, route
 from bench.config.tasks import KnnTask, LinearTask, SegmentationTask
 from bench.errors import BadInput
 

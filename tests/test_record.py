@@ -18,7 +18,8 @@ from pydantic import ValidationError
 
 from bench import hashing, plan
 from bench import record as module
-from bench.config.load import load_recipe, load_task, parse_assignments, route
+from bench.config.assignments import parse_assignments
+from bench.config.load import load_recipe, load_task, route
 from bench.errors import BadInput
 from bench.execute import sources, stage_file
 from bench.execute.recording import command_of, earlier_of, history_of, record_of

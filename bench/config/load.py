@@ -5,7 +5,6 @@ A *profile* (`full`, `mini`, `smoke`) is a named overlay in the file. Nothing ed
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -23,26 +22,7 @@ from bench.config.tasks import KINDS, KnnTask, Task, full_kind, task_class
 from bench.errors import BadInput, nearest, nearest_or_all, shortened
 
 ABOUT = frozenset({"name", "summary", "source", "profile"})  # what a config is known by, and cannot say itself
-DEEPEST = 20  # dots in a key
 Model = TypeVar("Model", bound=BaseModel)
-
-
-def parse_assignments(items: Sequence[str]) -> dict[str, Any]:
-    """Return {dotted key: value} of `key=value` words; values are Python literals, else plain strings."""
-    values: dict[str, Any] = {}
-    for item in items:
-        key, separator, text = item.partition("=")
-        if not separator or not all(key.split(".")):
-            raise BadInput(f"--set takes key=value, not {shortened(item)}.")
-        if key.count(".") > DEEPEST:
-            raise BadInput(f"--set {shortened(key)} has more dots than any config is deep; correct it.")
-        try:
-            values[key] = ast.literal_eval(text)
-        except (RecursionError, MemoryError) as error:  # of Python's parser, which goes one call deeper a level
-            raise BadInput(f"--set {key} is nested too deeply ({shortened(text)}); use fewer brackets.") from error
-        except (ValueError, SyntaxError):
-            values[key] = {"true": True, "false": False, "none": None}.get(text.lower(), text)
-    return values
 
 
 def overlay(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.config.assignments import parse_assignments
 from bench.config.config_files import config_files, find, mmseg_config, read
-from bench.config.load import load_recipe, load_task, nest, parse_assignments, route, with_search
+from bench.config.load import load_recipe, load_task, nest, route, with_search
 from bench.config.objective_settings import Setting, settings_of
 from bench.config.objective_source import GROUP, classes_of, objectives
 from bench.config.plain_files import SUFFIXES

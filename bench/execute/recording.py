@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from bench.config.assignments import parse_assignments
 from bench.config.config_files import find
-from bench.config.load import load_recipe, load_task, parse_assignments
+from bench.config.load import load_recipe, load_task
 from bench.config.recipe import Recipe
 from bench.config.remote_config import url_of
 from bench.config.tasks import KINDS, Task

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
+from bench.config.assignments import parse_assignments
 from bench.config.load import (
     load_recipe,
     load_tasks,
     nest,
     overlay,
-    parse_assignments,
     recipe_values,
     route,
     schema_keys,

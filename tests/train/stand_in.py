@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from bench.config.load import parse_assignments
+from bench.config.assignments import parse_assignments
 from bench.config.recipe import Recipe
 from bench.randomness import derive, generator
 from bench.train.checkpoint import LAST, before, read
