@@ -18,11 +18,12 @@ from bench.config.load import load_recipe, load_task
 from bench.config.tasks import SegmentationTask
 from bench.convert.proof import load_strictly, prove, write_proof
 from bench.convert.trunk import TRUNK, read_trunk, save_trunk
-from bench.data.sets import fingerprint
+from bench.data.sets import fingerprint, index
 from bench.data.views import normalised
 from bench.data.views.pillow import make_test_view
 from bench.errors import BadInput
 from bench.execute.pictures import files
+from bench.execute.pictures import make as module
 from bench.execute.pictures.files import Cell, Panel, Row, plain
 from bench.execute.pictures.make import make
 from bench.execute.stage import run_stage
@@ -32,8 +33,11 @@ from bench.nn.encoder import build_encoder
 from bench.outcomes import OUTCOMES, AreaOutcomes, read, write
 from bench.plan import Planner
 from bench.record import Record, read_all
+from bench.stages.features import subset
+from bench.stages.job import Job
 from bench.stages.pictures.choice import fixed, worst
 from bench.stages.pictures.components import components
+from bench.stages.pictures.neighbours import neighbours
 from bench.stages.pictures.overlay import OPACITY, colours_of, key, overlay, shares
 from bench.stages.segmentation.model import build_backbone
 
@@ -337,20 +341,28 @@ def check_segmentation(work: Work, panel: Any) -> None:
         assert truth["caption"].endswith("ignored 2 %")  # 150 of 6,144 pixels
         for each, cell in zip(found, predictions, strict=True):
             assert cell["caption"] == f"IoU {iou_by_hand(each, position):.1f}"
-    assert panel["rows"][-1]["cells"][0]["alt"] == "Colours of: road, sky, ignored"
+    guessed = sum(each.predicted[list(rows)].sum(0) for each in found) > 0
+    listed = [name for number, name in enumerate(found[0].classes) if name in {"road", "sky"} or guessed[number]]
+    assert panel["rows"][-1]["cells"][0]["alt"] == f"Colours of: {', '.join([*listed, 'ignored'])}"
+
+
+def features_by_hand(folder: Path, root: Path) -> dict[str, np.ndarray]:
+    """{image: features in float64} of a trunk, of training and validation images."""
+    trunk, features = read_trunk(folder / TRUNK), {}
+    encoder = build_encoder(trunk.arch, 1).eval()
+    load_strictly(encoder, trunk.state)
+    for file in sorted(root.glob("*/*/*.JPEG")):
+        pixels, _ = make_test_view(Image.open(file).convert("RGB"), 32, 36)
+        with torch.no_grad():
+            row = encoder(normalised(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]))[0]
+        features[file.relative_to(root).as_posix()] = row.double().numpy()
+    return features
 
 
 def check_neighbours(work: Work, panel: Any) -> None:
     """Against cosines of all pairs in NumPy."""
-    root, features = Path(work.roots["imagenet"]), {}
-    encoder = build_encoder(ARCH, 1).eval()
-    load_strictly(encoder, read_trunk(work.folder("convert", 1) / TRUNK).state)
-    for split in ("train", "val"):
-        for file in sorted((root / split).glob("*/*")):
-            pixels, _ = make_test_view(Image.open(file).convert("RGB"), 32, 36)
-            with torch.no_grad():
-                row = encoder(normalised(torch.from_numpy(pixels.transpose(2, 0, 1).copy())[None]))[0].double().numpy()
-            features[file.relative_to(root).as_posix()] = row / np.linalg.norm(row)
+    features = features_by_hand(work.folder("convert", 1), Path(work.roots["imagenet"]))
+    features = {name: row / np.linalg.norm(row) for name, row in features.items()}
     bank = [name for name in features if name.startswith("train/")]
     rows = [row for row in panel["rows"] if row["label"].startswith("random_init, seed 1: ")]
     assert len(rows) == 2
@@ -378,6 +390,27 @@ def check_components(work: Work, panel: Any) -> None:
         assert shown.size == (96, 64)
         blocks = np.asarray(shown).reshape(2, 32, 3, 32, 3)
     assert (blocks == blocks[:, :1, :, :1]).all()
+
+
+def test_neighbours_by_distance_are_those_of_a_search_by_hand(
+    trunk_folder: Path, imagenet: Path, tmp_path: Path
+) -> None:
+    settings = {"size": 32, "resize": 36, "batch_size": 8, "workers": 0, "k": 3, "precision": "float32"}
+    task = load_task(
+        "imagenet_knn",
+        "smoke",
+        settings | {"vote": "majority", "metric": "euclidean", "subset": 12, "search": "float32"},
+    )
+    found = neighbours(Job(task, 3, tmp_path, {"convert": trunk_folder}, {"imagenet": imagenet}), 4)
+    features = features_by_hand(trunk_folder, imagenet)
+    bank = subset(index("imagenet", imagenet, "train"), 12, 3).files
+    assert (len(found.queries), len(bank), found.cosine) == (4, 12, False)
+    for query in found.queries:
+        distances = {name: float(np.linalg.norm(features[name] - features[query.image.name])) for name in bank}
+        expected = sorted(distances.values())[:5]
+        assert [distances[each.name] for each in query.neighbours] == pytest.approx(expected, rel=1e-4)
+        assert query.scores == pytest.approx(expected, rel=1e-4)
+        assert all(found.classes[each.label or 0] == Path(each.name).parent.name for each in query.neighbours)
 
 
 @pytest.mark.slow
@@ -433,9 +466,14 @@ def test_pixels_that_are_not_those_of_the_record_are_said(work: Work, capsys: py
 
 
 @pytest.mark.slow
-def test_all_draws_the_lowest_seeds(work: Work, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_draws_the_lowest_seeds(
+    work: Work, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LIMIT", 10)
     assert work.pictures("--all", "--images", "1", "--kinds", "pca", "neighbours") == 0
-    assert "note: 2 records of further seeds are left out; name records to draw them." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "note: 2 records of further seeds are left out; name records to draw them." in printed
+    assert "MB in all, small as they are; draw fewer records or images." in printed
     panels = work.panels()
     assert panels["Nearest neighbours"]["rows"][0]["label"].startswith("random_init: n0")
     assert panels["Feature PCA of C4"]["columns"] == ["image", "random_init"]

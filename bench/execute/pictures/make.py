@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask, SegmentationTask
 from bench.errors import BadInput, StageFailed
-from bench.execute.pictures.files import Kind, Panel, Written, plain, write
+from bench.execute.pictures.files import LIMIT, Kind, Panel, Written, plain, write
 from bench.execute.stored_weights import Stored, stored
 from bench.outcomes import AreaOutcomes, names_digest
 from bench.record import Record, read_all
@@ -114,7 +114,10 @@ def make(
                 add(walk, group)
     if not walk.panels:
         raise StageFailed("No picture could be made of these records; what was there before is unchanged.")
-    return write(walk.panels, work_dir)
+    written = write(walk.panels, work_dir)
+    if written.size > LIMIT:
+        say(f"the images take {written.size / 1e6:.1f} MB in all, small as they are; draw fewer records or images.")
+    return written
 
 
 def records_of_all(results_dir: Path) -> tuple[list[tuple[Path, Record]], int]:
@@ -185,7 +188,7 @@ def _about(source: Source) -> str:
 
 
 def _segmentation(walk: Walk, group: dict[str, Source]) -> None:
-    from bench.execute.pictures.panels import predicted, segmentation_panel
+    from bench.execute.pictures.panels import Predicted, predicted, segmentation_panel
     from bench.stages.pictures.choice import fixed, worst
     from bench.stages.pictures.overlay import colours_of
     from bench.stages.segmentation.single_images import LabelledImage, predictor, validation_set
@@ -193,7 +196,7 @@ def _segmentation(walk: Walk, group: dict[str, Source]) -> None:
     shown: list[LabelledImage] = []
     outcomes: dict[str, AreaOutcomes] = {}
     reasons: dict[int, list[str]] = {}
-    cells: dict[str, dict[int, Any]] = {}
+    found: dict[str, dict[int, Predicted]] = {}
     for label, source in group.items():
         with walk.tolerant(source.found.record, "segmentation"), source.job(trained=True) as job:
             if not shown:
@@ -210,19 +213,19 @@ def _segmentation(walk: Walk, group: dict[str, Source]) -> None:
                     each.position: predicted(each, predict(each.position), label, colours, outcomes.get(label))
                     for each in shown
                 }
-            cells[label] = {position: each.cell for position, each in of_row.items()}
+            found[label] = of_row
             if apart := sum(each.apart for each in of_row.values()):
                 walk.say(
                     f"{plain(source.found.record.file_name)}: {apart} of {len(of_row)} images shown come out otherwise "
                     "than recorded; bench verify says why."
                 )
-    if not cells:
+    if not found:
         return
-    gone = {f"worst of {row}" for row in group if row not in cells}
+    gone = {f"worst of {row}" for row in group if row not in found}
     reasons = {position: [why for why in each if why not in gone] for position, each in reasons.items()}
     shown = [image for image in shown if reasons[image.position]]
     first = next(iter(group.values()))
-    walk.panels.append(segmentation_panel(_about(first), shown, reasons, cells, data.classes, colours))
+    walk.panels.append(segmentation_panel(_about(first), shown, reasons, found, data.classes, colours))
 
 
 def _outcomes(walk: Walk, group: dict[str, Source], names: str, classes: tuple[str, ...]) -> dict[str, AreaOutcomes]:

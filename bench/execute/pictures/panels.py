@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from bench.stages.pictures.components import Components
 from bench.stages.pictures.neighbours import Neighbours
 from bench.stages.pictures.overlay import key, overlay, shares
 from bench.stages.pictures.test_views import Shown
-from bench.stages.segmentation.single_images import LabelledImage, Prediction
+
+if TYPE_CHECKING:  # what only looks at trunks does not wait for mmseg
+    from bench.stages.segmentation.single_images import LabelledImage, Prediction
 
 THUMBNAIL = 128  # pixels of a neighbour's long side
 ORDINALS = ("nearest", "second", "third", "fourth", "fifth")
@@ -26,6 +29,7 @@ class Predicted:
 
     cell: Cell
     apart: bool
+    classes: frozenset[int]  # that it predicts
 
 
 def predicted(
@@ -45,14 +49,14 @@ def predicted(
     cell = Cell(
         overlay(image.pixels, prediction.labels, colours), f"What {label} predicts for {image.name}: {words}", words
     )
-    return Predicted(cell, apart)
+    return Predicted(cell, apart, frozenset(np.flatnonzero(prediction.areas[1]).tolist()))
 
 
 def segmentation_panel(
     about: str,
     images: Sequence[LabelledImage],
     reasons: Mapping[int, Sequence[str]],
-    cells: Mapping[str, Mapping[int, Cell]],
+    found: Mapping[str, Mapping[int, Predicted]],
     classes: Sequence[str],
     colours: np.ndarray,
 ) -> Panel:
@@ -62,7 +66,7 @@ def segmentation_panel(
         about: the data set, the network and the task, in words.
         images: in the order of the rows.
         reasons: position of an image -> why it is shown: "fixed", "worst of ROW".
-        cells: row of tables -> position of an image -> the prediction.
+        found: row of tables -> position of an image -> the prediction.
         classes: names of the C classes.
         colours: C×3 uint8.
     """
@@ -72,21 +76,22 @@ def segmentation_panel(
         drawn = [
             Cell(image.pixels, f"Image {image.name}"),
             Cell(overlay(image.pixels, image.truth, colours), f"Ground truth of {image.name}: {what}", what),
-            *(of_row[image.position] for of_row in cells.values()),
+            *(of_row[image.position].cell for of_row in found.values()),
         ]
         why = " and ".join(reasons[image.position])
         rows.append(Row(f"{why}: {PurePosixPath(image.name).name}", tuple(drawn)))
-    seen = sorted(_classes_in(images, len(classes)))
+    guessed = {number for of_row in found.values() for image in images for number in of_row[image.position].classes}
+    seen = sorted(_classes_in(images, len(classes)) | guessed)
     listed = key([classes[number] for number in seen], colours[seen])
     names = ", ".join([*(classes[number] for number in seen), "ignored"])
-    rows.append(Row("colours", (Cell(listed, f"Colours of: {names}", as_is=True), *[None] * (1 + len(cells)))))
+    rows.append(Row("colours", (Cell(listed, f"Colours of: {names}", as_is=True), *[None] * (1 + len(found)))))
     caption = (
         "Validation images with their label maps laid over them. Images called fixed were chosen by their names alone, "
         "and are the same for every pretraining; of each pretraining the image with its lowest IoU is shown for all. "
         "IoU in percent: the mean over the classes that occur in the image or in its prediction. The mIoU of a table "
         "sums pixels over all images first, and is no mean of these. Striped pixels are ignored and count nowhere."
     )
-    return Panel("segmentation", f"Segmentation: {about}", caption, ("image", "ground truth", *cells), tuple(rows))
+    return Panel("segmentation", f"Segmentation: {about}", caption, ("image", "ground truth", *found), tuple(rows))
 
 
 def neighbours_panel(about: str, found: Mapping[str, Neighbours]) -> Panel:

@@ -55,12 +55,10 @@ def neighbours(job: Job, images: int, count: int = 5) -> Neighbours:
     positions = asked.positions.tolist()
     chosen = fixed([validation.files[position] for position in positions], images)
     queries = queries[chosen].to(rows.device)
-    cosine, centre = task.metric == "cosine", mean(rows, rows.device)
-    sought = (
-        (queries, rows)
-        if cosine
-        else (euclidean(queries, centre, queries=True), euclidean(rows, centre, queries=False))
-    )
+    cosine, sought = task.metric == "cosine", (queries, rows)
+    if not cosine:
+        centre = mean(rows, rows.device)
+        sought = (euclidean(queries, centre, queries=True), euclidean(rows, centre, queries=False))
     scores, found = nearest(*sought, min(count, len(rows)))
     if not cosine:
         scores = torch.linalg.vector_norm(queries[:, None] - rows[found], dim=-1)

@@ -109,7 +109,9 @@ def predictor(job: Job) -> Iterator[Callable[[int], Prediction]]:
             loop.run_iter(0 if loop.network is None else 1, batch)
             (sample,) = taken.samples
             labels, truth = (_plain(sample, name) for name in ("pred_sem_seg", "gt_sem_seg"))
-            inner, _, guessed, true = UnroundedIoU.intersect_and_union(labels, truth, classes, ignored)
+            inner, _, guessed, true = UnroundedIoU.intersect_and_union(
+                labels, truth.to(labels.device), classes, ignored
+            )
             return Prediction(labels.cpu().numpy(), np.stack([each.numpy() for each in (inner, guessed, true)]))
 
         yield predict
