@@ -155,7 +155,7 @@ def _listed(panel: Panel, names: dict[int, str]) -> dict[str, Any]:
     def shown(cell: Cell | None) -> dict[str, str] | None:
         if cell is None:
             return None
-        return {"file": names[id(cell)], "alt": plain(cell.alt), "caption": plain(cell.caption)}
+        return {"file": names[id(cell)], "alt": plain(cell.alt, 600), "caption": plain(cell.caption)}
 
     return {
         "kind": panel.kind,
