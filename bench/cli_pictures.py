@@ -25,7 +25,7 @@ def pictures_command(
     every: Annotated[
         bool, typer.Option("--all", help="All pretrainings and tasks in the results folder, with their lowest seeds.")
     ] = False,
-    images: Annotated[int, typer.Option("--images", min=1, max=100, help="Fixed images of each data set.")] = 4,
+    images: Annotated[int, typer.Option("--images", min=1, max=32, help="Fixed images of each data set.")] = 4,
     kinds: Annotated[
         list[KindOfPicture] | None,
         typer.Option("--kinds", help="What to draw.", metavar="K [K …]", show_default="all three"),

@@ -39,6 +39,7 @@ from bench.stages.pictures.choice import fixed, worst
 from bench.stages.pictures.components import components
 from bench.stages.pictures.neighbours import neighbours
 from bench.stages.pictures.overlay import OPACITY, colours_of, key, overlay, shares
+from bench.stages.pictures.test_views import fixed_images
 from bench.stages.segmentation.model import build_backbone
 
 ARCH = "resnet18w16"
@@ -390,6 +391,24 @@ def check_components(work: Work, panel: Any) -> None:
         assert shown.size == (96, 64)
         blocks = np.asarray(shown).reshape(2, 32, 3, 32, 3)
     assert (blocks == blocks[:, :1, :, :1]).all()
+
+
+def test_an_image_that_cannot_be_read_is_passed_over_only_where_the_stage_did(
+    trunk_folder: Path, imagenet: Path, tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(imagenet, tmp_path / "imagenet"))
+    task = load_task("imagenet_knn", "smoke", {"size": 32, "resize": 36})
+    job = Job(task, 3, tmp_path, {"convert": trunk_folder}, {"imagenet": root}, "skip")
+    first, second = fixed_images(job, 2)
+    assert first.pixels.shape == (32, 32, 3)
+    (root / first.name).write_bytes(b"no image")
+    assert fixed_images(job, 1)[0].name == second.name
+    with pytest.raises(BadInput, match=r"Cannot read .*bench data check lists all such files"):
+        fixed_images(replace(job, unreadable="fail"), 1)
+    for file in root.glob("val/*/*"):
+        file.write_bytes(b"no image")
+    with pytest.raises(BadInput, match=r"No image of val below .* can be read"):
+        fixed_images(job, 1)
 
 
 def test_neighbours_by_distance_are_those_of_a_search_by_hand(

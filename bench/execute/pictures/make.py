@@ -129,9 +129,10 @@ def records_of_all(results_dir: Path) -> tuple[list[tuple[Path, Record]], int]:
     every = sorted(read_all(folder), key=lambda record: (record.seed, record.own_seed, record.file_name))
     if not every:
         raise BadInput(f"There are no records in {folder}; give the --results-dir of the run.")
-    first: dict[tuple[str, str], Record] = {}
+    first: dict[Key, Record] = {}
     for record in every:
-        first.setdefault((record.fingerprints.recipe, record.fingerprints.protocol), record)
+        prints, data = record.fingerprints, record.data.get(record.dataset)
+        first.setdefault((prints.recipe, prints.protocol, data), record)
     chosen = sorted(first.values(), key=lambda record: record.file_name)
     return [(folder / record.file_name, record) for record in chosen], len(every) - len(chosen)
 

@@ -31,22 +31,30 @@ def components(maps: Sequence[np.ndarray]) -> Components:
 
     Raises ValueError where there is no map, or a feature is not finite.
     """
-    rows = np.concatenate([each.reshape(-1, each.shape[-1]) for each in maps]).astype(np.float64)
-    if not np.isfinite(rows).all():
+    if not all(np.isfinite(each).all() for each in maps):
         raise ValueError("a feature is not finite")
-    rows -= rows.mean(axis=0)
-    covariance = rows.T @ rows
-    total, dim = float(np.trace(covariance)), rows.shape[1]
-    count = min(COUNT, dim)
+    dim, positions = maps[0].shape[-1], sum(each.shape[0] * each.shape[1] for each in maps)
+    mean = np.sum([each.sum(axis=(0, 1), dtype=np.float64) for each in maps], axis=0) / positions
+
+    def centred(each: np.ndarray) -> np.ndarray:  # one map at a time in float64
+        return each.reshape(-1, dim).astype(np.float64) - mean
+
+    covariance = np.zeros((dim, dim))
+    for each in maps:
+        rows = centred(each)
+        covariance += rows.T @ rows
+    total, count = float(np.trace(covariance)), min(COUNT, dim)
     values, vectors = eigh(covariance, subset_by_index=[dim - count, dim - 1])
     directions, values = vectors.T[::-1], values[::-1].clip(min=0)
     directions = directions * np.sign(directions[np.arange(count), np.abs(directions).argmax(axis=1)])[:, None]
-    projected = rows @ directions.T
-    low, span = projected.min(axis=0), np.ptp(projected, axis=0)
-    shown = np.full((len(rows), COUNT), 128, np.uint8)
-    for number in range(count):
-        if values[number] > NOTHING * total:
-            shown[:, number] = (255 * (projected[:, number] - low[number]) / span[number]).round()
-    ends = np.cumsum([each.shape[0] * each.shape[1] for each in maps])[:-1]
-    colours = [part.reshape(*each.shape[:2], COUNT) for part, each in zip(np.split(shown, ends), maps, strict=True)]
+    projected = [centred(each) @ directions.T for each in maps]
+    low = np.min([each.min(axis=0) for each in projected], axis=0)
+    high = np.max([each.max(axis=0) for each in projected], axis=0)
+    varies = np.flatnonzero(values > NOTHING * total)
+    colours = []
+    for each, values_of in zip(maps, projected, strict=True):
+        shown = np.full((len(values_of), COUNT), 128, np.uint8)
+        scaled = (values_of[:, varies] - low[varies]) / (high - low)[varies]
+        shown[:, varies] = (255 * scaled).round()
+        colours.append(shown.reshape(*each.shape[:2], COUNT))
     return Components(directions, tuple(100 * value / total if total > 0 else 0.0 for value in values), colours)

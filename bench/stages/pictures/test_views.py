@@ -8,7 +8,7 @@ import numpy as np
 
 from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask
 from bench.data.decode import Undecodable
-from bench.data.images import Files
+from bench.data.images import Files, UnreadableImage
 from bench.data.sets import Index, index
 from bench.data.views.pillow import make_test_view
 from bench.errors import BadInput
@@ -33,13 +33,27 @@ def shown(job: Job, images: Index, position: int) -> Shown:
     try:
         pixels, _ = make_test_view(files.image(position), task.size, task.resize)
     except Undecodable as error:
-        raise BadInput(str(files.unreadable(position, error))) from error
+        raise files.unreadable(position, error) from error
     return Shown(images.files[position], files.label(position), pixels)
 
 
 def fixed_images(job: Job, count: int) -> list[Shown]:
-    """Return `count` fixed images of the validation set of the job's task. Raises BadInput as `shown` does."""
+    """Return `count` fixed images of the validation set of the job's task, of those that can be read.
+
+    Raises BadInput for one that cannot, where the job does not skip such.
+    """
     task = job.config
     assert isinstance(task, KnnTask | LinearTask | DiagnosticsTask)
     images = index(task.dataset, job.data_root(task.dataset), "val")
-    return [shown(job, images, position) for position in fixed(images.files, count)]
+    found: list[Shown] = []
+    for position in fixed(images.files, len(images.files)):
+        if len(found) == count:
+            break
+        try:
+            found.append(shown(job, images, position))
+        except UnreadableImage:
+            if job.unreadable == "fail":
+                raise
+    if not found:
+        raise BadInput(f"No image of {images.split} below {images.root} can be read; bench data check says why.")
+    return found
