@@ -38,7 +38,8 @@ def pictures_command(
 ) -> None:
     """Draw what finished stages have learnt: segmentations side by side, nearest neighbours, features as colours."""
     from bench.execute.pictures.files import KINDS
-    from bench.execute.pictures.make import make, records_of_all
+    from bench.execute.pictures.make import make
+    from bench.execute.pictures.shown_stages import records_of_all
     from bench.execute.trace import find_record
 
     if every == bool(names):

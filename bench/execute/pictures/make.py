@@ -2,69 +2,31 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.config.tasks import DiagnosticsTask, KnnTask, LinearTask, SegmentationTask
+import numpy as np
+
+from bench.config.tasks import KnnTask, SegmentationTask
 from bench.errors import BadInput, StageFailed
 from bench.execute.pictures.files import LIMIT, Kind, Panel, Written, plain, write
-from bench.execute.stored_weights import Stored, stored
+from bench.execute.pictures.shown_stages import ShownStage, about, shown_stages, side_by_side
 from bench.outcomes import AreaOutcomes, names_digest
-from bench.record import Record, read_all
+from bench.record import Record
 from bench.results.outcomes import outcomes_of
 from bench.stages.job import Job
 
-Key = tuple[object, ...]
-
-
-@dataclass(frozen=True)
-class Source:
-    """A record whose stage can be shown, and where its data lie."""
-
-    found: Stored
-    roots: dict[str, str]
-    records: Path  # the folder of the record
-
-    @property
-    def task(self) -> Any:
-        """The settings of its task."""
-        return self.found.stage.task
-
-    @property
-    def group(self) -> Key:
-        """What those that stand side by side have in common: the measurement, its data, and the architecture."""
-        record, recipe = self.found.record, self.found.stage.recipe
-        return record.dataset, record.data.get(record.dataset), record.fingerprints.protocol, recipe.arch, recipe.stem
-
-    @property
-    def view(self) -> Key:
-        """The same of what only looks at a trunk."""
-        task, group = self.task, self.group
-        if isinstance(task, SegmentationTask):
-            return group
-        return *group[:2], task.size, task.resize, getattr(task, "inputs", "rgb"), *group[3:]
-
-    @contextmanager
-    def job(self, *, trained: bool) -> Iterator[Job]:
-        """Give its job in a scratch folder, with the weights that it trained if `trained`; features are shared."""
-        names: tuple[str, ...] = ()
-        if trained:
-            names = self.found.weights()
-            self.found.check_weights(names)
-        with tempfile.TemporaryDirectory(prefix="bench-pictures-") as scratch, self.found.stage.in_its_mode():
-            place = Path(scratch) / self.found.folder.name
-            place.mkdir()
-            job = self.found.job(place, names, self.roots)
-            yield replace(job, features=self.found.work_dir / "features")
+if TYPE_CHECKING:
+    from bench.execute.pictures.panels import Predicted
+    from bench.stages.segmentation.single_images import LabelledImage
 
 
 @dataclass
 class Walk:
-    """Sources, and what could not be shown, in sentences."""
+    """How many fixed images to show, what is told sentences, and the panels so far."""
 
     images: int
     say: Callable[[str], None]
@@ -103,14 +65,14 @@ def make(
     if not work_dir.is_dir():
         raise BadInput(f"There is no work folder {work_dir}; give the --work-dir of the run.")
     walk = Walk(images, say)
-    sources = list(_sources(records, work_dir, data_root, say))
+    stages = list(shown_stages(records, work_dir, data_root, say))
     for kind, add, of in (
         ("segmentation", _segmentation, lambda task: isinstance(task, SegmentationTask)),
         ("neighbours", _neighbours, lambda task: isinstance(task, KnnTask)),
         ("pca", _pca, lambda _: True),
     ):
         if kind in kinds:
-            for group in _grouped([each for each in sources if of(each.task)], looks=kind == "pca"):
+            for group in side_by_side([each for each in stages if of(each.task)], looks=kind == "pca"):
                 add(walk, group)
     if not walk.panels:
         raise StageFailed("No picture could be made of these records; what was there before is unchanged.")
@@ -120,86 +82,18 @@ def make(
     return written
 
 
-def records_of_all(results_dir: Path) -> tuple[list[tuple[Path, Record]], int]:
-    """Return one record of each pretraining and measurement, that of the lowest seeds, and how many others there are.
-
-    Raises BadInput where there is no record.
-    """
-    folder = results_dir / "records"
-    every = sorted(read_all(folder), key=lambda record: (record.seed, record.own_seed, record.file_name))
-    if not every:
-        raise BadInput(f"There are no records in {folder}; give the --results-dir of the run.")
-    first: dict[Key, Record] = {}
-    for record in every:
-        prints, data = record.fingerprints, record.data.get(record.dataset)
-        first.setdefault((prints.recipe, prints.protocol, data), record)
-    chosen = sorted(first.values(), key=lambda record: record.file_name)
-    return [(folder / record.file_name, record) for record in chosen], len(every) - len(chosen)
-
-
-def _sources(
-    records: Sequence[tuple[Path, Record]], work_dir: Path, data_root: Sequence[str], say: Callable[[str], None]
-) -> Iterator[Source]:
-    """Yield those that can be shown, each once."""
-    known: dict[str, dict[str, str]] = {}  # data and where they lay -> where they lie: their files are looked at once
-    seen: set[str] = set()
-    for file, record in records:
-        if record.fingerprints.stage in seen:
-            continue
-        seen.add(record.fingerprints.stage)
-        try:
-            found = stored(record, work_dir)
-            if type(found.stage.task) not in (SegmentationTask, KnnTask, LinearTask, DiagnosticsTask):
-                raise BadInput(f"there are no pictures of results of the kind {record.kind}.")
-            found.check_code()
-            found.check_trunk()
-            about = repr((sorted(found.stage.data.items()), sorted(found.stage.data_roots.items())))
-            if about not in known:
-                known[about] = found.roots(data_root)
-            yield Source(found, known[about], file.parent)
-        except (BadInput, StageFailed, OSError) as error:
-            say(f"no pictures of {plain(record.file_name)}: {error}")
-
-
-def _grouped(sources: Sequence[Source], looks: bool) -> list[dict[str, Source]]:
-    """Sources that stand side by side, by the labels of their columns; with `looks` each trunk once."""
-    groups: dict[Key, list[Source]] = {}
-    for source in sources:
-        members = groups.setdefault(source.view if looks else source.group, [])
-        if not looks or source.found.trunk_folder not in [each.found.trunk_folder for each in members]:
-            members.append(source)
-    return [dict(zip(_labels([each.found.record for each in group]), group, strict=True)) for group in groups.values()]
-
-
-def _labels(records: Sequence[Record]) -> list[str]:
-    """A label for each, of no more than tells them apart: the pretraining, its seeds, its fingerprint."""
-    labels = [plain(record.pretrain, 60) for record in records]
-    for more in (lambda record: record.seeds, lambda record: record.fingerprints.stage[:12]):
-        twice = {label for label in labels if labels.count(label) > 1}
-        labels = [
-            f"{label}, {more(record)}" if label in twice else label
-            for label, record in zip(labels, records, strict=True)
-        ]
-    return labels
-
-
-def _about(source: Source) -> str:
-    record, recipe = source.found.record, source.found.stage.recipe
-    return f"{record.task} on {record.dataset}, {recipe.arch}"
-
-
-def _segmentation(walk: Walk, group: dict[str, Source]) -> None:
-    from bench.execute.pictures.panels import Predicted, predicted, segmentation_panel
+def _segmentation(walk: Walk, group: dict[str, ShownStage]) -> None:
+    from bench.execute.pictures.panels import segmentation_panel
     from bench.stages.pictures.choice import fixed, worst
     from bench.stages.pictures.overlay import colours_of
-    from bench.stages.segmentation.single_images import LabelledImage, predictor, validation_set
+    from bench.stages.segmentation.single_images import validation_set
 
     shown: list[LabelledImage] = []
     outcomes: dict[str, AreaOutcomes] = {}
     reasons: dict[int, list[str]] = {}
     found: dict[str, dict[int, Predicted]] = {}
-    for label, source in group.items():
-        with walk.tolerant(source.found.record, "segmentation"), source.job(trained=True) as job:
+    for label, stage in group.items():
+        with walk.tolerant(stage.found.record, "segmentation"), stage.job(trained=True) as job:
             if not shown:
                 data = validation_set(job)
                 colours = colours_of(data.palette, len(data.classes))
@@ -209,15 +103,10 @@ def _segmentation(walk: Walk, group: dict[str, Source]) -> None:
                     if (position := worst(each)) is not None:
                         reasons.setdefault(position, []).append(f"worst of {row}")
                 shown = [data.image(position) for position in reasons]
-            with predictor(job) as predict:
-                of_row = {
-                    each.position: predicted(each, predict(each.position), label, colours, outcomes.get(label))
-                    for each in shown
-                }
-            found[label] = of_row
-            if apart := sum(each.apart for each in of_row.values()):
+            found[label] = _predictions(job, shown, label, colours, outcomes.get(label))
+            if apart := sum(each.apart for each in found[label].values()):
                 walk.say(
-                    f"{plain(source.found.record.file_name)}: {apart} of {len(of_row)} images shown come out otherwise "
+                    f"{plain(stage.found.record.file_name)}: {apart} of {len(shown)} images shown come out otherwise "
                     "than recorded; bench verify says why."
                 )
     if not found:
@@ -226,16 +115,29 @@ def _segmentation(walk: Walk, group: dict[str, Source]) -> None:
     reasons = {position: [why for why in each if why not in gone] for position, each in reasons.items()}
     shown = [image for image in shown if reasons[image.position]]
     first = next(iter(group.values()))
-    walk.panels.append(segmentation_panel(_about(first), shown, reasons, found, data.classes, colours))
+    walk.panels.append(segmentation_panel(about(first), shown, reasons, found, data.classes, colours))
 
 
-def _outcomes(walk: Walk, group: dict[str, Source], names: str, classes: tuple[str, ...]) -> dict[str, AreaOutcomes]:
+def _predictions(
+    job: Job, images: Sequence[LabelledImage], label: str, colours: np.ndarray, recorded: AreaOutcomes | None
+) -> dict[int, Predicted]:
+    """What one network says of each image, by its position; the network goes when this returns."""
+    from bench.execute.pictures.panels import predicted
+    from bench.stages.segmentation.single_images import predictor
+
+    with predictor(job) as predict:
+        return {each.position: predicted(each, predict(each.position), label, colours, recorded) for each in images}
+
+
+def _outcomes(
+    walk: Walk, group: dict[str, ShownStage], names: str, classes: tuple[str, ...]
+) -> dict[str, AreaOutcomes]:
     """What the records say of each image, where they say something of these images and classes."""
     found: dict[str, AreaOutcomes] = {}
-    for label, source in group.items():
-        record = source.found.record
+    for label, stage in group.items():
+        record = stage.found.record
         try:
-            read = outcomes_of(record, source.records)
+            read = outcomes_of(record, stage.records)
         except BadInput as error:
             walk.say(f"the worst image of {plain(record.file_name)} is not known: {error}")
             continue
@@ -246,19 +148,19 @@ def _outcomes(walk: Walk, group: dict[str, Source], names: str, classes: tuple[s
     return found
 
 
-def _neighbours(walk: Walk, group: dict[str, Source]) -> None:
+def _neighbours(walk: Walk, group: dict[str, ShownStage]) -> None:
     from bench.execute.pictures.panels import neighbours_panel
     from bench.stages.pictures.neighbours import Neighbours, neighbours
 
     found: dict[str, Neighbours] = {}
-    for label, source in group.items():
-        with walk.tolerant(source.found.record, "neighbours"), source.job(trained=False) as job:
+    for label, stage in group.items():
+        with walk.tolerant(stage.found.record, "neighbours"), stage.job(trained=False) as job:
             found[label] = neighbours(job, walk.images)
     if found:
-        walk.panels.append(neighbours_panel(_about(next(iter(group.values()))), found))
+        walk.panels.append(neighbours_panel(about(next(iter(group.values()))), found))
 
 
-def _pca(walk: Walk, group: dict[str, Source]) -> None:
+def _pca(walk: Walk, group: dict[str, ShownStage]) -> None:
     from bench.execute.pictures.panels import pca_panel
     from bench.stages.pictures.components import Components, components
     from bench.stages.pictures.maps import MAPS, maps_of
@@ -266,8 +168,8 @@ def _pca(walk: Walk, group: dict[str, Source]) -> None:
 
     images: list[Shown] = []
     found: dict[str, dict[str, Components]] = {name: {} for name in reversed(MAPS)}
-    for label, source in group.items():
-        with walk.tolerant(source.found.record, "pca"), source.job(trained=False) as job:
+    for label, stage in group.items():
+        with walk.tolerant(stage.found.record, "pca"), stage.job(trained=False) as job:
             images = images or _inputs(job, walk.images)
             maps = maps_of(
                 job.inputs["convert"], [image.pixels for image in images], getattr(job.config, "inputs", "rgb")
@@ -276,7 +178,7 @@ def _pca(walk: Walk, group: dict[str, Source]) -> None:
                 found[name][label] = components(maps[name])
     for name, of_map in found.items():
         if of_map:
-            walk.panels.append(pca_panel(_about(next(iter(group.values()))), name, images, of_map))
+            walk.panels.append(pca_panel(about(next(iter(group.values()))), name, images, of_map))
 
 
 def _inputs(job: Job, count: int) -> list[Any]:
