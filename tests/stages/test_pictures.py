@@ -434,7 +434,7 @@ def test_neighbours_by_distance_are_those_of_a_search_by_hand(
 
 @pytest.mark.slow
 def test_what_has_gone_is_named_and_the_others_are_drawn(work: Work, capsys: pytest.CaptureFixture[str]) -> None:
-    """First a network, then the outcomes of the other one's images, then a trunk, then all."""
+    """A network, the outcomes of the other one's images, a network that was changed, all trunks."""
     (work.folder("segmentation", 1) / "last.ckpt").unlink()
     record = work.record("segmentation", 0)
     beside = work.place / "records" / record.outcomes_name
@@ -451,6 +451,11 @@ def test_what_has_gone_is_named_and_the_others_are_drawn(work: Work, capsys: pyt
     assert [row["label"].partition(":")[0] for row in panel["rows"]] == ["fixed", "colours"]
     assert panel["rows"][0]["cells"][2]["caption"].endswith(", not compared with the record")
     before = bytes_in(work.place / "runs")
+    weights = work.folder("segmentation", 0) / "last.ckpt"
+    weights.write_bytes(weights.read_bytes() + b"0")
+    assert work.every("--kinds", "segmentation") == 1
+    assert f"no segmentation of {record.file_name}: The number of" in (printed := capsys.readouterr().out)
+    assert "last.ckpt was changed after its stage had ended" in printed
     for seed in (0, 1):
         (work.folder("convert", seed) / TRUNK).unlink()
     assert work.every() == 1
