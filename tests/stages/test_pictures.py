@@ -177,10 +177,12 @@ def test_files_are_the_same_twice_and_those_of_before_go(tmp_path: Path) -> None
 
 
 def test_many_pictures_are_made_smaller_until_they_fit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cells = [Cell(noise(number, 300, 400), "") for number in range(4)]
-    large = files.write([panel(*cells[:3]), panel(cells[3])], tmp_path).size
-    monkeypatch.setattr(files, "LIMIT", large // 3)
-    assert 0 < files.write([panel(*cells[:3]), panel(cells[3])], tmp_path).size <= large // 3
+    cells = [Cell(noise(number, 300, 400), "") for number in range(2)]
+    twice = [panel(*cells), panel(*cells)]
+    large = files.write(twice, tmp_path)
+    assert large.shown == 2 * large.size
+    monkeypatch.setattr(files, "LIMIT", large.size // 2)
+    assert 0 < files.write(twice, tmp_path).shown <= large.size // 2
 
 
 def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -497,7 +499,7 @@ def test_all_draws_the_lowest_seeds(
     assert work.pictures("--all", "--images", "1", "--kinds", "pca", "neighbours") == 0
     printed = capsys.readouterr().out
     assert "note: 2 records of further seeds are left out; name records to draw them." in printed
-    assert "MB in all, small as they are; draw fewer records or images." in printed
+    assert "MB where they are shown, small as they are; draw fewer records or images." in printed
     panels = work.panels()
     assert panels["Nearest neighbours"]["rows"][0]["label"].startswith("random_init: n0")
     assert panels["Feature PCA of C4"]["columns"] == ["image", "random_init"]

@@ -77,8 +77,11 @@ def make(
     if not walk.panels:
         raise StageFailed("No picture could be made of these records; what was there before is unchanged.")
     written = write(walk.panels, work_dir)
-    if written.size > LIMIT:
-        say(f"the images take {written.size / 1e6:.1f} MB in all, small as they are; draw fewer records or images.")
+    if written.shown > LIMIT:
+        say(
+            f"the images take {written.shown / 1e6:.1f} MB where they are shown, small as they are; draw fewer records "
+            "or images."
+        )
     return written
 
 
