@@ -39,6 +39,7 @@ from bench.cli_options import (
     WorkDir,
     takes_request,
 )
+from bench.cli_pictures import app as pictures_app
 from bench.cli_plan import app as plan_app
 from bench.cli_provenance import app as provenance_app
 from bench.cli_show import app as show_app
@@ -55,6 +56,7 @@ app = App(
 )
 app.add_typer(show_app)
 app.add_typer(compare_app)
+app.add_typer(pictures_app)
 app.add_typer(data_app)
 app.add_typer(plan_app)
 app.add_typer(provenance_app)

@@ -183,3 +183,9 @@ def test_no_config_states_hours_that_were_not_measured():
     assert others == {"random_init": "none, as nothing is trained."}
     stated = {name: words for name, words in said.items() if re.search(r"\d (h|hours|min|minutes)\b|A100", words)}
     assert stated == {}
+
+
+def test_the_pictures_of_a_page_are_all_there_and_all_shown() -> None:
+    docs = ROOT / "docs"
+    named = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (docs / "looking.md").read_text(encoding="utf-8"))
+    assert {docs / name for name in named} == set((docs / "images" / "looking").iterdir())
