@@ -198,5 +198,5 @@ def _published(row: PublishedRow, fields: Sequence[RowField], columns: Sequence[
     name = texts["method" if table.datasets else "pretrain"]
     label = name if table.datasets else ""
     arch = texts.get("backbone", EMPTY).partition(" (")[0]
-    row = Row(tuple(texts.values()), cells, published=True, name=name, label=label, arch="" if arch == EMPTY else arch)
-    return Line(row, texts)
+    arch = "" if arch == EMPTY else arch
+    return Line(Row(tuple(texts.values()), cells, published=True, name=name, label=label, arch=arch), texts)

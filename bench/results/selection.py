@@ -117,14 +117,29 @@ def check(selection: Selection, tables: Sequence[tuple[str, Sequence[Column], Se
     kept = [(columns, [row for row in rows if _has_arch(row, selection)]) for _, columns, rows in shown]
     if selection.archs:
         where = f" of {' or '.join(selection.archs)}{where}"
-    known_rows = [{row.name, row.label} - {""} for _, rows in kept for row in rows]
+    known_rows = [_names(row) for _, rows in kept for row in rows]
     known_columns = [names for columns, _ in kept for names in column_names(columns)]
-    for what, words, known in (("row", selection.rows, known_rows), ("column", selection.columns, known_columns)):
-        for word in words:
-            if not _chosen([word], known):
-                names = sorted(set().union(*known))
-                remedy = nearest(word, names) or "; bench table shows all, * stands for any characters."
-                raise BadInput(f"There is no {what} {word!r}{where}{remedy}")
+    for word in selection.rows:
+        if not _chosen([word], known_rows):
+            elsewhere = [(profile, row.arch) for profile, _, rows in tables for row in rows if word in _names(row)]
+            raise BadInput(f"There is no row {word!r}{where}{_where(elsewhere) or _remedy(word, known_rows)}")
+    for word in selection.columns:
+        if not _chosen([word], known_columns):
+            raise BadInput(f"There is no column {word!r}{where}{_remedy(word, known_columns)}")
+
+
+def _names(row: Row) -> set[str]:
+    return {row.name, row.label} - {""}
+
+
+def _where(places: Sequence[tuple[str, str]]) -> str:
+    """Where a row is that is not where it was looked for: (profile, architecture)."""
+    words = dict.fromkeys(f"profile {profile}" + (f" of {arch}" if arch else "") for profile, arch in places)
+    return f"; there is one in {' and '.join(words)}." if words else ""
+
+
+def _remedy(word: str, known: Sequence[set[str]]) -> str:
+    return nearest(word, sorted(set().union(*known))) or "; bench table shows all, and * stands for any characters."
 
 
 def _selected(rows: Rows, selection: Selection) -> Rows | None:
