@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.results.headers import headers_of, runs_of
 from bench.results.sections import Section
 
-MOST_EMPTY = 0.25  # of a block's cells, where it could be two
+MOST_EMPTY = 1 / 3  # of a block's cells, where it could be two
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def blocks_of(section: Section, width_of: Callable[[Block], int], most: int) -> 
     blocks: list[Block] = []
     for block in _chunks(section, width_of, most):
         together = _block(section, (*blocks[-1].columns, *block.columns)) if blocks else block
-        if blocks and width_of(together) <= most and _share_filled(section, together) >= 1 - MOST_EMPTY:
+        if blocks and width_of(together) <= most and _share_empty(section, together) <= MOST_EMPTY:
             blocks[-1] = together
         else:
             blocks.append(block)
@@ -61,6 +61,6 @@ def _block(section: Section, columns: tuple[int, ...]) -> Block:
     return Block(tuple(rows), columns)
 
 
-def _share_filled(section: Section, block: Block) -> float:
-    filled = sum(section.rows[row].cells[i] is not None for row in block.rows for i in block.columns)
-    return filled / max(len(block.rows) * len(block.columns), 1)
+def _share_empty(section: Section, block: Block) -> float:
+    empty = sum(section.rows[row].cells[i] is None for row in block.rows for i in block.columns)
+    return empty / max(len(block.rows) * len(block.columns), 1)

@@ -205,4 +205,6 @@ def _nothing_left(selection: Selection) -> str:
         "--profile": selection.profiles,
     }  # fmt: skip
     given = [option for option, words in named.items() if words]
+    if len(given) == 1:
+        return f"What {given[0]} names has no value in any table; name something else."
     return f"No table has a value that fits {', '.join(given)} together; leave one out."

@@ -20,11 +20,10 @@ from bench.results.cells import ALL, Shown, cell_text
 from bench.results.escapes import printable
 from bench.results.headers import Header, headers_of
 from bench.results.look import Heading, Look
-from bench.results.sections import Section
+from bench.results.sections import Row, Section
 from bench.results.short_notes import MEANINGS, OLDER, PUBLISHED, count_of_all, marks_of, measured
 
 LEAST_WIDTH = 40  # what a narrower terminal is taken for; it breaks lines itself
-NAMES_SHARE = 0.6  # of the width, up to which names are as they are
 BETWEEN = 2  # blanks between columns
 MIDDLE = "…"
 HEADER = 14  # characters up to which a header stands in one line
@@ -62,8 +61,12 @@ def _section(console: Console, section: Section, look: Look, width: int) -> None
     count = count_of_all(section)
     title = section.title if count is None or look.verdicts else f"{section.title} (n = {count})"
     console.print(Text(printable(title), style="bold"))
-    grid = _Grid.of(section, look, width)
-    for block in blocks_of(section, grid.width_of, width):
+    grid = _Grid.of(section, look)
+    blocks = blocks_of(section, grid.width_of, width)
+    if any(grid.width_of(block) > width for block in blocks):
+        grid = grid.shortened(width)
+        blocks = blocks_of(section, grid.width_of, width)
+    for block in blocks:
         if above := grid.above(block):
             console.print(Text("\n".join(textwrap.wrap(above, width))))
         console.print(grid.table(block))
@@ -84,8 +87,8 @@ class _Grid:
     headers: Sequence[Header]
 
     @classmethod
-    def of(cls, section: Section, look: Look, width: int) -> _Grid:
-        """Return the texts; names are shortened where they leave too little room for a column."""
+    def of(cls, section: Section, look: Look) -> _Grid:
+        """Return the texts, with names as they are."""
         headers = headers_of(section.columns)
         cells = [[Text()] * len(headers) for _ in section.rows]
         everywhere = count_of_all(section)
@@ -97,9 +100,25 @@ class _Grid:
                     cells[row][i] = text
                 if count and not everywhere and not look.verdicts:
                     headers[i] = replace(headers[i], group=f"{group}, n = {count}")
-        widest = max((cell_len(text.plain) for row in cells for text in row), default=0)
-        widest = max([widest, *(cell_len(line) for one in headers for line in _wrapped(one, shared=False))])
-        return cls(section, _leading(section, widest + BETWEEN, width), cells, headers)
+        leading = [[printable(text) for text in row.leading] for row in section.rows]
+        for row, texts in zip(section.rows, leading, strict=True):
+            texts[section.named] += _marks(row)
+        return cls(section, leading, cells, headers)
+
+    def shortened(self, width: int) -> _Grid:
+        """Return it with names that leave room for the widest column."""
+        section, named = self.section, self.section.named
+        everything = Block(tuple(range(len(section.rows))), tuple(range(len(section.columns))))
+        one_each = [self.width_of(Block(everything.rows, (i,))) for i in everything.columns]
+        names = [printable(row.leading[named]) for row in section.rows]
+        marks = [_marks(row) for row in section.rows]
+        longest = max(cell_len(name + mark) for name, mark in zip(names, marks, strict=True))
+        room = longest - (max(one_each, default=0) - width) - max(map(cell_len, marks))
+        shorter = shortened(names, room)
+        leading = [[*texts] for texts in self.leading]
+        for texts, name, mark in zip(leading, names, marks, strict=True):
+            texts[named] = shorter[name] + mark
+        return replace(self, leading=leading)
 
     def shared(self, block: Block) -> list[int]:
         """The places of leading texts that all rows of a block share, and that need no column."""
@@ -158,24 +177,9 @@ def _cells(section: Section, place: int, look: Look, *, counts: bool) -> list[Te
     return texts
 
 
-def _leading(section: Section, widest: int, width: int) -> list[list[str]]:
-    """The leading texts of each row, names with their marks."""
-    texts = [[printable(text) for text in row.leading] for row in section.rows]
-    named = section.named
-    others = sum(
-        max(cell_len(text) for text in (head, *(row[i] for row in texts))) + BETWEEN
-        for i, head in enumerate(section.leading)
-        if i != named
-    )
-    marks = [
-        "".join(f" {mark}" for mark, is_there in ((PUBLISHED, row.published), (OLDER, row.older)) if is_there)
-        for row in section.rows
-    ]
-    room = max(int(NAMES_SHARE * width), width - widest) - others - max(map(cell_len, marks), default=0) - BETWEEN
-    shorter = shortened([row[named] for row in texts], room)
-    for row, mark in zip(texts, marks, strict=True):
-        row[named] = shorter[row[named]] + mark
-    return texts
+def _marks(row: Row) -> str:
+    marks = (PUBLISHED, row.published), (OLDER, row.older)
+    return "".join(f" {mark}" for mark, is_there in marks if is_there)
 
 
 def shortened(names: Sequence[str], room: int) -> dict[str, str]:
