@@ -101,8 +101,8 @@ class _Grid:
                 if count and not everywhere and not look.verdicts:
                     headers[i] = replace(headers[i], group=f"{group}, n = {count}")
         leading = [[printable(text) for text in row.leading] for row in section.rows]
-        for row, texts in zip(section.rows, leading, strict=True):
-            texts[section.named] += _marks(row)
+        for of, texts in zip(section.rows, leading, strict=True):
+            texts[section.named] += _marks(of)
         return cls(section, leading, cells, headers)
 
     def shortened(self, width: int) -> _Grid:
