@@ -12,7 +12,7 @@ from bench.results.sections import Cell, Row, Section
 from bench.results.statistics import THESE_WEIGHTS
 
 BOLD = (
-    "the highest mean of a column and all rows that Welch's t-test (two-sided, p < 0.05 after Holm's correction) does "
+    "the highest mean of a column{group} and all rows that Welch's t-test (two-sided, p < 0.05 after Holm's correction) does "
     "not tell from it; a single value is not judged"
 )
 PUBLISHED, OLDER = "†", "‡"
@@ -61,7 +61,8 @@ def short_notes(section: Section) -> list[str]:
     if cells:
         notes.append(_counts(section))
     if any(cell.best for _, _, cell in cells):
-        notes.append(f"Bold: {BOLD}.")
+        mixed = any(column.mixed for column in section.columns)
+        notes.append(f"Bold: {BOLD.format(group=', among rows that differ in their method alone,' if mixed else '')}.")
     doubts: dict[str, Callable[[Cell], bool]] = {
         THESE_WEIGHTS: lambda cell: cell.best and cell.best_about == "weights",
         MARK: lambda cell: bool(cell.other_code),

@@ -229,7 +229,9 @@ def _legend(sections: Sequence[Section], heading: Heading, look: Look, width: in
         lines.append("±: sample standard deviation over trunks (n of them); of one trunk over seeds of the task (1×3).")
     if any(cell.best for cell in cells):
         sign = "Bold" if look.styled else "*"
-        lines.append(f"{sign}: highest of its column, or not told from it by the corrected test.")
+        mixed = any(column.mixed for section in sections for column in section.columns)
+        where = "its column (of a data set and schedule)" if mixed else "its column"
+        lines.append(f"{sign}: highest of {where}, or not told from it by the corrected test.")
     marks = list(dict.fromkeys(mark for section in sections for mark in marks_of(section)))
     if marks:
         lines.append("; ".join(f"{mark} {MEANINGS[mark]}" for mark in marks) + ".")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,13 @@ def test_it_compiles_whatever_the_names(look: Look) -> None:
     check_structure(text)
     for name in HOSTILE:
         assert escape_latex(name) in text
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_line_may_begin_with_any_text(name: str) -> None:
+    (section,) = build_tables([linear("coco", 0, 40.0)], NONE)
+    row = replace(section.rows[0], leading=(name, name, name))
+    check_structure(render([replace(section, rows=(row,))], "latex", look=SHORT))
 
 
 @pytest.mark.parametrize(

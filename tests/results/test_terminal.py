@@ -79,6 +79,15 @@ def test_blocks_leave_out_rows_without_a_value_there() -> None:
     assert "random_init" not in block
 
 
+def test_names_are_shortened_only_where_a_column_would_not_fit() -> None:
+    names = ("imagenet_simclr_temperature_0.1", "imagenet_simclr_temperature_0.5")
+    sections = build_tables([pspnet(name, seed, 50.0 + seed) for name in names for seed in (0, 1)], NONE)
+    assert "…" not in drawn(sections, 60)
+    lines = [line for line in drawn(sections, 40).splitlines() if "0.71" in line]
+    assert len(lines) == 2
+    assert all("…" in line and line.startswith("imag") for line in lines)  # and not broken into two lines
+
+
 def test_bold_is_a_terminals_or_a_star() -> None:
     plain, styled = drawn(build_tables(THREE, NONE)), drawn(build_tables(THREE, NONE), styled=True)
     assert "\x1b" not in plain
