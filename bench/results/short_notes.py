@@ -12,8 +12,8 @@ from bench.results.sections import Cell, Row, Section
 from bench.results.statistics import THESE_WEIGHTS
 
 BOLD = (
-    "the highest mean of a column{group} and all rows that Welch's t-test (two-sided, p < 0.05 after Holm's correction) does "
-    "not tell from it; a single value is not judged"
+    "the highest mean of a column{group} and all rows that Welch's t-test (two-sided, p < 0.05 after Holm's "
+    "correction) does not tell from it; a single value is not judged"
 )
 PUBLISHED, OLDER = "†", "‡"
 # mark -> what it means, in a few words
