@@ -44,6 +44,7 @@ from bench.cli_plan import app as plan_app
 from bench.cli_provenance import app as provenance_app
 from bench.cli_show import app as show_app
 from bench.cli_stage import app as stage_app
+from bench.cli_table import app as table_app
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.request import Request
 from bench.machine import WITHIN_GRID
@@ -54,6 +55,7 @@ STUDIES = ("deck-small", "loss2-short", "positive-control", "positive-control-ph
 app = App(
     "bench", "Pretrain, convert, transfer, compare: which pretraining transfers best, and can the number be believed?"
 )
+app.add_typer(table_app)
 app.add_typer(show_app)
 app.add_typer(compare_app)
 app.add_typer(pictures_app)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +12,8 @@ import typer
 from bench.cli_options import App
 
 app = App()
+
+WIDTH = 100  # of lines that go to no terminal
 
 Results = Annotated[Path, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR", help="Where records are.")]
 Profile = Annotated[
@@ -35,10 +38,13 @@ def compare_command(
 ) -> None:
     """Compare two rows: effects, intervals by trunks and by images, settings that differ, what mars the comparison."""
     from bench.results.comparison import compare_rows
-    from bench.results.comparison_text import content, lines
+    from bench.results.comparison_text import content, fitting, lines
 
     comparison = compare_rows(ours, theirs, results_dir, metrics=metric, tasks=task, profile=profile)
-    print(json.dumps(content(comparison), indent=1) if as_json else "\n".join(lines(comparison)))
+    if as_json:
+        print(json.dumps(content(comparison), indent=1))
+        return
+    print("\n".join(fitting(lines(comparison), shutil.get_terminal_size((WIDTH, 24)).columns)))
 
 
 @app.command("aa")

@@ -1,10 +1,9 @@
-"""Commands that show what there is: tables, configs, objectives, and this machine."""
+"""Commands that show what there is: configs, objectives, and this machine."""
 
 from __future__ import annotations
 
 import json
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -12,42 +11,6 @@ from bench.cli_options import App, Assignments, DataRoot, ProfileOption
 from bench.errors import BadInput, StageFailed
 
 app = App()
-
-
-@app.command("table")
-def table_command(
-    format: Annotated[
-        Literal["markdown", "csv", "latex", "html"], typer.Option("--format", help="What to print.")
-    ] = "markdown",
-    check: Annotated[bool, typer.Option("--check", help="Only compare the committed tables with the records.")] = False,
-    baseline: Annotated[str | None, typer.Option("--baseline", help="Row that differences are taken to.")] = None,
-    resources: Annotated[
-        bool, typer.Option("--resources", help="Print time and memory of each stage instead.")
-    ] = False,
-    results_dir: Annotated[Path, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR")] = Path("results"),
-) -> None:
-    """Regenerate the tables from the records, and print those of transfer, or what it cost."""
-    from bench.results.tables import check_tables, pages_of, write_tables
-
-    if resources and baseline is not None:
-        raise BadInput(
-            "--baseline compares results of transfer, and --resources prints time and memory; give one of the two."
-        )
-    if check:
-        differences = check_tables(results_dir)
-        for difference in differences:
-            print(difference)
-        if differences:
-            raise StageFailed(f"{len(differences)} tables differ from what the records give; run bench table.")
-        print("tables agree with the records")
-        return
-    if not any((results_dir / "records").glob("*.json")):
-        print(f"There are no records in {results_dir / 'records'} yet; bench run with --downstream makes them.")
-        return
-    transfer, costs = pages_of(results_dir, baseline)
-    print((costs if resources else transfer).text(format))
-    if baseline is None:
-        write_tables(results_dir, [transfer, costs])
 
 
 @app.command("list")

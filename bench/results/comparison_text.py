@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+import textwrap
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -37,6 +39,19 @@ def lines(comparison: Comparison) -> list[str]:
         written += ["", "Not compared, as they were measured in different ways"]
         written += [f"  {words}" for words in comparison.left_out]
     return written
+
+
+def fitting(written: Sequence[str], width: int) -> list[str]:
+    """Return lines that fit into `width` characters, if each word does; what goes on stands below the text."""
+    lines: list[str] = []
+    for line in written:
+        named = re.match(r" +\S+(?: \S+)*  +(?=\S)| *", line)
+        indent = len(named[0]) if named is not None and named.end() < width // 2 else 4
+        wrapped = textwrap.wrap(
+            line, width, subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False
+        )
+        lines += wrapped or [line]
+    return lines
 
 
 def _column(compared: Compared, comparison: Comparison) -> Iterator[str]:

@@ -77,7 +77,9 @@ def _differences(rows: Rows) -> list[str]:
         return [f"In brackets with a sign: the difference to the {rows.table.baseline} row that differs in that alone."]
     if rows.base is None:
         return ["No differences: there is no baseline row here."]
-    return [f"Differences are to {rows.base.label}."] if len(rows.measured) > 1 else []
+    several = len(rows.measured) > 1
+    shown = any(cell is not None and cell.difference is not None for line in rows.measured for cell in line.row.cells)
+    return [f"Differences are to {rows.base.label}."] if several or shown else []
 
 
 def _decisive(columns: Sequence[Column]) -> dict[int, str]:

@@ -53,9 +53,11 @@ def _section(profile: str, records: Sequence[Record]) -> Section:
     for key, record in latest.items():
         label = f"{record.pretrain} @{key[1][:8]}" if recipes[record.pretrain] > 1 else record.pretrain
         cells = tuple(_cell(values.get((*key, *amount)), amount[-1]) for amount in columns)
-        rows.append(Row((record.pretrain_set, label, record.arch, key[2]), cells, name=record.pretrain, label=label))
+        leading = record.pretrain_set, label, record.arch, key[2]
+        rows.append(Row(leading, cells, name=record.pretrain, label=label, arch=record.arch))
     rows.sort(key=lambda row: (row.leading[0] != "none", row.leading))
-    return Section(TITLES[profile], profile, LEADING, tuple(columns.values()), tuple(rows), _notes(records), named=1)
+    shown, notes = tuple(columns.values()), _notes(records)
+    return Section(TITLES[profile], profile, LEADING, shown, tuple(rows), notes, named=1, profile=profile)
 
 
 def _lines(records: Sequence[Record]) -> Iterator[tuple[str | int | float, ...]]:

@@ -41,11 +41,13 @@ class Rows:
     published: list[Line]
     base: Row | None
 
-    def section(self, title: str, key: str, rows: Sequence[Row], notes: tuple[str, ...]) -> Section:
+    def section(
+        self, title: str, key: str, rows: Sequence[Row], notes: tuple[str, ...], profile: str = "full"
+    ) -> Section:
         """Return a section with these columns."""
         leading = tuple(field.replace("_", " ").capitalize() for field in self.fields)
         named = self.fields.index("method" if self.table.datasets else "pretrain")
-        return Section(title, key, leading, tuple(self.columns), tuple(rows), notes, named)
+        return Section(title, key, leading, tuple(self.columns), tuple(rows), notes, named, profile)
 
     def in_order(self) -> list[Row]:
         """Published rows below measured ones; in a table with data sets each above what was measured of it."""
@@ -155,6 +157,7 @@ def _measured(
             name=record.pretrain,
             label=label,
             older=older_definition(record),
+            arch=record.arch,
         )
         lines.append(Line(row, {field: texts[key][field] for field in fields}, record))
     return lines
@@ -194,4 +197,6 @@ def _published(row: PublishedRow, fields: Sequence[RowField], columns: Sequence[
     texts: dict[RowField, str] = {field: row.texts.get(field, EMPTY) for field in fields}
     name = texts["method" if table.datasets else "pretrain"]
     label = name if table.datasets else ""
-    return Line(Row(tuple(texts.values()), cells, published=True, name=name, label=label), texts)
+    arch = texts.get("backbone", EMPTY).partition(" (")[0]
+    arch = "" if arch == EMPTY else arch
+    return Line(Row(tuple(texts.values()), cells, published=True, name=name, label=label, arch=arch), texts)

@@ -65,6 +65,7 @@ class Row:
     name: str = ""  # the pretraining by which a baseline is chosen
     label: str = ""  # the same, with a suffix of its fingerprint where the name alone is ambiguous
     older: str = ""  # what older definitions of objectives it was pretrained by, in words
+    arch: str = ""  # of its backbone; "" where a published row does not say it
 
 
 @dataclass(frozen=True)
@@ -98,3 +99,4 @@ class Section:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     named: int = 0  # which leading text names the run; published rows are marked there
+    profile: str = "full"

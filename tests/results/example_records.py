@@ -58,11 +58,22 @@ def linear(pretrain: str, seed: int, top1: float, **changes: Any) -> Record:
 
 
 def lines_of(sections: Sequence[Section], key: str, heading: Heading = TRANSFER) -> list[dict[str, str]]:
-    """The lines of a section's Markdown table: {column: text}."""
+    """The lines of a section's Markdown tables: {column: text}; those of a row in several tables are one."""
     section = next(section for section in sections if section.key == key)
-    lines = [line for line in render([section], "markdown", heading).splitlines() if line.startswith("|")]
-    split = [[word.strip() for word in line.strip("|").split(" | ")] for line in lines]
-    return [dict(zip(split[0], line, strict=True)) for line in split[2:]]
+    names = len(section.leading)
+    lines: dict[tuple[str, ...], dict[str, str]] = {}
+    heads: list[str] = []
+    for table in render([section], "markdown", heading).split("\n\n"):
+        if not table.startswith("|"):
+            continue
+        split = [[word.strip() for word in line.strip("|").split(" | ")] for line in table.splitlines()]
+        head, _, *rows = split
+        heads += [each for each in head if each not in heads]
+        for row in rows:
+            line = lines.setdefault(tuple(row[:names]), {})
+            assert not set(head[names:]) & set(line), "a cell stands in two tables"
+            line |= dict(zip(head, row, strict=True))
+    return [{each: line.get(each, "–") for each in heads} for line in lines.values()]
 
 
 THREE = [

@@ -41,7 +41,7 @@ def test_names_with_underscores_stay_readable_in_markdown() -> None:
 
 def test_latex_escapes() -> None:
     text = render(hostile(), "latex")
-    assert r"a|b\_*c*\&$<$x$>$\$\%\_\{\textasciitilde{}\}\textbackslash{}" in text
+    assert r"a\textbar{}b\_*c*\&$<$x$>$\$\%\_\{\textasciitilde{}\}\textbackslash{}" in text
     plain = render(build_tables(THREE, NONE), "latex")
     assert r"\textbf{65.20} $\pm$ 0.61 (3) +4.20 $\uparrow$" in plain
     assert r"coco\_two\_loss" in plain

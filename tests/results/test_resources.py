@@ -144,7 +144,7 @@ def test_check_finds_a_changed_digit(results: Path) -> None:
 
 def test_the_command_prints_it_and_writes_both_pages(results: Path, capsys: Any) -> None:
     assert run(["table", "--resources", "--results-dir", str(results)]) == 0
-    assert capsys.readouterr().out == (results / "tables" / "resources.md").read_text() + "\n"
+    assert capsys.readouterr().out == (results / "tables" / "resources.md").read_text()
     assert "# Transfer results" in (results / "tables" / "transfer.md").read_text()
     assert run(["table", "--check", "--results-dir", str(results)]) == 0
 

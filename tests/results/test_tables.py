@@ -112,7 +112,7 @@ def test_every_format_marks_an_older_definition(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(definitions, "definition_of", lambda name: 2)
     sections = build_tables(defined({}), NONE)
     assert "| coco_densecl ‡ |" in render(sections, "markdown")
-    assert r"coco\_densecl $\ddagger$" in render(sections, "latex")
+    assert r"coco\_densecl\textsuperscript{$\ddagger$}" in render(sections, "latex")
     assert "coco_densecl ‡<" in render(sections, "html")
     for records, word in ((defined({}), "densecl: as of definition 1, today's is 2"), (defined({"densecl": 2}), "")):
         (line,) = csv.DictReader(io.StringIO(render(build_tables(records, NONE), "csv")))
