@@ -2,7 +2,7 @@
 
     python docs/build_site.py [FOLDER]
 
-The site needs no network: it is an error if a page loads anything from elsewhere. The folder is build/site if not given.
+The site needs no network: it is an error if a page loads anything from elsewhere. Without FOLDER it is build/site.
 """
 
 from __future__ import annotations

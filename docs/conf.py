@@ -1,7 +1,7 @@
 """How Sphinx makes the pages of this folder into a site. `make site` runs it, with warnings as errors.
 
-The pages are plain Markdown, which reads on its own, too. What only a site has is added here: the navigation, the drawing
-as a part of its page, and the reference of the Python interface from its docstrings.
+The pages are plain Markdown, which reads on its own, too. What only a site has is added here: the navigation, the
+drawing as a part of its page, and the reference of the Python interface from its docstrings.
 """
 
 from __future__ import annotations
