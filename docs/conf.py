@@ -7,6 +7,7 @@ drawing as a part of its page, and the reference of the Python interface from it
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ copyright = "The bench authors"
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
+myst_enable_extensions = ["deflist"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 highlight_language = "none"  # of an indented block
@@ -96,6 +98,8 @@ def _reference() -> str:
 
 def _added(_app: Any, page: str, source: list[str]) -> None:
     """Add to a page, as it is read, what only the site has."""
+    # A page outside this folder, such as LOG.md, is a file of the site and no page of it.
+    source[0] = re.sub(r"\]\((\.\./[^)#]+\.md)(?:#[^)]*)?\)", r"](path:\1)", source[0])
     added = _trees() if page == "index" else _reference() if page == "api" else ""
     if added:
         source[0] += f"\n{added}\n"
