@@ -10,7 +10,7 @@ PEERS   = .venv-peers
 BIN     = $(VENV)/bin
 LEFT_OUT = $(if $(CPU),triton,nothing)
 
-.PHONY: help install demo test test-fast lint types contracts check-tables check-performance check-docs check peers bench \
+.PHONY: help install demo test test-fast lint types contracts check-tables check-performance check-docs site check peers bench \
 	performance docs mutants mutants-page faults fuzz concurrency lock clean
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "     mutants (one-line mistakes, and whether tests notice; hours) | mutants-page"
 	@echo "     faults (300 SIGKILLs; an hour) | fuzz (100,000 damaged inputs) | concurrency (20 processes on one folder)"
 	@echo "     bench (measures against the peers) | performance, docs (their pages alone) | peers | lock | clean"
+	@echo "     site (the documentation as a site, in build/site)"
 
 install: $(VENV)/.installed
 
@@ -68,9 +69,14 @@ check-docs: install
 	$(BIN)/python docs/recipes.py --check
 	$(BIN)/python docs/positive_control.py --check
 	$(BIN)/python docs/scale.py --check
+	$(BIN)/python docs/reference.py --check
 	$(BIN)/python mutation/survivors.py --check
 
-check: lint types contracts check-tables check-performance check-docs test
+check: lint types contracts check-tables check-performance check-docs site test
+
+# docs as a site in build/site, without a network: warnings and broken links are errors.
+site: install
+	$(BIN)/python docs/build_site.py
 
 # What this project is measured against, in an environment of its own. solo-learn cannot be installed (it pins torch
 # 1.9.1): its files go into a folder there, and benchmarks/sololearn.py says what becomes of them.
@@ -94,13 +100,14 @@ performance: install
 	$(BIN)/python benchmarks/page.py
 
 # docs/objectives.md, from docstrings, constructors, configs and the names of tests, docs/recipes.md, from the table in
-# tests/recipes, docs/positive_control.md with its pictures, from the records in results, and docs/scale.md, from what
-# bench plan --simulate computes.
+# tests/recipes, docs/positive_control.md with its pictures, from the records in results, docs/scale.md, from what
+# bench plan --simulate computes, and the pages of commands, configs and protocols, from the parser and the configs.
 docs: install
 	$(BIN)/python docs/objectives.py
 	$(BIN)/python docs/recipes.py
 	$(BIN)/python docs/positive_control.py
 	$(BIN)/python docs/scale.py
+	$(BIN)/python docs/reference.py
 
 # One-line mistakes in the sources, and whether tests notice. ARGS: --minutes, --seed, --count, --only FOLDER …, --again.
 mutants: install
@@ -131,4 +138,4 @@ lock:
 		--generate-hashes --no-emit-index-url --no-annotate --output-file benchmarks/peers.lock
 
 clean:
-	rm -rf $(VENV) $(PEERS) runs .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PEERS) runs build .mypy_cache .ruff_cache .pytest_cache

@@ -49,7 +49,7 @@ INTRO = """# Data and clusters beyond one machine
 Derived by `python docs/scale.py`; never edited. **No GPU was measured for this page.** Hours are computed from the
 assumptions that stand beside them. Put your own numbers in their place:
 
-    bench plan --simulate 8,64,512 --pretrain imagenet_byol --set epochs=100 --images imagenet22k \\
+    bench plan --simulate 8,64,512 --pretrain imagenet_byol --set pretrain.epochs=100 --images imagenet22k \\
                --rate 1000 --link 25 --storage 2 --assume cores_per_node=96
 
 `--images` is a number, or `coco`, `imagenet`, `imagenet22k` or `100m`. Without `--rate` the speed is taken that this

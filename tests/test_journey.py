@@ -1,13 +1,18 @@
-"""The whole path in smoke form: pretrain, convert, prove, transfer, record, table; and again, as a no-op."""
+"""The whole path in smoke form: pretrain, convert, prove, transfer, record, table; and again, as a no-op.
+
+It follows docs/tutorial.md: its commands run here, and what they print agrees with what the page shows.
+"""
 
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from docs_pages import ROOT, agrees, session
 from safetensors import safe_open
 
 Run = Callable[..., "CompletedProcess[str]"]
@@ -18,9 +23,21 @@ TASKS = ("--downstream", "cityscapes_pspnet", "imagenet_linear", "imagenet_knn")
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, tmp_path: Path) -> None:
-    done = bench(*GRID, *TASKS)
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, bench_here: Run, tmp_path: Path) -> None:
+    steps = iter(session(ROOT / "docs" / "tutorial.md"))
+
+    def next_of_tutorial(run: Run) -> CompletedProcess[str]:
+        """Run the tutorial's next command, as a shell would."""
+        command, shown = next(steps)
+        _, *words = shlex.split(command)
+        said = run(*(each for word in words for each in (sorted(tmp_path.glob(word)) if "*" in word else [word])))
+        assert said.returncode == 0, said.stdout + said.stderr
+        assert agrees(shown, said.stdout, numbers=False), f"{command}\n{said.stdout}"
+        return said
+
+    next_of_tutorial(bench_here)  # the plan
+    done = next_of_tutorial(bench)
+    assert done.args[-len(GRID + TASKS) :] == [*GRID, *TASKS]
     runs, results = tmp_path / "runs", tmp_path / "runs" / "smoke" / "results"
 
     # Records: one for each cell, with all that is needed to believe it.
@@ -58,22 +75,23 @@ def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, tmp_path: Path) 
     assert "mIoU" in done.stdout
     assert bench("table", "--check", "--results-dir", results).returncode == 0
 
-    # The number stands: its weights give it again, in another process, and the command for its row is the one that ran.
+    # The command for its row is the one that ran.
     stage = segmentation["fingerprints"]["stage"]
-    verified = bench("verify", stage[:12], "--results-dir", results)
-    assert verified.returncode == 0, verified.stdout + verified.stderr
-    assert "The number stands to the digit." in verified.stdout
     traced = bench("trace", stage, "--results-dir", results, "--json")
     assert json.loads(traced.stdout)["same_row"]
     assert "--pretrain coco_two_loss --downstream cityscapes_pspnet --seeds 0 --smoke" in traced.stdout
 
     # Again: nothing runs, nothing changes.
     before = {file: file.stat().st_mtime_ns for file in runs.rglob("*.json")}
-    again = bench(*GRID, *TASKS)
-    assert again.returncode == 0
+    again = next_of_tutorial(bench)
     assert again.stdout.count("recorded already") == 6
     assert "[1/" not in again.stdout
     assert {file: file.stat().st_mtime_ns for file in runs.rglob("*.json")} == before
+
+    for name in ("status", "compare", "trace"):
+        assert next_of_tutorial(bench_here).args[0] == name
+    assert "The number stands to the digit." in next_of_tutorial(bench).stdout  # its weights give it again
+    assert next(steps, None) is None
 
     # A record that was deleted, or is wanted elsewhere, is written as it was; nothing is measured again.
     lost, *_ = sorted((results / "records").glob("coco_two_loss__imagenet_knn*.json"))
