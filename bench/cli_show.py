@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench import cli_completion
 from bench.cli_options import App, Assignments, DataRoot, ProfileOption
 from bench.errors import BadInput, StageFailed
 
@@ -20,7 +21,10 @@ def table_command(
         Literal["markdown", "csv", "latex", "html"], typer.Option("--format", help="What to print.")
     ] = "markdown",
     check: Annotated[bool, typer.Option("--check", help="Only compare the committed tables with the records.")] = False,
-    baseline: Annotated[str | None, typer.Option("--baseline", help="Row that differences are taken to.")] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", help="Row that differences are taken to.", autocompletion=cli_completion.rows),
+    ] = None,
     resources: Annotated[
         bool, typer.Option("--resources", help="Print time and memory of each stage instead.")
     ] = False,
@@ -70,7 +74,14 @@ def list_command(
 
 @app.command("show", safe=True)
 def show_command(
-    name: Annotated[str, typer.Argument(help="A config, by name or path, or an objective.", metavar="NAME")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A config, by name or path, or an objective. One in Python is run when it is read, unless --safe.",
+            metavar="NAME",
+            autocompletion=cli_completion.shown,
+        ),
+    ],
     profile: ProfileOption = "full",
     assignments: Assignments = [],  # noqa: B006
 ) -> None:
