@@ -16,13 +16,15 @@ __version__ = "0.1.0"
 __all__ = ["BadInput", "GridResult", "StageFailed", "__version__", "load_trunk", "records", "run"]
 
 
-def __getattr__(name: str) -> object:
-    """Import what is offered when somebody asks for it."""
-    if name in __all__:
-        import importlib
+if not TYPE_CHECKING:  # type checkers then know what there is not
 
-        return getattr(importlib.import_module("bench.api"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> object:
+        """Import what is offered when somebody asks for it."""
+        if name in __all__:
+            import importlib
+
+            return getattr(importlib.import_module("bench.api"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
