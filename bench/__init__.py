@@ -16,15 +16,13 @@ __version__ = "0.1.0"
 __all__ = ["BadInput", "GridResult", "StageFailed", "__version__", "load_trunk", "records", "run"]
 
 
-if not TYPE_CHECKING:  # type checkers then know what there is not
+def __getattr__(name: str) -> object:
+    """Import what is offered when somebody asks for it."""
+    if name in __all__:
+        import importlib
 
-    def __getattr__(name: str) -> object:
-        """Import what is offered when somebody asks for it."""
-        if name in __all__:
-            import importlib
-
-            return getattr(importlib.import_module("bench.api"), name)
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module("bench.api"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

@@ -32,9 +32,9 @@ Settings = Mapping[str, Any] | Sequence[str]
 class GridResult:
     """What became of a grid: where its records and its trunks lie. `records` reads the former."""
 
-    files: tuple[Path, ...]  # the records, in the order of the grid
-    trunks: Mapping[str, Path] = field(repr=False)  # "coco-s0" -> folder, for `load_trunk`; without those deleted since
-    work_dir: Path
+    files: tuple[Path, ...] = field(repr=False)  # the records, in the order of the grid
+    trunks: Mapping[str, Path]  # "coco-s0" -> folder, for `load_trunk`; without those deleted since
+    work_dir: Path = field(repr=False)
     results_dir: Path
 
     @property

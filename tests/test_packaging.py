@@ -132,7 +132,7 @@ try:
 except bench.BadInput as error:
     reveal_type(error)
 """
-WRONG = 'import bench\nbench.run("coco", profile="huge")\nbench.run(seeds=0)\nbench.records(3)\nbench.nothing\n'
+WRONG = 'import bench\nbench.run("coco", profile="huge")\nbench.run(seeds=0)\nbench.records(3)\nbench.nothing()\n'
 # What the client does not see is not followed: checking torch and the whole package takes a minute.
 FOLLOWED = """
 [mypy]
