@@ -78,7 +78,8 @@ def run(
         task_seeds: of the tasks on each trunk; none: that of the pretraining.
         profile: the schedule.
         smoke: profile smoke, on scenes that are rendered here.
-        set: values laid over the configs: `{"epochs": 2, "objective.temperature": 0.2}`, or words as after --set.
+        set: values laid over the configs, `{"pretrain.epochs": 2, "objective.temperature": 0.2}`, or words as after
+            --set.
         sweep: each pretraining once for every value: `{"objective.temperature": [0.1, 0.2]}`.
         data_root: `{"coco": DIR}`, or one folder that holds all.
         work_dir: where stages keep their files.

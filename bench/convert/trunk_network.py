@@ -61,4 +61,5 @@ def trunk_network(file: Path, wanted: str | None = None) -> TrunkNetwork:
         )
     network = TrunkNetwork(trunk, proven)
     load_strictly(network, trunk.state, "the network")
-    return network.eval()
+    network.eval()
+    return network
