@@ -84,11 +84,11 @@ def test_a_grid_that_is_recorded_has_records_tables_and_trunks(
     frame = grid.records
     assert tuple(frame.columns) == tuple(RECORD_COLUMNS)
     assert frame.equals(bench.records(grid.results_dir))
-    top1 = frame[frame.metric == "top1_percent"]
+    top1 = frame[frame.metric == "top1"]
     record = json.loads(grid.files[0].read_text())
     assert top1.value.tolist() == [record["metrics"]["top1_percent"]]
     assert top1[["row", "task", "unit", "seed", "task_seed", "arch", "profile"]].to_numpy().tolist() == [
-        ["random_init", "imagenet_knn", "%", 0, 0, ARCH, "smoke"]
+        ["random_init", "imagenet_knn", "percent", 0, 0, ARCH, "smoke"]
     ]
     assert top1.weights.item() == record["trunk"]
     capfd.readouterr()
@@ -169,11 +169,10 @@ def test_metrics_of_several_values_have_a_line_for_each() -> None:
     metrics = {"top1_percent": 50.0, "iou_percent": {"road": 90.0, "train": None}, "k": 3}
     one = make("coco", "imagenet_linear", 0, metrics=metrics)
     frame = record_lines([one])
-    assert frame.metric.tolist() == ["top1_percent", "iou_percent", "iou_percent", "k"]
-    assert frame.part.tolist() == ["", "road", "train", ""]
-    assert frame.unit.tolist() == ["%", "%", "%", ""]
-    assert frame.value[:2].tolist() == [50.0, 90.0]
-    assert frame.value.isna().tolist() == [False, False, True, False]
+    assert frame.metric.tolist() == ["top1", "iou", "k"]
+    assert frame["class"].tolist() == ["", "road", ""]
+    assert frame.unit.tolist() == ["percent", "percent", ""]
+    assert frame.value.tolist() == [50.0, 90.0, 3.0]
     assert frame.dtypes["seed"] == frame.dtypes["task_seed"] == np.int64
     assert record_lines([]).columns.tolist() == frame.columns.tolist()
 
