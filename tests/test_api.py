@@ -21,6 +21,7 @@ from bench.results.record_lines import RECORD_COLUMNS, record_lines
 
 ROOT = Path(__file__).parents[1]
 ARCH = "resnet18w16"
+SEED = 1  # not that of a network before its weights are loaded
 
 
 def test_import_is_cheap_and_offers_what_it_says() -> None:
@@ -57,11 +58,12 @@ def grid(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> bench.Grid
 
     work = tmp_path_factory.mktemp("api") / "work"
     shutil.copytree(rendered, work / "rendered")
-    request = Request(["random_init"], ["imagenet_knn"], smoke=True, assignments=[f"arch={ARCH}"], work_dir=work)
+    settings = [f"arch={ARCH}"]
+    request = Request(["random_init"], ["imagenet_knn"], [SEED], smoke=True, assignments=settings, work_dir=work)
     planned = plan_grid(request, act=True)
     stages, folders = prepare(planned, "fail")
     _, convert, knn = stages
-    encoder, network = build_encoder(ARCH, seed=0).eval(), Maps(ARCH, seed=1)
+    encoder, network = build_encoder(ARCH, seed=SEED).eval(), Maps(ARCH, seed=2)
     load_strictly(network, encoder.state_dict())
     folder = folders[convert.fingerprint]
     trunk = save_trunk(folder / TRUNK, encoder.state_dict(), ARCH)
@@ -69,10 +71,17 @@ def grid(rendered: Path, tmp_path_factory: pytest.TempPathFactory) -> bench.Grid
     prints = {"stage": knn.fingerprint, "recipe": knn.recipe_fingerprint, "protocol": "0" * 12}
     weights = f"{convert.folder}/{TRUNK}"
     record = make(
-        "random_init", "imagenet_knn", 0, fingerprints=prints, arch=ARCH, profile="smoke", trunk=trunk, weights=weights
+        "random_init",
+        "imagenet_knn",
+        SEED,
+        fingerprints=prints,
+        arch=ARCH,
+        profile="smoke",
+        trunk=trunk,
+        weights=weights,
     )
     write(record, planned.results_dir / "records")
-    return bench.run("random_init", ["imagenet_knn"], seeds=range(1), smoke=True, set={"arch": ARCH}, work_dir=work)
+    return bench.run("random_init", ["imagenet_knn"], seeds=[SEED], smoke=True, set={"arch": ARCH}, work_dir=work)
 
 
 def test_a_grid_that_is_recorded_has_records_tables_and_trunks(
@@ -80,7 +89,7 @@ def test_a_grid_that_is_recorded_has_records_tables_and_trunks(
 ) -> None:
     assert [file.is_file() for file in grid.files] == [True]
     assert (grid.results_dir / "tables" / "transfer.md").is_file()
-    assert set(grid.trunks) == {"random_init-s0"}
+    assert set(grid.trunks) == {"random_init-s1"}
     frame = grid.records
     assert tuple(frame.columns) == tuple(RECORD_COLUMNS)
     assert frame.equals(bench.records(grid.results_dir))
@@ -88,14 +97,16 @@ def test_a_grid_that_is_recorded_has_records_tables_and_trunks(
     record = json.loads(grid.files[0].read_text())
     assert top1.value.tolist() == [record["metrics"]["top1_percent"]]
     assert top1[["row", "task", "unit", "seed", "task_seed", "arch", "profile"]].to_numpy().tolist() == [
-        ["random_init", "imagenet_knn", "percent", 0, 0, ARCH, "smoke"]
+        ["random_init", "imagenet_knn", "percent", SEED, SEED, ARCH, "smoke"]
     ]
     assert top1.weights.item() == record["trunk"]
     capfd.readouterr()
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    again = bench.run("random_init", "imagenet_knn", smoke=True, set=[f"arch={ARCH}"], work_dir=grid.work_dir)
+    again = bench.run(
+        "random_init", "imagenet_knn", seeds=SEED, smoke=True, set=[f"arch={ARCH}"], work_dir=grid.work_dir
+    )
     assert again.files == grid.files
-    assert "skipped  knn random_init--imagenet_knn-s0: recorded already" in capfd.readouterr().out
+    assert "skipped  knn random_init--imagenet_knn-s1: recorded already" in capfd.readouterr().out
     assert "OMP_WAIT_POLICY" not in os.environ
 
 
@@ -104,7 +115,7 @@ def test_a_trunk_is_loaded_from_record_stage_and_file_with_its_weights(grid: ben
     from safetensors.torch import load_file
 
     record = grid.records.record[0]
-    folder = grid.trunks["random_init-s0"]
+    folder = grid.trunks["random_init-s1"]
     task = next(grid.work_dir.glob("knn/*"))
     shutil.copy(folder / "trunk.safetensors", tmp_path / "mine.safetensors")
     places = {"work_dir": grid.work_dir, "results_dir": grid.results_dir}
@@ -149,7 +160,7 @@ def test_weights_that_are_not_the_records_or_not_the_files_are_refused(grid: ben
     place.write_bytes(content)
     with pytest.raises(bench.BadInput, match="was changed after it was written"):
         bench.load_trunk(place)
-    shutil.copy(grid.trunks["random_init-s0"] / "proof.json", place.parent)
+    shutil.copy(grid.trunks["random_init-s1"] / "proof.json", place.parent)
     with pytest.raises(bench.BadInput, match=r"\d+ of \d+ tensors matched the load proof"):
         bench.load_trunk(place.parent)
     pretrained = next(grid.work_dir.glob("pretrain/*"))
