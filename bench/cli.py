@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from bench import cli_completion
 from bench.cli_canary import app as canary_app
 from bench.cli_cluster import Cluster, takes_cluster
 from bench.cli_code import app as code_app
@@ -53,7 +54,9 @@ from bench.machine import WITHIN_GRID
 STUDIES = ("deck-small", "loss2-short", "positive-control", "positive-control-photographs", "positive-control-resnet50")
 
 app = App(
-    "bench", "Pretrain, convert, transfer, compare: which pretraining transfers best, and can the number be believed?"
+    "bench",
+    "Pretrain, convert, transfer, compare: which pretraining transfers best, and can the number be believed?",
+    completion=True,
 )
 app.add_typer(table_app)
 app.add_typer(show_app)
@@ -180,7 +183,14 @@ def serve_stages_command(answers: int, modules: Annotated[list[str] | None, type
 
 @app.command("reproduce", safe=True)
 def reproduce_command(
-    study: Annotated[str, typer.Argument(help=f"One of {', '.join(STUDIES)}, or of a file of yours.", metavar="STUDY")],
+    study: Annotated[
+        str,
+        typer.Argument(
+            help=f"One of {', '.join(STUDIES)}, or of a file of yours.",
+            metavar="STUDY",
+            autocompletion=cli_completion.one_of(STUDIES),
+        ),
+    ],
     only: Annotated[list[str], typer.Option("--only", help="Only these data sets.", metavar="A [B …]")] = [],  # noqa: B006
     seeds: Seeds = [0],  # noqa: B006
     task_seeds: TaskSeeds = [],  # noqa: B006

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from bench import cli_completion
 from bench.cli_options import App, WorkDir
 from bench.errors import StageFailed
 
@@ -16,7 +17,12 @@ app = App()
 
 @app.command("canary")
 def canary_command(
-    names: Annotated[list[str], typer.Argument(help="Objectives; all, if left out.", metavar="[NAME …]")] = [],  # noqa: B006
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            help="Objectives; all, if left out.", metavar="[NAME …]", autocompletion=cli_completion.objectives
+        ),
+    ] = [],  # noqa: B006
     jobs: Annotated[int | None, typer.Option("--jobs", min=1, help="Processes; one a core if left out.")] = None,
     record: Annotated[bool, typer.Option("--record", help="Record the expected ranges anew.")] = False,
     mistakes: Annotated[bool, typer.Option("--mistakes", help="Plant mistakes and say which are noticed.")] = False,

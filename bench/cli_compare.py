@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench import cli_completion
 from bench.cli_options import App
 
 app = App()
@@ -25,8 +26,15 @@ AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 @app.command("compare")
 def compare_command(
-    ours: Annotated[str, typer.Argument(help="A row: a pretraining's name, or name @hash.", metavar="A")],
-    theirs: Annotated[str, typer.Argument(help="The row that it is compared with.", metavar="B")],
+    ours: Annotated[
+        str,
+        typer.Argument(
+            help="A row: a pretraining's name, or name @hash.", metavar="A", autocompletion=cli_completion.rows
+        ),
+    ],
+    theirs: Annotated[
+        str, typer.Argument(help="The row that it is compared with.", metavar="B", autocompletion=cli_completion.rows)
+    ],
     metric: Annotated[
         list[str],
         typer.Option("--metric", help="Only these, as records or tables name them.", metavar="NAME [NAME …]"),
@@ -49,7 +57,12 @@ def compare_command(
 
 @app.command("aa")
 def aa_command(
-    rows: Annotated[list[str], typer.Argument(help="Rows of four trunks or more, by name.", metavar="A [B …]")],
+    rows: Annotated[
+        list[str],
+        typer.Argument(
+            help="Rows of four trunks or more, by name.", metavar="A [B …]", autocompletion=cli_completion.rows
+        ),
+    ],
     draws: Annotated[int, typer.Option("--draws", min=20, help="Splits at most, and simulated tables.")] = 1000,
     family: Annotated[int, typer.Option("--rows", min=2, help="Equal rows in a simulated table.")] = 10,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn.")] = 0,

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from bench import cli_completion
 from bench.cli_options import App, DataRoot, UnreadableOption, WorkDir
 from bench.errors import BadInput, Interrupted
 
@@ -20,7 +21,14 @@ Split = StrEnum("Split", ["train", "val"])  # that can be packed; the parser kno
 
 @app.command("check")
 def data_check_command(
-    dataset: Annotated[str, typer.Argument(help="Such as coco, imagenet, cityscapes or cifar10.", metavar="DATASET")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="Such as coco, imagenet, cityscapes or cifar10.",
+            metavar="DATASET",
+            autocompletion=cli_completion.data_sets,
+        ),
+    ],
     data_root: DataRoot = [],  # noqa: B006
     full: Annotated[
         bool,
@@ -57,7 +65,12 @@ def data_check_command(
 
 @app.command("pack")
 def data_pack_command(
-    dataset: Annotated[str, typer.Argument(help="coco, imagenet or imagenet100.", metavar="DATASET")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            help="coco, imagenet or imagenet100.", metavar="DATASET", autocompletion=cli_completion.data_sets
+        ),
+    ],
     data_root: DataRoot = [],  # noqa: B006
     split: Annotated[
         list[Split],
@@ -95,7 +108,10 @@ def data_pack_command(
 
 @app.command("shard")
 def data_shard_command(
-    dataset: Annotated[str, typer.Argument(help="Such as coco or imagenet.", metavar="DATASET")],
+    dataset: Annotated[
+        str,
+        typer.Argument(help="Such as coco or imagenet.", metavar="DATASET", autocompletion=cli_completion.data_sets),
+    ],
     to: Annotated[Path, typer.Option("--to", help="Where to; a folder without shards.", metavar="DIR")],
     data_root: DataRoot = [],  # noqa: B006
     split: Annotated[

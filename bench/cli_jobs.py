@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bench import cli_completion
 from bench.cli_options import App, WorkDir
 from bench.errors import BadInput
 
@@ -36,7 +37,7 @@ def status_command(
 
 @app.command("logs")
 def logs_command(
-    stage: Annotated[str, typer.Argument(help=STAGE_HELP, metavar="STAGE")],
+    stage: Annotated[str, typer.Argument(help=STAGE_HELP, metavar="STAGE", autocompletion=cli_completion.stages)],
     follow: Annotated[bool, typer.Option("--follow", help="Go on printing until the stage ends.")] = False,
     work_dir: WorkDir = Path("runs"),
 ) -> None:
@@ -49,7 +50,9 @@ def logs_command(
 
 @app.command("cancel")
 def cancel_command(
-    stages: Annotated[list[str], typer.Argument(help=STAGE_HELP, metavar="[STAGE …]")] = [],  # noqa: B006
+    stages: Annotated[
+        list[str], typer.Argument(help=STAGE_HELP, metavar="[STAGE …]", autocompletion=cli_completion.stages)
+    ] = [],  # noqa: B006
     all_: Annotated[bool, typer.Option("--all", help="End all that runs or waits in the work folder.")] = False,
     work_dir: WorkDir = Path("runs"),
 ) -> None:

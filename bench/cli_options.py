@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand
 
-from bench import __version__
+from bench import __version__, cli_completion
 from bench.errors import BadInput
 from bench.execute.request import Request
 from bench.safe_mode import safe_mode
@@ -127,11 +127,22 @@ Version = Annotated[
 # The option of each field of a request.
 REQUEST: dict[str, Any] = {
     "pretrain": Annotated[
-        list[str], typer.Option("--pretrain", help="Pretraining configs: names or paths.", metavar="A [B …]")
+        list[str],
+        typer.Option(
+            "--pretrain",
+            help="Pretraining configs: names or paths. A config in Python is run when it is read, unless --safe.",
+            metavar="A [B …]",
+            autocompletion=cli_completion.pretrainings,
+        ),
     ],
     "downstream": Annotated[
         list[str],
-        typer.Option("--downstream", help="Downstream configs: names, paths, mmseg configs.", metavar="X [Y …]"),
+        typer.Option(
+            "--downstream",
+            help="Downstream configs: names, paths, mmseg configs; run when they are read, too.",
+            metavar="X [Y …]",
+            autocompletion=cli_completion.tasks,
+        ),
     ],
     "seeds": Seeds,
     "task_seeds": TaskSeeds,
@@ -173,6 +184,9 @@ def _with_ranges(words: list[str]) -> list[str]:
     return written
 
 
+_OPTION = "bench.option"  # in a context: the option of several values that a next word would belong to
+
+
 class Command(TyperCommand):
     """A command whose options of several values take them one after another, too: `--seeds 0 1 2`."""
 
@@ -187,15 +201,23 @@ class Command(TyperCommand):
             elif option is not None and words[-1] != option:
                 words.append(option)
             words.append(word)
+        ctx.meta[_OPTION] = option
         return super().parse_args(ctx, words)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        """Complete a second value after an option of several, too: `--pretrain coco <Tab>`."""
+        for option in self.params:
+            if ctx.meta.get(_OPTION) in option.opts and not incomplete.startswith("-"):
+                return option.shell_complete(ctx, incomplete)
+        return super().shell_complete(ctx, incomplete)
 
 
 class App(typer.Typer):
     """A group of such commands."""
 
-    def __init__(self, name: str | None = None, help: str | None = None) -> None:
+    def __init__(self, name: str | None = None, help: str | None = None, completion: bool = False) -> None:
         super().__init__(
-            name=name, help=help, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+            name=name, help=help, no_args_is_help=True, add_completion=completion, pretty_exceptions_enable=False
         )
 
     def command(self, name: str | None = None, *, safe: bool = False, **more: Any) -> Callable[[Any], Any]:

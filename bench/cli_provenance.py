@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from bench import cli_completion
 from bench.cli_options import App, DataRoot, WorkDir
 from bench.errors import StageFailed
 
@@ -15,7 +16,11 @@ app = App()
 
 RecordName = Annotated[
     str,
-    typer.Argument(help="A record: its file, its name, or how its fingerprint begins.", metavar="RECORD"),
+    typer.Argument(
+        help="A record: its file, its name, or how its fingerprint begins.",
+        metavar="RECORD",
+        autocompletion=cli_completion.records,
+    ),
 ]
 Results = Annotated[Path, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR", help="Where records are.")]
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bench import cli_completion
 from bench.cli_options import App, Assignments, DataRoot, ProfileOption
 from bench.errors import BadInput, StageFailed
 
@@ -33,7 +34,14 @@ def list_command(
 
 @app.command("show", safe=True)
 def show_command(
-    name: Annotated[str, typer.Argument(help="A config, by name or path, or an objective.", metavar="NAME")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A config, by name or path, or an objective. One in Python is run when it is read, unless --safe.",
+            metavar="NAME",
+            autocompletion=cli_completion.shown,
+        ),
+    ],
     profile: ProfileOption = "full",
     assignments: Assignments = [],  # noqa: B006
 ) -> None:

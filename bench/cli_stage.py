@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from bench import cli_completion
 from bench.cli_options import App, Gpus, StaleOption
 
 app = App()
@@ -14,7 +15,14 @@ app = App()
 
 @app.command("stage")
 def stage_command(
-    folder: Annotated[Path, typer.Argument(help="A stage's folder, as bench plan names it.", metavar="FOLDER")],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="A stage's folder, as bench plan names it.",
+            metavar="FOLDER",
+            autocompletion=cli_completion.stage_folders,
+        ),
+    ],
     gpus: Gpus = 1,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="If another process runs it: wait, or leave.")] = True,
     stale: StaleOption = "refuse",

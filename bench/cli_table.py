@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from bench import cli_completion
 from bench.cli_options import App
 from bench.errors import BadInput, StageFailed, writing_to
 
@@ -32,7 +33,13 @@ def table_command(
         typer.Option("--format", help="What to print.", show_default="terminal on a terminal, else markdown"),
     ] = None,
     rows: Annotated[
-        list[str], typer.Option("--rows", help="Only these, in this order: names or patterns.", metavar="A [B …]")
+        list[str],
+        typer.Option(
+            "--rows",
+            help="Only these, in this order: names or patterns.",
+            metavar="A [B …]",
+            autocompletion=cli_completion.rows,
+        ),
     ] = [],  # noqa: B006
     columns: Annotated[
         list[str],
@@ -59,7 +66,10 @@ def table_command(
     label: Annotated[str, typer.Option("--label", help="Of LaTeX.", show_default="tab:SECTION")] = "",
     to: Annotated[Path | None, typer.Option("--to", help="Write to this file instead.", metavar="FILE")] = None,
     check: Annotated[bool, typer.Option("--check", help="Only compare the committed tables with the records.")] = False,
-    baseline: Annotated[str | None, typer.Option("--baseline", help="Row that differences are taken to.")] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", help="Row that differences are taken to.", autocompletion=cli_completion.rows),
+    ] = None,
     resources: Annotated[
         bool, typer.Option("--resources", help="Print time and memory of each stage instead.")
     ] = False,

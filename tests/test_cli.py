@@ -79,25 +79,6 @@ def test_list_and_show(bench: Run, bench_here: Run) -> None:
     assert (values["epochs"], values["objective"]["loss2"], values["profile"]) == (3, "logistic", "mini")
 
 
-def test_the_installed_package_works_outside_the_checkout(tmp_path: Path) -> None:
-    """A wheel carries the configs: built, unpacked, and asked from elsewhere."""
-    root = Path(__file__).parent.parent
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")]
-    subprocess.run(build, cwd=root, check=True, capture_output=True)
-    (wheel,) = (tmp_path / "dist").glob("*.whl")
-    shutil.unpack_archive(wheel, tmp_path / "site", "zip")
-    code = "import bench, sys; from bench.cli import run; print(bench.__file__); sys.exit(run(['list', '--json']))"
-    environ = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
-    )
-    where, _, listed = done.stdout.partition("\n")
-    assert where.startswith(str(tmp_path / "site"))
-    names = json.loads(listed)
-    assert {"coco", "random_init"} <= set(names["pretrain"])
-    assert "cityscapes_pspnet" in names["downstream"]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "parts"),
