@@ -37,9 +37,9 @@ from bench.stages.features import subset
 from bench.stages.job import Job
 from bench.stages.pictures.choice import fixed, worst
 from bench.stages.pictures.components import components
+from bench.stages.pictures.evaluation_views import fixed_images
 from bench.stages.pictures.neighbours import neighbours
 from bench.stages.pictures.overlay import OPACITY, colours_of, key, overlay, shares
-from bench.stages.pictures.test_views import fixed_images
 from bench.stages.segmentation.model import build_backbone
 
 ARCH = "resnet18w16"
