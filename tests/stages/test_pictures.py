@@ -26,6 +26,7 @@ from bench.execute.pictures import files
 from bench.execute.pictures import make as module
 from bench.execute.pictures.files import Cell, Panel, Row, plain
 from bench.execute.pictures.make import make
+from bench.execute.pictures.shown_stages import records_of_all
 from bench.execute.stage import run_stage
 from bench.execute.stage_file import Done, write_done, write_stage
 from bench.files import add_checksum, sha256_of, without_checksum
@@ -37,9 +38,9 @@ from bench.stages.features import subset
 from bench.stages.job import Job
 from bench.stages.pictures.choice import fixed, worst
 from bench.stages.pictures.components import components
+from bench.stages.pictures.evaluation_views import fixed_images
 from bench.stages.pictures.neighbours import neighbours
 from bench.stages.pictures.overlay import OPACITY, colours_of, key, overlay, shares
-from bench.stages.pictures.test_views import fixed_images
 from bench.stages.segmentation.model import build_backbone
 
 ARCH = "resnet18w16"
@@ -500,6 +501,8 @@ def test_all_draws_the_lowest_seeds(
     printed = capsys.readouterr().out
     assert "note: 2 records of further seeds are left out; name records to draw them." in printed
     assert "MB where they are shown, small as they are; draw fewer records or images." in printed
+    records, others = records_of_all(work.place)
+    assert ([record.seed for _, record in records], others) == ([0, 0], 2)
     panels = work.panels()
     assert panels["Nearest neighbours"]["rows"][0]["label"].startswith("random_init: n0")
     assert panels["Feature PCA of C4"]["columns"] == ["image", "random_init"]

@@ -166,8 +166,8 @@ def _neighbours(walk: Walk, group: dict[str, ShownStage]) -> None:
 def _pca(walk: Walk, group: dict[str, ShownStage]) -> None:
     from bench.execute.pictures.panels import pca_panel
     from bench.stages.pictures.components import Components, components
+    from bench.stages.pictures.evaluation_views import Shown
     from bench.stages.pictures.maps import MAPS, maps_of
-    from bench.stages.pictures.test_views import Shown
 
     images: list[Shown] = []
     found: dict[str, dict[str, Components]] = {name: {} for name in reversed(MAPS)}
@@ -187,7 +187,7 @@ def _pca(walk: Walk, group: dict[str, ShownStage]) -> None:
 def _inputs(job: Job, count: int) -> list[Any]:
     """The fixed images of a job's data set, as its trunk is shown them."""
     from bench.stages.pictures.choice import fixed
-    from bench.stages.pictures.test_views import Shown, fixed_images
+    from bench.stages.pictures.evaluation_views import Shown, fixed_images
 
     if not isinstance(job.config, SegmentationTask):
         return fixed_images(job, count)

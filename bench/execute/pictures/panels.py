@@ -12,9 +12,9 @@ import numpy as np
 from bench.execute.pictures.files import Cell, Panel, Row
 from bench.outcomes import AreaOutcomes, area_metrics
 from bench.stages.pictures.components import Components
+from bench.stages.pictures.evaluation_views import Shown
 from bench.stages.pictures.neighbours import Neighbours
 from bench.stages.pictures.overlay import key, overlay, shares
-from bench.stages.pictures.test_views import Shown
 
 if TYPE_CHECKING:  # what only looks at trunks does not wait for mmseg
     from bench.stages.segmentation.single_images import LabelledImage, Prediction

@@ -14,7 +14,7 @@ from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.knn import extract, mean, nearest
 from bench.stages.pictures.choice import fixed
-from bench.stages.pictures.test_views import Shown, shown
+from bench.stages.pictures.evaluation_views import Shown, shown
 
 
 @dataclass(frozen=True)
