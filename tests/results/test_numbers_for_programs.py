@@ -16,8 +16,9 @@ from bench.made import Hardware
 from bench.record import Git
 from bench.results.escapes import guarded
 from bench.results.formats import render
-from bench.results.long_csv import COLUMNS, long_csv
+from bench.results.long_csv import long_csv
 from bench.results.parts import build_parts
+from bench.results.record_lines import RECORD_COLUMNS as COLUMNS
 from bench.results.selection import Selection, selected_parts
 from bench.results.tables import build_tables
 
