@@ -41,6 +41,7 @@ from bench.cli_options import (
 )
 from bench.cli_plan import app as plan_app
 from bench.cli_provenance import app as provenance_app
+from bench.cli_report import app as report_app
 from bench.cli_show import app as show_app
 from bench.cli_stage import app as stage_app
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
@@ -55,6 +56,7 @@ app = App(
 )
 app.add_typer(show_app)
 app.add_typer(compare_app)
+app.add_typer(report_app)
 app.add_typer(data_app)
 app.add_typer(plan_app)
 app.add_typer(provenance_app)

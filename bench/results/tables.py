@@ -34,14 +34,17 @@ TRANSFER_TABLE = ""  # stands for its name
 TITLE_ENDS = {"full": "", "mini": ", profile mini", "smoke": ", profile smoke (rendered scenes; no evidence)"}
 
 
-def build_tables(records: Sequence[Record], reference: Path, baseline: str | None = None) -> list[Section]:
+def build_tables(
+    records: Sequence[Record], reference: Path, baseline: str | None = None, trunks: Trunks | None = None
+) -> list[Section]:
     """Return the sections with rows: transfer `full` (with published ones), `mini`, `smoke`, then those of studies.
 
     `reference` is the folder of published rows. In the transfer table differences are to the row `baseline` (a
     pretraining's name, or `name @hash` where several recipes share a name), by default to `random_init`. Raises
-    BadInput when no section has the baseline, or it is ambiguous.
+    BadInput when no section has the baseline, or it is ambiguous. `trunks` are those of all records that there are, by default
+    of these.
     """
-    trunks = Trunks(records)
+    trunks = trunks or Trunks(records)
     counted = without_repeats(records, trunks)
     tables = tables_of(reference)
     for name, table in tables.items():
