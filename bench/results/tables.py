@@ -41,8 +41,8 @@ def build_tables(
 
     `reference` is the folder of published rows. In the transfer table differences are to the row `baseline` (a
     pretraining's name, or `name @hash` where several recipes share a name), by default to `random_init`. Raises
-    BadInput when no section has the baseline, or it is ambiguous. `trunks` are those of all records that there are, by default
-    of these.
+    BadInput when no section has the baseline, or it is ambiguous. `trunks` are those of all records that there are, by
+    default of these.
     """
     trunks = trunks or Trunks(records)
     counted = without_repeats(records, trunks)

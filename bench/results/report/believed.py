@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
-from bench.record import Record
 from bench.results.formats import signed
+from bench.results.report.known import Known
 from bench.results.report.shown import Finding
-from bench.results.row_settings import what_mars
 from bench.results.sections import Cell, Column, Row, Section
 from bench.results.statistics import difference_of, error_of_mean
 
@@ -103,7 +102,7 @@ def _list(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def marred_by(section: Section, by_stage: Mapping[str, Record]) -> list[str]:
+def marred_by(section: Section, known: Known) -> list[str]:
     """Return a sentence for each thing that mars a comparison: of rows with their baseline, else with the highest."""
     found: dict[str, None] = {}
     for column, place in _decisive(section):
@@ -116,9 +115,5 @@ def marred_by(section: Section, by_stage: Mapping[str, Record]) -> list[str]:
                 other = (cell.base.label, cell.base.stages) if cell.base else (highest[0], highest[1].stages)
                 if name == other[0] or not (column.compared and cell.stages and other[1]):
                     continue
-                pair = {
-                    name: [by_stage[s] for s in cell.stages if s in by_stage],
-                    other[0]: [by_stage[s] for s in other[1] if s in by_stage],
-                }
-                found |= dict.fromkeys(what_mars(pair))
+                found |= dict.fromkeys(known.mars(name, cell.stages, *other))
     return list(found)

@@ -13,8 +13,9 @@ NAMESPACE = "http://www.w3.org/2000/svg"
 XLINK = "{http://www.w3.org/1999/xlink}href"
 # What draws. Neither scripts nor what loads, links or holds HTML; no `style`, which would style the whole page.
 _ELEMENTS = frozenset(
-    "svg g defs symbol use title desc path rect circle ellipse line polyline polygon text tspan textPath clipPath mask "
-    "marker linearGradient radialGradient stop pattern metadata".split()
+    {"svg", "g", "defs", "symbol", "use", "title", "desc", "metadata"}
+    | {"path", "rect", "circle", "ellipse", "line", "polyline", "polygon", "text", "tspan", "textPath"}
+    | {"clipPath", "mask", "marker", "linearGradient", "radialGradient", "stop", "pattern"}
 )
 
 

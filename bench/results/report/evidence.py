@@ -41,7 +41,9 @@ def settings_key(record: Record) -> str:
 def settings_of(record: Record) -> Settings:
     """Return the settings of the pretraining and of the task, as resolved, by dotted keys."""
     return tuple(
-        (SIDES[side], tuple(_flat(record.settings[side]))) for side in SIDES if record.settings.get(side)  # type: ignore[index]
+        (SIDES[side], tuple(_flat(record.settings[side])))
+        for side in SIDES
+        if record.settings.get(side)  # type: ignore[index]
     )
 
 

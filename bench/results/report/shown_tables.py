@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +13,15 @@ from bench.results.interventions import INTERVENED
 from bench.results.other_code import MARK
 from bench.results.report.believed import findings_of, marred_by
 from bench.results.report.evidence import metric_words
+from bench.results.report.known import Known
 from bench.results.report.published_rows import beside_measured, differs
 from bench.results.report.shown import ShownCell, ShownColumn, ShownRow, ShownTable
 from bench.results.resources import build_resources
-from bench.results.row_settings import settings_apart, what_mars
+from bench.results.row_settings import settings_apart
 from bench.results.sections import EMPTY, Cell, Column, Row, Section
 from bench.results.statistics import THESE_WEIGHTS, difference_of
 from bench.results.tables import build_tables
 from bench.results.trunks import Trunks
-
-ByStage = Mapping[str, Record]  # records by the fingerprint of their stage
 
 PREFIX = "{dataset}_"
 WORDS = {"higher": "higher", "lower": "lower", "≈": "cannot be told apart", "?": "cannot be judged"}
@@ -34,27 +33,30 @@ def tables_of_archs(records: Sequence[Record], reference: Path, trunks: Trunks, 
     What is compared with what, and what is bold, is of rows of one architecture. `trunks` are those of all records
     that there are; keys begin with `start`.
     """
-    by_stage = {record.fingerprints.stage: record for record in records}
+    known = Known(records)
     shown = []
     for arch in sorted({record.arch for record in records}):
         own = [record for record in records if record.arch == arch]
         for section in build_tables(own, reference, trunks=trunks):
             if (kept := beside_measured(section, arch)) is not None:
-                profiles = {by_stage[s].profile for r in kept.rows for c in r.cells if c for s in c.stages}
-                shown.append(_table(kept, arch, min(profiles), by_stage, f"{start}-{arch}-{section.key}"))
+                profiles = {
+                    one.profile for row in kept.rows for cell in row.cells if cell for one in known.of(cell.stages)
+                }
+                shown.append(_table(kept, arch, min(profiles), known, f"{start}-{arch}-{section.key}"))
     return shown
 
 
 def costs_of_archs(records: Sequence[Record]) -> list[ShownTable]:
     """Return the tables of what stages took, one for each architecture and profile."""
+    nothing = Known([])
     return [
-        _table(section, arch, section.key, {}, f"costs-{arch}-{section.key}")
+        _table(section, arch, section.key, nothing, f"costs-{arch}-{section.key}")
         for arch in sorted({record.arch for record in records})
         for section in build_resources([record for record in records if record.arch == arch])
     ]
 
 
-def _table(section: Section, arch: str, profile: str, by_stage: ByStage, key: str) -> ShownTable:
+def _table(section: Section, arch: str, profile: str, known: Known, key: str) -> ShownTable:
     columns = tuple(_column(column) for column in section.columns)
     places = [place for place in range(len(section.leading)) if place != section.named]
     measured = [row for row in section.rows if not row.published]
@@ -63,9 +65,8 @@ def _table(section: Section, arch: str, profile: str, by_stage: ByStage, key: st
     rows = []
     for number, row in enumerate(section.rows):
         pairs = zip(row.cells, section.columns, strict=True)
-        base = next((cell.base.label for cell in row.cells if cell is not None and cell.base is not None), "")
         cells = tuple(
-            None if cell is None else _cell(cell, column, row, section, by_stage, f"{key}-{number}-{place}", base)
+            None if cell is None else _cell(cell, column, row, section, known, f"{key}-{number}-{place}")
             for place, (cell, column) in enumerate(pairs)
         )
         rows.append(
@@ -90,7 +91,7 @@ def _table(section: Section, arch: str, profile: str, by_stage: ByStage, key: st
         same=tuple((section.leading[place], section.rows[0].leading[place]) for place in same),
         notes=section.notes,
         findings=tuple(findings_of(section)),
-        marred=tuple(marred_by(section, by_stage)),
+        marred=tuple(marred_by(section, known)),
     )
 
 
@@ -105,18 +106,14 @@ def _column(column: Column) -> ShownColumn:
     if column.amount:
         header, _, unit = column.title.rpartition(", ")
         return ShownColumn(header.removeprefix(f"{group} "), group, unit)
-    return ShownColumn(
-        column.title.removeprefix(f"{group} "), group, "%" if column.metric.endswith("_percent") else ""
-    )
+    return ShownColumn(column.title.removeprefix(f"{group} "), group, "%" if column.metric.endswith("_percent") else "")
 
 
-def _cell(
-    cell: Cell, column: Column, row: Row, section: Section, by_stage: ByStage, key: str, base: str
-) -> ShownCell:
+def _cell(cell: Cell, column: Column, row: Row, section: Section, known: Known, key: str) -> ShownCell:
     digits = column.decimals
     name = row.label or row.leading[section.named]
     mean = signed(cell.summary.mean, digits) if cell.signed else f"{cell.summary.mean:.{digits}f}"
-    records = [by_stage[stage] for stage in cell.stages if stage in by_stage]
+    records = known.of(cell.stages)
     shown = ShownCell(
         text=mean,
         sort=cell.summary.mean,
@@ -148,13 +145,15 @@ def _cell(
     )
     if not records:
         return shown
-    others = [by_stage[stage] for stage in cell.base.stages if stage in by_stage] if cell.base else []
+    others = known.of(cell.base.stages) if cell.base else []
     return replace(
         shown,
         key=_name(key),
-        facts=tuple(_facts(cell, column, name, others)),
-        settings_apart=tuple((d.key, d.ours, d.theirs) for d in settings_apart(records[0], others[0])) if others else (),
-        marred=tuple(what_mars({name: records, base: others})) if others else (),
+        facts=tuple(_facts(cell, column, name)),
+        settings_apart=tuple((d.key, d.ours, d.theirs) for d in settings_apart(records[0], others[0]))
+        if others
+        else (),
+        marred=tuple(known.mars(name, cell.stages, cell.base.label, cell.base.stages)) if cell.base else (),
         records=tuple((r.fingerprints.stage, r.seeds, _value(r, column)) for r in records),
     )
 
@@ -188,7 +187,7 @@ def _of_published(cell: Cell, column: Column, row: Row, section: Section) -> Ite
             yield "Source", note.removeprefix("†").strip()
 
 
-def _facts(cell: Cell, column: Column, name: str, others: Sequence[Record]) -> Iterator[tuple[str, str]]:
+def _facts(cell: Cell, column: Column, name: str) -> Iterator[tuple[str, str]]:
     """What is computed of the values, from the values on."""
     digits, summary = column.decimals, cell.summary
     yield "Column", f"{column.title}: {column.metric} of {column.task or 'the pretraining'}"
@@ -210,7 +209,7 @@ def _facts(cell: Cell, column: Column, name: str, others: Sequence[Record]) -> I
             ends = f"[{signed(found.low, digits)}, {signed(found.high, digits)}]"
             yield "95 % interval of it", f"{ends}, by Welch's test over trunks, for this pair alone"
         if cell.verdict is not None:
-            yield "Verdict", "; ".join(_verdict(cell, others))
+            yield "Verdict", "; ".join(_verdict(cell))
             yield "With intervals by images", f"bench compare {name!r} {cell.base.label!r}"
     if cell.precision:
         yield "Computed in", cell.precision
@@ -220,9 +219,10 @@ def _facts(cell: Cell, column: Column, name: str, others: Sequence[Record]) -> I
         yield f"{INTERVENED} Done by itself", cell.interventions
 
 
-def _verdict(cell: Cell, others: Sequence[Record]) -> Iterator[str]:
+def _verdict(cell: Cell) -> Iterator[str]:
     verdict = cell.verdict
-    assert verdict is not None
+    if verdict is None:
+        return
     yield WORDS[verdict.word]
     if verdict.p is None:
         yield "a side has a single value, or neither has any spread"
