@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +14,7 @@ from bench.cli_options import App
 
 if TYPE_CHECKING:
     from bench.record import Record
-    from bench.results.report.shown import Behind
+    from bench.results.report.shown import Behind, Figure
 
 app = App()
 
@@ -41,7 +44,14 @@ def report_command(
         raise BadInput(f"{to} is a folder; give --to the name of a file, such as {to / 'report.html'}.")
     if missing := [folder for folder in work_dir if not folder.is_dir()]:
         raise BadInput(f"There is no folder {missing[0]}; give --work-dir the folder that bench run was given.")
-    report = gathered(results_dir, work_dir, _behind, title=title)
+
+    def figures(files: Sequence[tuple[Path, Record]]) -> Sequence[Figure]:
+        if find_spec("bench.results.plots") is None:
+            return ()
+        plots = import_module("bench.results.plots")
+        return plots.drawn(plots.Sources(records=list(files), work_dirs=list(work_dir)))
+
+    report = gathered(results_dir, work_dir, _behind, figures, title)
     size = write_page(report, to)
     print(f"{to}: {len(report.results)} tables from {report.counts[0][1]} records, {size / 1e6:.1f} MB")
     for words in report.left_out:

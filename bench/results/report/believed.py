@@ -20,9 +20,11 @@ def findings_of(section: Section) -> Iterator[Finding]:
     for column, place in _decisive(section):
         for words, rows in _groups(section).items():
             cells = [(_label(row, section), cell) for row in rows if (cell := row.cells[place]) is not None]
-            if cells:
-                where = f"{column.task.replace('{dataset}_', '')}, {column.title.removeprefix(f'{column.task} ')}"
-                yield Finding(f"{where}{words}", tuple(_sentences(cells, column)))
+            if len(cells) > 1 and not any(cell.signed for _, cell in cells):
+                task = column.task.removeprefix("{dataset}_")
+                about = f"{task}, {column.title.removeprefix(f'{task} ')}{words}"
+                judged = any(cell.best or (cell.verdict and cell.verdict.p is not None) for _, cell in cells)
+                yield Finding(about, tuple(_sentences(cells, column)), judged)
 
 
 def _decisive(section: Section) -> Iterator[tuple[Column, int]]:
@@ -40,13 +42,14 @@ def _decisive(section: Section) -> Iterator[tuple[Column, int]]:
 def _groups(section: Section) -> dict[str, list[Row]]:
     """{" on cifar10, image size 32": rows} of measured rows that differ in their method alone; else all of them."""
     groups: dict[str, list[Row]] = {}
-    for row in (row for row in section.rows if not row.published):
+    measured = [row for row in section.rows if not row.published]
+    for row in measured:
         words = ""
         if "Method" in section.leading:
             pairs = [
                 (name, text)
                 for place, (name, text) in enumerate(zip(section.leading, row.leading, strict=True))
-                if place != section.named
+                if place != section.named and (name == "Dataset" or len({each.leading[place] for each in measured}) > 1)
             ]
             words = " on " + ", ".join(t if name == "Dataset" else f"{name.lower()} {t}" for name, t in pairs)
         groups.setdefault(words, []).append(row)
@@ -59,7 +62,6 @@ def _label(row: Row, section: Section) -> str:
 
 def _sentences(cells: Sequence[Named], column: Column) -> Iterator[str]:
     judged = [(name, cell) for name, cell in cells if error_of_mean(cell.values) is not None]
-    signs = {cell.signed for _, cell in cells}
     if best := sorted((one for one in cells if one[1].best), key=lambda one: -one[1].summary.mean):
         (name, top), others = best[0], best[1:]
         above = f"{name} has the highest mean, {top.summary.mean:.{column.decimals}f}"
@@ -67,14 +69,9 @@ def _sentences(cells: Sequence[Named], column: Column) -> Iterator[str]:
         alone = "; this is about the weights of single trunks, and not about the methods that gave them"
         also = f", and {_list([n for n, _ in others])} cannot be told from it" if others else ", alone"
         yield f"{above}{also}{alone if weights else ''}."
-    elif len(judged) < 2 and True not in signs and len(cells) > 1:
-        yield (
-            f"No row is called best among {len(cells)}: "
-            + ("none has" if not judged else "one alone has")
-            + " two values or more, so that nothing is known of the noise of the others."
-        )
-    elif len(cells) == 1 and True not in signs:
-        yield "A single row: there is nothing to compare it with."
+    elif len(judged) < 2:
+        have = "one alone has" if judged else "none has"
+        yield f"No row of {len(cells)} is called best: {have} two values or more, and a single one tells of no noise."
     for word, start in _MEANS.items():
         by_base: dict[str, list[str]] = {}
         for name, cell in cells:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from bench.errors import BadInput
@@ -39,8 +41,11 @@ def checked_svg(svg: str, name: str) -> str:
         for child in list(parent):
             if _local(child) == "metadata":
                 parent.remove(child)
+    own = {element.get("id"): f"{_slug(name)}-{element.get('id')}" for element in root.iter() if element.get("id")}
     for element in root.iter():
         _check(element, name)
+        for key, value in element.attrib.items():
+            element.set(key, _named(key, value, own))
         element.tag = _local(element)
         if XLINK in element.attrib:
             element.set("href", element.attrib.pop(XLINK))
@@ -48,6 +53,19 @@ def checked_svg(svg: str, name: str) -> str:
             del element.attrib[key]  # of other namespaces, which draws nothing
     root.set("xmlns", NAMESPACE)
     return ElementTree.tostring(root, encoding="unicode", short_empty_elements=True)
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-zA-Z0-9]+", "-", name) or "figure"
+
+
+def _named(key: str, value: str, own: Mapping[str | None, str]) -> str:
+    """An attribute in which the figure's own names are unlike those of other figures of the page."""
+    if key == "id":
+        return own[value]
+    if key in {"aria-labelledby", "aria-describedby"}:
+        return " ".join(own.get(word, word) for word in value.split())
+    return re.sub(r"#([\w.:-]+)", lambda found: f"#{own.get(found[1], found[1])}", value)
 
 
 def _local(element: Element) -> str:

@@ -121,6 +121,7 @@ class Finding:
 
     about: str
     sentences: tuple[str, ...]
+    judged: bool = True  # whether any test was possible
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from bench.record import Record
 from bench.results.formats import signed
 from bench.results.interventions import INTERVENED
+from bench.results.named_rows import label_of
 from bench.results.other_code import MARK
 from bench.results.report.believed import findings_of, marred_by
 from bench.results.report.evidence import metric_words
@@ -24,6 +26,7 @@ from bench.results.tables import build_tables
 from bench.results.trunks import Trunks
 
 PREFIX = "{dataset}_"
+AMOUNTS = {"s": ("time", "s"), "MiB": ("memory", "MiB"), "GPU MiB": ("GPU memory", "MiB")}
 WORDS = {"higher": "higher", "lower": "lower", "≈": "cannot be told apart", "?": "cannot be judged"}
 
 
@@ -88,7 +91,11 @@ def _table(section: Section, arch: str, profile: str, known: Known, key: str) ->
         leading=tuple(section.leading[place] for place in varying),
         columns=columns,
         rows=tuple(rows),
-        same=tuple((section.leading[place], section.rows[0].leading[place]) for place in same),
+        same=tuple(
+            (section.leading[place], section.rows[0].leading[place])
+            for place in same
+            if section.rows[0].leading[place] != arch
+        ),
         notes=section.notes,
         findings=tuple(findings_of(section)),
         marred=tuple(marred_by(section, known)),
@@ -104,8 +111,9 @@ def _column(column: Column) -> ShownColumn:
     """The header without the task that stands above it, and with its unit."""
     group = column.task.removeprefix(PREFIX) or "pretraining"
     if column.amount:
-        header, _, unit = column.title.rpartition(", ")
-        return ShownColumn(header.removeprefix(f"{group} "), group, unit)
+        what, unit = AMOUNTS[column.metric]
+        suffix = column.header.removeprefix(column.task).removesuffix(f", {column.metric}")
+        return ShownColumn(what + suffix, group, unit)
     return ShownColumn(column.title.removeprefix(f"{group} "), group, "%" if column.metric.endswith("_percent") else "")
 
 
@@ -149,7 +157,7 @@ def _cell(cell: Cell, column: Column, row: Row, section: Section, known: Known, 
     return replace(
         shown,
         key=_name(key),
-        facts=tuple(_facts(cell, column, name)),
+        facts=tuple(_facts(cell, column, records, others)),
         settings_apart=tuple((d.key, d.ours, d.theirs) for d in settings_apart(records[0], others[0]))
         if others
         else (),
@@ -166,7 +174,7 @@ def _counts(cell: Cell, column: Column) -> str:
     """How many trunks, or runs of a stage, a cell has, and how many seeds of the task each."""
     summary = cell.summary
     if column.amount:
-        return f"{summary.n} run{'s' if summary.n > 1 else ''}"
+        return f"{summary.n} runs" if summary.n > 1 else ""
     words = f"{summary.n} trunk{'s' if summary.n > 1 else ''}"
     return words if summary.count == summary.n else f"{words}, {summary.count} runs"
 
@@ -187,7 +195,7 @@ def _of_published(cell: Cell, column: Column, row: Row, section: Section) -> Ite
             yield "Source", note.removeprefix("†").strip()
 
 
-def _facts(cell: Cell, column: Column, name: str) -> Iterator[tuple[str, str]]:
+def _facts(cell: Cell, column: Column, ours: Sequence[Record], others: Sequence[Record]) -> Iterator[tuple[str, str]]:
     """What is computed of the values, from the values on."""
     digits, summary = column.decimals, cell.summary
     yield "Column", f"{column.title}: {column.metric} of {column.task or 'the pretraining'}"
@@ -210,7 +218,9 @@ def _facts(cell: Cell, column: Column, name: str) -> Iterator[tuple[str, str]]:
             yield "95 % interval of it", f"{ends}, by Welch's test over trunks, for this pair alone"
         if cell.verdict is not None:
             yield "Verdict", "; ".join(_verdict(cell))
-            yield "With intervals by images", f"bench compare {name!r} {cell.base.label!r}"
+        if ours and others:
+            words = ["bench", "compare", label_of(ours[0]), label_of(others[0]), "--profile", ours[0].profile]
+            yield "With intervals by images", shlex.join(words)
     if cell.precision:
         yield "Computed in", cell.precision
     if cell.other_code:

@@ -19,7 +19,7 @@
     filters.hidden = !FILTERED.includes(view.id);
     if (!scroll) return;
     if (target && target !== view) target.scrollIntoView();
-    else window.scrollTo(0, 0);
+    else requestAnimationFrame(() => window.scrollTo(0, 0)); // after the browser has gone to the part itself
   }
   const named = () => decodeURIComponent(location.hash.slice(1));
   window.addEventListener("hashchange", () => {
