@@ -53,7 +53,8 @@ def report_command(
 
     report = gathered(results_dir, work_dir, _behind, figures, title)
     size = write_page(report, to)
-    print(f"{to}: {len(report.results)} tables from {report.counts[0][1]} records, {size / 1e6:.1f} MB")
+    tables = len([*report.results, *report.diagnostics])
+    print(f"{to}: {tables} table{'s' if tables > 1 else ''} from {report.counts[0][1]} records, {size / 1e6:.1f} MB")
     for words in report.left_out:
         print(f"left out: {words}")
 

@@ -91,7 +91,7 @@ def _against(name: str, cell: Cell, column: Column) -> str:
         return words
     p = cell.verdict.p if cell.verdict.adjusted is None else cell.verdict.adjusted
     about = ", of these weights alone" if cell.verdict.about == "weights" else ""
-    said = "" if p is None else f", p = {p:.2g}"
+    said = "" if p is None else f", p\u00a0=\u00a0{p:.2g}"
     return f"{words} [{signed(found.low, digits)}, {signed(found.high, digits)}]{said}{about}"
 
 
