@@ -235,3 +235,6 @@ def test_print(page: Any) -> None:
         assert not page.locator(hidden).is_visible()
     cut = "[...document.querySelectorAll('.box')].filter(each => getComputedStyle(each).overflowX !== 'visible').length"
     assert page.evaluate(cut) == 0
+    page.set_viewport_size({"width": 700, "height": 1000})  # a page of paper
+    widths = "[...document.querySelectorAll('table')].map(each => each.getBoundingClientRect().width)"
+    assert max(page.evaluate(widths)) <= 700

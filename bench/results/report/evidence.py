@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from bench.made import Made
 from bench.record import Metric, Record
@@ -14,7 +14,7 @@ from bench.results.report.shown import Behind, Evidence, Stage
 from bench.results.sections import EMPTY
 
 Settings = tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
-SIDES = {"pretrain": "Pretraining", "downstream": "Task"}
+SIDES: dict[Literal["pretrain", "downstream"], str] = {"pretrain": "Pretraining", "downstream": "Task"}
 
 
 def evidence_of(record: Record, text: str | None, behind: Callable[[Record], Behind]) -> Evidence:
@@ -40,11 +40,7 @@ def settings_key(record: Record) -> str:
 
 def settings_of(record: Record) -> Settings:
     """Return the settings of the pretraining and of the task, as resolved, by dotted keys."""
-    return tuple(
-        (SIDES[side], tuple(_flat(record.settings[side])))
-        for side in SIDES
-        if record.settings.get(side)  # type: ignore[index]
-    )
+    return tuple((SIDES[side], tuple(_flat(record.settings[side]))) for side in SIDES if record.settings.get(side))
 
 
 def _flat(values: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, str]]:

@@ -198,7 +198,8 @@ def _of_published(cell: Cell, column: Column, row: Row, section: Section) -> Ite
 def _facts(cell: Cell, column: Column, ours: Sequence[Record], others: Sequence[Record]) -> Iterator[tuple[str, str]]:
     """What is computed of the values, from the values on."""
     digits, summary = column.decimals, cell.summary
-    yield "Column", f"{column.title}: {column.metric} of {column.task or 'the pretraining'}"
+    of = column.task and ours[0].task  # where the column has several data sets, the task of this one
+    yield "Column", f"{column.title}: {column.metric} of {of or 'the pretraining'}"
     yield "Protocol", cell.protocol or column.protocol or EMPTY
     yield "Mean", f"{summary.mean:.{digits}f}"
     yield "Values", "; ".join(" ".join(f"{value:.{digits}f}" for value in trunk) for trunk in cell.values)
@@ -218,7 +219,7 @@ def _facts(cell: Cell, column: Column, ours: Sequence[Record], others: Sequence[
             yield "95 % interval of it", f"{ends}, by Welch's test over trunks, for this pair alone"
         if cell.verdict is not None:
             yield "Verdict", "; ".join(_verdict(cell))
-        if ours and others:
+        if others:
             words = ["bench", "compare", label_of(ours[0]), label_of(others[0]), "--profile", ours[0].profile]
             yield "With intervals by images", shlex.join(words)
     if cell.precision:
