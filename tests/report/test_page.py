@@ -140,7 +140,13 @@ def test_what_makes_a_page_too_large_is_left_out(report: Report, monkeypatch: py
     assert "All records as they are, which would make this page too large" in without_records
     assert "data:image/webp" in without_records
     monkeypatch.setattr(pages_module, "MOST_BYTES", len(rendered(bare).encode()))
-    assert "data:image/webp" not in rendered(report)
+    without_pictures = rendered(report)
+    assert "data:image/webp" not in without_pictures
+    assert Drawing().title in without_pictures
+    monkeypatch.setattr(pages_module, "MOST_BYTES", 1)
+    least = rendered(report)
+    assert Drawing().title not in least
+    assert least.count("would make this page too large") == 3
 
 
 def test_figures_of_one_page_do_not_share_names() -> None:

@@ -24,7 +24,7 @@ MOST_BYTES = 5_000_000
 def rendered(report: Report) -> str:
     """Return a page as HTML, of less than 5 MB where what may be left out makes it so.
 
-    Left out are, in this order and as far as needed: the records as they are; pictures. The page says what was.
+    Left out are, in this order and as far as needed: the records as they are; pictures; figures. The page says so.
     """
     html = _html(report)
     if len(html.encode()) >= MOST_BYTES:
@@ -34,7 +34,11 @@ def rendered(report: Report) -> str:
         html = _html(report)
     if len(html.encode()) >= MOST_BYTES and report.panels:
         words = "All pictures, which would make this page too large; they are in the work folder."
-        html = _html(replace(report, panels=(), left_out=(*report.left_out, words)))
+        report = replace(report, panels=(), left_out=(*report.left_out, words))
+        html = _html(report)
+    if len(html.encode()) >= MOST_BYTES and report.figures:
+        words = "All figures, which would make this page too large; bench plot draws them."
+        html = _html(replace(report, figures=(), left_out=(*report.left_out, words)))
     return html
 
 

@@ -184,11 +184,9 @@
     }
     place.replaceWith(details);
   }
-  let opener = null;
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-opens]");
     if (!button) return;
-    opener = button;
     byId("behind-title").textContent = byId(button.dataset.opens).dataset.title;
     body.replaceChildren(copyOf(button.dataset.opens));
     const records = all("[data-record]", body);
@@ -199,8 +197,5 @@
   });
   byId("close").addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => event.target === dialog && dialog.close()); // beside its content
-  dialog.addEventListener("close", () => {
-    body.replaceChildren();
-    if (opener) opener.focus();
-  });
+  dialog.addEventListener("close", () => body.replaceChildren()); // the browser gives the focus back to the number
 })();
