@@ -87,6 +87,17 @@ def test_nothing_of_a_record_runs(page: Any) -> None:
     assert page.said == []
 
 
+def test_a_link_of_the_overview_leads_to_its_table(page: Any) -> None:
+    table = _table(page)
+    page.locator(f"#overview a[href='#{table.get_attribute('id')}']").first.click()
+    page.wait_for_function("!document.querySelector('#results').hidden")
+    assert table.is_visible()
+    assert page.locator("nav a[aria-current]").inner_text() == "Results"
+    assert page.locator("#filters").is_visible()
+    _part(page, "figures")
+    assert not page.locator("#filters").is_visible()
+
+
 def test_a_header_sorts_its_table(page: Any) -> None:
     _part(page, "results")
     table = _table(page)

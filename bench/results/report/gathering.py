@@ -9,7 +9,6 @@ from bench.config.studies import reference_folder
 from bench.errors import BadInput
 from bench.record import Record, read_all
 from bench.results.as_now import as_now
-from bench.results.formats import TRANSFER
 from bench.results.report.evidence import Settings, evidence_of, settings_key, settings_of
 from bench.results.report.pictures import read_panels
 from bench.results.report.shown import Behind, Evidence, Figure, Report, ShownTable
@@ -64,7 +63,6 @@ def gathered(
         costs=tuple(costs_of_archs(records)),
         evidence=tuple(evidence),
         settings=_settings(kept[:MOST_RECORDS]),
-        legend=TRANSFER.legend,
         figures=tuple(figures([(folder / record.file_name, record) for record in kept])),
         panels=tuple(panels),
         left_out=(*left_out, *no_room),

@@ -190,7 +190,6 @@ class Report:
     costs: tuple[ShownTable, ...]
     evidence: tuple[Evidence, ...]
     settings: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]]  # key -> (side, its settings)
-    legend: str
     figures: tuple[Figure, ...] = ()
     panels: tuple[Panel, ...] = ()
     left_out: tuple[str, ...] = ()
