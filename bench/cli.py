@@ -43,6 +43,7 @@ from bench.cli_options import (
 from bench.cli_pictures import app as pictures_app
 from bench.cli_plan import app as plan_app
 from bench.cli_provenance import app as provenance_app
+from bench.cli_report import app as report_app
 from bench.cli_show import app as show_app
 from bench.cli_stage import app as stage_app
 from bench.cli_table import app as table_app
@@ -62,6 +63,7 @@ app.add_typer(table_app)
 app.add_typer(show_app)
 app.add_typer(compare_app)
 app.add_typer(pictures_app)
+app.add_typer(report_app)
 app.add_typer(data_app)
 app.add_typer(plan_app)
 app.add_typer(provenance_app)
