@@ -1,0 +1,201 @@
+"""Curves side by side: panels with lines, which share colours and a legend where they share names."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.results.plots import style
+from bench.results.plots.contract import WIDE
+from bench.results.plots.thinning import thinned
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.lines import Line2D
+
+LEGEND = 7  # names that a legend for the whole figure holds; with more, each panel has its own
+POINTS = 1100  # of all thinned curves of a figure together
+LEAST, MOST = 24, 160  # points of a thinned curve
+HEIGHT, WIDTH = 1.55, 2.05  # inches of a panel, about
+TALLEST = 10  # rows of panels
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One line: ascending x and y, with `low` and `high` where a point stands for several values.
+
+    `points` says whether each has a marker, with a bar from `low` to `high`; else the range is a band.
+    """
+
+    name: str  # curves of one name look alike
+    about: dict[str, object]  # what tells it from others, for its rows
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float | None, ...] = ()
+    high: tuple[float | None, ...] = ()
+    points: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Axes with curves."""
+
+    title: str
+    x_label: str
+    y_label: str
+    curves: tuple[Curve, ...]
+    log_x: bool = False
+    log_y: bool = False
+    whole_x: bool = False  # ticks at whole numbers alone
+    from_zero: bool = False
+
+
+@dataclass(frozen=True)
+class Panels:
+    """A figure of panels; `names` are the keys of x and y in its rows."""
+
+    panels: tuple[Panel, ...]
+    caption: str
+    names: tuple[str, str] = ("step", "value")
+
+    @property
+    def rows(self) -> list[dict[str, object]]:
+        """Return one dictionary a point that is drawn."""
+        x_name, y_name = self.names
+        rows = []
+        for panel in self.panels:
+            for curve in panel.curves:
+                lows, highs = curve.low or curve.y, curve.high or curve.y
+                for x, y, low, high in zip(curve.x, curve.y, lows, highs, strict=True):
+                    row = {**curve.about, x_name: x, y_name: y}
+                    if low != y or high != y:
+                        row |= {"low": low, "high": high}
+                    rows.append(row)
+        return rows
+
+    def figure(self, width: float) -> Figure:
+        """Draw the panels in as many columns as fit."""
+        columns = max(1, min(len(self.panels), round(width / WIDTH)))
+        lines = math.ceil(len(self.panels) / columns)
+        names = list(dict.fromkeys(curve.name for panel in self.panels for curve in panel.curves))
+        shared = len(names) <= LEGEND
+        looks = {name: style.look(place) for place, name in enumerate(names)} if shared else None
+        figure = style.new_figure(width, _height(lines, width / columns, len(names) if shared else 0, width))
+        grid = figure.subplots(lines, columns, squeeze=False)
+        for place, axes in enumerate(grid.flat):
+            if place >= len(self.panels):
+                axes.remove()
+                continue
+            panel = self.panels[place]
+            own = list(dict.fromkeys(curve.name for curve in panel.curves))
+            chosen = looks or {name: style.look(number) for number, name in enumerate(own)}
+            handles = draw_panel(axes, panel, chosen, width / columns, f"panel-{place}")
+            if not shared and len(own) > 1:
+                legend(axes, handles, loc="best")
+        if shared and len(names) > 1:
+            known: dict[str, Line2D] = {}
+            for axes in figure.axes:
+                known |= axes.bench_handles  # type: ignore[attr-defined]
+            legend(
+                figure, {name: known[name] for name in names}, loc="outside lower center", ncols=_columns(names, width)
+            )
+        return figure
+
+
+def _height(lines: int, each: float, names: int, width: float) -> float:
+    below = 0.0 if names < 2 else 0.17 * math.ceil(names / _columns([""] * names, width)) + 0.1
+    return lines * min(2.4, max(HEIGHT, 0.72 * each)) + below + 0.1
+
+
+def _columns(names: Sequence[str], width: float) -> int:
+    """How many names stand side by side in a legend below the figure."""
+    longest = max((len(style.literal(name)) for name in names), default=0)
+    return max(1, min(len(names), int(width / (0.6 + 0.056 * max(longest, 6)))))
+
+
+def draw_panel(
+    axes: Axes, panel: Panel, looks: dict[str, style.Look], inches: float, gid: str = "panel"
+) -> dict[str, Line2D]:
+    """Draw a panel's curves and labels; return one line a name, for a legend."""
+    handles: dict[str, Line2D] = {}
+    if panel.log_x:
+        axes.set_xscale("log", base=2)
+    if panel.log_y:
+        axes.set_yscale("log")
+    for place, curve in enumerate(panel.curves):
+        chosen = looks[curve.name]
+        (line,) = axes.plot(
+            curve.x,
+            curve.y,
+            color=chosen.colour,
+            linestyle=chosen.dashes,
+            marker=chosen.marker if curve.points or len(curve.x) < 3 else "",
+            gid=f"{gid}-curve-{place}",
+        )
+        handles.setdefault(curve.name, line)
+        if curve.low and curve.points:
+            known = [
+                (x, low, high)
+                for x, low, high in zip(curve.x, curve.low, curve.high, strict=True)
+                if low is not None and high is not None
+            ]
+            if known:
+                xs, lows, highs = zip(*known, strict=True)
+                axes.vlines(xs, lows, highs, color=chosen.colour, linewidth=0.9, gid=f"{gid}-bars-{place}")
+        elif curve.low and curve.low != curve.high:
+            band: Any = (curve.x, curve.low, curve.high)
+            axes.fill_between(*band, color=chosen.colour, alpha=0.18, linewidth=0, gid=f"{gid}-band-{place}")
+    if panel.from_zero:
+        axes.set_ylim(bottom=0)
+    axes.set_title(style.wrapped(panel.title, inches - 0.35))
+    axes.set_xlabel(panel.x_label)
+    axes.set_ylabel(panel.y_label)
+    style.plain_numbers(axes, 4)
+    if panel.whole_x and not panel.log_x:
+        from matplotlib.ticker import MaxNLocator
+
+        axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+    style.light_grid(axes)
+    axes.bench_handles = handles  # type: ignore[attr-defined]
+    return handles
+
+
+def legend(parent: Axes | Figure | SubFigure, handles: dict[str, Line2D], **place: Any) -> None:
+    """Give a legend whose texts are the names as they are; matplotlib would leave out those that start with _."""
+    made = parent.legend(list(handles.values()), ["·"] * len(handles), **place)
+    for text, name in zip(made.get_texts(), handles, strict=True):
+        text.set_text(style.literal(name))
+
+
+def budget(curves: int) -> int:
+    """Return how many points each of so many curves may have, if it is thinned."""
+    return max(LEAST, min(MOST, POINTS // max(1, curves)))
+
+
+def logged_curve(
+    name: str, about: dict[str, object], points: Sequence[tuple[float, float]], most: int
+) -> tuple[Curve, int]:
+    """Return a thinned curve, and how many values one of its points stands for, at most."""
+    thin = thinned(points, most)
+    if thin.each == 1:
+        return Curve(name, about, thin.x, thin.y), 1
+    return Curve(name, about, thin.x, thin.y, thin.low, thin.high), thin.each
+
+
+def in_groups(names: Sequence[str], most: int = 6) -> list[list[str]]:
+    """Return names in groups of nearly the same size, none larger than `most`."""
+    if not names:
+        return []
+    count = math.ceil(len(names) / most)
+    size = math.ceil(len(names) / count)
+    return [list(names[start : start + size]) for start in range(0, len(names), size)]
+
+
+def at_most(panels: Sequence[Panel], of: Callable[[int], str]) -> tuple[tuple[Panel, ...], str]:
+    """Return as many panels as a page holds, and a sentence about the others ("" where there are none)."""
+    most = TALLEST * round(WIDE / WIDTH)
+    left = len(panels) - most
+    return tuple(panels[:most]), f" {of(left)}" if left > 0 else ""

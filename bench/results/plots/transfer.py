@@ -1,0 +1,143 @@
+"""The rows of the transfer table as a forest plot: means with intervals, task by task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bench.results.plots import style
+from bench.results.plots.bars import bar, marker
+from bench.results.plots.contract import Plot
+from bench.results.plots.row_values import CUT, INTERVALS, RECORDS, Facet, Mean, common_limits, facets
+from bench.results.plots.sources import Sources
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+NO_SCORE = frozenset({"diagnostics"})  # kinds of tasks whose numbers say no good or bad
+CONTROL = "random_init"
+LINE = 0.155  # inches of a row
+
+
+@dataclass(frozen=True)
+class Column:
+    """One axis of values: a task, measured in one way."""
+
+    facet: Facet
+    title: str
+    header: str
+    metric: str
+    means: dict[str, Mean]
+
+
+@dataclass(frozen=True)
+class Forest:
+    """Groups of columns, of one network and profile each, that share their rows."""
+
+    groups: tuple[tuple[Column, ...], ...]
+    caption: str
+
+    @property
+    def rows(self) -> list[dict[str, object]]:
+        """Return one dictionary a marker."""
+        return [
+            {"pretrain": label, **column.facet.about(), "metric": column.metric, **mean.as_row()}
+            for group in self.groups
+            for column in group
+            for label, mean in column.means.items()
+        ]
+
+    def figure(self, width: float) -> Figure:
+        """Draw each group below the one before, its columns side by side."""
+        across = 3 if width > 5 else 1
+        lines = [
+            (group[start : start + across], names_in_order(group))
+            for group in self.groups
+            for start in range(0, len(group), across)
+        ]
+        heights = [0.78 + LINE * len(names) for _, names in lines]
+        figure = style.new_figure(width, sum(heights))
+        for place, (part, (columns, names)) in enumerate(
+            zip(figure.subfigures(len(lines), 1, height_ratios=heights, squeeze=False)[:, 0], lines, strict=True)
+        ):
+            axes = part.subplots(1, across, sharey=True, squeeze=False)[0]
+            for number, (one, column) in enumerate(zip(axes, columns, strict=False)):
+                _draw(one, column, names, (width - 1.4) / across, f"forest-{place}-{number}")
+            for one in axes[len(columns) :]:
+                one.remove()
+            axes[0].set_yticks(range(len(names)), [style.literal(name, 34) for name in names])
+            axes[0].set_ylim(len(names) - 0.4, -0.6)
+        return figure
+
+
+def names_in_order(columns: Sequence[Column]) -> list[str]:
+    """Return the rows, the highest mean in the first column first; those that it lacks below, in the same way."""
+    names: list[str] = []
+    for column in columns:
+        names += sorted(column.means.keys() - set(names), key=lambda name: (-column.means[name].mean, name))
+    return names
+
+
+def _draw(axes: Axes, column: Column, names: Sequence[str], inches: float, gid: str) -> None:
+    look = style.look(0)
+    limits = common_limits(list(column.means.values()))
+    axes.set_xlim(limits)
+    axes.set_title(f"{style.wrapped(column.title, inches)}\n{style.wrapped(column.facet.network, inches)}")
+    axes.set_xlabel(column.header)
+    style.plain_numbers(axes, 4)
+    style.light_grid(axes, "x")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    control = column.means.get(CONTROL)
+    if control is not None:
+        axes.axvline(control.mean, color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
+    axes.set_gid(gid)
+    for place, name in enumerate(names):
+        if (mean := column.means.get(name)) is None:
+            continue
+        bar(axes, mean, place, limits, look.colour)
+        if len(mean.values) > 1:
+            axes.plot(
+                mean.values, [place] * len(mean.values), "|", color=style.MUTED, markersize=4, zorder=2.5, gid="trunks"
+            )
+        marker(axes, mean.mean, place, look, mean)
+
+
+def content(sources: Sources) -> Forest | None:
+    """Return the main metric of each task, in a column for each way in which it was measured."""
+    every = [facet for facet in facets(sources) if facet.kind not in NO_SCORE and facet.metric is not None]
+    columns = []
+    for facet in every:
+        assert facet.metric is not None
+        means = facet.means(facet.metric, sources)
+        columns.append(Column(facet, facet.title(every), facet.header(facet.metric), facet.metric, means))
+    if not columns:
+        return None
+    groups: dict[str, list[Column]] = {}
+    for column in columns:
+        groups.setdefault(column.facet.network, []).append(column)
+    cut = any(
+        (mean.low is not None and mean.low < low) or (mean.high is not None and mean.high > high)
+        for column in columns
+        for low, high in [common_limits(list(column.means.values()))]
+        for mean in column.means.values()
+    )
+    control = any(CONTROL in column.means for column in columns)
+    caption = (
+        "Each row is a pretraining, each panel one task measured by one protocol on one state of its data, of one "
+        f"network; panels do not compare. {INTERVALS} Short strokes are single pretrainings."
+        f"{CUT if cut else ''}{f' The dashed line is {CONTROL}.' if control else ''}"
+        " Overlapping bars do not say that two rows cannot be told apart; the tables have the tests."
+    )
+    return Forest(tuple(tuple(group) for group in groups.values()), caption)
+
+
+PLOT = Plot(
+    "transfer",
+    "Transfer of each pretraining",
+    "Each row's result on each task with its interval, as a forest plot.",
+    RECORDS.format("a score of a task"),
+    content,
+)
