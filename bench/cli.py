@@ -40,6 +40,7 @@ from bench.cli_options import (
     takes_request,
 )
 from bench.cli_plan import app as plan_app
+from bench.cli_plot import app as plot_app
 from bench.cli_provenance import app as provenance_app
 from bench.cli_show import app as show_app
 from bench.cli_stage import app as stage_app
@@ -55,6 +56,7 @@ app = App(
 )
 app.add_typer(show_app)
 app.add_typer(compare_app)
+app.add_typer(plot_app)
 app.add_typer(data_app)
 app.add_typer(plan_app)
 app.add_typer(provenance_app)

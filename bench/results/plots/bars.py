@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+PALE = 0.3  # opacity
+
+
 def bar(
     axes: Axes, mean: Mean, at: float, limits: tuple[float, float], colour: str, along: Literal["x", "y"] = "x"
 ) -> bool:
@@ -31,8 +34,10 @@ def bar(
 
 
 def marker(axes: Axes, x: float, y: float, look: style.Look, mean: Mean | None, size: float = 4.5) -> Any:
-    """Draw the marker of a row: filled, with a white core where it is of one trunk, hollow where it is published."""
-    core = look.colour if mean is not None and mean.about == "methods" else style.GROUND if mean is not None else "none"
+    """Draw the marker of a row: filled, or pale where it is of one trunk, or hollow where it is published."""
+    from matplotlib.colors import to_rgba
+
+    core = "none" if mean is None else to_rgba(look.colour, 1.0 if mean.about == "methods" else PALE)
     (drawn,) = axes.plot(
         [x],
         [y],

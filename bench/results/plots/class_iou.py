@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bench.record import Record
 from bench.results.plots import style
 from bench.results.plots.contract import Plot
 from bench.results.plots.row_values import RECORDS, Facet, facets, row_label
@@ -16,6 +17,7 @@ from bench.results.trunks import by_trunk, task_seed_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
 IOU = "iou_percent"
@@ -58,12 +60,10 @@ class Maps:
         tall = width < 5
         longest = [max(map(len, each.classes)) for each in self.maps]
         shapes = [(len(each.classes), len(each.names)) for each in self.maps]
-        heights = [
-            0.45 + CELL * (classes if tall else names) + 0.055 * (20 if tall else long)
-            for (classes, names), long in zip(shapes, longest, strict=True)
-        ]
-        figure = style.new_figure(width, sum(heights) + 0.45)
-        grid = figure.subplots(len(self.maps), 1, height_ratios=heights, squeeze=False)[:, 0]
+        cells = [classes if tall else names for classes, names in shapes]
+        around = [0.4 + 0.055 * (20 if tall else long) for long in longest]
+        figure = style.new_figure(width, CELL * sum(cells) + sum(around) + 0.5)
+        grid = figure.subplots(len(self.maps), 1, height_ratios=cells, squeeze=False)[:, 0]
         numbers = sum(classes * names for classes, names in shapes) <= NUMBERS
         for place, (axes, each) in enumerate(zip(grid, self.maps, strict=True)):
             _draw(axes, each, numbers, tall, width, f"map-{place}")
@@ -99,7 +99,7 @@ def _draw(axes: Axes, each: Map, numbers: bool, tall: bool, width: float, gid: s
                 )
     axes.set_xlim(0, len(across))
     axes.set_ylim(len(down), 0)
-    axes.set_xticks([place + 0.48 for place in range(len(across))], [style.literal(one, 24) for one in across])
+    axes.set_xticks([place + 0.48 for place in range(len(across))], [style.literal(one, 28) for one in across])
     axes.set_yticks([place + 0.46 for place in range(len(down))], [style.literal(one, 30) for one in down])
     axes.tick_params(axis="x", labelrotation=90)
     axes.tick_params(length=0)
@@ -108,7 +108,7 @@ def _draw(axes: Axes, each: Map, numbers: bool, tall: bool, width: float, gid: s
     axes.set_title(style.wrapped(each.title, width - 1.2))
 
 
-def _colours():  # type: ignore[no-untyped-def]
+def _colours() -> Colormap:
     from matplotlib import colormaps
 
     return colormaps["cividis"]
@@ -121,70 +121,67 @@ def _scale(figure: Figure, grid: list[Axes]) -> None:
     bar = figure.colorbar(
         ScalarMappable(Normalize(0, 100), _colours()), ax=grid, location="bottom", fraction=0.05, aspect=50, pad=0.02
     )
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.set_label("IoU (%)")
     bar.ax.tick_params(length=2)
 
 
 def content(sources: Sources) -> Maps | None:
     """Return a map for each way in which a segmentation was measured."""
-    every = [facet for facet in facets(sources) if any(isinstance(r.metrics.get(IOU), dict) for r in facet.records)]
-    maps, left = [], 0
+    every = [facet for facet in facets(sources) if any(_ious(record) for record in facet.records)]
+    maps, left, never = [], 0, set()
     for facet in every:
-        made = _map(facet, f"{facet.title(every)}\n{facet.network}", sources)
-        left += max(0, len(made.names) - MOST)
-        maps.append(
-            Map(
-                facet,
-                made.title,
-                *(part[:MOST] for part in (made.names,)),
-                made.classes,
-                made.values[:MOST],
-                made.counts[:MOST],
-            )
-        )
+        names = _by_miou(facet, sources)
+        left += max(0, len(names) - MOST)
+        classes = list(dict.fromkeys(label for record in facet.records for label in _ious(record)))
+        known = [label for label in classes if any(_ious(record).get(label) is not None for record in facet.records)]
+        never |= set(classes) - set(known)
+        if known:
+            maps.append(_map(facet, f"{facet.title(every)}\n{facet.network}", names[:MOST], known, sources))
     if not maps:
         return None
-    more = f" {left} rows of lower mIoU are left out; --rows chooses." if left else ""
     caption = (
         "IoU of each class, the mean over pretrainings of their mean over seeds of the task; rows by falling mIoU. "
-        "Hatched: the class occurs neither in prediction nor in truth of any result, and counts in no mIoU. Classes of "
-        f"few pixels vary most; the record has each value.{more}"
+        "Hatched: the class occurs neither in prediction nor in truth of these results, and counts in no mIoU. The IoU "
+        "of classes with few pixels varies most."
     )
+    if never:
+        shown = ", ".join(sorted(never)[:8]) + (" and others" if len(never) > 8 else "")
+        caption += f" Classes that have no IoU in any result of a panel are left out of it: {shown}."
+    if left:
+        caption += f" {left} rows of lower mIoU are left out; --rows chooses."
     return Maps(tuple(maps), caption)
 
 
-def _map(facet: Facet, title: str, sources: Sources) -> Map:
-    names = _by_miou(facet, sources)
-    classes = list(dict.fromkeys(label for record in facet.records for label in _of(record.metrics.get(IOU))))
-    table: list[tuple[float | None, ...]] = []
-    counts: list[tuple[int, ...]] = []
+def _map(facet: Facet, title: str, names: Sequence[str], classes: Sequence[str], sources: Sources) -> Map:
+    table = []
     for name in names:
         records = [record for record in facet.records if row_label(record, sources) == name]
         records.sort(key=lambda record: (record.seed, task_seed_of(record)))
         trunks = sources.trunks.of(records)
-        means: list[float | None] = []
-        numbers: list[int] = []
-        for label in classes:
-            known = [
-                (trunk, value)
-                for trunk, record in zip(trunks, records, strict=True)
-                if (value := _of(record.metrics.get(IOU)).get(label)) is not None
-            ]
-            numbers.append(len(known))
-            means.append(summarise(by_trunk(*map(list, zip(*known, strict=True)))).mean if known else None)  # type: ignore[arg-type]
-        table.append(tuple(means))
-        counts.append(tuple(numbers))
-    return Map(facet, title, tuple(names), tuple(classes), tuple(table), tuple(counts))
+        table.append([_mean_of_class(records, trunks, label) for label in classes])
+    values = tuple(tuple(mean for mean, _ in row) for row in table)
+    counts = tuple(tuple(count for _, count in row) for row in table)
+    return Map(facet, title, tuple(names), tuple(classes), values, counts)
+
+
+def _mean_of_class(records: Sequence[Record], trunks: Sequence[int], label: str) -> tuple[float | None, int]:
+    """The mean of one class over the results of a row that have it, and how many these are."""
+    pairs = [(trunk, _ious(record).get(label)) for trunk, record in zip(trunks, records, strict=True)]
+    known = [(trunk, value) for trunk, value in pairs if value is not None]
+    if not known:
+        return None, 0
+    return summarise(by_trunk([trunk for trunk, _ in known], [value for _, value in known])).mean, len(known)
 
 
 def _by_miou(facet: Facet, sources: Sources) -> Sequence[str]:
     means = facet.means("miou_percent", sources)
-    names = {row_label(record, sources) for record in facet.records if _of(record.metrics.get(IOU))}
+    names = {row_label(record, sources) for record in facet.records if _ious(record)}
     return sorted(names, key=lambda name: (-means[name].mean if name in means else math.inf, name))
 
 
-def _of(value: object) -> dict[str, float | None]:
+def _ious(record: Record) -> dict[str, float | None]:
+    value = record.metrics.get(IOU)
     return value if isinstance(value, dict) else {}
 
 

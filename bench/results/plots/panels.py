@@ -81,27 +81,25 @@ class Panels:
         columns = max(1, min(len(self.panels), round(width / WIDTH)))
         lines = math.ceil(len(self.panels) / columns)
         names = list(dict.fromkeys(curve.name for panel in self.panels for curve in panel.curves))
+        looks = {name: style.look(place) for place, name in enumerate(names)}
         shared = len(names) <= LEGEND
-        looks = {name: style.look(place) for place, name in enumerate(names)} if shared else None
-        figure = style.new_figure(width, _height(lines, width / columns, len(names) if shared else 0, width))
-        grid = figure.subplots(lines, columns, squeeze=False)
-        for place, axes in enumerate(grid.flat):
+        below = 0 if shared else max(len({curve.name for curve in panel.curves}) for panel in self.panels)
+        height = _height(lines, width / columns, len(names) if shared else 0, width) + lines * (
+            0.16 * below + 0.1 * (below > 0)
+        )
+        figure = style.new_figure(width, height)
+        handles: dict[str, Line2D] = {}
+        for place, axes in enumerate(figure.subplots(lines, columns, squeeze=False).flat):
             if place >= len(self.panels):
                 axes.remove()
                 continue
-            panel = self.panels[place]
-            own = list(dict.fromkeys(curve.name for curve in panel.curves))
-            chosen = looks or {name: style.look(number) for number, name in enumerate(own)}
-            handles = draw_panel(axes, panel, chosen, width / columns, f"panel-{place}")
-            if not shared and len(own) > 1:
-                legend(axes, handles, loc="best")
+            own = draw_panel(axes, self.panels[place], looks, width / columns, f"panel-{place}")
+            handles |= {name: line for name, line in own.items() if name not in handles}
+            if not shared:
+                legend(axes, own, loc="upper left", bbox_to_anchor=(-0.05, -0.3))
         if shared and len(names) > 1:
-            known: dict[str, Line2D] = {}
-            for axes in figure.axes:
-                known |= axes.bench_handles  # type: ignore[attr-defined]
-            legend(
-                figure, {name: known[name] for name in names}, loc="outside lower center", ncols=_columns(names, width)
-            )
+            ordered = {name: handles[name] for name in names}
+            legend(figure, ordered, loc="outside lower center", ncols=_columns(names, width))
         return figure
 
 
@@ -150,7 +148,7 @@ def draw_panel(
             axes.fill_between(*band, color=chosen.colour, alpha=0.18, linewidth=0, gid=f"{gid}-band-{place}")
     if panel.from_zero:
         axes.set_ylim(bottom=0)
-    axes.set_title(style.wrapped(panel.title, inches - 0.35))
+    axes.set_title(style.wrapped(panel.title, inches - 0.6))
     axes.set_xlabel(panel.x_label)
     axes.set_ylabel(panel.y_label)
     style.plain_numbers(axes, 4)
@@ -159,7 +157,6 @@ def draw_panel(
 
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     style.light_grid(axes)
-    axes.bench_handles = handles  # type: ignore[attr-defined]
     return handles
 
 

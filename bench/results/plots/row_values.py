@@ -17,8 +17,8 @@ RECORDS = "No record here has {}; bench run --downstream makes records, and --re
 MAIN = ("miou_percent", "top1_percent")  # of the metrics that a kind has, the one that figures of one number show
 INTERVALS = (
     "Bars are 95 % intervals of the mean by Student's t: over pretrainings (filled markers) or, where a row has the "
-    "weights of a single pretraining alone, over seeds of the task (markers with a white core, dashed bars), which "
-    "says nothing of another pretraining. A marker without a bar is a single value, or values without spread."
+    "weights of a single pretraining alone, over seeds of the task (pale markers, dashed bars), which says nothing "
+    " of another pretraining. A marker without a bar is a single value, or values without spread."
 )
 CUT = " An arrow marks a bar that is cut at the edge of its axes."
 
@@ -147,18 +147,19 @@ def network_of(record: Record) -> str:
 
 
 def row_label(record: Record, sources: Sources) -> str:
-    """Return a row's name, with its recipe's hash where another row here has that name."""
+    """Return a row's name, with its recipe's hash where another row here of that network has the name."""
     recipes = sources.__dict__.setdefault("recipes_by_name", {})
     if not recipes:
         for each in sources.measured:
-            recipes.setdefault((each.profile, each.pretrain), set()).add(each.fingerprints.recipe)
-    several = len(recipes[record.profile, record.pretrain]) > 1
+            key = each.profile, network_of(each), each.pretrain
+            recipes.setdefault(key, set()).add(each.fingerprints.recipe)
+    several = len(recipes[record.profile, network_of(record), record.pretrain]) > 1
     return f"{record.pretrain} @{record.fingerprints.recipe[:8]}" if several else record.pretrain
 
 
 def facets(sources: Sources, records: Sequence[Record] | None = None) -> list[Facet]:
     """Return the facets of records (by default of all that are measured), full profiles first."""
-    groups: dict[tuple[str, ...], list[Record]] = {}
+    groups: dict[tuple[str, str, str, str, str, str, str], list[Record]] = {}
     for record in sources.measured if records is None else records:
         data = record.data.get(record.dataset, "")
         about = record.task, record.kind, record.dataset, record.fingerprints.protocol, data

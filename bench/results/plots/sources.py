@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bench.errors import one_line
 from bench.files import without_checksum
 from bench.made import Hardware
 from bench.record import Record
@@ -84,18 +83,28 @@ class Sources:
         ]
         return sorted(labelled, key=lambda run: (run.profile, run.name, run.recipe, run.seed))
 
-    def of_rows(self, words: Sequence[str]) -> Sources:
-        """Return what belongs to the rows that have one of these names, or `name @hash`."""
+    @property
+    def row_words(self) -> set[str]:
+        """The words by which `of_rows` knows rows."""
+        words = [_words(record.pretrain, record.fingerprints.recipe) for record in self._now]
+        return set().union(*words, *(_words(run.name, run.recipe) for run in self.runs))
+
+    def of_rows(self, rows: Sequence[str]) -> Sources:
+        """Return what belongs to rows, each given by its name or as `name @hash`."""
+        wanted = set(rows)
         chosen = [
-            (file, record)
-            for file, record in self.records
-            if {record.pretrain, f"{record.pretrain} @{record.fingerprints.recipe[:8]}"}.intersection(words)
+            pair
+            for pair, record in zip(self.records, self._now, strict=True)
+            if wanted & _words(record.pretrain, record.fingerprints.recipe)
         ]
         part = Sources(chosen, self.work_dirs)
-        runs = [run for run in self.runs if {run.name, f"{run.name} @{run.recipe[:8]}"}.intersection(words)]
-        part.__dict__["runs"] = runs  # read once
+        part.__dict__["runs"] = [run for run in self.runs if wanted & _words(run.name, run.recipe)]  # read once
         part.__dict__["trunks"] = self.trunks  # other rows may tell that two results are of the same weights
         return part
+
+
+def _words(name: str, recipe: str) -> set[str]:
+    return {name, f"{name} @{recipe[:8]}"}
 
 
 def _runs_in(work: Path) -> Iterator[Run]:
@@ -165,8 +174,3 @@ def _said(line: bytes) -> dict[str, Any] | None:
     if not isinstance(said, dict) or not all(type(value) in (int, float) for value in said.values()):
         return None
     return said if isinstance(said.get("step"), int) and said["step"] >= 0 else None
-
-
-def why_unread(error: BaseException) -> str:
-    """Return what an error says, for a note."""
-    return one_line(error)

@@ -38,7 +38,7 @@ def content(sources: Sources) -> Panels | None:
         return None
     shown, left = at_most(panels, lambda count: f"{count} more panels are left out; --rows chooses.")
     caption = (
-        "Singular values of the covariance of normalised outputs on validation images, the largest first, at the powers "
+        "Singular values of the covariance of normalised outputs on validation images, the largest first, at powers "
         "of two of their rank; values of 0 are left out. A steep fall is a collapse to few dimensions. A line is one "
         f"pretraining.{left}"
     )

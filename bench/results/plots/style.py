@@ -6,6 +6,7 @@ matplotlib's objects alone are used; its global settings stay as they are.
 from __future__ import annotations
 
 import logging
+import math
 import textwrap
 import warnings
 from collections.abc import Iterator
@@ -42,9 +43,9 @@ _SETTINGS: dict[str, Any] = {
     "text.usetex": False,
     "text.color": INK,
     "axes.labelsize": TEXT,
-    "axes.titlesize": TEXT,
+    "axes.titlesize": SMALL,
     "axes.titlelocation": "left",
-    "axes.titlepad": 4.0,
+    "axes.titlepad": 3.5,
     "axes.labelpad": 2.5,
     "axes.linewidth": 0.6,
     "axes.edgecolor": MUTED,
@@ -124,7 +125,8 @@ def drawing(salt: str) -> Iterator[None]:
         with warnings.catch_warnings(), matplotlib.rc_context():
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             matplotlib.rcdefaults()  # within the context: a matplotlibrc of the user decides nothing
-            matplotlib.rcParams.update({**_SETTINGS, "svg.hashsalt": salt})
+            matplotlib.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
+            matplotlib.rcParams["svg.hashsalt"] = salt
             yield
     finally:
         log.setLevel(before)
@@ -147,7 +149,7 @@ def literal(text: str, most: int = MOST) -> str:
     return shown if len(shown) <= most else f"{shown[: most // 2]}…{shown[len(shown) - (most - most // 2 - 1) :]}"
 
 
-def wrapped(text: str, inches: float, size: float = TEXT) -> str:
+def wrapped(text: str, inches: float, size: float = SMALL) -> str:
     """Return a text in lines that fit a width, by the mean width of a letter."""
     letters = max(12, int(inches * 72 / (0.56 * size)))
     return "\n".join(
@@ -156,22 +158,29 @@ def wrapped(text: str, inches: float, size: float = TEXT) -> str:
 
 
 def number(value: float, _: object = None) -> str:
-    """Return a number for an axis: 20,000 · 0.5 · 1e−05, with a true minus."""
+    """Return a number for an axis: 20,000 · 0.5 · 10⁻⁵ · 2.5e−05, with a true minus."""
     if value and not 1e-3 <= abs(value) < 1e7:
+        power = math.log10(value) if value > 0 else math.nan
+        if abs(power - round(power)) < 1e-9:
+            return f"10{str(round(power)).translate(_RAISED)}"
         text = f"{value:.3g}"
     else:
         text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.6g}"
     return text.replace("-", "\N{MINUS SIGN}")
 
 
-def plain_numbers(axes: Axes, ticks: int = 5) -> None:
-    """Give both axes round numbers, as few as fit."""
+_RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def plain_numbers(axes: Axes, ticks: int = 4, which: str = "xy") -> None:
+    """Give axes round numbers, as few as fit."""
     from matplotlib.ticker import MaxNLocator
 
-    for axis in (axes.xaxis, axes.yaxis):
+    for axis in [axes.xaxis] * ("x" in which) + [axes.yaxis] * ("y" in which):
         if axis.get_scale() == "linear":
             axis.set_major_locator(MaxNLocator(ticks, steps=[1, 2, 2.5, 5, 10]))
         axis.set_major_formatter(number)
+    axes.minorticks_off()
 
 
 def light_grid(axes: Axes, axis: Any = "both") -> None:

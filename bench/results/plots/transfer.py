@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 NO_SCORE = frozenset({"diagnostics"})  # kinds of tasks whose numbers say no good or bad
 CONTROL = "random_init"
-LINE = 0.155  # inches of a row
+LINE, HEAD = 0.155, 0.72  # inches of a row, and of what stands above and below rows
 
 
 @dataclass(frozen=True)
@@ -50,26 +50,40 @@ class Forest:
         ]
 
     def figure(self, width: float) -> Figure:
-        """Draw each group below the one before, its columns side by side."""
+        """Draw columns side by side that have mostly the same rows, and the next ones below."""
         across = 3 if width > 5 else 1
-        lines = [
-            (group[start : start + across], names_in_order(group))
-            for group in self.groups
-            for start in range(0, len(group), across)
-        ]
-        heights = [0.78 + LINE * len(names) for _, names in lines]
-        figure = style.new_figure(width, sum(heights))
-        for place, (part, (columns, names)) in enumerate(
-            zip(figure.subfigures(len(lines), 1, height_ratios=heights, squeeze=False)[:, 0], lines, strict=True)
-        ):
-            axes = part.subplots(1, across, sharey=True, squeeze=False)[0]
-            for number, (one, column) in enumerate(zip(axes, columns, strict=False)):
-                _draw(one, column, names, (width - 1.4) / across, f"forest-{place}-{number}")
-            for one in axes[len(columns) :]:
-                one.remove()
-            axes[0].set_yticks(range(len(names)), [style.literal(name, 34) for name in names])
-            axes[0].set_ylim(len(names) - 0.4, -0.6)
+        lines = [line for group in self.groups for line in lines_of(group, across)]
+        names = [names_in_order(line) for line in lines]
+        counts = [len(some) + 0.5 for some in names]
+        figure = style.new_figure(width, sum(HEAD + LINE * count for count in counts))
+        grid = figure.add_gridspec(len(lines), across, height_ratios=counts)
+        for place, line in enumerate(lines):
+            first: Axes | None = None
+            for number, column in enumerate(line):
+                axes = figure.add_subplot(grid[place, number], sharey=first)
+                _draw(axes, column, names[place], (width - 1.5) / across, f"forest-{place}-{number}")
+                if first is not None:
+                    axes.tick_params(labelleft=False)
+                    continue
+                first = axes
+                shown = [style.literal(name, 34 if across > 1 else 28) for name in names[place]]
+                axes.set_yticks(range(len(shown)), shown)
+                axes.set_ylim(len(shown) - 0.5, -0.75)
         return figure
+
+
+def lines_of(columns: Sequence[Column], most: int) -> list[list[Column]]:
+    """Return columns in lines of at most `most`, side by side where half of the rows or more are the same."""
+    lines: list[list[Column]] = []
+    for column in columns:
+        for line in lines:
+            known = {name for one in line for name in one.means}
+            if len(line) < most and 2 * len(known & column.means.keys()) >= len(known | column.means.keys()):
+                line.append(column)
+                break
+        else:
+            lines.append([column])
+    return lines
 
 
 def names_in_order(columns: Sequence[Column]) -> list[str]:
@@ -86,7 +100,7 @@ def _draw(axes: Axes, column: Column, names: Sequence[str], inches: float, gid: 
     axes.set_xlim(limits)
     axes.set_title(f"{style.wrapped(column.title, inches)}\n{style.wrapped(column.facet.network, inches)}")
     axes.set_xlabel(column.header)
-    style.plain_numbers(axes, 4)
+    style.plain_numbers(axes, 4, "x")
     style.light_grid(axes, "x")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

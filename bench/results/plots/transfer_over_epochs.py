@@ -50,7 +50,7 @@ def content(sources: Sources) -> Panels | None:
 
 
 def _points(facet: Facet, sources: Sources) -> dict[str, dict[int, list[Record]]]:
-    """{row of the finished pretraining: {epochs done: records}}, by the fingerprints of the runs that both come from."""
+    """{finished row: {epochs done: records}}, by the fingerprint of the run that trained both."""
     finished = {made: record for record in facet.records if (made := _trained_by(record)) and _epoch_of(record) is None}
     points: dict[str, dict[int, list[Record]]] = {}
     for record in facet.records:
