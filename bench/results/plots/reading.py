@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.errors import BadInput, nearest_or_all
+from bench.errors import BadInput, nearest
 from bench.record import read_all
 from bench.results.plots.sources import Sources
 
@@ -31,5 +31,6 @@ def read_sources(results_dir: Path, work_dirs: Sequence[Path], rows: Sequence[st
     known = sources.row_words
     for word in rows:
         if word not in known:
-            raise BadInput(f"Neither a record nor a log is of the row {word!r}{nearest_or_all(word, sorted(known))}")
+            remedy = nearest(word, sorted(known)) or "; bench table shows all."
+            raise BadInput(f"Neither a record nor a log is of the row {word!r}{remedy}")
     return sources.of_rows(rows)

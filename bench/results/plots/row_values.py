@@ -18,7 +18,7 @@ MAIN = ("miou_percent", "top1_percent")  # of the metrics that a kind has, the o
 INTERVALS = (
     "Bars are 95 % intervals of the mean by Student's t: over pretrainings (filled markers) or, where a row has the "
     "weights of a single pretraining alone, over seeds of the task (pale markers, dashed bars), which says nothing "
-    " of another pretraining. A marker without a bar is a single value, or values without spread."
+    "of another pretraining. A marker without a bar is a single value, or values without spread."
 )
 CUT = " An arrow marks a bar that is cut at the edge of its axes."
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import without_checksum
-from bench.made import Hardware
+from bench.made import Made
 from bench.record import Record
 from bench.results.as_now import as_now
 from bench.results.frame import without_repeats
@@ -132,12 +132,13 @@ def _runs_in(work: Path) -> Iterator[Run]:
 
 
 def _machine(file: Path) -> str:
-    """What ran a stage, in words; "" where that is not known."""
+    """What ran a stage, in words, one after another where several did; "" where that is not known."""
     try:
-        made = json.loads(without_checksum(file.read_text(encoding="utf-8")))
-        return hardware_words(Hardware.model_validate(made["hardware"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        made = Made.model_validate_json(without_checksum(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError):
         return ""
+    known = [hardware_words(part.hardware) for part in made.parts]
+    return ", then ".join(dict.fromkeys(filter(None, known)))
 
 
 def read_log(file: Path) -> tuple[dict[str, Logged], int, int]:
