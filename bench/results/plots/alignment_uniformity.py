@@ -6,6 +6,7 @@ from bench.results.plots.contract import Plot
 from bench.results.plots.row_values import INTERVALS, RECORDS, facets
 from bench.results.plots.scatter import Plane, Point, Scatter
 from bench.results.plots.sources import Sources
+from bench.results.plots.style import literal
 
 OUTPUTS = ("backbone", "projector")
 
@@ -21,7 +22,7 @@ def content(sources: Sources) -> Scatter | None:
             about = {"output": output, **facet.about()}
             points = tuple(Point(name, xs[name], ys[name], about) for name in xs if name in ys)
             if points:
-                words = f"{output}, {facet.network}\n{facet.dataset}"
+                words = f"{output}, {facet.network}\n{literal(facet.dataset)}"
                 more = facet.title(every).partition("\n")[2]
                 planes.append(Plane(f"{words}\n{more}" if more else words, "Alignment", "Uniformity", points))
     if not planes:

@@ -24,6 +24,7 @@ IOU = "iou_percent"
 NUMBERS = 250  # cells of a figure up to which each has its number
 MOST = 30  # rows of a map
 CELL = 0.17  # inches high
+SHADES = 40  # with 50 or more, matplotlib would put a picture of pixels into the scale
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _draw(axes: Axes, each: Map, numbers: bool, tall: bool, width: float, gid: s
 def _colours() -> Colormap:
     from matplotlib import colormaps
 
-    return colormaps["cividis"]
+    return colormaps["cividis"].resampled(SHADES)
 
 
 def _scale(figure: Figure, grid: list[Axes]) -> None:
@@ -146,7 +147,7 @@ def content(sources: Sources) -> Maps | None:
         "of classes with few pixels varies most."
     )
     if never:
-        shown = ", ".join(sorted(never)[:8]) + (" and others" if len(never) > 8 else "")
+        shown = ", ".join(map(style.literal, sorted(never)[:8])) + (" and others" if len(never) > 8 else "")
         caption += f" Classes that have no IoU in any result of a panel are left out of it: {shown}."
     if left:
         caption += f" {left} rows of lower mIoU are left out; --rows chooses."

@@ -6,6 +6,7 @@ from bench.results.plots.contract import Plot
 from bench.results.plots.logged import DIAGNOSTICS, RUNS, about, log_words, thinning_words, what_ran
 from bench.results.plots.panels import Curve, Panel, Panels, at_most, budget, in_groups, logged_curve
 from bench.results.plots.sources import Run, Sources
+from bench.results.plots.style import literal
 
 # In the order of panels, with the axis' label.
 MEASURES = {
@@ -42,7 +43,7 @@ def content(sources: Sources) -> Panels | None:
                             curve, stands = logged_curve(run.label, more, floats, most)
                             curves, each = [*curves, curve], max(each, stands)
                     if curves:
-                        panels.append(Panel(f"{output}\n{words}", "Optimizer step", y_label, tuple(curves)))
+                        panels.append(Panel(f"{literal(output)}\n{words}", "Optimizer step", y_label, tuple(curves)))
     shown, left = at_most(panels, lambda count: f"{count} more panels are left out; --rows chooses.")
     caption = (
         "Measures of the trunk's pooled feature (backbone) and of what the loss sees (projector), on the same few "

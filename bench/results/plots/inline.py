@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
 
@@ -46,6 +47,7 @@ def inline(document: bytes, name: str, title: str, description: str, *, variable
         for child in list(parent):
             if _local(child.tag) == "defs" and not len(child):
                 parent.remove(child)
+    seen: Counter[str] = Counter()
     for element in root.iter():
         element.tag = _local(element.tag)
         if element.text is not None and not element.text.strip():
@@ -53,6 +55,9 @@ def inline(document: bytes, name: str, title: str, description: str, *, variable
         element.tail = None
         attributes = {_local(key): value for key, value in element.attrib.items()}
         element.attrib.clear()
+        if (own := attributes.get("id")) is not None:  # artists of one kind have one name
+            seen[own] += 1
+            attributes["id"] = own if seen[own] == 1 else f"{own}_{seen[own]}"
         for key, value in attributes.items():
             element.set(key, _value(key, value, f"plot-{name}-", variables))
     box = root.get("viewBox", "")

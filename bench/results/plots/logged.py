@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from bench.results.plots.panels import Curve, Panel, Panels, at_most, budget, in_groups, logged_curve
 from bench.results.plots.sources import Run, Sources
+from bench.results.plots.style import literal
 
 NO_LOSS = frozenset({"epoch", "lr", "images_per_second", "data_wait_share"})
 DIAGNOSTICS = "diagnostics/"
@@ -22,7 +23,7 @@ def is_loss(key: str) -> bool:
 def what_ran(run: Run, machine: bool = False) -> str:
     """Return what runs of one panel share, in words."""
     words = [run.dataset, run.arch, *([] if run.profile == "full" else [f"profile {run.profile}"])]
-    return ", ".join([*words, run.machine or "machine unknown"] if machine else words)
+    return ", ".join(map(literal, [*words, run.machine or "machine unknown"] if machine else words))
 
 
 def about(run: Run) -> dict[str, object]:
@@ -93,5 +94,5 @@ def log_words(runs: Sequence[Run]) -> str:
 
 
 def _some(names: Sequence[str], most: int = 3) -> str:
-    shown = ", ".join(names[:most])
+    shown = ", ".join(map(literal, names[:most]))
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"

@@ -6,6 +6,7 @@ from bench.results.plots.contract import Plot
 from bench.results.plots.logged import RUNS, about, is_loss, log_words, thinning_words, what_ran
 from bench.results.plots.panels import Curve, Panel, Panels, at_most, budget, logged_curve
 from bench.results.plots.sources import Run, Sources
+from bench.results.plots.style import literal
 
 
 def content(sources: Sources) -> Panels | None:
@@ -26,7 +27,7 @@ def content(sources: Sources) -> Panels | None:
                 points = [(float(step), value) for step, value in run.series[term]]
                 curve, stands = logged_curve(term, {**about(run), "term": term}, points, most)
                 curves, each = [*curves, curve], max(each, stands)
-        panels.append(Panel(f"{label}\n{what_ran(runs[0])}", "Optimizer step", "Loss", tuple(curves)))
+        panels.append(Panel(f"{literal(label)}\n{what_ran(runs[0])}", "Optimizer step", "Loss", tuple(curves)))
     shown, left = at_most(panels, lambda number: f"{number} more pretrainings are left out; --rows chooses.")
     several = any(len(runs) > 1 for runs in rows.values())
     lines = " A line is one seed." if several else ""

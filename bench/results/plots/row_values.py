@@ -10,6 +10,7 @@ from functools import cached_property
 from bench.config.tasks import metrics_of
 from bench.record import Record
 from bench.results.plots.sources import Sources
+from bench.results.plots.style import literal
 from bench.results.statistics import LEVEL, About, Trunks, error_of_mean, summarise
 from bench.results.trunks import by_trunk, task_seed_of
 
@@ -78,7 +79,7 @@ class Facet:
     @property
     def network(self) -> str:
         """The network, and the profile unless it is the full one, in words."""
-        return self.arch if self.profile == "full" else f"{self.arch}, profile {self.profile}"
+        return literal(self.arch) + ("" if self.profile == "full" else f", profile {self.profile}")
 
     def title(self, beside: Iterable[Facet]) -> str:
         """Return the task, with its protocol where another facet has the task as well, and the data where need be."""
@@ -86,10 +87,10 @@ class Facet:
             each for each in beside if (each.task, each.arch, each.profile) == (self.task, self.arch, self.profile)
         ]
         if len(others) < 2:
-            return self.task
+            return literal(self.task)
         words = [f"protocol {self.protocol}"] if len({each.protocol for each in others}) > 1 else []
-        words += [f"data {self.data[:8] or 'unknown'}"] if len({each.data for each in others}) > 1 else []
-        return f"{self.task}\n{', '.join(words)}"
+        words += [f"data {literal(self.data[:8]) or 'unknown'}"] if len({each.data for each in others}) > 1 else []
+        return f"{literal(self.task)}\n{', '.join(words)}"
 
     def about(self) -> dict[str, object]:
         """Return what tells its rows from those of other facets."""
@@ -114,7 +115,7 @@ class Facet:
         """Return what an axis of a metric is called, with its unit."""
         said = {name: header for record in self.records for name, header in record.columns.items()}
         words = metrics_of(self.kind).get(metric) or said.get(metric) or metric.removesuffix("_percent")
-        return f"{words} (%)" if metric.endswith("_percent") else words
+        return literal(words) + (" (%)" if metric.endswith("_percent") else "")
 
     def values(self, metric: str, sources: Sources) -> dict[str, Trunks]:
         """Return {row: its values of a metric, those of a trunk together}, by name."""

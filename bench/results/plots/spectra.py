@@ -10,6 +10,7 @@ from bench.results.plots.contract import Plot
 from bench.results.plots.panels import Curve, Panel, Panels, at_most, in_groups
 from bench.results.plots.row_values import RECORDS, facets, row_label
 from bench.results.plots.sources import Sources
+from bench.results.plots.style import literal
 
 
 def content(sources: Sources) -> Panels | None:
@@ -27,7 +28,7 @@ def content(sources: Sources) -> Panels | None:
                     curves.setdefault(label, []).append(Curve(label, about, x, y))
             groups = in_groups(list(curves))
             for place, group in enumerate(groups, 1):
-                words = f"{output}, {facet.network}\n{facet.dataset}" + (
+                words = f"{output}, {facet.network}\n{literal(facet.dataset)}" + (
                     f" ({place} of {len(groups)})" if len(groups) > 1 else ""
                 )
                 chosen = tuple(curve for label in group for curve in curves[label])

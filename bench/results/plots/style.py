@@ -145,15 +145,21 @@ def new_figure(width: float, height: float) -> Figure:
 
 def literal(text: str, most: int = MOST) -> str:
     """Return a name as it can be drawn: its middle left out where it is long, and what cannot be printed as �."""
-    shown = "".join(letter if letter.isprintable() else "�" for letter in text)
+    shown = _printable(text)
     return shown if len(shown) <= most else f"{shown[: most // 2]}…{shown[len(shown) - (most - most // 2 - 1) :]}"
 
 
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "�" for letter in text)
+
+
 def wrapped(text: str, inches: float, size: float = SMALL) -> str:
-    """Return a text in lines that fit a width, by the mean width of a letter."""
+    """Return a text in lines that fit a width, by the mean width of a letter, and what cannot be printed as �."""
     letters = max(12, int(inches * 72 / (0.56 * size)))
     return "\n".join(
-        line for part in text.split("\n") for line in textwrap.wrap(part, letters, break_on_hyphens=False) or [""]
+        line
+        for part in text.split("\n")
+        for line in textwrap.wrap(_printable(part), letters, break_on_hyphens=False) or [""]
     )
 
 

@@ -9,6 +9,7 @@ from bench.results.plots.contract import Plot
 from bench.results.plots.row_values import INTERVALS, MAIN, Facet, facets
 from bench.results.plots.scatter import Plane, Point, Scatter
 from bench.results.plots.sources import Sources
+from bench.results.plots.style import literal
 from bench.results.published import PublishedRow, read_published
 
 SEGMENTATION, CLASSIFICATION = MAIN
@@ -82,9 +83,9 @@ def _published(sources: Sources) -> Iterator[Plane]:
     for (backbone, task, other), points in rows.items():
         about: dict[str, object] = {"arch": backbone, "classification task": task, "segmentation task": other}
         yield Plane(
-            f"published, {backbone}" if backbone else "published",
-            f"{task} top-1 (%)",
-            f"{other} mIoU (%)",
+            f"published, {literal(backbone)}" if backbone else "published",
+            f"{literal(task)} top-1 (%)",
+            f"{literal(other)} mIoU (%)",
             tuple(Point(row.texts.get("pretrain", ""), x, y, about) for row, x, y in points),
         )
 
