@@ -229,6 +229,7 @@ def test_published_rows_have_planes_of_their_own(tmp_path: Path) -> None:
     (found,) = some(content, "classification", "segmentation", published=True, pretrain="coco")
     assert found == pytest.approx((100 * float(coco[6]), float(coco[4])))
     assert "do not compare with measured ones" in content.caption
+    assert PLOTS["trade-off"].content(sources(linear("coco", 0, 1.0, task="other", profile="full"))) is None
 
 
 def _by_plane(content: Any) -> list[list[dict[str, Any]]]:

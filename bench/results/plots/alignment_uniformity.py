@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.results.plots.contract import Plot
+from bench.results.plots.diagnostics_over_time import MEASURES
 from bench.results.plots.row_values import INTERVALS, RECORDS, facets
 from bench.results.plots.scatter import Plane, Point, Scatter
 from bench.results.plots.sources import Sources
@@ -24,7 +25,9 @@ def content(sources: Sources) -> Scatter | None:
             if points:
                 words = f"{output}, {facet.network}\n{literal(facet.dataset)}"
                 more = facet.title(every).partition("\n")[2]
-                planes.append(Plane(f"{words}\n{more}" if more else words, "Alignment", "Uniformity", points))
+                planes.append(
+                    Plane(f"{words}\n{more}" if more else words, MEASURES["alignment"], MEASURES["uniformity"], points)
+                )
     if not planes:
         return None
     caption = (

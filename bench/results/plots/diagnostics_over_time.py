@@ -10,8 +10,8 @@ from bench.results.plots.style import literal
 
 # In the order of panels, with the axis' label.
 MEASURES = {
-    "alignment": "Alignment (lower: closer)",
-    "uniformity": "Uniformity (lower: more even)",
+    "alignment": "Alignment",
+    "uniformity": "Uniformity",
     "effective_rank": "Effective rank",
     "rankme": "RankMe",
     "knn_percent": "kNN top-1 (%)",
@@ -48,7 +48,7 @@ def content(sources: Sources) -> Panels | None:
     caption = (
         "Measures of the trunk's pooled feature (backbone) and of what the loss sees (projector), on the same few "
         "held-out images at each check. Alignment is the mean squared distance of two views, uniformity the logarithm "
-        "of the mean Gaussian potential of pairs. They depend on the images and their number, so that panels compare "
+        "of the mean Gaussian potential of pairs; both are better the lower. Measures depend on the images and their number, so that panels compare "
         f"pretrainings on one data set alone. A line is one seed.{thinning_words(each)}{log_words(sources.runs)}{left}"
     )
     return Panels(shown, caption)

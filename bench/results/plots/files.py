@@ -42,10 +42,10 @@ def as_bytes(plot: Plot, content: Content, ending: str, width: float) -> bytes:
     """Return what a file of one of FORMATS holds; `width` is in inches."""
     with style.drawing(plot.name):
         figure = content.figure(width)
+        figure.set_facecolor(style.GROUND)
         if ending == "svg":
             return document(inline(svg_of(figure), plot.name, plot.title, content.caption, variables=False)).encode()
         written = io.BytesIO()
-        figure.set_facecolor(style.GROUND)
         if ending == "pdf":
             from matplotlib.backends.backend_pdf import FigureCanvasPdf
 

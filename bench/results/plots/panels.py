@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.results.plots import style
-from bench.results.plots.contract import WIDE
+from bench.results.plots.contract import NARROW, WIDE
 from bench.results.plots.thinning import thinned
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ POINTS = 1100  # of all thinned curves of a figure together
 LEAST, MOST = 24, 160  # points of a thinned curve
 HEIGHT, WIDTH = 1.55, 2.05  # inches of a panel, about
 TALLEST = 10  # rows of panels
+FEW = 4  # panels below which those of a narrow figure stand below each other
 
 
 @dataclass(frozen=True)
@@ -78,11 +79,13 @@ class Panels:
 
     def figure(self, width: float) -> Figure:
         """Draw the panels in as many columns as fit."""
-        columns = max(1, min(len(self.panels), round(width / WIDTH)))
-        lines = math.ceil(len(self.panels) / columns)
         names = list(dict.fromkeys(curve.name for panel in self.panels for curve in panel.curves))
         looks = {name: style.look(place) for place, name in enumerate(names)}
         shared = len(names) <= LEGEND
+        columns = max(1, min(len(self.panels), round(width / WIDTH)))
+        if width <= NARROW and (not shared or len(self.panels) < FEW):
+            columns = 1
+        lines = math.ceil(len(self.panels) / columns)
         below = 0 if shared else max(len({curve.name for curve in panel.curves}) for panel in self.panels)
         height = _height(lines, width / columns, len(names) if shared else 0, width) + lines * (
             0.16 * below + 0.1 * (below > 0)

@@ -124,6 +124,7 @@ def drawing(salt: str) -> Iterator[None]:
 
         with warnings.catch_warnings(), matplotlib.rc_context():
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            warnings.filterwarnings("ignore", message="constrained_layout not applied")  # of names as long as a figure
             matplotlib.rcdefaults()  # within the context: a matplotlibrc of the user decides nothing
             matplotlib.rcParams.update(_SETTINGS)  # type: ignore[arg-type]
             matplotlib.rcParams["svg.hashsalt"] = salt

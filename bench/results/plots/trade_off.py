@@ -63,9 +63,8 @@ def _plane(one: Facet, other: Facet, every: list[Facet], sources: Sources) -> Pl
 
 
 def _published(sources: Sources) -> Iterator[Plane]:
-    """Planes of published rows beside these records, where any was measured in profile full, as in the tables."""
-    if all(record.profile != "full" for record in sources.measured):
-        return
+    """Planes of published rows of tasks of which these records have one in profile full."""
+    measured = {record.task for record in sources.measured if record.profile == "full"}
     rows: dict[tuple[str, str, str], list[tuple[PublishedRow, float, float]]] = {}
     for results in sorted({file.parent.parent for file, _ in sources.records}):
         folder = reference_folder(results)
@@ -77,6 +76,8 @@ def _published(sources: Sources) -> Iterator[Plane]:
                 segmented = {task: v for (task, metric), v in row.values.items() if metric == SEGMENTATION}
                 for task, x in classified.items():
                     for other, y in segmented.items():
+                        if not measured & {task, other}:
+                            continue
                         points = rows.setdefault((row.texts.get("backbone", ""), task, other), [])
                         if (row, x, y) not in points:
                             points.append((row, x, y))

@@ -94,6 +94,12 @@ def names_in_order(columns: Sequence[Column]) -> list[str]:
     return names
 
 
+def _control(column: Column) -> float | None:
+    """The mean of random weights; None where there are none, or several rows of them."""
+    known = [mean.mean for name, mean in column.means.items() if name == CONTROL or name.startswith(f"{CONTROL} @")]
+    return known[0] if len(known) == 1 else None
+
+
 def _draw(axes: Axes, column: Column, names: Sequence[str], inches: float, gid: str) -> None:
     look = style.look(0)
     limits = common_limits(list(column.means.values()))
@@ -104,9 +110,8 @@ def _draw(axes: Axes, column: Column, names: Sequence[str], inches: float, gid: 
     style.light_grid(axes, "x")
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
-    control = column.means.get(CONTROL)
-    if control is not None:
-        axes.axvline(control.mean, color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
+    if (control := _control(column)) is not None:
+        axes.axvline(control, color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
     axes.set_gid(gid)
     for place, name in enumerate(names):
         if (mean := column.means.get(name)) is None:
@@ -138,7 +143,7 @@ def content(sources: Sources) -> Forest | None:
         for low, high in [common_limits(list(column.means.values()))]
         for mean in column.means.values()
     )
-    control = any(CONTROL in column.means for column in columns)
+    control = any(_control(column) is not None for column in columns)
     caption = (
         "Each row is a pretraining, each panel one task measured by one protocol on one state of its data, of one "
         f"network; panels do not compare. {INTERVALS} Short strokes are single pretrainings."
