@@ -39,7 +39,10 @@ CHOSEN: dict[str, tuple[str, Callable[[Record], bool]]] = {
         lambda record: record.kind == "diagnostics" and record.pretrain in SPECTRA,
     ),
 }
-SPECTRA = "coco imagenet_barlow_twins imagenet_instance_discrimination imagenet_simclr imagenet_supervised random_init".split()
+SPECTRA = {
+    *("coco", "random_init", "imagenet_supervised", "imagenet_simclr", "imagenet_barlow_twins"),
+    "imagenet_instance_discrimination",
+}
 
 INTRO = """# Figures
 
@@ -54,8 +57,8 @@ Derived by `python docs/plots.py` from records; never edited.
 
 `--width column` is 3.3 inches, a column of a paper with two; `page`, the default, is 6.9. Text is 7 and 8 points in
 both. Colours are those of Okabe and Ito, which colour-blind readers tell apart, and markers and dashes differ as well,
-for print in grey. Text in an SVG stays text. The command prints a caption that says what the marks mean; the same numbers
-give the same bytes.
+for print in grey. Text in an SVG stays text. The command prints a caption that says what the marks mean; the same
+numbers give the same bytes.
 
 What all figures keep to:
 

@@ -48,8 +48,9 @@ def content(sources: Sources) -> Panels | None:
     caption = (
         "Measures of the trunk's pooled feature (backbone) and of what the loss sees (projector), on the same few "
         "held-out images at each check. Alignment is the mean squared distance of two views, uniformity the logarithm "
-        "of the mean Gaussian potential of pairs; both are better the lower. Measures depend on the images and their number, so that panels compare "
-        f"pretrainings on one data set alone. A line is one seed.{thinning_words(each)}{log_words(sources.runs)}{left}"
+        "of the mean Gaussian potential of pairs; both are better the lower. Measures depend on the images and their "
+        "number, so that panels compare pretrainings on one data set alone. A line is one seed."
+        f"{thinning_words(each)}{log_words(sources.runs)}{left}"
     )
     return Panels(shown, caption)
 
