@@ -162,7 +162,7 @@ def test_equal_numbers_give_equal_bytes_whatever_matplotlib_is_set_to(tmp_path: 
     for again in (False, True):
         content = plot.content(sources(*(reversed(records) if again else records)))
         assert content is not None
-        with matplotlib.rc_context({"font.size": 30, "lines.linewidth": 9} if again else {}):
+        with matplotlib.rc_context({"font.size": 30, "xtick.direction": "in", "axes.xmargin": 0.4} if again else {}):
             made = [as_bytes(plot, content, ending, WIDE) for ending in FORMATS] + [draw(plot, content).svg.encode()]
             assert matplotlib.rcParams["font.size"] == (30 if again else matplotlib.rcParamsDefault["font.size"])
         before = before or made
@@ -218,6 +218,7 @@ def test_the_command_writes_files(
     said = texts((tmp_path / "transfer.svg").read_text())
     assert "coco" in said
     assert "byol" not in said
+    assert ElementTree.parse(tmp_path / "transfer.svg").getroot().get("width") == "237.6pt"  # 3.3 inches
     assert run([*words, "--to", "a/b.pdf", "c.png"]) == 0
     assert (tmp_path / "a" / "b.pdf").read_bytes().startswith(b"%PDF")
     assert (tmp_path / "c.png").read_bytes().startswith(b"\x89PNG")

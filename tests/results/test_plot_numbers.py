@@ -77,6 +77,13 @@ def test_a_curve_that_is_short_is_left_as_it_is() -> None:
     assert (thin.x, thin.y, thin.low, thin.each) == ((1.0, 7.0, 8.0), (5.0, 2.0, 9.0), (5.0, 2.0, 9.0), 1)
     thin = thinned(points, 2)
     assert (thin.x, thin.y, thin.low, thin.high, thin.each) == ((1.0, 7.5), (5.0, 5.5), (5.0, 2.0), (5.0, 9.0), 2)
+    assert thinned([(float(x), 0.0) for x in range(5)], 3).x == (0.5, 2.0, 3.5)  # thirds of the range from 0 to 4
+
+
+def test_many_curves_have_few_points_each(tmp_path: Path) -> None:
+    for seed in range(20):
+        log(tmp_path, "byol", seed, [{"step": step, "loss": 1.0} for step in range(1, 301)])
+    assert 900 < len(content_of("losses", sources(work=tmp_path)).rows) <= 1100
 
 
 @pytest.mark.parametrize(
@@ -199,7 +206,7 @@ def test_columns_side_by_side_have_mostly_the_same_rows() -> None:
 
     records = [linear(name, 0, value) for name, value in (("a", 1.0), ("b", 3.0), ("c", 2.0))]
     records += [linear(name, 0, 5.0, task="imagenet_knn", kind="knn") for name in "ab"]
-    records += [linear(name, 0, 5.0, task="other") for name in "xy"]
+    records += [linear(name, 0, 5.0, task="other") for name in "axy"]
     ((*columns,),) = content_of("transfer", sources(*records)).groups
     lines = lines_of(columns, 3)
     assert [[column.title for column in line] for line in lines] == [["imagenet_knn", "imagenet_linear"], ["other"]]
@@ -212,6 +219,7 @@ def test_trade_off_joins_rows_of_one_network_alone() -> None:
     records += [pspnet("coco", seed, 40.0 + seed) for seed in range(2)]
     records += [linear("byol", 0, 50.0), pspnet("byol", 0, 45.0), linear("lonely", 0, 1.0)]
     records += [pspnet("byol", 0, 99.0, protocol="q"), pspnet("byol", 0, 98.0, arch="resnet18", recipe="r")]
+    records += [pspnet("coco", 0, 98.0, arch="resnet18", recipe="r")]
     content = content_of("trade-off", sources(*records))
     keys = "pretrain", "classification", "segmentation", "published"
     assert some(content, *keys) == [("byol", 50.0, 45.0, False), ("coco", 61.0, 40.5, False)]
@@ -288,13 +296,13 @@ def test_iou_is_the_mean_of_the_trunks_means() -> None:
         stage = f"{100 + 10 * seed + task_seed:064x}"
         return made.model_copy(update={"fingerprints": made.fingerprints.model_copy(update={"stage": stage})})
 
-    records = [record(0, 0, 10.0, None), record(0, 1, 30.0, None), record(1, 0, 60.0, 8.0)]
+    records = [record(0, 0, 10.0, None), record(0, 1, 30.0, None), record(1, 0, 60.0, 8.0), record(2, 0, 40.0, 0.0)]
     content = content_of("class-iou", sources(*records, pspnet("best", 0, 99.0)))
     assert some(content, "pretrain", "class", "iou_percent", "values") == [
         ("best", "road", 1.0, 1),
         ("best", "bus", None, 0),
-        ("coco", "road", 40.0, 3),
-        ("coco", "bus", 8.0, 1),
+        ("coco", "road", 40.0, 4),
+        ("coco", "bus", 4.0, 2),
     ]
     assert "left out of it: sky." in content.caption
 
