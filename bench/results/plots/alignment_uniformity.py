@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from bench.results.plots.contract import Plot
 from bench.results.plots.diagnostics_over_time import MEASURES
-from bench.results.plots.row_values import INTERVALS, RECORDS, facets
-from bench.results.plots.scatter import Plane, Point, Scatter
+from bench.results.plots.row_values import RECORDS, facets, interval_words
+from bench.results.plots.scatter import Plane, Point, Scatter, axes_of
 from bench.results.plots.sources import Sources
 from bench.results.plots.style import literal
 
@@ -30,10 +30,11 @@ def content(sources: Sources) -> Scatter | None:
                 )
     if not planes:
         return None
+    words = interval_words(axes_of(planes))
     caption = (
         "Alignment (mean squared distance of two views of an image) against uniformity (logarithm of the mean Gaussian "
         "potential of pairs of images), of normalised outputs on validation images; both are better the lower. The "
-        f"backbone's is the trunk's pooled feature, the projector's what the loss sees. {INTERVALS}"
+        f"backbone's is the trunk's pooled feature, the projector's what the loss sees. {words}"
     )
     return Scatter(tuple(planes), caption, ("alignment", "uniformity"))
 

@@ -8,17 +8,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.results.plots import style
+from bench.results.plots.bars import bar, marker
 from bench.results.plots.contract import NARROW, WIDE
+from bench.results.plots.row_values import Mean, common_limits
 from bench.results.plots.thinning import thinned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
     from matplotlib.lines import Line2D
+    from matplotlib.transforms import Transform
 
 LEGEND = 7  # names that a legend for the whole figure holds; with more, each panel has its own
 POINTS = 1100  # of all thinned curves of a figure together
 LEAST, MOST = 24, 160  # points of a thinned curve
+NO_LIMITS = (-math.inf, math.inf)
 HEIGHT, WIDTH = 1.55, 2.05  # inches of a panel, about
 TALLEST = 10  # rows of panels
 FEW = 4  # panels below which those of a narrow figure stand below each other
@@ -26,18 +30,18 @@ FEW = 4  # panels below which those of a narrow figure stand below each other
 
 @dataclass(frozen=True)
 class Curve:
-    """One line: ascending x and y, with `low` and `high` where a point stands for several values.
+    """One line: ascending x and y, with a band from `low` to `high` where a point stands for several values.
 
-    `points` says whether each has a marker, with a bar from `low` to `high`; else the range is a band.
+    With `means` each point is such a mean, and drawn as one: a marker with the bar of its interval.
     """
 
     name: str  # curves of one name look alike
     about: dict[str, object]  # what tells it from others, for its rows
     x: tuple[float, ...]
     y: tuple[float, ...]
-    low: tuple[float | None, ...] = ()
-    high: tuple[float | None, ...] = ()
-    points: bool = False
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    means: tuple[Mean, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,12 @@ class Panels:
         rows = []
         for panel in self.panels:
             for curve in panel.curves:
-                lows, highs = curve.low or curve.y, curve.high or curve.y
-                for x, y, low, high in zip(curve.x, curve.y, lows, highs, strict=True):
+                for place, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)):
                     row = {**curve.about, x_name: x, y_name: y}
-                    if low != y or high != y:
-                        row |= {"low": low, "high": high}
+                    if curve.means:
+                        row |= curve.means[place].as_row()
+                    elif curve.low and curve.low[place] != curve.high[place]:
+                        row |= {"low": curve.low[place], "high": curve.high[place]}
                     rows.append(row)
         return rows
 
@@ -99,15 +104,22 @@ class Panels:
             own = draw_panel(axes, self.panels[place], looks, width / columns, f"panel-{place}")
             handles |= {name: line for name, line in own.items() if name not in handles}
             if not shared:
-                legend(axes, own, loc="upper left", bbox_to_anchor=(-0.05, -0.3))
-        if shared and len(names) > 1:
+                legend(axes, own, loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=_below(axes, figure))
+        if shared and names != ["loss"]:
             ordered = {name: handles[name] for name in names}
             legend(figure, ordered, loc="outside lower center", ncols=_columns(names, width))
         return figure
 
 
+def _below(axes: Axes, figure: Figure) -> Transform:
+    """The corner of axes, so far below them that the ticks' labels and the axis' title stand between."""
+    from matplotlib.transforms import ScaledTranslation
+
+    return axes.transAxes + ScaledTranslation(-0.05, -0.36, figure.dpi_scale_trans)
+
+
 def _height(lines: int, each: float, names: int, width: float) -> float:
-    below = 0.0 if names < 2 else 0.17 * math.ceil(names / _columns([""] * names, width)) + 0.1
+    below = 0.0 if not names else 0.17 * math.ceil(names / _columns([""] * names, width)) + 0.1
     return lines * min(2.4, max(HEIGHT, 0.72 * each)) + below + 0.1
 
 
@@ -126,6 +138,8 @@ def draw_panel(
         axes.set_xscale("log", base=2)
     if panel.log_y:
         axes.set_yscale("log")
+    means = [mean for curve in panel.curves for mean in curve.means]
+    limits = common_limits(means) if means else NO_LIMITS
     for place, curve in enumerate(panel.curves):
         chosen = looks[curve.name]
         (line,) = axes.plot(
@@ -133,22 +147,19 @@ def draw_panel(
             curve.y,
             color=chosen.colour,
             linestyle=chosen.dashes,
-            marker=chosen.marker if curve.points or len(curve.x) < 3 else "",
+            marker=chosen.marker if not curve.means and len(curve.x) < 3 else "",
             gid=f"{gid}-curve-{place}",
         )
         handles.setdefault(curve.name, line)
-        if curve.low and curve.points:
-            known = [
-                (x, low, high)
-                for x, low, high in zip(curve.x, curve.low, curve.high, strict=True)
-                if low is not None and high is not None
-            ]
-            if known:
-                xs, lows, highs = zip(*known, strict=True)
-                axes.vlines(xs, lows, highs, color=chosen.colour, linewidth=0.9, gid=f"{gid}-bars-{place}")
-        elif curve.low and curve.low != curve.high:
+        for x, mean in zip(curve.x, curve.means, strict=False):
+            bar(axes, mean, x, limits, chosen.colour, "y")
+            drawn = marker(axes, x, mean.mean, chosen, mean)
+            handles[curve.name] = drawn
+        if curve.low and curve.low != curve.high:
             band: Any = (curve.x, curve.low, curve.high)
             axes.fill_between(*band, color=chosen.colour, alpha=0.18, linewidth=0, gid=f"{gid}-band-{place}")
+    if limits != NO_LIMITS:
+        axes.set_ylim(limits)
     if panel.from_zero:
         axes.set_ylim(bottom=0)
     axes.set_title(style.wrapped(panel.title, inches - 0.6))

@@ -180,3 +180,14 @@ def common_limits(means: Sequence[Mean]) -> tuple[float, float]:
     low, high = min([low, *lows]), max([high, *highs])
     edge = 0.06 * ((high - low) or span)
     return low - edge, high + edge
+
+
+def interval_words(axes: Iterable[Sequence[Mean]]) -> str:
+    """Return what to say of the bars on some axes, each with the means that stand on it."""
+    limits = [(means, common_limits(means)) for means in axes if means]
+    cut = any(
+        (mean.low is not None and mean.low < low) or (mean.high is not None and mean.high > high)
+        for means, (low, high) in limits
+        for mean in means
+    )
+    return INTERVALS + CUT if cut else INTERVALS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,6 +81,13 @@ class Scatter:
         ordered = {name: handles[name] for name in names}
         legend(figure, ordered, loc="outside lower center", ncols=across, handlelength=1.0)
         return figure
+
+
+def axes_of(planes: Sequence[Plane]) -> Iterator[list[Mean]]:
+    """Give the means on each axis of planes, without what is published."""
+    for plane in planes:
+        for values in zip(*((point.x, point.y) for point in plane.points), strict=True):
+            yield [value for value in values if isinstance(value, Mean)]
 
 
 def legend_columns(names: Sequence[str], width: float) -> int:

@@ -113,6 +113,8 @@ def _runs_in(work: Path) -> Iterator[Run]:
             stage = json.loads(without_checksum((folder / "stage.json").read_text(encoding="utf-8")))
             recipe = stage["recipe"]
             about = {key: str(recipe[key]) for key in ("name", "profile", "arch", "dataset")}
+            if (stem := recipe.get("stem", "imagenet")) != "imagenet":
+                about["arch"] += f" ({stem} stem)"
             print_of, seed = str(stage["recipe_fingerprint"]), int(stage["seed"])
         except (OSError, ValueError, KeyError, TypeError):
             continue  # no folder of a stage, or one that is being made

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from bench.config.studies import reference_folder, tables_of
 from bench.results.plots.contract import Plot
-from bench.results.plots.row_values import INTERVALS, MAIN, Facet, facets
-from bench.results.plots.scatter import Plane, Point, Scatter
+from bench.results.plots.row_values import MAIN, Facet, facets, interval_words
+from bench.results.plots.scatter import Plane, Point, Scatter, axes_of
 from bench.results.plots.sources import Sources
 from bench.results.plots.style import literal
 from bench.results.published import PublishedRow, read_published
@@ -32,7 +32,7 @@ def content(sources: Sources) -> Scatter | None:
         return None
     caption = (
         "Top-1 accuracy of classification against the mIoU of segmentation, for the rows that have both. Each panel is "
-        f"one network and one protocol of either task. {INTERVALS}"
+        f"one network and one protocol of either task. {interval_words(axes_of(planes))}"
     )
     if published:
         caption += (

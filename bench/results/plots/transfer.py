@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bench.results.plots import style
 from bench.results.plots.bars import bar, marker
 from bench.results.plots.contract import Plot
-from bench.results.plots.row_values import CUT, INTERVALS, RECORDS, Facet, Mean, common_limits, facets
+from bench.results.plots.row_values import RECORDS, Facet, Mean, common_limits, facets, interval_words
 from bench.results.plots.sources import Sources
 
 if TYPE_CHECKING:
@@ -137,17 +137,12 @@ def content(sources: Sources) -> Forest | None:
     groups: dict[str, list[Column]] = {}
     for column in columns:
         groups.setdefault(column.facet.network, []).append(column)
-    cut = any(
-        (mean.low is not None and mean.low < low) or (mean.high is not None and mean.high > high)
-        for column in columns
-        for low, high in [common_limits(list(column.means.values()))]
-        for mean in column.means.values()
-    )
+    words = interval_words(list(column.means.values()) for column in columns)
     control = any(_control(column) is not None for column in columns)
     caption = (
         "Each row is a pretraining, each panel one task measured by one protocol on one state of its data, of one "
-        f"network; panels do not compare. {INTERVALS} Short strokes are single pretrainings."
-        f"{CUT if cut else ''}{f' The dashed line is {CONTROL}.' if control else ''}"
+        f"network; panels do not compare. {words} Short strokes are single pretrainings."
+        f"{f' The dashed line is {CONTROL}.' if control else ''}"
         " Overlapping bars do not say that two rows cannot be told apart; the tables have the tests."
     )
     return Forest(tuple(tuple(group) for group in groups.values()), caption)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.record import Record
 from bench.results.plots.contract import Plot
 from bench.results.plots.panels import Curve, Panel, Panels, at_most, in_groups
-from bench.results.plots.row_values import INTERVALS, Facet, facets, mean_of, row_label
+from bench.results.plots.row_values import Facet, facets, interval_words, mean_of, row_label
 from bench.results.plots.sources import Sources
 from bench.results.plots.transfer import NO_SCORE
 from bench.results.trunks import by_trunk, task_seed_of
@@ -40,11 +40,12 @@ def content(sources: Sources) -> Panels | None:
             panels.append(Panel(words, "Epochs of pretraining", facet.header(metric), chosen, whole_x=True))
     if not panels:
         return None
+    words = interval_words([mean for curve in panel.curves for mean in curve.means] for panel in panels)
     shown, left = at_most(panels, lambda count: f"{count} more panels are left out; --rows chooses.")
     caption = (
         "Results of the checkpoints that pretrainings kept on their way, by the epochs that they had done; the last "
         "point is the finished pretraining. A line joins checkpoints of the same runs, measured by one protocol on the "
-        f"same data. Earlier checkpoints are of a schedule that was not yet over. {INTERVALS}{left}"
+        f"same data. Earlier checkpoints are of a schedule that was not yet over. {words}{left}"
     )
     return Panels(shown, caption, ("epochs", "mean"))
 
@@ -98,9 +99,7 @@ def _curve(facet: Facet, name: str, metric: str, points: dict[int, list[Record]]
         {"pretrain": name, **facet.about(), "metric": metric},
         tuple(epochs),
         tuple(mean.mean for mean in means),
-        tuple(mean.low for mean in means),
-        tuple(mean.high for mean in means),
-        points=True,
+        means=tuple(means),
     )
 
 
