@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,10 +120,8 @@ def _page(contents: dict[str, Content]) -> str:
     parts = [INTRO]
     for name, plot in PLOTS.items():
         of = CHOSEN[name][0] if name in CHOSEN else "the grid in `docs/plots_example`"
-        parts.append(
-            f"## {name}\n\n{plot.shows} Here: {of}.\n\n![{plot.title}](images/{_picture(name).name})\n\n"
-            f"{contents[name].caption}\n"
-        )
+        said = [textwrap.fill(words, 120) for words in (f"{plot.shows} Here: {of}.", contents[name].caption)]
+        parts.append(f"## {name}\n\n{said[0]}\n\n![{plot.title}](images/{_picture(name).name})\n\n{said[1]}\n")
     return "\n".join(parts)
 
 

@@ -305,6 +305,8 @@ def test_iou_is_the_mean_of_the_trunks_means() -> None:
         ("coco", "bus", 4.0, 2),
     ]
     assert "left out of it: sky." in content.caption
+    assert "Hatched" in content.caption
+    assert "Hatched" not in content_of("class-iou", sources(*records)).caption
 
 
 def test_scores_on_the_way() -> None:

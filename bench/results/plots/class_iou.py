@@ -142,10 +142,11 @@ def content(sources: Sources) -> Maps | None:
     if not maps:
         return None
     caption = (
-        "IoU of each class, the mean over pretrainings of their mean over seeds of the task; rows by falling mIoU. "
-        "Hatched: the class occurs neither in prediction nor in truth of these results, and counts in no mIoU. The IoU "
-        "of classes with few pixels varies most."
+        "IoU of each class, the mean over pretrainings of their mean over seeds of the task; rows by falling mIoU. The "
+        "IoU of classes with few pixels varies most."
     )
+    if any(value is None for each in maps for row in each.values for value in row):
+        caption += " Hatched: the class occurs neither in prediction nor in truth of these results."
     if never:
         shown = ", ".join(map(style.literal, sorted(never)[:8])) + (" and others" if len(never) > 8 else "")
         caption += f" Classes that have no IoU in any result of a panel are left out of it: {shown}."
