@@ -46,6 +46,8 @@ def test_an_element_stands_alone(figures: list[Drawn], name: str) -> None:
     first, second = list(root)[:2]
     assert (first.tag, first.text, second.tag) == (f"{SVG}title", PLOTS[name].title, f"{SVG}desc")
     assert root.get("aria-labelledby") == f"{first.get('id')} {second.get('id')}"
+    for text in root.iter(f"{SVG}text"):
+        assert "font-family: inherit;" in f"{text.get('style')};"
     tags = {each.tag.removeprefix(SVG) for each in root.iter()}
     assert tags <= {"svg", "title", "desc", "g", "defs", "path", "use", "text", "clipPath", "rect", "pattern"}
     ids = [each.get("id") for each in root.iter() if each.get("id")]
@@ -88,6 +90,8 @@ def test_colours_are_variables_of_the_page_or_plain(figures: list[Drawn]) -> Non
     plain = as_bytes(PLOTS["transfer"], content, "svg", WIDE).decode()
     assert plain.startswith("<?xml")
     assert "var(" not in plain
+    assert "inherit" not in plain
+    assert plain.count("font-family: sans-serif") == plain.count("<text")
     assert "#0072b2" in plain
 
 

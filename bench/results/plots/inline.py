@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 _NUMBER = re.compile(r"-?\d+\.\d{3,}")
 _ROUNDED = frozenset({"d", "x", "y", "transform", "points", "width", "height", "viewBox"})
 _REFERENCE = re.compile(r"url\(#([^)]*)\)")
-_FONT = re.compile(r"font: (?:(\w+) )?([\d.]+)px [^;]*")
+# matplotlib wrote `font: 7px 'DejaVu Sans', …` before it wrote properties of their own.
+_FONT = re.compile(r"font: (?:(\w+) )?([\d.]+)px ([^;]*)")
+_FAMILY = re.compile(r"font-family: [^;]*")
+_UNTURNED = re.compile(r"rotate\(-?0 [^)]*\)")
 _COLOUR = re.compile(r"#[0-9a-f]{6}\b")
 # What matplotlib's own style sheet says of all elements; in a page it would be of all the page's.
 _ROOT_STYLE = "stroke-linejoin: round; stroke-linecap: butt; max-width: 100%; height: auto"
@@ -59,6 +62,8 @@ def inline(document: bytes, name: str, title: str, description: str, *, variable
             seen[own] += 1
             attributes["id"] = own if seen[own] == 1 else f"{own}_{seen[own]}"
         for key, value in attributes.items():
+            if key == "transform" and _UNTURNED.fullmatch(value):
+                continue
             element.set(key, _value(key, value, f"plot-{name}-", variables))
     box = root.get("viewBox", "")
     ids = f"plot-{name}-title", f"plot-{name}-desc"
@@ -96,12 +101,8 @@ def _value(key: str, value: str, prefix: str, variables: bool) -> str:
         return _NUMBER.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value)
     if key == "style":
         family = "inherit" if variables else "sans-serif"
-        value = _FONT.sub(
-            lambda found: (
-                f"font-size: {found[2]}px; font-family: {family}" + (f"; font-weight: {found[1]}" if found[1] else "")
-            ),
-            value,
-        )
+        value = _FONT.sub(r"font-weight: \1; font-size: \2px; font-family: \3", value).replace("font-weight: ; ", "")
+        value = _FAMILY.sub(f"font-family: {family}", value)
         if variables:
             value = _COLOUR.sub(_variable, value)
     return value
