@@ -16,6 +16,9 @@ from bench.results.plots import PLOTS, Content, Sources
 from bench.results.plots.thinning import thinned
 
 
+EARLIER = Path(__file__).parents[1] / "earlier_forms"
+
+
 def content_of(name: str, of: Sources) -> Any:
     content = PLOTS[name].content(of)
     assert content is not None
@@ -320,3 +323,10 @@ def test_without_data_there_is_no_figure_and_what_is_lacking_is_said() -> None:
         assert plot.content(Sources([], [])) is None
         assert plot.needs.endswith(".")
         assert ";" in plot.needs
+
+
+@pytest.mark.parametrize("form", sorted(EARLIER.glob("*/work")), ids=lambda form: form.parent.name)
+def test_logs_of_earlier_versions_are_read(form: Path) -> None:
+    (run,) = Sources([], [form]).runs
+    assert (run.name, run.seed, run.damaged) == ("coco", 0, 0)
+    assert {"loss", "lr"} <= run.series.keys()
