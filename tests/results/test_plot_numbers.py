@@ -15,7 +15,6 @@ from bench.config.studies import reference_folder
 from bench.results.plots import PLOTS, Content, Sources
 from bench.results.plots.thinning import thinned
 
-
 EARLIER = Path(__file__).parents[1] / "earlier_forms"
 
 
