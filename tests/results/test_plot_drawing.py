@@ -186,12 +186,26 @@ def test_numbers_of_axes() -> None:
 # ------------------------------------------------------------------------------------------------ sizes
 
 
-def test_a_long_curve_is_a_small_figure(tmp_path: Path) -> None:
-    lines = [{"step": step, "loss": (step * 7919 % 1000) / 1000} for step in range(1, 100_001)]
-    log(tmp_path, "long", 0, lines)
+def test_long_curves_are_a_small_figure(tmp_path: Path) -> None:
+    lines = [{"step": 9 * step, **{f"loss{n}": step * 7919 % 1000 / (n + 1) for n in range(3)}} for step in range(2000)]
+    for name in ("byol", "two_loss"):
+        for seed in range(3):
+            log(tmp_path, name, seed, lines)
     content = PLOTS["losses"].content(sources(work=tmp_path))
     assert content is not None
-    assert len(draw(PLOTS["losses"], content).svg) < 60_000
+    assert 30_000 < len(draw(PLOTS["losses"], content).svg) < 60_000
+
+
+def test_means_of_one_epoch_stand_side_by_side(tmp_path: Path) -> None:
+    content: Any = PLOTS["transfer-over-epochs"].content(everything(tmp_path, ["byol", "simclr"]))
+    assert "drawn side by side" in content.caption
+    with drawing("test"):
+        (axes,) = content.figure(WIDE).axes
+    means = [line for line in axes.lines if line.get_gid() == "mean"]
+    drawn_at = [(line.get_xdata()[0], line.get_ydata()[0]) for line in means]
+    assert len({x for x, _ in drawn_at}) == len(drawn_at) == 4
+    wanted = [(row["epochs"], row["mean"]) for row in content.rows]
+    assert drawn_at == [(pytest.approx(x, abs=0.01), y) for x, y in wanted]
 
 
 @pytest.mark.slow

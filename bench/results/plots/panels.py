@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.transforms import Transform
 
 LEGEND = 7  # names that a legend for the whole figure holds; with more, each panel has its own
-POINTS = 1100  # of all thinned curves of a figure together
+POINTS = 750  # of all thinned curves of a figure together
 LEAST, MOST = 24, 160  # points of a thinned curve
 NO_LIMITS = (-math.inf, math.inf)
 HEIGHT, WIDTH = 1.55, 2.05  # inches of a panel, about
@@ -140,10 +140,13 @@ def draw_panel(
         axes.set_yscale("log")
     means = [mean for curve in panel.curves for mean in curve.means]
     limits = common_limits(means) if means else NO_LIMITS
+    faint = 0.22 / math.sqrt(len(panel.curves))  # bands of seeds lie over each other
+    apart = _apart(panel)
     for place, curve in enumerate(panel.curves):
         chosen = looks[curve.name]
+        xs = [x + apart * (place - (len(panel.curves) - 1) / 2) for x in curve.x]
         (line,) = axes.plot(
-            curve.x,
+            xs,
             curve.y,
             color=chosen.colour,
             linestyle=chosen.dashes,
@@ -151,13 +154,13 @@ def draw_panel(
             gid=f"{gid}-curve-{place}",
         )
         handles.setdefault(curve.name, line)
-        for x, mean in zip(curve.x, curve.means, strict=False):
+        for x, mean in zip(xs, curve.means, strict=False):
             bar(axes, mean, x, limits, chosen.colour, "y")
             drawn = marker(axes, x, mean.mean, chosen, mean)
             handles[curve.name] = drawn
         if curve.low and curve.low != curve.high:
             band: Any = (curve.x, curve.low, curve.high)
-            axes.fill_between(*band, color=chosen.colour, alpha=0.18, linewidth=0, gid=f"{gid}-band-{place}")
+            axes.fill_between(*band, color=chosen.colour, alpha=faint, linewidth=0, gid=f"{gid}-band-{place}")
     if limits != NO_LIMITS:
         axes.set_ylim(limits)
     if panel.from_zero:
@@ -172,6 +175,14 @@ def draw_panel(
         axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     style.light_grid(axes)
     return handles
+
+
+def _apart(panel: Panel) -> float:
+    """How far curves of means are drawn from each other, in units of x, so that their bars can be told apart."""
+    if not any(curve.means for curve in panel.curves):
+        return 0.0
+    xs = [x for curve in panel.curves for x in curve.x]
+    return 0.008 * (max(xs) - min(xs))
 
 
 def legend(parent: Axes | Figure | SubFigure, handles: dict[str, Line2D], **place: Any) -> None:

@@ -41,11 +41,12 @@ def content(sources: Sources) -> Panels | None:
     if not panels:
         return None
     words = interval_words([mean for curve in panel.curves for mean in curve.means] for panel in panels)
+    beside = " Points of one epoch are drawn side by side." if any(len(panel.curves) > 1 for panel in panels) else ""
     shown, left = at_most(panels, lambda count: f"{count} more panels are left out; --rows chooses.")
     caption = (
         "Results of the checkpoints that pretrainings kept on their way, by the epochs that they had done; the last "
         "point is the finished pretraining. A line joins checkpoints of the same runs, measured by one protocol on the "
-        f"same data. Earlier checkpoints are of a schedule that was not yet over. {words}{left}"
+        f"same data. Earlier checkpoints are of a schedule that was not yet over. {words}{beside}{left}"
     )
     return Panels(shown, caption, ("epochs", "mean"))
 
