@@ -16,7 +16,7 @@ from bench.cli import run
 from bench.record import write
 from bench.results.plots import NARROW, PLOTS, WIDE, Drawn, draw, drawn
 from bench.results.plots.files import FORMATS, as_bytes
-from bench.results.plots.style import VARIABLES, drawing, literal, look, number
+from bench.results.plots.style import VARIABLES, columns_and_lines, drawing, literal, look, number
 
 HOSTILE = ("$x^2$", "<b>&\"'</b>", "_hidden", "url(#p1) %s {0}", "a\x00b\x1b\n]]>-->", "<script>alert(1)</script>")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -271,3 +271,9 @@ def test_refused(results: Path, words: list[str], message: str, capsys: pytest.C
     said = capsys.readouterr().err
     assert said.startswith(f"bench: {message}")
     assert said.count("\n") == 1
+
+
+def test_panels_leave_few_places_empty() -> None:
+    assert [columns_and_lines(count, 3) for count in (1, 2, 3, 4, 5, 7, 10)] == [
+        *((1, 1), (2, 1), (3, 1), (2, 2), (3, 2), (3, 3), (3, 4)),
+    ]

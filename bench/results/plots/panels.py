@@ -87,10 +87,8 @@ class Panels:
         names = list(dict.fromkeys(curve.name for panel in self.panels for curve in panel.curves))
         looks = {name: style.look(place) for place, name in enumerate(names)}
         shared = len(names) <= LEGEND
-        columns = max(1, min(len(self.panels), round(width / WIDTH)))
-        if width <= NARROW and (not shared or len(self.panels) < FEW):
-            columns = 1
-        lines = math.ceil(len(self.panels) / columns)
+        alone = width <= NARROW and (not shared or len(self.panels) < FEW)
+        columns, lines = style.columns_and_lines(len(self.panels), 1 if alone else round(width / WIDTH))
         below = 0 if shared else max(len({curve.name for curve in panel.curves}) for panel in self.panels)
         height = _height(lines, width / columns, len(names) if shared else 0, width) + lines * (
             0.16 * below + 0.1 * (below > 0)

@@ -63,8 +63,7 @@ class Scatter:
 
     def figure(self, width: float) -> Figure:
         """Draw the planes in as many columns as fit, and a legend of all names below."""
-        columns = max(1, min(len(self.planes), round(width / 2.3)))
-        lines = math.ceil(len(self.planes) / columns)
+        columns, lines = style.columns_and_lines(len(self.planes), round(width / 2.3))
         names = list(dict.fromkeys(point.name for plane in self.planes for point in plane.points))
         looks = {name: style.look(number) for number, name in enumerate(names)}
         across = legend_columns(names, width)

@@ -144,6 +144,12 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
+def columns_and_lines(count: int, most: int) -> tuple[int, int]:
+    """Return in how many columns, at most `most`, and lines so many panels stand, with as few places left empty."""
+    lines = math.ceil(count / max(1, most))
+    return math.ceil(count / lines), lines
+
+
 def literal(text: str, most: int = MOST) -> str:
     """Return a name as it can be drawn: its middle left out where it is long, and what cannot be printed as �."""
     shown = _printable(text)

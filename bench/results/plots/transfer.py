@@ -51,8 +51,8 @@ class Forest:
 
     def figure(self, width: float) -> Figure:
         """Draw columns side by side that have mostly the same rows, and the next ones below."""
-        across = 3 if width > 5 else 1
-        lines = [line for group in self.groups for line in lines_of(group, across)]
+        lines = [line for group in self.groups for line in lines_of(group, 3 if width > 5 else 1)]
+        across = max(map(len, lines))
         names = [names_in_order(line) for line in lines]
         counts = [len(some) + 0.5 for some in names]
         figure = style.new_figure(width, sum(HEAD + LINE * count for count in counts))
@@ -66,7 +66,7 @@ class Forest:
                     axes.tick_params(labelleft=False)
                     continue
                 first = axes
-                shown = [style.literal(name, 34 if across > 1 else 28) for name in names[place]]
+                shown = [style.literal(name, 34 if width > 5 else 28) for name in names[place]]
                 axes.set_yticks(range(len(shown)), shown)
                 axes.set_ylim(len(shown) - 0.5, -0.75)
         return figure
