@@ -51,6 +51,7 @@ def at_epoch(
     """A record of a pretraining of so many epochs by the run `run`; or, with `of`, of that run's checkpoint then."""
     chain = {f"pretrain {run}-s{seed}": Made(fingerprint=digest(run, seed))}
     settings: dict[str, Any] = {"epochs": epochs, "objective": {"name": "simclr"}, "init": None}
+    settings |= changes.pop("pretraining", {})
     if of is not None:
         settings |= {"epochs": 0, "init": {"recipe": run, "epoch": of - 1}}
         chain[f"pretrain {pretrain}-s{seed}"] = Made(fingerprint=digest(pretrain, seed))

@@ -280,6 +280,9 @@ def test_epochs_are_joined_by_the_run_that_trained_them() -> None:
         at_epoch("coco_6", 0, 55.0, 8, "coco", of=6, protocol="q"),
     ]
     records += [at_epoch("other_2", 0, 10.0, 8, "elsewhere", of=2)]  # whose run was measured at no other epoch
+    # Of the same run, but its other network, or with norms that were measured anew.
+    records += [at_epoch("coco_target", 0, 99.0, 8, "coco", pretraining={"export": "target"})]
+    records += [at_epoch("coco_norms", 0, 98.0, 8, "coco", of=4, pretraining={"norm_statistics": "data"})]
     content = content_of("transfer-over-epochs", sources(*records))
     assert some(content, "pretrain", "epochs", "mean") == [
         ("coco", 2.0, 30.5),

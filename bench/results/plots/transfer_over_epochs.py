@@ -74,16 +74,19 @@ def _epoch_of(record: Record) -> int | None:
     return epoch + 1 if settings.get("epochs") == 0 and isinstance(epoch, int) else None
 
 
-def _trained_by(record: Record) -> str | None:
-    """The fingerprint of the run that trained a record's weights; None where that is not known, or none did.
+def _trained_by(record: Record) -> tuple[str, object, object] | None:
+    """What a record's weights are of: the fingerprint of the run that trained them, which of its networks, which norms.
 
-    A record's chain goes from the first pretraining on; of weights that were taken as they are, the last one is no
-    training.
+    None where that is not known. A record's chain goes from the first pretraining on; of weights that were taken as
+    they are, the last one is no training.
     """
     stages = [made.fingerprint for title, made in record.chain.items() if title.startswith(PRETRAIN)]
     if _epoch_of(record) is not None:
         stages = stages[:-1]
-    return stages[-1] if stages and record.settings.get("pretrain", {}).get("objective") is not None else None
+    settings = record.settings.get("pretrain", {})
+    if not stages:
+        return None
+    return stages[-1], settings.get("export", "online"), settings.get("norm_statistics", "start")
 
 
 def _curve(facet: Facet, name: str, metric: str, points: dict[int, list[Record]], sources: Sources) -> Curve:
