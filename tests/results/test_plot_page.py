@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -24,3 +25,10 @@ def test_the_page_is_derived(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setitem(main.__globals__, "_content", lambda _: None)
     with pytest.raises(SystemExit, match=r"plots\.md differs from what the records give"):
         main()
+
+
+def test_numbers_are_found_without_what_draws_or_trains() -> None:
+    slow = "matplotlib", "torch", "pandas", "scipy"
+    code = f"import sys, bench.results.plots as p; print([m for m in {slow} if m in sys.modules], len(p.PLOTS))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["[]", "12"]
