@@ -11,7 +11,7 @@ from example_records import digest, linear, make, pspnet
 
 from bench.made import Made
 from bench.record import Record
-from bench.results.plots import Sources
+from bench.results.plots import PLOTS, Content, Sources
 
 CPU = {"hardware": {"cpu": "A processor", "cores": 2, "memory_gib": 8.0, "gpus": []}, "machine": "any"}
 
@@ -77,3 +77,15 @@ def everything(work: Path, names: Sequence[str]) -> Sources:
             looked = {"diagnostics/backbone/rankme": 3.0, "diagnostics/backbone/uniformity": -1.0}
             log(work, name, seed, [{"step": step, "epoch": 0, **line, **looked} for step in (1, 2)])
     return sources(*records, work=work)
+
+
+def content_of(name: str, of: Sources) -> Any:
+    content = PLOTS[name].content(of)
+    assert content is not None
+    return content
+
+
+def some(content: Content, *keys: str, **wanted: object) -> list[tuple[object, ...]]:
+    """Values of these keys of the rows that have what is wanted."""
+    rows = [row for row in content.rows if all(row[key] == value for key, value in wanted.items())]
+    return [tuple(row.get(key) for key in keys) for row in rows]

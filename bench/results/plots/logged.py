@@ -72,9 +72,7 @@ def thinning_words(each: int) -> str:
     """Return what to say of thinned curves, of which a point stands for at most `each` values; "" for 1."""
     if each == 1:
         return ""
-    return (
-        f" A line is the mean of up to {each:,} logged values a point, its band reaches from the least to the largest."
-    )
+    return f" A point of a line is the mean of up to {each:,} logged values; its band is from the least to the largest."
 
 
 def log_words(runs: Sequence[Run]) -> str:
