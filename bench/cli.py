@@ -42,6 +42,7 @@ from bench.cli_options import (
 )
 from bench.cli_pictures import app as pictures_app
 from bench.cli_plan import app as plan_app
+from bench.cli_plot import app as plot_app
 from bench.cli_provenance import app as provenance_app
 from bench.cli_report import app as report_app
 from bench.cli_show import app as show_app
@@ -64,6 +65,7 @@ app.add_typer(show_app)
 app.add_typer(compare_app)
 app.add_typer(pictures_app)
 app.add_typer(report_app)
+app.add_typer(plot_app)
 app.add_typer(data_app)
 app.add_typer(plan_app)
 app.add_typer(provenance_app)

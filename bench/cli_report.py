@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,6 +35,7 @@ def report_command(
 ) -> None:
     """Write one HTML page of all results: tables, verdicts, figures, pictures, and what stands behind each number."""
     from bench.errors import BadInput
+    from bench.results.plots import Sources, drawn
     from bench.results.report.gathering import gathered
     from bench.results.report.page import write_page
 
@@ -46,10 +45,7 @@ def report_command(
         raise BadInput(f"There is no folder {missing[0]}; give --work-dir the folder that bench run was given.")
 
     def figures(files: Sequence[tuple[Path, Record]]) -> Sequence[Figure]:
-        if find_spec("bench.results.plots") is None:
-            return ()
-        plots = import_module("bench.results.plots")
-        return plots.drawn(plots.Sources(records=list(files), work_dirs=list(work_dir)))
+        return drawn(Sources(records=list(files), work_dirs=list(work_dir)))
 
     report = gathered(results_dir, work_dir, _behind, figures, title)
     size = write_page(report, to)
