@@ -18,8 +18,8 @@ TASKS = ("--downstream", "cityscapes_pspnet", "imagenet_linear", "imagenet_knn")
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, tmp_path: Path) -> None:
-    done = bench(*GRID, *TASKS)
+def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, fresh_bench: Run, tmp_path: Path) -> None:
+    done = fresh_bench(*GRID, *TASKS)
     assert done.returncode == 0, done.stdout + done.stderr
     runs, results = tmp_path / "runs", tmp_path / "runs" / "smoke" / "results"
 
@@ -60,7 +60,7 @@ def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, tmp_path: Path) 
 
     # The number stands: its weights give it again, in another process, and the command for its row is the one that ran.
     stage = segmentation["fingerprints"]["stage"]
-    verified = bench("verify", stage[:12], "--results-dir", results)
+    verified = fresh_bench("verify", stage[:12], "--results-dir", results)
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert "The number stands to the digit." in verified.stdout
     traced = bench("trace", stage, "--results-dir", results, "--json")

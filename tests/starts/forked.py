@@ -1,0 +1,226 @@
+"""Programs as forks of a process that has imported libraries: importing torch and mmseg takes a fresh one some 5 s.
+
+A script, too: forked.py REQUESTS, the number of a socket. Nothing of `bench` is imported before a fork, so that each
+program reads the package from the folder that it is told. What a `bench` that is such a fork starts in turn is forked
+of it (all but ranks, whose launcher has threads). Tests for which it matters that a process is a fresh one, such as
+those of endings and of what is imported, start one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import gc
+import importlib
+import inspect
+import json
+import os
+import runpy
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+LIBRARIES = ("torch", "torchvision", "mmseg.apis", "mmseg.datasets", "mmseg.models", "pandas", "scipy.stats", "skimage")
+LIBRARIES += ("numba", "pydantic", "typer", "rich.progress", "tabulate", "safetensors.torch", "submitit")
+BENCH = ["-m", "bench"]
+WORDS_LIMIT = 1 << 20  # bytes of a request
+
+
+class Started:
+    """A program that was forked, with what `subprocess.Popen` has of it: `pid`, `wait`, `kill`."""
+
+    def __init__(self, answers: socket.socket) -> None:
+        self._answers = answers.makefile("r", encoding="utf-8")
+        answers.close()
+        self.pid = int(self._answers.readline())
+        self.returncode: int | None = None
+
+    def wait(self) -> int:
+        if self.returncode is None:
+            self.returncode = int(self._answers.readline())
+            self._answers.close()
+        return self.returncode
+
+    def kill(self) -> None:
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+
+class Forks:
+    """A process that has imported libraries, and runs programs as forks of itself. A context manager."""
+
+    def __enter__(self) -> Forks:
+        from bench.allocator import started_with
+
+        self._requests, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        command = [sys.executable, __file__, str(theirs.fileno())]
+        self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=started_with(os.environ))
+        theirs.close()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._requests.close()  # at which it ends
+        self._process.wait()
+
+    def start(
+        self, words: Sequence[object], cwd: Path, environ: Mapping[str, str], out: IO[Any], err: IO[Any]
+    ) -> Started:
+        """Start `python WORDS`, which are `-m MODULE …` or `SCRIPT …`."""
+        ours, theirs = socket.socketpair()
+        request = {"words": [*map(str, words)], "cwd": str(cwd), "environ": dict(environ)}
+        socket.send_fds(self._requests, [json.dumps(request).encode()], [theirs.fileno(), out.fileno(), err.fileno()])
+        theirs.close()
+        return Started(ours)
+
+    def run(self, words: Sequence[object], cwd: Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+        """Run `python WORDS` to its end; returns its exit code and output."""
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            started = self.start(words, cwd, environ, out, err)
+            try:
+                code = started.wait()
+            finally:
+                started.kill()
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess([*words], code, out.read(), err.read())
+
+
+def serve(requests: socket.socket) -> None:
+    """Fork a process for each request, which forks the program, and answers with its number and its exit code."""
+    while True:
+        words, fds, *_ = socket.recv_fds(requests, WORDS_LIMIT, 3)
+        with contextlib.suppress(ChildProcessError):
+            while os.waitpid(-1, os.WNOHANG if words else 0)[0]:
+                pass
+        if not words:
+            return
+        if os.fork() == 0:
+            requests.close()
+            answers, out, err = fds
+            pid = os.fork()
+            if pid == 0:
+                os.close(answers)
+                become(**json.loads(words), streams={1: out, 2: err})
+            for fd in (out, err):
+                os.close(fd)
+            os.write(answers, f"{pid}\n".encode())
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            with contextlib.suppress(BrokenPipeError):
+                os.write(answers, f"{code}\n".encode())
+            os._exit(0)
+        for fd in fds:
+            os.close(fd)
+
+
+def become(words: Sequence[str], cwd: str | None, environ: Mapping[str, str], streams: Mapping[int, int]) -> None:
+    """Go on as `python WORDS` in this process, and end it. `streams` has what becomes the standard streams."""
+    code = 1
+    try:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD):
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+        atexit._clear()
+        if 0 not in streams:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for number, fd in streams.items():
+            os.dup2(fd, number)
+        if cwd is not None:
+            os.chdir(cwd)
+        os.environ.clear()
+        os.environ.update(environ)
+        subprocess.Popen._execute_child = _execute_child
+        code = _run(list(words))
+    except SystemExit as error:
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        if isinstance(error.code, str):
+            print(error.code, file=sys.stderr)
+    except BaseException as error:
+        traceback.print_exc()
+        code = 128 + signal.SIGINT if isinstance(error, KeyboardInterrupt) else 1
+    finally:
+        with contextlib.suppress(BaseException):
+            threading._shutdown()
+            atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(BaseException):
+                stream.flush()
+        os._exit(code)
+
+
+def _run(words: list[str]) -> int:
+    module = words[0] == "-m"
+    added = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    first = str(Path.cwd()) if module else str(Path(words[0]).absolute().parent)
+    rest = [place for place in sys.path if place not in STARTED_WITH]
+    sys.path[:] = [first, *filter(None, added), *rest]
+    sys.argv[:] = words[1:] if module else words
+    if not module:
+        runpy.run_path(words[0], run_name="__main__")
+    elif "bench.cli" in sys.modules:  # of a `bench` that is such a fork
+        sys.modules["bench.cli"].main()
+    else:
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    return 0
+
+
+STARTED_WITH = {str(Path(__file__).parent), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))}
+
+_exec = subprocess.Popen._execute_child
+_SIGNATURE = inspect.signature(_exec)
+
+
+def _execute_child(self: Any, *given: Any) -> None:
+    """Fork where `subprocess` would start another `python -m bench`."""
+    told = _SIGNATURE.bind(self, *given).arguments
+    args, env = told["args"], os.environ if told["env"] is None else told["env"]
+    if [*args][:3] != [sys.executable, *BENCH] or "RANK" in env:
+        return _exec(self, *given)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    gc.collect()
+    # As subprocess has it, a signal that comes meanwhile reaches a process that can answer it.
+    unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    self.pid = os.fork()
+    if self.pid == 0:
+        gc.freeze()  # a file of the process above that was closed late would close one of this
+        streams = {0: told["p2cread"], 1: told["c2pwrite"], 2: told["errwrite"]}
+        streams = {number: fd for number, fd in streams.items() if fd != -1}
+        _close_all_but({0, 1, 2, *streams.values(), *told["pass_fds"]})
+        if told["start_new_session"]:
+            os.setsid()
+        elif told["process_group"] >= 0:
+            os.setpgid(0, told["process_group"])
+        signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+        become([str(word) for word in args[1:]], told["cwd"], dict(env), {0: 0} | streams)
+    signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
+    self._child_created = True
+    self._close_pipe_fds(*(told[name] for name in PIPES))
+    return None
+
+
+PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
+
+
+def _close_all_but(kept: set[int]) -> None:
+    for name in os.listdir("/proc/self/fd"):
+        if int(name) not in kept:
+            with contextlib.suppress(OSError):
+                os.close(int(name))
+
+
+def main() -> None:
+    for library in LIBRARIES:
+        importlib.import_module(library)
+    gc.freeze()
+    serve(socket.socket(fileno=int(sys.argv[1])))
+
+
+if __name__ == "__main__":
+    main()
