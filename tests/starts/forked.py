@@ -209,7 +209,7 @@ PIPES = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
 
 
 def _close_all_but(kept: set[int]) -> None:
-    for name in os.listdir("/proc/self/fd"):
+    for name in [place.name for place in Path("/proc/self/fd").iterdir()]:
         if int(name) not in kept:
             with contextlib.suppress(OSError):
                 os.close(int(name))
