@@ -1,9 +1,9 @@
 """Programs as forks of a process that has imported libraries: importing torch and mmseg takes a fresh one some 5 s.
 
 A script, too: forked.py REQUESTS, the number of a socket. Nothing of `bench` is imported before a fork, so that each
-program reads the package from the folder that it is told. What a `bench` that is such a fork starts in turn is forked
-of it (all but ranks, whose launcher has threads). Tests for which it matters that a process is a fresh one, such as
-those of endings and of what is imported, start one.
+program reads the package from the folder that it is told. What a `bench` that is such a fork starts in turn, the server
+of stages and ranks too, is forked of it. Tests for which it matters that a process is a fresh one, such as those of
+what is imported, start one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import inspect
 import json
 import os
 import runpy
+import select
 import signal
 import socket
 import subprocess
@@ -34,7 +35,7 @@ WORDS_LIMIT = 1 << 20  # bytes of a request
 
 
 class Started:
-    """A program that was forked, with what `subprocess.Popen` has of it: `pid`, `wait`, `kill`."""
+    """A program that was forked, with what `subprocess.Popen` has of it: `pid`, `poll`, `wait`, `kill`."""
 
     def __init__(self, answers: socket.socket) -> None:
         self._answers = answers.makefile("r", encoding="utf-8")
@@ -42,10 +43,12 @@ class Started:
         self.pid = int(self._answers.readline())
         self.returncode: int | None = None
 
+    def poll(self) -> int | None:
+        return self.wait() if select.select([self._answers], [], [], 0)[0] else self.returncode
+
     def wait(self) -> int:
         if self.returncode is None:
             self.returncode = int(self._answers.readline())
-            self._answers.close()
         return self.returncode
 
     def kill(self) -> None:
@@ -180,7 +183,7 @@ def _execute_child(self: Any, *given: Any) -> None:
     """Fork where `subprocess` would start another `python -m bench`."""
     told = _SIGNATURE.bind(self, *given).arguments
     args, env = told["args"], os.environ if told["env"] is None else told["env"]
-    if [*args][:3] != [sys.executable, *BENCH] or "RANK" in env:
+    if [*args][:3] != [sys.executable, *BENCH]:
         return _exec(self, *given)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
