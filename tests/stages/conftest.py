@@ -28,13 +28,13 @@ class _Maps(Encoder):
 
 
 def convert(folder: Path, seed: int = 0) -> Path:
-    """Write what a convert stage writes, for an untrained ResNet-18."""
+    """Write what a convert stage writes, for an untrained, narrow ResNet-18."""
     folder.mkdir(parents=True)
-    encoder = build_encoder("resnet18", seed).eval()
-    save_trunk(folder / TRUNK, encoder.state_dict(), "resnet18")
-    network = build_encoder("resnet18", seed)
+    encoder = build_encoder("resnet18w16", seed).eval()
+    save_trunk(folder / TRUNK, encoder.state_dict(), "resnet18w16")
+    network = build_encoder("resnet18w16", seed)
     network.__class__ = _Maps
-    write_proof(folder, prove(encoder.state_dict(), "resnet18", encoder.maps, network))
+    write_proof(folder, prove(encoder.state_dict(), "resnet18w16", encoder.maps, network))
     return folder
 
 
