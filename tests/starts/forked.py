@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import gc
 import importlib
 import inspect
@@ -76,7 +77,7 @@ class Forks:
     def start(
         self, words: Sequence[object], cwd: Path, environ: Mapping[str, str], out: IO[Any], err: IO[Any]
     ) -> Started:
-        """Start `python WORDS`, which are `-m MODULE …` or `SCRIPT …`."""
+        """Start `python WORDS`, which are `-m MODULE …`, `-c PROGRAM …` or `SCRIPT …`, in a session of its own."""
         ours, theirs = socket.socketpair()
         request = {"words": [*map(str, words)], "cwd": str(cwd), "environ": dict(environ)}
         socket.send_fds(self._requests, [json.dumps(request).encode()], [theirs.fileno(), out.fileno(), err.fileno()])
@@ -85,15 +86,47 @@ class Forks:
 
     def run(self, words: Sequence[object], cwd: Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """Run `python WORDS` to its end; returns its exit code and output."""
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            started = self.start(words, cwd, environ, out, err)
+        (done,) = self.run_side_by_side([words], cwd, [environ])
+        return done
+
+    def run_side_by_side(
+        self, commands: Sequence[Sequence[object]], cwd: Path, environs: Sequence[Mapping[str, str]]
+    ) -> list[subprocess.CompletedProcess[str]]:
+        """Run `python WORDS` for each of `commands` to their ends; returns exit codes and output."""
+        with contextlib.ExitStack() as files:
+            new = functools.partial(tempfile.TemporaryFile, "w+")
+            outputs = [(files.enter_context(new()), files.enter_context(new())) for _ in commands]
+            started = []
             try:
-                code = started.wait()
+                for words, environ, (out, err) in zip(commands, environs, outputs, strict=True):
+                    started.append(self.start(words, cwd, environ, out, err))
+                codes = [each.wait() for each in started]
             finally:
-                started.kill()
-            out.seek(0)
-            err.seek(0)
-            return subprocess.CompletedProcess([*words], code, out.read(), err.read())
+                for each in started:
+                    each.kill()
+            said = [[_content(file) for file in pair] for pair in outputs]
+        return [
+            subprocess.CompletedProcess([*words], code, *texts)
+            for words, code, texts in zip(commands, codes, said, strict=True)
+        ]
+
+    def run_ranks(self, *commands: Sequence[object]) -> list[subprocess.CompletedProcess[str]]:
+        """Run `python WORDS` for each of `commands` as a rank of one world, by torch's environment variables."""
+        return self.run_side_by_side(commands, Path.cwd(), self.environs_of_ranks(len(commands)))
+
+    @staticmethod
+    def environs_of_ranks(world: int) -> list[dict[str, str]]:
+        """Environments of so many ranks, which meet at a free port of this machine."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = str(free.getsockname()[1])
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(world), "OMP_NUM_THREADS": "1"}
+        return [os.environ | place | {"RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(world)]
+
+
+def _content(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()
 
 
 def serve(requests: socket.socket) -> None:
@@ -111,6 +144,7 @@ def serve(requests: socket.socket) -> None:
             pid = os.fork()
             if pid == 0:
                 os.close(answers)
+                os.setsid()
                 become(**json.loads(words), streams={1: out, 2: err})
             for fd in (out, err):
                 os.close(fd)
@@ -158,18 +192,20 @@ def become(words: Sequence[str], cwd: str | None, environ: Mapping[str, str], st
 
 
 def _run(words: list[str]) -> int:
-    module = words[0] == "-m"
+    """Do as `python WORDS` does."""
+    kind, *rest = words if words[0] in ("-m", "-c") else ["", *words]
     added = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    first = str(Path.cwd()) if module else str(Path(words[0]).absolute().parent)
-    rest = [place for place in sys.path if place not in STARTED_WITH]
-    sys.path[:] = [first, *filter(None, added), *rest]
-    sys.argv[:] = words[1:] if module else words
-    if not module:
-        runpy.run_path(words[0], run_name="__main__")
+    first = str(Path.cwd() if kind else Path(rest[0]).absolute().parent)
+    sys.path[:] = [first, *filter(None, added), *(place for place in sys.path if place not in STARTED_WITH)]
+    sys.argv[:] = ["-c", *rest[1:]] if kind == "-c" else rest
+    if kind == "-c":
+        exec(compile(rest[0], "<string>", "exec", dont_inherit=True), sys.modules["__main__"].__dict__)
+    elif not kind:
+        runpy.run_path(rest[0], run_name="__main__")
     elif "bench.cli" in sys.modules:  # of a `bench` that is such a fork
         sys.modules["bench.cli"].main()
     else:
-        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
     return 0
 
 
