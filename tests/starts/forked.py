@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import functools
 import gc
 import importlib
 import inspect
@@ -36,9 +35,10 @@ WORDS_LIMIT = 1 << 20  # bytes of a request
 
 
 class Started:
-    """A program that was forked, with what `subprocess.Popen` has of it: `pid`, `poll`, `wait`, `kill`."""
+    """A program that was forked, with what tests use of `subprocess.Popen`."""
 
-    def __init__(self, answers: socket.socket) -> None:
+    def __init__(self, answers: socket.socket, *outputs: IO[str]) -> None:
+        self._outputs = outputs
         self._answers = answers.makefile("r", encoding="utf-8")
         answers.close()
         self.pid = int(self._answers.readline())
@@ -52,10 +52,19 @@ class Started:
             self.returncode = int(self._answers.readline())
         return self.returncode
 
-    def kill(self) -> None:
-        if self.returncode is None:
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
+                os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self) -> tuple[str, str]:
+        """Wait for its end; returns what it printed, if it was started by `popen`."""
+        self.wait()
+        out, err = (_content(file) for file in self._outputs)
+        return out, err
 
 
 class Forks:
@@ -82,7 +91,11 @@ class Forks:
         request = {"words": [*map(str, words)], "cwd": str(cwd), "environ": dict(environ)}
         socket.send_fds(self._requests, [json.dumps(request).encode()], [theirs.fileno(), out.fileno(), err.fileno()])
         theirs.close()
-        return Started(ours)
+        return Started(ours, out, err)
+
+    def popen(self, words: Sequence[object], cwd: Path, environ: Mapping[str, str]) -> Started:
+        """Start `python WORDS`, and keep what it prints for `communicate`."""
+        return self.start(words, cwd, environ, *(tempfile.TemporaryFile("w+") for _ in range(2)))
 
     def run(self, words: Sequence[object], cwd: Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """Run `python WORDS` to its end; returns its exit code and output."""
@@ -93,21 +106,16 @@ class Forks:
         self, commands: Sequence[Sequence[object]], cwd: Path, environs: Sequence[Mapping[str, str]]
     ) -> list[subprocess.CompletedProcess[str]]:
         """Run `python WORDS` for each of `commands` to their ends; returns exit codes and output."""
-        with contextlib.ExitStack() as files:
-            new = functools.partial(tempfile.TemporaryFile, "w+")
-            outputs = [(files.enter_context(new()), files.enter_context(new())) for _ in commands]
-            started = []
-            try:
-                for words, environ, (out, err) in zip(commands, environs, outputs, strict=True):
-                    started.append(self.start(words, cwd, environ, out, err))
-                codes = [each.wait() for each in started]
-            finally:
-                for each in started:
-                    each.kill()
-            said = [[_content(file) for file in pair] for pair in outputs]
+        started: list[Started] = []
+        try:
+            started += [self.popen(words, cwd, environ) for words, environ in zip(commands, environs, strict=True)]
+            said = [each.communicate() for each in started]
+        finally:
+            for each in started:
+                each.kill()
         return [
-            subprocess.CompletedProcess([*words], code, *texts)
-            for words, code, texts in zip(commands, codes, said, strict=True)
+            subprocess.CompletedProcess([*words], each.wait(), *texts)
+            for words, each, texts in zip(commands, started, said, strict=True)
         ]
 
     def run_ranks(self, *commands: Sequence[object]) -> list[subprocess.CompletedProcess[str]]:
