@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import gc
 import importlib
 import inspect
@@ -31,6 +32,7 @@ from typing import IO, Any
 LIBRARIES = ("torch", "torchvision", "mmseg.apis", "mmseg.datasets", "mmseg.models", "pandas", "scipy.stats", "skimage")
 LIBRARIES += ("numba", "pydantic", "typer", "rich.progress", "tabulate", "safetensors.torch", "submitit")
 BENCH = ["-m", "bench"]
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 WORDS_LIMIT = 1 << 20  # bytes of a request
 
 
@@ -142,15 +144,17 @@ def serve(requests: socket.socket) -> None:
     while True:
         words, fds, *_ = socket.recv_fds(requests, WORDS_LIMIT, 3)
         with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG if words else 0)[0]:
+            while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
-        if not words:
+        if not words:  # whoever asked has ended, and so does what still runs
             return
         if os.fork() == 0:
+            _end_with_parent()
             requests.close()
             answers, out, err = fds
             pid = os.fork()
             if pid == 0:
+                _end_with_parent()
                 os.close(answers)
                 os.setsid()
                 become(**json.loads(words), streams={1: out, 2: err})
@@ -163,6 +167,11 @@ def serve(requests: socket.socket) -> None:
             os._exit(0)
         for fd in fds:
             os.close(fd)
+
+
+def _end_with_parent() -> None:
+    """Have this process killed when the one that forked it ends."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
 
 
 def become(words: Sequence[str], cwd: str | None, environ: Mapping[str, str], streams: Mapping[int, int]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ def test_words_folder_and_environment_are_its_own(forks: Forks, tmp_path: Path) 
     done = forks.run([tmp_path / "script.py", "a", 2], tmp_path, {"ONE": "1"})
     assert done.stdout == f"['a', '2'] {tmp_path} {{'ONE': '1'}}\n", done.stderr
     assert (done.returncode, done.stderr) == (0, "")
+    assert forks.run(["-c", "import os; print(os.getsid(0) == os.getpid())"], tmp_path, {}).stdout == "True\n"
     assert "ONE" not in forks.run(["-c", "import os; print(*os.environ)"], tmp_path, {}).stdout
 
 
@@ -59,7 +61,6 @@ def test_they_run_side_by_side_and_answer_signals(forks: Forks, tmp_path: Path) 
         assert done.returncode == 0, done.stderr
     waits = forks.popen(["-c", "import time; print('begun', flush=True); time.sleep(600)"], tmp_path, os.environ)
     assert waits.poll() is None
-    assert os.getsid(waits.pid) == waits.pid
     waits.kill()
     assert waits.wait() == waits.poll() == -signal.SIGKILL
 
@@ -76,3 +77,13 @@ def test_what_a_fork_starts_is_a_fork_with_its_input_and_output(forks: Forks, tm
     )
     done = forks.run(["-c", program], tmp_path, os.environ)
     assert done.stdout == "0 True False\n", done.stderr
+
+
+def test_nothing_outlives_whoever_asked_for_it(tmp_path: Path) -> None:
+    with Forks() as own:
+        waits = own.popen(["-c", "import time; time.sleep(600)"], tmp_path, os.environ)
+        assert waits.poll() is None
+    end = time.monotonic() + 60
+    while Path(f"/proc/{waits.pid}").exists():
+        assert time.monotonic() < end
+        time.sleep(0.01)
