@@ -45,7 +45,7 @@ def test_a_long_line_by_hand() -> None:
         precision={"segmentation": "bf16"},
     )
     (line,) = long([record], columns=("mIoU",))
-    assert tuple(line) == COLUMNS
+    assert tuple(line) == tuple(COLUMNS)
     wanted = {
         "row": "coco", "pretrain_set": "coco", "arch": "resnet50", "profile": "mini", "task": "cityscapes_pspnet",
         "kind": "segmentation", "dataset": "cityscapes", "seed": "1", "task_seed": "4", "metric": "miou", "class": "",
