@@ -103,7 +103,8 @@ def run(arguments: Sequence[str]) -> int:
         # Words of the parser's checks.
         message = message.replace("Value error, ", "").replace("Input should be", "it should be")
         return _complain(f"{message}; bench COMMAND --help shows what there is.", BadInput.exit_code)
-    if result == Interrupted.exit_code and arguments[:1] != ["serve-stages"]:  # what typer makes of Ctrl-C
+    # What typer makes of Ctrl-C. That leaves a view of stages, and interrupts none of them.
+    if result == Interrupted.exit_code and arguments[:1] not in (["serve-stages"], ["status"]):
         return _complain(f"Interrupted; what was finished stays.{go_on}", Interrupted.exit_code)
     return result if isinstance(result, int) else 0
 

@@ -62,11 +62,11 @@ def clock_words(seconds: float) -> str:
 
 
 def memory_words(mib: Mapping[str, float]) -> str:
-    """Return the most memory that was held so far, in words: `memory 1.2 GiB, GPU 10.1 GiB`; "" for none."""
+    """Return the most memory that was held so far, in words: `memory 1.2 GiB + GPU 10.1 GiB`; "" for none."""
     names = {"process": "", "gpu": "GPU "}
     parts = [(word, mib[name]) for name, word in names.items() if mib.get(name)]
     words = (f"{word}{held:.0f} MiB" if held < 1000 else f"{word}{held / 1024:.1f} GiB" for word, held in parts)
-    return f"memory {', '.join(words)}" if parts else ""
+    return f"memory {' + '.join(words)}" if parts else ""
 
 
 @contextmanager

@@ -47,9 +47,7 @@ class Row:
     reason: str = ""  # why it waits, failed, stopped or is stale; where it runs
     job: Submission | None = None
     stage: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what its `stage.json` says
-    note: Mapping[str, Any] = field(
-        default_factory=dict, repr=False, compare=False
-    )  # of its progress, of one that runs
+    note: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # of how far it is
     seconds: float | None = None  # that it took, of one that is done and was not interrupted
 
     @property
@@ -174,8 +172,9 @@ def done_of(folder: Path, fingerprint: object) -> Mapping[str, Any] | None:
 def seconds_of(done: Mapping[str, Any]) -> float | None:
     """Return the seconds that a stage took; None where its `done.json` doesn't say so of all its parts."""
     seconds = done.get("wall_seconds")
-    whole = isinstance(seconds, int | float) and math.isfinite(seconds) and not done.get("untimed")
-    return float(seconds) if whole else None
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or done.get("untimed"):
+        return None
+    return float(seconds)
 
 
 def _is_recorded(folder: Path) -> bool:
@@ -282,7 +281,7 @@ def progress_words(note: Mapping[str, Any]) -> str:
 
 
 def machine_words(note: Mapping[str, Any]) -> list[str]:
-    """Return what a note of progress says of the machine: `data wait 12%`, `memory 1.2 GiB, GPU 10.1 GiB`."""
+    """Return what a note of progress says of the machine: `data wait 12%`, `memory 1.2 GiB + GPU 10.1 GiB`."""
     waiting, memory = note.get("waiting_for_data"), note.get("peak_memory_mib")
     words = [f"data wait {waiting}"] if isinstance(waiting, str) and re.fullmatch(r"\d{1,3}%", waiting) else []
     if isinstance(memory, dict):
