@@ -59,6 +59,12 @@ def screen(look: Look, console: Console, height: int, foot: str = "") -> Text:
     return Text("\n").join([*lines[: max(1, height - len(end))], *end])
 
 
+def brief(look: Look, console: Console) -> Text:
+    """Return how far a grid and the stages that run are, in some lines: what stands below those that it prints."""
+    news = _running(look.rows, console.width, max(1, console.height // LINES_OF_ONE))
+    return Text("\n").join(_head(look, console.width)[1:-1] + news)
+
+
 def _head(look: Look, width: int) -> list[Text]:
     """Where this is, a bar of the grid, and how many stages are in which state."""
     total = len(look.rows)
