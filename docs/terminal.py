@@ -33,16 +33,8 @@ from bench.execute.jobs.view import Look, screen, share_of
 from bench.execute.jobs.watch import FOOT
 
 WIDTH, HEIGHT = 100, 30
-WORDS = [
-    "run",
-    "--smoke",
-    "--pretrain",
-    "coco_two_loss",
-    "random_init",
-    "--downstream",
-    "imagenet_knn",
-    "imagenet_linear",
-]
+GRID = ["--pretrain", "coco_two_loss", "random_init", "--downstream", "imagenet_knn", "imagenet_linear"]
+WORDS = ["run", "--smoke", *GRID]
 RUNS = Path("runs")
 IMAGES = Path(__file__).parent / "images"
 MOST_LINES = 22  # of the part with the bars

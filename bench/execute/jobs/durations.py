@@ -64,7 +64,8 @@ def work_of(stage: Mapping[str, Any]) -> str:
     Numbers with a decimal point (rates, temperatures) decide results, and not how long a step takes.
     """
     recipe, task = (value if isinstance(value, dict) else {} for value in (stage.get("recipe"), stage.get("task")))
-    config = {name: _work(value) for name, value in (task or recipe).items() if name not in NAMES}
+    config = _work({name: value for name, value in (task or recipe).items() if name not in NAMES})
+    config = {} if stage.get("kind") == "convert" else config  # the same for all of an architecture
     data = stage.get("data")
     network = [recipe.get("arch"), recipe.get("stem")]
     return json.dumps([stage.get("kind"), network, config, data], sort_keys=True, default=str)

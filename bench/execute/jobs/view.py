@@ -55,8 +55,10 @@ def screen(look: Look, console: Console, height: int, foot: str = "") -> Text:
     end = [Text(), Text(cut_middle(foot, width), style="dim")] if foot else []
     room = height - len(head) - len(news) - len(end)
     table = grid(look.rows, width, room) or listed(look.rows, width, room)
-    lines = [*head, *table, *news]
-    return Text("\n").join([*lines[: max(1, height - len(end))], *end])
+    lines = [*[*head, *table, *news][: max(1, height - len(end))], *end]
+    for line in lines:  # of a terminal that is too narrow for anything
+        line.truncate(width)
+    return Text("\n").join(lines)
 
 
 def brief(look: Look, console: Console) -> Text:
@@ -81,8 +83,6 @@ def _head(look: Look, width: int) -> list[Text]:
     for word in ORDER:
         if number := sum(row.state == word for row in look.rows):
             numbers.append(", " if numbers else "").append(f"{number} {word}", style=STYLES[word])
-    for line in (*lines, numbers):
-        line.truncate(width)
     return [*lines, numbers, Text()]
 
 
