@@ -2,9 +2,9 @@
 
     python docs/terminal.py        # some minutes; no data are needed
 
-`bench run --smoke` runs in a terminal of its own. What its screen held at the last time that the bars said how long the
-grid still takes, and what was printed last, is `run.svg`; the view of `bench status --watch` at that time is
-`watch.svg`.
+`bench run --smoke` runs in a terminal of its own. What its screen held before the last stage, when the bars said how
+long the grid still takes, and what was printed last, is `run.svg`; the view of `bench status --watch` at about that
+time is `watch.svg`.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ WORDS = ["run", "--smoke", *GRID]
 RUNS = Path("runs")
 IMAGES = Path(__file__).parent / "images"
 MOST_LINES = 22  # of the part with the bars
+_BEGUN = re.compile(r"\x1b(\[[0-9;?]*)?$")
 _PIECE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+")
 
 
@@ -48,10 +49,14 @@ class Screen:
         self.lines = [""]
         self.at = 0
         self._new = True  # what is printed next begins the line
+        self._cut = ""  # the begin of a command whose end is yet to come
 
     def feed(self, text: str) -> None:
         """Take what a program printed."""
-        for piece in _PIECE.findall(text):
+        text = self._cut + text
+        begun = _BEGUN.search(text)
+        self._cut = begun[0] if begun else ""
+        for piece in _PIECE.findall(text.removesuffix(self._cut)):
             if piece == "\n":
                 self.at += 1
                 self.lines += [""] * (self.at + 1 - len(self.lines))
@@ -91,12 +96,14 @@ def record(place: Path) -> tuple[list[str], list[str], Look]:
             text = pending.decode("utf-8", "ignore")
             pending = pending[len(text.encode()) :]
             shown.feed(text)
-        if any(line.startswith("grid ") and "left" in line for line in shown.lines[-2:]):
+        at = [found for line in shown.lines[-2:] if (found := re.search(r"^grid .*stage (\d+) of (\d+).* left", line))]
+        if at and at[0][1] != at[0][2]:
             with_bars = list(shown.lines)
         if time.monotonic() - looked_at > 1:
             looked_at, found = time.monotonic(), rows(RUNS)
             left = seconds_left(found)
-            if left is not None and any((share_of(row) or 0) > 0 for row in found):
+            waits = any(row.state == "waiting" for row in found)
+            if left is not None and waits and any(0 < (share_of(row) or 0) < 1 for row in found):
                 look = Look(found, RUNS, left)
     if process.wait() or not with_bars or not look.rows:
         sys.exit("the run failed, or was too quick to be seen:\n" + "\n".join(shown.lines[-40:]))

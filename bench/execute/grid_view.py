@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import sys
@@ -20,6 +21,7 @@ from bench.execute.jobs.status import Row, rows
 from bench.execute.jobs.view import Look, brief
 
 DRAW_SECONDS = 2.0  # between two drawings
+GONE = (OSError, SystemExit)  # of a terminal that was closed: rich ends a program whose pipe nobody reads
 EASE = 10  # of a large folder, a look is followed by a pause of so many times what it took
 
 
@@ -44,14 +46,18 @@ class GridView:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stack.close()
+        with contextlib.suppress(*GONE):
+            self._stack.close()
 
     def draw(self, now: float) -> None:
         """Draw it, if it is time to; `now` is the time of any clock, in seconds."""
         if self._live is None or now < self._next:
             return
         began = time.monotonic()
-        self._live.update(brief(self.look(), self._console), refresh=True)
+        try:
+            self._live.update(brief(self.look(), self._console), refresh=True)
+        except GONE:  # what trains goes on
+            self._live = None
         self._next = now + max(DRAW_SECONDS, EASE * (time.monotonic() - began))
 
     def look(self) -> Look:

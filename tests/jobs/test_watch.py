@@ -22,6 +22,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from bench import cli
+from bench.execute.grid_view import GridView
 from bench.execute.jobs import executor, watch
 from bench.execute.jobs.durations import Durations, durations_in, seconds_left
 from bench.execute.jobs.executor import State
@@ -302,6 +303,52 @@ def test_ctrl_c_in_a_view_is_not_said_to_interrupt_a_run(
     monkeypatch.setattr(watch, "_sleep", interrupt)
     assert cli.run(["status", "--watch", "--work-dir", str(work.dir)]) == 130
     assert capsys.readouterr().err == ""
+
+
+class Screen(io.StringIO):
+    """A terminal that can be closed."""
+
+    closed_by_user = False
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if self.closed_by_user:
+            raise OSError("closed")
+        return super().write(text)
+
+
+def test_below_the_lines_of_a_grid_side_by_side_stands_how_its_stages_get_on(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = [folder for title, folder in work.folders.items() if "two_loss" not in title]
+    terminal = Screen()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "90")
+    monkeypatch.delenv("BENCH_PLAIN", raising=False)
+    work.note("pretrain coco-s0")
+    with work.holding("pretrain coco-s0"), GridView(work.dir, ours) as view:
+        view.draw(0)
+        print("[1/3] a line with [red]markup[/red]")
+        view.draw(1)  # too early
+        view.draw(100)
+        text = terminal.getvalue()
+    assert "0 of 3 stages done" in text
+    assert text.count("step 120 of 400, 30 %, about 3 min left") == 3  # drawn twice, and again below the line
+    assert "[1/3] a line with [red]markup[/red]" in text
+    assert sys.stdout is terminal
+    with GridView(work.dir, ours) as view:
+        terminal.closed_by_user = True
+        view.draw(0)
+        view.draw(100)
+    terminal.closed_by_user = False
+    monkeypatch.setenv("BENCH_PLAIN", "1")
+    before = terminal.getvalue()
+    with GridView(work.dir, ours) as view:
+        view.draw(0)
+    assert terminal.getvalue() == before
 
 
 class Terminal:
