@@ -165,6 +165,9 @@ def test_pretrainings_that_are_done_make_room_and_are_counted() -> None:
     shown = drawn(found, 100, 16)
     assert any(line.startswith("last-s0") for line in shown)
     assert "not shown: 30 pretrainings with all done" in shown
+    shown = drawn([row("waiting", stage("pretrain", f"open_{number}")) for number in range(30)], 100, 16)
+    assert sum(line.startswith("open_") for line in shown) == 8  # 16 but the head, that of the table, and the foot
+    assert "not shown: 22 more" in shown
 
 
 def test_equal_names_of_other_settings_are_told_apart() -> None:
