@@ -33,7 +33,7 @@ from bench.execute.jobs.view import Look, screen, share_of
 from bench.execute.jobs.watch import FOOT
 
 WIDTH, HEIGHT = 100, 30
-GRID = ["--pretrain", "coco_two_loss", "random_init", "--downstream", "imagenet_knn", "imagenet_linear"]
+GRID = ["--pretrain", "coco_two_loss", "--seeds", "0", "1", "--downstream", "imagenet_knn"]
 WORDS = ["run", "--smoke", *GRID]
 RUNS = Path("runs")
 IMAGES = Path(__file__).parent / "images"
