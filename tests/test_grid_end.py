@@ -163,6 +163,7 @@ def test_the_grid_has_a_bar_below_that_of_its_stage(monkeypatch: pytest.MonkeyPa
     assert "stage 3 of 12, about 19:08 left" in below[-1]  # 14 minutes, and 308 s of the steps
     assert ("data wait 3%, memory " in below[-1]) == (width == 100)
     assert max(len(line) for line in below) <= width
+    assert "━" in below[-1]  # words that have no room do not push the bar away
     # At the end of the loop its bar stays, without that of the grid.
     assert "30/800 steps" in last
     assert "grid" not in last
