@@ -205,7 +205,7 @@ class Progress:
         counts, *more = [*self._counts(), *self._said(name for name in self._fields if name != WAITING)]
         beside = [f"data wait {self._fields[WAITING]}"] if WAITING in self._fields else []
         beside += [words] if (words := memory_words(self._memory)) else []
-        bar.draw(self.done, [counts, *running, *more], beside, self.unit, self._seconds_left())
+        bar.draw(self.done, [*(running or [counts]), *more], beside, self.unit, self._seconds_left())
 
     def _seconds_left(self) -> float | None:
         rate = self._rate()

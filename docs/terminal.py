@@ -103,8 +103,8 @@ def record(place: Path) -> tuple[list[str], list[str], Look]:
             looked_at, found = time.monotonic(), rows(RUNS)
             left = seconds_left(found)
             waits = any(row.state == "waiting" for row in found)
-            within = any(0 < (share_of(row) or 0) < 1 for row in found)
-            if left is not None and waits and (within or not look.rows):
+            shares = [share for row in found if (share := share_of(row)) is not None]
+            if left is not None and waits and (shares or not look.rows):
                 look = Look(found, RUNS, left)
     if process.wait() or not with_bars or not look.rows:
         sys.exit("the run failed, or was too quick to be seen:\n" + "\n".join(shown.lines[-40:]))
