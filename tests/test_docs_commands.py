@@ -29,6 +29,7 @@ from bench.execute.resolve import resolve
 
 Run = Callable[..., "CompletedProcess[str]"]
 
+CONVERT = "bench/stages/convert.py"
 ALL = [command for page in PAGES for command in commands(page)]
 # What these words begin is done in a moment, and needs no data: it also runs.
 QUICK_WORDS = [{"list"}, {"show"}, {"doctor"}, {"plan", "--smoke"}]
@@ -171,24 +172,25 @@ def test_pages_with_a_session_show_what_comes_out(
             assert agrees(shown, said) if shown else not said, f"{page.name}: {command}\n{said}"
 
 
-@pytest.mark.slow
-def test_weights_from_elsewhere_go_through_the_conversion(bench: Run, tmp_path: Path) -> None:
+def test_weights_from_elsewhere_are_taken_as_the_page_says(beside: Callable[[Path], None]) -> None:
     import torch
     import torchvision
 
+    from bench.config.load import load_recipe
+    from bench.stages.pretrain import _words, start
+
     page = ROOT / "docs" / "bring_your_weights.md"
-    for name, content in files(page).items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(content, encoding="utf-8")
+    beside(page)
     state = torchvision.models.resnet18(weights=None).state_dict()
-    torch.save({"state_dict": {f"module.encoder_q.{k}": v for k, v in state.items()}}, tmp_path / "mine" / "theirs.pth")
-    ((command, shown),) = session(page)
-    done = bench(*shlex.split(command)[1:])
-    assert done.returncode == 0, done.stderr
-    assert agrees(shown, done.stdout), done.stdout
+    torch.save({"state_dict": {f"module.encoder_q.{k}": v for k, v in state.items()}}, "mine/theirs.pth")
+    ((_, shown),) = session(page)
+    recipe = load_recipe("mine/theirs.py", "smoke")
+    objective, report = start(recipe, 0, recipe.initial_checkpoint)
+    assert agrees(f"…\n{_words(recipe, report)}\n…", shown)
+    assert torch.equal(objective.encoder.state_dict()["layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
     exports = re.findall(r"^\| `(trunk[\w.]+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
-    (folder,) = (tmp_path / "runs" / "convert").iterdir()
-    assert {*exports} == {file.name for file in folder.glob("trunk*")}
+    written = re.findall(r"trunk[\w.]+\w", ast.get_docstring(ast.parse((ROOT / CONVERT).read_text())) or "")
+    assert sorted(exports) == sorted(written)
 
 
 def test_agreement_is_of_lines_and_pieces() -> None:
