@@ -26,7 +26,7 @@ version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["deflist", "html_image"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "plots_example"]
 highlight_language = "none"  # of an indented block
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
@@ -51,16 +51,16 @@ html_theme_options: dict[str, Any] = {"navigation_with_keys": True}
 NAVIGATION: dict[str, tuple[str, ...]] = {
     "Start": ("tutorial", "concepts", "bring_your_data", "bring_your_weights", "troubleshooting", "glossary"),
     "Seeing results": (
-        *("report", "tables", "plots", "pictures", "looking", "status", "trackers", "notebook", "python"),
-        *("statistics", "statistics_in_short"),
+        *("report", "tables", "plots", "looking", "status", "trackers", "python"),
+        "statistics",
     ),
     "Running": (
         *("clusters", "several_processes", "scale", "performance", "numerics", "reliability", "safe_configs"),
-        "install",
+        "installing",
     ),
-    "Adding": ("adding_an_objective", "adding_a_task", "adding_a_dataset", "adding_a_dialect"),
+    "Adding": ("adding_an_objective", "adding_a_task", "adding_a_dataset"),
     "Believing": ("reproducing_the_deck", "positive_control", "loss2", "provenance", "canary", "mutants"),
-    "Reference": ("commands", "configs", "protocols", "objectives", "recipes", "api", "architecture", "versions"),
+    "Reference": ("commands", "configs", "protocols", "objectives", "recipes", "api", "architecture", "versioning"),
 }
 OTHERS = "More"
 
