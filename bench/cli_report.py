@@ -12,7 +12,8 @@ from bench.cli_options import App
 
 if TYPE_CHECKING:
     from bench.record import Record
-    from bench.results.report.shown import Behind, Figure
+    from bench.results.plots import Drawn
+    from bench.results.report.shown import Behind
 
 app = App()
 
@@ -44,7 +45,7 @@ def report_command(
     if missing := [folder for folder in work_dir if not folder.is_dir()]:
         raise BadInput(f"There is no folder {missing[0]}; give --work-dir the folder that bench run was given.")
 
-    def figures(files: Sequence[tuple[Path, Record]]) -> Sequence[Figure]:
+    def figures(files: Sequence[tuple[Path, Record]]) -> Sequence[Drawn]:
         return drawn(Sources(records=list(files), work_dirs=list(work_dir)))
 
     report = gathered(results_dir, work_dir, _behind, figures, title)

@@ -1,10 +1,11 @@
-"""Text from files and other processes as it may be shown on a terminal: on one line, and without commands to it."""
+"""Text from files and other processes as it may be shown: on one line, and without commands to a terminal."""
 
 from __future__ import annotations
 
 from rich.cells import cell_len, set_cell_size
 
-GAP = "…"
+GAP = "…"  # stands for what is left out
+UNPRINTABLE = "�"
 
 
 def printable(text: str) -> str:
@@ -15,6 +16,11 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+
+
+def without_unprintable(text: str) -> str:
+    """Return a text of the same length with � for each character that cannot be printed, where escapes are too long."""
+    return text if text.isprintable() else "".join(each if each.isprintable() else UNPRINTABLE for each in text)
 
 
 def cut_middle(text: str, width: int) -> str:

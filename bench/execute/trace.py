@@ -15,7 +15,7 @@ from bench.made import Made, Part
 from bench.record import Record, read_file
 from bench.results.definitions import older_definition
 from bench.results.interventions import interventions_of
-from bench.results.made_words import commit_words, machine_words, ran_as_words
+from bench.results.made_words import commit_words, hardware_in_full, machine_words, ran_as_words
 from bench.results.mixtures import mixture_notes
 
 LEAST_DIGITS = 4  # of a fingerprint that names a record
@@ -143,9 +143,7 @@ def _older(record: Record) -> Iterator[str]:
     known = {name: version for name, version in record.versions.items() if version is not None}
     yield _line("versions", ", ".join(f"{name} {version}" for name, version in known.items()) or "not known")
     if record.hardware is not None:
-        hardware = record.hardware
-        words = [f"{hardware.cpu}, {hardware.cores} cores, {hardware.memory_gib} GiB", *hardware.gpus]
-        yield _line("machine", "; ".join(words))
+        yield _line("machine", hardware_in_full(record.hardware))
     for stage, seconds in record.wall_seconds.items():
         memory = record.peak_memory_mib.get(stage)
         most = f", at most {memory:.0f} MiB" if memory is not None else ""

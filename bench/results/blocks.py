@@ -44,7 +44,7 @@ def _chunks(section: Section, width_of: Callable[[Block], int], most: int) -> li
     """The columns of each task, in as many blocks as it takes."""
     chunks: list[Block] = []
     start = 0
-    for _, count in runs_of(headers_of(section.columns)):
+    for _, count in runs_of(header.group for header in headers_of(section.columns)):
         chunk: tuple[int, ...] = ()
         for place in range(start, start + count):
             if chunk and width_of(_block(section, (*chunk, place))) > most:

@@ -33,11 +33,6 @@ def escape_latex(text: str) -> str:
     return re.sub("-(?=-)", "-{}", "".join(signs.get(sign, sign) for sign in seen))
 
 
-def printable(text: str) -> str:
-    """Return text for a terminal: what is no character to be seen, such as an escape sequence's first, is replaced."""
-    return "".join(sign if sign.isprintable() else "�" for sign in text)
-
-
 def guarded(text: str) -> str:
     """Return a text for a CSV file, with an apostrophe before it where a spreadsheet would compute it as a formula."""
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r", "'")) else text

@@ -14,8 +14,8 @@ from bench.results.escapes import escape_markdown
 from bench.results.json_form import as_json
 from bench.results.latex import as_latex
 from bench.results.look import AS_KEPT, TRANSFER, Heading, Look
-from bench.results.look import RESOURCES as RESOURCES
 from bench.results.sections import Section
+from bench.results.short_notes import row_marks
 from bench.results.terminal import as_terminal
 
 SUFFIXES = {"markdown": "md", "csv": "csv", "latex": "tex", "html": "html"}  # of the files of a tables folder
@@ -63,10 +63,7 @@ def _grid(section: Section, format: _Format, look: Look, *, most: int | None = N
     lines = []
     for row in section.rows:
         leading = [format.escape(text) for text in row.leading]
-        if row.published:
-            leading[section.named] += format.escape(" †")
-        if row.older:
-            leading[section.named] += format.escape(" ‡")
+        leading[section.named] += "".join(format.escape(f" {mark}") for mark in row_marks(row))
         pairs, shown = zip(row.cells, section.columns, strict=True), ALL if look.verdicts else SHORT
         lines.append(
             [*leading, *(cell_text(cell, column, format.bold, format.escape, shown) for cell, column in pairs)]

@@ -46,9 +46,9 @@ def headers_of(columns: Sequence[Column]) -> list[Header]:
     return headers
 
 
-def runs_of(headers: Sequence[Header]) -> list[tuple[str, int]]:
-    """Return (group, number of columns) of the headers that stand side by side."""
-    return [(group, len(list(some))) for group, some in groupby(headers, key=lambda one: one.group)]
+def runs_of(groups: Iterable[str]) -> list[tuple[str, int]]:
+    """Return (group, number of columns) of columns of one group that stand side by side, from the group of each."""
+    return [(group, len(list(some))) for group, some in groupby(groups)]
 
 
 def _shortest(hashes: Iterable[str]) -> dict[str, str]:

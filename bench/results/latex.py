@@ -10,7 +10,7 @@ from bench.results.escapes import escape_latex
 from bench.results.headers import headers_of, runs_of
 from bench.results.look import Heading, Look
 from bench.results.sections import Cell, Column, Section
-from bench.results.short_notes import OLDER, PUBLISHED, short_notes
+from bench.results.short_notes import row_marks, short_notes
 
 WIDE = 8  # columns of numbers that a page has room for
 SHORT = Shown(counts=False, marks=False, verdicts=False)
@@ -53,7 +53,7 @@ def _head(section: Section) -> list[str]:
     lines = []
     if headers:
         groups, rules, place = [""] * start, [], start + 1
-        for group, count in runs_of(headers):
+        for group, count in runs_of(header.group for header in headers):
             groups.append(f"\\multicolumn{{{count}}}{{c}}{{{escape_latex(group)}}}")
             rules.append(f"\\cmidrule(lr){{{place}-{place + count - 1}}}")
             place += count
@@ -67,7 +67,7 @@ def _rows(section: Section, look: Look) -> list[list[str]]:
     lines = []
     for row in section.rows:
         leading = [escape_latex(text) for text in row.leading]
-        for mark in (mark for mark, is_there in ((PUBLISHED, row.published), (OLDER, row.older)) if is_there):
+        for mark in row_marks(row):
             leading[section.named] += f"\\textsuperscript{{{escape_latex(mark)}}}"
         pairs = zip(row.cells, section.columns, strict=True)
         lines.append([*leading, *(_cell(cell, column, ALL if look.verdicts else SHORT) for cell, column in pairs)])

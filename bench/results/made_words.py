@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.made import Git, Part
+from bench.made import Git, Hardware, Part
 
 
 def commit_words(git: Git) -> str:
@@ -13,11 +13,14 @@ def commit_words(git: Git) -> str:
     return f"commit {git.commit}{changed}"
 
 
+def hardware_in_full(hardware: Hardware) -> str:
+    """Return processor, cores, memory and GPUs of a machine."""
+    return "; ".join([f"{hardware.cpu}, {hardware.cores} cores, {hardware.memory_gib} GiB", *hardware.gpus])
+
+
 def machine_words(part: Part) -> str:
     """Return the machine that a part of a stage ran on, with its class and what was kept from use."""
-    hardware = part.hardware
-    words = [f"{hardware.cpu}, {hardware.cores} cores, {hardware.memory_gib} GiB", *hardware.gpus]
-    words.append(f"class {part.machine}")
+    words = [hardware_in_full(part.hardware), f"class {part.machine}"]
     words += [f"kernels {part.kernels}"] if part.kernels else []
     return "; ".join([*words, *(f"{name}={value}" for name, value in part.limits.items())])
 

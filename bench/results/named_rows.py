@@ -10,11 +10,22 @@ from bench.record import Record
 from bench.results.frame import way_of
 
 PROFILES = ("full", "mini", "smoke")
+USUAL_STEM = "imagenet"
+
+
+def label_with_hash(name: str, recipe: str) -> str:
+    """Return `name @hash` of a pretraining's name and its recipe's fingerprint, which tells a row from all others."""
+    return f"{name} @{recipe[:8]}"
 
 
 def label_of(record: Record) -> str:
-    """Return `name @hash`, which tells a row whatever else there is."""
-    return f"{record.pretrain} @{record.fingerprints.recipe[:8]}"
+    """Return `name @hash` of a record's row."""
+    return label_with_hash(record.pretrain, record.fingerprints.recipe)
+
+
+def network_words(arch: str, stem: str) -> str:
+    """Return a network, with its stem where that is not the usual one."""
+    return arch if stem == USUAL_STEM else f"{arch} ({stem} stem)"
 
 
 def rows_of(
@@ -66,9 +77,8 @@ def _not_there(word: str, records: Sequence[Record], profile: str | None) -> str
 
 def _network(record: Record) -> str:
     """What the networks of two rows of one name may differ in."""
-    settings = record.settings.get("pretrain", {})
-    stem = settings.get("stem", "imagenet")
-    return record.arch if stem == "imagenet" else f"{record.arch}, {stem} stem"
+    stem = record.settings.get("pretrain", {}).get("stem", USUAL_STEM)
+    return record.arch if stem == USUAL_STEM else f"{record.arch}, {stem} stem"  # it stands in brackets
 
 
 def _rows_named(word: str, profile: str, records: Sequence[Record]) -> list[list[Record]]:

@@ -15,6 +15,7 @@ from bench.made import Hardware
 from bench.record import Record
 from bench.results.frame import RECIPE, WAY, way_of, way_suffix, without_repeats
 from bench.results.mixtures import hardware_words
+from bench.results.named_rows import label_of
 from bench.results.sections import TITLES, Cell, Column, Row, Section
 from bench.results.statistics import Summary, singly, summarise
 
@@ -51,7 +52,7 @@ def _section(profile: str, records: Sequence[Record]) -> Section:
     recipes = Counter(pretrain for pretrain, _ in {key[:2] for key in latest})
     rows = []
     for key, record in latest.items():
-        label = f"{record.pretrain} @{key[1][:8]}" if recipes[record.pretrain] > 1 else record.pretrain
+        label = label_of(record) if recipes[record.pretrain] > 1 else record.pretrain
         cells = tuple(_cell(values.get((*key, *amount)), amount[-1]) for amount in columns)
         leading = record.pretrain_set, label, record.arch, key[2]
         rows.append(Row(leading, cells, name=record.pretrain, label=label, arch=record.arch))

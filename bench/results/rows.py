@@ -20,6 +20,7 @@ from bench.results.definitions import older_definition
 from bench.results.differences import base_of, best_marked, compared, corrected, to_baseline
 from bench.results.frame import AND, RECIPE, WAY, long_frame
 from bench.results.interventions import intervention_words
+from bench.results.named_rows import USUAL_STEM, label_with_hash, network_words
 from bench.results.other_code import other_code_words
 from bench.results.published import PublishedRow
 from bench.results.sections import EMPTY, Cell, Column, Line, Row, Section
@@ -150,7 +151,7 @@ def _measured(
     lines = []
     for key, record in first.items():
         label = texts[key]["method" if table.datasets else "pretrain"]
-        label += f" @{key[2][:8]}" if same[names[key]] > 1 else ""
+        label = label_with_hash(label, key[2]) if same[names[key]] > 1 else label
         shown = texts[key] | {"method": label, "pretrain": label}
         leading = tuple(shown[field] for field in fields)
         row = Row(
@@ -170,7 +171,7 @@ def _texts(record: Record, table: Table) -> dict[RowField, str]:
     settings = record.settings.get("pretrain", {})
     trained = record.pretrain_set != "none" and settings.get("epochs") != 0
     size = settings.get("view_size") if trained else record.settings.get("downstream", {}).get("size")
-    stem = settings.get("stem", "imagenet") if table.datasets else "imagenet"
+    stem = settings.get("stem", USUAL_STEM) if table.datasets else USUAL_STEM
     elsewhere = record.pretrain_set != record.dataset or settings.get("init")  # of other data, or continues another
     measured = settings.get("norm_statistics", "start") != "start"  # another control than the one of that name
     method = (not elsewhere and not measured and table.method(settings.get("objective", {}))) or record.pretrain
@@ -181,7 +182,7 @@ def _texts(record: Record, table: Table) -> dict[RowField, str]:
         "method": method,
         "image_size": EMPTY if size is None else str(size),
         "epochs": str(settings.get("epochs", EMPTY)),
-        "backbone": record.arch if stem == "imagenet" else f"{record.arch} ({stem} stem)",
+        "backbone": network_words(record.arch, stem),
         "batch_size": str(settings.get("batch_size", EMPTY)) if trained else EMPTY,
         "subset": str(_subset(record) or "all"),
     }

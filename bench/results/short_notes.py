@@ -26,6 +26,11 @@ MEANINGS = {
 }
 
 
+def row_marks(row: Row) -> list[str]:
+    """Return the marks that stand behind a row's name."""
+    return [mark for mark, is_there in ((PUBLISHED, row.published), (OLDER, row.older)) if is_there]
+
+
 def measured(section: Section) -> list[tuple[Row, int, Cell]]:
     """Return (row, place of the column, cell) of all cells that were measured here."""
     return [
@@ -45,9 +50,9 @@ def count_of_all(section: Section, columns: Collection[int] | None = None) -> st
 def marks_of(section: Section) -> list[str]:
     """Return the marks that a section's rows and cells have."""
     cells = [cell for _, _, cell in measured(section)]
+    of_rows = {mark for row in section.rows for mark in row_marks(row)}
     there = {
-        PUBLISHED: any(row.published for row in section.rows),
-        OLDER: any(row.older for row in section.rows),
+        **{mark: mark in of_rows for mark in (PUBLISHED, OLDER)},
         MARK: any(cell.other_code for cell in cells),
         INTERVENED: any(cell.interventions for cell in cells),
         THESE_WEIGHTS: any(cell.best and cell.best_about == "weights" for cell in cells),
@@ -71,12 +76,7 @@ def short_notes(section: Section) -> list[str]:
     for mark, has in doubts.items():
         if said := _where(section, [(row, place) for row, place, cell in cells if has(cell)]):
             notes.append(f"{MEANINGS[mark][0].upper()}{MEANINGS[mark][1:]}: {said}.")
-    for mark, some in (
-        (PUBLISHED, any(row.published for row in section.rows)),
-        (OLDER, any(row.older for row in section.rows)),
-    ):
-        if some:
-            notes.append(f"{mark} {MEANINGS[mark]}.")
+    notes += [f"{mark} {MEANINGS[mark]}." for mark in marks_of(section) if mark in (PUBLISHED, OLDER)]
     for column, header in zip(section.columns, headers_of(section.columns), strict=True):
         if column.remark:
             notes.append(f"{header.group} {header.name}: {column.remark}.")

@@ -11,7 +11,8 @@ from bench.errors import writing_to
 from bench.files import write_text
 from bench.record import Record, read_all
 from bench.results.as_now import as_now
-from bench.results.formats import AS_KEPT, RESOURCES, SUFFIXES, TRANSFER, Heading, Look, render
+from bench.results.formats import SUFFIXES, render
+from bench.results.look import AS_KEPT, RESOURCES, TRANSFER, Heading, Look
 from bench.results.parts import Part, build_parts
 from bench.results.resources import build_resources
 from bench.results.sections import Section

@@ -15,17 +15,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from bench.printable import GAP, without_unprintable
 from bench.results.blocks import Block, blocks_of
 from bench.results.cells import ALL, Shown, cell_text
-from bench.results.escapes import printable
 from bench.results.headers import Header, headers_of
 from bench.results.look import Heading, Look
 from bench.results.sections import Row, Section
-from bench.results.short_notes import MEANINGS, OLDER, PUBLISHED, count_of_all, marks_of, measured
+from bench.results.short_notes import MEANINGS, count_of_all, marks_of, measured, row_marks
 
 LEAST_WIDTH = 40  # what a narrower terminal is taken for; it breaks lines itself
 BETWEEN = 2  # blanks between columns
-MIDDLE = "…"
 HEADER = 14  # characters up to which a header stands in one line
 
 
@@ -60,7 +59,7 @@ def _section(console: Console, section: Section, look: Look, width: int) -> None
     """Print one section: its title, blocks of columns each below what its rows and columns share, and its notes."""
     count = count_of_all(section)
     title = section.title if count is None or look.verdicts else f"{section.title} (n = {count})"
-    console.print(Text(printable(title), style="bold"))
+    console.print(Text(without_unprintable(title), style="bold"))
     grid = _Grid.of(section, look)
     blocks = blocks_of(section, grid.width_of, width)
     if any(grid.width_of(block) > width for block in blocks):
@@ -73,7 +72,9 @@ def _section(console: Console, section: Section, look: Look, width: int) -> None
         console.print()
     if look.verdicts:
         for note in section.notes:
-            console.print(Text("\n".join(textwrap.wrap(f"- {printable(note)}", width, subsequent_indent="  "))))
+            console.print(
+                Text("\n".join(textwrap.wrap(f"- {without_unprintable(note)}", width, subsequent_indent="  ")))
+            )
         console.print()
 
 
@@ -100,7 +101,7 @@ class _Grid:
                     cells[row][i] = text
                 if count and not everywhere and not look.verdicts:
                     headers[i] = replace(headers[i], group=f"{group}, n = {count}")
-        leading = [[printable(text) for text in row.leading] for row in section.rows]
+        leading = [[without_unprintable(text) for text in row.leading] for row in section.rows]
         for of, texts in zip(section.rows, leading, strict=True):
             texts[section.named] += _marks(of)
         return cls(section, leading, cells, headers)
@@ -110,7 +111,7 @@ class _Grid:
         section, named = self.section, self.section.named
         everything = Block(tuple(range(len(section.rows))), tuple(range(len(section.columns))))
         one_each = [self.width_of(Block(everything.rows, (i,))) for i in everything.columns]
-        names = [printable(row.leading[named]) for row in section.rows]
+        names = [without_unprintable(row.leading[named]) for row in section.rows]
         marks = [_marks(row) for row in section.rows]
         longest = max(cell_len(name + mark) for name, mark in zip(names, marks, strict=True))
         room = longest - (max(one_each, default=0) - width) - max(map(cell_len, marks))
@@ -135,7 +136,7 @@ class _Grid:
         """What a block's rows and columns share, in words."""
         names = [name.lower() for name in self.section.leading]
         shared = [f"{names[i]} {self.leading[block.rows[0]][i]}" for i in self.shared(block)]
-        return "; ".join([*filter(None, [printable(self.group(block) or "")]), *shared])
+        return "; ".join([*filter(None, [without_unprintable(self.group(block) or "")]), *shared])
 
     def columns(self, block: Block) -> tuple[list[int], list[list[str]]]:
         """The places of leading texts that are shown, and the lines of each header."""
@@ -178,8 +179,7 @@ def _cells(section: Section, place: int, look: Look, *, counts: bool) -> list[Te
 
 
 def _marks(row: Row) -> str:
-    marks = (PUBLISHED, row.published), (OLDER, row.older)
-    return "".join(f" {mark}" for mark, is_there in marks if is_there)
+    return "".join(f" {mark}" for mark in row_marks(row))
 
 
 def shortened(names: Sequence[str], room: int) -> dict[str, str]:
@@ -200,7 +200,7 @@ def shortened(names: Sequence[str], room: int) -> dict[str, str]:
 
 def _without_middle(name: str, size: int, end: int) -> str:
     """A name in `size` characters, the last `end` of which are its end."""
-    return name if len(name) <= size else name[: size - 1 - end] + MIDDLE + name[-end:]
+    return name if len(name) <= size else name[: size - 1 - end] + GAP + name[-end:]
 
 
 def _wrapped(header: Header, remark: str = "", *, shared: bool) -> list[str]:
@@ -208,7 +208,7 @@ def _wrapped(header: Header, remark: str = "", *, shared: bool) -> list[str]:
     lines: list[str] = []
     for text in ("" if shared else header.group, f"{header.name} {header.unit}".strip(), remark and f"({remark})"):
         line = ""
-        for piece in re.findall(r"[^_ ,-]*[_ ,-]+|[^_ ,-]+", printable(text)):
+        for piece in re.findall(r"[^_ ,-]*[_ ,-]+|[^_ ,-]+", without_unprintable(text)):
             if line and cell_len(line + piece.rstrip()) > HEADER:
                 lines.append(line.rstrip())
                 line = ""

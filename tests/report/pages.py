@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from example_records import linear, pspnet
 
 from bench.made import Hardware, Made, Part
 from bench.record import Record, write
+from bench.results.plots import Drawn
 from bench.results.report.gathering import gathered
 from bench.results.report.shown import Behind, Report
 
@@ -29,15 +29,10 @@ SVG = (
 )
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A figure."""
-
-    name: str = "curves"
-    title: str = "Loss over steps"
-    caption: str = "Of every pretraining."
-    svg: str = SVG
-    rows: Sequence[dict[str, Any]] = field(default_factory=lambda: [{"step": 1, "loss": 0.5, "note": IMAGE}])
+def drawing(name: str = "curves", svg: str = SVG) -> Drawn:
+    """A figure that nothing drew."""
+    rows: list[dict[str, object]] = [{"step": 1, "loss": 0.5, "note": IMAGE}]
+    return Drawn(name, "Loss over steps", "Of every pretraining.", svg, rows)
 
 
 def chain(commit: str = "c" * 40) -> dict[str, Made]:
@@ -101,7 +96,7 @@ def behind(record: Record) -> Behind:
 
 
 def report_of(records: Sequence[Record], place: Path, *work_dirs: Path, title: str = "A report") -> Report:
-    return gathered(folder_of(records, place), work_dirs, behind, lambda _: (Drawing(), Drawing("other")), title)
+    return gathered(folder_of(records, place), work_dirs, behind, lambda _: (drawing(), drawing("other")), title)
 
 
 def webp(colour: str = "red", size: int = 8) -> bytes:

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from pages import END, HOSTILE, IMAGE, SCRIPT, SVG, TEMPLATE, Drawing, hostile, report_of, usual, with_pictures
+from pages import END, HOSTILE, IMAGE, SCRIPT, SVG, TEMPLATE, drawing, hostile, report_of, usual, with_pictures
 
 from bench.errors import BadInput
 from bench.results.report import page as pages_module
@@ -142,10 +142,10 @@ def test_what_makes_a_page_too_large_is_left_out(report: Report, monkeypatch: py
     monkeypatch.setattr(pages_module, "MOST_BYTES", len(rendered(bare).encode()))
     without_pictures = rendered(report)
     assert "data:image/webp" not in without_pictures
-    assert Drawing().title in without_pictures
+    assert drawing().title in without_pictures
     monkeypatch.setattr(pages_module, "MOST_BYTES", 1)
     least = rendered(report)
-    assert Drawing().title not in least
+    assert drawing().title not in least
     assert least.count("would make this page too large") == 3
 
 
@@ -184,6 +184,6 @@ def test_what_is_no_figure_is_refused(svg: str) -> None:
 
 
 def test_the_numbers_behind_a_figure_are_there(html: str) -> None:
-    assert Drawing().title in html
+    assert drawing().title in html
     assert '<td class="number">0.5</td>' in html
     assert "<code>bench plot curves</code>" in html

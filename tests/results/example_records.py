@@ -7,7 +7,8 @@ from hashlib import sha256
 from typing import Any
 
 from bench.record import Record
-from bench.results.formats import TRANSFER, Heading, render
+from bench.results.formats import render
+from bench.results.look import TRANSFER, Heading
 from bench.results.sections import Section
 
 

@@ -13,7 +13,8 @@ from example_records import digest, lines_of, make
 from bench.cli import run
 from bench.made import Made, Part
 from bench.record import Hardware, Record, write
-from bench.results.formats import RESOURCES, render
+from bench.results.formats import render
+from bench.results.look import RESOURCES
 from bench.results.resources import build_resources
 from bench.results.tables import check_tables, write_tables
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from bench.execute.stage_file import make_folder
 from bench.files import replacing, write_text
+from bench.printable import cut_middle, without_unprintable
 
 Kind = Literal["segmentation", "neighbours", "pca"]
 KINDS: tuple[Kind, ...] = ("segmentation", "neighbours", "pca")
@@ -106,12 +107,8 @@ def write(panels: Sequence[Panel], work_dir: Path) -> Written:
 
 
 def plain(text: str, most: int = LONGEST) -> str:
-    """Return a text, such as the name of a file, on one line that any file and page can hold, and not too long.
-
-    What cannot be printed, as controls and half surrogate pairs cannot, is �.
-    """
-    text = "".join(each if each.isprintable() else "�" for each in text)
-    return text if len(text) <= most else f"{text[: most // 2]} … {text[-most // 3 :]}"
+    """Return a text, such as the name of a file, on one line that any file and page can hold, and not too long."""
+    return cut_middle(without_unprintable(text), most)
 
 
 def reduced(pixels: np.ndarray, most: int) -> np.ndarray:

@@ -9,7 +9,8 @@ from functools import cached_property
 
 from bench.config.tasks import metrics_of
 from bench.record import Record
-from bench.results.plots.sources import Sources
+from bench.results.named_rows import PROFILES, label_of
+from bench.results.plots.sources import Sources, network_of
 from bench.results.plots.style import literal
 from bench.results.statistics import LEVEL, About, Trunks, error_of_mean, summarise
 from bench.results.trunks import by_trunk, task_seed_of
@@ -141,21 +142,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float)
 
 
-def network_of(record: Record) -> str:
-    """Return a record's network, with its stem where that is not the usual one."""
-    stem = record.settings.get("pretrain", {}).get("stem", "imagenet")
-    return record.arch if stem == "imagenet" else f"{record.arch} ({stem} stem)"
-
-
 def row_label(record: Record, sources: Sources) -> str:
     """Return a row's name, with its recipe's hash where another row here of that network has the name."""
-    recipes = sources.__dict__.setdefault("recipes_by_name", {})
-    if not recipes:
-        for each in sources.measured:
-            key = each.profile, network_of(each), each.pretrain
-            recipes.setdefault(key, set()).add(each.fingerprints.recipe)
-    several = len(recipes[record.profile, network_of(record), record.pretrain]) > 1
-    return f"{record.pretrain} @{record.fingerprints.recipe[:8]}" if several else record.pretrain
+    several = len(sources.recipes[record.profile, network_of(record), record.pretrain]) > 1
+    return label_of(record) if several else record.pretrain
 
 
 def facets(sources: Sources, records: Sequence[Record] | None = None) -> list[Facet]:
@@ -165,8 +155,7 @@ def facets(sources: Sources, records: Sequence[Record] | None = None) -> list[Fa
         data = record.data.get(record.dataset, "")
         about = record.task, record.kind, record.dataset, record.fingerprints.protocol, data
         groups.setdefault((record.profile, network_of(record), *about), []).append(record)
-    order = {"full": 0, "mini": 1, "smoke": 2}
-    keys = sorted(groups, key=lambda key: (order.get(key[0], 3), *key))
+    keys = sorted(groups, key=lambda key: (PROFILES.index(key[0]), *key))
     return [Facet(*key, tuple(groups[key])) for key in keys]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from bench.record import Record
 from bench.results.as_now import as_now
 from bench.results.frame import without_repeats
 from bench.results.mixtures import hardware_words
+from bench.results.named_rows import USUAL_STEM, label_with_hash, network_words
 from bench.results.trunks import Trunks
 
 LOGGED = "metrics.jsonl"
@@ -65,6 +66,15 @@ class Sources:
         return without_repeats(self._now, self.trunks)
 
     @cached_property
+    def recipes(self) -> dict[tuple[str, str, str], set[str]]:
+        """{(profile, network, name of a row): fingerprints of the recipes of that name}."""
+        found: dict[tuple[str, str, str], set[str]] = {}
+        for record in self.measured:
+            key = record.profile, network_of(record), record.pretrain
+            found.setdefault(key, set()).add(record.fingerprints.recipe)
+        return found
+
+    @cached_property
     def _now(self) -> list[Record]:
         return as_now([record for _, record in self.records])
 
@@ -76,7 +86,7 @@ class Sources:
         for run in read:
             recipes.setdefault((run.profile, run.name), set()).add(run.recipe)
         labelled = [
-            Run(**{**vars(run), "label": f"{run.name} @{run.recipe[:8]}"})
+            replace(run, label=label_with_hash(run.name, run.recipe))
             if len(recipes[run.profile, run.name]) > 1
             else run
             for run in read
@@ -103,8 +113,13 @@ class Sources:
         return part
 
 
+def network_of(record: Record) -> str:
+    """Return a record's network, with its stem where that is not the usual one."""
+    return network_words(record.arch, record.settings.get("pretrain", {}).get("stem", USUAL_STEM))
+
+
 def _words(name: str, recipe: str) -> set[str]:
-    return {name, f"{name} @{recipe[:8]}"}
+    return {name, label_with_hash(name, recipe)}
 
 
 def _runs_in(work: Path) -> Iterator[Run]:
@@ -113,8 +128,7 @@ def _runs_in(work: Path) -> Iterator[Run]:
             stage = json.loads(without_checksum((folder / "stage.json").read_text(encoding="utf-8")))
             recipe = stage["recipe"]
             about = {key: str(recipe[key]) for key in ("name", "profile", "arch", "dataset")}
-            if (stem := recipe.get("stem", "imagenet")) != "imagenet":
-                about["arch"] += f" ({stem} stem)"
+            about["arch"] = network_words(about["arch"], recipe.get("stem", USUAL_STEM))
             print_of, seed = str(stage["recipe_fingerprint"]), int(stage["seed"])
         except (OSError, ValueError, KeyError, TypeError):
             continue  # no folder of a stage, or one that is being made

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.printable import cut_middle, without_unprintable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -152,12 +154,7 @@ def columns_and_lines(count: int, most: int) -> tuple[int, int]:
 
 def literal(text: str, most: int = MOST) -> str:
     """Return a name as it can be drawn: its middle left out where it is long, and what cannot be printed as �."""
-    shown = _printable(text)
-    return shown if len(shown) <= most else f"{shown[: most // 2]}…{shown[len(shown) - (most - most // 2 - 1) :]}"
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "�" for letter in text)
+    return cut_middle(without_unprintable(text), most)
 
 
 def wrapped(text: str, inches: float, size: float = SMALL) -> str:
@@ -166,7 +163,7 @@ def wrapped(text: str, inches: float, size: float = SMALL) -> str:
     return "\n".join(
         line
         for part in text.split("\n")
-        for line in textwrap.wrap(_printable(part), letters, break_on_hyphens=False) or [""]
+        for line in textwrap.wrap(without_unprintable(part), letters, break_on_hyphens=False) or [""]
     )
 
 

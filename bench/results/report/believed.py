@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.results.cells import signed
+from bench.results.columns import PREFIX
 from bench.results.report.known import Known
 from bench.results.report.shown import Finding
 from bench.results.sections import Cell, Column, Row, Section
@@ -21,7 +22,7 @@ def findings_of(section: Section) -> Iterator[Finding]:
         for words, rows in _groups(section).items():
             cells = [(_label(row, section), cell) for row in rows if (cell := row.cells[place]) is not None]
             if len(cells) > 1 and not any(cell.signed for _, cell in cells):
-                task = column.task.removeprefix("{dataset}_")
+                task = column.task.removeprefix(PREFIX)
                 about = f"{task}, {column.title.removeprefix(f'{task} ')}{words}"
                 judged = any(cell.best or (cell.verdict and cell.verdict.p is not None) for _, cell in cells)
                 yield Finding(about, tuple(_sentences(cells, column)), judged)

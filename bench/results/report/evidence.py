@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from bench.made import Made
 from bench.record import Metric, Record
-from bench.results.made_words import commit_words, machine_words, ran_as_words
+from bench.results.made_words import commit_words, hardware_in_full, machine_words, ran_as_words
 from bench.results.report.shown import Behind, Evidence, Stage
 from bench.results.sections import EMPTY
 
@@ -84,9 +84,8 @@ def _chain(record: Record) -> Iterator[Stage]:
     facts = [("Code", commit_words(record.git))]
     if known := ", ".join(f"{name} {value}" for name, value in record.versions.items() if value is not None):
         facts.append(("Versions", known))
-    if (hardware := record.hardware) is not None:
-        words = [f"{hardware.cpu}, {hardware.cores} cores, {hardware.memory_gib} GiB", *hardware.gpus]
-        facts.append(("Machine", "; ".join(words)))
+    if record.hardware is not None:
+        facts.append(("Machine", hardware_in_full(record.hardware)))
     facts += [("Took", f"{stage} {seconds:,.0f} s") for stage, seconds in record.wall_seconds.items()]
     yield Stage(f"{record.kind} (of the stages before it this record knows times alone)", tuple(facts))
 

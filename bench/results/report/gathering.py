@@ -9,9 +9,11 @@ from bench.config.studies import reference_folder
 from bench.errors import BadInput
 from bench.record import Record, read_all
 from bench.results.as_now import as_now
+from bench.results.named_rows import PROFILES
+from bench.results.plots import Drawn
 from bench.results.report.evidence import Settings, evidence_of, settings_key, settings_of
 from bench.results.report.pictures import read_panels
-from bench.results.report.shown import Behind, Evidence, Figure, Report, ShownTable
+from bench.results.report.shown import Behind, Evidence, Report, ShownTable
 from bench.results.report.shown_tables import costs_of_archs, tables_of_archs
 from bench.results.trunks import Trunks
 
@@ -25,7 +27,7 @@ def gathered(
     results_dir: Path,
     work_dirs: Sequence[Path],
     behind: Callable[[Record], Behind],
-    figures: Callable[[Sequence[tuple[Path, Record]]], Sequence[Figure]] = lambda _: (),
+    figures: Callable[[Sequence[tuple[Path, Record]]], Sequence[Drawn]] = lambda _: (),
     title: str = TITLE,
 ) -> Report:
     """Return what a page shows of a results folder, with the pictures of work folders.
@@ -124,7 +126,7 @@ def _filters(tables: Sequence[ShownTable]) -> dict[str, tuple[str, ...]]:
     cells = [cell for table in tables for row in table.rows for cell in row.cells if cell is not None]
     return {
         "arch": tuple(sorted({table.arch for table in tables})),
-        "profile": tuple(each for each in ("full", "mini", "smoke") if each in {table.profile for table in tables}),
+        "profile": tuple(each for each in PROFILES if each in {table.profile for table in tables}),
         "dataset": tuple(sorted({cell.dataset for cell in cells if cell.dataset})),
         "protocol": tuple(sorted({cell.protocol for cell in cells if cell.protocol})),
     }

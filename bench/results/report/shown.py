@@ -5,35 +5,13 @@ All texts are as they are; escaping is the template's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Literal
+
+from bench.results.headers import runs_of
+from bench.results.plots.contract import Drawn
 
 Sort = float | str | None
-
-
-class Figure(Protocol):
-    """A drawn figure: `svg` is one inline element, `rows` are the numbers behind it."""
-
-    @property
-    def name(self) -> str:
-        """What `bench plot` calls it."""
-
-    @property
-    def title(self) -> str:
-        """Its heading."""
-
-    @property
-    def caption(self) -> str:
-        """What it shows."""
-
-    @property
-    def svg(self) -> str:
-        """One `<svg>` element as text."""
-
-    @property
-    def rows(self) -> Sequence[Mapping[str, Any]]:
-        """The numbers behind it, by their names."""
 
 
 @dataclass(frozen=True)
@@ -144,13 +122,7 @@ class ShownTable:
     @property
     def groups(self) -> list[tuple[str, int]]:
         """(words, number of columns) of each run of neighbours that belong together."""
-        runs: list[tuple[str, int]] = []
-        for column in self.columns:
-            if runs and runs[-1][0] == column.group:
-                runs[-1] = (column.group, runs[-1][1] + 1)
-            else:
-                runs.append((column.group, 1))
-        return runs
+        return runs_of([column.group for column in self.columns])
 
     @property
     def measured(self) -> int:
@@ -190,7 +162,7 @@ class Report:
     costs: tuple[ShownTable, ...]
     evidence: tuple[Evidence, ...]
     settings: dict[str, tuple[tuple[str, tuple[tuple[str, str], ...]], ...]]  # key -> (side, its settings)
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[Drawn, ...] = ()
     panels: tuple[Panel, ...] = ()
     left_out: tuple[str, ...] = ()
     filters: dict[str, tuple[str, ...]] = field(default_factory=dict)

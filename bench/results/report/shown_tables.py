@@ -10,6 +10,8 @@ from pathlib import Path
 
 from bench.record import Record
 from bench.results.cells import signed
+from bench.results.columns import PREFIX
+from bench.results.headers import LOGGED
 from bench.results.interventions import INTERVENED
 from bench.results.named_rows import label_of
 from bench.results.other_code import MARK
@@ -21,11 +23,11 @@ from bench.results.report.shown import ShownCell, ShownColumn, ShownRow, ShownTa
 from bench.results.resources import build_resources
 from bench.results.row_settings import settings_apart
 from bench.results.sections import EMPTY, Cell, Column, Row, Section
+from bench.results.short_notes import PUBLISHED
 from bench.results.statistics import THESE_WEIGHTS, difference_of
 from bench.results.tables import build_tables
 from bench.results.trunks import Trunks
 
-PREFIX = "{dataset}_"
 AMOUNTS = {"s": ("time", "s"), "MiB": ("memory", "MiB"), "GPU MiB": ("GPU memory", "MiB")}
 WORDS = {"higher": "higher", "lower": "lower", "≈": "cannot be told apart", "?": "cannot be judged"}
 
@@ -109,7 +111,7 @@ def _name(key: str) -> str:
 
 def _column(column: Column) -> ShownColumn:
     """The header without the task that stands above it, and with its unit."""
-    group = column.task.removeprefix(PREFIX) or "pretraining"
+    group = column.task.removeprefix(PREFIX) or LOGGED
     if column.amount:
         what, unit = AMOUNTS[column.metric]
         suffix = column.header.removeprefix(column.task).removesuffix(f", {column.metric}")
@@ -191,8 +193,8 @@ def _of_published(cell: Cell, column: Column, row: Row, section: Section) -> Ite
     if words := differs(row, measured, section):
         yield "What differs", words
     for note in section.notes:
-        if note.startswith("†"):
-            yield "Source", note.removeprefix("†").strip()
+        if note.startswith(PUBLISHED):
+            yield "Source", note.removeprefix(PUBLISHED).strip()
 
 
 def _facts(cell: Cell, column: Column, ours: Sequence[Record], others: Sequence[Record]) -> Iterator[tuple[str, str]]:
