@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from bench import cli_completion
-from bench.cli_options import App
+from bench.cli_options import App, RecordsDir
+from bench.printable import screen_width
 
 app = App()
 
-WIDTH = 100  # of lines that go to no terminal
-
-Results = Annotated[Path, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR", help="Where records are.")]
 Profile = Annotated[
     Literal["full", "mini", "smoke"] | None,
     typer.Option("--profile", help="Records of this profile.", show_default="the first in which all have records"),
@@ -41,7 +38,7 @@ def compare_command(
     ] = [],  # noqa: B006
     task: Annotated[list[str], typer.Option("--task", help="Only these tasks.", metavar="X [Y …]")] = [],  # noqa: B006
     profile: Profile = None,
-    results_dir: Results = Path("results"),
+    results_dir: RecordsDir = Path("results"),
     as_json: AsJson = False,
 ) -> None:
     """Compare two rows: effects, intervals by trunks and by images, settings that differ, what mars the comparison."""
@@ -52,7 +49,7 @@ def compare_command(
     if as_json:
         print(json.dumps(content(comparison), indent=1))
         return
-    print("\n".join(fitting(lines(comparison), shutil.get_terminal_size((WIDTH, 24)).columns)))
+    print("\n".join(fitting(lines(comparison), screen_width())))
 
 
 @app.command("aa")
@@ -67,7 +64,7 @@ def aa_command(
     family: Annotated[int, typer.Option("--rows", min=2, help="Equal rows in a simulated table.")] = 10,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of all that is drawn.")] = 0,
     profile: Profile = None,
-    results_dir: Results = Path("results"),
+    results_dir: RecordsDir = Path("results"),
     as_json: AsJson = False,
 ) -> None:
     """Say how often tables would call a row different from itself (an A/A study)."""

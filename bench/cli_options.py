@@ -76,6 +76,19 @@ WorkDir = Annotated[
 ResultsDir = Annotated[
     Path | None, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR", help="Records and tables.", metavar="DIR")
 ]
+RecordsDir = Annotated[
+    Path, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR", help="Where records are.", metavar="DIR")
+]
+WorkDirs = Annotated[
+    list[Path],
+    typer.Option(
+        "--work-dir",
+        envvar="BENCH_WORK_DIR",
+        help="Where stages keep their files, logs and pictures.",
+        metavar="DIR [DIR …]",
+        show_default="runs, if it is there",
+    ),
+]
 Gpus = Annotated[int, typer.Option("--gpus", min=1, help="Processes a stage: one a GPU; gloo processes on a CPU.")]
 GridGpus = Annotated[
     int, typer.Option("--gpus", min=1, help="GPUs (without CUDA, processes) in all; each stage has all of them.")

@@ -8,11 +8,13 @@ from typing import Annotated
 
 import typer
 
-from bench.cli_options import App, DataRoot, WorkDir
+from bench import cli_completion
+from bench.cli_options import App, DataRoot, RecordsDir, WorkDir
 from bench.errors import BadInput
 
 app = App()
 
+# Of KINDS; typer takes no list of a Literal.
 KindOfPicture = StrEnum("KindOfPicture", ["segmentation", "neighbours", "pca"])
 
 
@@ -20,7 +22,11 @@ KindOfPicture = StrEnum("KindOfPicture", ["segmentation", "neighbours", "pca"])
 def pictures_command(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Records: a file, a name, or how a fingerprint begins.", metavar="RECORD"),
+        typer.Argument(
+            help="Records: a file, a name, or how a fingerprint begins.",
+            metavar="RECORD",
+            autocompletion=cli_completion.records,
+        ),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="All pretrainings and tasks in the results folder, with their lowest seeds.")
@@ -32,15 +38,13 @@ def pictures_command(
     ] = None,
     data_root: DataRoot = [],  # noqa: B006
     work_dir: WorkDir = Path("runs"),
-    results_dir: Annotated[
-        Path, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR", help="Where records are.")
-    ] = Path("results"),
+    results_dir: RecordsDir = Path("results"),
 ) -> None:
     """Draw what finished stages have learnt: segmentations side by side, nearest neighbours, features as colours."""
-    from bench.execute.pictures.files import KINDS
     from bench.execute.pictures.make import make
     from bench.execute.pictures.shown_stages import records_of_all
     from bench.execute.trace import find_record
+    from bench.results.report.picture_files import KINDS
 
     if every == bool(names):
         raise BadInput(

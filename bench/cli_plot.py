@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from bench.cli_options import App
+from bench import cli_completion
+from bench.cli_options import App, RecordsDir, WorkDirs
 from bench.errors import BadInput, nearest_or_all
 
 app = App()
@@ -25,24 +26,18 @@ def plot_command(
     ] = False,
     rows: Annotated[
         list[str],
-        typer.Option("--rows", help="Only these rows: names of pretrainings, or name @hash.", metavar="A [B …]"),
+        typer.Option(
+            "--rows",
+            help="Only these rows: names of pretrainings, or name @hash.",
+            metavar="A [B …]",
+            autocompletion=cli_completion.rows,
+        ),
     ] = [],  # noqa: B006
     width: Annotated[
         Literal["column", "page"], typer.Option("--width", help="3.3 inches, or 6.9: a paper's column, or its page.")
     ] = "page",
-    results_dir: Annotated[
-        Path, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR", help="Where records are.", metavar="DIR")
-    ] = Path("results"),
-    work_dir: Annotated[
-        list[Path],
-        typer.Option(
-            "--work-dir",
-            envvar="BENCH_WORK_DIR",
-            help="Work folders, whose pretrainings' logs are read.",
-            metavar="DIR",
-            show_default="runs",
-        ),
-    ] = [],  # noqa: B006
+    results_dir: RecordsDir = Path("results"),
+    work_dir: WorkDirs = [],  # noqa: B006
 ) -> None:
     """Draw a figure of records, or of what pretrainings have logged, for a paper."""
     from bench.results.plots import NARROW, PLOTS, WIDE

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from bench import cli_completion
-from bench.cli_options import App, DataRoot, WorkDir
+from bench.cli_options import App, DataRoot, RecordsDir, WorkDir
 from bench.errors import StageFailed
 
 app = App()
@@ -22,7 +22,6 @@ RecordName = Annotated[
         autocompletion=cli_completion.records,
     ),
 ]
-Results = Annotated[Path, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR", help="Where records are.")]
 
 
 @app.command("trace")
@@ -33,7 +32,7 @@ def trace_command(
         bool,
         typer.Option("--safe/--no-safe", help="Read the configs that the record names as plain data, and run nothing."),
     ] = True,
-    results_dir: Results = Path("results"),
+    results_dir: RecordsDir = Path("results"),
 ) -> None:
     """Say what a number was made of, from the first pretraining on, and the command that makes its row anew."""
     from bench.execute.trace import content, find_record, lines
@@ -50,7 +49,7 @@ def verify_command(
     name: RecordName,
     data_root: DataRoot = [],  # noqa: B006
     work_dir: WorkDir = Path("runs"),
-    results_dir: Results = Path("results"),
+    results_dir: RecordsDir = Path("results"),
 ) -> None:
     """Evaluate the stored weights of a record again, and say whether its number stands; exit code 1 if not."""
     from bench.execute.trace import find_record

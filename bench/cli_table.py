@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -12,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from bench import cli_completion
-from bench.cli_options import App
+from bench.cli_options import App, RecordsDir
 from bench.errors import BadInput, StageFailed, writing_to
+from bench.printable import is_screen, screen_width
 
 if TYPE_CHECKING:
     from bench.results.look import Look
@@ -22,7 +21,6 @@ app = App()
 
 Format = Literal["terminal", "markdown", "latex", "html", "csv", "csv-wide", "csv-long", "json"]
 FOR_READING = ("terminal", "latex")  # formats whose cells are short without --verdicts
-PIPED_WIDTH = 100  # of a terminal's table that no terminal is there for
 
 
 @app.command("table")
@@ -73,7 +71,7 @@ def table_command(
     resources: Annotated[
         bool, typer.Option("--resources", help="Print time and memory of each stage instead.")
     ] = False,
-    results_dir: Annotated[Path, typer.Option("--results-dir", envvar="BENCH_RESULTS_DIR")] = Path("results"),
+    results_dir: RecordsDir = Path("results"),
 ) -> None:
     """Print the tables of transfer, or what it cost; without a choice the tables folder is written anew, too."""
     from bench.results.long_csv import long_csv
@@ -81,7 +79,7 @@ def table_command(
     from bench.results.tables import check_tables, page_of, parts_of, records_of, resources_page, write_tables
 
     chosen = Selection(tuple(rows), tuple(columns), tuple(arch), tuple(profile), empty)
-    format = format or ("terminal" if _on_terminal() and to is None else "markdown")
+    format = format or ("terminal" if is_screen(sys.stdout) and to is None else "markdown")
     _check_options(format, resources, baseline, caption, label)
     if check:
         if not chosen.is_all:
@@ -122,8 +120,8 @@ def _look(format: str, verdicts: bool | None, caption: str, label: str, argument
         command = shlex.join(["bench", *(arguments or ["table"])])
         made_by = f"Made from the records by {command}, by the code of {git().words}; never edited."
     short = format in FOR_READING if verdicts is None else not verdicts
-    width = shutil.get_terminal_size((PIPED_WIDTH, 24)).columns  # or what COLUMNS says
-    return Look(not short, width, _on_terminal(), caption, label, made_by)
+    width = screen_width()
+    return Look(not short, width, is_screen(sys.stdout), caption, label, made_by)
 
 
 def _check_options(format: str, resources: bool, baseline: str | None, caption: str, label: str) -> None:
@@ -135,10 +133,6 @@ def _check_options(format: str, resources: bool, baseline: str | None, caption: 
         raise BadInput("csv-long has the metrics of records, and no time and memory; take --format csv-wide.")
     if (caption or label) and format != "latex":
         raise BadInput(f"--caption and --label are for --format latex, not {format}; leave them out.")
-
-
-def _on_terminal() -> bool:
-    return sys.stdout.isatty() and not os.environ.get("BENCH_PLAIN")
 
 
 def _write(file: Path, text: str) -> None:

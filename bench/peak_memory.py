@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+
+NAMES = {"process": "", "gpu": "GPU "}  # what is measured, and what stands before it in words
 
 
 def peak_memory_mib(*, ask_driver: bool = True) -> dict[str, float]:
@@ -20,6 +23,16 @@ def peak_memory_mib(*, ask_driver: bool = True) -> dict[str, float]:
     if torch is not None and (torch.cuda.is_available() if ask_driver else torch.cuda.is_initialized()):
         peak["gpu"] = torch.cuda.max_memory_allocated() / 2**20
     return {name: round(value, 1) for name, value in peak.items()}
+
+
+def memory_words(mib: Mapping[str, float]) -> str:
+    """Return what `peak_memory_mib` gave, in words: `1.2 GiB + GPU 10.1 GiB`; "" for nothing."""
+    return " + ".join(f"{word}{size_words(mib[name])}" for name, word in NAMES.items() if mib.get(name))
+
+
+def size_words(mib: float) -> str:
+    """Return so many MiB as people say it: `12 MiB`, `3.4 GiB`."""
+    return f"{mib:.0f} MiB" if mib < 1000 else f"{mib / 1024:.1f} GiB"
 
 
 def _high_water_kib() -> int:

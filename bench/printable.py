@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from typing import TextIO
+
 from rich.cells import cell_len, set_cell_size
 
+WIDTH = 100  # of lines that go to no terminal
 GAP = "…"  # stands for what is left out
 UNPRINTABLE = "�"
+
+
+def is_screen(stream: TextIO) -> bool:
+    """Whether a stream is a terminal to draw on: with `BENCH_PLAIN` in the environment none is."""
+    return stream.isatty() and not os.environ.get("BENCH_PLAIN")
+
+
+def screen_width() -> int:
+    """Return how many characters a line may have: as many as the terminal, or COLUMNS in the environment; else 100."""
+    return shutil.get_terminal_size((WIDTH, 24)).columns
 
 
 def printable(text: str) -> str:

@@ -23,8 +23,9 @@ from types import TracebackType
 from typing import TextIO
 
 from bench.files import write_text
-from bench.peak_memory import peak_memory_mib
-from bench.progress_bar import Bars, clock_words, memory_words
+from bench.peak_memory import memory_words, peak_memory_mib
+from bench.printable import is_screen
+from bench.progress_bar import Bars, clock_words
 
 BAR_SECONDS = 0.2  # between two drawings of the bar
 LINE_SECONDS = 5.0  # between two plain lines
@@ -95,7 +96,7 @@ class Progress:
     ) -> None:
         self.title, self.total, self.unit, self.done = title, total, unit, done
         # The terminal may have been closed: what is printed still gets to the log.
-        on_screen = stream is None and _screen is not None and _screen.isatty() and not os.environ.get("BENCH_PLAIN")
+        on_screen = stream is None and _screen is not None and is_screen(_screen)
         self._stream = stream or (_screen if on_screen and _screen is not None else sys.stdout)
         self._log = _log if on_screen else None
         self._clock = clock
@@ -113,7 +114,7 @@ class Progress:
         self._looking = threading.Thread(target=self._look, name="progress", daemon=True)
 
     def __enter__(self) -> Progress:
-        if self._stream.isatty() and not os.environ.get("BENCH_PLAIN"):
+        if is_screen(self._stream):
             # A stream of its own and no redirection: loaders fork, and a lock that the thread holds would be held for
             # ever in their processes, which print.
             self._stream = os.fdopen(os.dup(self._stream.fileno()), "w")
@@ -204,7 +205,7 @@ class Progress:
         """Draw the bar; what the machine does stands behind the rest, as a narrow terminal has no room for all."""
         counts, *more = [*self._counts(), *self._said(name for name in self._fields if name != WAITING)]
         beside = [f"data wait {self._fields[WAITING]}"] if WAITING in self._fields else []
-        beside += [words] if (words := memory_words(self._memory)) else []
+        beside += [f"memory {words}"] if (words := memory_words(self._memory)) else []
         bar.draw(self.done, [*(running or [counts]), *more], beside, self.unit, self._seconds_left())
 
     def _seconds_left(self) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
@@ -59,14 +59,6 @@ def clock_words(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def memory_words(mib: Mapping[str, float]) -> str:
-    """Return the most memory that was held so far, in words: `memory 1.2 GiB + GPU 10.1 GiB`; "" for none."""
-    names = {"process": "", "gpu": "GPU "}
-    parts = [(word, mib[name]) for name, word in names.items() if mib.get(name)]
-    words = (f"{word}{held:.0f} MiB" if held < 1000 else f"{word}{held / 1024:.1f} GiB" for word, held in parts)
-    return f"memory {' + '.join(words)}" if parts else ""
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.execute.machine import Machine
 from bench.execute.words import duration, size
+from bench.peak_memory import memory_words
 from bench.plan import Stage
 from bench.stages.costs import Amount, total
 
@@ -78,7 +79,7 @@ class GridEstimate:
                 continue
             time, interval = _time(one.seconds)
             disk = "" if one.disk_bytes is None else size(one.disk_bytes + sum(one.features.values()))
-            rows.append((one.stage.title, time, interval, _memory(one.memory_mib), disk, one.source))
+            rows.append((one.stage.title, time, interval, memory_words(one.memory_mib), disk, one.source))
         widths = [max(len(row[column]) for row in rows) for column in range(5)]
         lines = [f"estimate for {self.machine.words}"]
         lines += ["  ".join([*map(str.ljust, row[:5], widths), row[5]]).rstrip() for row in rows]
@@ -90,7 +91,7 @@ class GridEstimate:
                 f"{sum(one.to_do for one in self.stages) - unknown} stages to do, one after another: {time} {interval}"
             )
             parts.append(f"without {unknown} whose time is not known")
-        parts += [f"at most {_memory(self.memory_mib)} of memory"] if self.memory_mib else []
+        parts += [f"at most {memory_words(self.memory_mib)} of memory"] if self.memory_mib else []
         parts.append(f"{size(self.disk_bytes)} of disk")
         parts += [f"packs of {size(self.packs_bytes)} are there"] if self.packs_bytes else []
         return [*lines, "; ".join(parts)]
@@ -132,8 +133,3 @@ def _time(amount: Amount | None) -> tuple[str, str]:
     if amount is None:
         return "not known", ""
     return duration(amount.middle), f"({duration(amount.low)} – {duration(amount.high)})"
-
-
-def _memory(mib: Mapping[str, float]) -> str:
-    names = {"process": "", "gpu": "GPU "}
-    return " + ".join(word + size(mib[name] * 2**20) for name, word in names.items() if name in mib)

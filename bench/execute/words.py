@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bench.peak_memory import size_words
+
 
 def duration(seconds: float) -> str:
     """Return a time as people say it: `40 s`, `12 min`, `2 h 10 min`, `3 d 4 h`."""
@@ -18,8 +20,7 @@ def duration(seconds: float) -> str:
 
 def size(count: float) -> str:
     """Return so many bytes as people say it: `12 MiB`, `3.4 GiB`."""
-    mib = count / 2**20
-    return f"{mib:.0f} MiB" if mib < 1000 else f"{mib / 1024:.1f} GiB"
+    return size_words(count / 2**20)
 
 
 def counted(number: int, thing: str) -> str:

@@ -189,7 +189,7 @@ def test_the_command_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture
     ("options", "words"),
     [
         (["--to", "{folder}"], "is a folder; give --to the name of a file"),
-        (["--work-dir", "{folder}/none"], "There is no folder"),
+        (["--work-dir", "{folder}/none"], "There is no work folder"),
         (["--to", "{folder}/file/page.html"], "Cannot write to"),
         ([], "There are no records in"),
     ],

@@ -34,6 +34,7 @@ from bench.nn.encoder import build_encoder
 from bench.outcomes import OUTCOMES, AreaOutcomes, read, write
 from bench.plan import Planner
 from bench.record import Record, read_all
+from bench.results.report.picture_files import KINDS
 from bench.stages.features import subset
 from bench.stages.job import Job
 from bench.stages.pictures.choice import fixed, worst
@@ -182,7 +183,7 @@ def test_many_pictures_are_made_smaller_until_they_fit(tmp_path: Path, monkeypat
     twice = [panel(*cells), panel(*cells)]
     large = files.write(twice, tmp_path)
     assert large.shown == 2 * large.size
-    monkeypatch.setattr(files, "LIMIT", large.size // 2)
+    monkeypatch.setattr(files, "MOST_BYTES", large.size // 2)
     assert 0 < files.write(twice, tmp_path).shown <= large.size // 2
 
 
@@ -496,7 +497,7 @@ def test_pixels_that_are_not_those_of_the_record_are_said(work: Work, capsys: py
 def test_all_draws_the_lowest_seeds(
     work: Work, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LIMIT", 10)
+    monkeypatch.setattr(module, "MOST_BYTES", 10)
     assert work.pictures("--all", "--images", "1", "--kinds", "pca", "neighbours") == 0
     printed = capsys.readouterr().out
     assert "note: 2 records of further seeds are left out; name records to draw them." in printed
@@ -530,5 +531,5 @@ def test_bad_input(words: tuple[str, ...], said: str, tmp_path: Path, capsys: py
 
 def test_a_work_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"There is no work folder .*; give the --work-dir of the run"):
-        make([], tmp_path / "none", (), 1, files.KINDS, print)
+        make([], tmp_path / "none", (), 1, KINDS, print)
     assert not list(tmp_path.iterdir())

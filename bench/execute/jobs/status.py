@@ -21,9 +21,9 @@ from bench.execute.jobs.process import host
 from bench.execute.jobs.submission import Submission, read_submission
 from bench.execute.words import counted, duration
 from bench.files import checked, read_json
+from bench.peak_memory import memory_words
 from bench.printable import printable
 from bench.progress import PROGRESS
-from bench.progress_bar import memory_words
 
 STAGE, DONE, LOG = "stage.json", "done.json", "log.txt"
 BEGUN = ("holder", "made.json", LOG)  # what a stage that was begun has in its folder
@@ -286,5 +286,5 @@ def machine_words(note: Mapping[str, Any]) -> list[str]:
     words = [f"data wait {waiting}"] if isinstance(waiting, str) and re.fullmatch(r"\d{1,3}%", waiting) else []
     if isinstance(memory, dict):
         held = {name: each for name, each in memory.items() if isinstance(each, int | float) and math.isfinite(each)}
-        words += filter(None, [memory_words(held)])
+        words += [f"memory {most}"] if (most := memory_words(held)) else []
     return words

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
@@ -19,13 +19,9 @@ from PIL import Image
 from bench.execute.stage_file import make_folder
 from bench.files import replacing, write_text
 from bench.printable import cut_middle, without_unprintable
+from bench.results.report.picture_files import FOLDER, INDEX, MOST_BYTES, VERSION, Kind
 
-Kind = Literal["segmentation", "neighbours", "pca"]
-KINDS: tuple[Kind, ...] = ("segmentation", "neighbours", "pca")
-FOLDER, INDEX, LOCK = "pictures", "pictures.json", "writing.lock"  # in the work folder
-VERSION = 1  # of the form of INDEX
-# Bytes of all images, each as often as it is shown: bench report takes no more, and in its page they take a third more.
-LIMIT = 1_500_000
+LOCK = "writing.lock"  # in FOLDER
 # (size of an image, quality of WebP) in the order in which they are tried until all images are below the limit
 LADDER = ((1.0, 80), (1.0, 60), (0.8, 50), (0.6, 40), (0.4, 35), (0.3, 30))
 SMALL = 96  # pixels: what is smaller on its long side is enlarged by a whole number
@@ -89,7 +85,7 @@ def write(panels: Sequence[Panel], work_dir: Path) -> Written:
     for scale, quality in LADDER:
         encoded = {id(cell): _encoded(cell, scale, quality) for cell in _cells(panels)}
         contents = {_name(content): content for content in encoded.values()}
-        if (shown := sum(len(encoded[id(cell)]) for cell in _cells(panels))) <= LIMIT:
+        if (shown := sum(len(encoded[id(cell)]) for cell in _cells(panels))) <= MOST_BYTES:
             break
     listed = {
         "version": VERSION,

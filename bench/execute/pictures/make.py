@@ -12,11 +12,12 @@ import numpy as np
 
 from bench.config.tasks import KnnTask, SegmentationTask
 from bench.errors import BadInput, StageFailed
-from bench.execute.pictures.files import LIMIT, Kind, Panel, Written, plain, write
+from bench.execute.pictures.files import Panel, Written, plain, write
 from bench.execute.pictures.shown_stages import ShownStage, about, shown_stages, side_by_side
 from bench.outcomes import AreaOutcomes, names_digest
 from bench.record import Record
 from bench.results.outcomes import outcomes_of
+from bench.results.report.picture_files import MOST_BYTES, Kind
 from bench.stages.job import Job
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def make(
     if not walk.panels:
         raise StageFailed("No picture could be made of these records; what was there before is unchanged.")
     written = write(walk.panels, work_dir)
-    if written.shown > LIMIT:
+    if written.shown > MOST_BYTES:
         say(
             f"the images take {written.shown / 1e6:.1f} MB where they are shown, small as they are; draw fewer records "
             "or images."

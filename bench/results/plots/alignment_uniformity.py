@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.results.plots.contract import Plot
 from bench.results.plots.diagnostics_over_time import MEASURES
-from bench.results.plots.row_values import RECORDS, facets, interval_words
+from bench.results.plots.row_values import NO_RECORD, facets, interval_words
 from bench.results.plots.scatter import Plane, Point, Scatter, axes_of
 from bench.results.plots.sources import Sources
 from bench.results.plots.style import literal
@@ -43,6 +43,6 @@ PLOT = Plot(
     "alignment-uniformity",
     "Alignment and uniformity",
     "Alignment against uniformity of each row's outputs, of the backbone and of the projector.",
-    RECORDS.format("diagnostics of alignment and uniformity"),
+    NO_RECORD.format("diagnostics of alignment and uniformity"),
     content,
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from bench.record import Record
 from bench.results.plots import style
 from bench.results.plots.contract import Plot
-from bench.results.plots.row_values import RECORDS, Facet, facets, row_label
+from bench.results.plots.row_values import NO_RECORD, Facet, facets, row_label
 from bench.results.plots.sources import Sources
 from bench.results.statistics import summarise
 from bench.results.trunks import by_trunk, task_seed_of
@@ -191,6 +191,6 @@ PLOT = Plot(
     "class-iou",
     "IoU of each class",
     "The IoU of each class and row, as a heat map.",
-    RECORDS.format("IoUs of classes (a segmentation has them)"),
+    NO_RECORD.format("IoUs of classes (a segmentation has them)"),
     content,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.results.plots.contract import Plot
-from bench.results.plots.logged import RUNS, one_key
+from bench.results.plots.logged import NO_RUN, one_key
 from bench.results.plots.panels import Panels
 from bench.results.plots.sources import Sources
 
@@ -22,6 +22,6 @@ PLOT = Plot(
     "data-wait",
     "Waiting for data during pretraining",
     "The share of time that each pretraining waited for data, a panel for each kind of machine.",
-    RUNS.format("how long it waited for data"),
+    NO_RUN.format("how long it waited for data"),
     content,
 )

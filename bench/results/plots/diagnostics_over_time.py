@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.results.plots.contract import Plot
-from bench.results.plots.logged import DIAGNOSTICS, RUNS, about, log_words, thinning_words, what_ran
+from bench.results.plots.logged import DIAGNOSTICS, NO_RUN, about, log_words, thinning_words, what_ran
 from bench.results.plots.panels import Curve, Panel, Panels, at_most, budget, in_groups, logged_curve
 from bench.results.plots.sources import Run, Sources
 from bench.results.plots.style import literal
@@ -31,7 +31,7 @@ def content(sources: Sources) -> Panels | None:
     most = budget(sum(len(run.series.keys() & keys) for runs in kinds.values() for run in runs))
     panels, each = [], 1
     for words, runs in kinds.items():
-        for group in in_groups(list(dict.fromkeys(run.label for run in runs))):
+        for which, group in in_groups(run.label for run in runs):
             for output in outputs:
                 for measure, y_label in MEASURES.items():
                     curves: list[Curve] = []
@@ -43,8 +43,9 @@ def content(sources: Sources) -> Panels | None:
                             curve, stands = logged_curve(run.label, more, floats, most)
                             curves, each = [*curves, curve], max(each, stands)
                     if curves:
-                        panels.append(Panel(f"{literal(output)}\n{words}", "Optimizer step", y_label, tuple(curves)))
-    shown, left = at_most(panels, lambda count: f"{count} more panels are left out; --rows chooses.")
+                        title = f"{literal(output)}\n{words}{which}"
+                        panels.append(Panel(title, "Optimizer step", y_label, tuple(curves)))
+    shown, left = at_most(panels)
     caption = (
         "Measures of the trunk's pooled feature (backbone) and of what the loss sees (projector), on the same few "
         "held-out images at each check. Alignment is the mean squared distance of two views, uniformity the logarithm "
@@ -59,6 +60,6 @@ PLOT = Plot(
     "diagnostics",
     "Diagnostics during pretraining",
     "Alignment, uniformity, effective rank, RankMe and kNN accuracy over the steps of each pretraining.",
-    RUNS.format("diagnostics"),
+    NO_RUN.format("diagnostics"),
     content,
 )

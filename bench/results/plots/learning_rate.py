@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.results.plots.contract import Plot
-from bench.results.plots.logged import RUNS, one_key
+from bench.results.plots.logged import NO_RUN, one_key
 from bench.results.plots.panels import Panels
 from bench.results.plots.sources import Sources
 
@@ -17,6 +17,6 @@ PLOT = Plot(
     "learning-rate",
     "Learning rate during pretraining",
     "The learning rate over the steps of each pretraining.",
-    RUNS.format("a learning rate"),
+    NO_RUN.format("a learning rate"),
     content,
 )

@@ -10,7 +10,8 @@ from bench.results.plots.style import literal
 
 NO_LOSS = frozenset({"epoch", "lr", "images_per_second", "data_wait_share"})
 DIAGNOSTICS = "diagnostics/"
-RUNS = (
+# What a figure says that has nothing to draw; {} is what it looked for.
+NO_RUN = (
     "No pretraining in these work folders has logged {}; give the --work-dir of bench run, while its files are there."
 )
 
@@ -54,17 +55,17 @@ def one_key(
     most, each = budget(sum(map(len, kinds.values()))), 1
     panels = []
     for words, runs in kinds.items():
-        groups = in_groups(list(dict.fromkeys(run.label for run in runs)))
-        for place, group in enumerate(groups, 1):
+        for which, group in in_groups(run.label for run in runs):
             curves: list[Curve] = []
             for run in runs:
                 if run.label in group:
                     points = [(float(step), factor * value) for step, value in run.series[key]]
                     curve, stands = logged_curve(run.label, about(run), points, most)
                     curves, each = [*curves, curve], max(each, stands)
-            title = words if len(groups) == 1 else f"{words} ({place} of {len(groups)})"
-            panels.append(Panel(title, "Optimizer step", y_label, tuple(curves), log_y=log_y, from_zero=not log_y))
-    shown, left = at_most(panels, lambda count: f"{count} more panels are left out; --rows chooses.")
+            panels.append(
+                Panel(words + which, "Optimizer step", y_label, tuple(curves), log_y=log_y, from_zero=not log_y)
+            )
+    shown, left = at_most(panels)
     return Panels(shown, f"{says} A line is one seed.{thinning_words(each)}{log_words(sources.runs)}{left}")
 
 

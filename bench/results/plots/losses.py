@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.results.plots.contract import Plot
-from bench.results.plots.logged import RUNS, about, is_loss, log_words, thinning_words, what_ran
+from bench.results.plots.logged import NO_RUN, about, is_loss, log_words, thinning_words, what_ran
 from bench.results.plots.panels import Curve, Panel, Panels, at_most, budget, logged_curve
 from bench.results.plots.sources import Run, Sources
 from bench.results.plots.style import literal
@@ -28,7 +28,7 @@ def content(sources: Sources) -> Panels | None:
                 curve, stands = logged_curve(term, {**about(run), "term": term}, points, most)
                 curves, each = [*curves, curve], max(each, stands)
         panels.append(Panel(f"{literal(label)}\n{what_ran(runs[0])}", "Optimizer step", "Loss", tuple(curves)))
-    shown, left = at_most(panels, lambda number: f"{number} more pretrainings are left out; --rows chooses.")
+    shown, left = at_most(panels)
     several = any(len(runs) > 1 for runs in rows.values())
     lines = " A line is one seed." if several else ""
     caption = (
@@ -43,6 +43,6 @@ PLOT = Plot(
     "losses",
     "Losses during pretraining",
     "The loss and each of its terms over the steps of each pretraining.",
-    RUNS.format("a loss"),
+    NO_RUN.format("a loss"),
     content,
 )

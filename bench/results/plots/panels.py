@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -205,17 +205,22 @@ def logged_curve(
     return Curve(name, about, thin.x, thin.y, thin.low, thin.high), thin.each
 
 
-def in_groups(names: Sequence[str], most: int = 6) -> list[list[str]]:
-    """Return names in groups of nearly the same size, none larger than `most`."""
-    if not names:
+def in_groups(names: Iterable[str], most: int = 6) -> list[tuple[str, list[str]]]:
+    """Return different names in groups of nearly the same size, none larger than `most`, each behind its number.
+
+    That is " (1 of 2)", to be put after a title, or "" where there is one group alone.
+    """
+    different = list(dict.fromkeys(names))
+    if not different:
         return []
-    count = math.ceil(len(names) / most)
-    size = math.ceil(len(names) / count)
-    return [list(names[start : start + size]) for start in range(0, len(names), size)]
+    count = math.ceil(len(different) / most)
+    size = math.ceil(len(different) / count)
+    groups = [different[start : start + size] for start in range(0, len(different), size)]
+    return [(f" ({place} of {len(groups)})" if len(groups) > 1 else "", one) for place, one in enumerate(groups, 1)]
 
 
-def at_most(panels: Sequence[Panel], of: Callable[[int], str]) -> tuple[tuple[Panel, ...], str]:
+def at_most(panels: Sequence[Panel]) -> tuple[tuple[Panel, ...], str]:
     """Return as many panels as a page holds, and a sentence about the others ("" where there are none)."""
     most = TALLEST * round(WIDE / WIDTH)
     left = len(panels) - most
-    return tuple(panels[:most]), f" {of(left)}" if left > 0 else ""
+    return tuple(panels[:most]), f" {left} more panels are left out; --rows chooses." if left > 0 else ""

@@ -12,20 +12,22 @@ from bench.results.plots.sources import Sources
 RUNS = Path("runs")  # what bench run calls its work folder, unless it is told otherwise
 
 
+def work_folders(given: Sequence[Path]) -> list[Path]:
+    """Return the work folders to read: those given, else `runs` if that is there. Raises BadInput for one missing."""
+    for folder in given:
+        if not folder.is_dir():
+            raise BadInput(f"There is no work folder {folder}; give the --work-dir that bench run had.")
+    return list(given) or [folder for folder in [RUNS] if folder.is_dir()]
+
+
 def read_sources(results_dir: Path, work_dirs: Sequence[Path], rows: Sequence[str] = ()) -> Sources:
     """Return the records of a results folder and the pretrainings of work folders, of `rows` alone if any are given.
 
-    Without `work_dirs` it is `runs`, if that is there. Raises BadInput for a folder that is given and not there, a
-    damaged record, or a row that neither a record nor a pretraining has.
+    Raises BadInput as `work_folders` does, and for a damaged record, or a row that neither a record nor a pretraining
+    has.
     """
-    for folder in work_dirs:
-        if not folder.is_dir():
-            raise BadInput(f"There is no work folder {folder}; give the --work-dir that bench run had.")
-    records = results_dir / "records"
-    sources = Sources(
-        [(records / record.file_name, record) for record in read_all(records)],
-        list(work_dirs) or [folder for folder in [RUNS] if folder.is_dir()],
-    )
+    records, folders = results_dir / "records", work_folders(work_dirs)
+    sources = Sources([(records / record.file_name, record) for record in read_all(records)], folders)
     if not rows:
         return sources
     known = sources.row_words

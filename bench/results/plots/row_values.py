@@ -15,7 +15,7 @@ from bench.results.plots.style import literal
 from bench.results.statistics import LEVEL, About, Trunks, error_of_mean, summarise
 from bench.results.trunks import by_trunk, task_seed_of
 
-RECORDS = "No record here has {}; bench run --downstream makes records, and --results-dir says where they are."
+NO_RECORD = "No record here has {}; bench run --downstream makes records, and --results-dir says where they are."
 MAIN = ("miou_percent", "top1_percent")  # of the metrics that a kind has, the one that figures of one number show
 INTERVALS = (
     "Bars are 95 % intervals of the mean by Student's t: over pretrainings (filled markers) or, where a row has the "

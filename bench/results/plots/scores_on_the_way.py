@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.results.plots.contract import Plot
 from bench.results.plots.panels import Curve, Panel, Panels, at_most, budget, in_groups, logged_curve
-from bench.results.plots.row_values import RECORDS, facets, row_label
+from bench.results.plots.row_values import NO_RECORD, facets, row_label
 from bench.results.plots.sources import Sources
 
 
@@ -26,16 +26,13 @@ def content(sources: Sources) -> Panels | None:
                     **{**facet.about(), "metric": metric},
                 }
                 curves.setdefault(label, []).append(logged_curve(label, about, points, most)[0])
-        groups = in_groups(list(curves))
-        for place, group in enumerate(groups, 1):
-            words = f"{facet.title(every)}\n{facet.network}" + (
-                f" ({place} of {len(groups)})" if len(groups) > 1 else ""
-            )
+        for which, group in in_groups(curves):
+            words = f"{facet.title(every)}\n{facet.network}{which}"
             chosen = tuple(curve for label in group for curve in curves[label])
             panels.append(Panel(words, "Training step of the task", facet.header(metric), chosen))
     if not panels:
         return None
-    shown, left = at_most(panels, lambda count: f"{count} more panels are left out; --rows chooses.")
+    shown, left = at_most(panels)
     caption = (
         "Validation scores while a task trained; the last is the result. A line is one run: one pretraining, and one "
         f"seed of the task. Where it was looked in between decides no result.{left}"
@@ -47,6 +44,6 @@ PLOT = Plot(
     "scores",
     "Scores while a task trains",
     "The validation score of each run over the steps of its task.",
-    RECORDS.format("scores on the way (validate_every of segmentation takes them)"),
+    NO_RECORD.format("scores on the way (validate_every of segmentation takes them)"),
     content,
 )

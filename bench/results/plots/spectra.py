@@ -8,7 +8,7 @@ from bench.record import Record
 from bench.results.plots.alignment_uniformity import OUTPUTS
 from bench.results.plots.contract import Plot
 from bench.results.plots.panels import Curve, Panel, Panels, at_most, in_groups
-from bench.results.plots.row_values import RECORDS, facets, row_label
+from bench.results.plots.row_values import NO_RECORD, facets, row_label
 from bench.results.plots.sources import Sources
 from bench.results.plots.style import literal
 
@@ -26,18 +26,15 @@ def content(sources: Sources) -> Panels | None:
                     label = row_label(record, sources)
                     about = {"pretrain": label, "seed": record.seed, "output": output, **facet.about()}
                     curves.setdefault(label, []).append(Curve(label, about, x, y))
-            groups = in_groups(list(curves))
-            for place, group in enumerate(groups, 1):
-                words = f"{output}, {facet.network}\n{literal(facet.dataset)}" + (
-                    f" ({place} of {len(groups)})" if len(groups) > 1 else ""
-                )
+            for which, group in in_groups(curves):
+                words = f"{output}, {facet.network}\n{literal(facet.dataset)}{which}"
                 chosen = tuple(curve for label in group for curve in curves[label])
                 panels.append(
                     Panel(words, "Rank of the singular value", "Singular value", chosen, log_x=True, log_y=True)
                 )
     if not panels:
         return None
-    shown, left = at_most(panels, lambda count: f"{count} more panels are left out; --rows chooses.")
+    shown, left = at_most(panels)
     caption = (
         "Singular values of the covariance of normalised outputs on validation images, the largest first, at powers "
         "of two of their rank; values of 0 are left out. A steep fall is a collapse to few dimensions. A line is one "
@@ -62,6 +59,6 @@ PLOT = Plot(
     "spectra",
     "Singular-value spectra",
     "Singular values of each row's outputs over their rank, of the backbone and of the projector.",
-    RECORDS.format("a spectrum (the task diagnostics measures it)"),
+    NO_RECORD.format("a spectrum (the task diagnostics measures it)"),
     content,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.results.plots.contract import Plot
-from bench.results.plots.logged import RUNS, one_key
+from bench.results.plots.logged import NO_RUN, one_key
 from bench.results.plots.panels import Panels
 from bench.results.plots.sources import Sources
 
@@ -21,6 +21,6 @@ PLOT = Plot(
     "throughput",
     "Throughput of pretraining",
     "Images a second over the steps of each pretraining, a panel for each kind of machine.",
-    RUNS.format("a throughput"),
+    NO_RUN.format("a throughput"),
     content,
 )

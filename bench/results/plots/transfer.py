@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from bench.results.plots import style
 from bench.results.plots.bars import bar, marker
 from bench.results.plots.contract import Plot
-from bench.results.plots.row_values import RECORDS, Facet, Mean, common_limits, facets, interval_words
+from bench.results.plots.row_values import NO_RECORD, Facet, Mean, common_limits, facets, interval_words
 from bench.results.plots.sources import Sources
 
 if TYPE_CHECKING:
@@ -152,6 +152,6 @@ PLOT = Plot(
     "transfer",
     "Transfer of each pretraining",
     "Each row's result on each task with its interval, as a forest plot.",
-    RECORDS.format("a score of a task"),
+    NO_RECORD.format("a score of a task"),
     content,
 )

@@ -31,18 +31,15 @@ def content(sources: Sources) -> Panels | None:
             found.append((facet, metric, curves))
     panels = []
     for facet, metric, curves in found:
-        groups = in_groups([curve.name for curve in curves])
-        for place, group in enumerate(groups, 1):
-            words = f"{facet.title(every)}\n{facet.network}" + (
-                f" ({place} of {len(groups)})" if len(groups) > 1 else ""
-            )
+        for which, group in in_groups(curve.name for curve in curves):
+            words = f"{facet.title(every)}\n{facet.network}{which}"
             chosen = tuple(curve for curve in curves if curve.name in group)
             panels.append(Panel(words, "Epochs of pretraining", facet.header(metric), chosen, whole_x=True))
     if not panels:
         return None
     words = interval_words([mean for curve in panel.curves for mean in curve.means] for panel in panels)
     beside = " Points of one epoch are drawn side by side." if any(len(panel.curves) > 1 for panel in panels) else ""
-    shown, left = at_most(panels, lambda count: f"{count} more panels are left out; --rows chooses.")
+    shown, left = at_most(panels)
     caption = (
         "Results of the checkpoints that pretrainings kept on their way, by the epochs that they had done; the last "
         "point is the finished pretraining. A line joins checkpoints of the same runs, measured by one protocol on the "

@@ -10,11 +10,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench.errors import BadInput
+from bench.results.report.picture_files import FOLDER, INDEX, MOST_BYTES, Kind
 from bench.results.report.shown import Panel, Picture
 
-MOST_BYTES = 1_500_000  # of all pictures of a page, as files; base64 makes a third more of them
 MOST_OF_ONE = 400_000
-FILE = "pictures.json"
 
 # How files begin, and what they are. No SVG: it may hold scripts.
 _MAGIC = (
@@ -41,7 +40,7 @@ class _Row(_Read):
 
 
 class _Panel(_Read):
-    kind: Literal["segmentation", "neighbours", "pca"]
+    kind: Kind
     title: str
     caption: str = ""
     columns: tuple[str, ...]
@@ -61,10 +60,10 @@ def read_panels(work_dirs: Sequence[Path], most: int = MOST_BYTES) -> tuple[list
     """
     panels: list[Panel] = []
     left, left_out = most, 0
-    for folder in (work / "pictures" for work in work_dirs):
-        if not (folder / FILE).is_file():
+    for folder in (work / FOLDER for work in work_dirs):
+        if not (folder / INDEX).is_file():
             continue
-        for panel in _read(folder / FILE).panels:
+        for panel in _read(folder / INDEX).panels:
             rows = []
             for row in panel.rows:
                 cells: list[Picture | None] = []
@@ -113,15 +112,15 @@ def _image(folder: Path, name: str) -> tuple[Path, str]:
         inside = file.resolve(strict=True).is_relative_to(folder.resolve())
         start = file.read_bytes()[:12] if inside else b""
     except (OSError, ValueError, RuntimeError) as error:  # not there; a null character; a loop of links
-        raise BadInput(f"{folder / FILE} names the image {name!r}, which cannot be read; make it anew.") from error
+        raise BadInput(f"{folder / INDEX} names the image {name!r}, which cannot be read; make it anew.") from error
     if not inside:
-        raise BadInput(f"{folder / FILE} names the image {name!r}, which lies outside its folder; make it anew.")
+        raise BadInput(f"{folder / INDEX} names the image {name!r}, which lies outside its folder; make it anew.")
     if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
         return file, "image/webp"
     for magic, kind in _MAGIC:
         if start.startswith(magic):
             return file, kind
-    raise BadInput(f"{folder / FILE} names {name!r}, which is no PNG, JPEG, GIF or WebP image; make it anew.")
+    raise BadInput(f"{folder / INDEX} names {name!r}, which is no PNG, JPEG, GIF or WebP image; make it anew.")
 
 
 def _uri(file: Path, kind: str) -> str:

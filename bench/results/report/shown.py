@@ -6,10 +6,10 @@ All texts are as they are; escaping is the template's.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from bench.results.headers import runs_of
 from bench.results.plots.contract import Drawn
+from bench.results.report.picture_files import Kind
 
 Sort = float | str | None
 
@@ -143,7 +143,7 @@ class Picture:
 class Panel:
     """A table of pictures."""
 
-    kind: Literal["segmentation", "neighbours", "pca"]
+    kind: Kind
     title: str
     caption: str
     columns: tuple[str, ...]
