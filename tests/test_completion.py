@@ -71,7 +71,9 @@ def test_records_rows_and_stages_are_those_of_the_folders(complete: Complete, tm
         (stage / "stage.json").touch()
     assert complete("bench verify coco") == ["coco__imagenet_knn__s0__0123456789ab"]
     assert complete("bench trace --results-dir others xm") == ["xmine__imagenet_knn__s0__0123456789ab"]
+    assert complete("bench pictures coco") == ["coco__imagenet_knn__s0__0123456789ab"]
     assert complete("bench compare coco m") == ["mine"]
+    assert complete("bench plot transfer --rows coco m") == ["mine"]
     assert complete("bench table --baseline m") == ["mine"]
     assert complete("bench logs con") == ["convert/coco-s0-runs"]
     assert complete("bench cancel --work-dir mine con") == ["convert/coco-s0-mine"]

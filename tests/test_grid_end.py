@@ -23,9 +23,10 @@ from bench.execute.notify import notify as run_notifier
 from bench.execute.stage_file import Done, read_stage, write_done
 from bench.execute.summary import status_of, summed_up, told
 from bench.machine import WITHIN_GRID
+from bench.peak_memory import memory_words
 from bench.plan import Planner
 from bench.progress import Progress
-from bench.progress_bar import Place, in_grid, memory_words, stage_seconds_left
+from bench.progress_bar import Place, in_grid, stage_seconds_left
 
 COMMANDS = ["run", "table", "compare"]
 WORDS = ["run", "--pretrain", "coco", "coco_two_loss", "--set", "a=b c"]
@@ -172,7 +173,7 @@ def test_the_grid_has_a_bar_below_that_of_its_stage(monkeypatch: pytest.MonkeyPa
 def test_without_a_grid_all_is_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     last = bars(monkeypatch, 160, None)[-1]
     assert "30/800 steps, 2.5 steps/s, 5:08 left, loss 2.3, data wait 3%, memory " in last
-    assert memory_words({"process": 1210.0, "gpu": 900.0}) == "memory 1.2 GiB + GPU 900 MiB"
+    assert memory_words({"process": 1210.0, "gpu": 900.0}) == "1.2 GiB + GPU 900 MiB"
     assert memory_words({}) == ""
 
 

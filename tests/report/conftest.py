@@ -1,18 +1,14 @@
-"""A browser for the tests that need one, and one page for all of them."""
+"""A browser for the tests that need one."""
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))  # tests are no package; `pages` is beside this file
 
 
 def _lacking() -> str:

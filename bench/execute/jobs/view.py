@@ -140,8 +140,8 @@ def _pretraining(row: Row, by_folder: Mapping[Path, Row]) -> Path:
 def _column(row: Row) -> str:
     """The name of the task, or the kind of a stage that has none."""
     task = _setting(row, "task", "name") or str(row.stage.get("kind") or "?")
-    own = row.stage.get("trunk_seed") is not None
-    return printable(f"{task} t{row.stage.get('seed')}" if own else task)
+    other_seed = row.stage.get("trunk_seed") is not None
+    return printable(f"{task} t{row.stage.get('seed')}" if other_seed else task)
 
 
 def _setting(row: Row, part: str, name: str) -> str:

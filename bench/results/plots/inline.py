@@ -58,9 +58,9 @@ def inline(document: bytes, name: str, title: str, description: str, *, variable
         element.tail = None
         attributes = {_local(key): value for key, value in element.attrib.items()}
         element.attrib.clear()
-        if (own := attributes.get("id")) is not None:  # artists of one kind have one name
-            seen[own] += 1
-            attributes["id"] = own if seen[own] == 1 else f"{own}_{seen[own]}"
+        if (given := attributes.get("id")) is not None:  # artists of one kind have one name
+            seen[given] += 1
+            attributes["id"] = given if seen[given] == 1 else f"{given}_{seen[given]}"
         for key, value in attributes.items():
             if key == "transform" and _UNTURNED.fullmatch(value):
                 continue

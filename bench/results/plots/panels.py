@@ -99,10 +99,10 @@ class Panels:
             if place >= len(self.panels):
                 axes.remove()
                 continue
-            own = draw_panel(axes, self.panels[place], looks, width / columns, f"panel-{place}")
-            handles |= {name: line for name, line in own.items() if name not in handles}
+            drawn = draw_panel(axes, self.panels[place], looks, width / columns, f"panel-{place}")
+            handles |= {name: line for name, line in drawn.items() if name not in handles}
             if not shared:
-                legend(axes, own, loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=_below(axes, figure))
+                legend(axes, drawn, loc="upper left", bbox_to_anchor=(0, 0), bbox_transform=_below(axes, figure))
         if shared and names != ["loss"]:
             ordered = {name: handles[name] for name in names}
             legend(figure, ordered, loc="outside lower center", ncols=_columns(names, width))

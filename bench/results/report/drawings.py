@@ -41,11 +41,11 @@ def checked_svg(svg: str, name: str) -> str:
         for child in list(parent):
             if _local(child) == "metadata":
                 parent.remove(child)
-    own = {element.get("id"): f"{_slug(name)}-{element.get('id')}" for element in root.iter() if element.get("id")}
+    renamed = {element.get("id"): f"{_slug(name)}-{element.get('id')}" for element in root.iter() if element.get("id")}
     for element in root.iter():
         _check(element, name)
         for key, value in element.attrib.items():
-            element.set(key, _named(key, value, own))
+            element.set(key, _named(key, value, renamed))
         element.tag = _local(element)
         if XLINK in element.attrib:
             element.set("href", element.attrib.pop(XLINK))
@@ -59,13 +59,13 @@ def _slug(name: str) -> str:
     return re.sub(r"[^a-zA-Z0-9]+", "-", name) or "figure"
 
 
-def _named(key: str, value: str, own: Mapping[str | None, str]) -> str:
+def _named(key: str, value: str, renamed: Mapping[str | None, str]) -> str:
     """An attribute in which the figure's own names are unlike those of other figures of the page."""
     if key == "id":
-        return own[value]
+        return renamed[value]
     if key in {"aria-labelledby", "aria-describedby"}:
-        return " ".join(own.get(word, word) for word in value.split())
-    return re.sub(r"#([\w.:-]+)", lambda found: f"#{own.get(found[1], found[1])}", value)
+        return " ".join(renamed.get(word, word) for word in value.split())
+    return re.sub(r"#([\w.:-]+)", lambda found: f"#{renamed.get(found[1], found[1])}", value)
 
 
 def _local(element: Element) -> str:

@@ -41,8 +41,8 @@ def tables_of_archs(records: Sequence[Record], reference: Path, trunks: Trunks, 
     known = Known(records)
     shown = []
     for arch in sorted({record.arch for record in records}):
-        own = [record for record in records if record.arch == arch]
-        for section in build_tables(own, reference, trunks=trunks):
+        of_arch = [record for record in records if record.arch == arch]
+        for section in build_tables(of_arch, reference, trunks=trunks):
             if (kept := beside_measured(section, arch)) is not None:
                 profiles = {
                     one.profile for row in kept.rows for cell in row.cells if cell for one in known.of(cell.stages)
