@@ -12,12 +12,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 from bench.errors import one_line
 from bench.files import write_text
+from bench.metrics_file import FILE as FILE
+from bench.metrics_file import values_of
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
-
-FILE = "metrics.jsonl"
-
 
 MOST_LINES = 10_000  # that are kept in memory while they cannot be written
 
@@ -141,7 +140,7 @@ def drop_after(file: Path, step: int) -> None:
         return
     content = file.read_bytes()
     lines = content.splitlines(keepends=True)
-    steps = [None if (values := _values_of(line)) is None else values["step"] for line in lines]
+    steps = [None if (values := values_of(line)) is None else values["step"] for line in lines]
     kept = b"".join(line for line, one in zip(lines, steps, strict=True) if one is not None and one <= step)
     if kept != content:
         write_text(file, kept.decode())
@@ -151,21 +150,10 @@ def drop_after(file: Path, step: int) -> None:
         print(f"{file}: {count} dropped (line {damaged[0]})", flush=True)
 
 
-def _values_of(line: bytes) -> dict[str, Any] | None:
-    """What a whole line says; None for anything else."""
-    try:
-        values = json.loads(line.decode()) if line.endswith(b"\n") else None
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(values, dict) or not all(type(value) in (int, float) for value in values.values()):
-        return None
-    return values if isinstance(values.get("step"), int) else None
-
-
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
     """Return the whole lines of a run's log: what it has logged so far, [] before that. Damaged ones are left out."""
     try:
         lines = (folder / FILE).read_bytes().splitlines(keepends=True)
     except OSError:
         return []
-    return [values for line in lines if (values := _values_of(line)) is not None]
+    return [values for line in lines if (values := values_of(line)) is not None]

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from bench.files import without_checksum
 from bench.made import Made
+from bench.metrics_file import FILE, values_of
 from bench.record import Record
 from bench.results.as_now import as_now
 from bench.results.frame import without_repeats
@@ -19,7 +19,6 @@ from bench.results.mixtures import hardware_words
 from bench.results.named_rows import USUAL_STEM, label_with_hash, network_words
 from bench.results.trunks import Trunks
 
-LOGGED = "metrics.jsonl"
 Logged = list[tuple[int, float]]  # steps, ascending, and what was logged after each
 
 
@@ -132,7 +131,7 @@ def _runs_in(work: Path) -> Iterator[Run]:
             print_of, seed = str(stage["recipe_fingerprint"]), int(stage["seed"])
         except (OSError, ValueError, KeyError, TypeError):
             continue  # no folder of a stage, or one that is being made
-        series, damaged, not_finite = read_log(folder / LOGGED)
+        series, damaged, not_finite = read_log(folder / FILE)
         if series or damaged:
             machine = _machine(folder / "made.json")
             yield Run(
@@ -165,11 +164,11 @@ def read_log(file: Path) -> tuple[dict[str, Logged], int, int]:
     values: dict[str, dict[int, float]] = {}
     damaged = not_finite = 0
     try:
-        lines = file.read_bytes().splitlines()
+        lines = file.read_bytes().splitlines(keepends=True)
     except OSError:
         return {}, 0, 0
     for line in lines:
-        said = _said(line)
+        said = values_of(line)
         if said is None:
             damaged += 1
             continue
@@ -180,14 +179,3 @@ def read_log(file: Path) -> tuple[dict[str, Logged], int, int]:
             else:
                 not_finite += 1
     return {key: sorted(of.items()) for key, of in values.items()}, damaged, not_finite
-
-
-def _said(line: bytes) -> dict[str, Any] | None:
-    """What a line of the log says; None where it is no line of a log."""
-    try:
-        said = json.loads(line.decode())
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(said, dict) or not all(type(value) in (int, float) for value in said.values()):
-        return None
-    return said if isinstance(said.get("step"), int) and said["step"] >= 0 else None
