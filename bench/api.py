@@ -90,8 +90,8 @@ def run(
         stale: what to do with what other code has made.
         safe: configs are read as plain data, and no code is run that they name.
 
-    Raises BadInput for a wrong request, and StageFailed where a stage broke; the others have run then, but those that
-    need it.
+    Raises BadInput for a wrong request, and StageFailed where a stage broke; by then all others have run, except those
+    that need it.
     """
     from bench.execute.devices import check_gpus
     from bench.execute.grid import plan_grid

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from bench.files import without_checksum
+from bench.files import read_json, without_checksum
 from bench.made import Made
 from bench.metrics_file import FILE, values_of
 from bench.record import Record
@@ -123,13 +122,13 @@ def _words(name: str, recipe: str) -> set[str]:
 
 def _runs_in(work: Path) -> Iterator[Run]:
     for folder in sorted((work / "pretrain").glob("*/")):
+        stage = read_json(folder / "stage.json")
         try:
-            stage = json.loads(without_checksum((folder / "stage.json").read_text(encoding="utf-8")))
             recipe = stage["recipe"]
             about = {key: str(recipe[key]) for key in ("name", "profile", "arch", "dataset")}
             about["arch"] = network_words(about["arch"], recipe.get("stem", USUAL_STEM))
             print_of, seed = str(stage["recipe_fingerprint"]), int(stage["seed"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             continue  # no folder of a stage, or one that is being made
         series, damaged, not_finite = read_log(folder / FILE)
         if series or damaged:
