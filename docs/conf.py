@@ -23,7 +23,7 @@ author = "The bench authors"
 copyright = "The bench authors"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["deflist"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
@@ -49,18 +49,18 @@ html_theme_options: dict[str, Any] = {"navigation_with_keys": True}
 # Section -> pages, in the order of the navigation. One that does not exist is left out; one that is named nowhere comes
 # last, under OTHERS.
 NAVIGATION: dict[str, tuple[str, ...]] = {
-    "Start": ("tutorial", "concepts", "bring_your_data", "bring_your_weights", "troubleshooting", "glossary"),
-    "Seeing results": (
-        *("report", "tables", "plots", "pictures", "looking", "status", "trackers", "notebook", "python"),
-        *("statistics", "statistics_in_short"),
+    "Start": (
+        *("installing", "tutorial", "concepts", "bring_your_data", "bring_your_weights", "writing_a_config"),
+        *("troubleshooting", "glossary"),
     ),
+    "Seeing results": ("report", "tables", "plots", "looking", "status", "trackers", "python", "statistics"),
     "Running": (
-        *("clusters", "several_processes", "scale", "performance", "numerics", "reliability", "safe_configs"),
-        "install",
+        *("speed", "several_processes", "clusters", "scale", "performance", "numerics", "reliability"),
+        "safe_configs",
     ),
-    "Adding": ("adding_an_objective", "adding_a_task", "adding_a_dataset", "adding_a_dialect"),
+    "Adding": ("adding_an_objective", "adding_a_task", "adding_a_dataset"),
     "Believing": ("reproducing_the_deck", "positive_control", "loss2", "provenance", "canary", "mutants"),
-    "Reference": ("commands", "configs", "protocols", "objectives", "recipes", "api", "architecture", "versions"),
+    "Reference": ("commands", "configs", "protocols", "objectives", "recipes", "api", "architecture", "versioning"),
 }
 OTHERS = "More"
 

@@ -410,11 +410,11 @@ def test_a_parent_may_be_a_file_beside_the_config(tmp_path: Path, monkeypatch: p
         grid(tmp_path, str(child))
 
 
-def test_the_own_config_of_the_readme_says_what_its_comments_say(
+def test_the_config_that_the_page_shows_does_what_its_comments_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    _, found, after = readme.partition("    # pretrain_configs/longer.py\n")
+    page = (Path(__file__).parents[1] / "docs" / "writing_a_config.md").read_text(encoding="utf-8")
+    _, found, after = page.partition("    # pretrain_configs/longer.py\n")
     lines = [line[4:] for line in after.partition("\n\n")[0].splitlines()]
     assert found
     monkeypatch.chdir(tmp_path)
