@@ -30,6 +30,7 @@ from bench.cli_options import (
     ExecutorOption,
     Gpus,
     GridGpus,
+    Notify,
     PerStage,
     ResultsDir,
     Seeds,
@@ -42,7 +43,9 @@ from bench.cli_options import (
 )
 from bench.cli_pictures import app as pictures_app
 from bench.cli_plan import app as plan_app
+from bench.cli_plot import app as plot_app
 from bench.cli_provenance import app as provenance_app
+from bench.cli_report import app as report_app
 from bench.cli_show import app as show_app
 from bench.cli_stage import app as stage_app
 from bench.cli_table import app as table_app
@@ -62,6 +65,8 @@ app.add_typer(table_app)
 app.add_typer(show_app)
 app.add_typer(compare_app)
 app.add_typer(pictures_app)
+app.add_typer(report_app)
+app.add_typer(plot_app)
 app.add_typer(data_app)
 app.add_typer(plan_app)
 app.add_typer(provenance_app)
@@ -110,7 +115,8 @@ def run(arguments: Sequence[str]) -> int:
         # Words of the parser's checks.
         message = message.replace("Value error, ", "").replace("Input should be", "it should be")
         return _complain(f"{message}; bench COMMAND --help shows what there is.", BadInput.exit_code)
-    if result == Interrupted.exit_code and arguments[:1] != ["serve-stages"]:  # what typer makes of Ctrl-C
+    # What typer makes of Ctrl-C. That leaves a view of stages, and interrupts none of them.
+    if result == Interrupted.exit_code and arguments[:1] not in (["serve-stages"], ["status"]):
         return _complain(f"Interrupted; what was finished stays.{go_on}", Interrupted.exit_code)
     return result if isinstance(result, int) else 0
 
@@ -136,6 +142,7 @@ def run_command(
     stale: StaleOption = "refuse",
     executor: ExecutorOption = "local",
     detach: Detach = False,
+    notify: Notify = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     *,
     cluster: Cluster,
@@ -147,7 +154,13 @@ def run_command(
     from bench.execute.jobs.submit import submit
     from bench.execute.local import run_grid
     from bench.execute.schedule import run_side_by_side
+    from bench.execute.summary import summed_up
 
+    if notify is not None and executor != "local":
+        raise BadInput(
+            f"--notify needs a process that sees the grid end, and --executor {executor} leaves none; leave it out and "
+            "run your command after bench status --watch, or give Slurm --slurm-extra mail-type=END,FAIL."
+        )
     elsewhere = executor_for(executor, context.obj, detach, cluster.told(executor, gpus, per_stage))
     check_gpus(gpus, per_stage)
     processes = per_stage or gpus  # of one stage
@@ -165,12 +178,18 @@ def run_command(
     if elsewhere is not None and grid.to_do():
         print("\n".join(submit(grid, elsewhere, request.unreadable)))
         return
-    if per_stage is None:
-        run_grid(grid, gpus, request.unreadable)
-    else:
-        run_side_by_side(grid, gpus, per_stage, request.unreadable)
-    if request.downstream:
-        _print_results(grid.results_dir)
+    with summed_up(grid, context.obj, _commands(context), notify):
+        if per_stage is None:
+            run_grid(grid, gpus, request.unreadable)
+        else:
+            run_side_by_side(grid, gpus, per_stage, request.unreadable)
+        if request.downstream:
+            _print_results(grid.results_dir)
+
+
+def _commands(context: typer.Context) -> list[str]:
+    """The names of the commands that there are."""
+    return list(getattr(context.find_root().command, "commands", {}))
 
 
 @app.command("serve-stages", hidden=True)
@@ -214,11 +233,13 @@ def reproduce_command(
         ),
     ] = None,
     stale: StaleOption = "refuse",
+    notify: Notify = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
 ) -> None:
     """Do all of a study, such as a published table: pretrainings in order, each measured; a second call goes on."""
     from bench.execute.devices import check_gpus
     from bench.execute.reproduce import Options, plan_study, run_study, time_unknown
+    from bench.execute.summary import told
 
     check_gpus(gpus)
     if mini and smoke:
@@ -243,10 +264,11 @@ def reproduce_command(
             time_unknown(plan)
         print("\n".join(plan.lines()))
         return
-    try:
-        run_study(plan)
-    finally:
-        _print_small_images(plan.grids[0].results_dir)
+    with told(notify, lambda status, error: [f"{study}: {status}" if error is None else f"{study}: {error}"]):
+        try:
+            run_study(plan)
+        finally:
+            _print_small_images(plan.grids[0].results_dir)
 
 
 def _print_small_images(results_dir: Path) -> None:

@@ -21,10 +21,22 @@ STAGE_HELP = "A stage: its title, its fingerprint or how either begins, or its f
 def status_command(
     work_dir: WorkDir = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
+    again: Annotated[
+        bool, typer.Option("--watch", help="Look again and again, until all is done; q or Ctrl-C leaves.")
+    ] = False,
+    interval: Annotated[
+        float, typer.Option("--interval", min=0.1, help="Seconds between two looks of --watch.", metavar="SECONDS")
+    ] = 2.0,
 ) -> int:
     """Say how each stage of a work folder gets on, whoever started it; exit code 1 if one failed."""
     from bench.execute.jobs.status import any_failed, lines, rows
 
+    if again and as_json:
+        raise BadInput("--watch shows stages to people, and --json to programs; give one of the two.")
+    if again:
+        from bench.execute.jobs.watch import watch
+
+        return watch(work_dir, interval)
     found = rows(work_dir)
     if as_json:
         print(json.dumps([row.content() for row in found], indent=1))

@@ -103,6 +103,14 @@ ExecutorOption = Annotated[
 Detach = Annotated[
     bool, typer.Option("--detach", help="Go on after the shell is closed; bench status says how it gets on.")
 ]
+Notify = Annotated[
+    str | None,
+    typer.Option(
+        "--notify",
+        help="Command of the shell to run at the end, however that comes; it gets BENCH_NOTIFY_STATUS and a summary.",
+        metavar="CMD",
+    ),
+]
 UnreadableOption = Annotated[
     Literal["fail", "skip"], typer.Option("--unreadable", help="What to do with an unreadable image.")
 ]

@@ -16,17 +16,15 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, TextColumn
-from rich.progress import Progress as RichProgress
-
 from bench.files import write_text
+from bench.peak_memory import peak_memory_mib
+from bench.progress_bar import Bars, clock_words, memory_words
 
 BAR_SECONDS = 0.2  # between two drawings of the bar
 LINE_SECONDS = 5.0  # between two plain lines
@@ -40,6 +38,7 @@ ERASE = "\r\x1b[2K"  # a terminal's current line
 _screen: TextIO | None = None  # a terminal to draw on, where the standard output is none because it is also kept
 _log: TextIO | None = None  # where plain lines are kept that the terminal does not show
 _note: Path | None = None  # where it is noted for other processes
+WAITING = "waiting for data"  # the field that says which share of the time a loop waited
 
 
 @contextmanager
@@ -55,9 +54,10 @@ def shown_on(screen: TextIO, log: TextIO) -> Iterator[None]:
 
 @contextmanager
 def noted_in(file: Path | None) -> Iterator[None]:
-    """Let `file` say how far the newest progress within is: {"title", "done", "total", "unit", "seconds_left"}.
+    """Let `file` say how far the newest progress within is.
 
-    An earlier file is removed first. Nothing is noted for None.
+    That is {"title", "done", "total", "unit", "seconds_left", "peak_memory_mib": {"process", "gpu"}}, and
+    "waiting_for_data", as "12%", where that is known. An earlier file is removed first. Nothing is noted for None.
     """
     global _note
     before, _note = _note, file
@@ -100,7 +100,8 @@ class Progress:
         self._log = _log if on_screen else None
         self._clock = clock
         self._fields: dict[str, str | float] = {}
-        self._bar: RichProgress | None = None
+        self._bar: Bars | None = None
+        self._memory: dict[str, float] = {}  # as it was last looked up
         self._interval, self._quiet = LINE_SECONDS, LINE_QUIET
         self._shown_at = self._logged_at = self._said_at = self._noted_at = float("-inf")
         self._seen: deque[tuple[float, int]] = deque(maxlen=WINDOW)
@@ -116,16 +117,7 @@ class Progress:
             # A stream of its own and no redirection: loaders fork, and a lock that the thread holds would be held for
             # ever in their processes, which print.
             self._stream = os.fdopen(os.dup(self._stream.fileno()), "w")
-            self._bar = RichProgress(
-                TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.fields[text]}"),
-                console=Console(file=self._stream),
-                auto_refresh=False,
-                redirect_stdout=False,
-                redirect_stderr=False,
-            )
-            self._bar.add_task(self.title, total=self.total or None, completed=self.done, text="")
+            self._bar = Bars(self._stream, self.title, self.total, self.done)
             self._interval, self._quiet = BAR_SECONDS, BAR_QUIET
             with self._on_screen():
                 self._bar.start()
@@ -151,6 +143,8 @@ class Progress:
         self._ended.set()
         self._looking.join()
         self._logged_at = self._noted_at = float("-inf")
+        if self._bar is not None:
+            self._bar.hide_grid()
         self._show(self._clock())
         if self._bar is not None:
             with self._on_screen():
@@ -168,8 +162,7 @@ class Progress:
             self._said_at = now
             if self._bar is not None:
                 self._said_at -= self._quiet - LOOK_SECONDS  # from now on at each look
-                self._bar.update(self._bar.task_ids[0], text=f"{self.line()}, {self._running(now)}")
-                self._bar.refresh()
+                self._draw(self._bar, self._running(now))
                 self._keep(now, self._running(now))
             else:
                 self._write(f"{self.title}: {self._running(now)}\n")
@@ -191,15 +184,32 @@ class Progress:
 
     def line(self) -> str:
         """Return what is shown, as text: `120/800 steps, 3.2 steps/s, 3:32 left, loss 2.31`."""
+        return ", ".join([*self._counts(), *self._said(self._fields)])
+
+    def _counts(self) -> list[str]:
+        """How far it is, how fast, and the time left."""
         parts = [f"{self.done}/{self.total} {self.unit}"]
         if (rate := self._rate()) is not None:
-            parts.append(
-                f"{rate:.3g} {self.unit}/s" if rate >= 1 else f"{1 / rate:.3g} s/{self.unit.removesuffix('s')}"
-            )
+            one = self.unit.removesuffix("s")
+            parts.append(f"{rate:.3g} {self.unit}/s" if rate >= 1 else f"{1 / rate:.3g} s/{one}")
             if self.done < self.total:
-                parts.append(f"{_duration((self.total - self.done) / rate)} left")
-        parts += [f"{name} {_shown(value)}" for name, value in self._fields.items()]
-        return ", ".join(parts)
+                parts.append(f"{clock_words((self.total - self.done) / rate)} left")
+        return parts
+
+    def _said(self, names: Iterable[str]) -> list[str]:
+        """Fields in words."""
+        return [f"{name} {_shown(self._fields[name])}" for name in names]
+
+    def _draw(self, bar: Bars, *running: str) -> None:
+        """Draw the bar; what the machine does stands behind the rest, as a narrow terminal has no room for all."""
+        counts, *more = [*self._counts(), *self._said(name for name in self._fields if name != WAITING)]
+        beside = [f"data wait {self._fields[WAITING]}"] if WAITING in self._fields else []
+        beside += [words] if (words := memory_words(self._memory)) else []
+        bar.draw(self.done, [*(running or [counts]), *more], beside, self.unit, self._seconds_left())
+
+    def _seconds_left(self) -> float | None:
+        rate = self._rate()
+        return None if rate is None else (self.total - self.done) / rate
 
     @contextmanager
     def _on_screen(self) -> Iterator[None]:
@@ -225,11 +235,22 @@ class Progress:
 
     def _note(self, now: float) -> None:
         """Say in a file how far it is, if it is time to. That this cannot be written must not end what trains."""
-        if _note is None or now - self._noted_at < NOTE_SECONDS:
+        if (_note is None and self._bar is None) or now - self._noted_at < NOTE_SECONDS:
             return
-        self._noted_at, rate = now, self._rate()
-        left = None if rate is None else round((self.total - self.done) / rate, 1)
-        content = {"title": self.title, "done": self.done, "total": self.total, "unit": self.unit, "seconds_left": left}
+        self._noted_at, self._memory = now, peak_memory_mib(ask_driver=False)
+        if _note is None:
+            return
+        left = self._seconds_left()
+        content = {
+            "title": self.title,
+            "done": self.done,
+            "total": self.total,
+            "unit": self.unit,
+            "seconds_left": None if left is None else round(left, 1),
+            "peak_memory_mib": self._memory,
+        }
+        if WAITING in self._fields:
+            content["waiting_for_data"] = _shown(self._fields[WAITING])
         with contextlib.suppress(OSError):
             write_text(_note, json.dumps(content) + "\n")
 
@@ -240,8 +261,7 @@ class Progress:
             self._note(now)
             if self._bar is not None:
                 with self._on_screen():
-                    self._bar.update(self._bar.task_ids[0], completed=self.done, text=self.line())
-                    self._bar.refresh()
+                    self._draw(self._bar)
             if self._bar is not None:
                 self._keep(now, self.line())
             else:
@@ -257,7 +277,7 @@ class Progress:
 
     def _running(self, now: float) -> str:
         seconds = now - self._news_at
-        duration = f"{seconds:.0f} s" if seconds < 120 else _duration(seconds)
+        duration = f"{seconds:.0f} s" if seconds < 120 else clock_words(seconds)
         if self.unit in {"steps", "iterations"} and self._counting and self.done < self.total:
             return f"{self.unit.removesuffix('s')} {self.done + 1} of {self.total} running for {duration}"
         return f"{self.done}/{self.total} {self.unit}, the next batch running for {duration}"
@@ -277,9 +297,3 @@ class Progress:
 
 def _shown(value: str | float) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

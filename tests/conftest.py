@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from forked import Forks
 
 from bench.synthetic.render import render
 
@@ -55,45 +57,65 @@ def render_into(rendered: Path) -> Callable[[Path], Path]:
 
 
 @pytest.fixture(scope="session")
-def on_ranks(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., list[dict[str, Any]]]:
+def on_ranks(tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> Callable[..., list[dict[str, Any]]]:
     """Return on_ranks(script, *words): what it saved as (world 1), (world 2, rank 0) and (world 2, rank 1).
 
     Runs `script RANK WORLD FOLDER WORDS` as three processes side by side, or those of other `worlds`; each saves
     FOLDER/world_WORLD_rank_RANK.pt.
     """
 
-    def run(script: Path, *words: object, timeout: int = 120, worlds: Sequence[int] = (1, 2)) -> list[dict[str, Any]]:
+    def run(script: Path, *words: object, worlds: Sequence[int] = (1, 2)) -> list[dict[str, Any]]:
         import torch
 
         folder, jobs = tmp_path_factory.mktemp("ranks"), [(rank, world) for world in worlds for rank in range(world)]
-        commands = [[sys.executable, script, *map(str, (rank, world, folder, *words))] for rank, world in jobs]
-        processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
-        try:
-            errors = [process.communicate(timeout=timeout)[1] for process in processes]
-        finally:
-            for process in processes:
-                process.kill()
-        assert not any(process.returncode for process in processes), errors
+        with contextlib.ExitStack() as stack:
+            errors = [stack.enter_context((folder / f"{world}-{rank}.txt").open("w+")) for rank, world in jobs]
+            processes = []
+            try:
+                for (rank, world), error in zip(jobs, errors, strict=True):
+                    command = [script, rank, world, folder, *words]
+                    processes.append(forks.start(command, Path.cwd(), os.environ, error, error))
+                codes = [process.wait() for process in processes]
+            finally:
+                for process in processes:
+                    process.kill()
+        assert not any(codes), [(folder / f"{world}-{rank}.txt").read_text() for rank, world in jobs]
         return [torch.load(folder / f"world_{world}_rank_{rank}.pt", weights_only=False) for rank, world in jobs]
 
     return run
 
 
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    """Programs as forks of a process that has imported libraries."""
+    with Forks() as started:
+        yield started
+
+
 @pytest.fixture
-def bench(tmp_path: Path) -> Run:
+def bench(tmp_path: Path, forks: Forks) -> Run:
     """Run `bench WORDS` as a process in an empty folder; returns its exit code and output."""
 
     def run(*words: object, cwd: Path | None = None, **environ: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "bench", *map(str, words)],
-            cwd=cwd or tmp_path,
-            env={k: v for k, v in os.environ.items() if not k.startswith("BENCH_")} | environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return forks.run(["-m", "bench", *words], cwd or tmp_path, _without_ours() | environ)
 
     return run
+
+
+@pytest.fixture
+def fresh_bench(tmp_path: Path) -> Run:
+    """Do as `bench` does, but in a process that imports all anew, as a user's does."""
+
+    def run(*words: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "bench", *map(str, words)]
+        return subprocess.run(command, cwd=tmp_path, env=_without_ours(), capture_output=True, text=True, check=False)
+
+    return run
+
+
+def _without_ours() -> dict[str, str]:
+    """The environment without settings of `bench`."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("BENCH_")}
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import Forks, Started
 
 from bench.cli import run
 from bench.execute import stage_file
@@ -238,7 +239,7 @@ def test_doctor_names_what_is_missing(bench_here: Run, rendered: Path) -> None:
     assert f"torch {torch.__version__.split('+')[0]}" in done.stdout
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seconds: float = 120) -> None:
+def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str] | Started, seconds: float = 120) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert process.poll() is None, process.communicate()
@@ -246,9 +247,15 @@ def wait_for(condition: Callable[[], bool], process: subprocess.Popen[str], seco
         time.sleep(0.05)
 
 
-def start(*words: object, cwd: Path) -> subprocess.Popen[str]:
+def start_fresh(*words: object, cwd: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "bench", *map(str, words)]
     return subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+@pytest.fixture
+def start(forks: Forks) -> Callable[..., Started]:
+    """Return start(*words, cwd=FOLDER): starts `bench WORDS` there as a fork of what has imported the libraries."""
+    return lambda *words, cwd: forks.popen(["-m", "bench", *words], cwd, os.environ)
 
 
 @pytest.mark.slow
@@ -257,13 +264,13 @@ def start(*words: object, cwd: Path) -> subprocess.Popen[str]:
     [(signal.SIGINT, ()), (signal.SIGTERM, ()), (signal.SIGINT, ("random_init",))],  # several stages: they are forks
 )
 def test_an_interrupted_run_keeps_its_checkpoint_and_says_how_to_go_on(
-    tmp_path: Path, rendered: Path, number: signal.Signals, others: tuple[str, ...]
+    start: Callable[..., Started], tmp_path: Path, rendered: Path, number: signal.Signals, others: tuple[str, ...]
 ) -> None:
     words = ("run", "--pretrain", "coco", *others, "--profile", "smoke", *TINY, "pretrain.epochs=2000", "log_every=1")
     process = start(*words, "--data-root", rendered, cwd=tmp_path)
     wait_for(lambda: any(tmp_path.glob("runs/pretrain/*/metrics.jsonl")), process)
     process.send_signal(number)
-    out, err = process.communicate(timeout=100)
+    out, err = process.communicate()
     assert process.returncode == 130, out + err
     assert "Traceback" not in err
     assert err.count("Go on with: ") == 1
@@ -287,7 +294,7 @@ def working_on(folder: Path) -> list[int]:
 def test_ranks_end_with_the_process_that_holds_the_stage(tmp_path: Path, rendered: Path) -> None:
     """Otherwise they would train on in the folder where the next run begins."""
     words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, "pretrain.epochs=2000", "log_every=1")
-    process = start(*words, "--gpus", 2, "--data-root", rendered, cwd=tmp_path)
+    process = start_fresh(*words, "--gpus", 2, "--data-root", rendered, cwd=tmp_path)
     wait_for(lambda: any(tmp_path.glob("runs/pretrain/*/metrics.jsonl")), process)
     (folder,) = tmp_path.glob("runs/pretrain/*")
     holder = int((folder / "holder").read_text().split()[1])
@@ -303,7 +310,7 @@ def test_ranks_end_with_the_process_that_holds_the_stage(tmp_path: Path, rendere
 
 @pytest.mark.slow
 def test_the_second_process_on_a_stage_waits_or_leaves(
-    tmp_path: Path, rendered: Path, bench_here: Run, monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., Started], tmp_path: Path, rendered: Path, bench_here: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first stands still until the second, which is the process of this test, knows that the stage is held."""
     words = ("run", "--pretrain", "coco", "--profile", "smoke", *TINY, "pretrain.epochs=30", "log_every=1")
@@ -329,6 +336,6 @@ def test_the_second_process_on_a_stage_waits_or_leaves(
     assert second.returncode == 0, second.stderr
     assert "waiting for process" in second.stdout
     assert "done already" in second.stdout
-    assert first.wait(timeout=200) == 0
+    assert first.wait() == 0
     steps = [json.loads(line)["step"] for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps))  # nothing was trained twice

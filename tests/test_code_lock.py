@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import Forks
 
 from bench.cli_code import lines
 from bench.code import lock as locks
@@ -175,11 +175,10 @@ def test_a_digest_that_counts_as_two_is_refused() -> None:
 
 
 @pytest.mark.slow
-def test_the_command_lists_an_edit_and_accounts_for_it(tree: Path) -> None:
+def test_the_command_lists_an_edit_and_accounts_for_it(tree: Path, forks: Forks) -> None:
     def bench(*words: str) -> subprocess.CompletedProcess[str]:
         environ = os.environ | {"PYTHONPATH": str(tree.parent), "XDG_CACHE_HOME": str(tree.parent / "cache")}
-        command = [sys.executable, "-m", "bench", "code", *words]
-        return subprocess.run(command, env=environ, cwd=tree.parent, capture_output=True, text=True, check=False)
+        return forks.run(["-m", "bench", "code", *words], tree.parent, environ)
 
     (tree / "code" / "lock.json").unlink()
     (tree / "code" / "same.toml").unlink(missing_ok=True)  # of edits since the lock that is taken away

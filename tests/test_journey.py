@@ -23,7 +23,9 @@ TASKS = ("--downstream", "cityscapes_pspnet", "imagenet_linear", "imagenet_knn")
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, bench_here: Run, tmp_path: Path) -> None:
+def test_the_whole_path_then_a_no_op_then_one_stage(
+    bench: Run, bench_here: Run, fresh_bench: Run, tmp_path: Path
+) -> None:
     steps = iter(session(ROOT / "docs" / "tutorial.md"))
 
     def next_of_tutorial(run: Run) -> CompletedProcess[str]:
@@ -36,7 +38,7 @@ def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, bench_here: Run,
         return said
 
     next_of_tutorial(bench_here)  # the plan
-    done = next_of_tutorial(bench)
+    done = next_of_tutorial(fresh_bench)
     assert done.args[-len(GRID + TASKS) :] == [*GRID, *TASKS]
     runs, results = tmp_path / "runs", tmp_path / "runs" / "smoke" / "results"
 
@@ -90,7 +92,7 @@ def test_the_whole_path_then_a_no_op_then_one_stage(bench: Run, bench_here: Run,
 
     for name in ("status", "compare", "trace"):
         assert next_of_tutorial(bench_here).args[0] == name
-    assert "The number stands to the digit." in next_of_tutorial(bench).stdout  # its weights give it again
+    assert "The number stands to the digit." in next_of_tutorial(fresh_bench).stdout  # its weights give it again
     assert next(steps, None) is None
 
     # A record that was deleted, or is wanted elsewhere, is written as it was; nothing is measured again.

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forked import Forks, Started
 
 from bench.execute.grid import Request, plan_grid
 from bench.execute.rank_endings import REPORTS
@@ -30,13 +31,21 @@ def folder_of(work: Path, data: Path) -> Path:
     return write_stage(plan_grid(request, act=False).stages[0], work, {"coco": str(data / "coco")}, work, "fail")
 
 
-def start(folder: Path, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "bench", "stage", str(folder), *words]
-    environ = os.environ | {"OMP_NUM_THREADS": "1"}  # the last bits depend on it
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environ)
+class Launcher:
+    """`bench stage FOLDER WORDS`, and a file with what it prints."""
+
+    def __init__(self, forks: Forks, folder: Path, out: Path, *words: str) -> None:
+        environ = os.environ | {"OMP_NUM_THREADS": "1"}  # the last bits depend on it
+        self.out = out
+        with out.open("w") as file:
+            self.process = forks.start(["-m", "bench", "stage", folder, *words], Path.cwd(), environ, file, file)
+
+    def end(self) -> tuple[int, str]:
+        """Its exit code and output, once it has ended."""
+        return self.process.wait(), self.out.read_text()
 
 
-def ranks_below(process: subprocess.Popen[str]) -> list[int]:
+def ranks_below(process: Started) -> list[int]:
     found = []
     for file in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError, IndexError, ValueError):
@@ -77,28 +86,30 @@ def test_what_a_rank_of_one_node_refuses_is_said_on_both(tmp_path: Path, rendere
 
 
 @pytest.mark.slow
-def test_a_rank_killed_on_one_of_two_nodes_costs_nothing_of_the_result(tmp_path: Path, rendered: Path) -> None:
+def test_a_rank_killed_on_one_of_two_nodes_costs_nothing_of_the_result(
+    tmp_path: Path, rendered: Path, forks: Forks
+) -> None:
     quiet, folder = (folder_of(tmp_path / name, rendered) for name in ("quiet", "nodes"))
-    alone = start(quiet, "--gpus", "2")
-    out, _ = alone.communicate(timeout=240)
-    assert alone.returncode == 0, out
+    code, out = Launcher(forks, quiet, tmp_path / "quiet.txt", "--gpus", "2").end()
+    assert code == 0, out
     assert not (quiet / REPORTS).exists()
     place = free_place()
-    nodes = [start(folder, "--nodes", "2", "--rendezvous", place) for _ in range(2)]
+    words = ("--nodes", "2", "--rendezvous", place)
+    nodes = [Launcher(forks, folder, tmp_path / f"node{number}.txt", *words) for number in range(2)]
     try:
         end = time.monotonic() + 200
         while not (folder / "last.ckpt").is_file():
             assert time.monotonic() < end
-            assert [node.poll() for node in nodes] == [None, None], [node.communicate()[0] for node in nodes]
+            assert [node.process.poll() for node in nodes] == [None, None], [node.out.read_text() for node in nodes]
             time.sleep(0.02)
-        (killed,) = ranks_below(nodes[1])
+        (killed,) = ranks_below(nodes[1].process)
         os.kill(killed, signal.SIGKILL)
-        outputs = [node.communicate(timeout=200)[0] for node in nodes]
+        ends = [node.end() for node in nodes]
     finally:
         for node in nodes:
-            node.kill()
-    assert [node.returncode for node in nodes] == [0, 0], outputs
-    both = "".join(outputs)
+            node.process.kill()
+    assert [code for code, _ in ends] == [0, 0], ends
+    both = "".join(out for _, out in ends)
     assert re.search(rf"rank [01] of 2 \(process {killed}\) was ended by SIGKILL; .*\(restart 1 of 3\)", both)
     assert "going on after step" in both
     stage = read_stage(folder)

@@ -13,7 +13,7 @@ from bench.record import Record
 
 PROGRAM = """
 import json
-from bench.execute.recording import peak_memory_mib
+from bench.peak_memory import peak_memory_mib
 before = peak_memory_mib()
 held = bytearray(200 * 2**20)
 print(json.dumps([before, peak_memory_mib()]))

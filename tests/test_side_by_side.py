@@ -317,7 +317,7 @@ def test_side_by_side_gives_the_bits_of_one_after_the_other(
     from safetensors.torch import load_file
 
     words = ("run", "--smoke", "--pretrain", "random_init", "--seeds", "0", "1")
-    words += ("--downstream", "imagenet_knn", LINEAR, "--set", "arch=resnet18")
+    words += ("--downstream", "imagenet_knn", LINEAR, "--set", "arch=resnet18w16")
     found = []
     for name, more in (("serial", ()), ("beside", ("--gpus", "2", "--per-stage", "1"))):
         render_into(tmp_path / name)

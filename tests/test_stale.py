@@ -7,11 +7,11 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from forked import Forks
 
 from bench.code.modules import OURS
 
@@ -32,14 +32,13 @@ def tree(tmp_path_factory: pytest.TempPathFactory, render_into: Callable[[Path],
 
 
 @pytest.fixture(scope="module")
-def run(tree: Path) -> Run:
+def run(tree: Path, forks: Forks) -> Run:
     """Run `bench WORDS` of the copy."""
 
     def bench(*words: object) -> subprocess.CompletedProcess[str]:
         environ = {k: v for k, v in os.environ.items() if not k.startswith("BENCH_")}
         environ |= {"PYTHONPATH": str(tree), "XDG_CACHE_HOME": str(tree / "cache")}
-        command = [sys.executable, "-m", "bench", *map(str, words)]
-        return subprocess.run(command, cwd=tree, env=environ, capture_output=True, text=True, check=False)
+        return forks.run(["-m", "bench", *words], tree, environ)
 
     return bench
 

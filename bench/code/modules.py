@@ -49,6 +49,11 @@ class Modules:
     _found: dict[tuple[str, Path | None], Module | None] = field(default_factory=dict)
     _homes: dict[str, Path | None] = field(default_factory=dict)
 
+    @property
+    def met_outside(self) -> bool:
+        """Whether code from outside of this package was asked for."""
+        return bool(self._homes) or any(home is not None for _, home in self._found)
+
     def package(self) -> Module:
         """Return this package, as what a name is seen from."""
         module = self._below(PACKAGE, None)

@@ -17,7 +17,9 @@ from bench.allocator import started_with
 from bench.config.tasks import stage_kind
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed, writing_to
 from bench.execute.grid import Grid
+from bench.execute.grid_place import able_to_run, grid_line, placed
 from bench.execute.jobs.cancelling import is_cancelled
+from bench.execute.jobs.durations import Durations, durations_in
 from bench.execute.jobs.endings import note_ending, why_not
 from bench.execute.jobs.local import note_jobs
 from bench.execute.parent import ending_with_this
@@ -101,6 +103,7 @@ def _walk(
 ) -> dict[str, int]:
     """Run stages in order, and return the exit codes of those that failed by their fingerprints."""
     failed: dict[str, int] = {}  # fingerprint -> exit code
+    known = durations_in(folders[to_do[0].fingerprint].parent.parent) if to_do else Durations()
     for number, stage in enumerate(to_do, 1):
         folder = folders[stage.fingerprint]
         title = f"[{number}/{len(to_do)}] {stage.title}"
@@ -111,7 +114,9 @@ def _walk(
         if until is not None and until - clock() < LEAST_SECONDS:
             raise MoreToDo(f"The time is over before {stage.title}.")
         say(title)
-        code = run_folder(folder, gpus, until, start)
+        after = [folders[each.fingerprint] for each in able_to_run(to_do[number:], failed)]
+        with placed(folder, number, len(to_do), known, after):
+            code = run_folder(folder, gpus, until, start)
         if code == OVER:
             raise MoreToDo(f"The time is over; {stage.title} goes on from its last checkpoint.")
         if code == Interrupted.exit_code and not is_cancelled(folder):
@@ -120,6 +125,10 @@ def _walk(
             words = note_ending(stage, folder, code)
             say(f"{title}: {words} (log: {near(folder.absolute() / LOG)})")
             failed[stage.fingerprint] = code
+        known.learn_from(folder)
+        left = [folders[each.fingerprint] for each in able_to_run(to_do[number:], failed)]
+        if line := grid_line(number, len(to_do), known.sum_of(left)):
+            say(line)
     return failed
 
 

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from bench.errors import BadInput, StageFailed
 from bench.execute.parent import end_with_parent
-from bench.execute.recording import peak_memory_mib
 from bench.execute.stage_file import StageFile, read_stage
 from bench.files import write_text
+from bench.peak_memory import peak_memory_mib
 
 COSTS, PROBLEM = "costs.json", "problem.txt"
 ENDING = "ending at"

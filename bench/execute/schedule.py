@@ -26,6 +26,8 @@ from bench.allocator import started_with
 from bench.errors import Interrupted
 from bench.execute.devices import VISIBLE, cuda_devices, gpus_of
 from bench.execute.grid import Grid
+from bench.execute.grid_place import grid_line
+from bench.execute.grid_view import GridView
 from bench.execute.jobs.cancelling import is_cancelled
 from bench.execute.jobs.endings import note_ending, why_not
 from bench.execute.jobs.local import note_jobs
@@ -36,6 +38,7 @@ from bench.execute.stage_log import LOG
 from bench.execute.stopping import SIGNALS, heeded
 from bench.machine import SHARED_BY, WITHIN_GRID, available_memory, cores
 from bench.plan import Stage
+from bench.printable import printable
 
 STATUS_SECONDS = 30.0  # between two looks at what the running stages have printed last
 MEMORY_MIB = 4096  # of the host, that a process of a stage is taken to need if nothing is known of it
@@ -89,12 +92,13 @@ def run_side_by_side(grid: Grid, gpus: int, per_stage: int, unreadable: Literal[
     note_jobs(os.getpid(), [folders[stage.fingerprint] for stage in to_do])
     schedule = Schedule(grid, to_do, folders, gpus, per_stage)
     say(f"{len(to_do)} stages, at most {schedule.width} side by side")
-    with _signals() as signals:
+    with _signals() as signals, schedule.view:
         try:
             while schedule.left:
                 if signals or schedule.interrupted:
                     schedule.stop(signals)
                 schedule.look()
+                schedule.view.draw(clock())
                 time.sleep(POLL_SECONDS)
         except Interrupted:
             raise
@@ -125,6 +129,7 @@ class Schedule:
         self.memory_mib = float("inf") if memory is None else memory / 2**20
         self.known_mib: dict[tuple[str, str], float] = {}  # (kind, name of the config) -> of a process, as recorded
         self.looked_at = clock()
+        self.view = GridView(grid.work_dir, folders.values())
 
     @property
     def left(self) -> bool:
@@ -145,7 +150,7 @@ class Schedule:
                 line = each.last_line()
                 if line and line != each.shown:
                     each.shown = line
-                    say(f"{each.title}: {line}")
+                    say(printable(f"{each.title}: {line}"))
 
     def stop(self, signals: Sequence[int]) -> None:
         """Let each running stage finish its step and write its last checkpoint, at most PATIENCE_SECONDS long.
@@ -235,12 +240,17 @@ class Schedule:
         interrupted = code in {Interrupted.exit_code, -signal.SIGINT}  # the latter where it was still importing
         if code == 0:
             say(f"{each.title}: done")
+            total = len(self.numbers)
+            ended = total - len(self.waiting) - len(self.running)
+            if self.left and (line := grid_line(ended, total, self.view.look().seconds_left)):
+                say(line)
         elif interrupted and not is_cancelled(folder):
             say(f"{each.title}: stopped; its last checkpoint stays")
             self.interrupted = True
         else:
             self.failed[each.stage.fingerprint] = code
-            say(f"{each.title}: {note_ending(each.stage, folder, code)}: {each.last_line()} (log: {each.log})")
+            words = note_ending(each.stage, folder, code)
+            say(printable(f"{each.title}: {words}: {each.last_line()} (log: {each.log})"))
 
 
 def start(folder: Path, processes: int, environ: Mapping[str, str], output: int) -> subprocess.Popen[bytes]:

@@ -33,7 +33,7 @@ from bench.execute.jobs.failure import noting_failure
 from bench.execute.launch import Layout, chosen_restarts, launch
 from bench.execute.parent import end_if_told, end_with_parent
 from bench.execute.rank_endings import STARTED_BY, said_to_launcher
-from bench.execute.recording import earlier_of, history_of, peak_memory_mib, record_of
+from bench.execute.recording import earlier_of, history_of, record_of
 from bench.execute.sources import check_definition, check_unchanged
 from bench.execute.stage_ending import kept_traceback, what_broke
 from bench.execute.stage_file import Done, StageFile, held, make_folder, read_done, read_stage, write_done
@@ -51,6 +51,7 @@ from bench.execute.stopping import stoppable
 from bench.files import write_text
 from bench.load_proofs import forget_load_proof, noted_load_proof
 from bench.outcomes import OUTCOMES
+from bench.peak_memory import peak_memory_mib
 from bench.progress import PROGRESS, noted_in
 from bench.record import read_file as read_record
 from bench.record import write as write_record

@@ -15,7 +15,9 @@ from typing import TextIO
 
 from bench.errors import CannotWrite, one_line
 from bench.execute import log_writer
+from bench.execute.grid_place import place_in
 from bench.progress import shown_on
+from bench.progress_bar import in_grid
 
 LOG = "log.txt"  # in a stage's folder
 
@@ -37,7 +39,7 @@ def logged(folder: Path, title: str) -> Iterator[None]:
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         log_writer.write(log.fileno(), f"--- {title}, {now}\n".encode())
         try:
-            with _copied(log):
+            with _copied(log), in_grid(place_in(folder)):
                 yield
         except BaseException as error:
             words = str(error) if hasattr(error, "exit_code") else one_line(error, kind=True)

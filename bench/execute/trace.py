@@ -11,10 +11,11 @@ from bench.config.tasks import metrics_of
 from bench.errors import BadInput, nearest
 from bench.execute.anew import anew
 from bench.execute.words import duration
-from bench.made import Git, Made, Part
+from bench.made import Made, Part
 from bench.record import Record, read_file
 from bench.results.definitions import older_definition
 from bench.results.interventions import interventions_of
+from bench.results.made_words import commit_words, machine_words, ran_as_words
 from bench.results.mixtures import mixture_notes
 
 LEAST_DIGITS = 4  # of a fingerprint that names a record
@@ -119,12 +120,12 @@ def _stage(made: Made, before: Part | None) -> Iterator[str]:
         if len(made.parts) > 1 or part.sittings > 1:
             count = f"{part.sittings} sittings" if part.sittings > 1 else "one sitting"
             yield _line("part", f"{count}, from {part.started} on")
-        yield _line("code", _commit(part.git))
+        yield _line("code", commit_words(part.git))
         same = before is not None and before.versions == part.versions
         versions = ", ".join(f"{name} {version}" for name, version in part.versions.items())
         yield _line("versions", "as above" if same else versions)
-        yield _line("machine", _machine(part))
-        yield _line("ran as", _ran_as(part))
+        yield _line("machine", machine_words(part))
+        yield _line("ran as", ran_as_words(part))
         before = part
     yield _line("files", f"{made.images_skipped} unreadable images were skipped")
     if made.wall_seconds is not None:
@@ -135,36 +136,10 @@ def _stage(made: Made, before: Part | None) -> Iterator[str]:
         yield _line("finished", made.finished)
 
 
-def _commit(git: Git) -> str:
-    if git.commit is None:
-        return "no commit known"
-    changed = f", with changes of the hash {git.changes}" if git.changes else ", with changes" if git.dirty else ""
-    return f"commit {git.commit}{changed}"
-
-
-def _machine(part: Part) -> str:
-    hardware = part.hardware
-    words = [f"{hardware.cpu}, {hardware.cores} cores, {hardware.memory_gib} GiB", *hardware.gpus]
-    words.append(f"class {part.machine}")
-    words += [f"kernels {part.kernels}"] if part.kernels else []
-    return "; ".join([*words, *(f"{name}={value}" for name, value in part.limits.items())])
-
-
-def _ran_as(part: Part) -> str:
-    threads = "" if part.threads is None else f" of {part.threads} thread{'s' if part.threads > 1 else ''}"
-    words = [f"{part.processes} process{'es' if part.processes > 1 else ''}{threads}"]
-    words += [part.precision] if part.precision else []
-    if part.norm_groups is not None:
-        words.append(f"norms over {part.norm_groups.images} images ({part.norm_groups.groups} in a batch)")
-    if part.tf32:
-        words.append(f"TF32 for {' and '.join(name for name, on in part.tf32.items() if on) or 'nothing'}")
-    return "; ".join([*words, f"allocator {part.allocator}", f"unreadable files: {part.unreadable}"])
-
-
 def _older(record: Record) -> Iterator[str]:
     """What a record knows that is older than chains: its last stage, and times."""
     yield f"{record.kind} (the last stage; of those before it this record knows times alone)"
-    yield _line("code", _commit(record.git))
+    yield _line("code", commit_words(record.git))
     known = {name: version for name, version in record.versions.items() if version is not None}
     yield _line("versions", ", ".join(f"{name} {version}" for name, version in known.items()) or "not known")
     if record.hardware is not None:

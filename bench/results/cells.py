@@ -33,10 +33,10 @@ def cell_text(
     if cell is None:
         return escape(EMPTY)
     digits = column.decimals
-    mean = _signed(cell.summary.mean, digits) if cell.signed else f"{cell.summary.mean:.{digits}f}"
+    mean = signed(cell.summary.mean, digits) if cell.signed else f"{cell.summary.mean:.{digits}f}"
     if cell.published:
         plain = cell.difference is None or not shown.verdicts
-        return escape(mean if plain or cell.difference is None else f"{mean} ({_signed(cell.difference, digits)})")
+        return escape(mean if plain or cell.difference is None else f"{mean} ({signed(cell.difference, digits)})")
     text = bold.format(escape(mean)) if cell.best else escape(mean)
     text += escape(THESE_WEIGHTS) if shown.marks and cell.best and cell.best_about == "weights" else ""
     spread = cell.summary.within if cell.summary.between is None else cell.summary.between
@@ -49,7 +49,7 @@ def cell_text(
     if shown.marks and cell.interventions:
         text += escape(f" {INTERVENED}")
     if shown.verdicts and cell.difference is not None and cell.verdict is not None:
-        words = f"{_signed(cell.difference, digits)} {cell.verdict.symbol}"
+        words = f"{signed(cell.difference, digits)} {cell.verdict.symbol}"
         words += THESE_WEIGHTS if cell.verdict.about == "weights" else ""
         text += escape(f" ({words})" if column.mixed else f" {words}")
     return text
@@ -72,7 +72,7 @@ def _counts(cell: Cell, digits: int) -> str:
     return counts if summary.between is None else f"{counts}, within {summary.within:.{digits}f}"
 
 
-def _signed(value: float, digits: int) -> str:
+def signed(value: float, digits: int) -> str:
     """A difference with its sign; what rounds to nothing has none, and the minus is a real one."""
     text = f"{value:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")

@@ -14,7 +14,7 @@ from typing import TypeVar
 from bench.config.studies import Table
 from bench.errors import BadInput
 from bench.results.holm import holm
-from bench.results.sections import Cell, Column, Line, Row
+from bench.results.sections import Base, Cell, Column, Line, Row
 from bench.results.statistics import LEVEL, About, compare, error_of_mean, held_to
 
 CONTROL = "random_init"  # the default baseline of a table without data sets
@@ -57,7 +57,9 @@ def compared(row: Row, base: Row, columns: Sequence[Column]) -> Row:
         below = below_of.get((*column.against, column.protocol, column.data)) if column.against else base.cells[i]
         if column.compared and cell is not None and below is not None:
             verdict = None if cell.published else compare(cell.values, below.values)
-            cells[i] = replace(cell, difference=cell.summary.mean - below.summary.mean, verdict=verdict)
+            difference = cell.summary.mean - below.summary.mean
+            to = Base(base.label or base.name, below.values, below.stages)
+            cells[i] = replace(cell, difference=difference, verdict=verdict, base=to)
     return replace(row, cells=tuple(cells))
 
 

@@ -37,6 +37,7 @@ COLUMNS = (
     "trunk",  # of the row's records those of one trunk have the same
     "norm_seed",  # seeds that decided the value on its trunk: of images for a checkpoint's norms,
     "task_seed",  # and of the task
+    "stage",  # fingerprint of the stage whose record it is
     "metric",
     "value",
 )
@@ -119,17 +120,17 @@ def long_frame(records: Sequence[Record], logged: Sequence[str] = (), trunks: Tr
             computed_in = measured if record.settings.get("downstream", {}).get("precision") == "auto" else None
             trained_in = trained if record.settings.get("pretrain", {}).get("precision") == "auto" else None
             precisions = measured, computed_in, trained_in
-            acts = interventions_of(record)
+            acts, stage = interventions_of(record), record.fingerprints.stage
             for name, value in record.metrics.items():
                 if not isinstance(value, dict):
                     about = task, record.kind, protocol, data, *precisions, other, acts
-                    yield (*row, *about, trunk, *task_seed_of(record), name, float(value))
+                    yield (*row, *about, trunk, *task_seed_of(record), stage, name, float(value))
             precisions = trained, trained_in, trained_in
             other = tuple(stage for stage in other if stage == "pretrain")
             for name in logged:
                 if name in record.pretrain_metrics:
                     about = "", "", "", "", *precisions, other, acts
-                    yield (*row, *about, trunk, 0, 0, name, record.pretrain_metrics[name])
+                    yield (*row, *about, trunk, 0, 0, stage, name, record.pretrain_metrics[name])
 
     runs = ["trunk", "norm_seed", "task_seed"]
     frame = pd.DataFrame(lines(), columns=list(COLUMNS)).sort_values(runs, kind="stable", ignore_index=True)

@@ -61,4 +61,5 @@ def _less(cell: Cell | None, value: float | None) -> Cell | None:
         other_code=cell.other_code,
         interventions=cell.interventions,
         signed=True,
+        stages=cell.stages,
     )

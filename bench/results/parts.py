@@ -55,14 +55,17 @@ class Part:
         ]
 
 
-def build_parts(records: Sequence[Record], reference: Path, baseline: str | None = None) -> list[Part]:
+def build_parts(
+    records: Sequence[Record], reference: Path, baseline: str | None = None, trunks: Trunks | None = None
+) -> list[Part]:
     """Return the parts with rows: transfer `full` (with published ones), `mini`, `smoke`, then those of studies.
 
     `reference` is the folder of published rows. In the transfer table differences are to the row `baseline` (a
     pretraining's name, or `name @hash` where several recipes share a name), by default to `random_init`. Raises
-    BadInput when no part has the baseline, or it is ambiguous.
+    BadInput when no part has the baseline, or it is ambiguous. `trunks` are those of all records that there are, by
+    default of these.
     """
-    trunks = Trunks(records)
+    trunks = trunks or Trunks(records)
     counted = without_repeats(records, trunks)
     tables = tables_of(reference)
     for name, table in tables.items():

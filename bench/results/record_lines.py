@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.record import Record
@@ -54,12 +54,18 @@ def record_lines(records: Sequence[Record]) -> pd.DataFrame:
     import pandas as pd
 
     pairs = zip(records, stages_of_other_code(records), strict=True)
-    frame = pd.DataFrame([line for record, other in pairs for line in _lines(record, other)], columns=[*RECORD_COLUMNS])
+    frame = pd.DataFrame(
+        [line for record, other in pairs for line in lines_of(record, other)], columns=[*RECORD_COLUMNS]
+    )
     types: dict[str, Any] = {"value": "float64", **dict.fromkeys(("seed", "task_seed", "images_skipped"), "int64")}
     return frame.astype(types)
 
 
-def _lines(record: Record, other: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+def lines_of(record: Record, other: Sequence[str], metrics: Container[str] | None = None) -> Iterator[tuple[Any, ...]]:
+    """Give the lines of one record, each with the values of RECORD_COLUMNS, of all its metrics or of `metrics`.
+
+    `other` are the stages that ran other code than that of now.
+    """
     prints, changed = record.fingerprints, record.git.dirty
     before = (
         record.pretrain,
@@ -90,7 +96,9 @@ def _lines(record: Record, other: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         record.file_name,
     )
     for metric, value in record.metrics.items():
+        if metrics is not None and metric not in metrics:
+            continue
         unit = "percent" if metric.endswith(PERCENT) else ""
         for name, number in value.items() if isinstance(value, dict) else [("", value)]:
             if number is not None:
-                yield (*before, metric.removesuffix(PERCENT), name, float(number), unit, *after)
+                yield (*before, metric.removesuffix(PERCENT), name, number, unit, *after)

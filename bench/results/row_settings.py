@@ -93,11 +93,12 @@ def _text(value: Any) -> str:
     return json.dumps(value, default=str)
 
 
-def what_mars(rows: Mapping[str, Sequence[Record]]) -> list[str]:
+def what_mars(rows: Mapping[str, Sequence[Record]], other_code: Mapping[str, Sequence[str]] | None = None) -> list[str]:
     """Return a sentence for each thing beside the settings that two rows do not have in common, or that is not right.
 
     `rows` are {label: records} of the results that are compared: definitions of objectives, precision, code, commits,
-    versions, machines, and files that were skipped.
+    versions, machines, and files that were skipped. `other_code` are the stages of each record, by the fingerprint of
+    its own, that ran other code than that of now; by default they are looked up, which takes a while.
     """
     sentences = []
     for label, records in rows.items():
@@ -106,7 +107,12 @@ def what_mars(rows: Mapping[str, Sequence[Record]]) -> list[str]:
     sentences += _apart("Pretrained in different precisions", rows, lambda record: [precision_of(record, "pretrain")])
     sentences += _apart("Measured in different precisions", rows, lambda record: [precision_of(record, "downstream")])
     for label, records in rows.items():
-        if stages := list(dict.fromkeys(stage for some in stages_of_other_code(records) for stage in some)):
+        ran = (
+            stages_of_other_code(records)
+            if other_code is None
+            else [other_code.get(record.fingerprints.stage, ()) for record in records]
+        )
+        if stages := list(dict.fromkeys(stage for some in ran for stage in some)):
             sentences.append(f"{label} was made by other code than that of now: {', '.join(stages)}.")
         if acts := intervention_words(map(interventions_of, records)):
             sentences.append(f"{label} was pretrained with what its recipe lets a training do by itself: {acts}.")

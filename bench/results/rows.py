@@ -112,6 +112,7 @@ def _cells(frame: pd.DataFrame, places: dict[Place, int], table: Table) -> dict[
         precisions=("precision", list),
         other=("other_code", list),
         acts=("interventions", list),
+        stages=("stage", list),
     )
     return {
         key: Cell(
@@ -121,8 +122,9 @@ def _cells(frame: pd.DataFrame, places: dict[Place, int], table: Table) -> dict[
             precision=_all_of(precisions),
             other_code=other_code_words(other),
             interventions=intervention_words(acts),
+            stages=tuple(stages),
         )
-        for key, values, trunks, protocol, precisions, other, acts in lists.itertuples()
+        for key, values, trunks, protocol, precisions, other, acts, stages in lists.itertuples()
     }
 
 

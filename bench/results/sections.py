@@ -38,6 +38,15 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Base:
+    """The cell that a difference is to: the label of its row, its values, and the records that these are of."""
+
+    label: str
+    values: tuple[tuple[float, ...], ...]
+    stages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Cell:
     """The values of one row in one column, those of a trunk together, and how they compare with the baseline's."""
 
@@ -53,6 +62,8 @@ class Cell:
     interventions: str = ""  # what the pretrainings of its runs did by themselves, in words
     signed: bool = False  # a difference itself
     verdict: Verdict | None = None
+    stages: tuple[str, ...] = ()  # fingerprints of the stages whose records its values are of
+    base: Base | None = None  # what the difference is to
 
 
 @dataclass(frozen=True)

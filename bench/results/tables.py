@@ -16,11 +16,14 @@ from bench.results.parts import Part, build_parts
 from bench.results.resources import build_resources
 from bench.results.sections import Section
 from bench.results.selection import EVERYTHING, Selection, in_given_order, selected_sections
+from bench.results.trunks import Trunks
 
 
-def build_tables(records: Sequence[Record], reference: Path, baseline: str | None = None) -> list[Section]:
+def build_tables(
+    records: Sequence[Record], reference: Path, baseline: str | None = None, trunks: Trunks | None = None
+) -> list[Section]:
     """Return the sections of the transfer page; arguments and errors are those of `build_parts`."""
-    return [section for part in build_parts(records, reference, baseline) for section in part.sections()]
+    return [section for part in build_parts(records, reference, baseline, trunks) for section in part.sections()]
 
 
 @dataclass(frozen=True)

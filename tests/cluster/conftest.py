@@ -37,16 +37,16 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 
 
 @pytest.fixture
-def place(tmp_path: Path, slurm: Any, rendered: Path) -> Any:
+def place(tmp_path: Path, slurm: Any, rendered: Path, forks: Any) -> Any:
     """An empty folder from which `bench` is called with that Slurm."""
-    return _beside("places").Place(tmp_path, slurm, rendered)
+    return _beside("places").Place(tmp_path, slurm, rendered, forks)
 
 
 @pytest.fixture
-def other(tmp_path: Path, slurm: Any, rendered: Path) -> Any:
+def other(tmp_path: Path, slurm: Any, rendered: Path, forks: Any) -> Any:
     """Another such folder."""
     (tmp_path / "other").mkdir()
-    return _beside("places").Place(tmp_path / "other", slurm, rendered)
+    return _beside("places").Place(tmp_path / "other", slurm, rendered, forks)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from bench.execute.jobs.slurm_states import states
 
 if TYPE_CHECKING:
+    from forked import Forks
     from local_slurm import LocalSlurm
 
 PATIENCE = 240.0  # seconds for what must come; a safety net
@@ -59,19 +59,16 @@ profiles = dict(smoke=dict())
 class Place:
     """An empty folder, from which `bench` is called as on a login node."""
 
-    def __init__(self, folder: Path, slurm: LocalSlurm, data: Path) -> None:
-        self.folder, self.slurm, self.data = folder, slurm, data
+    def __init__(self, folder: Path, slurm: LocalSlurm, data: Path, forks: Forks) -> None:
+        self.folder, self.slurm, self.data, self.forks = folder, slurm, data, forks
         (folder / "stops").mkdir()
         (folder / "pausing.py").write_text(OBJECTIVE)
         (folder / "mine.py").write_text(CONFIG)
         self.environ = {k: v for k, v in slurm.environ.items() if not k.startswith("BENCH_")} | {"BENCH_PLAIN": "1"}
 
     def bench(self, *words: object, code: int = 0, **environ: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "bench", *map(str, words)]
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.environ | environ, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == code, f"{command}:\n{done.stdout}{done.stderr}\n{self.logs()}"
+        done = self.forks.run(["-m", "bench", *words], self.folder, self.environ | environ)
+        assert done.returncode == code, f"{words}:\n{done.stdout}{done.stderr}\n{self.logs()}"
         return done
 
     def run(self, *words: object, **more: Any) -> subprocess.CompletedProcess[str]:
@@ -84,14 +81,7 @@ class Place:
 
     def status(self) -> dict[str, tuple[str, str]]:
         """{title: (state, reason)} as `bench status` says it."""
-        printed = subprocess.run(
-            [sys.executable, "-m", "bench", "status", "--json"],
-            cwd=self.folder,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        printed = self.forks.run(["-m", "bench", "status", "--json"], self.folder, self.environ)
         return {row["stage"]: (row["state"], row["reason"]) for row in json.loads(printed.stdout)}
 
     def job(self, title: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 
 from bench.code.left_out import LEFT_OUT, SETTINGS
 from bench.code.modules import OURS
+from bench.config import code_of
 from bench.config.code_of import CodeOf, builds_objective, roots_of
 from bench.config.kinds import STEPS
 from bench.config.objective_source import objectives
@@ -238,3 +239,20 @@ def test_code_from_outside_that_is_no_python_is_named(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text("def scale(:\n")
     with pytest.raises(BadInput, match=r"helper\.py is no readable Python \(.*\); correct it\.$"):
         CodeOf(mapping={}).stage(STEPS["pretrain"], f"{tmp_path / 'mine.py'}:Mine", "coco")
+
+
+def test_a_process_looks_at_the_code_once_until_a_file_of_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(code_of, "user_cache_path", lambda *_, **__: tmp_path / "cache")
+    first = CodeOf.cached()
+    assert CodeOf.cached() is first
+    (tmp_path / "module.py").write_text("one = 1\n")
+    before = code_of._state_of(tmp_path)
+    (tmp_path / "module.py").write_text("one = 10\n")
+    assert code_of._state_of(tmp_path) != before
+    monkeypatch.setattr(code_of, "_state_of", lambda tree: "edited")
+    second = CodeOf.cached()
+    assert second is not first
+    second.graph.modules.file(tmp_path / "module.py")  # code from outside may change at any time
+    assert CodeOf.cached() is not second

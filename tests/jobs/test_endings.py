@@ -442,11 +442,13 @@ def test_progress_is_noted_for_other_processes_every_three_seconds_and_at_both_e
         with Progress("coco-s0", 40, clock=clock) as progress:
             for _ in range(20):
                 clock.now += 1
-                progress.update(1)
+                progress.update(1, **{"waiting for data": "12%"})
                 seen.append(json.loads(file.read_text())["done"])
     assert seen == [0] * 4 + [5] * 5 + [10] * 5 + [15] * 5 + [20]  # when a line is drawn
     expected = {"title": "coco-s0", "done": 20, "total": 40, "unit": "steps", "seconds_left": 20.0}
-    assert json.loads(file.read_text()) == expected
+    noted = json.loads(file.read_text())
+    assert noted.pop("peak_memory_mib")["process"] > 1
+    assert noted == {**expected, "waiting_for_data": "12%"}
     assert [each.name for each in tmp_path.iterdir()] == ["progress.json"]
 
 

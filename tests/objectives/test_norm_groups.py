@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def results(on_ranks):
     """What one process, the first of two, and each of four computed."""
-    alone, first, _, *four = on_ranks(Path(__file__).with_name("norm_groups.py"), timeout=400, worlds=(1, 2, 4))
+    alone, first, _, *four = on_ranks(Path(__file__).with_name("norm_groups.py"), worlds=(1, 2, 4))
     return alone, first, *four
 
 

@@ -29,7 +29,7 @@ BROKEN = (
 @pytest.fixture(scope="module")
 def results(on_ranks):
     """What (world 1), (world 2, rank 0) and (world 2, rank 1) computed."""
-    return on_ranks(Path(__file__).with_name("two_ranks.py"), timeout=240)
+    return on_ranks(Path(__file__).with_name("two_ranks.py"))
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ import pytest
 
 from bench.cli import run
 from bench.results.formats import render
-from bench.results.long_csv import COLUMNS
+from bench.results.record_lines import RECORD_COLUMNS as COLUMNS
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "tables.md").read_text()

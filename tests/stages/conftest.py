@@ -27,14 +27,14 @@ class _Maps(Encoder):
         return self.maps(x)
 
 
-def convert(folder: Path, seed: int = 0) -> Path:
-    """Write what a convert stage writes, for an untrained ResNet-18."""
+def convert(folder: Path, seed: int = 0, arch: str = "resnet18w16") -> Path:
+    """Write what a convert stage writes, for an untrained ResNet-18, by default a narrow one."""
     folder.mkdir(parents=True)
-    encoder = build_encoder("resnet18", seed).eval()
-    save_trunk(folder / TRUNK, encoder.state_dict(), "resnet18")
-    network = build_encoder("resnet18", seed)
+    encoder = build_encoder(arch, seed).eval()
+    save_trunk(folder / TRUNK, encoder.state_dict(), arch)
+    network = build_encoder(arch, seed)
     network.__class__ = _Maps
-    write_proof(folder, prove(encoder.state_dict(), "resnet18", encoder.maps, network))
+    write_proof(folder, prove(encoder.state_dict(), arch, encoder.maps, network))
     return folder
 
 
@@ -42,6 +42,12 @@ def convert(folder: Path, seed: int = 0) -> Path:
 def trunk_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A convert stage's folder. Tests must not write to it."""
     return convert(tmp_path_factory.mktemp("work") / "convert")
+
+
+@pytest.fixture(scope="session")
+def wide_trunk_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A convert stage's folder with a ResNet-18 of the usual width. Tests must not write to it."""
+    return convert(tmp_path_factory.mktemp("work") / "convert", arch="resnet18")
 
 
 @pytest.fixture

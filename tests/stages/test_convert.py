@@ -25,13 +25,15 @@ from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.job import Job
 from bench.stages.segmentation import model
 
+NARROW = "resnet18w16"
+
 
 def recipe(arch: str, stem: str = "imagenet") -> Recipe:
     empty: dict[str, Any] = {"summary": "", "source": "", "profile": "full", "objective": {}}
     return Recipe(name="test", dataset="none", epochs=0, arch=arch, stem=stem, **empty)
 
 
-def pretrained(folder: Path, arch: str = "resnet18", stem: str = "imagenet") -> Encoder:
+def pretrained(folder: Path, arch: str = NARROW, stem: str = "imagenet") -> Encoder:
     """Leave a training checkpoint as the pretrain stage does; returns its encoder."""
     encoder = build_encoder(arch, seed=1, stem=stem)
     with torch.no_grad():
@@ -43,7 +45,7 @@ def pretrained(folder: Path, arch: str = "resnet18", stem: str = "imagenet") -> 
     return encoder.eval()
 
 
-def job(tmp_path: Path, arch: str = "resnet18", stem: str = "imagenet") -> Job:
+def job(tmp_path: Path, arch: str = NARROW, stem: str = "imagenet") -> Job:
     (tmp_path / "convert").mkdir()
     return Job(recipe(arch, stem), seed=5, folder=tmp_path / "convert", inputs={"pretrain": tmp_path / "pretrain"})
 
@@ -69,7 +71,12 @@ def test_the_export_loads_the_way_mmseg_itself_loads(tmp_path: Path) -> None:
     encoder = pretrained(tmp_path / "pretrain")
     convert.run(job(tmp_path))
     file = str(tmp_path / "convert/trunk_mmseg.pth")
-    network = ResNet(depth=18, init_cfg={"type": "Pretrained", "checkpoint": file, "prefix": "backbone."})
+    network = ResNet(
+        depth=18,
+        stem_channels=16,
+        base_channels=16,
+        init_cfg={"type": "Pretrained", "checkpoint": file, "prefix": "backbone."},
+    )
     network.init_weights()
     network.eval()
     image = torch.randn(1, 3, 64, 64)
@@ -84,7 +91,7 @@ def test_the_export_loads_the_way_mmseg_itself_loads(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_network_with_a_deep_stem_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pretrained(tmp_path / "pretrain")
-    monkeypatch.setattr(model, "build_backbone", lambda arch: ResNetV1c(depth=18))
+    monkeypatch.setattr(model, "build_backbone", lambda arch: ResNetV1c(depth=18, stem_channels=16, base_channels=16))
     with pytest.raises(BadInput, match=r"refused by mmseg's ResNet: 114 of 132 tensors .*stem\.0\.weight is missing"):
         convert.run(job(tmp_path))
     assert not (tmp_path / "convert/proof.json").exists()
@@ -104,7 +111,7 @@ def test_a_failed_proof_fails_the_stage_and_is_kept(tmp_path: Path, monkeypatch:
 @pytest.mark.parametrize("name", ["target_encoder", "key_encoder"])
 def test_the_copy_is_exported_where_the_recipe_says_so(name: str, tmp_path: Path) -> None:
     encoder = pretrained(tmp_path / "pretrain")
-    copied = build_encoder("resnet18", seed=2)
+    copied = build_encoder(NARROW, seed=2)
     state = {f"encoder.{key}": tensor for key, tensor in encoder.state_dict().items()}
     state |= {f"{name}.{key}": tensor for key, tensor in copied.state_dict().items()}
     torch.save({"step": 4, "objective": state}, tmp_path / "pretrain" / "last.ckpt")
@@ -181,7 +188,7 @@ def test_a_checkpoint_without_a_trunk(content: Any, message: str, tmp_path: Path
 
 def test_a_checkpoint_of_another_project(tmp_path: Path) -> None:
     (tmp_path / "pretrain").mkdir()
-    torch.save(build_encoder("resnet18", 0).state_dict(), tmp_path / "pretrain/last.ckpt")
+    torch.save(build_encoder(NARROW, 0).state_dict(), tmp_path / "pretrain/last.ckpt")
     with pytest.raises(BadInput, match="not a training checkpoint of this project; run the pretrain stage again"):
         convert.run(job(tmp_path))
 
@@ -237,7 +244,7 @@ def test_a_trunk_does_not_change_its_stem(tmp_path: Path) -> None:
     encoder = pretrained(tmp_path / "pretrain", stem="cifar")
     convert.run(job(tmp_path, stem="cifar"))
     state = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
-    save_trunk(tmp_path / "convert/trunk.safetensors", state, "resnet18", "stl")
+    save_trunk(tmp_path / "convert/trunk.safetensors", state, NARROW, "stl")
     with pytest.raises(BadInput, match="the load proof is about the stem cifar, not stl"):
         load_proven(tmp_path / "convert")
 
@@ -255,7 +262,11 @@ def test_a_max_pool_too_many_fails_the_stage(tmp_path: Path, monkeypatch: pytest
 @pytest.mark.parametrize(
     ("had", "wanted", "message"),
     [
-        ("imagenet", "cifar", "is a resnet18 with the 7×7 stem of torchvision, not with a 3×3 stem .*set stem='imag"),
+        (
+            "imagenet",
+            "cifar",
+            "is a resnet18w16 with the 7×7 stem of torchvision, not with a 3×3 stem .*set stem='imag",
+        ),
         ("stl", "imagenet", "with a 3×3 stem of one convolution, not with the 7×7 stem .*set stem='cifar' or 'stl'"),
     ],
 )

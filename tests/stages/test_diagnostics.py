@@ -32,7 +32,7 @@ from bench.train.checkpoint import LAST, write
 def recipe(objective: str = "byol", **values: Any) -> Recipe:
     heads = {"hidden_dim": 32, "projection_dim": 16} if objective == "byol" else {}
     given: dict[str, Any] = {"name": objective, "summary": "", "source": "here", "profile": "smoke"}
-    given |= {"dataset": "imagenet", "epochs": 1, "optimizer": {"lr": 0.1}, "arch": "resnet18"}
+    given |= {"dataset": "imagenet", "epochs": 1, "optimizer": {"lr": 0.1}, "arch": "resnet18w16"}
     if objective == "random_init":
         given |= {"dataset": "none", "epochs": 0, "optimizer": None}
     return Recipe.model_validate(given | {"objective": {"name": objective, **heads}} | values)
@@ -55,13 +55,13 @@ def upstream(folder: Path, config: Recipe, seed: int = 3) -> dict[str, Path]:
         place.mkdir(parents=True)
     write(inputs["pretrain"] / LAST, {"run": {}, "step": 1, "objective": objective.state_dict()})
     state = objective.encoder.state_dict()
-    save_trunk(inputs["convert"] / TRUNK, state, "resnet18")
-    ours, network = build_encoder("resnet18", 0), build_encoder("resnet18", 0)
+    save_trunk(inputs["convert"] / TRUNK, state, "resnet18w16")
+    ours, network = build_encoder("resnet18w16", 0), build_encoder("resnet18w16", 0)
     for one in (ours, network):
         one.load_state_dict(state)
         one.eval()
     network.__class__ = _Maps
-    write_proof(inputs["convert"], prove(ours.state_dict(), "resnet18", ours.maps, network))
+    write_proof(inputs["convert"], prove(ours.state_dict(), "resnet18w16", ours.maps, network))
     return inputs
 
 
@@ -112,7 +112,7 @@ def test_the_stage_equals_a_loop_over_files(tmp_path: Path, byol: dict[str, Path
             labels.append(label)
     saved = json.loads((one.folder / "spectrum.json").read_text())
     assert set(saved) == {"backbone", "projector"}
-    for name, dims in (("backbone", 512), ("projector", 16)):
+    for name, dims in (("backbone", 128), ("projector", 16)):
         z = torch.stack(rows[name])
         assert metrics[f"{name}_dims"] == dims
         assert metrics[f"{name}_rankme"] == pytest.approx(float(rankme(z)), rel=1e-3)

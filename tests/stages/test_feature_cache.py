@@ -32,7 +32,7 @@ def neighbours(**changes: Any) -> KnnTask:
 
 
 def heads(**changes: Any) -> LinearTask:
-    values = {"kind": "linear", "epochs": 3, "learning_rates": (3.0,), "features": "centre"}
+    values = {"kind": "linear", "epochs": 8, "learning_rates": (10.0,), "features": "centre"}
     return LinearTask(**(COMMON | values | changes))
 
 

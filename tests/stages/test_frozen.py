@@ -37,7 +37,7 @@ def test_folded_features_are_the_trunks(trunk_folder: Path) -> None:
     for trunk in (folded, half):
         trunk.check()
         assert trunk.metrics == {"trunk_compiled": 0}
-    assert half.features(IMAGES[:0]).shape == (0, 512)
+    assert half.features(IMAGES[:0]).shape == (0, 128)
 
 
 @pytest.mark.slow

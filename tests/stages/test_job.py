@@ -15,7 +15,7 @@ from bench.stages.job import Job
 
 SETTLED = {"precision": "float32"}
 TINY = SETTLED | {
-    "arch": "resnet18",
+    "arch": "resnet18w16",
     "view_size": 32,
     "batch_size": 2,
     "objective": {"hidden_dim": 16, "projection_dim": 8},

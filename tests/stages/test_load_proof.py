@@ -128,7 +128,9 @@ def test_another_normalisation_is_refused(
     plant: Callable[..., Tensor], trunk_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(frozen_trunk, "normalised", plant)
-    with pytest.raises(StageFailed, match=r"input of a resnet18 through the frozen trunk .* it should see RGB, less"):
+    with pytest.raises(
+        StageFailed, match=r"input of a resnet18w16 through the frozen trunk .* it should see RGB, less"
+    ):
         FrozenTrunk(trunk_folder, "bf16", CPU)
 
 
@@ -142,15 +144,15 @@ PLANTS: dict[str, tuple[Callable[[Encoder], Any], str]] = {
     "momentum": (lambda e: change(e.bn1, momentum=0.01), "the norm bn1 of .* has momentum 0.01, and pretraining's ha"),
     "no norm": (lambda e: change(e.layer1[0], bn2=nn.Identity()), r"116 of 121 tensors|115 of 120 tensors"),
     "stride": (lambda e: change(e.layer3[0].conv1, stride=(1, 1)), "takes no image .*must match"),
-    "dilation": (lambda e: change(e.layer4[1].conv1, dilation=(2, 2), padding=(2, 2)), "C5 of a resnet18 through"),
+    "dilation": (lambda e: change(e.layer4[1].conv1, dilation=(2, 2), padding=(2, 2)), "C5 of a resnet18w16 through"),
     "padding": (lambda e: change(e.layer2[1].conv2, padding_mode="reflect", _reversed_padding_repeated_twice=[1] * 4),
-                "C3 of a resnet18 through"),
-    "pool": (lambda e: change(e, maxpool=nn.AvgPool2d(3, 2, 1)), "C2 of a resnet18 through"),
-    "activation": (lambda e: change(e.layer1[1], relu=nn.LeakyReLU(0.01)), "C2 of a resnet18 through"),
+                "C3 of a resnet18w16 through"),
+    "pool": (lambda e: change(e, maxpool=nn.AvgPool2d(3, 2, 1)), "C2 of a resnet18w16 through"),
+    "activation": (lambda e: change(e.layer1[1], relu=nn.LeakyReLU(0.01)), "C2 of a resnet18w16 through"),
     "statistics": (lambda e: e.layer4[0].bn1.running_var.add_(1e-3), "119 of 120 tensors .*layer4.0.bn1.running_var"),
-    "train mode": (lambda e: change(e.bn1, train=lambda mode=True: e.bn1), "C2 of a resnet18 through"),
+    "train mode": (lambda e: change(e.bn1, train=lambda mode=True: e.bn1), "C2 of a resnet18w16 through"),
     "weights": (lambda e: e.conv1.weight.data.mul_(1 + 1e-6), "119 of 120 tensors .*conv1.weight has other values"),
-    "pooling": (lambda e: change(e, avgpool=nn.AdaptiveMaxPool2d(1)), "feature of a resnet18 through"),
+    "pooling": (lambda e: change(e, avgpool=nn.AdaptiveMaxPool2d(1)), "feature of a resnet18w16 through"),
 }  # fmt: skip
 
 
@@ -175,7 +177,7 @@ def test_another_network_with_the_same_weights_is_refused(
 
 def test_features_of_something_else_are_refused(trunk_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FrozenTrunk, "_of", lambda self, images: self.encoder(REAL(images)) * 1.001)
-    with pytest.raises(StageFailed, match=r"feature of a resnet18 .* differs from pretraining's by 0\.001"):
+    with pytest.raises(StageFailed, match=r"feature of a resnet18w16 .* differs from pretraining's by 0\.001"):
         FrozenTrunk(trunk_folder, "float32", CPU)
 
 
@@ -184,12 +186,12 @@ def test_features_of_something_else_are_refused(trunk_folder: Path, monkeypatch:
 
 def test_a_network_of_ones_own_is_proven_by_one_call(trunk_folder: Path) -> None:
     trunk = load_proven(trunk_folder)
-    encoder = build_encoder("resnet18", 1).eval()
+    encoder = build_encoder("resnet18w16", 1).eval()
     encoder.load_state_dict(trunk.state)
     pixels = fixed_pixels(64, 64)
     seen = REAL(pixels)
     layout = Layout(strides=(1, 2, 2, 1), dilations=(1, 1, 1, 2))
-    with pytest.raises(StageFailed, match="C5 of a resnet18 through mine differs from pretraining's by inf"):
+    with pytest.raises(StageFailed, match="C5 of a resnet18w16 through mine differs from pretraining's by inf"):
         prove_network(trunk, "mine", encoder, seen, encoder.maps, pixels=pixels, layout=layout)
     dilate(encoder, layout)
     proof = prove_network(

@@ -5,9 +5,6 @@ import json
 import os
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import pytest
 import safetensors.torch
 import torch
 import torchvision
+from forked import Forks
 from PIL import Image
 from torch import Tensor
 
@@ -46,7 +44,7 @@ def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def recipe(objective: str = "byol", **values: Any) -> Recipe:
-    """ResNet-18, 32 pixels, batches of 4: two steps an epoch, two epochs."""
+    """A narrow ResNet-18, 32 pixels, batches of 4: two steps an epoch, two epochs."""
     settings = {"name": objective} | ({} if objective in {"supervised", "random_init"} else HEADS)
     given: dict[str, Any] = {
         "name": objective,
@@ -55,7 +53,7 @@ def recipe(objective: str = "byol", **values: Any) -> Recipe:
         "profile": "smoke",
         "dataset": "imagenet" if objective == "supervised" else "coco",
         "objective": settings | values.pop("settings", {}),
-        "arch": "resnet18",
+        "arch": "resnet18w16",
         "view_size": 32,
         "epochs": 2,
         "batch_size": 4,
@@ -109,8 +107,8 @@ def test_a_run_leaves_what_other_stages_read(parent: Path, roots: dict[str, Path
         "previous.ckpt",
         "tensorboard",
     }
-    trunk = load_trunk(parent / "last.ckpt", "resnet18")
-    fresh = build_encoder("resnet18", 0).state_dict()
+    trunk = load_trunk(parent / "last.ckpt", "resnet18w16")
+    fresh = build_encoder("resnet18w16", 0).state_dict()
     assert not torch.equal(trunk["conv1.weight"], fresh["conv1.weight"])
     assert [line["step"] for line in lines(parent)] == [1, 2, 3, 4]
     metrics = run(job(recipe(), parent, roots))  # finished already: says the same again
@@ -245,10 +243,10 @@ def test_each_objective_takes_its_steps(config: Recipe, roots: dict[str, Path], 
 def test_random_init_is_the_seeds_encoder(tmp_path: Path) -> None:
     metrics = run(job(recipe("random_init"), tmp_path, seed=3))
     assert metrics == {"steps": 0, "epochs": 0, "init": {"from": "the seed"}}
-    expected = build_encoder("resnet18", 3).state_dict()
-    assert equal(expected, load_trunk(tmp_path / "last.ckpt", "resnet18"))
+    expected = build_encoder("resnet18w16", 3).state_dict()
+    assert equal(expected, load_trunk(tmp_path / "last.ckpt", "resnet18w16"))
     run(job(recipe("random_init"), tmp_path / "other", seed=4))
-    assert not equal(expected, load_trunk(tmp_path / "other" / "last.ckpt", "resnet18"))
+    assert not equal(expected, load_trunk(tmp_path / "other" / "last.ckpt", "resnet18w16"))
 
 
 def measured(**values: Any) -> Recipe:
@@ -260,7 +258,7 @@ def measured(**values: Any) -> Recipe:
 def test_norms_are_measured_on_training_images_and_weights_stay(tmp_path: Path, roots: dict[str, Path]) -> None:
     metrics = run(job(measured(), tmp_path, roots, seed=3))
     assert metrics == {"steps": 0, "epochs": 0, "norm_images": 10, "images_skipped": 0, "init": {"from": "the seed"}}
-    trunk, weights = load_trunk(tmp_path / "last.ckpt", "resnet18", "stl"), build_encoder("resnet18", 3, "stl")
+    trunk, weights = load_trunk(tmp_path / "last.ckpt", "resnet18w16", "stl"), build_encoder("resnet18w16", 3, "stl")
     changed = {name for name, tensor in weights.state_dict().items() if not torch.equal(tensor, trunk[name])}
     assert {name.rpartition(".")[2] for name in changed} == {"running_mean", "running_var", "num_batches_tracked"}
     # The first norm's input by hand: the whole images, their short side at 37 pixels, the middle 32×32 cut out.
@@ -280,7 +278,7 @@ def test_a_subset_of_the_norms_images_is_drawn_by_the_seed(tmp_path: Path, roots
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         metrics = run(job(measured(subset=4), tmp_path / name, roots, seed=seed))
         assert metrics["norm_images"] == 4
-        norms.append(load_trunk(tmp_path / name / "last.ckpt", "resnet18", "stl")["bn1.running_mean"])
+        norms.append(load_trunk(tmp_path / name / "last.ckpt", "resnet18w16", "stl")["bn1.running_mean"])
     assert torch.equal(norms[0], norms[1])
     assert not torch.equal(norms[0], norms[2])
 
@@ -344,7 +342,7 @@ def test_heads_come_from_the_seed_alone() -> None:
 
 
 @pytest.mark.slow
-def test_two_ranks_compute_what_one_does(roots: dict[str, Path], tmp_path: Path) -> None:
+def test_two_ranks_compute_what_one_does(roots: dict[str, Path], tmp_path: Path, forks: Forks) -> None:
     """Views, permutation, synchronised norms, gradients: all of the stage, over two gloo processes."""
     config = recipe("two_loss", precision="float32", epochs=1, optimizer={"name": "sgd", "lr": 0.2})
     run(job(config, tmp_path / "one", roots))
@@ -356,22 +354,9 @@ def test_two_ranks_compute_what_one_does(roots: dict[str, Path], tmp_path: Path)
         "config, folder, root = sys.argv[1:]\n"
         "run(Job(Recipe.model_validate_json(config), 0, Path(folder), data_roots={'coco': Path(root)}))\n"
     )
-    words = [sys.executable, "-c", program, config.model_dump_json(), str(tmp_path / "two"), str(roots["coco"])]
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environ = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    ranks = [
-        subprocess.Popen(words, env=environ | {"RANK": r, "LOCAL_RANK": r}, stderr=subprocess.PIPE, text=True)
-        for r in ("0", "1")
-    ]
-    try:
-        for process in ranks:
-            _, errors = process.communicate(timeout=200)
-            assert process.returncode == 0, errors
-    finally:
-        for process in ranks:
-            process.kill()
+    words = ["-c", program, config.model_dump_json(), tmp_path / "two", roots["coco"]]
+    for done in forks.run_ranks(words, words):
+        assert done.returncode == 0, done.stderr
     for ours, theirs in zip(lines(tmp_path / "one"), lines(tmp_path / "two"), strict=True):
         assert ours.keys() == theirs.keys()
         # What held-out images show of two steps, through running statistics that have hardly begun, magnifies rounding.
@@ -429,7 +414,7 @@ def test_a_module_is_loaded_whole_or_not_at_all(parent: Path) -> None:
 
 def test_a_target_that_the_checkpoint_lacks_copies_the_loaded_encoder(parent: Path, tmp_path: Path) -> None:
     file = tmp_path / "trunk.safetensors"
-    trunk = load_trunk(parent / "last.ckpt", "resnet18")
+    trunk = load_trunk(parent / "last.ckpt", "resnet18w16")
     safetensors.torch.save_file(trunk, file)
     objective, report = start(recipe(init={"checkpoint": str(file)}), 9, file)
     assert report["fresh"] == ["projector", "predictor", "target_encoder", "target_projector"]
@@ -443,7 +428,7 @@ def test_any_prefix_of_a_whole_trunk_is_found(tmp_path: Path, prefix: str) -> No
     state = torchvision.models.resnet18(weights=None).state_dict()
     file = tmp_path / "foreign.pth"
     torch.save({"state_dict": {f"{prefix}{name}": tensor for name, tensor in state.items()}}, file)
-    config = recipe(init={"checkpoint": str(file)})
+    config = recipe(init={"checkpoint": str(file)}, arch="resnet18")
     assert starting_file(job(config, tmp_path)) == file
     objective, report = start(config, 0, file)
     assert report["tensors"] == "120 of 120"
@@ -453,9 +438,9 @@ def test_any_prefix_of_a_whole_trunk_is_found(tmp_path: Path, prefix: str) -> No
 
 @pytest.mark.slow
 def test_a_checkpoint_that_does_not_fit_is_refused_with_counts(parent: Path, tmp_path: Path) -> None:
-    with pytest.raises(BadInput, match=r"\d+ of 318 tensors matched.*; set arch='resnet18'"):
+    with pytest.raises(BadInput, match=r"\d+ of 318 tensors matched.*; set arch='resnet18w16'"):
         start(child(arch="resnet50"), 0, parent / "last.ckpt")
-    state = copy.copy(build_encoder("resnet18", 0).state_dict())
+    state = copy.copy(build_encoder("resnet18w16", 0).state_dict())
     del state["layer4.1.conv2.weight"]
     torch.save(state, tmp_path / "partial.pth")
     with pytest.raises(BadInput, match=r"119 of 120 tensors matched"):
@@ -475,7 +460,7 @@ class Trap:
 
 def test_code_in_a_starting_checkpoint_is_never_run(roots: dict[str, Path], tmp_path: Path) -> None:
     file = tmp_path / "trap.pth"
-    torch.save({"state_dict": build_encoder("resnet18", 0).state_dict(), "extra": Trap(tmp_path / "sprung")}, file)
+    torch.save({"state_dict": build_encoder("resnet18w16", 0).state_dict(), "extra": Trap(tmp_path / "sprung")}, file)
     with pytest.raises(BadInput, match="carries code"):
         run(job(recipe(init={"checkpoint": str(file)}), tmp_path / "run", roots))
     assert not (tmp_path / "sprung").exists()

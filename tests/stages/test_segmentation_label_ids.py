@@ -62,6 +62,12 @@ def task(**changes: Any) -> SegmentationTask:
     return SegmentationTask(**settings | changes)
 
 
+# PSPNet on a ResNet-18 of a quarter of the width.
+NARROW = {"model.backbone.base_channels": 16, "model.backbone.stem_channels": 16}
+NARROW |= {"model.decode_head.in_channels": 128, "model.decode_head.channels": 32}
+NARROW |= {"model.auxiliary_head.in_channels": 64, "model.auxiliary_head.channels": 16}
+
+
 def datasets(root: Path) -> list[Any]:
     config = adapt(task(), "resnet18", root, world=1, synchronise=False).config
     return [_build(loader["dataset"]) for loader in (config.train_dataloader, config.val_dataloader)]
@@ -101,16 +107,16 @@ def test_a_value_that_is_no_label_id_is_named(roots: tuple[Path, Path]) -> None:
 def test_a_training_ends_with_the_same_weights_and_scores(roots: tuple[Path, Path], tmp_path: Path) -> None:
     folder = tmp_path / "convert"
     folder.mkdir()
-    encoder = build_encoder("resnet18", seed=1).eval()
-    network = build_backbone("resnet18")
-    save_trunk(folder / TRUNK, encoder.state_dict(), "resnet18")
+    encoder = build_encoder("resnet18w16", seed=1).eval()
+    network = build_backbone("resnet18w16")
+    save_trunk(folder / TRUNK, encoder.state_dict(), "resnet18w16")
     load_strictly(network, read_trunk(folder / TRUNK).state)
-    write_proof(folder, prove(encoder.state_dict(), "resnet18", encoder.maps, network))
+    write_proof(folder, prove(encoder.state_dict(), "resnet18w16", encoder.maps, network))
     before = sorted(roots[0].rglob("*"))
     found = []
     for name, root in zip(("ids", "converted"), roots, strict=True):
         (tmp_path / f"run-{name}").mkdir()
-        job = Job(task(), 3, tmp_path / f"run-{name}", {"convert": folder}, {"cityscapes": root})
+        job = Job(task(overrides=NARROW), 3, tmp_path / f"run-{name}", {"convert": folder}, {"cityscapes": root})
         scores = finetune.run(job)
         state = torch.load(job.folder / CHECKPOINT, weights_only=True)
         found.append((scores, state))

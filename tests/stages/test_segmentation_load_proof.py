@@ -28,8 +28,8 @@ Network = Callable[..., tuple[Any, Any]]
 
 
 @pytest.fixture(scope="module")
-def trunk(trunk_folder: Path) -> Trunk:
-    return load_proven(trunk_folder)
+def trunk(wide_trunk_folder: Path) -> Trunk:
+    return load_proven(wide_trunk_folder)
 
 
 def built(trunk: Trunk, channels_last: bool = False, **overrides: Any) -> tuple[Any, Any]:

@@ -97,7 +97,7 @@ def test_a_pretraining_and_its_evaluations_end_the_same(
             "profile": "smoke",
             "dataset": "imagenet",
             "objective": {"name": "byol", "hidden_dim": 32, "projection_dim": 16},
-            "arch": "resnet18",
+            "arch": "resnet18w16",
             "view_size": 32,
             "epochs": 1,
             "batch_size": 6,

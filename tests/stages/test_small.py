@@ -59,7 +59,7 @@ def recipe(dataset: str, **more: Any) -> Recipe:
     return Recipe(
         dataset=dataset,  # type: ignore[arg-type]
         objective={"name": "simsiam", "hidden_dim": 16, "projection_dim": 16},
-        arch="resnet18",
+        arch="resnet18w16",
         view_size=32,
         epochs=1,
         batch_size=11,

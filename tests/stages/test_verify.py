@@ -65,7 +65,7 @@ def finished_work(tmp_path_factory: pytest.TempPathFactory, imagenet: Path, trun
     small = {"size": 32, "resize": 36, "batch_size": 8, "workers": 0}
     own = {"imagenet_knn": {"k": 3}, "imagenet_linear": {"epochs": 8, "learning_rates": (1.0,)}}
     tasks = [load_task(name, "smoke", small | own.get(name, {"epochs": 8})) for name in TASKS]
-    recipe = load_recipe("random_init", "smoke", {"arch": "resnet18"})
+    recipe = load_recipe("random_init", "smoke", {"arch": "resnet18w16"})
     _, trunk, *measured = Planner(lambda name: fingerprint(name, imagenet)).grid([recipe], tasks, [0])
     write = lambda stage: write_stage(stage, place / "runs", {"imagenet": str(imagenet)}, place, "fail")  # noqa: E731
     folder = write(trunk)

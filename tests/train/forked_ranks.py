@@ -1,6 +1,6 @@
 """What 1, 2 and 3 gloo processes compute together; a script: forked_ranks.py FOLDER.
 
-One fresh process imports once, and every rank is a fork of it: a start takes some 0.1 s. It computes nothing itself,
+One process imports once, and every rank is a fork of it: a start takes some 0.1 s. It computes nothing itself,
 since a fork of a process with threads hangs. Ranks of one world are forked together, and go through all checks in one
 process group; what they find goes to FOLDER/world_WORLD_rank_RANK.pt.
 """

@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import os
 import pickle
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from forked import Forks
 from stand_in import StandIn, recipe, same, train
 
 from bench.errors import BadInput, StageFailed
@@ -25,7 +24,7 @@ def test_it_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_process_killed_while_writing_leaves_the_old_one(tmp_path: Path) -> None:
+def test_a_process_killed_while_writing_leaves_the_old_one(tmp_path: Path, forks: Forks) -> None:
     """Killed at each point between opening the new file and putting it in place."""
     write(tmp_path / LAST, GOOD)
     for place in ("torch.save", "os.fsync", "pathlib.Path.replace"):
@@ -35,7 +34,7 @@ def test_a_process_killed_while_writing_leaves_the_old_one(tmp_path: Path) -> No
             f"{place} = lambda *_: os._exit(9)\n"
             "write(pathlib.Path(sys.argv[1]), {'objective': {}, 'step': 2})\n"
         )
-        done = subprocess.run([sys.executable, "-c", program, str(tmp_path / LAST)], check=False)
+        done = forks.run(["-c", program, tmp_path / LAST], Path.cwd(), os.environ)
         assert done.returncode == 9
         assert same(read(tmp_path / LAST), {"format": 1, **GOOD})
     assert (tmp_path / f".{LAST}.partial").exists()

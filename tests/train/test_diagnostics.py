@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
-import socket
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -29,6 +26,9 @@ from bench.train.checkpoint import LAST, read
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.loop import fit
 from bench.train.monitor import ROW, interval, measures, undisturbed
+
+if TYPE_CHECKING:  # this file is a script, too
+    from forked import Forks
 
 NAMES = {"std_sqrt_dim", "effective_rank", "rankme", "uniformity", "alignment", "tolerance", "knn_percent"}
 
@@ -290,24 +290,8 @@ def test_a_run_that_was_stopped_logs_what_an_undisturbed_one_does(tmp_path: Path
 
 
 @pytest.mark.slow
-def test_several_ranks_stop_together_and_only_the_first_looks(tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    folder = Path(__file__).parent
-    processes = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(tmp_path)],
-            env=os.environ
-            | {"RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_RANK": str(rank), "MASTER_ADDR": "127.0.0.1"}
-            | {"MASTER_PORT": port, "PYTHONPATH": f"{folder}:{folder.parents[1]}"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    said = [process.communicate(timeout=120)[0] for process in processes]
+def test_several_ranks_stop_together_and_only_the_first_looks(tmp_path: Path, forks: Forks) -> None:
+    said = [done.stdout + done.stderr for done in forks.run_ranks(*[[__file__, tmp_path]] * 2)]
     assert "StageFailed: tiny: by step 3 the projector's outputs have collapsed" in said[0], said
     assert "StageFailed: The representation collapsed; the first process's message says how" in said[1], said
     assert "looked" in said[0]

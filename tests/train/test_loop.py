@@ -2,17 +2,15 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 import stand_in
 import torch
+from forked import Forks
 from stand_in import StandIn, Waits, lines, recipe, source, train
 from torch import Tensor, nn
 
@@ -264,43 +262,23 @@ def test_a_loss_that_is_not_finite_is_noticed_at_the_next_log_step(tmp_path: Pat
 # ---------------------------------------------------------------------------------------- two processes
 
 
-def start(folder: Path, *words: str, signal_rank: int | None = None) -> list[subprocess.CompletedProcess[str]]:
-    """Run the stand-in's program as two gloo ranks; they share `folder`."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environ = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [
-                sys.executable,
-                stand_in.__file__,
-                str(folder),
-                *(["--signal-at", "4"] if rank == signal_rank else []),
-                *words,
-            ],
-            env=environ | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    try:
-        outputs = [process.communicate(timeout=120) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [
-        subprocess.CompletedProcess(process.args, process.returncode, *output)
-        for process, output in zip(processes, outputs, strict=True)
-    ]
+Start = Callable[..., "list[CompletedProcess[str]]"]
+
+
+@pytest.fixture
+def start(forks: Forks) -> Start:
+    """Return start(folder, *words): runs the stand-in's program as two gloo ranks; they share `folder`."""
+
+    def run(folder: Path, *words: str, signal_rank: int | None = None) -> list[CompletedProcess[str]]:
+        signals = [["--signal-at", "4"] if rank == signal_rank else [] for rank in range(2)]
+        return forks.run_ranks(*([stand_in.__file__, folder, *signal, *words] for signal in signals))
+
+    return run
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_two_ranks_equal_one(tmp_path: Path, accumulate: int) -> None:
+def test_two_ranks_equal_one(start: Start, tmp_path: Path, accumulate: int) -> None:
     config = recipe(accumulate=accumulate, precision="float32")
     train(tmp_path / "one", config, dtype=torch.float64, **PLAIN)
     words = ["--double", "--model", "norm=False", "dropout=0.0", "--set", f"accumulate={accumulate}"]
@@ -311,7 +289,7 @@ def test_two_ranks_equal_one(tmp_path: Path, accumulate: int) -> None:
 
 
 @pytest.mark.slow
-def test_two_ranks_with_batch_norm_equal_one(tmp_path: Path) -> None:
+def test_two_ranks_with_batch_norm_equal_one(start: Start, tmp_path: Path) -> None:
     train(tmp_path / "one", recipe(), dtype=torch.float64, dropout=0.0)
     for done in start(tmp_path / "two", "--double", "--model", "dropout=0.0"):
         assert done.returncode == 0, done.stderr
@@ -319,7 +297,7 @@ def test_two_ranks_with_batch_norm_equal_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_signal_to_one_rank_stops_both_after_the_same_step(tmp_path: Path) -> None:
+def test_a_signal_to_one_rank_stops_both_after_the_same_step(start: Start, tmp_path: Path) -> None:
     train(tmp_path / "one", recipe(), dtype=torch.float64, **PLAIN)
     words = ["--double", "--model", "norm=False", "dropout=0.0"]
     for done in start(tmp_path / "two", *words, signal_rank=1):

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from forked import Forks
 from torch.utils.data import DataLoader, Dataset
 
 from bench.errors import PeerLost, StageFailed
@@ -76,10 +75,10 @@ def test_nccl_says_it_in_other_words(words: str, said: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def lost(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def lost(tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> Path:
     folder = tmp_path_factory.mktemp("lost")
-    script = Path(__file__).with_name("lost_ranks.py")
-    subprocess.run([sys.executable, script, folder], check=True, timeout=240)
+    done = forks.run([Path(__file__).with_name("lost_ranks.py"), folder], Path.cwd(), os.environ)
+    assert done.returncode == 0, done.stderr
     return folder
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import faulthandler
 import json
-import os
-import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import stand_in
@@ -25,6 +22,9 @@ from bench.train.checkpoint import LAST, read
 from bench.train.distributed import Ranks
 from bench.train.interventions import FILE, NOTE, Interventions
 from bench.train.memory import halved, memory_words
+
+if TYPE_CHECKING:  # this file is a script, too
+    from forked import Forks
 
 GPU = "CUDA out of memory. Tried to allocate 2.00 GiB."
 HOST = (
@@ -185,46 +185,36 @@ def test_a_loss_that_compares_images_is_refused_while_planning(name: str) -> Non
 # ------------------------------------------------------------------------------------------ two processes
 
 
-def two_ranks(folder: Path, *words: str) -> list[tuple[int, str]]:
+def two_ranks(forks: Forks, folder: Path, *words: str) -> list[tuple[int, str]]:
     """Run this file as two gloo ranks that share a folder; return (exit code, what they said).
 
     With `words` the second one fails, and the first is killed, as torchrun does it.
     """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    environ = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(folder), *words],
-            env=environ | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+    files = [folder.with_name(f"{folder.name}-{len(words)}-{rank}.txt") for rank in range(2)]
+    ranks = []
     try:
-        said = [processes[1].communicate(timeout=300)[0]]
+        for file, environ in zip(files, forks.environs_of_ranks(2), strict=True):
+            with file.open("w") as out:
+                ranks.append(forks.start([__file__, folder, *words], Path.cwd(), environ, out, out))
+        ranks[1].wait()
         if words:
-            processes[0].kill()
-        said.insert(0, processes[0].communicate(timeout=300)[0])
+            ranks[0].kill()
+        return [(rank.wait(), file.read_text()) for rank, file in zip(ranks, files, strict=True)]
     finally:
-        for process in processes:
-            process.kill()
-    return [(process.returncode, words) for process, words in zip(processes, said, strict=True)]
+        for rank in ranks:
+            rank.kill()
 
 
 @pytest.mark.slow
-def test_memory_that_runs_out_on_one_of_two_processes_halves_on_both(tmp_path: Path) -> None:
+def test_memory_that_runs_out_on_one_of_two_processes_halves_on_both(tmp_path: Path, forks: Forks) -> None:
     """The second runs out in step 4, and ends both; started again, they go on as one process that does the same."""
     plain = {"norm": False, "dropout": 0.0}
     train(tmp_path / "one", recipe(**HALVE), kind=short(since=4), dtype=torch.float64, **plain)
-    _, (code, said) = two_ranks(tmp_path / "two", "4")
+    _, (code, said) = two_ranks(forks, tmp_path / "two", "4")
     assert code == 1
     assert "last.ckpt of step 2 stays. Started again, it goes on with accumulate=2." in said
     assert (tmp_path / "two" / NOTE.format(rank=1)).read_text() == "2\n"
-    for code, said in two_ranks(tmp_path / "two"):
+    for code, said in two_ranks(forks, tmp_path / "two"):
         assert code == 0, said
     ours, one = (json.loads((tmp_path / name / FILE).read_text())["interventions"] for name in ("two", "one"))
     assert ours == one == [{"action": "halve", "why": "out of memory", "after": 2, "accumulate": 2}]

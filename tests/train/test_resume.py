@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 import stand_in
 import torch
+from forked import Forks
 from stand_in import assert_same_run, lines, recipe, train
 
 from bench.errors import BadInput, Interrupted
@@ -143,14 +142,12 @@ def test_a_finished_run_is_left_as_it_is(straight: dict[str, Path], tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.parametrize("workers", [0, 2])
 def test_sigterm_to_the_whole_group_leaves_a_checkpoint_that_goes_on(
-    straight: dict[str, Path], tmp_path: Path, workers: int
+    straight: dict[str, Path], tmp_path: Path, workers: int, forks: Forks
 ) -> None:
     """As a cluster and torchrun do it: workers get the signal, too, in the middle of an accumulated step."""
     folder = tmp_path / "run"
-    program = [sys.executable, stand_in.__file__, str(folder), "--workers", str(workers), "--set", "accumulate=2"]
-    stopped = subprocess.run(
-        [*program, "--signal-at", "4"], start_new_session=True, capture_output=True, text=True, timeout=120
-    )
+    words = [stand_in.__file__, folder, "--workers", workers, "--set", "accumulate=2", "--signal-at", "4"]
+    stopped = forks.run(words, Path.cwd(), os.environ)
     assert stopped.returncode == 1
     assert "Interrupted: Stopped after step 4 of 9" in stopped.stderr
     assert read(folder / LAST)["step"] == 4

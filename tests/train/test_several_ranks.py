@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import made_of_numbers as numbers
 import numpy as np
 import pytest
 import torch
+from forked import Forks
 
 pytestmark = pytest.mark.slow
 
@@ -19,11 +19,11 @@ TIGHT = {"rtol": 1e-11, "atol": 1e-12}  # of float64: sums are taken in another 
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[int, int], dict[str, Any]]:
+def found(tmp_path_factory: pytest.TempPathFactory, forks: Forks) -> dict[tuple[int, int], dict[str, Any]]:
     """{(processes, rank): what it found}."""
     folder = tmp_path_factory.mktemp("ranks")
     script = Path(__file__).with_name("forked_ranks.py")
-    done = subprocess.run([sys.executable, script, folder], capture_output=True, text=True, timeout=240, check=False)
+    done = forks.run([script, folder], Path.cwd(), os.environ)
     assert done.returncode == 0, done.stderr[-3000:]
     return {
         (world, rank): torch.load(folder / f"world_{world}_rank_{rank}.pt", weights_only=False) for world, rank in RANKS

@@ -25,6 +25,7 @@ from bench.train.optim import Lars, build_optimizer, spread
 from bench.train.step import Step, check_compiling
 
 HEADS = {"hidden_dim": 16, "projection_dim": 8}
+NARROW = "resnet18w16"
 
 
 def batch(seed: int = 0, size: int = 32, images: int = 4) -> Batch:
@@ -34,10 +35,10 @@ def batch(seed: int = 0, size: int = 32, images: int = 4) -> Batch:
 
 
 def curve(
-    config: Recipe, steps: int = 4, rate: float = 0.05, double: bool = False, **shape: int
+    config: Recipe, steps: int = 4, rate: float = 0.05, double: bool = False, arch: str = NARROW, **shape: int
 ) -> tuple[list[float], dict[str, torch.Tensor]]:
-    """The losses of a short BYOL run with ResNet-18, and its state."""
-    objective = BYOL(build_encoder("resnet18", 0), **HEADS)
+    """The losses of a short BYOL run with ResNet-18, by default a narrow one, and its state."""
+    objective = BYOL(build_encoder(arch, 0), **HEADS)
     work = Step(objective.double() if double else objective, config, Ranks())
     losses = []
     for step in range(steps):
@@ -78,8 +79,8 @@ def test_channels_last_gives_the_same_loss_curve(steps: int, near: float, norms:
 @pytest.mark.slow
 def test_bf16_starts_from_the_same_loss_and_trains_as_far() -> None:
     sgd = {"name": "sgd", "lr": 0.1}
-    in_float32, _ = curve(recipe(precision="float32", optimizer=sgd), 5, size=64, images=8)
-    rounded, _ = curve(recipe(precision="bf16", optimizer=sgd), 5, size=64, images=8)
+    in_float32, _ = curve(recipe(precision="float32", optimizer=sgd), 5, arch="resnet18", size=64, images=8)
+    rounded, _ = curve(recipe(precision="bf16", optimizer=sgd), 5, arch="resnet18", size=64, images=8)
     assert rounded[0] == pytest.approx(in_float32[0], rel=0.01)
     assert rounded != in_float32
     assert max(in_float32[-1], rounded[-1]) < 0.6 * in_float32[0]
@@ -136,7 +137,7 @@ def _raises_at(step: int) -> Any:
 @pytest.mark.parametrize("switches", [{}, {"checkpoint_activations": True}, {"lars": "timm"}])
 def test_a_real_step_never_waits_for_the_device(switches: dict[str, Any]) -> None:
     with Waits() as waits:
-        objective = BYOL(build_encoder("resnet18", 0), **HEADS)
+        objective = BYOL(build_encoder(NARROW, 0), **HEADS)
         work = Step(objective, recipe(optimizer=LARS, **switches), Ranks())
         for step in range(2):
             loss = work.backward(batch())["loss"]
@@ -161,7 +162,7 @@ def test_compiled_networks_give_the_same_loss_curve(tmp_path: Path) -> None:
 def test_cuda_graphs_say_that_there_is_no_gpu(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    objective = BYOL(build_encoder("resnet18", 0), **HEADS)
+    objective = BYOL(build_encoder(NARROW, 0), **HEADS)
     Step(objective, recipe(compile=True, cuda_graphs=True), Ranks())
     assert "no GPU here" in capsys.readouterr().out
     monkeypatch.setattr("shutil.which", lambda name: None)
@@ -174,7 +175,7 @@ def test_parts_of_a_step_with_cuda_graphs(monkeypatch: pytest.MonkeyPatch) -> No
     """With a stand-in for the graphs: a mark takes over the memory of the gradients that the part before returned."""
     ends = []
     for graphs in (False, True):
-        objective, config = BYOL(build_encoder("resnet18", 0), **HEADS), recipe(batch_size=12, accumulate=3)
+        objective, config = BYOL(build_encoder(NARROW, 0), **HEADS), recipe(batch_size=12, accumulate=3)
         work, marks, pool = Step(objective, config, Ranks()), [], []
 
         def returned(parameter: Any, work: Step = work, pool: list[Any] = pool) -> None:

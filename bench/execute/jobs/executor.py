@@ -5,7 +5,9 @@ An executor from outside is an entry point of the group `bench.executors`; `docs
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +22,7 @@ if TYPE_CHECKING:  # bench status does without them, and answers at once
     from bench.plan import Stage
 
 GROUP = "bench.executors"  # of entry points
+ASK_SECONDS = 15.0  # between two questions to a cluster, whose controller answers all who use it
 OURS = {
     "local": "bench.execute.jobs.local:LocalExecutor",
     "slurm": "bench.execute.jobs.slurm:SlurmExecutor",
@@ -109,3 +112,22 @@ def states_of(submissions: Iterable[Submission]) -> dict[Submission, State]:
         except (BadInput, ImportError) as error:
             found |= {each: State("unknown", str(error)) for each in some}
     return found
+
+
+def sparing(
+    ask: Callable[[Iterable[Submission]], Mapping[Submission, State]] = states_of,
+) -> Callable[[Iterable[Submission]], Mapping[Submission, State]]:
+    """Return what says the states of jobs as `ask` does, and asks clusters at most every ASK_SECONDS."""
+    known, asked_at = dict[Submission, State](), -math.inf
+
+    def states(submissions: Iterable[Submission]) -> Mapping[Submission, State]:
+        nonlocal known, asked_at
+        jobs = list(submissions)
+        here = [job for job in jobs if job.executor == "local"]
+        elsewhere = [job for job in jobs if job.executor != "local"]
+        now = time.monotonic()
+        if elsewhere and now - asked_at >= ASK_SECONDS:
+            known, asked_at = dict(ask(elsewhere)), now
+        return known | dict(ask(here) if here else {})
+
+    return states

@@ -10,12 +10,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from bench.errors import BadInput
-from bench.execute.jobs.executor import State, states_of
+from bench.execute.jobs.executor import ASK_SECONDS, State, states_of
 from bench.execute.jobs.status import States, rows
 from bench.execute.jobs.submission import Submission
 
 LOOK_SECONDS = 0.5  # between two looks for more
-ASK_SECONDS = 15.0  # between two questions to a cluster, whose controller answers all who use it
 PIECE = 1 << 20  # bytes read at a time
 
 

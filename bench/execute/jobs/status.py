@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +19,11 @@ from bench.execute.jobs.failure import Failure, read_failure
 from bench.execute.jobs.holder import holder_of, is_held
 from bench.execute.jobs.process import host
 from bench.execute.jobs.submission import Submission, read_submission
-from bench.execute.words import duration
+from bench.execute.words import counted, duration
 from bench.files import checked, read_json
+from bench.printable import printable
 from bench.progress import PROGRESS
+from bench.progress_bar import memory_words
 
 STAGE, DONE, LOG = "stage.json", "done.json", "log.txt"
 BEGUN = ("holder", "made.json", LOG)  # what a stage that was begun has in its folder
@@ -44,6 +46,16 @@ class Row:
     progress: str = ""  # of one that runs: "step 120 of 400, 30 %, about 3 min left"
     reason: str = ""  # why it waits, failed, stopped or is stale; where it runs
     job: Submission | None = None
+    stage: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # what its `stage.json` says
+    note: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)  # of how far it is
+    seconds: float | None = None  # that it took, of one that is done and was not interrupted
+
+    @property
+    def parents(self) -> tuple[Path, ...]:
+        """The folders of the stages that it needs."""
+        inputs = self.stage.get("inputs")
+        above = inputs.values() if isinstance(inputs, dict) else ()
+        return tuple(self.folder.parent.parent / each for each in above if isinstance(each, str))
 
     def content(self) -> dict[str, Any]:
         """Return it for JSON."""
@@ -70,6 +82,8 @@ class _Found:
     held: bool
     failure: Failure | None
     job: Submission | None
+    stage: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float | None = None
 
 
 def rows(work_dir: Path, states: States = states_of) -> list[Row]:
@@ -102,10 +116,14 @@ def lines(rows: Sequence[Row]) -> list[str]:
     for row in rows:
         about = "; ".join(word for word in (row.progress, row.reason) if word)
         log = f" (log: {row.log})" if row.log is not None and row.state not in {"done", "waiting"} else ""
-        lines.append(f"{row.state:<8} {row.title:<{width}}  {about}{log}".rstrip())
-    counts = [(word, sum(row.state == word for row in rows)) for word in ORDER]
-    stages = "1 stage" if len(rows) == 1 else f"{len(rows)} stages"
-    return [*lines, f"{stages}: " + ", ".join(f"{count} {word}" for word, count in counts if count)]
+        lines.append(printable(f"{row.state:<8} {row.title:<{width}}  {about}{log}".rstrip()))
+    return [*lines, counts(rows)]
+
+
+def counts(rows: Sequence[Row]) -> str:
+    """Return how many stages are in which state: `3 stages: 2 done, 1 running`."""
+    numbers = [(word, sum(row.state == word for row in rows)) for word in ORDER]
+    return f"{counted(len(rows), 'stage')}: " + ", ".join(f"{number} {word}" for word, number in numbers if number)
 
 
 def any_failed(rows: Iterable[Row]) -> bool:
@@ -122,7 +140,8 @@ def _found(file: Path) -> _Found | None:
     kind, label, inputs = stage.get("kind"), stage.get("label"), stage.get("inputs")
     title = f"{kind} {label}" if isinstance(kind, str) and isinstance(label, str) else f"{folder.parent.name} {folder}"
     above = inputs.values() if isinstance(inputs, dict) else ()
-    done = _is_done(folder, stage.get("fingerprint"))
+    left = done_of(folder, stage.get("fingerprint"))
+    done = left is not None
     return _Found(
         folder=folder,
         title=title,
@@ -131,18 +150,31 @@ def _found(file: Path) -> _Found | None:
         held=not done and is_held(folder),
         failure=None if done else read_failure(folder),
         job=read_submission(folder),
+        stage=stage,
+        seconds=None if left is None else seconds_of(left),
     )
 
 
-def _is_done(folder: Path, fingerprint: object) -> bool:
-    """Whether `done.json` is whole and of this plan, as far as that can be said without the stage's kind."""
+def done_of(folder: Path, fingerprint: object) -> Mapping[str, Any] | None:
+    """Return what `done.json` says; None unless it is whole and of this plan.
+
+    That is as far as it can be said without the stage's kind.
+    """
     try:
         done = checked((folder / DONE).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
-        return False
+        return None
     files = done.get("files")
     there = all((folder / name).is_file() for name in files) if isinstance(files, dict) else True
-    return there and fingerprint is not None and done.get("fingerprint") == fingerprint
+    return done if there and fingerprint is not None and done.get("fingerprint") == fingerprint else None
+
+
+def seconds_of(done: Mapping[str, Any]) -> float | None:
+    """Return the seconds that a stage took; None where its `done.json` doesn't say so of all its parts."""
+    seconds = done.get("wall_seconds")
+    if not isinstance(seconds, int | float) or not math.isfinite(seconds) or done.get("untimed"):
+        return None
+    return float(seconds)
 
 
 def _is_recorded(folder: Path) -> bool:
@@ -179,49 +211,52 @@ def _failed_before(each: _Found, all_: Mapping[Path, _Found], depth: int = 0) ->
 
 def _row(each: _Found, all_: Mapping[Path, _Found], said: State) -> Row:
     log = each.folder / LOG if each.job is None else each.job.log_of(each.folder)
-    state, progress, reason = _state(each, all_, said)
-    return Row(each.title, state, each.folder, log if log.is_file() else None, progress, reason, each.job)
+    state, reason = _state(each, all_, said)
+    note = read_json(each.folder / PROGRESS) if each.held else {}
+    there = log if log.is_file() else None
+    words = progress_words(note)
+    return Row(each.title, state, each.folder, there, words, reason, each.job, each.stage, note, each.seconds)
 
 
-def _state(each: _Found, all_: Mapping[Path, _Found], said: State) -> tuple[Word, str, str]:
-    """The state of a stage, how far it is, and why."""
+def _state(each: _Found, all_: Mapping[Path, _Found], said: State) -> tuple[Word, str]:
+    """The state of a stage, and why."""
     if each.done:
-        return "done", "", ""
+        return "done", ""
     holder = holder_of(each.folder)
     if each.held:
         where = f"on {holder.host}" if holder.host not in {"", host()} else ""
         reason = "; ".join(word for word in (where, "it was asked to end" * is_cancelled(each.folder)) if word)
-        return "running", progress_words(read_json(each.folder / PROGRESS)), reason
+        return "running", reason
     requeued = each.job is not None and each.job.executor != "local" and said.word in {"waiting", "running"}
     if each.failure is not None and not (requeued and each.failure.ending == "stopped"):
         ending: Word = each.failure.ending
-        return ending, "", each.failure.reason
+        return ending, each.failure.reason
     return _without_holder(each, all_, said)
 
 
-def _without_holder(each: _Found, all_: Mapping[Path, _Found], said: State) -> tuple[Word, str, str]:
+def _without_holder(each: _Found, all_: Mapping[Path, _Found], said: State) -> tuple[Word, str]:
     """The state of a stage that nobody holds, and that left no word of how it ended."""
     local = each.job is not None and each.job.executor == "local"
     lacking = [all_[parent] for parent in each.parents if parent in all_ and not all_[parent].done]
     if said.word in {"waiting", "running"} or (said.word == "unknown" and each.job is not None and not local):
         # The process of a grid here runs from its first stage on; a job elsewhere has yet to take the stage.
         if lacking:
-            return "waiting", "", f"for {', '.join(parent.title for parent in lacking)}"
-        return ("running", "", "starting") if said.word == "running" and not local else ("waiting", "", said.reason)
+            return "waiting", f"for {', '.join(parent.title for parent in lacking)}"
+        return ("running", "starting") if said.word == "running" and not local else ("waiting", said.reason)
     if said.word == "unknown" and local:
-        return "waiting", "", f"{said.reason}; bench status says more there"
+        return "waiting", f"{said.reason}; bench status says more there"
     if (broken := _failed_before(each, all_)) is not None:
-        return "not run", "", f"{broken.title} failed"
+        return "not run", f"{broken.title} failed"
     if said.word == "cancelled":
-        return "stopped", "", said.reason or "its job was cancelled"
+        return "stopped", said.reason or "its job was cancelled"
     if any((each.folder / name).exists() for name in BEGUN):
         if _is_recorded(each.folder):  # so that a grid passes it over
             words = "its result is recorded, but its process ended before it said so"
-            return "stale", "", f"{words}; bench stage {each.folder} does"
+            return "stale", f"{words}; bench stage {each.folder} does"
         holder = holder_of(each.folder)
         who = f" ({holder.words})" if holder.words else ""
-        return "stale", "", f"it was begun and its process{who} is gone; give its command again, and it goes on"
-    return "stopped", "", "whoever was to run it has ended before it began; give the command again"
+        return "stale", f"it was begun and its process{who} is gone; give its command again, and it goes on"
+    return "stopped", "whoever was to run it has ended before it began; give the command again"
 
 
 def _depth(folder: Path, found: Mapping[Path, _Found], below: tuple[Path, ...] = ()) -> int:
@@ -233,7 +268,7 @@ def _depth(folder: Path, found: Mapping[Path, _Found], below: tuple[Path, ...] =
 
 
 def progress_words(note: Mapping[str, Any]) -> str:
-    """Return what a note of progress says, "" for none: `step 120 of 400, 30 %, about 3 min left`."""
+    """Return what a note of progress says, "" for none: `step 120 of 400, 30 %, about 3 min left, memory 1.2 GiB`."""
     done, total, unit, left = (note.get(key) for key in ("done", "total", "unit", "seconds_left"))
     if not isinstance(done, int) or not isinstance(total, int) or not isinstance(unit, str) or total <= 0:
         return ""
@@ -242,4 +277,14 @@ def progress_words(note: Mapping[str, Any]) -> str:
     words += f", {100 * done // total} %"
     if isinstance(left, int | float) and math.isfinite(left) and done < total:  # a damaged note may say anything
         words += f", about {duration(float(left))} left"
+    return ", ".join([words, *machine_words(note)])
+
+
+def machine_words(note: Mapping[str, Any]) -> list[str]:
+    """Return what a note of progress says of the machine: `data wait 12%`, `memory 1.2 GiB + GPU 10.1 GiB`."""
+    waiting, memory = note.get("waiting_for_data"), note.get("peak_memory_mib")
+    words = [f"data wait {waiting}"] if isinstance(waiting, str) and re.fullmatch(r"\d{1,3}%", waiting) else []
+    if isinstance(memory, dict):
+        held = {name: each for name, each in memory.items() if isinstance(each, int | float) and math.isfinite(each)}
+        words += filter(None, [memory_words(held)])
     return words

@@ -1,0 +1,36 @@
+"""Text from files and other processes as it may be shown on a terminal: on one line, and without commands to it."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len, set_cell_size
+
+GAP = "…"
+
+
+def printable(text: str) -> str:
+    r"""Return a text with everything that a terminal might obey, or that turns its order, written as an escape.
+
+    These are control characters, ends of lines, and marks of direction: ESC becomes the four characters `\x1b`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+
+
+def cut_middle(text: str, width: int) -> str:
+    """Return a text that takes at most `width` columns of a terminal: of a longer one the middle is left out.
+
+    Names of runs differ at their ends (`…-s0`, `…-s1`), so that an end must stay. A width of less than 1 gives "".
+    """
+    if cell_len(text) <= width:
+        return text
+    if width < 1:
+        return ""
+    last = (width - 1) // 2
+    end = ""
+    for each in reversed(text):
+        if cell_len(each + end) > last:
+            break
+        end = each + end
+    start = set_cell_size(text, width - 1 - cell_len(end)).rstrip()
+    return start + GAP + end

@@ -1,0 +1,1 @@
+"""One HTML page of all results, with what stands behind each: gathered, then rendered."""
