@@ -26,7 +26,7 @@ version = release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 myst_enable_extensions = ["deflist"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "plots_example"]
 highlight_language = "none"  # of an indented block
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
