@@ -101,13 +101,15 @@ performance: install
 
 # docs/objectives.md, from docstrings, constructors, configs and the names of tests, docs/recipes.md, from the table in
 # tests/recipes, docs/positive_control.md with its pictures, from the records in results, docs/scale.md, from what
-# bench plan --simulate computes, and the pages of commands, configs and protocols, from the parser and the configs.
+# bench plan --simulate computes, the pages of commands, configs and protocols, from the parser and the configs, and
+# docs/plots.md with its figures, from records.
 docs: install
 	$(BIN)/python docs/objectives.py
 	$(BIN)/python docs/recipes.py
 	$(BIN)/python docs/positive_control.py
 	$(BIN)/python docs/scale.py
 	$(BIN)/python docs/reference.py
+	$(BIN)/python docs/plots.py
 
 # One-line mistakes in the sources, and whether tests notice. ARGS: --minutes, --seed, --count, --only FOLDER …, --again.
 mutants: install

@@ -24,14 +24,14 @@ copyright = "The bench authors"
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-myst_enable_extensions = ["deflist"]
+myst_enable_extensions = ["deflist", "html_image"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "plots_example"]
 highlight_language = "none"  # of an indented block
 myst_heading_anchors = 4
 myst_links_external_new_tab = False
 suppress_warnings = ["misc.highlighting_failure"]  # a fragment of Python with … in it
-nitpicky = False
+default_role = "code"  # of `names` in docstrings
 autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 # The interface imports these inside its functions; a page about it needs none of them.

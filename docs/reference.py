@@ -84,27 +84,21 @@ def said(folder: str, name: str) -> dict[str, str]:
 
 
 def configs() -> str:
-    """Return the page of configs: a table for each data set to pretrain on, one of tasks, and the sources."""
+    """Return the page of configs: a table for each data set to pretrain on, one of tasks; below it what each is."""
     blocks = [CONFIGS.format(DERIVED.format("the configs")), "## Pretraining"]
     by_dataset: dict[str, list[Recipe]] = {}
     for recipe in recipes().values():
-        by_dataset.setdefault(recipe.dataset or "no images", []).append(recipe)
+        by_dataset.setdefault("no images" if recipe.dataset == "none" else recipe.dataset, []).append(recipe)
     for dataset, members in sorted(by_dataset.items()):
-        head = ["config", "what", "objective", "network", "epochs", "batch", "profiles"]
+        head = ["config", "objective", "network", "epochs", "batch", "profiles"]
         blocks += [f"### On {dataset}", table(head, map(_recipe_row, members))]
-        blocks.append("\n".join(_source("pretrain_configs", recipe.name) for recipe in members))
+        blocks.append("\n".join(_what("pretrain_configs", recipe) for recipe in members))
     rows = [
-        row(
-            _link(folder := "downstream_configs", name),
-            escaped(task.summary),
-            task.kind,
-            task.dataset,
-            _profiles(folder, name),
-        )
+        row(_link(folder := "downstream_configs", name), task.kind, task.dataset, _profiles(folder, name))
         for name, task in tasks().items()
     ]
-    blocks += ["## Downstream", table(["config", "what", "kind", "data set", "profiles"], rows)]
-    blocks.append("\n".join(_source("downstream_configs", name) for name in tasks()))
+    blocks += ["## Downstream", table(["config", "kind", "data set", "profiles"], rows)]
+    blocks.append("\n".join(_what("downstream_configs", task) for task in tasks().values()))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -112,7 +106,6 @@ def _recipe_row(recipe: Recipe) -> str:
     objective, trained = recipe.objective["name"], recipe.epochs > 0
     return row(
         _link("pretrain_configs", recipe.name),
-        escaped(recipe.summary),
         f"[{objective}](objectives.md#{objective})",
         recipe.arch,
         str(recipe.epochs) if trained else "–",
@@ -130,8 +123,9 @@ def _link(folder: str, name: str) -> str:
     return f"[{name}](../{folder}/{name}.py)"
 
 
-def _source(folder: str, name: str) -> str:
-    return f"- `{name}`: {escaped(said(folder, name).get('Source', '–'))}"
+def _what(folder: str, config: Recipe | Task) -> str:
+    source = said(folder, config.name)["Source"]
+    return f"- `{config.name}`: {escaped(config.summary)} *Source:* {escaped(source)}"
 
 
 # --------------------------------------------------------------------------------------------------- protocols

@@ -29,9 +29,11 @@ from bench.execute.resolve import resolve
 
 Run = Callable[..., "CompletedProcess[str]"]
 
+CONVERT = "bench/stages/convert.py"
 ALL = [command for page in PAGES for command in commands(page)]
-# What these words begin is done in a moment, and needs no data: it also runs.
-QUICK_WORDS = [{"list"}, {"show"}, {"doctor"}, {"plan", "--smoke"}]
+# What has these words is done in a moment, on no data or on the committed records: it also runs. Without --baseline,
+# since these records have several rows of one name.
+QUICK_WORDS = [{"list"}, {"show"}, {"doctor"}, {"plan", "--smoke"}, {"table"}, {"compare"}]
 
 
 def parsed(words: list[str]) -> tuple[str, Any]:
@@ -131,18 +133,36 @@ def test_a_wrong_name_or_key_would_be_noticed(text: str, beside: Callable[[Path]
         test_a_command_is_one_that_the_parser_takes(Command(ROOT / "docs" / "concepts.md", 1, text), beside)
 
 
-QUICK = [command for command in ALL if command.is_whole and any(words <= {*command.words} for words in QUICK_WORDS)]
+QUICK = {
+    " ".join(command.words): command
+    for command in ALL
+    if command.is_whole
+    and not command.in_session
+    and "--baseline" not in command.words
+    and any(w <= {*command.words} for w in QUICK_WORDS)
+}
 
 
-@pytest.mark.parametrize("command", QUICK, ids=str)
-def test_what_takes_a_moment_runs(command: Command, bench_here: Run) -> None:
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the results of this repository, in which tables may be written."""
+    folder = tmp_path_factory.mktemp("committed") / "results"
+    for name in ("records", "reference", "tables"):
+        shutil.copytree(ROOT / "results" / name, folder / name)
+    return folder
+
+
+@pytest.mark.parametrize("command", QUICK.values(), ids=str)
+def test_what_takes_a_moment_runs(command: Command, bench_here: Run, committed: Path, tmp_path: Path) -> None:
+    (tmp_path / "results").symlink_to(committed)
     done = bench_here(*command.words)
     assert done.returncode == 0, done.stderr
-    assert done.stdout
+    words = [*command.words]
+    assert (tmp_path / words[words.index("--to") + 1]).stat().st_size if "--to" in words else done.stdout
 
 
 def test_the_quick_ones_are_some() -> None:
-    assert {command.words[0] for command in QUICK} == {"list", "show", "doctor", "plan"}
+    assert {command.words[0] for command in QUICK.values()} == {"list", "show", "doctor", "plan", "table", "compare"}
 
 
 # --------------------------------------------------------------------------------------- output that is shown
@@ -171,24 +191,25 @@ def test_pages_with_a_session_show_what_comes_out(
             assert agrees(shown, said) if shown else not said, f"{page.name}: {command}\n{said}"
 
 
-@pytest.mark.slow
-def test_weights_from_elsewhere_go_through_the_conversion(bench: Run, tmp_path: Path) -> None:
+def test_weights_from_elsewhere_are_taken_as_the_page_says(beside: Callable[[Path], None]) -> None:
     import torch
     import torchvision
 
+    from bench.config.load import load_recipe
+    from bench.stages.pretrain import _words, start
+
     page = ROOT / "docs" / "bring_your_weights.md"
-    for name, content in files(page).items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(content, encoding="utf-8")
+    beside(page)
     state = torchvision.models.resnet18(weights=None).state_dict()
-    torch.save({"state_dict": {f"module.encoder_q.{k}": v for k, v in state.items()}}, tmp_path / "mine" / "theirs.pth")
-    ((command, shown),) = session(page)
-    done = bench(*shlex.split(command)[1:])
-    assert done.returncode == 0, done.stderr
-    assert agrees(shown, done.stdout), done.stdout
+    torch.save({"state_dict": {f"module.encoder_q.{k}": v for k, v in state.items()}}, "mine/theirs.pth")
+    ((_, shown),) = session(page)
+    recipe = load_recipe("mine/theirs.py", "smoke")
+    objective, report = start(recipe, 0, recipe.initial_checkpoint)
+    assert agrees(f"…\n{_words(recipe, report)}\n…", shown)
+    assert torch.equal(objective.encoder.state_dict()["layer4.1.conv2.weight"], state["layer4.1.conv2.weight"])
     exports = re.findall(r"^\| `(trunk[\w.]+)` \|", page.read_text(encoding="utf-8"), re.MULTILINE)
-    (folder,) = (tmp_path / "runs" / "convert").iterdir()
-    assert {*exports} == {file.name for file in folder.glob("trunk*")}
+    written = re.findall(r"trunk[\w.]+\w", ast.get_docstring(ast.parse((ROOT / CONVERT).read_text())) or "")
+    assert sorted(exports) == sorted(written)
 
 
 def test_agreement_is_of_lines_and_pieces() -> None:

@@ -113,7 +113,7 @@ def test_every_config_and_protocol_is_on_its_page(reference: ModuleType) -> None
     for folder in ("pretrain", "downstream"):
         for name in frozen["names"][folder]:
             assert f"[{name}](../{folder}_configs/{name}.py)" in configs
-            assert re.search(rf"^- `{name}`: \S", configs, re.MULTILINE), name
+            assert re.search(rf"^- `{name}`: \S.* \*Source:\* \S", configs, re.MULTILINE), name
     assert "| full, mini, smoke |" in configs
     for name, hashes in frozen["protocol"].items():
         assert f"`{hashes['full']}`" in protocols, name

@@ -27,6 +27,7 @@ class Command:
     page: Path
     line: int
     text: str
+    in_session: bool = False  # after "$ ": `session` has it with its output
 
     def __str__(self) -> str:
         return f"{self.page.name}:{self.line}"
@@ -62,8 +63,10 @@ def commands(page: Path) -> Iterator[Command]:
             number += 1
             line = line.rstrip().removesuffix("\\") + " " + lines[number].strip()
         number += 1
-        if match := re.match(r"(?: {4,}|\$ )(bench [a-z].*)$", line):
-            yield Command(page, start + 1, match[1])
+        if match := re.match(r"( {4,}|\$ )(bench [a-z].*)$", line):
+            for text in re.split(r" && | \|\|? |; ", match[2]):
+                if text.startswith("bench "):
+                    yield Command(page, start + 1, text, match[1] == "$ ")
 
 
 def files(page: Path) -> dict[str, str]:
