@@ -58,7 +58,7 @@ NAVIGATION: dict[str, tuple[str, ...]] = {
         *("speed", "several_processes", "clusters", "scale", "performance", "numerics", "reliability"),
         "safe_configs",
     ),
-    "Adding": ("adding_an_objective", "adding_a_task", "adding_a_dataset"),
+    "Adding": ("adding_an_objective", "adding_a_task", "adding_a_dataset", "adding_a_dialect"),
     "Believing": ("reproducing_the_deck", "positive_control", "loss2", "provenance", "canary", "mutants"),
     "Reference": ("commands", "configs", "protocols", "objectives", "recipes", "api", "architecture", "versioning"),
 }
