@@ -7,18 +7,14 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel
 
 from bench.execute.stage_file import StageFile
+from bench.hashing import recorded_settings
 from bench.trackers import Run, tracked
 from bench.trackers.choice import project_of
 from bench.trackers.run import settings
 
 UNTRACKED = ("convert",)  # it computes nothing that a run could show
-LEFT_OUT = {"source"}  # of a config: a path on this machine
-
 
 RunsStage = Callable[[Path, StageFile, bool], None]  # runs the stage in a folder
 
@@ -47,11 +43,11 @@ def run_of(stage: StageFile) -> Run:
         config["trunk_seed"] = stage.trunk_seed
     if stage.protocol is not None:
         config["protocol"] = stage.protocol
-    config |= settings(_plain(stage.recipe), "pretrain.")
-    if stage.task is not None:
-        config |= settings(_plain(stage.task), "downstream.")
+    for role, settled in (("pretrain", stage.recipe), ("downstream", stage.task)):
+        if settled is not None:
+            config |= settings({"name": settled.name, **recorded_settings(settled)}, f"{role}.")
     return Run(
-        id=stage.fingerprint,
+        id=stage.fingerprint[:12],  # as in the name of its folder; some trackers take no more than 64
         name=stage.label,
         group=stage.recipe.name,
         project=project_of(),
@@ -63,7 +59,3 @@ def run_of(stage: StageFile) -> Run:
         },
         config=config,
     )
-
-
-def _plain(config: BaseModel) -> dict[str, Any]:
-    return config.model_dump(mode="json", exclude=LEFT_OUT)

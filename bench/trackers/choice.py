@@ -41,11 +41,10 @@ CHOICES = (TENSORBOARD, *ADAPTERS, NONE)
 
 def choose(trackers: Sequence[str], project: str | None, environ: MutableMapping[str, str]) -> None:
     """Note in the environment what a command line asks for; [] and None leave it as it is. Raises as `check` does."""
-    if trackers:
-        environ[VARIABLE] = ",".join(trackers)
-    if project is not None:
-        environ[PROJECT] = project
-    check(environ)
+    asked = {VARIABLE: ",".join(trackers)} if trackers else {}
+    asked |= {PROJECT: project} if project is not None else {}
+    check({**environ, **asked})
+    environ.update(asked)
 
 
 def chosen(environ: Mapping[str, str] | None = None) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ DEFAULT_PROJECT = "bench"
 class Run:
     """One stage, as a tracker's run; a stage that is resumed goes on in the same one."""
 
-    id: str  # the fingerprint of the stage
+    id: str  # the start of the stage's fingerprint
     name: str  # its label, such as coco--imagenet_knn-s0
     group: str  # its pretraining: all stages with the same one are a group
     project: str = DEFAULT_PROJECT
