@@ -105,14 +105,18 @@ def _records(content: bytes) -> list[bytes]:
 
 
 def _aim(store: Path) -> Kept:
-    from aim import Repo, Run
+    from aim import Repo
+    from aim.cli.cli import cli_entry_point
 
-    (name,) = Repo.from_path(str(store)).list_all_runs()
-    run = Run(name, repo=str(store), read_only=True)
-    series = {}
+    # What aim up does beside its pages.
+    cli_entry_point(["storage", "--repo", str(store), "reindex", "--yes"], standalone_mode=False)
+    (run,) = Repo.from_path(str(store)).iter_runs()
+    series: dict[str, list[tuple[int, float]]] = {}
     for metric in run.metrics():
-        steps, (values, *_) = metric.values.sparse_numpy()
-        series[metric.name] = list(zip(map(int, steps), map(float, values), strict=True))
+        rows = metric.dataframe().sort_values("step")
+        series[metric.name] = [
+            (int(step), float(value)) for step, value in zip(rows["step"], rows["value"], strict=True)
+        ]
     return series, {"name": run.name, "group": run["group"], "epochs": str(run["config"]["pretrain.epochs"])}
 
 
