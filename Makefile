@@ -102,7 +102,7 @@ trackers: install
 		[ -f $(TRACKERS)/$$name/.installed ] || $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python \
 			--target $(TRACKERS)/$$name $$more; \
 		touch $(TRACKERS)/$$name/.installed; \
-		BENCH_NEEDS_TRACKERS=$$name PYTHONPATH=$(TRACKERS)/$$name $(BIN)/python -m pytest -k $$name \
+		BENCH_NEEDS_TRACKERS=$$name PYTHONPATH=$(CURDIR)/$(TRACKERS)/$$name $(BIN)/python -m pytest -k $$name \
 			tests/trackers/test_real_trackers.py $(ARGS); \
 	done
 

@@ -197,12 +197,11 @@ def _run(folder: Path, stage: StageFile, keep: bool = False) -> None:
     precision = computed_in(stage.stage_kind, config)
     if first:
         made = begin(folder, stage, part_of(stage, precision), resumed=resumed)
+        (folder / OUTCOMES).unlink(missing_ok=True)  # of an earlier sitting
     job = job_of(stage, config, folder, inputs)
     sittings = begin_code(folder, stage, current, inputs).sittings if first else ()
     forget_gaps()
     forget_load_proof()
-    if first:
-        (folder / OUTCOMES).unlink(missing_ok=True)  # of an earlier sitting
     started = time.monotonic()
     record = None
     with _reported(folder, stage), noted_in(folder / PROGRESS if first else None):
