@@ -37,6 +37,8 @@ from bench.cli_options import (
     Smoke,
     StaleOption,
     TaskSeeds,
+    TrackerOption,
+    TrackerProject,
     Version,
     WorkDir,
     takes_request,
@@ -52,6 +54,7 @@ from bench.cli_table import app as table_app
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.request import Request
 from bench.machine import WITHIN_GRID
+from bench.trackers.choice import choose
 
 # Of the files in results/reference; reading those would make every --help slower.
 STUDIES = ("deck-small", "loss2-short", "positive-control", "positive-control-photographs", "positive-control-resnet50")
@@ -139,6 +142,8 @@ def run_command(
     gpus: GridGpus = 1,
     per_stage: PerStage = None,
     allocator: AllocatorOption = None,
+    tracker: TrackerOption = [],  # noqa: B006
+    tracker_project: TrackerProject = None,
     stale: StaleOption = "refuse",
     executor: ExecutorOption = "local",
     detach: Detach = False,
@@ -163,6 +168,7 @@ def run_command(
         )
     elsewhere = executor_for(executor, context.obj, detach, cluster.told(executor, gpus, per_stage))
     check_gpus(gpus, per_stage)
+    choose(tracker, tracker_project, os.environ)  # stages inherit it
     processes = per_stage or gpus  # of one stage
     if elsewhere is not None:
         processes = elsewhere.processes or processes
@@ -232,6 +238,8 @@ def reproduce_command(
             show_default="unless --dry-run or --smoke",
         ),
     ] = None,
+    tracker: TrackerOption = [],  # noqa: B006
+    tracker_project: TrackerProject = None,
     stale: StaleOption = "refuse",
     notify: Notify = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
@@ -242,6 +250,7 @@ def reproduce_command(
     from bench.execute.summary import told
 
     check_gpus(gpus)
+    choose(tracker, tracker_project, os.environ)
     if mini and smoke:
         raise BadInput("--mini and --smoke are two profiles; leave one out.")
     options = Options(

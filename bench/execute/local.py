@@ -29,6 +29,7 @@ from bench.execute.stage_server import PATIENCE_SECONDS, ForkedStage, StageServe
 from bench.execute.stopping import stoppable
 from bench.machine import WITHIN_GRID
 from bench.plan import Stage
+from bench.trackers.choice import check as check_trackers
 
 OVER = MoreToDo.exit_code
 LEAST_SECONDS = 5.0  # that must be left for another stage to start
@@ -66,9 +67,10 @@ def run_grid(
 def prepare(grid: Grid, unreadable: Literal["fail", "skip"]) -> tuple[list[Stage], dict[str, Path]]:
     """Say what is recorded, write the files of the stages that are to do, and return these and {fingerprint: folder}.
 
-    Raises BadInput for an allocator that cannot be had, before anything runs.
+    Raises BadInput for an allocator or a tracker that cannot be had, before anything runs.
     """
     started_with(os.environ)
+    check_trackers(os.environ)
     to_do = grid.to_do()
     for stage in grid.stages:
         if grid.states[stage.fingerprint] == "recorded":

@@ -14,6 +14,7 @@ import ctypes
 import gc
 import importlib
 import inspect
+import io
 import json
 import os
 import runpy
@@ -272,8 +273,9 @@ def _close_all_but(kept: set[int]) -> None:
 
 
 def main() -> None:
-    for library in LIBRARIES:
-        importlib.import_module(library)
+    with contextlib.redirect_stdout(io.StringIO()):  # what a library says would wait to be printed by each fork
+        for library in LIBRARIES:
+            importlib.import_module(library)
     gc.freeze()
     serve(socket.socket(fileno=int(sys.argv[1])))
 
