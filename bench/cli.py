@@ -52,6 +52,7 @@ from bench.cli_table import app as table_app
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.request import Request
 from bench.machine import WITHIN_GRID
+from bench.printable import over_bars, printable
 
 # Of the files in results/reference; reading those would make every --help slower.
 STUDIES = ("deck-small", "loss2-short", "positive-control", "positive-control-photographs", "positive-control-resnet50")
@@ -123,7 +124,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _complain(message: str, code: int) -> int:
     try:
-        print(f"bench: {message}", file=sys.stderr, flush=True)
+        print(f"{over_bars(sys.stderr)}bench: {printable(message)}", file=sys.stderr, flush=True)
     except OSError:  # the terminal was closed: what is left to be written would change the exit code
         for number in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)

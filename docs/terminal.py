@@ -43,7 +43,7 @@ _PIECE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\r|\n|[^\x1b\r\n]+")
 
 
 class Screen:
-    """The lines of a terminal, as far as our bars ask anything of one: up, erase the line, begin it again."""
+    """The lines of a terminal, as far as our bars ask anything of one: up, erase from here on, begin the line."""
 
     def __init__(self) -> None:
         self.lines = [""]
@@ -65,8 +65,8 @@ class Screen:
                 self._new = True
             elif up := re.fullmatch(r"\x1b\[(\d*)A", piece):
                 self.at = max(0, self.at - int(up[1] or 1))
-            elif piece == "\x1b[2K":
-                self.lines[self.at] = ""
+            elif piece == "\x1b[J":
+                self.lines[self.at :] = [""]
             elif not piece.startswith("\x1b") or piece.endswith("m"):
                 self.lines[self.at] = piece if self._new else self.lines[self.at] + piece
                 self._new = False
