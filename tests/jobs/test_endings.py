@@ -398,8 +398,15 @@ def test_a_log_is_printed_and_followed_to_its_end(
     assert capsysbinary.readouterr().out == b"first \xff\nmore\n"
 
 
-def test_a_log_that_is_followed_asks_a_cluster_seldom(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_is_followed_asks_a_cluster_seldom(
+    grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its controller answers all who use it."""
+    (tmp_path / "bin").mkdir()
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.write_text(f"#!/bin/sh\necho >> {tmp_path}/asked\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{squeue.parent}:{os.environ['PATH']}")
     _, folders = local.prepare(grid, "fail")
     for number, folder in enumerate(folders.values()):
         write_submission(folder, Submission(executor="slurm", id=f"{number}", host=host(), submitted="", log="log.txt"))
@@ -417,6 +424,7 @@ def test_a_log_that_is_followed_asks_a_cluster_seldom(grid: Grid, monkeypatch: p
     monkeypatch.setattr(logs.time, "monotonic", clock)
     monkeypatch.setattr(logs.time, "sleep", sleep)
     show_log(folder, grid.work_dir, follow=True)
+    assert not (tmp_path / "asked").exists()  # but by what stands for it here
     assert 100 < clock.now <= 100 + logs.ASK_SECONDS + logs.LOOK_SECONDS
     times = [moment for moment, _ in asked]
     assert [count for _, count in asked] == [1] * len(asked)  # about this stage alone
