@@ -51,6 +51,7 @@ from bench.cli_stage import app as stage_app
 from bench.cli_table import app as table_app
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.request import Request
+from bench.import_path import working_directory_last
 from bench.machine import WITHIN_GRID
 from bench.printable import over_bars, printable
 
@@ -84,6 +85,7 @@ def _before_commands(version: Version = False) -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    working_directory_last()
     # Threads that wait by spinning fight with whatever else runs on the machine: a training step was 5 times slower
     # beside other jobs. OpenMP reads this when torch is imported, here or in a process we start.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -27,6 +27,7 @@ from bench.execute.stage_file import write_stage
 from bench.execute.stage_log import LOG, near
 from bench.execute.stage_server import PATIENCE_SECONDS, ForkedStage, StageServer, can_fork
 from bench.execute.stopping import stoppable
+from bench.import_path import command
 from bench.machine import WITHIN_GRID
 from bench.plan import Stage
 from bench.printable import is_drawn_on, over_bars, printable
@@ -140,8 +141,8 @@ def _environ() -> dict[str, str]:
 
 def start_fresh(folder: Path, gpus: int) -> subprocess.Popen[bytes]:
     """Start `bench stage` as a fresh process, in a session of its own."""
-    command = [sys.executable, "-m", "bench", "stage", str(folder), "--gpus", str(gpus)]
-    return subprocess.Popen(command, start_new_session=True, env=_environ())
+    words = command("stage", str(folder), "--gpus", str(gpus))
+    return subprocess.Popen(words, start_new_session=True, env=_environ())
 
 
 @contextmanager

@@ -34,6 +34,7 @@ from bench.execute.jobs.status import rows
 from bench.execute.jobs.submission import Submission, read_submission, write_submission
 from bench.execute.rank_endings import STARTED_BY
 from bench.execute.stopping import AskedToStop, stoppable
+from bench.import_path import command
 from bench.plan import Planner
 from bench.progress import Progress, noted_in
 
@@ -346,7 +347,7 @@ def test_a_detached_grid_is_told_in_the_folders_of_its_stages(
     monkeypatch.setattr("bench.execute.jobs.local.subprocess.Popen", popen)
     to_do, folders = local.prepare(grid, "fail")
     jobs = LocalExecutor(["run", "--smoke"]).submit(grid, folders, to_do)
-    assert asked == [[sys.executable, "-m", "bench", "run", "--smoke"]]
+    assert asked == [command("run", "--smoke")]
     assert [job.id for job in jobs] == [str(sleeper.pid)] * 4
     assert read_submission(of(grid, "convert coco-s0")) == jobs[0]
 
