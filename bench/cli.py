@@ -53,7 +53,9 @@ from bench.cli_stage import app as stage_app
 from bench.cli_table import app as table_app
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.request import Request
+from bench.import_path import working_directory_last
 from bench.machine import WITHIN_GRID
+from bench.printable import over_bars, printable
 from bench.trackers.choice import choose
 
 # Of the files in results/reference; reading those would make every --help slower.
@@ -86,6 +88,7 @@ def _before_commands(version: Version = False) -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    working_directory_last()
     # Threads that wait by spinning fight with whatever else runs on the machine: a training step was 5 times slower
     # beside other jobs. OpenMP reads this when torch is imported, here or in a process we start.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -126,7 +129,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _complain(message: str, code: int) -> int:
     try:
-        print(f"bench: {message}", file=sys.stderr, flush=True)
+        print(f"{over_bars(sys.stderr)}bench: {printable(message)}", file=sys.stderr, flush=True)
     except OSError:  # the terminal was closed: what is left to be written would change the exit code
         for number in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
