@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +18,8 @@ from bench.results.mixtures import hardware_words
 from bench.results.trunks import Trunks
 
 LOGGED = "metrics.jsonl"
+MOST = 2**63  # of whole numbers
+MOST_DRAWN = 1e100  # of all: sums and squares of larger ones are not finite
 Logged = list[tuple[int, float]]  # steps, ascending, and what was logged after each
 
 
@@ -31,7 +32,7 @@ class Run:
         label: `name`, or `name @hash` where another run here has that name and another recipe.
         series: key of the log -> steps and values.
         damaged: lines of the log that are no log lines, such as half a line that a killed process left.
-        not_finite: values that are nan or infinite, which are left out of `series`.
+        not_finite: values that are nan, infinite or too large for a sum, which are left out of `series`.
     """
 
     name: str
@@ -161,7 +162,7 @@ def read_log(file: Path) -> tuple[dict[str, Logged], int, int]:
             continue
         step = said.pop("step")
         for key, value in said.items():
-            if math.isfinite(value):
+            if abs(value) <= MOST_DRAWN:  # nan is not
                 values.setdefault(key, {})[step] = value
             else:
                 not_finite += 1
@@ -175,5 +176,7 @@ def _said(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     if not isinstance(said, dict) or not all(type(value) in (int, float) for value in said.values()):
+        return None
+    if any(type(value) is int and abs(value) > MOST for value in said.values()):  # that no float may hold
         return None
     return said if isinstance(said.get("step"), int) and said["step"] >= 0 else None
