@@ -7,10 +7,11 @@
 PYTHON ?= python3
 VENV   ?= .venv
 PEERS   = .venv-peers
+TRACKERS = .venv-trackers
 BIN     = $(VENV)/bin
 LEFT_OUT = $(if $(CPU),triton,nothing)
 
-.PHONY: help install demo test test-fast lint types contracts check-tables check-performance check-docs site check peers bench \
+.PHONY: help install demo test test-fast lint types contracts check-tables check-performance check-docs site check peers trackers bench \
 	performance docs mutants mutants-page faults fuzz concurrency lock clean
 
 help:
@@ -19,6 +20,7 @@ help:
 	@echo "     mutants (one-line mistakes, and whether tests notice; hours) | mutants-page"
 	@echo "     faults (300 SIGKILLs; an hour) | fuzz (100,000 damaged inputs) | concurrency (20 processes on one folder)"
 	@echo "     bench (measures against the peers) | performance, docs (their pages alone) | peers | lock | clean"
+	@echo "     trackers (the adapters with the libraries themselves; installs these, some 500 MB)"
 	@echo "     site (the documentation as a site, in build/site)"
 
 install: $(VENV)/.installed
@@ -92,6 +94,18 @@ $(PEERS)/.installed: benchmarks/peers.lock benchmarks/sololearn.lock | install
 		--require-hashes --target $(PEERS)/sololearn --requirements benchmarks/sololearn.lock
 	touch $@
 
+# Each tracker's library in a folder of its own, since they disagree on versions, and the tests that use it. No network is
+# used by these. ARGS: options of pytest.
+trackers: install
+	set -e; for name in mlflow trackio wandb swanlab aim; do \
+		more=$$([ $$name = mlflow ] && echo mlflow-skinny sqlalchemy alembic || echo $$name); \
+		[ -f $(TRACKERS)/$$name/.installed ] || $(BIN)/uv pip install --quiet --system-certs --python $(BIN)/python \
+			--target $(TRACKERS)/$$name $$more; \
+		touch $(TRACKERS)/$$name/.installed; \
+		BENCH_NEEDS_TRACKERS=$$name PYTHONPATH=$(CURDIR)/$(TRACKERS)/$$name $(BIN)/python -m pytest -k $$name \
+			tests/trackers/test_real_trackers.py $(ARGS); \
+	done
+
 # All comparisons on the CPU, one after the other, and the page. ARGS: --only NAME …, --images DIR, --quick.
 bench: install peers
 	$(BIN)/python benchmarks/run.py $(ARGS)
@@ -140,4 +154,4 @@ lock:
 		--generate-hashes --no-emit-index-url --no-annotate --output-file benchmarks/peers.lock
 
 clean:
-	rm -rf $(VENV) $(PEERS) runs build .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) $(PEERS) $(TRACKERS) runs build .mypy_cache .ruff_cache .pytest_cache

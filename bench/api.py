@@ -32,7 +32,7 @@ Settings = Mapping[str, Any] | Sequence[str]
 class GridResult:
     """What became of a grid: where its records and its trunks lie. `records` reads the former."""
 
-    files: tuple[Path, ...] = field(repr=False)  # the records, in the order of the grid
+    files: tuple[Path, ...] = field(repr=False)  # the records, in the order of the grid; whole paths
     trunks: Mapping[str, Path]  # "coco-s0" -> folder, for `load_trunk`; without those deleted since
     work_dir: Path = field(repr=False)
     results_dir: Path
@@ -116,6 +116,8 @@ def run(
     stale = _one_of("stale", stale, ("refuse", "keep", "redo"))
     if not request.pretrain:
         raise BadInput("bench.run was given no pretraining; name one in pretrain=, such as 'random_init'.")
+    if not request.seeds:
+        raise BadInput("bench.run was given no seeds; give a whole number from 0, or several, in seeds=.")
     for name, number in (("gpus", gpus), ("per_stage", per_stage)):
         if number is not None and (not _is_whole(number) or number < 1):
             raise BadInput(f"{name} is {shortened(number)}; give a whole number from 1.")
@@ -206,7 +208,8 @@ def _result(grid: Grid) -> GridResult:
     from bench.convert.trunk import TRUNK
 
     folder = grid.results_dir / "records"
-    files = [folder / stage.record_name for stage in grid.stages if stage.is_task]
+    # Whole paths: `records` reads them later, when a notebook may have gone to another folder.
+    files = [(folder / stage.record_name).absolute() for stage in grid.stages if stage.is_task]
     folders = {stage.label: grid.work_dir / stage.folder for stage in grid.stages if stage.kind == "convert"}
     there = {label: place for label, place in folders.items() if (place / TRUNK).is_file()}
     return GridResult(tuple(file for file in files if file.is_file()), there, grid.work_dir, grid.results_dir)
@@ -233,10 +236,10 @@ def _passive_threads() -> Iterator[None]:
         os.environ.pop(variable, None)
 
 
-def _names(given: Name | Sequence[Name], argument: str) -> list[str]:
+def _names(given: Name | Sequence[Name], argument: str, remedy: str = "a config's name or path") -> list[str]:
     several = [given] if isinstance(given, str | os.PathLike) else given
     if not isinstance(several, Iterable) or not all(isinstance(each, str | os.PathLike) for each in several):
-        raise BadInput(f"{argument} is {shortened(given)}; give a config's name or path, or a list of these.")
+        raise BadInput(f"{argument} is {shortened(given)}; give {remedy}, or a list of these.")
     return [os.fspath(each) for each in several]
 
 
@@ -277,12 +280,12 @@ def _literal(key: str, value: Any) -> str:
 def _assignments(given: Settings) -> list[str]:
     if isinstance(given, Mapping):
         return [f"{key}={_literal(key, value)}" for key, value in given.items()]
-    return _names(given, "set")
+    return _names(given, "set", "a dictionary of values, words as after --set")
 
 
 def _swept(given: Mapping[str, Sequence[Any]] | Sequence[str]) -> list[str]:
     if not isinstance(given, Mapping):
-        return _names(given, "sweep")
+        return _names(given, "sweep", "a dictionary of lists, words as after --sweep")
     for key, values in given.items():
         if isinstance(values, str) or not isinstance(values, Iterable) or not list(values):
             raise BadInput(f"sweep of {key} is {shortened(values)}; give a list of values.")
@@ -291,5 +294,8 @@ def _swept(given: Mapping[str, Sequence[Any]] | Sequence[str]) -> list[str]:
 
 def _roots(given: Name | Mapping[str, Name] | Sequence[str]) -> list[str]:
     if isinstance(given, Mapping):
+        for name, folder in given.items():
+            if not isinstance(folder, str | os.PathLike):
+                raise BadInput(f"data_root of {name} is {shortened(folder)}; give the path of a folder.")
         return [f"{name}={os.fspath(folder)}" for name, folder in given.items()]
-    return _names(given, "data_root")
+    return _names(given, "data_root", "{data set: folder}, a folder that holds all")

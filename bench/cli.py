@@ -37,6 +37,8 @@ from bench.cli_options import (
     Smoke,
     StaleOption,
     TaskSeeds,
+    TrackerOption,
+    TrackerProject,
     Version,
     WorkDir,
     takes_request,
@@ -51,7 +53,10 @@ from bench.cli_stage import app as stage_app
 from bench.cli_table import app as table_app
 from bench.errors import BadInput, Interrupted, MoreToDo, StageFailed
 from bench.execute.request import Request
+from bench.import_path import working_directory_last
 from bench.machine import WITHIN_GRID
+from bench.printable import over_bars, printable
+from bench.trackers.choice import choose
 
 # Of the files in results/reference; reading those would make every --help slower.
 STUDIES = ("deck-small", "loss2-short", "positive-control", "positive-control-photographs", "positive-control-resnet50")
@@ -83,6 +88,7 @@ def _before_commands(version: Version = False) -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    working_directory_last()
     # Threads that wait by spinning fight with whatever else runs on the machine: a training step was 5 times slower
     # beside other jobs. OpenMP reads this when torch is imported, here or in a process we start.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -123,7 +129,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _complain(message: str, code: int) -> int:
     try:
-        print(f"bench: {message}", file=sys.stderr, flush=True)
+        print(f"{over_bars(sys.stderr)}bench: {printable(message)}", file=sys.stderr, flush=True)
     except OSError:  # the terminal was closed: what is left to be written would change the exit code
         for number in (1, 2):
             os.dup2(os.open(os.devnull, os.O_WRONLY), number)
@@ -139,6 +145,8 @@ def run_command(
     gpus: GridGpus = 1,
     per_stage: PerStage = None,
     allocator: AllocatorOption = None,
+    tracker: TrackerOption = [],  # noqa: B006
+    tracker_project: TrackerProject = None,
     stale: StaleOption = "refuse",
     executor: ExecutorOption = "local",
     detach: Detach = False,
@@ -163,6 +171,7 @@ def run_command(
         )
     elsewhere = executor_for(executor, context.obj, detach, cluster.told(executor, gpus, per_stage))
     check_gpus(gpus, per_stage)
+    choose(tracker, tracker_project, os.environ)  # stages inherit it
     processes = per_stage or gpus  # of one stage
     if elsewhere is not None:
         processes = elsewhere.processes or processes
@@ -232,6 +241,8 @@ def reproduce_command(
             show_default="unless --dry-run or --smoke",
         ),
     ] = None,
+    tracker: TrackerOption = [],  # noqa: B006
+    tracker_project: TrackerProject = None,
     stale: StaleOption = "refuse",
     notify: Notify = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
@@ -242,6 +253,7 @@ def reproduce_command(
     from bench.execute.summary import told
 
     check_gpus(gpus)
+    choose(tracker, tracker_project, os.environ)
     if mini and smoke:
         raise BadInput("--mini and --smoke are two profiles; leave one out.")
     options = Options(

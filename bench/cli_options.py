@@ -21,6 +21,7 @@ from bench import __version__, cli_completion
 from bench.errors import BadInput
 from bench.execute.request import Request
 from bench.safe_mode import safe_mode
+from bench.trackers.choice import CHOICES
 
 
 def seed(word: str | int, option: str) -> int:
@@ -109,6 +110,26 @@ StaleOption = Annotated[
 AllocatorOption = Annotated[
     Literal["auto", "default", "jemalloc"] | None,
     typer.Option("--allocator", help="The stages' C allocator; BENCH_ALLOCATOR says the same.", show_default="auto"),
+]
+TrackerOption = Annotated[
+    list[str],
+    typer.Option(
+        "--tracker",
+        help="Where scores are shown: tensorboard, wandb, mlflow, trackio, aim, swanlab, none, or module:Class. "
+        "BENCH_TRACKER says the same.",
+        metavar="A [B …]",
+        show_default="tensorboard",
+        autocompletion=cli_completion.one_of(CHOICES),
+    ),
+]
+TrackerProject = Annotated[
+    str | None,
+    typer.Option(
+        "--tracker-project",
+        help="The trackers' project; BENCH_TRACKER_PROJECT says the same.",
+        metavar="NAME",
+        show_default="bench",
+    ),
 ]
 ExecutorOption = Annotated[
     str, typer.Option("--executor", help="Who runs the stages: local, slurm, or a plug-in's name.", metavar="NAME")

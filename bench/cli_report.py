@@ -41,7 +41,8 @@ def report_command(
     def figures(files: Sequence[tuple[Path, Record]]) -> Sequence[Drawn]:
         return drawn(Sources(records=list(files), work_dirs=folders))
 
-    report = gathered(results_dir, folders, _behind, figures, title)
+    words = title.encode("utf-8", "replace").decode()  # of a shell with another encoding
+    report = gathered(results_dir, folders, _behind, figures, words)
     size = write_page(report, to)
     tables = len([*report.results, *report.diagnostics])
     print(f"{to}: {tables} table{'s' if tables > 1 else ''} from {report.counts[0][1]} records, {size / 1e6:.1f} MB")

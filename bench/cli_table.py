@@ -12,7 +12,7 @@ import typer
 from bench import cli_completion
 from bench.cli_options import App, RecordsDir
 from bench.errors import BadInput, StageFailed, writing_to
-from bench.printable import is_screen, screen_width
+from bench.printable import is_drawn_on, screen_width
 
 if TYPE_CHECKING:
     from bench.results.look import Look
@@ -79,7 +79,7 @@ def table_command(
     from bench.results.tables import check_tables, page_of, parts_of, records_of, resources_page, write_tables
 
     chosen = Selection(tuple(rows), tuple(columns), tuple(arch), tuple(profile), empty)
-    format = format or ("terminal" if is_screen(sys.stdout) and to is None else "markdown")
+    format = format or ("terminal" if is_drawn_on(sys.stdout) and to is None else "markdown")
     _check_options(format, resources, baseline, caption, label)
     if check:
         if not chosen.is_all:
@@ -121,7 +121,7 @@ def _look(format: str, verdicts: bool | None, caption: str, label: str, argument
         made_by = f"Made from the records by {command}, by the code of {git().words}; never edited."
     short = format in FOR_READING if verdicts is None else not verdicts
     width = screen_width()
-    return Look(not short, width, is_screen(sys.stdout), caption, label, made_by)
+    return Look(not short, width, is_drawn_on(sys.stdout), caption, label, made_by)
 
 
 def _check_options(format: str, resources: bool, baseline: str | None, caption: str, label: str) -> None:

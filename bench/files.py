@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import socket
+import stat
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -38,7 +39,12 @@ def replacing(file: Path, *, durable: bool = False) -> Iterator[Path]:
 
     With `durable` the content lies on the disk before it takes the place of `file`, so that a power cut does not cost
     it. Only one process at a time may write such a file: what a killed one left is overwritten by the next.
+
+    A device or a pipe, such as /dev/null or /dev/stdout, is never replaced: its own path is given.
     """
+    if _only_written_to(file):
+        yield file
+        return
     temporary = file.with_name(f".{file.name}.{'partial' if durable else process_number()}")
     try:
         yield temporary
@@ -55,6 +61,17 @@ def replacing(file: Path, *, durable: bool = False) -> Iterator[Path]:
         if said is not None and _concerns(said, temporary, file):
             raise CannotWrite(said.errno, said.strerror, str(file)) from error
         raise
+
+
+def _only_written_to(file: Path) -> bool:
+    """Whether a file is a device or a pipe, or the name of what a process has open, which may be any file."""
+    if str(file.parent) in {"/dev", "/dev/fd"} or str(file).startswith("/proc/"):  # and not /dev/shm
+        return file.exists() and not file.is_dir()
+    try:
+        mode = file.stat().st_mode
+    except (OSError, ValueError):  # not there, or no path at all: whoever writes to it finds out
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def _take_place(temporary: Path, file: Path) -> None:

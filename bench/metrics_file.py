@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 FILE = "metrics.jsonl"
+MOST = 2**63  # of whole numbers: Python reads longer ones, which no float may hold
 
 
 def values_of(line: bytes) -> dict[str, Any] | None:
@@ -18,6 +19,8 @@ def values_of(line: bytes) -> dict[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     if not isinstance(values, dict) or not all(type(value) in (int, float) for value in values.values()):
+        return None
+    if any(type(value) is int and abs(value) > MOST for value in values.values()):
         return None
     step = values.get("step")
     return values if isinstance(step, int) and step >= 0 else None

@@ -11,11 +11,20 @@ from rich.cells import cell_len, set_cell_size
 WIDTH = 100  # of lines that go to no terminal
 GAP = "…"  # stands for what is left out
 UNPRINTABLE = "�"
+# A terminal's current line and those below it. A bar leaves the cursor where it begins, so that whoever prints next,
+# from whatever process, takes away all of it and nothing else.
+ERASE = "\r\x1b[J"
 
 
-def is_screen(stream: TextIO) -> bool:
-    """Whether a stream is a terminal to draw on: with `BENCH_PLAIN` in the environment none is."""
-    return stream.isatty() and not os.environ.get("BENCH_PLAIN")
+def is_drawn_on(stream: TextIO) -> bool:
+    """Whether bars are drawn on a stream: a terminal that obeys commands, where nobody asks for plain lines."""
+    dumb = os.environ.get("TERM", "").lower() in {"dumb", "unknown"}
+    return stream.isatty() and not dumb and not os.environ.get("BENCH_PLAIN")
+
+
+def over_bars(stream: TextIO) -> str:
+    """Return what to print first where a bar may stand: what a killed process has drawn, another takes away."""
+    return ERASE if is_drawn_on(stream) else ""
 
 
 def screen_width() -> int:

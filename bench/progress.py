@@ -24,7 +24,7 @@ from typing import TextIO
 
 from bench.files import write_text
 from bench.peak_memory import memory_words, peak_memory_mib
-from bench.printable import is_screen
+from bench.printable import is_drawn_on, over_bars
 from bench.progress_bar import Bars, clock_words
 
 BAR_SECONDS = 0.2  # between two drawings of the bar
@@ -34,7 +34,6 @@ LOOK_SECONDS = 1.0  # between two looks of the thread
 BAR_QUIET, LINE_QUIET = 2.0, 60.0  # seconds without news after which a bar, or plain lines, say that a step is running
 NOTE_SECONDS = 3.0  # between two notes of how far it is, for other processes
 PROGRESS = "progress.json"  # in a stage's folder: the newest of these notes
-ERASE = "\r\x1b[2K"  # a terminal's current line
 
 _screen: TextIO | None = None  # a terminal to draw on, where the standard output is none because it is also kept
 _log: TextIO | None = None  # where plain lines are kept that the terminal does not show
@@ -96,7 +95,7 @@ class Progress:
     ) -> None:
         self.title, self.total, self.unit, self.done = title, total, unit, done
         # The terminal may have been closed: what is printed still gets to the log.
-        on_screen = stream is None and _screen is not None and is_screen(_screen)
+        on_screen = stream is None and _screen is not None and is_drawn_on(_screen)
         self._stream = stream or (_screen if on_screen and _screen is not None else sys.stdout)
         self._log = _log if on_screen else None
         self._clock = clock
@@ -114,14 +113,12 @@ class Progress:
         self._looking = threading.Thread(target=self._look, name="progress", daemon=True)
 
     def __enter__(self) -> Progress:
-        if is_screen(self._stream):
+        if is_drawn_on(self._stream):
             # A stream of its own and no redirection: loaders fork, and a lock that the thread holds would be held for
             # ever in their processes, which print.
             self._stream = os.fdopen(os.dup(self._stream.fileno()), "w")
             self._bar = Bars(self._stream, self.title, self.total, self.done)
             self._interval, self._quiet = BAR_SECONDS, BAR_QUIET
-            with self._on_screen():
-                self._bar.start()
         self._news_at = self._clock()
         self._show(self._news_at)
         self._looking.start()
@@ -178,7 +175,7 @@ class Progress:
             words += f"; how long it takes is not known, since no {unit} has ended yet"
         with self._lock:
             with contextlib.suppress(OSError):  # the log shall have it all the same
-                self._write(f"{ERASE if self._bar is not None else ''}{words}. Ctrl-C again ends at once.\n")
+                self._write(f"{over_bars(self._stream)}{words}. Ctrl-C again ends at once.\n")
             if self._log is not None:
                 with contextlib.suppress(OSError):
                     print(words + ".", file=self._log, flush=True)
@@ -217,8 +214,6 @@ class Progress:
         """Go on in plain lines on the standard output when the terminal of the bar is closed."""
         try:
             yield
-            if not self._stream.isatty():  # what draws the bar would say nothing of it
-                raise OSError
         except OSError:
             self._bar, self._log = None, None
             self._interval, self._quiet = LINE_SECONDS, LINE_QUIET

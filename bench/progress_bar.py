@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,11 +13,12 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from bench.printable import cut_middle, printable
+from bench.printable import ERASE, cut_middle, printable
 
 MAIN_UNITS = frozenset({"steps", "iterations"})  # of loops that take most of their stage's time
 NARROW, WIDE = 80, 120  # columns of a terminal from which on bars are longer, and long
 GRID = "grid"  # what its bar is called
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"  # a terminal's cursor
 
 _place: Place | None = None  # of the stage in its grid
 
@@ -73,10 +75,15 @@ def in_grid(place: Place | None) -> Iterator[None]:
 
 
 class Bars:
-    """A loop's bar, and its grid's below it where there is one; without threads, since loaders fork."""
+    """A loop's bar, and its grid's below it where there is one; without threads, since loaders fork.
+
+    The cursor stays where they begin. Lines that other processes print meanwhile stand in their place, and they are
+    drawn anew below: nobody needs to know how many lines another one has drawn.
+    """
 
     def __init__(self, stream: TextIO, title: str, total: int, done: int) -> None:
-        console = Console(file=stream)
+        self._stream, self._console = stream, Console(file=stream)
+        console = self._console
         self.total, self.place = total, _place
         self._grid_is_shown = self.place is not None
         name = cut_middle(printable(title), max(12, console.width // 4))
@@ -88,16 +95,10 @@ class Bars:
             TextColumn("{task.fields[text]}", markup=False),
             console=console,
             auto_refresh=False,
-            redirect_stdout=False,
-            redirect_stderr=False,
         )
         self._loop = self._bars.add_task(name, total=total or None, completed=done, text="")
         stages = 1 if self.place is None else self.place.of
         self._grid = self._bars.add_task(GRID, total=stages, text="", visible=self._grid_is_shown)
-
-    def start(self) -> None:
-        """Draw them for the first time."""
-        self._bars.start()
 
     def draw(self, done: int, said: Sequence[str], beside: Sequence[str], unit: str, loop: float | None) -> None:
         """Draw them anew. Of what is said, as much is shown as there is room for.
@@ -119,7 +120,9 @@ class Bars:
             words = [f"stage {place.number} of {place.of}", *known, *beside]
             self._bars.update(self._grid, completed=place.number - 1 + within, text=self._fitting(words))
         self._bars.update(self._loop, completed=done, text=self._fitting(said))
-        self._bars.refresh()
+        text = self._text()
+        above = f"\x1b[{lines}A" if (lines := text.count("\n")) else ""
+        self._put(f"{HIDE}{ERASE}{text}\r{above}")
 
     def _fitting(self, said: Sequence[str]) -> str:
         """As many words as there is room for; the first are shown all the same."""
@@ -132,9 +135,21 @@ class Bars:
 
     def stop(self) -> None:
         """Leave the loop's bar as it stands; the grid's goes, or there would be one for each loop."""
-        self._bars.stop()
+        self._put(f"{ERASE}{self._text()}\n{SHOW}")
 
     def hide_grid(self) -> None:
         """Leave out the grid's bar from the next drawing on."""
         self._grid_is_shown = False
         self._bars.update(self._grid, visible=False)
+
+    def _text(self) -> str:
+        """The lines of the bars, with their colours."""
+        with self._console.capture() as drawn:
+            self._console.print(self._bars.get_renderable())
+        return drawn.get().rstrip("\n")
+
+    def _put(self, text: str) -> None:
+        """Write at once, so that what other processes print comes before or after it. Raises OSError."""
+        left = text.encode(self._stream.encoding or "utf-8", "replace")
+        while left:
+            left = left[os.write(self._stream.fileno(), left) :]

@@ -65,7 +65,7 @@ UNTRIED = (
     Untried("stages/diagnostics", "run", "a whole validation set on the GPU", ""),
     Untried("stages/segmentation/finetune", "run", "SyncBatchNorm of mmseg's networks over GPUs", ""),
     Untried("stages/segmentation/samples", "training_loader", "pinned batches", ""),
-    Untried("execute/recording", "peak_memory_mib", "the memory that torch had allocated on the GPU", ""),
+    Untried("peak_memory", "peak_memory_mib", "the memory that torch had allocated on the GPU", ""),
     Untried("made", "part", "the GPUs, CUDA, cuDNN and TF32 of what made a result", ""),
     Untried("execute/speed", "machine", "the name of the GPU that was timed on", ""),
     Untried("execute/devices", "cuda_devices", "the GPUs that stages are shared out to", ""),

@@ -49,16 +49,16 @@ html_theme_options: dict[str, Any] = {"navigation_with_keys": True}
 # Section -> pages, in the order of the navigation. One that does not exist is left out; one that is named nowhere comes
 # last, under OTHERS.
 NAVIGATION: dict[str, tuple[str, ...]] = {
-    "Start": ("tutorial", "concepts", "bring_your_data", "bring_your_weights", "troubleshooting", "glossary"),
-    "Seeing results": (
-        *("report", "tables", "plots", "looking", "status", "trackers", "python"),
-        "statistics",
+    "Start": (
+        *("installing", "tutorial", "concepts", "bring_your_data", "bring_your_weights", "writing_a_config"),
+        *("troubleshooting", "glossary"),
     ),
+    "Seeing results": ("report", "tables", "plots", "looking", "status", "trackers", "python", "statistics"),
     "Running": (
-        *("clusters", "several_processes", "scale", "performance", "numerics", "reliability", "safe_configs"),
-        "installing",
+        *("speed", "several_processes", "clusters", "scale", "performance", "numerics", "reliability"),
+        "safe_configs",
     ),
-    "Adding": ("adding_an_objective", "adding_a_task", "adding_a_dataset"),
+    "Adding": ("adding_an_objective", "adding_a_task", "adding_a_dataset", "adding_a_dialect"),
     "Believing": ("reproducing_the_deck", "positive_control", "loss2", "provenance", "canary", "mutants"),
     "Reference": ("commands", "configs", "protocols", "objectives", "recipes", "api", "architecture", "versioning"),
 }

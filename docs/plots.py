@@ -51,26 +51,26 @@ Derived by `python docs/plots.py` from records; never edited.
 
 `bench plot` draws a figure of records, or of what pretrainings have logged, as SVG, PDF or PNG:
 
-    bench plot --list                                   # what there is, and what is lacking here
+    bench plot --list                                   # what there is, and what each figure lacks here
     bench plot transfer --to transfer.pdf               # of all records in results/
     bench plot transfer --rows simclr byol --width column --to transfer.pdf transfer.svg
-    bench plot losses --work-dir runs                   # logs lie in the work folder of bench run
+    bench plot losses --work-dir runs                   # logs are in the work folder of bench run
 
-`--width column` is 3.3 inches, a column of a paper with two; `page`, the default, is 6.9. Text is 7 and 8 points in
-both. Colours are those of Okabe and Ito, which colour-blind readers tell apart, and markers and dashes differ as well,
-for print in grey. Text in an SVG stays text. The command prints a caption that says what the marks mean; the same
+`--width column` is 3.3 inches, a column of a two-column paper; `page`, the default, is 6.9. Text is 7 and 8 points in
+both. Colours are those of Okabe and Ito, which colour-blind readers can tell apart; markers and dashes differ as well,
+for print in grey. Text in an SVG stays text. The command prints a caption that says what the marks mean. The same
 numbers give the same bytes.
 
-What all figures keep to:
+Rules for all figures:
 
 - Numbers that were measured by different protocols, on different data or states of data, with another network, or in
   another profile never share an axis. Published rows have axes of their own.
 - Means, intervals and what counts as one pretraining are those of the [tables](statistics.md). An interval is that of
-  one row; whether two rows differ is for `bench table` and `bench compare` to say.
+  one row; whether two rows differ is what `bench table` and `bench compare` say.
 - Long curves are drawn as means of equal parts of their steps, with a band from the least to the largest value, so that
   no spike is lost; the caption says so.
-- Lines of a log that are damaged, and values that are not finite, are left out, and counted in the caption.
-- Where a page is full, what is left out is counted, too, and `--rows` chooses.
+- Damaged lines of a log, and values that are not finite, are left out, and counted in the caption.
+- Where a figure has no room, the caption counts what is left out, and `--rows` chooses.
 
 In Python, `bench.results.plots.drawn(Sources(records, work_dirs))` gives every figure that there is data for, with its
 caption, the numbers behind it, and an `<svg>` element whose colours are the CSS variables `--plot-1` to `--plot-7`,

@@ -5,6 +5,7 @@ import platform
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -79,7 +80,7 @@ def test_stages_ask_for_it_before_anything_else(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(BadInput, match="Unknown allocator"):
         local.run_grid(None)  # type: ignore[arg-type]
     with pytest.raises(BadInput, match="Unknown allocator"):
-        stage._run(tmp_path, None)  # type: ignore[arg-type]
+        stage._run(tmp_path, SimpleNamespace(kind="convert"))  # type: ignore[arg-type]
 
 
 def test_the_launcher_preloads_it_for_its_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

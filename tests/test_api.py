@@ -102,10 +102,13 @@ def test_a_grid_that_is_recorded_has_records_tables_and_trunks(
     assert top1.weights.item() == record["trunk"]
     capfd.readouterr()
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    monkeypatch.chdir(grid.work_dir.parent)
     again = bench.run(
-        "random_init", "imagenet_knn", seeds=SEED, smoke=True, set=[f"arch={ARCH}"], work_dir=grid.work_dir
+        "random_init", "imagenet_knn", seeds=SEED, smoke=True, set=[f"arch={ARCH}"], work_dir=grid.work_dir.name
     )
     assert again.files == grid.files
+    monkeypatch.chdir(ROOT)
+    assert again.records.equals(frame)
     assert "skipped  knn random_init--imagenet_knn-s1: recorded already" in capfd.readouterr().out
     assert "OMP_WAIT_POLICY" not in os.environ
 
@@ -203,6 +206,10 @@ def test_every_column_is_on_the_page() -> None:
         ({"seeds": "0-2"}, "seeds is '0-2'; give a whole number"),
         ({"seeds": [0, -1]}, "seeds is [0, -1]"),
         ({"seeds": True}, "seeds is True"),
+        ({"seeds": range(0)}, "no seeds"),
+        ({"set": None}, "set is None; give a dictionary of values"),
+        ({"sweep": 1}, "sweep is 1; give a dictionary of lists"),
+        ({"data_root": {"coco": None}}, "data_root of coco is None; give the path of a folder"),
         ({"profile": "huge"}, "profile is 'huge'; give one of full, mini, smoke"),
         ({"set": {"epoch": 3}}, "did you mean epochs"),
         ({"set": {"epochs": float("nan")}}, "The value of epochs is nan"),

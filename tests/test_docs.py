@@ -189,3 +189,34 @@ def test_the_pictures_of_a_page_are_all_there_and_all_shown() -> None:
     docs = ROOT / "docs"
     named = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", (docs / "looking.md").read_text(encoding="utf-8"))
     assert {docs / name for name in named} == set((docs / "images" / "looking").iterdir())
+
+
+README = ROOT / "README.md"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_and_pictures_of_the_readme_lead_somewhere() -> None:
+    links = re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", README.read_text(encoding="utf-8"))
+    assert len(links) > 50
+    assert [name for name, _ in links if not (ROOT / name).exists()] == []
+    assert [link for link in links if link[1] and link[1] not in anchors(ROOT / link[0])] == []
+
+
+def test_the_readme_begins_with_two_commands_and_is_short() -> None:
+    lines = README.read_text(encoding="utf-8").splitlines()
+    assert [line.split("#")[0].split() for line in lines[2:4]] == [["make", "demo"], ["make", "test"]]
+    assert len(lines) < 200
+
+
+def test_results_in_the_readme_are_those_of_the_page_that_is_derived_from_records() -> None:
+    def rows(page: Path) -> list[list[str]]:
+        return [line.split() for line in page.read_text(encoding="utf-8").splitlines() if line.startswith("| cifar10 ")]
+
+    shown, measured = rows(README), rows(ROOT / "docs" / "positive_control.md")
+    assert len(shown) >= 5
+    assert [row for row in shown if row not in measured] == []

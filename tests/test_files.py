@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,25 @@ def test_half_a_surrogate_pair_is_refused_and_a_whole_one_read() -> None:
     assert checked('{"a": "\\ud83d\\ude00"}') == {"a": "\N{GRINNING FACE}"}
     with pytest.raises(ValueError, match="surrogates not allowed"):
         checked('{"a": ["\\ud800"]}')
+
+
+def test_a_pipe_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        write_text(pipe, "words")
+        assert os.read(reader, 100) == b"words"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
+    assert list(tmp_path.iterdir()) == [pipe]
+
+
+def test_what_a_process_has_open_is_never_replaced(tmp_path: Path) -> None:
+    with (tmp_path / "opened").open("w") as opened:
+        before = os.fstat(opened.fileno()).st_ino
+        write_text(Path(f"/dev/fd/{opened.fileno()}"), "words")
+    assert (tmp_path / "opened").read_text() == "words"
+    assert (tmp_path / "opened").stat().st_ino == before
+    assert list(tmp_path.iterdir()) == [tmp_path / "opened"]

@@ -295,6 +295,17 @@ def test_routing_sends_a_key_where_the_schema_has_it() -> None:
         route({"iteration": 1})
 
 
+def test_a_key_that_no_task_of_the_run_has_is_the_pretrainings() -> None:
+    assert route({"epochs": 1}, []) == ({"epochs": 1}, {})
+    assert route({"epochs": 1}, [KnnTask]) == ({"epochs": 1}, {})  # which has none
+    assert route({"checkpoint.keep_every_epochs": 1}, []) == ({"checkpoint": {"keep_every_epochs": 1}}, {})
+    assert route({"precision": "bf16"}, []) == ({"precision": "bf16"}, {})
+    for kinds in ([LinearTask], [KnnTask, LinearTask]):
+        with pytest.raises(BadInput, match=r"could mean either side: say pretrain\.epochs or downstream\.epochs"):
+            route({"epochs": 1}, kinds)
+    assert route({"iterations": 3}, []) == ({}, {"iterations": 3})  # which is then refused, as no task has it
+
+
 def test_recipes_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_recipe("coco").epochs = 3

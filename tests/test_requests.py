@@ -67,6 +67,30 @@ def test_the_network_of_a_set_value_reaches_the_parent_and_nothing_else_does(tmp
     assert parent.checkpoint.every_steps == 5
 
 
+def test_what_does_not_reach_the_parent_is_said_in_a_line(tmp_path: Path) -> None:
+    """Or a parent in another precision than a run of its own would be trained a second time without a word."""
+
+    def notes(*pretrain: str, words: list[str]) -> list[str]:
+        return [note for note in grid(tmp_path, *pretrain, profile="mini", assignments=words).notes if "--set" in note]
+
+    words = ["arch=resnet18", "workers=1", "precision=float32", "pretrain.optimizer.lr=0.25", "objective.patches=2"]
+    assert notes(CHILD, words=words) == [
+        f"coco, from which {CHILD} starts, does not get precision, optimizer.lr of --set; where it should, give "
+        "parent.precision=float32 parent.optimizer.lr=0.25, too."
+    ]
+    assert notes(CHILD, words=[*words, "parent.precision=float32", "parent.optimizer.lr=0.25"]) == []
+    assert len(notes(CHILD, words=[*words, "parent.precision=float32", "parent.epochs=25"])) == 1  # of the rate
+    assert notes(CHILD, "coco", words=words[:-1]) == []  # it gets them itself
+    assert notes("coco", words=words[:-1]) == []
+    # As the line says it, the parent is that of a run of its own.
+    one, *_ = grid(
+        tmp_path, CHILD, profile="mini", assignments=["precision=float32", "parent.precision=float32"]
+    ).stages
+    own, *_ = grid(tmp_path, "coco", profile="mini", assignments=["precision=float32"]).stages
+    other, *_ = grid(tmp_path, CHILD, profile="mini", assignments=["precision=float32"]).stages
+    assert one.fingerprint == own.fingerprint != other.fingerprint
+
+
 def test_a_swept_network_has_a_parent_each(tmp_path: Path) -> None:
     sweep = ["arch=resnet18,resnet50", "objective.patches=2,4"]
     found = grid(tmp_path, CHILD, profile="mini", sweep=sweep, seeds=(0, 1))
@@ -410,11 +434,11 @@ def test_a_parent_may_be_a_file_beside_the_config(tmp_path: Path, monkeypatch: p
         grid(tmp_path, str(child))
 
 
-def test_the_own_config_of_the_readme_says_what_its_comments_say(
+def test_the_config_that_the_page_shows_does_what_its_comments_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-    _, found, after = readme.partition("    # pretrain_configs/longer.py\n")
+    page = (Path(__file__).parents[1] / "docs" / "writing_a_config.md").read_text(encoding="utf-8")
+    _, found, after = page.partition("    # pretrain_configs/longer.py\n")
     lines = [line[4:] for line in after.partition("\n\n")[0].splitlines()]
     assert found
     monkeypatch.chdir(tmp_path)

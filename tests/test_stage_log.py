@@ -126,7 +126,7 @@ def test_a_bar_stays_on_the_terminal_and_out_of_the_log(tmp_path: Path, monkeypa
         while piece := os.read(leader, 10_000):
             text += piece
     assert "━" in text.decode()
-    assert "\x1b[2Ka note" in text.decode()  # in the place of the bar, which is drawn again
+    assert "\r\x1b[Ja note" in text.decode()  # in the place of the bar, which is drawn again
     assert sorted(line.partition(" steps")[0] for line in lines(tmp_path)) == ["a note", "tiny: 0/4", "tiny: 4/4"]
 
 

@@ -207,6 +207,15 @@ def test_a_record_without_a_command_is_made_from_its_settings(tmp_path: Path) ->
     assert anew(record).same
 
 
+@pytest.mark.parametrize("command", ["", "bench", "bench run <script>", "bench run --pretrain a b", "bench run 'open"])
+def test_a_command_that_names_no_configs_is_as_none(tmp_path: Path, command: str) -> None:
+    record = recorded(tmp_path, assignments=("k=3",))
+    without = anew(record.model_copy(update={"command": None}))
+    assert anew(record.model_copy(update={"command": command})) == without
+    bare = anew(record.model_copy(update={"command": command, "settings": {}}))
+    assert bare.command.startswith("bench run --pretrain random_init --downstream ")
+
+
 def test_a_file_a_name_and_the_start_of_a_fingerprint_mean_a_record(tmp_path: Path) -> None:
     one, other = recorded(tmp_path), recorded(tmp_path, assignments=("k=3",))
     files = [write(record, tmp_path / "records") for record in (one, other)]

@@ -61,9 +61,10 @@ def route(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Split --set values into those for pretraining and those for downstream configs.
 
-    `pretrain.key` and `downstream.key` say it; a bare key goes where the schema has it, and a bare `precision` to both,
-    unless no task of this run has it. Another key that both have must say it; a key that neither has is an error that
-    names the nearest. `kinds` are those of this run's tasks; None: any of ours.
+    `pretrain.key` and `downstream.key` say it; a bare key goes where the schema has it, which for one that pretrainings
+    have is there alone if no task of this run has it. Where both have it, a bare `precision` goes to both, and another
+    key must say it; a key that neither has is an error that names the nearest. `kinds` are those of this run's tasks;
+    None: any of ours.
     """
     kinds = set(KINDS.values() if kinds is None else kinds)
     below = set().union(*(schema_keys(kind) for kind in {*KINDS.values(), *kinds}))
@@ -79,10 +80,10 @@ def route(
             known = sorted(schemas["pretrain"] | schemas["downstream"])
             hint = nearest(head, known) or "; bench show NAME lists the keys."
             raise BadInput(f"Unknown key {shortened(key)} in --set{hint}")
+        if len(homes) == 2 and not any(head in schema_keys(kind) for kind in kinds):
+            homes.remove("downstream")
         if len(homes) == 2 and key not in BOTH:
             raise BadInput(f"--set {key} could mean either side: say pretrain.{key} or downstream.{key}.")
-        if key in BOTH and not any(key in schema_keys(kind) for kind in kinds):
-            homes.remove("downstream")
         for side in homes:
             sides[side][key] = value
     return nest(sides["pretrain"]), nest(sides["downstream"])

@@ -73,7 +73,7 @@ def anew(record: Record, safe: bool = True) -> Anew:
 
 
 def _anew(record: Record) -> Anew:
-    recorded = shlex.split(record.command)[2:] if record.command else _plain(record)
+    recorded = _recorded(record)
     reason = ""
     note = "Planned here, it gives this very row: configs, settings and data have its fingerprint."
     for words in _candidates(record, recorded):
@@ -101,6 +101,16 @@ def _candidates(record: Record, recorded: Sequence[str]) -> Iterator[list[str]]:
     yield list(recorded)
 
 
+def _recorded(record: Record) -> list[str]:
+    """The words of the recorded command; of its names, where it is none of a single pretraining and a single task."""
+    words: list[str] = []
+    with contextlib.suppress(ValueError):  # an open quotation
+        words = shlex.split(record.command or "")[2:]
+    told = _options(words)
+    single = all(len(told.get(option, ())) == 1 for option in ("--pretrain", "--downstream"))
+    return words if single else _plain(record)
+
+
 def _plain(record: Record) -> list[str]:
     """Words for a record without a command: configs by the names of its pretraining and task."""
     words = ["--pretrain", record.pretrain.partition("[")[0], "--downstream", record.task, "--seeds", str(record.seed)]
@@ -115,7 +125,7 @@ def _from_settings(record: Record, recorded: Sequence[str]) -> list[str]:
     """
     told = _options(recorded)
     (pretrain,), (downstream,) = told["--pretrain"], told["--downstream"]
-    upstream, below = dict(record.settings["pretrain"]), dict(record.settings["downstream"])
+    upstream, below = dict(record.settings.get("pretrain", {})), dict(record.settings.get("downstream", {}))
     recipe = load_recipe(pretrain, record.profile)
     shipped = recorded_settings(recipe)
     if shipped["init"] is not None:  # a record has the names of files without their folders

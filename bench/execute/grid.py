@@ -131,7 +131,7 @@ def plan_grid(request: Request, *, act: bool, gpus: int = 1, stale: StaleChoice 
         problems=data.problems,
         work_dir=request.work_dir,
         results_dir=request.results,
-        notes=data.notes
+        notes=[*configs.notes, *data.notes]
         + packs.notes
         + planner.notes
         + earlier.notes

@@ -18,7 +18,7 @@ from rich.live import Live
 from bench.execute.jobs.durations import seconds_left
 from bench.execute.jobs.status import Row, rows
 from bench.execute.jobs.view import Look, brief
-from bench.printable import is_screen
+from bench.printable import is_drawn_on
 
 DRAW_SECONDS = 2.0  # between two drawings
 GONE = (OSError, SystemExit)  # of a terminal that was closed: rich ends a program whose pipe nobody reads
@@ -39,7 +39,7 @@ class GridView:
         self._next = -math.inf
 
     def __enter__(self) -> Self:
-        if is_screen(sys.stdout):
+        if is_drawn_on(sys.stdout):
             self._live = self._stack.enter_context(Live(console=self._console, auto_refresh=False, transient=True))
         return self
 

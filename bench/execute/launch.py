@@ -6,7 +6,6 @@ What is promised, and in what time: docs/several_processes.md.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,6 +16,7 @@ from bench.errors import BadInput, Interrupted, StageFailed
 from bench.execute.rank_endings import REPORTS, STARTED_BY, Ending, Verdict, forget_reports, judge, said_by
 from bench.execute.stage_file import StageFile, read_done
 from bench.execute.stage_log import LOG, near
+from bench.import_path import command
 from bench.machine import cores
 
 RESTARTS = "BENCH_MAX_RESTARTS"
@@ -79,7 +79,7 @@ def launch(folder: Path, stage: StageFile, layout: Layout, more: list[str], hold
     environ = allocator.started_with(os.environ) | {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(threads))}
     environ[STARTED_BY] = str(os.getpid())
     ranks = elastic.Ranks(
-        command=[sys.executable, "-m", "bench", "stage", str(folder), *more],
+        command=command("stage", str(folder), *more),
         environ=environ,
         processes=layout.gpus,
         nodes=layout.nodes,

@@ -27,8 +27,11 @@ from bench.execute.stage_file import write_stage
 from bench.execute.stage_log import LOG, near
 from bench.execute.stage_server import PATIENCE_SECONDS, ForkedStage, StageServer, can_fork
 from bench.execute.stopping import stoppable
+from bench.import_path import command
 from bench.machine import WITHIN_GRID
 from bench.plan import Stage
+from bench.printable import is_drawn_on, over_bars, printable
+from bench.trackers.choice import check as check_trackers
 
 OVER = MoreToDo.exit_code
 LEAST_SECONDS = 5.0  # that must be left for another stage to start
@@ -41,9 +44,9 @@ clock = time.monotonic  # seconds; what `until` is measured by
 
 
 def say(words: str) -> None:
-    """Print a line. That nobody reads any more, or that the disk is full, must not end what trains."""
+    """Print lines. That nobody reads any more, or that the disk is full, must not end what trains."""
     with contextlib.suppress(OSError):
-        print(words, flush=True)
+        print(over_bars(sys.stdout) + "\n".join(map(printable, words.split("\n"))), flush=True)
 
 
 def run_grid(
@@ -66,9 +69,10 @@ def run_grid(
 def prepare(grid: Grid, unreadable: Literal["fail", "skip"]) -> tuple[list[Stage], dict[str, Path]]:
     """Say what is recorded, write the files of the stages that are to do, and return these and {fingerprint: folder}.
 
-    Raises BadInput for an allocator that cannot be had, before anything runs.
+    Raises BadInput for an allocator or a tracker that cannot be had, before anything runs.
     """
     started_with(os.environ)
+    check_trackers(os.environ)
     to_do = grid.to_do()
     for stage in grid.stages:
         if grid.states[stage.fingerprint] == "recorded":
@@ -108,7 +112,7 @@ def _walk(
         folder = folders[stage.fingerprint]
         title = f"[{number}/{len(to_do)}] {stage.title}"
         if (why := why_not(stage, folder, failed)) is not None:
-            say(f"{title}: not run, {why.reason}")
+            say(printable(f"{title}: not run, {why.reason}"))
             failed[stage.fingerprint] = why.code
             continue
         if until is not None and until - clock() < LEAST_SECONDS:
@@ -123,7 +127,7 @@ def _walk(
             raise Interrupted(f"{stage.title} was interrupted; its last checkpoint stays.")
         if code:
             words = note_ending(stage, folder, code)
-            say(f"{title}: {words} (log: {near(folder.absolute() / LOG)})")
+            say(printable(f"{title}: {words} (log: {near(folder.absolute() / LOG)})"))
             failed[stage.fingerprint] = code
         known.learn_from(folder)
         left = [folders[each.fingerprint] for each in able_to_run(to_do[number:], failed)]
@@ -139,8 +143,8 @@ def _environ() -> dict[str, str]:
 
 def start_fresh(folder: Path, gpus: int) -> subprocess.Popen[bytes]:
     """Start `bench stage` as a fresh process, in a session of its own."""
-    command = [sys.executable, "-m", "bench", "stage", str(folder), "--gpus", str(gpus)]
-    return subprocess.Popen(command, start_new_session=True, env=_environ())
+    words = command("stage", str(folder), "--gpus", str(gpus))
+    return subprocess.Popen(words, start_new_session=True, env=_environ())
 
 
 @contextmanager
@@ -171,9 +175,10 @@ def run_folder(folder: Path, gpus: int, until: float | None = None, start: Start
                     return Interrupted.exit_code if code == -signal.SIGINT else code
             return OVER if _stop(process) else 0  # it may have ended by itself meanwhile
         except KeyboardInterrupt:
-            below = "\n" if sys.stdout.isatty() else ""  # the ^C, and a bar that may stand there
+            if sys.stdout.isatty() and not is_drawn_on(sys.stdout):
+                say("")  # go below the ^C
             say(
-                f"{below}Stopping {folder.name}, in at most {PATIENCE_SECONDS} s; its last checkpoint stays. Ctrl-C "
+                f"Stopping {folder.name}, in at most {PATIENCE_SECONDS} s; its last checkpoint stays. Ctrl-C "
                 "again ends it at once."
             )
             if process is not None:

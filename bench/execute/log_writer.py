@@ -15,7 +15,8 @@ import select
 import signal
 import sys
 
-ERASE = b"\r\x1b[2K"  # a terminal's line on which a bar may stand
+ERASE = b"\r\x1b[J"  # a terminal's line on which a bar may begin, and those below it
+SHOW = b"\x1b[?25h"  # its cursor, which a bar hides
 PIECE = 1 << 16
 
 
@@ -24,21 +25,26 @@ class Copy:
 
     def __init__(self, screen: int, log: int) -> None:
         self.screen, self.log = screen, log
-        self.line, self.at_start, self.terminal = b"", True, os.isatty(screen)
+        self.line = b""
+        dumb = os.environ.get("TERM", "").lower() in {"dumb", "unknown"}
+        self.bars = os.isatty(screen) and not dumb and not os.environ.get("BENCH_PLAIN")  # may stand there
 
     def add(self, text: bytes) -> None:
         """Write some text to the screen, and the lines that it ends to the log."""
+        # Where a bar was drawn over the begin of a line, that begin is shown again.
+        write(self.screen, ERASE + self.line + text if self.bars else text)
         *whole, last = (self.line + text).split(b"\n")
         write(self.log, b"".join(shown(line) + b"\n" for line in whole))
         # After a carriage return the rest of the line is new, unless it is the end of the line.
         self.line = shown(last) + b"\r" * last.endswith(b"\r")
-        write(self.screen, ERASE * (self.terminal and self.at_start) + text)
-        self.at_start = text.endswith(b"\n")
 
     def end(self) -> None:
-        """Write what stands on the last line."""
-        if rest := shown(self.line):
-            write(self.log, rest + b"\n")
+        """Write what stands on the last line, and take away the bar of a process that was killed."""
+        rest = shown(self.line)
+        rest += b"\n" * bool(rest)
+        write(self.log, rest)
+        if self.bars:
+            write(self.screen, ERASE + rest + SHOW)
 
 
 def write(file: int, text: bytes) -> None:

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +26,7 @@ from bench.execute.machine import Machine
 from bench.execute.probing import COSTS, ENDING, PROBLEM
 from bench.execute.stage_file import write_stage
 from bench.files import write_text
+from bench.import_path import command
 from bench.plan import Stage, digest
 from bench.stages.costs import Costs
 
@@ -140,11 +140,11 @@ def _start(folders: Sequence[str], until: float, log: Path) -> float:
     It and what it started end with this one.
     """
     started = time.monotonic()
-    command = [sys.executable, "-m", "bench.execute.probing", f"{started:.3f}", f"{until:.3f}", *folders]
+    words = command(f"{started:.3f}", f"{until:.3f}", *folders, module="bench.execute.probing")
     environ = {"OMP_WAIT_POLICY": "PASSIVE", **os.environ}  # as the command line sets it for stages
     with log.open("w", encoding="utf-8") as stream:
         process = subprocess.Popen(
-            command, stdout=stream, stderr=stream, env=started_with(environ), start_new_session=True
+            words, stdout=stream, stderr=stream, env=started_with(environ), start_new_session=True
         )
         try:
             process.wait(max(1.0, until - started + 5))

@@ -21,6 +21,7 @@ from bench.errors import BadInput, StageFailed
 from bench.execute.parent import end_with_parent
 from bench.execute.stage_file import StageFile, read_stage
 from bench.files import write_text
+from bench.import_path import working_directory_last
 from bench.peak_memory import peak_memory_mib
 
 COSTS, PROBLEM = "costs.json", "problem.txt"
@@ -33,6 +34,7 @@ POLL = 0.02  # s
 
 def main(arguments: Sequence[str]) -> int:
     """Time the stages in these folders."""
+    working_directory_last()
     end_with_parent(signal.SIGKILL)  # what it times for has gone
     started, until, folders = float(arguments[0]), float(arguments[1]), [Path(word) for word in arguments[2:]]
     # What every stage imports, and no more: a process's memory would count it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -32,6 +32,7 @@ class Resolved(NamedTuple):
     recipes: list[Recipe]
     tasks: list[Task]
     by_name: dict[str, Recipe]  # the recipes, and those that an `init` names
+    notes: tuple[str, ...] = ()  # on values of --set that a recipe gets, and the one that it starts from does not
 
 
 NETWORK = frozenset({"arch", "stem"})  # what two recipes have in common of which one continues the other
@@ -97,7 +98,41 @@ def resolve(request: Request) -> Resolved:
         recipe = load_recipe(name, profile, reaching, settings, f"init.settings (--set {PARENT}KEY)")
         return recipe.model_copy(update={"name": recipe.name + in_brackets(settings)})
 
-    return _keeping(Resolved(recipes, tasks, with_parents(recipes, parent)))
+    by_name = with_parents(recipes, parent)
+    set_here = {key.removeprefix("pretrain."): value for key, value in own.items() if not key.startswith("downstream.")}
+    set_here = {key: value for key, value in set_here.items() if key.partition(".")[0] in upstream}
+    notes = dict.fromkeys(note for recipe in recipes if (note := _unlike_parent(recipe, by_name, names, set_here)))
+    return _keeping(Resolved(recipes, tasks, by_name, tuple(notes)))
+
+
+def _unlike_parent(
+    recipe: Recipe, by_name: Mapping[str, Recipe], asked_for: Iterable[str], set_here: Mapping[str, Any]
+) -> str | None:
+    """Say which values of --set a recipe gets, and the one that it starts from does not; None for none.
+
+    One that is itself asked for gets them, too. None but settings of both that differ are named.
+    """
+    if recipe.init is None or recipe.parent is None:
+        return None
+    if recipe.parent.removesuffix(in_brackets(recipe.init.settings)) in asked_for:
+        return None
+    ours, theirs = recipe.model_dump(), by_name[recipe.parent].model_dump()
+    keys = [key for key in set_here if _at(theirs, key) not in (None, _at(ours, key))]
+    if not keys:
+        return None
+    one, parent = recipe.name.partition("[")[0], recipe.parent
+    return (
+        f"{parent}, from which {one} starts, does not get {', '.join(keys)} of --set; where it should, give "
+        + " ".join(f"{PARENT}{key}={set_here[key]}" for key in keys)
+        + ", too."
+    )
+
+
+def _at(values: Any, key: str) -> Any:
+    """The value of a dotted key; None where there is none."""
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, Mapping) else None
+    return values
 
 
 def _measures_norms(name: str, profile: Profile) -> bool:
@@ -148,6 +183,7 @@ def _keeping(configs: Resolved) -> Resolved:
         [kept.get(id(recipe), recipe) for recipe in configs.recipes],
         configs.tasks,
         {name: kept.get(id(recipe), recipe) for name, recipe in configs.by_name.items()},
+        configs.notes,
     )
 
 

@@ -14,7 +14,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,6 +35,7 @@ from bench.execute.parent import ending_with_this
 from bench.execute.stage_file import known_memory_mib
 from bench.execute.stage_log import LOG
 from bench.execute.stopping import SIGNALS, heeded
+from bench.import_path import command
 from bench.machine import SHARED_BY, WITHIN_GRID, available_memory, cores
 from bench.plan import Stage
 from bench.printable import printable
@@ -255,9 +255,9 @@ class Schedule:
 
 def start(folder: Path, processes: int, environ: Mapping[str, str], output: int) -> subprocess.Popen[bytes]:
     """Start `bench stage` on a folder, in a session of its own, so that a signal reaches it once, from here."""
-    command = [sys.executable, "-m", "bench", "stage", str(folder), "--gpus", str(processes)]
+    words = command("stage", str(folder), "--gpus", str(processes))
     return subprocess.Popen(
-        command, start_new_session=True, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        words, start_new_session=True, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output
     )
 
 

@@ -48,6 +48,7 @@ from bench.execute.stage_outputs import (
 )
 from bench.execute.stale import StaleChoice, started_anew
 from bench.execute.stopping import stoppable
+from bench.execute.tracking import with_trackers
 from bench.files import write_text
 from bench.load_proofs import forget_load_proof, noted_load_proof
 from bench.outcomes import OUTCOMES
@@ -58,6 +59,7 @@ from bench.record import write as write_record
 from bench.stages.curve import points_of
 from bench.stages.job import Job
 from bench.timing_gaps import forget_gaps, noted_gaps
+from bench.trackers import track_results
 from bench.waiting import total_share
 
 LOAD_PROOF = "load_proof.json"  # in a stage's folder: what the network that it used was seen to compute
@@ -173,6 +175,7 @@ def _recorded(folder: Path, stage: StageFile) -> bool:
     return True
 
 
+@with_trackers
 def _run(folder: Path, stage: StageFile, keep: bool = False) -> None:
     """Run the stage's code; rank 0 marks it as done and writes the record."""
     allocator.check()
@@ -195,12 +198,11 @@ def _run(folder: Path, stage: StageFile, keep: bool = False) -> None:
     precision = computed_in(stage.stage_kind, config)
     if first:
         made = begin(folder, stage, part_of(stage, precision), resumed=resumed)
+        (folder / OUTCOMES).unlink(missing_ok=True)  # of an earlier sitting
     job = job_of(stage, config, folder, inputs)
     sittings = begin_code(folder, stage, current, inputs).sittings if first else ()
     forget_gaps()
     forget_load_proof()
-    if first:
-        (folder / OUTCOMES).unlink(missing_ok=True)  # of an earlier sitting
     started = time.monotonic()
     record = None
     with _reported(folder, stage), noted_in(folder / PROGRESS if first else None):
@@ -208,6 +210,7 @@ def _run(folder: Path, stage: StageFile, keep: bool = False) -> None:
         if not first:
             return
         check_results(folder, stage, metrics)
+        track_results(metrics)
         if proof := noted_load_proof():
             write_text(folder / LOAD_PROOF, json.dumps(proof, indent=1, ensure_ascii=False) + "\n")
         elif stage.task is not None:

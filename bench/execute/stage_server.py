@@ -27,6 +27,7 @@ from typing import Self
 
 from bench.errors import Interrupted, StageFailed
 from bench.execute.parent import end_if_told, end_with_parent, ending_with_this
+from bench.import_path import command
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia")
 PATIENCE_SECONDS = 120  # for a stage to write its last checkpoint after Ctrl-C
@@ -59,7 +60,7 @@ class StageServer:
     def __init__(self, modules: Iterable[str], environ: Mapping[str, str]) -> None:
         reading, writing = os.pipe()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench", "serve-stages", str(writing), *modules],
+            command("serve-stages", str(writing), *modules),
             stdin=subprocess.PIPE,
             env=ending_with_this(environ),
             pass_fds=[writing],

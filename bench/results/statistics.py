@@ -184,8 +184,8 @@ def _about(ours: MeanError, theirs: MeanError) -> About:
 
 def freedom_of(ours: MeanError, theirs: MeanError) -> float:
     """Return the degrees of freedom of the difference of two means, by Satterthwaite's approximation."""
-    total = ours.variance + theirs.variance
-    return total**2 / (ours.variance**2 / ours.freedom + theirs.variance**2 / theirs.freedom)
+    share = ours.variance / (ours.variance + theirs.variance)  # squares of variances may be beyond what a float holds
+    return 1 / (share**2 / ours.freedom + (1 - share) ** 2 / theirs.freedom)
 
 
 def _welch(ours: MeanError, theirs: MeanError) -> float:

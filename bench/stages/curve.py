@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from bench.files import read_json, write_text
+from bench.trackers import track
 
 FILE = "curve.json"
 
@@ -34,6 +35,7 @@ class Curve:
         self.points = [point for point in self.points if point["step"] < step]
         self.points.append({"step": step, **scores})
         write_text(self.file, json.dumps({"points": self.points}) + "\n")
+        track(int(step), {f"validation/{name}": value for name, value in scores.items()})
 
 
 def points_of(folder: Path) -> list[dict[str, float]]:

@@ -44,3 +44,10 @@ def at_the_edge(rates: Sequence[float], chosen: int) -> str | None:
         f"note: the best learning rate, {rate:g}, is the {end} of the {len(rates)} that were tried; a {more} one may "
         "be better (--set learning_rates=…)"
     )
+
+
+def named_by_rate(rates: Sequence[float], **values: Sequence[float]) -> dict[str, float]:
+    """Return values of heads under the names of their learning rates, {"loss/0.1": …}, as trackers get them."""
+    return {
+        f"{name}/{rate:g}": one for name, of_heads in values.items() for rate, one in zip(rates, of_heads, strict=True)
+    }

@@ -38,11 +38,12 @@ from bench.stages.features import Features, features_of, gathered, loaded, subse
 from bench.stages.frozen_trunk import FrozenTrunk
 from bench.stages.image_outcomes import keep_top
 from bench.stages.job import Job
-from bench.stages.learning_rates import LossWatch, at_the_edge
+from bench.stages.learning_rates import LossWatch, at_the_edge, named_by_rate
 from bench.stages.linear_finished import check_finished, images_of
 from bench.stages.linear_heads import AdamHeads, Heads
 from bench.stages.linear_ranks import centre_features, in_turns
 from bench.stages.linear_state import HEADS, resume, save
+from bench.trackers import track
 from bench.train.checkpoint import put_back
 from bench.train.distributed import Ranks, ranks_of
 from bench.train.readings import Every
@@ -174,6 +175,7 @@ def train(job: Job, task: LinearTask, trunk: FrozenTrunk, heads: Heads, training
             shown = {} if losses is None else {"loss": losses.nan_to_num(math.inf).min().item()}
             if losses is not None:
                 every.restart()
+                track(done, named_by_rate(task.learning_rates, loss=losses.tolist(), lr=rates.tolist()))
             if progress is not None:
                 progress.update(1, **shown, **(waits.shown() if waits is not None else {}))
                 if shown and (warning := watch.see(shown["loss"], step, done == total)):

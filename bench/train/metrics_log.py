@@ -1,22 +1,21 @@
-"""What a run logs: `metrics.jsonl`, one JSON object per log step, and the same for TensorBoard."""
+"""What a run logs: `metrics.jsonl`, one JSON object per log step, and the same for TensorBoard and other trackers."""
 
 from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from bench.errors import one_line
 from bench.files import write_text
 from bench.metrics_file import FILE as FILE
 from bench.metrics_file import values_of
-
-if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+from bench.trackers.board import Board
+from bench.trackers.choice import TENSORBOARD, chosen
+from bench.trackers.current import track
 
 MOST_LINES = 10_000  # that are kept in memory while they cannot be written
 
@@ -39,13 +38,10 @@ class MetricsLog:
         self._lines: list[bytes] = []
         self._said, self._dropped = False, False
         self._stream: IO[bytes] | None = None
-        self._board: SummaryWriter | None = None
-        self._hook_before, threading.excepthook = threading.excepthook, self._thread_failed
         self._append()
-        from torch.utils.tensorboard import SummaryWriter  # slow to import
-
-        with self._only_said():
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=start_step + 1)
+        # It has this file's steps, and drops them as this file does.
+        wanted = TENSORBOARD in chosen()
+        self._board = Board(folder, start_step + 1, self._say) if wanted else None
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
         """Log the values after `step` optimizer steps; `flush` and the end put them on the disk."""
@@ -53,19 +49,17 @@ class MetricsLog:
             return
         self._lines.append((json.dumps({"step": step, **values}) + "\n").encode())
         del self._lines[:-MOST_LINES]
-        with self._board_or_end() as board:
-            if board is not None:
-                for name, value in values.items():
-                    board.add_scalar(name, value, step)
+        if self._board is not None:
+            self._board.write(step, values)
+        track(step, values)
 
     def flush(self) -> None:
         """Put what was logged on the disk."""
         if not self._active:
             return
         self._append()
-        with self._board_or_end() as board:
-            if board is not None:
-                board.flush()
+        if self._board is not None:
+            self._board.flush()
 
     def _append(self) -> None:
         """Write the lines that wait, all of them or none."""
@@ -89,31 +83,14 @@ class MetricsLog:
         try:
             yield
         except OSError as error:
-            if not self._said:
-                self._said = True
-                reason = error.strerror or one_line(error)
-                with suppress(OSError):
-                    print(f"The log of {self.file.parent} cannot be written ({reason}); training goes on.", flush=True)
+            self._say(error)
 
-    @contextmanager
-    def _board_or_end(self) -> Iterator[SummaryWriter | None]:
-        """Give TensorBoard's writer; one that fails is given up, since its thread has ended."""
-        board = self._board
-        with self._only_said():
-            try:
-                yield board
-            except OSError:
-                self._board = None
-                if board is not None:
-                    with suppress(OSError):
-                        board.close()
-                raise
-
-    def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
-        """Keep the traceback of TensorBoard's thread from the screen: its next use says what went wrong."""
-        ours = type(failure.thread).__module__.startswith("tensorboard.")
-        if not (ours and isinstance(failure.exc_value, OSError)):
-            self._hook_before(failure)
+    def _say(self, error: OSError) -> None:
+        if not self._said:
+            self._said = True
+            reason = error.strerror or one_line(error)
+            with suppress(OSError):
+                print(f"The log of {self.file.parent} cannot be written ({reason}); training goes on.", flush=True)
 
     def __enter__(self) -> MetricsLog:
         return self
@@ -124,10 +101,8 @@ class MetricsLog:
         self._append()
         if self._stream is not None:
             self._stream.close()
-        with self._board_or_end() as board:
-            if board is not None:
-                board.close()
-        threading.excepthook = self._hook_before
+        if self._board is not None:
+            self._board.close()
 
 
 def drop_after(file: Path, step: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import cli
+from bench.import_path import command
 
 PAGE = Path(__file__).parents[2] / "docs" / "clusters.md"
 
@@ -58,9 +59,8 @@ def test_the_executor_of_the_page(place: Path, rendered: Path, capsys: pytest.Ca
     assert "-W depend=afterok:0.server" in told[1]
     assert "-W depend=afterok:1.server" in told[2]
     run = shlex.split((place / "pbs" / "0.job").read_text())
-    assert run[:5] == ["exec", sys.executable, "-m", "bench", "stage"]
     (folder,) = (place / "runs" / "pretrain").iterdir()
-    assert Path(run[5]) == folder
+    assert run == ["exec", *command("stage", str(folder))]
 
     capsys.readouterr()
     assert cli.run(grid) == 0

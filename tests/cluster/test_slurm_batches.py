@@ -144,7 +144,7 @@ def test_nothing_is_submitted_where_slurm_does_not_say_what_runs(
         SlurmExecutor(SlurmOptions(time="5")).submit(grid, folders, grid.stages)
 
 
-def test_nodes_meet_at_the_first_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nodes_meet_at_the_first_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "SUBMITIT_EXECUTOR": "slurm",
         "SLURM_JOB_ID": "20000",
@@ -153,8 +153,9 @@ def test_nodes_meet_at_the_first_of_them(monkeypatch: pytest.MonkeyPatch) -> Non
     }.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("SLURM_LAUNCH_NODE_IPADDR", raising=False)
+    monkeypatch.chdir(tmp_path)
     command = StageJob(Path("/runs/pretrain/a"), processes=8, nodes=2).command()
-    assert " ".join(command[1:]) == "-m bench stage /runs/pretrain/a --gpus 8 --nodes 2 --rendezvous gpu07:20000"
+    assert " ".join(command[1:]) == "-P -m bench stage /runs/pretrain/a --gpus 8 --nodes 2 --rendezvous gpu07:20000"
     monkeypatch.setenv("SLURM_LAUNCH_NODE_IPADDR", "10.0.0.7")
     assert StageJob(Path("a"), 8, 2).command()[-1] == "10.0.0.7:20000"
     assert "--nodes" not in StageJob(Path("a"), 8).command()

@@ -34,6 +34,7 @@ from bench.execute.jobs.status import rows
 from bench.execute.jobs.submission import Submission, read_submission, write_submission
 from bench.execute.rank_endings import STARTED_BY
 from bench.execute.stopping import AskedToStop, stoppable
+from bench.import_path import command
 from bench.plan import Planner
 from bench.progress import Progress, noted_in
 
@@ -346,7 +347,7 @@ def test_a_detached_grid_is_told_in_the_folders_of_its_stages(
     monkeypatch.setattr("bench.execute.jobs.local.subprocess.Popen", popen)
     to_do, folders = local.prepare(grid, "fail")
     jobs = LocalExecutor(["run", "--smoke"]).submit(grid, folders, to_do)
-    assert asked == [[sys.executable, "-m", "bench", "run", "--smoke"]]
+    assert asked == [command("run", "--smoke")]
     assert [job.id for job in jobs] == [str(sleeper.pid)] * 4
     assert read_submission(of(grid, "convert coco-s0")) == jobs[0]
 
@@ -398,8 +399,15 @@ def test_a_log_is_printed_and_followed_to_its_end(
     assert capsysbinary.readouterr().out == b"first \xff\nmore\n"
 
 
-def test_a_log_that_is_followed_asks_a_cluster_seldom(grid: Grid, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_log_that_is_followed_asks_a_cluster_seldom(
+    grid: Grid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its controller answers all who use it."""
+    (tmp_path / "bin").mkdir()
+    squeue = tmp_path / "bin" / "squeue"
+    squeue.write_text(f"#!/bin/sh\necho >> {tmp_path}/asked\n")
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{squeue.parent}:{os.environ['PATH']}")
     _, folders = local.prepare(grid, "fail")
     for number, folder in enumerate(folders.values()):
         write_submission(folder, Submission(executor="slurm", id=f"{number}", host=host(), submitted="", log="log.txt"))
@@ -417,6 +425,7 @@ def test_a_log_that_is_followed_asks_a_cluster_seldom(grid: Grid, monkeypatch: p
     monkeypatch.setattr(logs.time, "monotonic", clock)
     monkeypatch.setattr(logs.time, "sleep", sleep)
     show_log(folder, grid.work_dir, follow=True)
+    assert not (tmp_path / "asked").exists()  # but by what stands for it here
     assert 100 < clock.now <= 100 + logs.ASK_SECONDS + logs.LOOK_SECONDS
     times = [moment for moment, _ in asked]
     assert [count for _, count in asked] == [1] * len(asked)  # about this stage alone

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import pty
+import re
 import struct
 import subprocess
 import sys
@@ -112,6 +113,12 @@ def some_rows() -> list[Row]:
 
 
 # -------------------------------------------------------------------------------------------------------- what is shown
+
+
+@pytest.mark.parametrize(("done", "total", "shown"), [(14, 30, "46"), (29, 100, "29"), (999, 1000, "99"), (0, 7, "0")])
+def test_the_table_and_the_words_have_the_same_share(done: int, total: int, shown: str) -> None:
+    text = "\n".join(drawn([row("running", stage("pretrain", "coco"), NOTE | {"done": done, "total": total})], 100, 40))
+    assert re.findall(r"(\d+) %", text) == [shown, shown]
 
 
 @pytest.mark.parametrize("width", [100, 60])

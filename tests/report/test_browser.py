@@ -256,3 +256,11 @@ def test_print(page: Any) -> None:
     page.set_viewport_size({"width": 700, "height": 1000})  # a page of paper
     widths = "[...document.querySelectorAll('table')].map(each => each.getBoundingClientRect().width)"
     assert max(page.evaluate(widths)) <= 700
+
+
+def test_a_link_that_is_cut_off_begins_at_the_overview(page: Any) -> None:
+    page.goto("about:blank")
+    page.goto(f"{page.file}#results%")
+    assert page.locator(".view:visible").evaluate_all("all => all.map(each => each.id)") == ["overview"]
+    assert page.locator("#theme").is_visible()
+    assert page.said == []

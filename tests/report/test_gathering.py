@@ -185,6 +185,13 @@ def test_the_command_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture
     assert str(tmp_path) not in html
 
 
+def test_a_title_of_a_shell_with_another_encoding_is_written(tmp_path: Path) -> None:
+    to = tmp_path / "page.html"
+    folder_of([pspnet("coco", 0, 1.0)], tmp_path)
+    assert cli.run(["report", "--results-dir", str(tmp_path), "--to", str(to), "--title", "Caf\udce9"]) == 0
+    assert "<h1>Caf?</h1>" in to.read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from example_records import pspnet
 from pages import END, HOSTILE, IMAGE, SCRIPT, SVG, TEMPLATE, drawing, hostile, report_of, usual, with_pictures
 
 from bench.errors import BadInput
@@ -187,3 +188,12 @@ def test_the_numbers_behind_a_figure_are_there(html: str) -> None:
     assert drawing().title in html
     assert '<td class="number">0.5</td>' in html
     assert "<code>bench plot curves</code>" in html
+
+
+def test_no_name_turns_the_numbers_after_it(tmp_path: Path) -> None:
+    turned = "a\u202eb\u2067_c"
+    records = [pspnet(name, seed, value + seed) for name, value in ((turned, 50.0), ("plain", 60.0)) for seed in (0, 1)]
+    html = rendered(report_of(records, tmp_path, title=turned))
+    shown = re.sub(r"<script .*?</script>", "", html, flags=re.DOTALL)  # but in records as they are
+    assert "a\\u202eb\\u2067_" in shown
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", shown)

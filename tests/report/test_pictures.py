@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 from pathlib import Path
 
 import pytest
 from pages import webp, with_pictures
 
 from bench.errors import BadInput
-from bench.results.report.pictures import read_panels
+from bench.results.report.pictures import MOST_LISTED, read_panels
 
 
 def test_pictures_are_taken_as_they_are(tmp_path: Path) -> None:
@@ -65,6 +66,25 @@ def test_a_list_of_another_form_is_refused(tmp_path: Path, text: str) -> None:
     (work / "pictures" / "pictures.json").write_text(text)
     with pytest.raises(BadInput, match=r"does not list pictures as it should .*; make it anew"):
         read_panels([work])
+
+
+@pytest.mark.parametrize("name", ["one.webp", "pictures.json"])
+def test_a_pipe_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    file = with_pictures(tmp_path) / "pictures" / name
+    file.unlink()
+    os.mkfifo(file)
+    if name == "pictures.json":
+        assert read_panels([tmp_path]) == ([], [])
+    else:
+        with pytest.raises(BadInput, match=r"one\.webp.*cannot be read"):
+            read_panels([tmp_path])
+
+
+def test_a_list_larger_than_a_page_is_not_read(tmp_path: Path) -> None:
+    file = with_pictures(tmp_path) / "pictures" / "pictures.json"
+    file.write_text(file.read_text() + " " * MOST_LISTED)
+    with pytest.raises(BadInput, match="larger than a page may be"):
+        read_panels([tmp_path])
 
 
 def test_a_row_has_a_picture_for_each_column(tmp_path: Path) -> None:

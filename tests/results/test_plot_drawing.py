@@ -176,8 +176,8 @@ def test_equal_numbers_give_equal_bytes_whatever_matplotlib_is_set_to(tmp_path: 
 
 
 def test_numbers_of_axes() -> None:
-    assert [number(value) for value in (0, 0.5, 20000, 1e-5, 2.5e-5, -2.0, 1e9)] == [
-        *("0", "0.5", "20,000", "10⁻⁵", "2.5e−05", "−2", "10⁹"),
+    assert [number(value) for value in (0, 0.5, 20000, 1e-5, 2.5e-5, -2.0, 1e9, -1e-4, -2e7)] == [
+        *("0", "0.5", "20,000", "10⁻⁵", "2.5e−05", "−2", "10⁹", "−0.0001", "−2e+07"),
     ]
     assert len({(look(place).colour, look(place).marker) for place in range(63)}) == 63
     assert len({(look(place).colour, str(look(place).dashes)) for place in range(35)}) == 35

@@ -141,3 +141,12 @@ def test_logs_of_earlier_versions_are_read(form: Path) -> None:
     (run,) = Sources([], [form]).runs
     assert (run.name, run.seed, run.damaged) == ("coco", 0, 0)
     assert {"loss", "lr"} <= run.series.keys()
+
+
+def test_values_too_large_for_a_sum_are_left_out_and_said(tmp_path: Path) -> None:
+    lines = [{"step": step, "loss": value} for step, value in enumerate((1.0, 1.7e308, -1e101, 2.0))]
+    whole = f'{{"step": 5, "loss": {10**400}}}\n{{"step": {10**400}, "loss": 1.0}}\n'
+    content = content_of("losses", sources(work=log(tmp_path, "wild", 0, lines, end=whole)))
+    assert some(content, "step", "value") == [(0.0, 1.0), (3.0, 2.0)]
+    assert "2 values that are no finite numbers are left out of wild seed 0." in content.caption
+    assert "2 damaged lines are left out of the logs of wild seed 0." in content.caption

@@ -149,3 +149,12 @@ def test_means_that_differ_by_rounding_alone_have_no_spread() -> None:
     assert summarise(ours).between == 0
     assert summarise(singly([0.1 + 0.2, 0.3])).between == 0
     assert compare(singly([61.0, 61.002]), singly([62.0, 62.0])).p is not None  # one image of 50,000
+
+
+@pytest.mark.parametrize("size", [1e-90, 1.0, 1e99])
+def test_p_does_not_hang_on_the_unit_of_the_values(size: float) -> None:
+    ours, theirs = ([[size * value] for value in values] for values in ((1.0, 2.0, 6.0), (7.0, 9.0)))
+    verdict, scaled = compare([[1.0], [2.0], [6.0]], [[7.0], [9.0]]), compare(ours, theirs)
+    assert verdict.p is not None
+    assert scaled.p == pytest.approx(verdict.p)
+    assert difference_of(ours, theirs) is not None

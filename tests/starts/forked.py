@@ -14,6 +14,7 @@ import ctypes
 import gc
 import importlib
 import inspect
+import io
 import json
 import os
 import runpy
@@ -210,10 +211,15 @@ def become(words: Sequence[str], cwd: str | None, environ: Mapping[str, str], st
 
 def _run(words: list[str]) -> int:
     """Do as `python WORDS` does."""
+    safe, words = words[0] == "-P", words[words[0] == "-P" :]
     kind, *rest = words if words[0] in ("-m", "-c") else ["", *words]
     added = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     first = str(Path.cwd() if kind else Path(rest[0]).absolute().parent)
-    sys.path[:] = [first, *filter(None, added), *(place for place in sys.path if place not in STARTED_WITH)]
+    sys.path[:] = [
+        *([] if safe else [first]),
+        *filter(None, added),
+        *(place for place in sys.path if place not in STARTED_WITH),
+    ]
     sys.argv[:] = ["-c", *rest[1:]] if kind == "-c" else rest
     if kind == "-c":
         exec(compile(rest[0], "<string>", "exec", dont_inherit=True), sys.modules["__main__"].__dict__)
@@ -236,7 +242,7 @@ def _execute_child(self: Any, *given: Any) -> None:
     """Fork where `subprocess` would start another `python -m bench`."""
     told = _SIGNATURE.bind(self, *given).arguments
     args, env = told["args"], os.environ if told["env"] is None else told["env"]
-    if [*args][:3] != [sys.executable, *BENCH]:
+    if [*args][:3] != [sys.executable, *BENCH] and [*args][:4] != [sys.executable, "-P", *BENCH]:
         return _exec(self, *given)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
@@ -272,8 +278,9 @@ def _close_all_but(kept: set[int]) -> None:
 
 
 def main() -> None:
-    for library in LIBRARIES:
-        importlib.import_module(library)
+    with contextlib.redirect_stdout(io.StringIO()):  # what a library says would wait to be printed by each fork
+        for library in LIBRARIES:
+            importlib.import_module(library)
     gc.freeze()
     serve(socket.socket(fileno=int(sys.argv[1])))
 

@@ -6,7 +6,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from bench.execute.jobs.failure import now
 from bench.execute.jobs.process import alive, host, started_at
 from bench.execute.jobs.submission import Submission, read_submission, write_submission
 from bench.execute.stage_log import LOG, near
+from bench.import_path import command
 
 if TYPE_CHECKING:
     from bench.execute.grid import Grid
@@ -50,7 +50,7 @@ class LocalExecutor:
             log.touch()
         with log.open("ab") as file:
             process = subprocess.Popen(
-                [sys.executable, "-m", "bench", *self.words],
+                command(*self.words),
                 start_new_session=True,
                 stdin=subprocess.DEVNULL,
                 stdout=file,

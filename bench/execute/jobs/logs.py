@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.errors import BadInput
 from bench.execute.jobs.executor import ASK_SECONDS, State, states_of
 from bench.execute.jobs.status import States, rows
-from bench.execute.jobs.submission import Submission
+from bench.execute.jobs.submission import Submission, read_submission
 
 LOOK_SECONDS = 0.5  # between two looks for more
 PIECE = 1 << 20  # bytes read at a time
@@ -23,12 +23,13 @@ def show_log(folder: Path, work_dir: Path, follow: bool) -> None:
 
     Raises BadInput where it has printed nothing yet and is not followed.
     """
-    row = next((row for row in rows(work_dir) if _same(row.folder, folder)), None)
-    log = folder / "log.txt" if row is None or row.job is None else row.job.log_of(folder)
+    job = read_submission(folder)
+    log = folder / "log.txt" if job is None else job.log_of(folder)
     if not log.is_file() and not follow:
+        row = next((row for row in rows(work_dir) if _same(row.folder, folder)), None)
         state = "" if row is None else f" (it is {row.state})"
         raise BadInput(f"{folder} has no log yet{state}; bench status says how it gets on.")
-    at, states = 0, _sparing(row.job if row is not None else None)
+    at, states = 0, _sparing(job)
     while True:
         ended = not follow or not _goes_on(folder, work_dir, states)  # asked before the last look: nothing is left out
         at = _print_from(log, at)

@@ -5,8 +5,10 @@ submitit writes the scripts and hands them to sbatch. Its files lie in `slurm/` 
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +24,7 @@ from bench.execute.jobs.slurm_options import TIME_OUTS, Resources, SlurmOptions
 from bench.execute.jobs.slurm_states import ANSWER_SECONDS, SILENT, states
 from bench.execute.jobs.submission import Submission, read_submission, write_submission
 from bench.execute.stage_log import LOG
+from bench.import_path import python_options
 
 if TYPE_CHECKING:
     from bench.execute.grid import Grid
@@ -156,7 +159,8 @@ class SlurmExecutor:
         name = (
             f"bench-{batch.stages[0].title.replace(' ', '-')}" if len(batch.stages) == 1 else f"bench-{'-'.join(kinds)}"
         )
-        executor = Submitit(work_dir.absolute() / FILES, max_num_timeout=TIME_OUTS)
+        python = shlex.join([sys.executable, *python_options()])
+        executor = Submitit(work_dir.absolute() / FILES, max_num_timeout=TIME_OUTS, python=python)
         executor.update_parameters(**self.options.parameters(batch.resources, name, batch.after))
         calls = [
             StageJob(folders[stage.fingerprint].absolute(), batch.resources.processes, batch.resources.nodes)

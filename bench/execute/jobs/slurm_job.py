@@ -31,6 +31,7 @@ from bench.execute.stage_ending import how_it_ended
 from bench.execute.stage_file import read_stage
 from bench.execute.stage_log import LOG
 from bench.execute.stage_server import PATIENCE_SECONDS
+from bench.import_path import command
 from bench.machine import WITHIN_GRID
 
 POLL_SECONDS = 0.1
@@ -75,7 +76,7 @@ class StageJob:
 
     def command(self) -> list[str]:
         """Return the command that runs the stage on this node."""
-        words = [sys.executable, "-m", "bench", "stage", str(self.folder), "--gpus", str(self.processes)]
+        words = command("stage", str(self.folder), "--gpus", str(self.processes))
         if self.nodes > 1:
             words += ["--nodes", str(self.nodes), "--rendezvous", rendezvous()]
         return words

@@ -5,6 +5,7 @@ Names, reasons and paths come from files: they are shown without what a terminal
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,7 +184,8 @@ def _cell(rows: Sequence[Row]) -> tuple[str, str]:
         return "–", "dim"
     row = min(rows, key=lambda row: INTEREST.index(row.state))
     share = share_of(row)
-    word = f"{share:.0%}".replace("%", " %") if share is not None else row.state
+    # As the words of the stage have it: rounded down, but for the rounding of the division.
+    word = f"{math.floor(100 * share + 1e-9)} %" if share is not None else row.state
     return word, STYLES[row.state]
 
 

@@ -26,7 +26,7 @@ from bench.execute.jobs.executor import sparing
 from bench.execute.jobs.status import Row, any_failed, counts, lines, rows
 from bench.execute.jobs.view import Look, screen, share_of
 from bench.execute.stopping import stoppable
-from bench.printable import is_screen, printable
+from bench.printable import is_drawn_on, printable
 
 EASE = 4  # a look at a large folder is followed by a pause of so many times what it took
 LEAVE = b"qQ"
@@ -41,7 +41,7 @@ def watch(work_dir: Path, interval: float) -> int:
     `interval` are the seconds between two looks. Returns the exit code: 1 where a stage failed; 130 after Ctrl-C.
     """
     with stoppable():
-        return watch_screen(work_dir, interval) if is_screen(sys.stdout) else watch_lines(work_dir, interval)
+        return watch_screen(work_dir, interval) if is_drawn_on(sys.stdout) else watch_lines(work_dir, interval)
 
 
 def watch_lines(work_dir: Path, interval: float, pause: Pause | None = None) -> int:

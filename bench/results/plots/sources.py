@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +17,7 @@ from bench.results.mixtures import hardware_words
 from bench.results.named_rows import USUAL_STEM, label_with_hash, network_words
 from bench.results.trunks import Trunks
 
+MOST_DRAWN = 1e100  # of values: sums and squares of larger ones are not finite
 Logged = list[tuple[int, float]]  # steps, ascending, and what was logged after each
 
 
@@ -30,7 +30,7 @@ class Run:
         label: `name`, or `name @hash` where another run here has that name and another recipe.
         series: key of the log -> steps and values.
         damaged: lines of the log that are no log lines, such as half a line that a killed process left.
-        not_finite: values that are nan or infinite, which are left out of `series`.
+        not_finite: values that are nan, infinite or too large for a sum, which are left out of `series`.
     """
 
     name: str
@@ -173,7 +173,7 @@ def read_log(file: Path) -> tuple[dict[str, Logged], int, int]:
             continue
         step = said.pop("step")
         for key, value in said.items():
-            if math.isfinite(value):
+            if abs(value) <= MOST_DRAWN:  # nan is not
                 values.setdefault(key, {})[step] = value
             else:
                 not_finite += 1

@@ -170,8 +170,7 @@ def wrapped(text: str, inches: float, size: float = SMALL) -> str:
 def number(value: float, _: object = None) -> str:
     """Return a number for an axis: 20,000 · 0.5 · 10⁻⁵ · 2.5e−05, with a true minus."""
     if value and not 1e-3 <= abs(value) < 1e7:
-        power = math.log10(value) if value > 0 else math.nan
-        if abs(power - round(power)) < 1e-9:
+        if value > 0 and abs((power := math.log10(value)) - round(power)) < 1e-9:
             return f"10{str(round(power)).translate(_RAISED)}"
         text = f"{value:.3g}"
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "templates"
 MOST_BYTES = 5_000_000
+_TURNING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def rendered(report: Report) -> str:
@@ -100,7 +102,7 @@ def _environment() -> Environment:
 
     def breakable(text: str) -> Markup:
         """A long name, which may be broken after its underscores and before its brackets."""
-        return Markup("<wbr>").join(Markup.escape(part) for part in str(text).replace("_", "_\0").split("\0"))
+        return Markup("<wbr>").join(Markup.escape(part) for part in _seen(str(text)).replace("_", "_\0").split("\0"))
 
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
@@ -109,6 +111,12 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=lambda value: _seen(value) if type(value) is str else value,  # and not Markup
     )
     environment.filters |= {"data": data, "breakable": breakable, "markup": Markup}
     return environment
+
+
+def _seen(text: str) -> str:
+    """A text in which marks that turn the order of what follows, such as the digits of a number, can be seen."""
+    return _TURNING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -14,6 +14,7 @@ from bench.results.report.picture_files import FOLDER, INDEX, MOST_BYTES, Kind
 from bench.results.report.shown import Panel, Picture
 
 MOST_OF_ONE = 400_000
+MOST_LISTED = 5_000_000  # bytes of what lists them
 
 # How files begin, and what they are. No SVG: it may hold scripts.
 _MAGIC = (
@@ -92,6 +93,8 @@ def _said(left_out: int, most: int) -> Iterator[str]:
 
 def _read(file: Path) -> _Pictures:
     try:
+        if file.stat().st_size > MOST_LISTED:
+            raise BadInput(f"{file} is larger than a page may be; make it anew.")
         found = _Pictures.model_validate_json(file.read_bytes())
     except (OSError, ValidationError) as error:
         reason = error.errors()[0]["msg"] if isinstance(error, ValidationError) else error.strerror
@@ -110,7 +113,7 @@ def _image(folder: Path, name: str) -> tuple[Path, str]:
     file = folder / name
     try:
         inside = file.resolve(strict=True).is_relative_to(folder.resolve())
-        start = file.read_bytes()[:12] if inside else b""
+        start = _start(file) if inside else b""
     except (OSError, ValueError, RuntimeError) as error:  # not there; a null character; a loop of links
         raise BadInput(f"{folder / INDEX} names the image {name!r}, which cannot be read; make it anew.") from error
     if not inside:
@@ -121,6 +124,13 @@ def _image(folder: Path, name: str) -> tuple[Path, str]:
         if start.startswith(magic):
             return file, kind
     raise BadInput(f"{folder / INDEX} names {name!r}, which is no PNG, JPEG, GIF or WebP image; make it anew.")
+
+
+def _start(file: Path) -> bytes:
+    if not file.is_file():  # a pipe would have no end
+        raise FileNotFoundError(file)
+    with file.open("rb") as opened:
+        return opened.read(12)
 
 
 def _uri(file: Path, kind: str) -> str:

@@ -21,7 +21,13 @@
     if (target && target !== view) target.scrollIntoView();
     else requestAnimationFrame(() => window.scrollTo(0, 0)); // after the browser has gone to the part itself
   }
-  const named = () => decodeURIComponent(location.hash.slice(1));
+  function named() {
+    try {
+      return decodeURIComponent(location.hash.slice(1));
+    } catch {
+      return ""; // a link that was cut off or mistyped: the page begins at its first part
+    }
+  }
   window.addEventListener("hashchange", () => {
     if (named() !== "main") show(named(), true);
   });
