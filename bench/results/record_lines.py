@@ -44,7 +44,7 @@ RECORD_COLUMNS = {
     "machine": "that measured",
     "images_skipped": "how many images could not be read, and were left out",
     "created": "when, UTC, ISO 8601",
-    "record": "name of the record's file: `bench trace` and `bench.load_trunk` take it",
+    "record": "name of the record's file, which `bench trace` and `bench.load_trunk` take",
 }
 PERCENT = "_percent"
 
