@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from example_records import pspnet
-from pages import behind, folder_of, report_of, usual
+from pages import behind, folder_of, report_of, usual, with_pictures
 
 from bench import cli
 from bench.errors import BadInput
@@ -183,6 +183,16 @@ def test_the_command_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "<h1>Two &amp; more</h1>" in html
     assert "bench run --pretrain cifar10_byol_loss1 --downstream cifar10_knn5" in html
     assert str(tmp_path) not in html
+
+
+def test_the_work_folder_is_runs_unless_another_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder_of([pspnet("coco", 0, 60.0)], tmp_path / "results")
+    with_pictures(tmp_path / "runs")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for words, drawn in (([], True), (["--work-dir", "other"], False)):
+        assert cli.run(["report", *words]) == 0
+        assert ('alt="An overlay"' in Path("report.html").read_text()) == drawn
 
 
 def test_a_title_of_a_shell_with_another_encoding_is_written(tmp_path: Path) -> None:
