@@ -55,7 +55,8 @@ def options(tmp_path: Path, data: Path) -> Options:
 
 def write_study(results: Path, name: str, epochs: int, *parts: tuple[str, ...]) -> None:
     """Write a study file into a results folder; a part is a pretraining and what is measured of it."""
-    settings = [*TINY, f"pretrain.epochs={epochs}"]
+    kept = "pretrain.checkpoint.keep_every_epochs=None"  # whose files a disk may have no room for
+    settings = [*TINY, f"pretrain.epochs={epochs}", kept]
     listed = [{"dataset": "cifar10", "pretrain": [first], "downstream": list(others)} for first, *others in parts]
     # What is made of words and lists is written alike in TOML and in JSON, but for the sign between key and value.
     inline = ["{" + ", ".join(f"{key} = {json.dumps(value)}" for key, value in part.items()) + "}" for part in listed]
