@@ -25,7 +25,11 @@ def report_command(
     work_dir: Annotated[
         list[Path],
         typer.Option(
-            "--work-dir", envvar="BENCH_WORK_DIR", help="Where stages keep logs and pictures.", metavar="DIR [DIR …]"
+            "--work-dir",
+            envvar="BENCH_WORK_DIR",
+            help="Where stages keep logs and pictures.",
+            metavar="DIR [DIR …]",
+            show_default="runs",
         ),
     ] = [],  # noqa: B006
     to: Annotated[Path, typer.Option("--to", help="The file to write.", metavar="FILE")] = Path("report.html"),
@@ -36,6 +40,7 @@ def report_command(
     """Write one HTML page of all results: tables, verdicts, figures, pictures, and what stands behind each number."""
     from bench.errors import BadInput
     from bench.results.plots import Sources, drawn
+    from bench.results.plots.reading import RUNS
     from bench.results.report.gathering import gathered
     from bench.results.report.page import write_page
 
@@ -44,11 +49,13 @@ def report_command(
     if missing := [folder for folder in work_dir if not folder.is_dir()]:
         raise BadInput(f"There is no folder {missing[0]}; give --work-dir the folder that bench run was given.")
 
+    work_dirs = work_dir or [folder for folder in [RUNS] if folder.is_dir()]
+
     def figures(files: Sequence[tuple[Path, Record]]) -> Sequence[Figure]:
-        return drawn(Sources(records=list(files), work_dirs=list(work_dir)))
+        return drawn(Sources(records=list(files), work_dirs=work_dirs))
 
     words = title.encode("utf-8", "replace").decode()  # of a shell with another encoding
-    report = gathered(results_dir, work_dir, _behind, figures, words)
+    report = gathered(results_dir, work_dirs, _behind, figures, words)
     size = write_page(report, to)
     tables = len([*report.results, *report.diagnostics])
     print(f"{to}: {tables} table{'s' if tables > 1 else ''} from {report.counts[0][1]} records, {size / 1e6:.1f} MB")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from example_records import pspnet
-from pages import behind, folder_of, report_of, usual
+from pages import behind, folder_of, report_of, usual, with_pictures
 
 from bench import cli
 from bench.errors import BadInput
@@ -194,6 +194,17 @@ def test_the_command_writes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "<h1>Two &amp; more</h1>" in html
     assert "bench run --pretrain cifar10_byol_loss1 --downstream cifar10_knn5" in html
     assert str(tmp_path) not in html
+
+
+def test_without_a_work_folder_it_is_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCH_WORK_DIR", raising=False)
+    folder_of([pspnet("coco", 0, 1.0)], tmp_path / "results")
+    assert cli.run(["report"]) == 0
+    assert "An overlay" not in (tmp_path / "report.html").read_text()
+    with_pictures(tmp_path / "runs")
+    assert cli.run(["report"]) == 0
+    assert "An overlay" in (tmp_path / "report.html").read_text()
 
 
 def test_a_title_of_a_shell_with_another_encoding_is_written(tmp_path: Path) -> None:
