@@ -168,6 +168,7 @@ def test_a_cell_opens_and_closes_by_keyboard(page: Any) -> None:
     page.keyboard.press("Tab")  # to Close
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
+    dialog.locator("pre.command").first.wait_for()  # a browser says later that a part was unfolded
     words = dialog.inner_text()
     assert "bench run --pretrain coco" in words
     assert "2.5e-07" in words
