@@ -32,7 +32,7 @@ Settings = Mapping[str, Any] | Sequence[str]
 class GridResult:
     """What became of a grid: where its records and its trunks lie. `records` reads the former."""
 
-    files: tuple[Path, ...] = field(repr=False)  # the records, in the order of the grid; whole paths
+    files: tuple[Path, ...] = field(repr=False)  # the records in the grid's order; absolute, for chdir
     trunks: Mapping[str, Path]  # "coco-s0" -> folder, for `load_trunk`; without those deleted since
     work_dir: Path = field(repr=False)
     results_dir: Path
@@ -208,7 +208,6 @@ def _result(grid: Grid) -> GridResult:
     from bench.convert.trunk import TRUNK
 
     folder = grid.results_dir / "records"
-    # Whole paths: `records` reads them later, when a notebook may have gone to another folder.
     files = [(folder / stage.record_name).absolute() for stage in grid.stages if stage.is_task]
     folders = {stage.label: grid.work_dir / stage.folder for stage in grid.stages if stage.kind == "convert"}
     there = {label: place for label, place in folders.items() if (place / TRUNK).is_file()}

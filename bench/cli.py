@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 a stage failed, 2 bad input, 75 the given time is over and
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import sys
@@ -92,6 +93,8 @@ def main() -> None:
     # Threads that wait by spinning fight with whatever else runs on the machine: a training step was 5 times slower
     # beside other jobs. OpenMP reads this when torch is imported, here or in a process we start.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # of a terminal that has no ± or ≈
     sys.exit(run(sys.argv[1:]))
 
 

@@ -202,6 +202,9 @@ def test_every_command_that_is_named_exists(grid: Grid, monkeypatch: pytest.Monk
     named = [line.partition("bench ")[2].split()[0] for line in lines if "bench " in line]
     assert {"table", "compare"} <= set(named) <= set(there)
     assert ("report" in named) == ("report" in there)
+    if "report" in there:  # with the logs and pictures of this very grid
+        folders = f"--work-dir {grid.work_dir} --results-dir {grid.results_dir}"
+        assert f"         bench report {folders}" in lines
 
 
 def test_a_grid_that_failed_says_why_and_how_to_go_on(

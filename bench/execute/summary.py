@@ -120,7 +120,8 @@ def _looks(grid: Grid, commands: Collection[str]) -> list[str]:
             some = tasks.setdefault(stage.config.name, [])
             some += [] if stage.recipe.name in some else [stage.recipe.name]
     where = [] if grid.results_dir == Path("results") else ["--results-dir", str(grid.results_dir)]
-    looks = [["table"], ["report"]] if tasks else []
+    drawn = [] if grid.work_dir == Path("runs") else ["--work-dir", str(grid.work_dir)]
+    looks = [["table"], ["report", *drawn]] if tasks else []
     if pair := next((some for some in tasks.values() if len(some) > 1), []):
         looks.append(["compare", *pair[:2]])
     return [shlex.join(["bench", *look, *where]) for look in looks if look[0] in commands]

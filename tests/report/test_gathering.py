@@ -145,12 +145,23 @@ def test_published_rows_stand_beside_the_same_task_alone(tmp_path: Path) -> None
     assert [(row.name, row.published) for row in table.rows] == [("coco", False), ("coco", True)]
     assert "acc" not in [column.header for column in table.columns]  # was measured by nobody here
     printed = table.rows[1]
-    assert printed.differs == "pretrain set imagenet, here coco"
+    assert printed.differs == "pretrain set imagenet, here coco; its protocol is not known to be this one"
     shown = [cell for cell in printed.cells if cell is not None]
     assert [cell.text for cell in shown] == ["70.00"]
     facts = dict(shown[0].facts)
     assert facts["Source"] == "From a paper."
     assert facts["What differs"] == printed.differs
+
+
+def test_a_number_less_a_published_one_says_so(tmp_path: Path) -> None:
+    (tmp_path / "reference").mkdir()
+    (tmp_path / "reference" / "study.toml").write_text(STUDY.replace("gap = false", "gap = true"))
+    (tmp_path / "reference" / "printed.csv").write_text(PRINTED)
+    _, gap = report_of([pspnet("coco", 0, 64.0, profile="full", pretrain_set="imagenet")], tmp_path).results
+    cell = _cell(gap, "mIoU", "coco")
+    assert (cell.text, cell.title) == ("−6.00", "coco: mIoU, measured less published")
+    assert dict(cell.facts)["What the numbers are"].startswith("what a record says less the published value")
+    assert cell.records[0][2] == "64"
 
 
 def test_what_has_no_room_is_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

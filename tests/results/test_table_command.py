@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 
 import pytest
 from example_records import THREE, linear
 
-from bench.cli import run
+from bench.cli import main, run
 from bench.record import write
 from bench.results.tables import write_tables
 
@@ -103,3 +104,15 @@ def test_what_does_not_go_together_is_refused(results: Path, words: list[str], s
     assert said in error
     assert len(error.splitlines()) == 1
     assert {file: file.read_bytes() for file in (results / "tables").iterdir()} == before
+
+
+def test_an_output_without_all_signs_gets_the_numbers(results: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # as main leaves it
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "latin-1"))
+    monkeypatch.setattr(sys, "argv", ["bench", "table", "--results-dir", str(results), "--format", "markdown"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 0
+    sys.stdout.flush()
+    assert "**65.00** ± 1.00 (3) +4.00 \\u2191" in written.getvalue().decode("latin-1")

@@ -47,6 +47,7 @@ def differs(row: Row, measured: Sequence[Row], section: Section) -> str:
     """Return in what a published row differs from the measured row that is most like it, in words.
 
     Most like it is one of the same data set and name, if there is one; else what is said names the row that it is of.
+    Of its protocol a published table says too little to be held against a hash, so that this is said of each.
     """
     places = [place for place in range(len(section.leading)) if place != section.named]
     beside = [other for other in measured if _text(other, section, "Dataset") == _text(row, section, "Dataset")]
@@ -62,7 +63,7 @@ def differs(row: Row, measured: Sequence[Row], section: Section) -> str:
     nearest = min(beside, key=lambda other: (not named(other), len(apart(other))))
     words = [f"{section.leading[p].lower()} {row.leading[p]}, here {nearest.leading[p]}" for p in apart(nearest)]
     of = "" if named(nearest) else f"no row of this name was measured; beside {nearest.leading[section.named]}: "
-    return of + ("; ".join(words) or "in none of the columns shown")
+    return of + "; ".join([*words, "its protocol is not known to be this one"])
 
 
 def _text(row: Row, section: Section, leading: str) -> str:

@@ -29,6 +29,7 @@ from bench.results.tables import build_tables
 from bench.results.trunks import Trunks
 
 AMOUNTS = {"s": ("time", "s"), "MiB": ("memory", "MiB"), "GPU MiB": ("GPU memory", "MiB")}
+LESS = ", measured less published"
 WORDS = {"higher": "higher", "lower": "lower", "≈": "cannot be told apart", "?": "cannot be judged"}
 
 
@@ -129,7 +130,7 @@ def _cell(cell: Cell, column: Column, row: Row, section: Section, known: Known, 
         sort=cell.summary.mean,
         best=cell.best,
         difference="" if cell.difference is None else signed(cell.difference, digits),
-        title=f"{name}: {column.title}",
+        title=f"{name}: {column.title}" + (LESS if cell.signed else ""),
         dataset=records[0].dataset if records else "",
         protocol=records[0].fingerprints.protocol if records and column.task else "",
     )
@@ -203,6 +204,8 @@ def _facts(cell: Cell, column: Column, ours: Sequence[Record], others: Sequence[
     of = column.task and ours[0].task  # where the column has several data sets, the task of this one
     yield "Column", f"{column.title}: {column.metric} of {of or 'the pretraining'}"
     yield "Protocol", cell.protocol or column.protocol or EMPTY
+    if cell.signed:
+        yield "What the numbers are", "what a record says less the published value; records below have it as measured"
     yield "Mean", f"{summary.mean:.{digits}f}"
     yield "Values", "; ".join(" ".join(f"{value:.{digits}f}" for value in trunk) for trunk in cell.values)
     if summary.between is not None:
