@@ -126,6 +126,7 @@ def bench_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Ca
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("BENCH_")]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("COLUMNS", "100")  # whatever an earlier test has left
 
     def run(*words: object) -> subprocess.CompletedProcess[str]:
         capfd.readouterr()

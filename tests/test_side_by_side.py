@@ -350,6 +350,9 @@ def test_side_by_side_gives_the_bits_of_one_after_the_other(
 
 def test_a_line_that_nobody_reads_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     class Gone:
+        def isatty(self) -> bool:
+            return False
+
         def write(self, _text: str) -> int:
             raise BrokenPipeError
 

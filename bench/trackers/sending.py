@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO
 
+from bench.import_path import command
 from bench.trackers.choice import adapter_of
 from bench.trackers.run import Run, Status
 
@@ -50,7 +50,7 @@ class Sending:
         self._put({"start": asdict(run)})
 
     def _started(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "bench.trackers.serving", adapter_of(self.name), self.name, str(self._folder)]
+        words = command(adapter_of(self.name), self.name, str(self._folder), module="bench.trackers.serving")
         # Nothing of a tracker's has many threads to compute with, and cores are the stage's.
         environ = os.environ | {"OMP_NUM_THREADS": "1"}
         log: IO[bytes] | None = None
@@ -58,7 +58,7 @@ class Sending:
             log = self._log.open("ab")
         try:
             process = subprocess.Popen(
-                command,
+                words,
                 env=environ,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

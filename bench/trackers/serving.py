@@ -24,6 +24,7 @@ from typing import Any
 
 from bench.errors import one_line
 from bench.files import read_json, write_text
+from bench.import_path import working_directory_last
 from bench.trackers.run import Run, Status, Tracker
 
 LONGEST_PAUSE = 60.0  # seconds between two tries; the first ones come sooner
@@ -112,6 +113,7 @@ class Serving:
 
 def main(arguments: list[str]) -> None:
     """Serve until the standard input ends."""
+    working_directory_last()  # an adapter may be a module there
     adapter, name, folder = arguments
     to_stage = os.dup(1)
     os.dup2(2, 1)

@@ -186,6 +186,9 @@ def become(words: Sequence[str], cwd: str | None, environ: Mapping[str, str], st
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for number, fd in streams.items():
             os.dup2(fd, number)
+        # Streams of its own, as those of the process above know whether that one's may be sought.
+        sys.stdout = sys.__stdout__ = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+        sys.stderr = sys.__stderr__ = os.fdopen(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)
         if cwd is not None:
             os.chdir(cwd)
         os.environ.clear()
