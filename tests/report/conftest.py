@@ -30,6 +30,6 @@ def browser() -> Iterator[Any]:
 
     program = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as running:
-        started = running.chromium.launch(executable_path=program, args=["--no-sandbox"])
+        started = running.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield started
         started.close()
