@@ -83,8 +83,8 @@ def test_nothing_of_a_record_runs(page: Any) -> None:
     for closed in ("#behind-body > details > summary", "#behind-body details details > summary"):
         for summary in page.locator(closed).all():
             summary.evaluate("each => each.click()")
-        page.wait_for_function("document.querySelector('#behind details details')")
-    page.wait_for_function("document.querySelector('#behind [data-text] pre').textContent")
+        page.wait_for_selector("#behind details details", state="attached")
+    page.wait_for_selector("#behind [data-text] pre:not(:empty)", state="attached")
     assert END in page.locator("#behind [data-text] pre").first.inner_text()  # the record as it is
     assert page.evaluate("window.hurt") is None
     assert page.locator("img[src='x'], main script, dialog script").count() == 0
@@ -95,7 +95,7 @@ def test_nothing_of_a_record_runs(page: Any) -> None:
 def test_a_link_of_the_overview_leads_to_its_table(page: Any) -> None:
     table = _table(page)
     page.locator(f"#overview a[href='#{table.get_attribute('id')}']").first.click()
-    page.wait_for_function("!document.querySelector('#results').hidden")
+    page.wait_for_selector("#results:not([hidden])")
     assert table.is_visible()
     assert page.locator("nav a[aria-current]").inner_text() == "Results"
     assert page.locator("#filters").is_visible()
@@ -189,7 +189,7 @@ def test_a_record_is_shown_as_its_file_is(page: Any) -> None:
     _table(page).locator("[data-opens]", has_text="42.1").first.click()
     page.locator("#behind summary", has_text="The record as it is").click()
     name = page.locator("#behind dd", has_text="records/").inner_text()
-    page.wait_for_function("document.querySelector('#behind [data-text] pre').textContent")
+    page.wait_for_selector("#behind [data-text] pre:not(:empty)", state="attached")
     file = Path(page.file.removeprefix("file://")).parent / "results" / name
     assert page.locator("#behind [data-text] pre").text_content() == file.read_text()
     page.keyboard.press("Escape")
