@@ -101,6 +101,7 @@ class Sending:
                 with suppress(ProcessLookupError, PermissionError):  # and what the library has started
                     os.killpg(process.pid, signal.SIGKILL)
             code = process.wait()
+            self._hear()  # what it said last, if it ended while nobody listened
             self._process = None
             for stream in (process.stdin, process.stdout):
                 assert stream is not None

@@ -143,6 +143,24 @@ def test_one_that_takes_nothing_costs_no_memory_without_end(
     assert capfd.readouterr().out.count("it takes nothing, and the oldest values are dropped") == 1
 
 
+def test_what_a_process_said_before_anybody_listened_is_said(
+    folder: Path, uses: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from bench.trackers import current
+
+    uses("broken:Raises")
+    with tracked(lambda: RUN, folder):
+        track(1, {"loss": 1.0})
+        assert current._current is not None
+        (queue,) = current._current._sendings or []
+        process = queue._process
+        assert process is not None
+        queue.begin_end("finished")
+        process.wait(60)
+        queue.finish(sending.clock() + 60)
+    assert "ConnectionError: no network" in capfd.readouterr().out
+
+
 def test_a_process_that_cannot_be_started_is_said(
     folder: Path, uses: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
